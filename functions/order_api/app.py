@@ -1,0 +1,53 @@
+"""order_api: takes orders in, and tells how they stand."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from order_capture.adapters import requests, views, wiring
+from order_capture.adapters.http import Request, Response, Routes, http_handler
+from order_capture.adapters.problems import RETRY_AFTER_SECONDS
+from order_capture.adapters.runtime import clock, new_id
+from order_capture.application import capture_orders, get_order
+
+SOURCE = "order_api"
+
+
+def post_order(request: Request) -> Response:
+    """POST /order."""
+    order = requests.new_order(request, new_id, clock())
+    captured = capture_orders.capture_order(
+        wiring.orders(), wiring.checkers(SOURCE), order, clock, keyed=request.idempotency_key is not None
+    )
+    return Response(views.order_view(captured.order), HTTPStatus.ACCEPTED, views.captured_headers(captured))
+
+
+def post_orders(request: Request) -> Response:
+    """POST /orders."""
+    batch = requests.new_orders(request, new_id, clock())
+    answers = capture_orders.capture_batch(wiring.orders(), wiring.checkers(SOURCE), batch, clock)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return Response(views.batch_view(answers), HTTPStatus.ACCEPTED, headers)
+
+
+def get_whole_order(request: Request) -> Response:
+    """GET /order/{orderId}."""
+    return Response(
+        views.order_view(get_order.get_order(wiring.orders(), requests.path_id(request, "orderId")))
+    )
+
+
+def get_order_status(request: Request) -> Response:
+    """GET /order/{orderId}/status."""
+    return Response(
+        views.status_view(get_order.get_order(wiring.orders(), requests.path_id(request, "orderId")))
+    )
+
+
+ROUTES: Routes = {
+    ("POST", "/order"): post_order,
+    ("POST", "/orders"): post_orders,
+    ("GET", "/order/{orderId}"): get_whole_order,
+    ("GET", "/order/{orderId}/status"): get_order_status,
+}
+handler = http_handler(ROUTES)

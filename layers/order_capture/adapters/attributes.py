@@ -1,0 +1,49 @@
+"""Python values as DynamoDB's typed attributes and back, exactly: every number is a Decimal or an int.
+
+boto3's own serializer does the same, but importing boto3 for it costs each cold start 15 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+Item = dict[str, Any]
+
+
+def to_item(values: Mapping[str, Any]) -> Item:
+    """An item, or the values of an expression. Keys whose value is None are left out."""
+    return {name: _to_attribute(value) for name, value in values.items() if value is not None}
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an item; numbers come as Decimal."""
+    return {name: _from_attribute(attribute) for name, attribute in item.items()}
+
+
+def _to_attribute(value: Any) -> dict[str, Any]:
+    match value:
+        case str():
+            return {"S": str(value)}
+        case int() | Decimal():
+            return {"N": str(value)}
+        case Mapping():
+            return {"M": to_item(value)}
+        case list() | tuple():
+            return {"L": [_to_attribute(element) for element in value]}
+    raise TypeError(f"no attribute type for {type(value).__name__}")
+
+
+def _from_attribute(attribute: Mapping[str, Any]) -> Any:
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "S":
+            return value
+        case "N":
+            return Decimal(value)
+        case "M":
+            return from_item(value)
+        case "L":
+            return [_from_attribute(element) for element in value]
+    raise TypeError(f"no value for an attribute of type {kind}")

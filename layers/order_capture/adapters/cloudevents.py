@@ -1,0 +1,97 @@
+"""Messages as CloudEvents 1.0 in structured JSON: one envelope for all that the functions say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from order_capture.adapters import jsontext
+from order_capture.adapters.decisions import decision_from, decision_values
+from order_capture.adapters.terms import terms_from, terms_values
+from order_capture.application.messages import (
+    CheckOrder,
+    Message,
+    OrderChecked,
+    ReleaseOrder,
+    ShipOrder,
+    order_id_of,
+)
+from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.order import Check
+
+SPEC_VERSION = "1.0"
+VERSION = "1"
+"""The version of the messages' data that we write, and the only one that there is to read."""
+
+_TYPES: Mapping[type[Message], str] = {
+    CheckOrder: "order.check",
+    ReleaseOrder: "order.release",
+    ShipOrder: "order.ship",
+    OrderChecked: "order.checked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message ready to be sent: its type and version are repeated as attributes, for filters."""
+
+    type: str
+    version: str
+    body: str
+
+
+def encode(message: Message, *, message_id: str, source: str, time: str) -> Envelope:
+    """Put a message into its envelope."""
+    kind = _TYPES[type(message)]
+    body = {
+        "specversion": SPEC_VERSION,
+        "id": message_id,
+        "source": source,
+        "type": kind,
+        "time": time,
+        "subject": order_id_of(message),
+        "datacontenttype": "application/json",
+        "dataschema": _schema(kind, VERSION),
+        "correlationid": message.correlation_id,
+        "data": _data(message),
+    }
+    return Envelope(kind, VERSION, jsontext.dumps(body))
+
+
+def decode(body: str) -> Message:
+    """Read a message.
+
+    Raises:
+        InvalidMessageError: it is not JSON, not a CloudEvent, or of a type or version that we don't know.
+    """
+    try:
+        event = jsontext.loads(body)
+        kind = event["type"]
+        if event["specversion"] != SPEC_VERSION or event["dataschema"] != _schema(kind, VERSION):
+            raise InvalidMessageError(f"message of an unknown version: {event['dataschema']}")
+        data, correlation_id = event["data"], str(event["correlationid"])
+        match kind:
+            case "order.check":
+                return CheckOrder(terms_from(data), correlation_id)
+            case "order.release":
+                return ReleaseOrder(terms_from(data), correlation_id)
+            case "order.ship":
+                return ShipOrder(terms_from(data), correlation_id)
+            case "order.checked":
+                return OrderChecked(
+                    str(data["orderId"]), Check(data["check"]), decision_from(data), correlation_id
+                )
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise InvalidMessageError(f"not a message of ours: {error!r}") from error
+    raise InvalidMessageError(f"message of an unknown type: {kind!r}")
+
+
+def _schema(kind: object, version: str) -> str:
+    return f"urn:order-capture:{kind}:{version}"
+
+
+def _data(message: Message) -> dict[str, Any]:
+    if isinstance(message, OrderChecked):
+        return {"orderId": message.order_id, "check": message.check, **decision_values(message.decision)}
+    return terms_values(message.terms)

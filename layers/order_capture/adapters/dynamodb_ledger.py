@@ -1,0 +1,168 @@
+"""A ledger of holds in a DynamoDB table: the heads and the entries of all its customers or products.
+
+Key: `customerId` or `productId`, and `entry`: "BALANCE" for the head, or an entry's own key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from order_capture.adapters.attributes import Item, from_item, to_item
+from order_capture.adapters.decisions import decision_from, decision_values
+from order_capture.adapters.transactions import conflicted, refused, transact
+from order_capture.application.ports import WriteRefusedError
+from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement, Release
+
+HEAD = "BALANCE"
+
+
+class DynamoLedger:
+    """Implements `application.ports.Ledger`."""
+
+    def __init__(self, client: Any, table: str, key: str) -> None:
+        """`key` is the name of the table's partition key."""
+        self._client = client
+        self._table = table
+        self._key = key
+
+    def head(self, entity: str) -> Head | None:  # noqa: D102 - the port says it
+        item = self._get(entity, HEAD)
+        return _head_from(from_item(item)) if item else None
+
+    def hold(self, entity: str, order_id: str) -> Hold | None:  # noqa: D102
+        item = self._get(entity, f"HOLD#{order_id}")
+        entry = self._entry_from(item) if item else None
+        return entry if isinstance(entry, Hold) else None
+
+    def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:  # noqa: D102
+        item = self._get(entity, f"ADJUST#{adjustment_id}")
+        entry = self._entry_from(item) if item else None
+        return entry if isinstance(entry, Adjustment) else None
+
+    def write(self, movements: Sequence[Movement], entries: Sequence[Entry], now: str) -> None:  # noqa: D102
+        reasons = transact(
+            self._client,
+            [self._put(entry) for entry in entries]
+            + [movement_action(self._table, self._key, movement, now) for movement in movements],
+        )
+        if reasons is None:
+            return
+        existing: dict[str, Entry] = {}
+        heads: dict[str, Head | None] = {}
+        for position, item in refused(reasons):
+            if position < len(entries):
+                if item:
+                    existing[_id_of(entries[position])] = self._entry_from(item)
+            else:
+                entity = movements[position - len(entries)].entity
+                heads[entity] = _head_from(from_item(item)) if item else None
+        raise WriteRefusedError(existing, heads, conflicted(reasons))
+
+    def _get(self, entity: str, entry: str) -> Item | None:
+        answer = self._client.get_item(
+            TableName=self._table, Key=to_item({self._key: entity, "entry": entry}), ConsistentRead=True
+        )
+        item: Item | None = answer.get("Item")
+        return item
+
+    def _put(self, entry: Entry) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": to_item({self._key: entry.entity, "entry": entry.key, **_entry_values(entry)}),
+                "ConditionExpression": "attribute_not_exists(entry)",
+            }
+        }
+
+    def _entry_from(self, item: Item) -> Entry:
+        values = from_item(item)
+        entity = values[self._key]
+        kind, _, entry_id = values["entry"].partition("#")
+        match kind:
+            case "HOLD":
+                return Hold(entity, entry_id, values["amount"], decision_from(values), values["time"])
+            case "RELEASE":
+                return Release(entity, entry_id, values["amount"], values["time"])
+            case _:
+                return Adjustment(
+                    entity,
+                    entry_id,
+                    values["amount"],
+                    values["fingerprint"],
+                    _head_from(values["after"]),
+                    values["time"],
+                )
+
+
+def movement_action(table: str, key: str, movement: Movement, now: str) -> dict[str, Any]:
+    """One head's part of a transaction: the change, and the condition that no figure falls below zero."""
+    values: dict[str, Any] = {":one": 1, ":now": now}
+    if movement.expected == 0:
+        head = {"balance": movement.balance, "held": movement.held, "settled": movement.settled}
+        return {
+            "Put": {
+                "TableName": table,
+                "Item": to_item(
+                    {key: movement.entity, "entry": HEAD, **head, "version": 1, "updateTime": now}
+                ),
+                "ConditionExpression": "attribute_not_exists(entry)",
+            }
+        }
+    changes = ["version = version + :one", "updateTime = :now"]
+    conditions = ["attribute_exists(entry)"]
+    for figure, change in (
+        ("balance", movement.balance),
+        ("held", movement.held),
+        ("settled", movement.settled),
+    ):
+        if change:
+            changes.append(f"{figure} = {figure} + :{figure}")
+            values[f":{figure}"] = change
+        if change < 0:
+            conditions.append(f"{figure} >= :least_{figure}")
+            values[f":least_{figure}"] = -change
+    if movement.expected is not None:
+        conditions.append("version = :expected")
+        values[":expected"] = movement.expected
+    return {
+        "Update": {
+            "TableName": table,
+            "Key": to_item({key: movement.entity, "entry": HEAD}),
+            "UpdateExpression": f"SET {', '.join(changes)}",
+            "ConditionExpression": " AND ".join(conditions),
+            "ExpressionAttributeValues": to_item(values),
+        }
+    }
+
+
+def _id_of(entry: Entry) -> str:
+    return entry.adjustment_id if isinstance(entry, Adjustment) else entry.order_id
+
+
+def _entry_values(entry: Entry) -> Mapping[str, Any]:
+    match entry:
+        case Hold():
+            return {"amount": entry.amount, "time": entry.time, **decision_values(entry.decision)}
+        case Release():
+            return {"amount": entry.amount, "time": entry.time}
+        case Adjustment():
+            after = {
+                "balance": entry.after.balance,
+                "held": entry.after.held,
+                "settled": entry.after.settled,
+                "version": entry.after.version,
+                "updateTime": entry.after.update_time,
+            }
+            return {
+                "amount": entry.amount,
+                "time": entry.time,
+                "fingerprint": entry.fingerprint,
+                "after": after,
+            }
+
+
+def _head_from(values: Mapping[str, Any]) -> Head:
+    figures: tuple[Decimal, Decimal, Decimal] = (values["balance"], values["held"], values["settled"])
+    return Head(*figures, version=int(values["version"]), update_time=values["updateTime"])

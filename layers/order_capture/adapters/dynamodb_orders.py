@@ -1,0 +1,166 @@
+"""Orders in a DynamoDB table. Key: `orderId`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+import botocore.exceptions
+
+from order_capture.adapters.attributes import Item, from_item, to_item
+from order_capture.adapters.decisions import decision_from, decision_values
+from order_capture.adapters.terms import terms_from, terms_values
+from order_capture.adapters.transactions import conflicted, refused, transact
+from order_capture.application.ports import TRIES, Pause, VersionConflictError
+from order_capture.domain.errors import TemporaryError
+from order_capture.domain.order import Check, Order, OrderStatus
+
+_IS_NEW = "attribute_not_exists(orderId)"
+
+
+class DynamoOrders:
+    """Implements `application.ports.Orders`."""
+
+    def __init__(self, client: Any, table: str, pause: Pause) -> None:
+        self._client = client
+        self._table = table
+        self._pause = pause
+
+    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:  # noqa: D102 - the port says it
+        if len(orders) == 1:
+            item = self._put_new(_to_item(orders[0]))
+            return {orders[0].order_id: _order_from(item)} if item else {}
+        # Several orders are one transaction: of DynamoDB's batch writes it is the only one that writes
+        # on a condition, without which a repeated request could set an order that has moved on back to
+        # PENDING. It costs one write unit more an order; up to 100 orders are one call.
+        existing: dict[str, Order | None] = {}
+        for tries in range(1, TRIES + 1):
+            new = [order for order in orders if order.order_id not in existing]
+            if not new:
+                return existing
+            reasons = transact(
+                self._client,
+                [
+                    {"Put": {"TableName": self._table, "Item": _to_item(o), "ConditionExpression": _IS_NEW}}
+                    for o in new
+                ],
+            )
+            if reasons is None:
+                return existing
+            for position, item in refused(reasons):
+                existing[new[position].order_id] = _order_from(item) if item else None
+            if conflicted(reasons):
+                self._pause(tries)
+        raise TemporaryError("The orders could not be written, and none was accepted.")
+
+    def pin(self, request_id: str, fingerprint: str) -> str:  # noqa: D102
+        item = self._put_new(to_item({"orderId": request_id, "fingerprint": fingerprint}))
+        return str(from_item(item)["fingerprint"]) if item else fingerprint
+
+    def get(self, order_id: str) -> Order | None:  # noqa: D102
+        answer = self._client.get_item(
+            TableName=self._table, Key=to_item({"orderId": order_id}), ConsistentRead=True
+        )
+        return _order_from(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:  # noqa: D102
+        found: dict[str, Order] = {}
+        keys = [to_item({"orderId": order_id}) for order_id in order_ids]
+        for tries in range(1, TRIES + 1):
+            if not keys:
+                return found
+            answer = self._client.batch_get_item(
+                RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
+            )
+            for item in answer["Responses"].get(self._table, []):
+                if order := _order_from(item):
+                    found[order.order_id] = order
+            # A batch may be answered in part, with HTTP 200.
+            keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            if keys:
+                self._pause(tries)
+        raise TemporaryError("orders could not be read")
+
+    def save(self, order: Order, over: int) -> None:  # noqa: D102
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=to_item({"orderId": order.order_id}),
+                # Only what changes in an order's life: an attribute that a newer release adds survives
+                # an older one that is still running beside it.
+                UpdateExpression="SET #status = :status, checks = :checks, logs = :logs, "
+                "updateTime = :updateTime, version = :version",
+                ConditionExpression="version = :over",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=to_item(
+                    {f":{name}": value for name, value in _changing_values(order).items()} | {":over": over}
+                ),
+            )
+        except botocore.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] in {
+                "ConditionalCheckFailedException",
+                "TransactionConflictException",
+            }:
+                raise VersionConflictError(order.order_id) from error
+            raise
+
+    def _put_new(self, item: Item) -> Item | None:
+        """Write an item if its id is new; otherwise return the one that is there."""
+        for tries in range(1, TRIES + 1):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=item,
+                    ConditionExpression=_IS_NEW,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+                return None
+            except botocore.exceptions.ClientError as error:
+                match error.response["Error"]["Code"]:
+                    case "ConditionalCheckFailedException":
+                        return cast("Item", cast("dict[str, Any]", error.response)["Item"])
+                    case "TransactionConflictException":
+                        self._pause(tries)
+                    case _:
+                        raise
+        raise TemporaryError("The order could not be written, and was not accepted.")
+
+
+def _changing_values(order: Order) -> dict[str, Any]:
+    return {
+        "status": order.status,
+        "checks": {check: decision_values(decision) for check, decision in order.checks.items()},
+        "logs": order.logs,
+        "updateTime": order.update_time,
+        "version": order.version,
+    }
+
+
+def _to_item(order: Order) -> Item:
+    return to_item(
+        {
+            **terms_values(order.terms),
+            **_changing_values(order),
+            "createTime": order.create_time,
+            "correlationId": order.correlation_id,
+            "fingerprint": order.fingerprint,
+        }
+    )
+
+
+def _order_from(item: Item) -> Order | None:
+    """The order in an item; None for the record of a request, which is no order (see `pin`)."""
+    if "status" not in item:
+        return None
+    values = from_item(item)
+    return Order(
+        terms=terms_from(values),
+        create_time=values["createTime"],
+        update_time=values["updateTime"],
+        correlation_id=values["correlationId"],
+        fingerprint=values["fingerprint"],
+        status=OrderStatus(values["status"]),
+        checks={Check(check): decision_from(decision) for check, decision in values["checks"].items()},
+        logs=tuple(values["logs"]),
+        version=int(values["version"]),
+    )

@@ -1,0 +1,69 @@
+"""JSON whose numbers stay exact: a fraction is a Decimal on the way in and on the way out."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import simplejson
+
+_INT_DIGITS = 30  # far more than any number of ours; Python itself refuses to read ints of over 4,300
+
+
+class NotJsonError(ValueError):
+    """A text is not JSON; the error's own text is fit for a client to read."""
+
+
+def loads(text: str | bytes) -> Any:
+    """Read JSON.
+
+    NaN, Infinity and numbers of any size are read as Decimals, for whoever knows the field to refuse.
+
+    Raises:
+        NotJsonError: it is not JSON, is nested too deeply, or has a name twice in one object.
+    """
+    try:
+        return simplejson.loads(
+            text,
+            parse_float=_decimal,
+            parse_int=_integer,
+            parse_constant=Decimal,
+            allow_nan=True,
+            object_pairs_hook=_unique,
+        )
+    except simplejson.JSONDecodeError as error:
+        raise NotJsonError(
+            f"must be JSON, and is not at line {error.lineno}, column {error.colno}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise NotJsonError("must be JSON in UTF-8") from error
+    except RecursionError as error:
+        raise NotJsonError("must not be nested so deeply") from error
+
+
+def dumps(value: Any) -> str:
+    """Write JSON, as short as it can be."""
+    return str(simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=(",", ":")))
+
+
+def canonical(value: Any) -> str:
+    """The same text for the same value, whatever the order of its names."""
+    return str(simplejson.dumps(value, use_decimal=True, sort_keys=True, separators=(",", ":")))
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent beyond what a Decimal can have
+        return Decimal("Infinity")
+
+
+def _integer(text: str) -> int | Decimal:
+    return int(text) if len(text) <= _INT_DIGITS else _decimal(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise NotJsonError("must not have a name twice in one object")
+    return values

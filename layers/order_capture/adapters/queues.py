@@ -1,0 +1,58 @@
+"""SQS batches in, the list of those to be tried again out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from order_capture.adapters import cloudevents, logs
+from order_capture.application.batches import given_back
+from order_capture.application.messages import Message, order_id_of
+from order_capture.domain.errors import InvalidMessageError
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[Sequence[Any]], set[str]]
+"""A use case over the messages of a batch: returns the ids of the orders that must be tried again."""
+
+
+def queue_handler(
+    work: Work, *accepted: type[Message]
+) -> Callable[[dict[str, Any], object], dict[str, list[dict[str, str]]]]:
+    """The Lambda handler of a queue's function, which reads messages of the `accepted` types.
+
+    A message that is not ours, or whose order must be tried again, is reported by its own id and no
+    other with it (ReportBatchItemFailures). After the queue's maxReceiveCount it is in the DLQ.
+    """
+
+    def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
+        logs.configure()
+        messages: dict[str, Message] = {}
+        failures: list[str] = []
+        for record in event["Records"]:
+            try:
+                message = cloudevents.decode(record["body"])
+                if not isinstance(message, accepted):
+                    raise InvalidMessageError(f"a {type(message).__name__} is not for this queue")
+                messages[record["messageId"]] = message
+            except InvalidMessageError as error:
+                logger.error("refused a message: %s", error, extra={"message_id": record["messageId"]})
+                failures.append(record["messageId"])
+        failed: set[str] = set()
+        if messages:
+            with given_back(failed, {order_id_of(message) for message in messages.values()}):
+                failed |= work(list(messages.values()))
+        failures += [each for each, message in messages.items() if order_id_of(message) in failed]
+        logger.info(
+            "handled %d of %d",
+            len(event["Records"]) - len(failures),
+            len(event["Records"]),
+            extra={
+                "orders": sorted({order_id_of(message) for message in messages.values()}),
+                "correlation_ids": sorted({message.correlation_id for message in messages.values()}),
+            },
+        )
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+
+    return handler

@@ -1,0 +1,260 @@
+"""What clients may send, checked strictly: no field too many, none mistyped, every size bounded.
+
+swagger.yaml says the same to clients. Numbers are read as they were written, so that 0.1 is a tenth and a
+third decimal place is seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from order_capture.adapters import jsontext
+from order_capture.adapters.http import Request
+from order_capture.adapters.problems import FieldError, RequestInvalidError
+from order_capture.application.adjust_balance import BalanceChange
+from order_capture.application.capture_orders import Batch
+from order_capture.domain.errors import NotFoundError, OrderCaptureError
+from order_capture.domain.ledger import ACCOUNTS, STOCK
+from order_capture.domain.order import MAX_ITEMS, Line, Order, OrderTerms
+
+MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters, takes 6 KiB
+MAX_BATCH_BYTES = 1024 * 1024  # a hundred of them take 600 KiB
+MAX_ORDERS = 100  # what one DynamoDB transaction can write
+MAX_QTY = 100_000
+MAX_TOTAL = Decimal("999999999.99")
+
+# Ids are ours to bound: they are part of keys, of paths and of logs.
+ID_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
+
+
+def _exact(value: Any) -> Any:
+    """Take JSON's whole numbers for decimals too; leave what is no number to be refused."""
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Number = Annotated[Decimal, BeforeValidator(_exact)]
+Money = Annotated[Number, Field(decimal_places=2)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class OrderLine(_Body):
+    """So many units of a product."""
+
+    productId: Id  # noqa: N815 - the contract's name
+    qty: Annotated[int, Field(ge=1, le=MAX_QTY)]
+
+
+class NewOrder(_Body):
+    """The body of `POST /order`, and each entry of `POST /orders`."""
+
+    customerId: Id  # noqa: N815
+    items: Annotated[list[OrderLine], Field(min_length=1, max_length=MAX_ITEMS)]
+    totalAmount: Annotated[Money, Field(ge=0, le=MAX_TOTAL)]  # noqa: N815
+
+
+class NewOrders(_Body):
+    """The body of `POST /orders`. Its entries are looked at one by one, so that a bad one stops no other."""
+
+    orders: Annotated[list[Any], Field(min_length=1, max_length=MAX_ORDERS)]
+
+
+class _Change(_Body):
+    """Exactly one of `balance` and `adjust`."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> _Change:
+        given = {name: getattr(self, name) for name in self.model_fields_set & {"balance", "adjust"}}
+        if len(given) != 1 or None in given.values():
+            raise PydanticCustomError("one_of", "exactly one of balance and adjust is required")
+        return self
+
+
+class AccountChange(_Change):
+    """The body of `POST /account`."""
+
+    customerId: Id  # noqa: N815
+    balance: Annotated[Money, Field(ge=0, le=ACCOUNTS.largest)] | None = None
+    adjust: Annotated[Money, Field(ge=-ACCOUNTS.largest, le=ACCOUNTS.largest)] | None = None
+
+
+class StockChange(_Change):
+    """The body of `POST /stock`."""
+
+    productId: Id  # noqa: N815
+    balance: Annotated[int, Field(ge=0, le=int(STOCK.largest))] | None = None
+    adjust: Annotated[int, Field(ge=-int(STOCK.largest), le=int(STOCK.largest))] | None = None
+
+
+Model = TypeVar("Model", bound=_Body)
+
+
+def read(model: type[Model], body: bytes, limit: int) -> tuple[Model, str]:
+    """A request's body and its fingerprint, which is the same for the same values.
+
+    Raises:
+        RequestInvalidError: it is over the limit, not JSON, or not what the model asks for.
+    """
+    if len(body) > limit:
+        raise RequestInvalidError([FieldError("body", f"must be at most {limit} bytes")])
+    try:
+        values = jsontext.loads(body)
+    except jsontext.NotJsonError as error:
+        raise RequestInvalidError([FieldError("body", str(error))]) from error
+    valid = _validated(model, values)
+    return valid, hashlib.sha256(jsontext.canonical(values).encode()).hexdigest()
+
+
+def new_order(request: Request, new_id: Callable[[], str], now: str) -> Order:
+    """The order that `POST /order` asks for.
+
+    Raises:
+        RequestInvalidError: with every field that is wrong.
+    """
+    body, fingerprint = read(NewOrder, request.body, MAX_BODY_BYTES)
+    key = request.idempotency_key
+    order_id = derived_id(key) if key else new_id()
+    return _order(body, order_id, request, fingerprint, now)
+
+
+def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
+    """The orders that `POST /orders` asks for.
+
+    Raises:
+        RequestInvalidError: the batch itself is wrong.
+    """
+    body, fingerprint = read(NewOrders, request.body, MAX_BATCH_BYTES)
+    key = request.idempotency_key
+    entries: list[Order | OrderCaptureError] = []
+    for index, values in enumerate(body.orders):
+        try:
+            order = _validated(NewOrder, values, f"orders[{index}]")
+        except RequestInvalidError as error:
+            entries.append(error)
+            continue
+        order_id = derived_id(key, index) if key else new_id()
+        entries.append(_order(order, order_id, request, fingerprint, now))
+    return Batch(entries, fingerprint, derived_id(key) if key else None)
+
+
+def account_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
+    """What `POST /account` asks for.
+
+    Raises:
+        RequestInvalidError: with every field that is wrong.
+    """
+    body, fingerprint = read(AccountChange, request.body, MAX_BODY_BYTES)
+    return _change(body.customerId, body.balance, body.adjust, fingerprint, request, new_id)
+
+
+def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
+    """What `POST /stock` asks for.
+
+    Raises:
+        RequestInvalidError: with every field that is wrong.
+    """
+    body, fingerprint = read(StockChange, request.body, MAX_BODY_BYTES)
+    balance, adjust = (None if units is None else Decimal(units) for units in (body.balance, body.adjust))
+    return _change(body.productId, balance, adjust, fingerprint, request, new_id)
+
+
+def path_id(request: Request, name: str) -> str:
+    """The id in a request's path.
+
+    Raises:
+        NotFoundError: nothing can have such an id.
+    """
+    value = request.path.get(name, "")
+    if not re.fullmatch(ID_PATTERN, value):
+        raise NotFoundError("Nothing has such an id.")
+    return value
+
+
+def derived_id(key: str, index: int | None = None) -> str:
+    """The id that an Idempotency-Key stands for, and within a batch the id of the order at `index`.
+
+    The order itself is then the record that its request came before: one conditional write does both.
+    """
+    request_id = uuid.uuid5(_NAMESPACE, key)
+    return str(request_id if index is None else uuid.uuid5(request_id, str(index)))
+
+
+_NAMESPACE = uuid.UUID("6f1c7d5e-0b52-4d0f-9a55-3c8f5b1f8f10")  # any constant; it must never change
+
+
+def _order(body: NewOrder, order_id: str, request: Request, fingerprint: str, now: str) -> Order:
+    terms = OrderTerms(
+        order_id=order_id,
+        customer_id=body.customerId,
+        items=tuple(Line(line.productId, line.qty) for line in body.items),
+        total_amount=ACCOUNTS.amount(body.totalAmount),
+    )
+    return Order.place(terms, now=now, correlation_id=request.correlation_id, fingerprint=fingerprint)
+
+
+def _change(
+    entity: str,
+    balance: Decimal | None,
+    adjust: Decimal | None,
+    fingerprint: str,
+    request: Request,
+    new_id: Callable[[], str],
+) -> BalanceChange:
+    key = request.idempotency_key
+    adjustment_id = derived_id(key) if key else new_id()
+    return BalanceChange(entity, adjustment_id, fingerprint, key is not None, balance, adjust)
+
+
+def _validated(model: type[Model], values: Any, place: str = "") -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        raise RequestInvalidError([_error(place, each) for each in details]) from error
+
+
+def _field(place: str, *location: int | str) -> str:
+    """`"items", 0, "qty"` as `items[0].qty`."""
+    for part in location:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+    return place or "body"
+
+
+def _error(place: str, error: ErrorDetails) -> FieldError:
+    if error["type"] == "one_of":
+        return FieldError(_field(place, "balance"), error["msg"])
+    bounds = {
+        name: re.sub(r"Decimal\('(.*)'\)", r"\1", str(bound)) for name, bound in error.get("ctx", {}).items()
+    }
+    message = _MESSAGES.get(error["type"], "is not valid").format(**bounds)
+    return FieldError(_field(place, *error["loc"]), message)
+
+
+_MESSAGES = {
+    "decimal_max_places": "must have at most {decimal_places} decimal places",
+    "extra_forbidden": "is not a field of this request",
+    "finite_number": "must be a number",
+    "greater_than_equal": "must be at least {ge}",
+    "int_type": "must be a whole number",
+    "is_instance_of": "must be a number",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "missing": "is required",
+    "model_type": "must be an object",
+    "string_pattern_mismatch": "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -",
+    "string_type": "must be text",
+    "string_unicode": "must be text",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entry",
+}

@@ -1,0 +1,66 @@
+"""What a function is given by where it runs: clients, settings, the clock, randomness."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import uuid
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import botocore.config
+import botocore.session
+
+
+def setting(name: str) -> str:
+    """The environment variable `name`, which template.yaml sets.
+
+    Raises:
+        RuntimeError: it is not set.
+    """
+    value = os.environ.get(name)
+    if not value:
+        raise RuntimeError(f"the environment variable {name} is not set; template.yaml sets it on AWS")
+    return value
+
+
+@cache
+def client(service: str) -> Any:
+    """The process's client of an AWS service, made when it is first needed.
+
+    botocore without boto3: its clients are the same, and importing it takes 15 ms less of a cold start.
+    """
+    return _session().create_client(service, config=_CONFIG)
+
+
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+# Lambda gives up on us after 10 s (API) to 30 s (queues): three tries of at most 3 s each leave time to
+# answer. What is tried again here is what AWS could not take (throttling, 5xx, a broken connection); a
+# write that met another one is ours to retry, since only we know how the world looks after it.
+_CONFIG = botocore.config.Config(
+    connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3}
+)
+
+
+def clock() -> str:
+    """The time now, ISO 8601, UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def pause(tries: int) -> None:
+    """Wait a random time before the next try, up to 20 ms after the first and twice that after each more.
+
+    Full jitter, so that those who met once don't meet again.
+    """
+    time.sleep(random.uniform(0, 0.02 * 2 ** (tries - 1)))
+
+
+def new_id() -> str:
+    """A unique id."""
+    return str(uuid.uuid4())

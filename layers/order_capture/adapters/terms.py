@@ -1,0 +1,47 @@
+"""What was ordered, as the tables and the messages carry it, under the names that clients see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from order_capture.domain.ledger import ACCOUNTS
+from order_capture.domain.order import Line, OrderTerms
+
+
+def terms_values(terms: OrderTerms) -> dict[str, Any]:
+    """`{orderId, customerId, totalAmount, items: [{productId, qty}]}`."""
+    return {
+        "orderId": terms.order_id,
+        "customerId": terms.customer_id,
+        "totalAmount": terms.total_amount,
+        "items": [{"productId": line.product_id, "qty": line.qty} for line in terms.items],
+    }
+
+
+def terms_from(values: Mapping[str, Any]) -> OrderTerms:
+    """The terms in an item or a message.
+
+    Raises:
+        KeyError, TypeError, ValueError, InvalidMessageError: they are not an order's.
+    """
+    return OrderTerms(
+        order_id=_text(values["orderId"]),
+        customer_id=_text(values["customerId"]),
+        items=tuple(Line(_text(item["productId"]), _units(item["qty"])) for item in values["items"]),
+        # DynamoDB drops trailing zeros; a client gets back the two decimals that money has.
+        total_amount=ACCOUNTS.amount(Decimal(values["totalAmount"])),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text expected, not {type(value).__name__}")
+    return value
+
+
+def _units(value: object) -> int:
+    if not isinstance(value, int | Decimal) or value != int(value):
+        raise TypeError("a whole number of units expected")
+    return int(value)

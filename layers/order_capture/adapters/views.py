@@ -1,0 +1,83 @@
+"""What clients are shown, under the contract's names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from order_capture.adapters.decisions import decision_values
+from order_capture.adapters.problems import RETRY_AFTER_SECONDS, problem
+from order_capture.adapters.terms import terms_values
+from order_capture.application.adjust_balance import Adjusted
+from order_capture.application.capture_orders import Captured
+from order_capture.domain.errors import OrderCaptureError
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
+from order_capture.domain.order import Check, Decision, Order
+
+_KINDS = {Check.BALANCE: ACCOUNTS, Check.STOCK: STOCK}
+
+
+def order_view(order: Order) -> dict[str, Any]:
+    """The whole order."""
+    return {
+        **terms_values(order.terms),
+        **status_view(order),
+        "createTime": order.create_time,
+        "updateTime": order.update_time,
+        "correlationId": order.correlation_id,
+    }
+
+
+def status_view(order: Order) -> dict[str, Any]:
+    """How far an order is, and why."""
+    return {
+        "orderId": order.order_id,
+        "status": order.status,
+        "logs": order.logs,
+        "checks": {
+            check.lower(): _check_view(kind, order.checks.get(check)) for check, kind in _KINDS.items()
+        },
+    }
+
+
+def batch_view(answers: Sequence[Captured | OrderCaptureError]) -> dict[str, Any]:
+    """What became of each order of a batch: the order, or its own problem."""
+    return {
+        "orders": [
+            order_view(answer.order) if isinstance(answer, Captured) else {"problem": problem(answer)}
+            for answer in answers
+        ]
+    }
+
+
+def captured_headers(captured: Captured) -> dict[str, str]:
+    """Where to look the order up, and when."""
+    return {
+        # Relative to the request's own address (RFC 3986): right behind any stage, domain or proxy.
+        "Location": f"order/{captured.order.order_id}",
+        "Retry-After": str(RETRY_AFTER_SECONDS),
+        **replay_headers(captured),
+    }
+
+
+def replay_headers(answer: Captured | Adjusted) -> dict[str, str]:
+    """Tells a client that this is the answer to an earlier request with the same key."""
+    return {"Idempotency-Replayed": "true"} if answer.replayed else {}
+
+
+def head_view(kind: LedgerKind, name: str, entity: str, head: Head) -> dict[str, Any]:
+    """How a customer or product stands; `name` is its field's name."""
+    return {
+        name: entity,
+        "balance": kind.amount(head.balance),
+        "held": kind.amount(head.held),
+        "settled": kind.amount(head.settled),
+        "updateTime": head.update_time,
+    }
+
+
+def _check_view(kind: LedgerKind, decision: Decision | None) -> dict[str, Any] | None:
+    if decision is None:
+        return None
+    available = None if decision.available is None else kind.amount(decision.available)
+    return {**decision_values(decision), "asked": kind.amount(decision.asked), "available": available}

@@ -1,0 +1,76 @@
+"""Adjust a balance: set what a customer may spend or what is in stock, or add to it, or take from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from order_capture.application.ports import TRIES, Clock, Ledger, Pause, WriteRefusedError
+from order_capture.domain.errors import KeyReusedError, NotFoundError, TemporaryError
+from order_capture.domain.ledger import ZERO, Adjustment, Head, LedgerKind, Movement, adjust, receipt_place
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceChange:
+    """What is asked for: exactly one of `balance` (set it) and `adjust` (change it by so much).
+
+    `adjustment_id` is the same for the same Idempotency-Key (`keyed`) and unique without one;
+    `fingerprint` is the same for the same request.
+    """
+
+    entity: str
+    adjustment_id: str
+    fingerprint: str
+    keyed: bool
+    balance: Decimal | None = None
+    adjust: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """The head that a change led to, and whether an earlier request had made it."""
+
+    head: Head
+    replayed: bool
+
+
+def adjust_balance(
+    kind: LedgerKind, ledger: Ledger, change: BalanceChange, clock: Clock, pause: Pause
+) -> Adjusted:
+    """Make the change once, and answer with what it led to, however often it is asked.
+
+    The head is read, and written only if nobody has changed it since: the answer is then exact, and can
+    be kept with the entry for a repeated request.
+
+    Raises:
+        BalanceOutOfRangeError: the balance would fall below zero or rise too high.
+        KeyReusedError: the key came with another request before.
+        NotFoundError: there is nothing to add to or to take from.
+        TemporaryError: too many others change it at this moment.
+    """
+    earlier = (
+        ledger.adjustment(receipt_place(change.adjustment_id), change.adjustment_id) if change.keyed else None
+    )
+    for tries in range(1, TRIES + 1):
+        if earlier is not None:
+            if earlier.fingerprint != change.fingerprint:
+                raise KeyReusedError()
+            return Adjusted(earlier.after, replayed=True)
+        head = ledger.head(change.entity)
+        if head is None and change.balance is None:
+            raise NotFoundError(f"{change.entity} is unknown: set its balance first.")
+        now = clock()
+        after = adjust(kind, head, now, balance=change.balance, by=change.adjust)
+        amount = after.balance - (head.balance if head else ZERO)
+        movement = Movement(change.entity, balance=amount, expected=head.version if head else 0)
+        adjustment = Adjustment(change.entity, change.adjustment_id, amount, change.fingerprint, after, now)
+        try:
+            ledger.write([movement], [adjustment, *([adjustment.receipt()] if change.keyed else [])], now)
+            return Adjusted(after, replayed=False)
+        except WriteRefusedError as refusal:
+            match refusal.entries.get(change.adjustment_id):
+                case Adjustment() as earlier:
+                    continue
+                case _:
+                    pause(tries)
+    raise TemporaryError("Too many orders and adjustments of it at this moment.")

@@ -1,0 +1,49 @@
+"""What the functions say to each other. Commands are imperative, the answer is in the past tense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from order_capture.domain.order import Check, Decision, OrderTerms
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOrder:
+    """To both checkers: hold what this order asks for, and answer."""
+
+    terms: OrderTerms
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOrder:
+    """To both checkers: this order is refused, give back what is held for it."""
+
+    terms: OrderTerms
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShipOrder:
+    """To shipping: this order is confirmed."""
+
+    terms: OrderTerms
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChecked:
+    """To order_update: what one of the checks answered."""
+
+    order_id: str
+    check: Check
+    decision: Decision
+    correlation_id: str
+
+
+Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked
+
+
+def order_id_of(message: Message) -> str:
+    """The order that a message is about."""
+    return message.order_id if isinstance(message, OrderChecked) else message.terms.order_id

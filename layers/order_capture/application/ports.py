@@ -1,0 +1,114 @@
+"""What the use cases need of the outside. `adapters` implements it; tests and simulations may too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from order_capture.application.messages import Message
+from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement
+from order_capture.domain.order import Order, OrderStatus, OrderTerms
+
+Clock = Callable[[], str]
+"""The time now: ISO 8601, UTC, to the millisecond. It only ever dates things; nothing is decided by it."""
+
+Pause = Callable[[int], None]
+"""Waits before try number n + 1 of a write that met another one; with jitter, so that they part."""
+
+TRIES = 6
+"""How often a write is tried in one go before its message goes back to the queue, or its client is asked
+to come again. With pauses that double from 20 ms, six tries are over in about a second: well inside every
+function's timeout, and enough for neighbours of the same hot item to get through."""
+
+
+@dataclass
+class WriteRefusedError(Exception):
+    """An atomic write was refused as a whole, and this is all there is to know about why.
+
+    `entries` are those that exist already, by order or adjustment id; `heads` those that a movement was
+    refused by, as they stood at that moment (None: there is no such head); `conflict` is true if another
+    write of the same items was under way.
+    """
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    heads: Mapping[str, Head | None] = field(default_factory=dict)
+    conflict: bool = False
+
+
+class VersionConflictError(Exception):
+    """The order was changed by somebody else since it was read."""
+
+
+@dataclass
+class SettleRefusedError(Exception):
+    """Nothing was settled. `not_confirmed` are the orders that stood in the way, and their status (None:
+    there is no such order); `short` is true if a ledger holds less than is to be settled."""
+
+    not_confirmed: Mapping[str, OrderStatus | None] = field(default_factory=dict)
+    short: bool = False
+    conflict: bool = False
+
+
+class Orders(Protocol):
+    """Where orders are kept. Reads see every write that was answered before."""
+
+    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:
+        """Write those that are not there yet; return, by id, the others as they stand.
+
+        None stands for a request under that id (see `pin`).
+        """
+
+    def pin(self, request_id: str, fingerprint: str) -> str:
+        """Remember which request an id stands for, for good; return the one that came first."""
+
+    def get(self, order_id: str) -> Order | None:
+        """An order, or None."""
+
+    def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:
+        """Those of the orders that exist, by id."""
+
+    def save(self, order: Order, over: int) -> None:
+        """Write a changed order over version `over` of it.
+
+        Raises:
+            VersionConflictError: somebody else has changed it.
+        """
+
+
+class Ledger(Protocol):
+    """One ledger of holds. Reads see every write that was answered before."""
+
+    def head(self, entity: str) -> Head | None:
+        """How a customer or product stands, or None if it is unknown."""
+
+    def hold(self, entity: str, order_id: str) -> Hold | None:
+        """The decision about an order, or None if there is none yet."""
+
+    def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:
+        """An adjustment made earlier, or None."""
+
+    def write(self, movements: Sequence[Movement], entries: Sequence[Entry], now: str) -> None:
+        """All of it in one atomic step: each movement against its head, each entry if it does not exist.
+
+        Raises:
+            WriteRefusedError: nothing was written.
+        """
+
+
+class Shipments(Protocol):
+    """The orders and both ledgers, settled together."""
+
+    def settle(self, orders: Sequence[OrderTerms], now: str) -> None:
+        """In one atomic step: CONFIRMED becomes SHIPPED, and what was held is settled.
+
+        Raises:
+            SettleRefusedError: nothing was written.
+        """
+
+
+class Outbox(Protocol):
+    """Where messages are sent to."""
+
+    def send(self, messages: Sequence[Message]) -> set[str]:
+        """Send all; return the ids of the orders whose message could not be sent, after retries."""

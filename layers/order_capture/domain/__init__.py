@@ -1,0 +1,1 @@
+"""The business, pure: no AWS, no environment, no clock and no randomness except as an argument."""

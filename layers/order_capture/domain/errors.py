@@ -1,0 +1,34 @@
+"""What can go wrong, in the business's own terms. `adapters.problems` says it to clients."""
+
+from __future__ import annotations
+
+
+class OrderCaptureError(Exception):
+    """Base of every error that this system raises on purpose; its text is fit for a client to read."""
+
+
+class InvalidMessageError(OrderCaptureError):
+    """A message is not one of ours, or not of a version that we read."""
+
+
+class NotFoundError(OrderCaptureError):
+    """No order, customer or product of that id exists."""
+
+
+class BalanceOutOfRangeError(OrderCaptureError):
+    """An adjustment would take a balance below zero, or above what a ledger may hold."""
+
+
+class KeyReusedError(OrderCaptureError):
+    """An Idempotency-Key came again with another request."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used before, with another request.")
+
+
+class TemporaryError(OrderCaptureError):
+    """Nothing is wrong with the request, and nothing is lost: the same request may be sent again."""
+
+
+class BooksDisagreeError(OrderCaptureError):
+    """A ledger does not hold what an order says it holds. Never expected: a person must look."""

@@ -1,0 +1,280 @@
+"""The ledger of holds: what a customer may spend, or what is left of a product.
+
+Accounts and stock are the same thing. A *head* says how it stands; *entries*, written once and never
+changed, say how it came to that, and are the record that a thing was already done. An order *holds*
+what it asks for (`balance` to `held`), and later either *settles* it (`held` to `settled`) or
+*releases* it (`held` back to `balance`). No figure of a head ever falls below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from order_capture.domain.errors import BalanceOutOfRangeError
+from order_capture.domain.order import Check, Decision, DeclineCode, OrderTerms, Outcome
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerKind:
+    """What tells one ledger from the other; everything else is the same."""
+
+    check: Check
+    quantum: Decimal  # the smallest amount: a cent, or one unit
+    largest: Decimal  # what a balance may come to
+    unknown: DeclineCode
+    insufficient: DeclineCode
+
+    def amount(self, value: Decimal) -> Decimal:
+        """`value` with this ledger's number of decimals."""
+        return value.quantize(self.quantum)
+
+    def demand(self, terms: OrderTerms) -> dict[str, Decimal]:
+        """What an order asks of this ledger, by customer or product, in sorted order.
+
+        Two lines of one product are added up first: checked apart, each could pass on the same units.
+        """
+        if self.check is Check.BALANCE:
+            return {terms.customer_id: terms.total_amount}
+        units: dict[str, Decimal] = {}
+        for line in sorted(terms.items, key=lambda line: line.product_id):
+            units[line.product_id] = units.get(line.product_id, ZERO) + line.qty
+        return units
+
+
+ACCOUNTS = LedgerKind(
+    check=Check.BALANCE,
+    quantum=Decimal("0.01"),
+    largest=Decimal("999999999999.99"),
+    unknown=DeclineCode.UNKNOWN_CUSTOMER,
+    insufficient=DeclineCode.INSUFFICIENT_BALANCE,
+)
+STOCK = LedgerKind(
+    check=Check.STOCK,
+    quantum=Decimal(1),
+    largest=Decimal(1_000_000_000),
+    unknown=DeclineCode.UNKNOWN_PRODUCT,
+    insufficient=DeclineCode.INSUFFICIENT_STOCK,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How a customer or product stands. The sum of all adjustments = balance + held + settled."""
+
+    balance: Decimal  # what can still be spent or sold
+    held: Decimal = ZERO  # taken by open orders
+    settled: Decimal = ZERO  # spent or shipped for good
+    version: int = 0  # 0: not written yet
+    update_time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A change of one head. It is refused as a whole if it would take any figure below zero.
+
+    With `expected`, it is also refused unless the head is of that version (0: there is none yet).
+    """
+
+    entity: str
+    balance: Decimal = ZERO
+    held: Decimal = ZERO
+    settled: Decimal = ZERO
+    expected: int | None = None
+
+    @staticmethod
+    def hold(entity: str, amount: Decimal) -> Movement:
+        """Set `amount` aside."""
+        return Movement(entity, balance=-amount, held=amount)
+
+    @staticmethod
+    def release(entity: str, amount: Decimal) -> Movement:
+        """Give `amount` back."""
+        return Movement(entity, balance=amount, held=-amount)
+
+    @staticmethod
+    def settle(entity: str, amount: Decimal) -> Movement:
+        """Spend or ship `amount` for good."""
+        return Movement(entity, held=-amount, settled=amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The decision about an order. Under the first of its products if it has several.
+
+    Of an order that is held, each product has an entry with its own `amount`; one that is declined
+    moved nothing, and has one entry.
+    """
+
+    entity: str
+    order_id: str
+    amount: Decimal
+    decision: Decision
+    time: str
+
+    @property
+    def key(self) -> str:
+        """The sort key: one decision per order and no second one."""
+        return f"HOLD#{self.order_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What an order held was given back."""
+
+    entity: str
+    order_id: str
+    amount: Decimal
+    time: str
+
+    @property
+    def key(self) -> str:
+        """The sort key: an order is released once."""
+        return f"RELEASE#{self.order_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """A balance was set, added to or taken from. `after` is the head that it led to."""
+
+    entity: str
+    adjustment_id: str
+    amount: Decimal
+    fingerprint: str
+    after: Head
+    time: str
+
+    @property
+    def key(self) -> str:
+        """The sort key: the same request adjusts once."""
+        return f"ADJUST#{self.adjustment_id}"
+
+    def receipt(self) -> Adjustment:
+        """A copy to be found by its id alone: a key that comes again may name another customer."""
+        return replace(self, entity=receipt_place(self.adjustment_id))
+
+
+Entry = Hold | Release | Adjustment
+
+
+def receipt_place(adjustment_id: str) -> str:
+    """Where the receipt of a keyed adjustment is kept. No customer or product has a "#" in its id."""
+    return f"REQUEST#{adjustment_id}"
+
+
+def decide_holds(
+    kind: LedgerKind, orders: Iterable[OrderTerms], seen: Mapping[str, Head | None]
+) -> dict[str, Decision]:
+    """Decide who gets what, first come first served, by order id.
+
+    An order gets all it asks for or nothing. `seen` are the heads known by now (None: there is no such
+    customer or product); one that is not in it is taken to have enough, which the write then proves.
+    """
+    left = {entity: head.balance if head else None for entity, head in seen.items()}
+    decisions = {}
+    for terms in orders:
+        demand = kind.demand(terms)
+        decision = _decline(kind, demand, left)
+        if decision is None:
+            for entity, amount in demand.items():
+                if (available := left.get(entity)) is not None:
+                    left[entity] = available - amount
+            decision = _held(kind, demand)
+        decisions[terms.order_id] = decision
+    return decisions
+
+
+def hold_entries(kind: LedgerKind, terms: OrderTerms, decision: Decision, now: str) -> list[Hold]:
+    """The entries that record `decision`."""
+    demand = kind.demand(terms)
+    if decision.outcome is Outcome.DECLINED:
+        return [Hold(first(demand), terms.order_id, ZERO, decision, now)]
+    return [Hold(entity, terms.order_id, amount, decision, now) for entity, amount in demand.items()]
+
+
+def closed_entry(kind: LedgerKind, terms: OrderTerms, now: str) -> Hold:
+    """The mark of a release that comes before its hold: the late hold then finds itself declined."""
+    demand = kind.demand(terms)
+    decision = Decision(
+        Outcome.DECLINED, kind.amount(sum(demand.values(), ZERO)), code=DeclineCode.ORDER_CLOSED
+    )
+    return Hold(first(demand), terms.order_id, ZERO, decision, now)
+
+
+def adjust(
+    kind: LedgerKind,
+    head: Head | None,
+    now: str,
+    *,
+    balance: Decimal | None = None,
+    by: Decimal | None = None,
+) -> Head:
+    """The head after its balance is set to `balance`, or changed `by` so much.
+
+    Raises:
+        BalanceOutOfRangeError: the balance would fall below zero or rise above what a ledger holds.
+    """
+    old = head or Head(balance=ZERO)
+    new = old.balance + by if by is not None else balance
+    if new is None:
+        raise ValueError("an adjustment needs a balance or an amount")
+    if new < 0:
+        raise BalanceOutOfRangeError(
+            f"The balance is {kind.amount(old.balance)}: a change by {by} would take it below zero."
+        )
+    if new > kind.largest:
+        raise BalanceOutOfRangeError(f"A balance is at most {kind.largest}.")
+    return Head(new, old.held, old.settled, old.version + 1, now)
+
+
+def replay(entries: Iterable[Entry]) -> Decimal:
+    """The balance that a head's entries, in any order, come to."""
+    balance = ZERO
+    for entry in entries:
+        balance += -entry.amount if isinstance(entry, Hold) else entry.amount
+    return balance
+
+
+def merged(movements: Iterable[Movement]) -> list[Movement]:
+    """The same movements with those of one head added up: a transaction takes one action per item."""
+    totals: dict[str, Movement] = {}
+    for movement in movements:
+        total = totals.get(movement.entity, Movement(movement.entity))
+        totals[movement.entity] = Movement(
+            movement.entity,
+            total.balance + movement.balance,
+            total.held + movement.held,
+            total.settled + movement.settled,
+        )
+    return list(totals.values())
+
+
+def first(demand: Mapping[str, Decimal] | Sequence[str]) -> str:
+    """The customer or product under which the decision about an order is kept.
+
+    One place for everybody who asks later, whatever the order in which an order names its products.
+    """
+    return min(demand)
+
+
+def _decline(
+    kind: LedgerKind, demand: Mapping[str, Decimal], left: Mapping[str, Decimal | None]
+) -> Decision | None:
+    for entity, amount in demand.items():
+        if entity not in left:
+            continue
+        available = left[entity]
+        asked = kind.amount(amount)
+        if available is None:
+            return Decision(Outcome.DECLINED, asked, entity, kind.unknown)
+        if available < amount:
+            return Decision(Outcome.DECLINED, asked, entity, kind.insufficient, kind.amount(available))
+    return None
+
+
+def _held(kind: LedgerKind, demand: Mapping[str, Decimal]) -> Decision:
+    total = kind.amount(sum(demand.values(), ZERO))
+    return Decision(Outcome.HELD, total, entity=first(demand) if len(demand) == 1 else None)

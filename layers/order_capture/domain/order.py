@@ -1,0 +1,230 @@
+"""An order's life: what was ordered, what the checks answered, and which status follows.
+
+An `Order` is an immutable value; each step returns the next one. The status moves only along
+`TRANSITIONS`, so nothing that arrives late, twice or out of order can move it backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+
+from order_capture.domain.errors import InvalidMessageError
+
+# An all-or-nothing hold writes a head and an entry per product in one DynamoDB transaction, which
+# takes 100 items: 2 x 50.
+MAX_ITEMS = 50
+
+
+class OrderStatus(StrEnum):
+    """Where an order is in its life."""
+
+    PENDING = "PENDING"
+    CONFIRMED = "CONFIRMED"
+    REJECTED = "REJECTED"
+    SHIPPED = "SHIPPED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+
+TRANSITIONS: Mapping[OrderStatus, frozenset[OrderStatus]] = {
+    OrderStatus.PENDING: frozenset(
+        {OrderStatus.CONFIRMED, OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED}
+    ),
+    OrderStatus.CONFIRMED: frozenset({OrderStatus.SHIPPED, OrderStatus.CANCELLED}),
+    OrderStatus.REJECTED: frozenset(),
+    OrderStatus.SHIPPED: frozenset(),
+    OrderStatus.CANCELLED: frozenset(),
+    OrderStatus.EXPIRED: frozenset(),
+}
+
+REFUSED = frozenset({OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED})
+
+
+class Check(StrEnum):
+    """The two questions that every order is put to, in parallel."""
+
+    BALANCE = "BALANCE"
+    STOCK = "STOCK"
+
+
+class Outcome(StrEnum):
+    """How a check ended: what was asked is set aside for the order, or it is not."""
+
+    HELD = "HELD"
+    DECLINED = "DECLINED"
+
+
+class DeclineCode(StrEnum):
+    """Why a check declined."""
+
+    INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
+    INSUFFICIENT_STOCK = "INSUFFICIENT_STOCK"
+    UNKNOWN_CUSTOMER = "UNKNOWN_CUSTOMER"
+    UNKNOWN_PRODUCT = "UNKNOWN_PRODUCT"
+    ORDER_CLOSED = "ORDER_CLOSED"  # the order was refused before this check was made
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A check's answer, with the figures that explain it.
+
+    `entity` is the customer or product that the answer is about; None where an order of several
+    products is held as a whole, and then `asked` is the sum of their quantities.
+    """
+
+    outcome: Outcome
+    asked: Decimal
+    entity: str | None = None
+    code: DeclineCode | None = None
+    available: Decimal | None = None
+
+    def __str__(self) -> str:
+        if self.outcome is Outcome.HELD:
+            return f"{self.outcome} {self.asked}"
+        figures = "" if self.available is None else f", asked {self.asked}, available {self.available}"
+        about = "" if self.entity is None else f" {self.entity}"
+        return f"{self.outcome} {self.code}{about}{figures}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """So many units of one product."""
+
+    product_id: str
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """What was ordered, by whom, for how much. Fixed for the order's life; every message carries it."""
+
+    order_id: str
+    customer_id: str
+    items: tuple[Line, ...]
+    total_amount: Decimal
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be an order, whoever sent it.
+
+        Raises:
+            InvalidMessageError: an id is empty, there are no or too many items, or an amount is
+                negative, zero units, or not a number.
+        """
+        if not self.order_id or not self.customer_id or not all(line.product_id for line in self.items):
+            raise InvalidMessageError("an order needs an order id, a customer id and product ids")
+        if not 1 <= len(self.items) <= MAX_ITEMS:
+            raise InvalidMessageError(f"an order has 1 to {MAX_ITEMS} items, not {len(self.items)}")
+        if any(line.qty < 1 for line in self.items):
+            raise InvalidMessageError("a quantity is at least 1")
+        if not self.total_amount.is_finite() or self.total_amount < 0:
+            raise InvalidMessageError("a total amount is a number of at least 0")
+
+
+class FollowUp(StrEnum):
+    """What must be sent because of the status that an order has."""
+
+    SHIP = "SHIP"
+    RELEASE = "RELEASE"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as it stands. `version` counts its changes and guards each write of it."""
+
+    terms: OrderTerms
+    create_time: str
+    update_time: str
+    correlation_id: str
+    fingerprint: str
+    status: OrderStatus = OrderStatus.PENDING
+    checks: Mapping[Check, Decision] = field(default_factory=dict)
+    logs: tuple[str, ...] = ()
+    version: int = 1
+
+    @property
+    def order_id(self) -> str:
+        """The id that the client was given."""
+        return self.terms.order_id
+
+    @classmethod
+    def place(cls, terms: OrderTerms, *, now: str, correlation_id: str, fingerprint: str) -> Order:
+        """A new order. `fingerprint` identifies the request that it came from."""
+        return cls(
+            terms=terms,
+            create_time=now,
+            update_time=now,
+            correlation_id=correlation_id,
+            fingerprint=fingerprint,
+            logs=(_log(now, "order received"),),
+        )
+
+    def as_placed(self) -> Order:
+        """This order as it was first answered, for a repeated request to get the same answer."""
+        return Order.place(
+            self.terms,
+            now=self.create_time,
+            correlation_id=self.correlation_id,
+            fingerprint=self.fingerprint,
+        )
+
+    def decide(self, check: Check, decision: Decision, *, now: str) -> Order:
+        """Take in a check's answer and move on if that settles the matter.
+
+        The first answer of a check stands: a later one of the same check changes nothing. An answer
+        that comes after the status is decided is kept, for the reasons, and moves nothing.
+        """
+        if check in self.checks:
+            return self
+        checks = {**self.checks, check: decision}
+        order = replace(
+            self,
+            checks=checks,
+            logs=(*self.logs, _log(now, f"{check.lower()} {decision}")),
+            update_time=now,
+            version=self.version + 1,
+        )
+        if order.status is not OrderStatus.PENDING:
+            return order
+        if decision.outcome is Outcome.DECLINED:
+            return order._move(OrderStatus.REJECTED, f"rejected: {decision.code}", now)
+        if len(checks) == len(Check):
+            return order._move(OrderStatus.CONFIRMED, "confirmed", now)
+        return order
+
+    def withdraw(self, reason: str, *, now: str) -> Order:
+        """Take back an order that was never accepted. Only a pending order may be withdrawn."""
+        return replace(
+            self._move(OrderStatus.CANCELLED, f"cancelled: {reason}", now), version=self.version + 1
+        )
+
+    def follow_up(self) -> FollowUp | None:
+        """What must be sent now, from the status as it stands.
+
+        Asked each time the order is looked at, never as a side effect of having changed it: a crash
+        between the change and the message is then healed by the next look.
+        """
+        if self.status is OrderStatus.CONFIRMED:
+            return FollowUp.SHIP
+        all_declined = len(self.checks) == len(Check) and all(
+            decision.outcome is Outcome.DECLINED for decision in self.checks.values()
+        )
+        if self.status in REFUSED and not all_declined:
+            return FollowUp.RELEASE
+        return None
+
+    def _move(self, status: OrderStatus, line: str, now: str) -> Order:
+        if status not in TRANSITIONS[self.status]:
+            raise ValueError(f"an order that is {self.status} can't become {status}")
+        return replace(self, status=status, logs=(*self.logs, _log(now, line)), update_time=now)
+
+
+def shipped_log(now: str) -> str:
+    """The line that shipping adds to an order's log."""
+    return _log(now, "shipped")
+
+
+def _log(now: str, line: str) -> str:
+    return f"{now} {line}"
