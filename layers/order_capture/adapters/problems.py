@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import botocore.exceptions
+
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
     KeyReusedError,
@@ -59,6 +61,8 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
     Only errors that this system raises on purpose are told in words: the text of any other never
     reaches a client.
     """
+    if _is_passing(error):
+        error = TemporaryError("The system is too busy at this moment. Send the same request again.")
     kind = _KINDS.get(type(error), _INTERNAL)
     told = kind is not _INTERNAL
     answer: dict[str, Any] = {
@@ -72,3 +76,22 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
     if isinstance(error, RequestInvalidError):
         answer["errors"] = [{"field": each.field, "message": each.message} for each in error.errors]
     return answer
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether AWS could not take a call just now: too many of them, a fault of its own, no answer."""
+    match error:
+        case botocore.exceptions.HTTPClientError():
+            return True
+        case botocore.exceptions.ClientError():
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.response["Error"]["Code"] in _THROTTLED
+    return False
+
+
+_THROTTLED = {
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "TransactionInProgressException",
+}

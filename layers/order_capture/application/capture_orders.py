@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from order_capture.application.messages import CheckOrder
 from order_capture.application.ports import Clock, Orders, Outbox, VersionConflictError
 from order_capture.domain.errors import KeyReusedError, OrderCaptureError, TemporaryError
 from order_capture.domain.order import Order, OrderStatus
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,13 @@ def _withdraw(orders: Orders, order: Order, clock: Clock) -> None:
     """Close an order that its client will send again under another id, so that it can't count twice.
 
     If it was published after all, the checks' answers find it cancelled and what they hold is released.
+    Where even that fails, only a key could prevent a second order.
     """
     try:
         orders.save(order.withdraw("it could not be handed on", now=clock()), over=order.version)
     except VersionConflictError:
-        # A check has answered, so it was published after all and takes its course. The client is told
-        # to come again: the one case in which only a key prevents a second order.
-        return
+        # A check has answered, so it was published after all and takes its course.
+        logger.warning("not withdrawn: it was handed on after all", extra={"order_id": order.order_id})
+    except Exception:
+        # The table is out of reach as well. The other orders of the request must still get their answers.
+        logger.exception("not withdrawn", extra={"order_id": order.order_id})
