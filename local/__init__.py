@@ -1,0 +1,1 @@
+"""Tooling for a laptop: the embedded engine, the demo, the logs. Nothing here is deployed."""

@@ -1,0 +1,23 @@
+"""How the commands speak: one line per step, with its time, on a terminal and in a log alike."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+
+console = Console(highlight=False)
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Show that something is going on, then that it is done and how long it took."""
+    started = time.monotonic()
+    waiting = console.status(f"{what} …") if console.is_terminal else contextlib.nullcontext()
+    try:
+        with waiting:
+            yield
+    except BaseException:
+        console.print(f"[red]✗[/] {what}", soft_wrap=True)
+        raise
+    console.print(f"[green]✓[/] {what} [dim]{time.monotonic() - started:.1f} s[/]", soft_wrap=True)

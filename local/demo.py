@@ -1,0 +1,336 @@
+"""The demo: a handful of orders, each followed to its end, and the books before and after.
+
+It checks itself: every order must end as it should, for the reason it should, and the books must add up.
+"""
+
+import dataclasses
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import simplejson
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from local.console import console, step
+
+# What the demo's customers may spend and what is in stock, set anew by every run.
+# The orders are checked in any order, so those that are to be shipped leave enough for one another.
+CREDIT = {
+    "alice": Decimal("500.00"),
+    "bob": Decimal("20.00"),
+    "carol": Decimal("200.00"),
+    "dave": Decimal("10.00"),
+}
+STOCK = {"coffee": 40, "mug": 25, "grinder": 2, "espresso-machine": 3}
+
+# Seconds until every order has to be decided and shipped: a thousand times what it takes on an idle machine.
+_PATIENCE = 60
+_OPEN = {"PENDING", "CONFIRMED"}
+
+
+class DemoError(Exception):
+    """Something did not come out as it should."""
+
+
+@dataclass
+class DemoOrder:
+    """An order, how it has to end, and what is known of it so far."""
+
+    customer: str
+    product: str
+    qty: int
+    total: Decimal
+    expected: str = "SHIPPED"
+    code: str | None = None
+    asked: Decimal | int | None = None
+    available: Decimal | int | None = None
+
+    order_id: str = ""
+    statuses: list[str] = field(default_factory=list)
+    checks: dict[str, Any] = field(default_factory=dict)
+    started: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The order as it is posted."""
+        items = [{"productId": self.product, "qty": self.qty}]
+        return {"customerId": self.customer, "items": items, "totalAmount": self.total}
+
+    @property
+    def status(self) -> str:
+        """The latest status seen."""
+        return self.statuses[-1] if self.statuses else ""
+
+    @property
+    def refusal(self) -> dict[str, Any] | None:
+        """The check that refused it."""
+        return next((c for c in self.checks.values() if c and c["outcome"] == "DECLINED"), None)
+
+    def saw(self, view: dict[str, Any]) -> bool:
+        """Take in an answer of the API; say whether the status is a new one."""
+        self.order_id, self.checks = view["orderId"], view["checks"]
+        if view["status"] == self.status:
+            return False
+        if view["status"] == "SHIPPED" and self.status == "PENDING":
+            self.statuses.append("CONFIRMED")  # the only way there; it was passed between two looks
+        self.statuses.append(view["status"])
+        self.seconds = time.monotonic() - self.started
+        return True
+
+    def reason(self) -> str:
+        """The refusal in words, with its figures."""
+        refusal = self.refusal
+        if refusal is None:
+            return ""
+        return _reason(refusal["code"], refusal["id"], refusal["asked"], refusal["available"])
+
+    def complaint(self) -> str | None:
+        """What is wrong with how it ended, if anything."""
+        wanted, seen = self.expected, self.status
+        if self.code:
+            refused_by = self.product if "PRODUCT" in self.code or "STOCK" in self.code else self.customer
+            wanted += f", {_reason(self.code, refused_by, self.asked, self.available)}"
+        if self.refusal:
+            seen += f", {self.reason()}"
+        return None if seen == wanted else f"order {self.order_id}: expected {wanted}; it is {seen}"
+
+
+def _reason(code: str, of: str, asked: Decimal | int | None, available: Decimal | int | None) -> str:
+    figures = "" if available is None else f" asked {asked}, available {available}"
+    return f"{code}: {of}{figures}"
+
+
+def _orders() -> list[DemoOrder]:
+    return [
+        DemoOrder("alice", "coffee", 2, Decimal("31.00")),
+        DemoOrder(
+            "bob", "espresso-machine", 1, Decimal("449.00"), "REJECTED",
+            "INSUFFICIENT_BALANCE", asked=Decimal("449.00"), available=Decimal("20.00"),
+        ),
+        DemoOrder(
+            "carol", "grinder", 5, Decimal("60.00"), "REJECTED",
+            "INSUFFICIENT_STOCK", asked=5, available=2,
+        ),
+        DemoOrder("alice", "unicorn", 1, Decimal("9.99"), "REJECTED", "UNKNOWN_PRODUCT"),
+    ]  # fmt: skip
+
+
+def _batch() -> list[DemoOrder]:
+    return [
+        DemoOrder("alice", "mug", 4, Decimal("38.00")),
+        DemoOrder("carol", "coffee", 3, Decimal("46.50")),
+        DemoOrder("dave", "mug", 1, Decimal("9.50")),
+    ]
+
+
+class Api:
+    """The deployed API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # No trust_env: a proxy for the world outside is not for the loopback interface.
+        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON at this path, decimals exact."""
+        return self._answer(self._http.get(path), 200)
+
+    def post(self, path: str, body: dict[str, Any], expected: int) -> dict[str, Any]:
+        """Post it once, whatever happens on the way: the key makes a repeated request the same request."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+        return self._answer(self._http.post(path, content=simplejson.dumps(body), headers=headers), expected)
+
+    @staticmethod
+    def _answer(response: httpx.Response, expected: int) -> dict[str, Any]:
+        if response.status_code != expected:
+            request = response.request
+            raise DemoError(
+                f"{request.method} {request.url.path} answered {response.status_code} instead of {expected}: "
+                f"{response.text[:500]}"
+            )
+        answer: dict[str, Any] = simplejson.loads(response.text, use_decimal=True)
+        return answer
+
+
+# By "account/<customer>" or "stock/<product>".
+Books = dict[str, dict[str, Decimal]]
+_COLUMNS = ("balance", "held", "settled")
+
+
+def run(api_url: str) -> None:
+    """Run the demo against a deployed API.
+
+    Raises:
+        DemoError: an order or the books did not come out as they should.
+    """
+    api = Api(api_url)
+    with step("Loading demo accounts and stock"):
+        for customer, credit in CREDIT.items():
+            api.post("/account", {"customerId": customer, "balance": credit}, 200)
+        for product, units in STOCK.items():
+            api.post("/stock", {"productId": product, "balance": units}, 200)
+    before = _books(api)
+    _print_books("The books before", before)
+
+    orders, batch = _orders(), _batch()
+    console.print(
+        "\n[bold]The orders[/]: four on their own, and a batch of three with an invalid fourth in it"
+    )
+    for order in orders:
+        order.started = time.monotonic()
+        order.saw(api.post("/order", order.body, 202))
+    problem = _send_batch(api, batch)
+    orders += batch
+    _follow(api, orders)
+    console.print(f"  and the invalid one in the batch: [yellow]{escape(problem)}[/]\n", soft_wrap=True)
+
+    with step("Waiting for what the refused orders held to come back"):
+        after = _settled_books(api, before)
+    _print_books("The books after", after, before)
+    complaints = [c for order in orders if (c := order.complaint())] + _audit(orders, before, after)
+    if complaints:
+        raise DemoError("\n  ".join(["the demo did not come out as it should:", *complaints]))
+    console.print("\n[green]Every order ended as it should, and the books add up.[/]\n")
+    _print_next(api_url, orders[0])
+
+
+def _send_batch(api: Api, batch: list[DemoOrder]) -> str:
+    """Send the batch with an invalid order among the good ones; the problem that it got."""
+    invalid = dataclasses.replace(batch[0], qty=0)
+    sent = [batch[0], invalid, *batch[1:]]
+    for order in batch:
+        order.started = time.monotonic()
+    answers = api.post("/orders", {"orders": [order.body for order in sent]}, 202)["orders"]
+    problem = answers.pop(1).get("problem")
+    if not problem or len(answers) != len(batch):
+        raise DemoError(f"POST /orders should have refused the second order alone: {answers}")
+    for order, view in zip(batch, answers, strict=True):
+        order.saw(view)
+    errors = problem.get("errors") or [{"field": "", "message": problem["detail"]}]
+    return "; ".join(f"{error['field']} {error['message']}" for error in errors)
+
+
+def _follow(api: Api, orders: list[DemoOrder]) -> None:
+    """Show the orders going through their statuses until none is open."""
+    deadline = time.monotonic() + _PATIENCE
+    with Live(_table(orders), console=console, auto_refresh=False) as live:
+        if not console.is_terminal:
+            live.update(Text())
+            for order in orders:
+                _print_line(order)
+        while open_orders := [order for order in orders if order.status in _OPEN]:
+            if time.monotonic() > deadline:
+                waiting = ", ".join(f"{order.order_id} ({order.status})" for order in open_orders)
+                raise DemoError(
+                    f"after {_PATIENCE} s still open: {waiting}. `make logs` shows the functions' logs"
+                )
+            for order in open_orders:
+                changed = order.saw(api.get(f"/order/{order.order_id}/status"))
+                if not console.is_terminal and changed:
+                    _print_line(order)
+                elif console.is_terminal:
+                    live.update(_table(orders), refresh=True)
+            time.sleep(0.05)
+
+
+def _table(orders: Iterable[DemoOrder]) -> Table:
+    table = Table("customer", "wants", "for", "status", "after", "reason", box=None, padding=(0, 2, 0, 2))
+    for order in orders:
+        table.add_row(
+            order.customer,
+            f"{order.qty} {order.product}",
+            Text(f"{order.total}", justify="right"),
+            _trail(order),
+            Text(f"{order.seconds:.1f} s", justify="right"),
+            order.reason(),
+        )
+    return table
+
+
+def _trail(order: DemoOrder) -> str:
+    colour = {"SHIPPED": "green", "REJECTED": "red"}.get(order.status, "yellow")
+    return " → ".join([*order.statuses[:-1], f"[{colour}]{order.status}[/]"])
+
+
+def _print_line(order: DemoOrder) -> None:
+    console.print(
+        f"  {order.customer}: {order.qty} {order.product} for {order.total}: {_trail(order)}",
+        f"after {order.seconds:.1f} s. {order.reason()}" if len(order.statuses) > 1 else "",
+        soft_wrap=True,
+    )
+
+
+def _books(api: Api) -> Books:
+    paths = [f"/account/{customer}" for customer in CREDIT] + [f"/stock/{product}" for product in STOCK]
+    views = {path: api.get(path) for path in paths}
+    return {path[1:]: {name: Decimal(view[name]) for name in _COLUMNS} for path, view in views.items()}
+
+
+def _settled_books(api: Api, before: Books) -> Books:
+    """The books once nothing of the demo is held any more, or after a while as they are."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        books = _books(api)
+        if all(books[key]["held"] == before[key]["held"] for key in books) or time.monotonic() > deadline:
+            return books
+        time.sleep(0.1)
+
+
+def _print_books(title: str, books: Books, before: Books | None = None) -> None:
+    table = Table(title, box=None, padding=(0, 2, 0, 2))
+    for column in _COLUMNS:
+        table.add_column(column, justify="right")
+    for key, row in books.items():
+        changes = {name: value - before[key][name] if before else 0 for name, value in row.items()}
+        table.add_row(
+            key.replace("/", " "),
+            *(
+                f"{row[name]}" + (f" [dim]({changes[name]:+})[/]" if changes[name] else "")
+                for name in _COLUMNS
+            ),
+        )
+    console.print()
+    console.print(table)
+
+
+def _audit(orders: list[DemoOrder], before: Books, after: Books) -> list[str]:
+    """Where the books differ from what the shipped orders account for."""
+    shipped = [order for order in orders if order.expected == "SHIPPED"]
+    wrong = []
+    for key, was in before.items():
+        kind, name = key.split("/")
+        if kind == "account":
+            spent = sum((order.total for order in shipped if order.customer == name), start=Decimal(0))
+        else:
+            spent = Decimal(sum(order.qty for order in shipped if order.product == name))
+        wanted = {"balance": was["balance"] - spent, "held": was["held"], "settled": was["settled"] + spent}
+        if after[key] != wanted:
+            wrong.append(f"{key}: expected {_figures(wanted)}; the books say {_figures(after[key])}")
+    return wrong
+
+
+def _figures(row: dict[str, Decimal]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.items())
+
+
+def _print_next(api_url: str, shipped: DemoOrder) -> None:
+    order = simplejson.dumps(
+        {"customerId": "alice", "items": [{"productId": "mug", "qty": 1}], "totalAmount": 9.5}
+    )
+    console.print("[bold]The API is up[/] at", api_url, soft_wrap=True)
+    console.print("\nTry it:", soft_wrap=True)
+    for line in (
+        f"curl -i {api_url}/order -H 'Content-Type: application/json' -d '{order}'",
+        f"curl {api_url}/order/{shipped.order_id}",
+        f"curl {api_url}/account/alice",
+    ):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+    console.print("\n`make logs` shows what the functions say, `make stop` stops it all.")

@@ -1,0 +1,28 @@
+"""One at a time: what two commands in one checkout must not do together."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+
+from local.engine import ROOT
+
+
+class BusyError(Exception):
+    """Another command is doing it right now."""
+
+
+@contextlib.contextmanager
+def exclusive(what: str, *, wait: bool) -> Iterator[None]:
+    """Hold the lock of this name; the system gives it back when the process ends, however it ends.
+
+    Raises:
+        BusyError: another process holds it and `wait` is false.
+    """
+    locks = ROOT / ".local/locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / what).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise BusyError(f"Another `make {what}` is at work in this checkout.") from None
+        yield

@@ -1,0 +1,109 @@
+"""The stack in the engine: deployed with the same deploy.sh that an operator uses."""
+
+import json
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.exceptions import ClientError
+
+from local.engine import PYTHON, REGION, ROOT, Engine
+from local.lock import exclusive
+
+DESCRIPTION = ROOT / ".local/stack.json"
+
+_SETTINGS = tomllib.loads((ROOT / "samconfig.toml").read_text())["local"]["global"]["parameters"]
+NAME: str = _SETTINGS["stack_name"]
+
+
+class DeployError(Exception):
+    """The stack could not be deployed; the text holds the end of what deploy.sh said."""
+
+
+def session() -> boto3.Session:
+    """A boto3 session that knows nothing of the profiles and settings of the person's own AWS.
+
+    Its clients take `endpoint_url=engine.url`; without, they know no account that would let them in.
+    """
+    variables: dict[str, Any] = {
+        "profile": (None, None, None, None),
+        "config_file": (None, None, os.devnull, None),
+        "credentials_file": (None, None, os.devnull, None),
+        "region": (None, None, REGION, None),
+    }
+    core = botocore.session.Session(session_vars=variables)
+    core.set_credentials("test", "test")
+    return boto3.Session(botocore_session=core)
+
+
+def status(engine: Engine) -> str | None:
+    """The stack's status, or None when there is no stack."""
+    try:
+        found = (
+            session()
+            .client("cloudformation", endpoint_url=engine.url)
+            .describe_stacks(StackName=NAME)["Stacks"]
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":
+            return None
+        raise
+    return found[0]["StackStatus"]
+
+
+def deploy(engine: Engine, log: Path) -> dict[str, str]:
+    """Build and deploy the template to the engine, and describe the result.
+
+    Returns:
+        `apiUrl`, `endpointUrl`, `region`, `stackName`, and every output of the stack by its name.
+
+    Raises:
+        DeployError: deploy.sh failed.
+    """
+    # The dependency layer is built for the interpreter that will run the functions: the engine's.
+    environment = engine.environment() | {"LAYER_PYTHON": str(PYTHON)}
+    environment["PATH"] = f"{ROOT / '.local/bin'}{os.pathsep}{environment['PATH']}"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # The build's directories are the checkout's, so a test run and `make run` take turns.
+    with exclusive("deploy", wait=True), log.open("wb") as output:
+        finished = subprocess.run(
+            ["./deploy.sh", "--env", "local"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if finished.returncode != 0:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+        raise DeployError(f"{end}\n\ndeploy.sh failed (exit code {finished.returncode}); all it said: {log}")
+    return describe(engine)
+
+
+def describe(engine: Engine) -> dict[str, str]:
+    """What tools and tests need to know of the deployed stack."""
+    stack = (
+        session()
+        .client("cloudformation", endpoint_url=engine.url)
+        .describe_stacks(StackName=NAME)["Stacks"][0]
+    )
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return outputs | {
+        # The address in the outputs is the one on AWS; the engine serves the same API below this path.
+        "apiUrl": f"{engine.url}/_aws/execute-api/{outputs['ApiId']}/{outputs['ApiStage']}",
+        "endpointUrl": engine.url,
+        "region": REGION,
+        "stackName": NAME,
+    }
+
+
+def write(description: dict[str, str], to: Path = DESCRIPTION) -> None:
+    """Leave the description where tools and tests look for it, whole or not at all."""
+    new = to.with_suffix(".new")
+    new.write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
+    new.replace(to)

@@ -1,0 +1,96 @@
+"""Things to test with. Each has a default for all that a test does not care about."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from order_capture.adapters import cloudevents, jsontext
+from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder, ShipOrder
+from order_capture.domain.order import Check, Decision, DeclineCode, Line, Order, OrderTerms, Outcome
+
+NOW = "2026-11-20T10:00:00.000Z"
+
+
+def ticking_clock() -> Callable[[], str]:
+    """A clock that moves on by a millisecond each time it is read."""
+    ticks = itertools.count()
+    return lambda: f"2026-11-20T10:00:{next(ticks) / 1000:06.3f}Z"
+
+
+def terms_of(
+    order_id: str = "order-1",
+    customer_id: str = "alice",
+    items: tuple[tuple[str, int], ...] = (("pen", 1),),
+    total: str = "10.00",
+) -> OrderTerms:
+    lines = tuple(Line(product_id, qty) for product_id, qty in items)
+    return OrderTerms(order_id, customer_id, lines, Decimal(total))
+
+
+def placed(terms: OrderTerms | None = None, fingerprint: str = "print-1") -> Order:
+    return Order.place(terms or terms_of(), now=NOW, correlation_id="corr-1", fingerprint=fingerprint)
+
+
+def held(asked: str = "10.00", entity: str | None = "alice") -> Decision:
+    return Decision(Outcome.HELD, Decimal(asked), entity)
+
+
+def declined(
+    code: DeclineCode = DeclineCode.INSUFFICIENT_BALANCE,
+    asked: str = "10.00",
+    available: str | None = "3.00",
+    entity: str = "alice",
+) -> Decision:
+    return Decision(
+        Outcome.DECLINED, Decimal(asked), entity, code, None if available is None else Decimal(available)
+    )
+
+
+def check(terms: OrderTerms | None = None) -> CheckOrder:
+    return CheckOrder(terms or terms_of(), "corr-1")
+
+
+def release(terms: OrderTerms | None = None) -> ReleaseOrder:
+    return ReleaseOrder(terms or terms_of(), "corr-1")
+
+
+def ship(terms: OrderTerms | None = None) -> ShipOrder:
+    return ShipOrder(terms or terms_of(), "corr-1")
+
+
+def checked(
+    check: Check = Check.BALANCE, decision: Decision | None = None, order_id: str = "order-1"
+) -> OrderChecked:
+    return OrderChecked(order_id, check, decision or held(), "corr-1")
+
+
+def body_of(message: Message) -> str:
+    """A message as it lies in a queue."""
+    return cloudevents.encode(message, message_id="m-1", source="/order-capture/test", time=NOW).body
+
+
+def api_event(
+    method: str = "GET",
+    resource: str = "/",
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+    path: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What API Gateway's proxy integration hands to a function. A `body` that is no text becomes JSON."""
+    return {
+        "httpMethod": method,
+        "resource": resource,
+        "pathParameters": path,
+        "headers": dict(headers) if headers else None,
+        "body": body if body is None or isinstance(body, str) else jsontext.dumps(body),
+        "isBase64Encoded": False,
+        "requestContext": {"requestId": "request-1"},
+    }
+
+
+def queue_event(*bodies: str) -> dict[str, Any]:
+    """What SQS hands to a function. The messages are named "message-0", "message-1", …"""
+    return {"Records": [{"messageId": f"message-{i}", "body": body} for i, body in enumerate(bodies)]}

@@ -1,0 +1,235 @@
+"""The ports of the use cases in memory. The contract suite holds them to what DynamoDB does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from order_capture.application.messages import Message, order_id_of
+from order_capture.application.ports import SettleRefusedError, VersionConflictError, WriteRefusedError
+from order_capture.domain.ledger import (
+    ACCOUNTS,
+    STOCK,
+    ZERO,
+    Adjustment,
+    Entry,
+    Head,
+    Hold,
+    LedgerKind,
+    Movement,
+    merged,
+)
+from order_capture.domain.order import Order, OrderStatus, OrderTerms, shipped_log
+
+
+@dataclass
+class Interruptions:
+    """What happens to the next calls, one each: an error is raised, anything else is called first.
+
+    So a test says that a write meets another one (an error), or that somebody is quicker (a call).
+    """
+
+    coming: list[Exception | Callable[[], object]] = field(default_factory=list)
+
+    def happen(self) -> None:
+        if not self.coming:
+            return
+        interruption = self.coming.pop(0)
+        if isinstance(interruption, Exception):
+            raise interruption
+        interruption()
+
+
+class MemoryOrders:
+    """Implements `application.ports.Orders`."""
+
+    def __init__(self) -> None:
+        self._stored: dict[str, Order | str] = {}
+        self._lock = threading.RLock()
+        self.interruptions = Interruptions()
+        self.saves = 0
+
+    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:
+        with self._lock:
+            existing: dict[str, Order | None] = {}
+            for order in orders:
+                if order.order_id in self._stored:
+                    existing[order.order_id] = self.get(order.order_id)
+                else:
+                    self._stored[order.order_id] = order
+            return existing
+
+    def pin(self, request_id: str, fingerprint: str) -> str:
+        with self._lock:
+            stored = self._stored.setdefault(request_id, fingerprint)
+            return stored.fingerprint if isinstance(stored, Order) else stored
+
+    def get(self, order_id: str) -> Order | None:
+        stored = self._stored.get(order_id)
+        return stored if isinstance(stored, Order) else None
+
+    def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:
+        return {order_id: order for order_id in order_ids if (order := self.get(order_id))}
+
+    def save(self, order: Order, over: int) -> None:
+        self.interruptions.happen()
+        with self._lock:
+            stored = self.get(order.order_id)
+            if stored is None or stored.version != over:
+                raise VersionConflictError(order.order_id)
+            self._stored[order.order_id] = order
+            self.saves += 1
+
+
+class MemoryLedger:
+    """Implements `application.ports.Ledger`."""
+
+    def __init__(self) -> None:
+        self._heads: dict[str, Head] = {}
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._lock = threading.RLock()
+        self.interruptions = Interruptions()
+        self.writes = 0
+
+    def head(self, entity: str) -> Head | None:
+        return self._heads.get(entity)
+
+    def hold(self, entity: str, order_id: str) -> Hold | None:
+        return _if_a(Hold, self._entries.get((entity, f"HOLD#{order_id}")))
+
+    def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:
+        return _if_a(Adjustment, self._entries.get((entity, f"ADJUST#{adjustment_id}")))
+
+    def entries(self, entity: str) -> list[Entry]:
+        """All that was ever done to one customer or product."""
+        return [entry for (of, _), entry in self._entries.items() if of == entity]
+
+    def write(self, movements: Sequence[Movement], entries: Sequence[Entry], now: str) -> None:
+        self.interruptions.happen()
+        with self._lock:
+            existing = {
+                _id_of(entry): self._entries[entry.entity, entry.key]
+                for entry in entries
+                if (entry.entity, entry.key) in self._entries
+            }
+            refusing = {m.entity: self.head(m.entity) for m in movements if not self._takes(m)}
+            if existing or refusing:
+                raise WriteRefusedError(existing, refusing)
+            for entry in entries:
+                self._entries[entry.entity, entry.key] = entry
+            for movement in movements:
+                self._heads[movement.entity] = moved(self.head(movement.entity), movement, now)
+            self.writes += 1
+
+    def takes_all(self, movements: Iterable[Movement]) -> bool:
+        return all(self._takes(movement) for movement in movements)
+
+    def _takes(self, movement: Movement) -> bool:
+        head = self.head(movement.entity)
+        if head is None or movement.expected == 0:
+            return head is None and movement.expected == 0
+        after = moved(head, movement, "")
+        return movement.expected in (None, head.version) and not any(
+            change < 0 and figure < 0
+            for change, figure in (
+                (movement.balance, after.balance),
+                (movement.held, after.held),
+                (movement.settled, after.settled),
+            )
+        )
+
+
+class MemoryShipments:
+    """Implements `application.ports.Shipments`."""
+
+    def __init__(self, orders: MemoryOrders, accounts: MemoryLedger, stock: MemoryLedger) -> None:
+        self._orders = orders
+        self._ledgers = ((ACCOUNTS, accounts), (STOCK, stock))
+        self._lock = threading.RLock()
+        self.interruptions = Interruptions()
+        self.writes = 0
+
+    def settle(self, orders: Sequence[OrderTerms], now: str) -> None:
+        self.interruptions.happen()
+        with self._lock:
+            stored = {terms.order_id: self._orders.get(terms.order_id) for terms in orders}
+            not_confirmed = {
+                order_id: order.status if order else None
+                for order_id, order in stored.items()
+                if order is None or order.status is not OrderStatus.CONFIRMED
+            }
+            movements = [(ledger, _settling(kind, orders)) for kind, ledger in self._ledgers]
+            short = not all(ledger.takes_all(settling) for ledger, settling in movements)
+            if not_confirmed or short:
+                raise SettleRefusedError(not_confirmed, short)
+            for order in stored.values():
+                if order is not None:
+                    self._orders.save(_shipped(order, now), over=order.version)
+            for ledger, settling in movements:
+                ledger.write(settling, [], now)
+            self.writes += 1
+
+
+class MemoryOutbox:
+    """Implements `application.ports.Outbox`."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.failing: set[str] = set()
+        """The orders whose messages can't be sent now."""
+
+    def send(self, messages: Sequence[Message]) -> set[str]:
+        failed = {order_id_of(message) for message in messages} & self.failing
+        self.sent += [message for message in messages if order_id_of(message) not in failed]
+        return failed
+
+    def taken(self) -> list[Message]:
+        """What was sent since the last time that this was asked."""
+        sent, self.sent = self.sent, []
+        return sent
+
+
+class Pauses:
+    """Implements `application.ports.Pause` without waiting, and tells after which tries it was asked to."""
+
+    def __init__(self) -> None:
+        self.after: list[int] = []
+
+    def __call__(self, tries: int) -> None:
+        self.after.append(tries)
+
+
+def moved(head: Head | None, movement: Movement, now: str) -> Head:
+    """What a movement makes of a head."""
+    old = head or Head(balance=ZERO)
+    return Head(
+        old.balance + movement.balance,
+        old.held + movement.held,
+        old.settled + movement.settled,
+        old.version + 1,
+        now,
+    )
+
+
+def _settling(kind: LedgerKind, orders: Sequence[OrderTerms]) -> list[Movement]:
+    return merged(
+        Movement.settle(entity, amount) for o in orders for entity, amount in kind.demand(o).items()
+    )
+
+
+def _shipped(order: Order, now: str) -> Order:
+    logs = (*order.logs, shipped_log(now))
+    return replace(order, status=OrderStatus.SHIPPED, logs=logs, update_time=now, version=order.version + 1)
+
+
+def _id_of(entry: Entry) -> str:
+    return entry.adjustment_id if isinstance(entry, Adjustment) else entry.order_id
+
+
+_Kind = TypeVar("_Kind", Hold, Adjustment)
+
+
+def _if_a(kind: type[_Kind], entry: Entry | None) -> _Kind | None:
+    return entry if isinstance(entry, kind) else None

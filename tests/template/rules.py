@@ -1,0 +1,391 @@
+"""The rules that template.yaml keeps, as it is on AWS. Each says where a template is broken, in sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.support.template import Template, functions, of_type, refers_to
+
+Rule = Callable[[Template], Iterator[str]]
+RULES: list[Rule] = []
+
+# What each function's code calls, besides writing its own log: the whole of what its role may allow. It is by
+# resource, so that a grant on one table does not pass for one on another.
+READ_AND_WRITE = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+CONSUME = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+NEEDED: dict[str, dict[str, set[str]]] = {
+    "OrderApiFunction": {
+        "OrderTable": READ_AND_WRITE,
+        "OrderTopic": {"sns:Publish"},
+    },
+    "AccountApiFunction": {"AccountTable": READ_AND_WRITE},
+    "StockApiFunction": {"StockTable": READ_AND_WRITE},
+    "BalanceCheckerFunction": {
+        "AccountTable": READ_AND_WRITE,
+        "OrderUpdateQueue": {"sqs:SendMessage"},
+        "BalanceCheckerQueue": CONSUME,
+    },
+    "StockCheckerFunction": {
+        "StockTable": READ_AND_WRITE,
+        "OrderUpdateQueue": {"sqs:SendMessage"},
+        "StockCheckerQueue": CONSUME,
+    },
+    "OrderUpdateFunction": {
+        "OrderTable": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"},
+        "OrderTopic": {"sns:Publish"},
+        "ShipOrderQueue": {"sqs:SendMessage"},
+        "OrderUpdateQueue": CONSUME,
+    },
+    "ShipOrderFunction": {
+        "OrderTable": {"dynamodb:UpdateItem"},
+        "AccountTable": {"dynamodb:UpdateItem"},
+        "StockTable": {"dynamodb:UpdateItem"},
+        "ShipOrderQueue": CONSUME,
+    },
+}
+FOURTEEN_DAYS = 14 * 24 * 60 * 60
+NO_PLAIN_TEXT = {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def rule(check: Rule) -> Rule:
+    """Adds a rule to those that the template is held to."""
+    RULES.append(check)
+    return check
+
+
+# --------------------------------------------------------------------------------------------- finding things
+def as_list(value: Any) -> list[Any]:
+    """IAM lets one thing stand for a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def queue_events(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each function that a queue feeds: its name, the queue's, the event's properties."""
+    for name, function in functions(template).items():
+        for event in function.get("Events", {}).values():
+            if event["Type"] == "SQS":
+                yield name, refers_to(event["Properties"]["Queue"]) or "?", event["Properties"]
+
+
+def dead_letter_queue(queue: dict[str, Any]) -> str | None:
+    """The name of a queue's dead-letter queue."""
+    return refers_to(queue.get("RedrivePolicy", {}).get("deadLetterTargetArn"))
+
+
+def resource_policies(template: Template, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each statement in the policies of queues ("SQS::Queue") or topics ("SNS::Topic"), with its subject."""
+    attached = "Queues" if kind == "SQS::Queue" else "Topics"
+    for name, policy in of_type(template, f"AWS::{kind}Policy").items():
+        if template["Resources"][name].get("Condition", "OnAws") != "OnAws":
+            continue
+        for target in policy[attached]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield refers_to(target) or "?", statement
+
+
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every string in a piece of the template, with where it is."""
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from walk(inner, f"{path}.{key}" if path else str(key))
+        case list():
+            for inner in value:
+                yield from walk(inner, path)
+        case str():
+            yield path, value
+
+
+# ----------------------------------------------------------------------------------------------------- queues
+@rule
+def a_queue_that_feeds_a_function_has_a_dead_letter_queue(template: Template) -> Iterator[str]:
+    queues = of_type(template, "AWS::SQS::Queue")
+    for _, name, _ in queue_events(template):
+        dlq = dead_letter_queue(queues[name])
+        if dlq not in queues:
+            yield f"{name} has no dead-letter queue"
+        elif queues[name]["RedrivePolicy"]["maxReceiveCount"] < 5:
+            yield f"{name} gives up before five tries"
+        elif queues[dlq].get("MessageRetentionPeriod", 0) < queues[name].get("MessageRetentionPeriod", 0):
+            yield f"{dlq} forgets sooner than {name}"
+
+
+@rule
+def a_dead_letter_queue_takes_from_its_own_queue_only(template: Template) -> Iterator[str]:
+    queues = of_type(template, "AWS::SQS::Queue")
+    for _, name, _ in queue_events(template):
+        dlq = dead_letter_queue(queues[name])
+        allowed = queues.get(dlq or "", {}).get("RedriveAllowPolicy", {})
+        own_arn = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:" + str(
+            queues[name].get("QueueName", {}).get("Fn::Sub")
+        )
+        if allowed != {"redrivePermission": "byQueue", "sourceQueueArns": [{"Fn::Sub": own_arn}]}:
+            yield f"{dlq} takes dead letters of others than {name}"
+
+
+@rule
+def a_message_stays_hidden_for_six_timeouts_of_its_function(template: Template) -> Iterator[str]:
+    queues = of_type(template, "AWS::SQS::Queue")
+    for function, name, _ in queue_events(template):
+        timeout = functions(template)[function]["Timeout"]
+        if queues[name].get("VisibilityTimeout", 30) < 6 * timeout:
+            yield f"{name} shows a message again before six timeouts of {function}"
+
+
+@rule
+def a_bad_message_fails_alone(template: Template) -> Iterator[str]:
+    for function, _, event in queue_events(template):
+        if event.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            yield f"{function} does not report the failures of a batch one by one"
+
+
+@rule
+def a_batch_is_ten_messages_and_never_waited_for(template: Template) -> Iterator[str]:
+    for function, _, event in queue_events(template):
+        if event.get("BatchSize") != 10 or event.get("MaximumBatchingWindowInSeconds", 0):
+            yield f"{function} has another batch than ten at once"
+
+
+@rule
+def a_queue_is_encrypted_and_keeps_messages_as_long_as_it_can(template: Template) -> Iterator[str]:
+    for name, queue in of_type(template, "AWS::SQS::Queue").items():
+        if queue.get("SqsManagedSseEnabled") is not True:
+            yield f"{name} is not encrypted"
+        if queue.get("MessageRetentionPeriod") != FOURTEEN_DAYS:
+            yield f"{name} does not keep messages for fourteen days"
+
+
+@rule
+def a_subscription_delivers_raw_filtered_and_loses_nothing(template: Template) -> Iterator[str]:
+    queues = of_type(template, "AWS::SQS::Queue")
+    for name, subscription in of_type(template, "AWS::SNS::Subscription").items():
+        if subscription["Protocol"] != "sqs":
+            continue
+        if subscription.get("RawMessageDelivery") is not True:
+            yield f"{name} wraps the message"
+        if not subscription.get("FilterPolicy", {}).get("type"):
+            yield f"{name} takes messages of every type"
+        if dead_letter_queue(subscription) not in queues:
+            yield f"{name} drops what it cannot deliver"
+
+
+# ----------------------------------------------------------------------------------------------------- alarms
+@rule
+def dead_letters_and_old_messages_raise_an_alarm(template: Template) -> Iterator[str]:
+    queues = of_type(template, "AWS::SQS::Queue")
+    watched = set()
+    for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
+        rings = {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
+        for dimension in alarm["Dimensions"]:
+            if rings and dimension["Name"] == "QueueName":
+                watched.add((refers_to(dimension["Value"]), alarm["MetricName"]))
+    fed = {name for _, name, _ in queue_events(template)}
+    for name in queues:
+        metric = "ApproximateAgeOfOldestMessage" if name in fed else "ApproximateNumberOfMessagesVisible"
+        if (name, metric) not in watched:
+            yield f"nobody hears of {name}'s {metric}"
+
+
+@rule
+def server_errors_of_the_api_raise_an_alarm(template: Template) -> Iterator[str]:
+    alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
+    if not any(a["MetricName"] == "5XXError" and {"Ref": "AlarmTopic"} in a["AlarmActions"] for a in alarms):
+        yield "nobody hears of the API's 5xx answers"
+
+
+# -------------------------------------------------------------------------------------------- who may do what
+@rule
+def queues_and_topics_refuse_plain_text(template: Template) -> Iterator[str]:
+    for kind, actions in (("SQS::Queue", "sqs:*"), ("SNS::Topic", "sns:Publish")):
+        refusing = {
+            target
+            for target, statement in resource_policies(template, kind)
+            if (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", actions)
+            and statement["Condition"] == NO_PLAIN_TEXT
+            and refers_to(statement["Resource"]) == target
+        }
+        for name in of_type(template, f"AWS::{kind}"):
+            if name not in refusing:
+                yield f"{name} may be used without TLS"
+    if template["Parameters"]["Platform"]["Default"] != "aws":
+        yield "TLS is not demanded unless somebody asks for it"
+
+
+@rule
+def a_queue_lets_in_nobody_but_the_topic_it_is_for(template: Template) -> Iterator[str]:
+    topics = {}
+    for subscription in of_type(template, "AWS::SNS::Subscription").values():
+        for queue in (refers_to(subscription["Endpoint"]), dead_letter_queue(subscription)):
+            topics[queue] = subscription["TopicArn"]
+    let_in = set()
+    for queue, statement in resource_policies(template, "SQS::Queue"):
+        if statement["Effect"] == "Allow":
+            expected = {
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": {"Fn::GetAtt": [queue, "Arn"]},
+                "Condition": {"ArnEquals": {"aws:SourceArn": topics.get(queue)}},
+            }
+            let_in.add(queue)
+            if {key: value for key, value in statement.items() if key != "Sid"} != expected:
+                yield f"{queue} lets in others than its topic"
+    for queue in of_type(template, "AWS::SQS::Queue").keys() & topics.keys() - let_in:
+        yield f"{queue} keeps its topic out"
+
+
+@rule
+def each_function_has_a_role_with_what_it_calls_and_no_more(template: Template) -> Iterator[str]:
+    roles = of_type(template, "AWS::IAM::Role")
+    taken: dict[str, str] = {}
+    for function, properties in functions(template).items():
+        name = refers_to(properties.get("Role"))
+        if name not in roles:
+            yield f"{function} has no role of its own: SAM would make one that allows too much"
+            continue
+        if name in taken:
+            yield f"{function} has the role of {taken[name]}"
+        taken[name] = function
+        role = roles[name]
+        if role.get("ManagedPolicyArns"):
+            yield f"{name} has a policy that is not in this file"
+        trust = [(s["Principal"], s["Action"]) for s in role["AssumeRolePolicyDocument"]["Statement"]]
+        if trust != [({"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")]:
+            yield f"{name} may be assumed by others than Lambda"
+        allowed: dict[str, set[str]] = {}
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                for resource in as_list(statement["Resource"]):
+                    target = refers_to(resource) or str(resource)
+                    allowed.setdefault(target, set()).update(as_list(statement["Action"]))
+        log_group = refers_to(properties["LoggingConfig"].get("LogGroup")) or "?"
+        needed = {**NEEDED[function], log_group: {"logs:CreateLogStream", "logs:PutLogEvents"}}
+        for resource in sorted(needed.keys() | allowed.keys()):
+            for action in sorted(allowed.get(resource, set()) - needed.get(resource, set())):
+                yield f"{name} allows {action} on {resource}, which {function} does not call"
+            for action in sorted(needed.get(resource, set()) - allowed.get(resource, set())):
+                yield f"{name} does not allow {action} on {resource}, which {function} calls"
+
+
+@rule
+def a_policy_shared_by_the_functions_is_for_tracing_alone(template: Template) -> Iterator[str]:
+    for name, policy in of_type(template, "AWS::IAM::ManagedPolicy").items():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if not set(as_list(statement["Action"])) <= {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}:
+                yield f"{name} gives the functions more than tracing"
+        traced = {refers_to(role) for role in policy["Roles"]}
+        for function, properties in functions(template).items():
+            if refers_to(properties.get("Role")) not in traced:
+                yield f"{name} forgets {function}"
+
+
+# -------------------------------------------------------------------------------------- what is kept and seen
+@rule
+def each_function_has_a_log_group_with_a_retention(template: Template) -> Iterator[str]:
+    groups = of_type(template, "AWS::Logs::LogGroup")
+    taken: dict[str, str] = {}
+    for function, properties in functions(template).items():
+        name = refers_to(properties["LoggingConfig"].get("LogGroup"))
+        if name not in groups:
+            yield f"{function} writes to a log group that nobody ever empties"
+        elif name in taken:
+            yield f"{function} writes to the log group of {taken[name]}"
+        else:
+            taken[name] = function
+    for name, group in groups.items():
+        if group.get("RetentionInDays") != {"Ref": "LogRetentionDays"}:
+            yield f"{name} does not keep its lines as long as the parameter says"
+
+
+@rule
+def a_table_is_encrypted_restorable_and_survives_its_stack(template: Template) -> Iterator[str]:
+    for name, table in of_type(template, "AWS::DynamoDB::Table").items():
+        if table.get("SSESpecification") != {"SSEEnabled": True}:
+            yield f"{name} is not encrypted with the account's key"
+        if table.get("PointInTimeRecoverySpecification") != {"PointInTimeRecoveryEnabled": True}:
+            yield f"{name} cannot be restored to a point in time"
+        if table.get("DeletionProtectionEnabled") != {"Ref": "DeletionProtection"}:
+            yield f"{name} cannot be protected from deletion"
+        if table.get("BillingMode") != "PAY_PER_REQUEST":
+            yield f"{name} costs money when nobody orders"
+        resource = template["Resources"][name]
+        if not resource.get("DeletionPolicy") == resource.get("UpdateReplacePolicy") == "Retain":
+            yield f"{name} goes with its stack"
+
+
+@rule
+def order_messages_are_encrypted_in_their_topic(template: Template) -> Iterator[str]:
+    for subscription in of_type(template, "AWS::SNS::Subscription").values():
+        name = refers_to(subscription["TopicArn"]) or "?"
+        if (
+            subscription["Protocol"] == "sqs"
+            and "KmsMasterKeyId" not in of_type(template, "AWS::SNS::Topic")[name]
+        ):
+            yield f"{name} is not encrypted"
+
+
+@rule
+def the_api_is_throttled_metered_and_logged(template: Template) -> Iterator[str]:
+    (api,) = of_type(template, "AWS::Serverless::Api").values()
+    limits = {
+        key for setting in api.get("MethodSettings", []) for key in setting if setting["ResourcePath"] == "/*"
+    }
+    if not {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= limits:
+        yield "one caller can use up what all functions of the account may run"
+    if "AccessLogSetting" not in api:
+        yield "nobody knows who called the API"
+    plans = of_type(template, "AWS::ApiGateway::UsagePlan").values()
+    if not any({"Throttle", "Quota"} <= plan.keys() for plan in plans):
+        yield "there is no usage plan with a throttle and a quota"
+
+
+# --------------------------------------------------------------------------------------------------- the file
+@rule
+def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) -> Iterator[str]:
+    names = re.compile(
+        r"(^|\.)(Queue|Topic|Table|Function|Role|Policy|LogGroup|Layer|UsagePlan|Alarm)Name$|\.Name$"
+    )
+    for resource, definition in template["Resources"].items():
+        for key, value in definition.get("Properties", {}).items():
+            if names.search(f".{key}") and key != "PolicyName" and "AWS::StackName" not in str(value):
+                yield f"{resource} has the fixed name {value}"
+
+
+@rule
+def nothing_is_bound_to_an_account_or_a_region(template: Template) -> Iterator[str]:
+    bound = re.compile(r"\barn:(?!\$\{AWS::Partition\})|\b\d{12}\b|\b[a-z]{2}-[a-z]+-\d\b")
+    for part in ("Parameters", "Resources", "Outputs"):
+        for path, text in walk(template[part], part):
+            if bound.search(text):
+                yield f"{path} is bound to one place: {text}"
+
+
+@rule
+def every_parameter_and_output_is_explained_and_used(template: Template) -> Iterator[str]:
+    for part in ("Parameters", "Outputs"):
+        for name, definition in template[part].items():
+            if not definition.get("Description", "").strip():
+                yield f"{name} is not explained"
+    texts = [text for part in ("Conditions", "Globals", "Resources") for _, text in walk(template[part])]
+    for name in template["Parameters"]:
+        if not any(text == name or f"${{{name}}}" in text for text in texts):
+            yield f"{name} changes nothing"
+
+
+@rule
+def an_operator_is_told_of_every_table_queue_topic_and_function(template: Template) -> Iterator[str]:
+    told = {refers_to(output["Value"]) for output in template["Outputs"].values()}
+    kinds = (
+        "DynamoDB::Table",
+        "SQS::Queue",
+        "SNS::Topic",
+        "Serverless::Function",
+        "Logs::LogGroup",
+        "ApiGateway::UsagePlan",
+    )
+    for kind in kinds:
+        for name in of_type(template, f"AWS::{kind}"):
+            if name not in told:
+                yield f"no output tells of {name}"

@@ -1,0 +1,147 @@
+"""template.yaml, swagger.yaml, handlers, event files, layers and samconfig.toml tell one story."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.template import ROOT, functions, load_template
+
+Routes = dict[tuple[str, str], str]  # (method, path) -> the function's logical id
+
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch"}
+ENVIRONMENTS = ("default", "local", "dev", "prod")
+
+
+def routes_of_the_template(template: dict[str, Any]) -> Routes:
+    return {
+        (event["Properties"]["Method"].upper(), event["Properties"]["Path"]): name
+        for name, function in functions(template).items()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "Api"
+    }
+
+
+def routes_of_the_contract(contract: dict[str, Any]) -> Routes:
+    routes = {}
+    for path, operations in contract["paths"].items():
+        for method in METHODS & operations.keys():
+            uri = operations[method]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+            (name,) = re.findall(r"functions/\$\{(\w+)\.Arn\}/invocations$", uri)
+            routes[method.upper(), path] = name
+    return routes
+
+
+def routes_of_the_handlers(template: dict[str, Any]) -> Routes:
+    routes: Routes = {}
+    for name, function in functions(template).items():
+        if any(event["Type"] == "Api" for event in function.get("Events", {}).values()):
+            module = importlib.import_module(function["CodeUri"].replace("/", ".") + ".app")
+            handled: Mapping[tuple[str, str], object] = module.ROUTES
+            assert not routes.keys() & handled.keys(), "two functions claim one route"
+            routes.update(dict.fromkeys(handled, name))
+    return routes
+
+
+def contract() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def samconfig() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+
+
+def overrides(environment: str) -> dict[str, str]:
+    pairs = samconfig()[environment]["deploy"]["parameters"].get("parameter_overrides", [])
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def test_the_contract_sends_each_route_to_the_function_that_the_template_lets_it_call() -> None:
+    assert routes_of_the_contract(contract()) == routes_of_the_template(load_template())
+
+
+def test_the_handlers_answer_exactly_the_routes_that_reach_them() -> None:
+    template = load_template()
+    assert routes_of_the_handlers(template) == routes_of_the_template(template)
+
+
+def test_a_route_that_only_the_contract_knows_is_noticed() -> None:
+    # GIVEN a contract with one more operation
+    extended = contract()
+    extended["paths"]["/refund"] = {"post": extended["paths"]["/order"]["post"]}
+    # THEN it no longer agrees with the template
+    assert routes_of_the_contract(extended).keys() - routes_of_the_template(load_template()).keys() == {
+        ("POST", "/refund")
+    }
+
+
+@pytest.mark.parametrize(
+    "function", functions(load_template()).values(), ids=functions(load_template()).keys()
+)
+def test_every_function_has_its_code_and_an_event_to_try_it_with(function: dict[str, Any]) -> None:
+    folder = ROOT / function["CodeUri"]
+    assert (folder / "app.py").is_file()
+    event = json.loads((ROOT / "events" / f"{folder.name}.json").read_text(encoding="utf-8"))
+    # an event of the kind that the function gets
+    expected = {"SQS": "Records", "Api": "httpMethod"}
+    assert {expected[source["Type"]] for source in function["Events"].values()} <= event.keys()
+
+
+def test_every_folder_of_functions_is_in_the_template() -> None:
+    folders = {f"functions/{path.parent.name}" for path in (ROOT / "functions").glob("*/app.py")}
+    assert folders == {function["CodeUri"] for function in functions(load_template()).values()}
+
+
+@pytest.mark.parametrize("layer", ["dependencies", "order_capture"])
+def test_the_layers_are_built_for_the_runtime(layer: str) -> None:
+    makefile = (ROOT / "layers" / layer / "Makefile").read_text(encoding="utf-8")
+    (version,) = re.findall(r"^RUNTIME_VERSION := (\S+)$", makefile, re.MULTILINE)
+    assert load_template()["Globals"]["Function"]["Runtime"] == f"python{version}"
+
+
+def test_the_functions_bring_no_packages_of_their_own() -> None:
+    # sam would build them with an interpreter of exactly the Runtime's version, which few machines have
+    assert not list((ROOT / "functions").glob("*/requirements.txt"))
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_sets_parameters_that_exist_to_values_they_may_have(environment: str) -> None:
+    parameters = load_template()["Parameters"]
+    for name, value in overrides(environment).items():
+        allowed = [str(choice) for choice in parameters[name].get("AllowedValues", [value])]
+        assert value in allowed
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_lints_and_may_include_the_contract(environment: str) -> None:
+    commands = samconfig()[environment]
+    assert commands["validate"]["parameters"]["lint"] is True
+    assert commands["deploy"]["parameters"]["capabilities"] == "CAPABILITY_IAM CAPABILITY_AUTO_EXPAND"
+    assert commands["deploy"]["parameters"]["resolve_s3"] is True
+
+
+def test_each_environment_has_a_stack_of_its_own() -> None:
+    stacks = {samconfig()[environment]["global"]["parameters"]["stack_name"] for environment in ENVIRONMENTS}
+    assert len(stacks) == len(ENVIRONMENTS)
+
+
+def test_only_the_local_environment_has_what_only_the_local_engine_needs() -> None:
+    assert [name for name in ENVIRONMENTS if overrides(name).get("Platform", "aws") != "aws"] == ["local"]
+
+
+def test_production_is_protected_and_asks_before_it_changes() -> None:
+    assert overrides("prod")["DeletionProtection"] == "true"
+    assert samconfig()["prod"]["deploy"]["parameters"]["confirm_changeset"] is True
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_what_runs_on_aws_runs_on_arm(environment: str) -> None:
+    assert overrides(environment)["Architecture"] == "arm64"

@@ -1,0 +1,346 @@
+"""The template keeps every rule, and every rule notices when it is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.template import Template, load_template, on_aws
+from tests.template import rules
+from tests.template.rules import RULES, Rule
+
+Break = Callable[[dict[str, Any]], Any]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_template_keeps_the_rule_that(rule: Rule) -> None:
+    assert list(rule(on_aws(load_template()))) == []
+
+
+def properties(name: str, change: Break) -> Callable[[Template], Any]:
+    """Breaks a template at one resource's properties."""
+    return lambda template: change(template["Resources"][name]["Properties"])
+
+
+def without(name: str, *keys: str) -> Callable[[Template], Any]:
+    """Breaks a template by taking properties from a resource."""
+    return properties(name, lambda p: [p.pop(key) for key in keys])
+
+
+def setting(name: str, **values: Any) -> Callable[[Template], Any]:
+    """Breaks a template by giving a resource other properties."""
+    return properties(name, lambda p: p.update(values))
+
+
+def without_resource(name: str) -> Callable[[Template], Any]:
+    return lambda template: template["Resources"].pop(name)
+
+
+def statement(name: str, index: int, **values: Any) -> Callable[[Template], Any]:
+    """Breaks a template at one statement of a resource's policy, or of its first inline policy."""
+
+    def change(p: dict[str, Any]) -> None:
+        document = p["PolicyDocument"] if "PolicyDocument" in p else p["Policies"][0]["PolicyDocument"]
+        document["Statement"][index].update(values)
+
+    return properties(name, change)
+
+
+def event(function: str, **values: Any) -> Callable[[Template], Any]:
+    return properties(function, lambda p: p["Events"]["Queue"]["Properties"].update(values))
+
+
+EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
+
+BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
+    (
+        rules.a_queue_that_feeds_a_function_has_a_dead_letter_queue,
+        without("ShipOrderQueue", "RedrivePolicy"),
+        "ShipOrderQueue has no dead-letter queue",
+    ),
+    (
+        rules.a_queue_that_feeds_a_function_has_a_dead_letter_queue,
+        without_resource("ShipOrderDlq"),
+        "ShipOrderQueue has no dead-letter queue",
+    ),
+    (
+        rules.a_queue_that_feeds_a_function_has_a_dead_letter_queue,
+        properties("ShipOrderQueue", lambda p: p["RedrivePolicy"].update(maxReceiveCount=4)),
+        "ShipOrderQueue gives up before five tries",
+    ),
+    (
+        rules.a_queue_that_feeds_a_function_has_a_dead_letter_queue,
+        setting("ShipOrderDlq", MessageRetentionPeriod=60),
+        "ShipOrderDlq forgets sooner than ShipOrderQueue",
+    ),
+    (
+        rules.a_dead_letter_queue_takes_from_its_own_queue_only,
+        without("OrderUpdateDlq", "RedriveAllowPolicy"),
+        "OrderUpdateDlq takes dead letters of others than OrderUpdateQueue",
+    ),
+    (
+        rules.a_dead_letter_queue_takes_from_its_own_queue_only,
+        setting("OrderUpdateQueue", QueueName={"Fn::Sub": "${AWS::StackName}-renamed"}),
+        "OrderUpdateDlq takes dead letters of others than OrderUpdateQueue",
+    ),
+    (
+        rules.a_message_stays_hidden_for_six_timeouts_of_its_function,
+        setting("StockCheckerQueue", VisibilityTimeout=59),
+        "StockCheckerQueue shows a message again before six timeouts of StockCheckerFunction",
+    ),
+    (
+        rules.a_message_stays_hidden_for_six_timeouts_of_its_function,
+        setting("StockCheckerFunction", Timeout=11),
+        "StockCheckerQueue shows a message again before six timeouts of StockCheckerFunction",
+    ),
+    (
+        rules.a_bad_message_fails_alone,
+        event("OrderUpdateFunction", FunctionResponseTypes=[]),
+        "OrderUpdateFunction does not report the failures of a batch one by one",
+    ),
+    (
+        rules.a_batch_is_ten_messages_and_never_waited_for,
+        event("OrderUpdateFunction", BatchSize=1),
+        "OrderUpdateFunction has another batch than ten at once",
+    ),
+    (
+        rules.a_batch_is_ten_messages_and_never_waited_for,
+        event("OrderUpdateFunction", MaximumBatchingWindowInSeconds=1),
+        "OrderUpdateFunction has another batch than ten at once",
+    ),
+    (
+        rules.a_queue_is_encrypted_and_keeps_messages_as_long_as_it_can,
+        without("BalanceCheckerDlq", "SqsManagedSseEnabled"),
+        "BalanceCheckerDlq is not encrypted",
+    ),
+    (
+        rules.a_queue_is_encrypted_and_keeps_messages_as_long_as_it_can,
+        without("BalanceCheckerQueue", "MessageRetentionPeriod"),
+        "BalanceCheckerQueue does not keep messages for fourteen days",
+    ),
+    (
+        rules.a_subscription_delivers_raw_filtered_and_loses_nothing,
+        without("StockCheckerSubscription", "RawMessageDelivery"),
+        "StockCheckerSubscription wraps the message",
+    ),
+    (
+        rules.a_subscription_delivers_raw_filtered_and_loses_nothing,
+        without("StockCheckerSubscription", "FilterPolicy"),
+        "StockCheckerSubscription takes messages of every type",
+    ),
+    (
+        rules.a_subscription_delivers_raw_filtered_and_loses_nothing,
+        without("StockCheckerSubscription", "RedrivePolicy"),
+        "StockCheckerSubscription drops what it cannot deliver",
+    ),
+    (
+        rules.dead_letters_and_old_messages_raise_an_alarm,
+        without_resource("ShipOrderDlqAlarm"),
+        "nobody hears of ShipOrderDlq's ApproximateNumberOfMessagesVisible",
+    ),
+    (
+        rules.dead_letters_and_old_messages_raise_an_alarm,
+        setting("ShipOrderAgeAlarm", AlarmActions=[]),
+        "nobody hears of ShipOrderQueue's ApproximateAgeOfOldestMessage",
+    ),
+    (
+        rules.server_errors_of_the_api_raise_an_alarm,
+        without_resource("ApiServerErrorAlarm"),
+        "nobody hears of the API's 5xx answers",
+    ),
+    (
+        rules.queues_and_topics_refuse_plain_text,
+        without_resource("ShipOrderDlqPolicy"),
+        "ShipOrderDlq may be used without TLS",
+    ),
+    (
+        rules.queues_and_topics_refuse_plain_text,
+        statement("OrderTopicPolicy", 0, Condition={}),
+        "OrderTopic may be used without TLS",
+    ),
+    (
+        rules.queues_and_topics_refuse_plain_text,
+        statement("StockCheckerQueuePolicy", 0, Effect="Allow"),
+        "StockCheckerQueue may be used without TLS",
+    ),
+    (
+        rules.queues_and_topics_refuse_plain_text,
+        lambda template: template["Parameters"]["Platform"].update(Default="local"),
+        "TLS is not demanded unless somebody asks for it",
+    ),
+    (
+        rules.queues_and_topics_refuse_plain_text,
+        lambda template: template["Resources"]["ShipOrderQueuePolicy"].update(Condition="HasAlarmEmail"),
+        "ShipOrderQueue may be used without TLS",
+    ),
+    (
+        rules.a_queue_lets_in_nobody_but_the_topic_it_is_for,
+        statement("StockCheckerQueuePolicy", 1, Condition={}),
+        "StockCheckerQueue lets in others than its topic",
+    ),
+    (
+        rules.a_queue_lets_in_nobody_but_the_topic_it_is_for,
+        properties("ShipOrderQueuePolicy", lambda p: p["PolicyDocument"]["Statement"].append(EVERYBODY)),
+        "ShipOrderQueue lets in others than its topic",
+    ),
+    (
+        rules.a_queue_lets_in_nobody_but_the_topic_it_is_for,
+        properties("StockCheckerQueuePolicy", lambda p: p["PolicyDocument"]["Statement"].pop()),
+        "StockCheckerQueue keeps its topic out",
+    ),
+    (
+        rules.each_function_has_a_role_with_what_it_calls_and_no_more,
+        without("ShipOrderFunction", "Role"),
+        "ShipOrderFunction has no role of its own: SAM would make one that allows too much",
+    ),
+    (
+        rules.each_function_has_a_role_with_what_it_calls_and_no_more,
+        setting("StockApiFunction", Role={"Fn::GetAtt": ["AccountApiRole", "Arn"]}),
+        "StockApiFunction has the role of AccountApiFunction",
+    ),
+    (
+        rules.each_function_has_a_role_with_what_it_calls_and_no_more,
+        setting("OrderApiRole", ManagedPolicyArns=["arn:aws:iam::aws:policy/AmazonSNSFullAccess"]),
+        "OrderApiRole has a policy that is not in this file",
+    ),
+    (
+        rules.each_function_has_a_role_with_what_it_calls_and_no_more,
+        properties(
+            "OrderApiRole",
+            lambda p: p["AssumeRolePolicyDocument"]["Statement"][0].update(Principal={"AWS": "*"}),
+        ),
+        "OrderApiRole may be assumed by others than Lambda",
+    ),
+    (
+        rules.each_function_has_a_role_with_what_it_calls_and_no_more,
+        statement("AccountApiRole", 1, Action="dynamodb:*"),
+        "AccountApiRole allows dynamodb:* on AccountTable, which AccountApiFunction does not call",
+    ),
+    (
+        rules.each_function_has_a_role_with_what_it_calls_and_no_more,
+        statement("OrderApiRole", 2, Resource="*"),
+        "OrderApiRole allows sns:Publish on *, which OrderApiFunction does not call",
+    ),
+    (
+        rules.each_function_has_a_role_with_what_it_calls_and_no_more,
+        statement("ShipOrderRole", 1, Resource={"Fn::GetAtt": ["OrderTable", "Arn"]}),
+        "ShipOrderRole does not allow dynamodb:UpdateItem on StockTable, which ShipOrderFunction calls",
+    ),
+    (
+        rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
+        statement("TracingPolicy", 0, Action=["xray:PutTraceSegments", "s3:GetObject"]),
+        "TracingPolicy gives the functions more than tracing",
+    ),
+    (
+        rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
+        properties("TracingPolicy", lambda p: p["Roles"].pop()),
+        "TracingPolicy forgets ShipOrderFunction",
+    ),
+    (
+        rules.each_function_has_a_log_group_with_a_retention,
+        setting("ShipOrderFunction", LoggingConfig={}),
+        "ShipOrderFunction writes to a log group that nobody ever empties",
+    ),
+    (
+        rules.each_function_has_a_log_group_with_a_retention,
+        setting("ShipOrderFunction", LoggingConfig={"LogGroup": {"Ref": "OrderApiLogGroup"}}),
+        "ShipOrderFunction writes to the log group of OrderApiFunction",
+    ),
+    (
+        rules.each_function_has_a_log_group_with_a_retention,
+        without("ApiAccessLogGroup", "RetentionInDays"),
+        "ApiAccessLogGroup does not keep its lines as long as the parameter says",
+    ),
+    (
+        rules.a_table_is_encrypted_restorable_and_survives_its_stack,
+        without("OrderTable", "SSESpecification"),
+        "OrderTable is not encrypted with the account's key",
+    ),
+    (
+        rules.a_table_is_encrypted_restorable_and_survives_its_stack,
+        without("OrderTable", "PointInTimeRecoverySpecification"),
+        "OrderTable cannot be restored to a point in time",
+    ),
+    (
+        rules.a_table_is_encrypted_restorable_and_survives_its_stack,
+        setting("OrderTable", DeletionProtectionEnabled=False),
+        "OrderTable cannot be protected from deletion",
+    ),
+    (
+        rules.a_table_is_encrypted_restorable_and_survives_its_stack,
+        setting("OrderTable", BillingMode="PROVISIONED"),
+        "OrderTable costs money when nobody orders",
+    ),
+    (
+        rules.a_table_is_encrypted_restorable_and_survives_its_stack,
+        lambda template: template["Resources"]["StockTable"].pop("DeletionPolicy"),
+        "StockTable goes with its stack",
+    ),
+    (
+        rules.order_messages_are_encrypted_in_their_topic,
+        without("OrderTopic", "KmsMasterKeyId"),
+        "OrderTopic is not encrypted",
+    ),
+    (
+        rules.the_api_is_throttled_metered_and_logged,
+        without("Api", "MethodSettings"),
+        "one caller can use up what all functions of the account may run",
+    ),
+    (
+        rules.the_api_is_throttled_metered_and_logged,
+        without("Api", "AccessLogSetting"),
+        "nobody knows who called the API",
+    ),
+    (
+        rules.the_api_is_throttled_metered_and_logged,
+        without("ApiUsagePlan", "Quota"),
+        "there is no usage plan with a throttle and a quota",
+    ),
+    (
+        rules.nothing_has_a_name_that_a_second_stack_would_want_too,
+        setting("OrderTable", TableName="orders"),
+        "OrderTable has the fixed name orders",
+    ),
+    (
+        rules.nothing_is_bound_to_an_account_or_a_region,
+        statement("OrderApiRole", 2, Resource="arn:aws:sns:eu-west-1:123456789012:orders"),
+        "Resources.OrderApiRole.Properties.Policies.PolicyDocument.Statement.Resource is bound to one place: "
+        "arn:aws:sns:eu-west-1:123456789012:orders",
+    ),
+    (
+        rules.every_parameter_and_output_is_explained_and_used,
+        lambda template: template["Outputs"]["ApiUrl"].pop("Description"),
+        "ApiUrl is not explained",
+    ),
+    (
+        rules.every_parameter_and_output_is_explained_and_used,
+        lambda template: template["Parameters"].update(
+            Colour={"Type": "String", "Description": "Of the API."}
+        ),
+        "Colour changes nothing",
+    ),
+    (
+        rules.an_operator_is_told_of_every_table_queue_topic_and_function,
+        lambda template: template["Outputs"].pop("ShipOrderDlqUrl"),
+        "no output tells of ShipOrderDlq",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "break_it", "complaint"), BREAKS, ids=[complaint for _, _, complaint in BREAKS]
+)
+def test_a_broken_template_is_noticed(
+    rule: Rule, break_it: Callable[[Template], Any], complaint: str
+) -> None:
+    # GIVEN a template that keeps the rule, broken in one place
+    template = on_aws(load_template())
+    break_it(template)
+    # WHEN the rule is checked THEN it says so
+    assert complaint in list(rule(template))
+
+
+def test_every_rule_is_seen_to_bite() -> None:
+    assert {rule.__name__ for rule in RULES} == {rule.__name__ for rule, _, _ in BREAKS}

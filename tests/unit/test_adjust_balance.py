@@ -1,0 +1,185 @@
+"""A balance is set, added to or taken from, once per request, and read."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from order_capture.application.adjust_balance import Adjusted, BalanceChange, adjust_balance
+from order_capture.application.get_balance import get_balance
+from order_capture.application.get_order import get_order
+from order_capture.application.ports import TRIES, WriteRefusedError
+from order_capture.domain.errors import BalanceOutOfRangeError, KeyReusedError, NotFoundError, TemporaryError
+from order_capture.domain.ledger import ACCOUNTS, Movement, replay
+from tests.support.factories import NOW, placed, ticking_clock
+from tests.support.fakes import MemoryLedger, MemoryOrders, Pauses
+
+
+def change(
+    *,
+    balance: str | None = None,
+    adjust: str | None = None,
+    entity: str = "alice",
+    key: str | None = None,
+    fingerprint: str = "print-1",
+    unique: str = "unique-1",
+) -> BalanceChange:
+    return BalanceChange(
+        entity,
+        key or unique,
+        fingerprint,
+        keyed=key is not None,
+        balance=None if balance is None else Decimal(balance),
+        adjust=None if adjust is None else Decimal(adjust),
+    )
+
+
+class Bank:
+    """account_api without AWS."""
+
+    def __init__(self, balance: str | None = None) -> None:
+        self.ledger = MemoryLedger()
+        self.pauses = Pauses()
+        self.clock = ticking_clock()
+        if balance is not None:
+            self.make(change(balance=balance, unique="opening"))
+
+    def make(self, change: BalanceChange) -> Adjusted:
+        return adjust_balance(ACCOUNTS, self.ledger, change, self.clock, self.pauses)
+
+    def balance(self, entity: str = "alice") -> Decimal:
+        head = get_balance(self.ledger, entity)
+        assert replay(self.ledger.entries(entity)) == head.balance
+        return head.balance
+
+
+def test_a_balance_that_is_set_opens_an_account() -> None:
+    bank = Bank()
+
+    adjusted = bank.make(change(balance="100"))
+
+    assert not adjusted.replayed
+    assert adjusted.head == bank.ledger.head("alice")
+    assert bank.balance() == 100
+
+
+def test_a_balance_that_is_set_again_replaces_it() -> None:
+    bank = Bank("100")
+
+    bank.make(change(balance="30"))
+
+    assert bank.balance() == 30
+
+
+@pytest.mark.parametrize(("by", "balance"), [("2.50", "102.50"), ("-99.99", "0.01"), ("-100", "0")])
+def test_a_balance_is_added_to_and_taken_from(by: str, balance: str) -> None:
+    bank = Bank("100")
+
+    bank.make(change(adjust=by))
+
+    assert bank.balance() == Decimal(balance)
+
+
+def test_a_balance_never_falls_below_nothing() -> None:
+    bank = Bank("100")
+
+    with pytest.raises(BalanceOutOfRangeError):
+        bank.make(change(adjust="-100.01"))
+
+    assert bank.balance() == 100
+
+
+def test_there_is_nothing_to_add_to_before_a_balance_was_set() -> None:
+    with pytest.raises(NotFoundError):
+        Bank().make(change(adjust="5"))
+
+
+def test_the_same_key_adjusts_once_and_gets_the_same_answer_whatever_happened_since() -> None:
+    bank = Bank("100")
+    first = bank.make(change(adjust="5", key="key-1"))
+    bank.make(change(adjust="50"))
+
+    again = bank.make(change(adjust="5", key="key-1"))
+
+    assert again == Adjusted(first.head, replayed=True)
+    assert bank.balance() == 155
+
+
+@pytest.mark.parametrize("other", [{"adjust": "6"}, {"adjust": "5", "entity": "bob"}, {"balance": "5"}])
+def test_the_same_key_with_another_request_is_refused_even_for_another_customer(
+    other: dict[str, str],
+) -> None:
+    bank = Bank("100")
+    bank.make(change(balance="100", entity="bob", unique="opening-bob"))
+    bank.make(change(adjust="5", key="key-1"))
+
+    with pytest.raises(KeyReusedError):
+        bank.make(change(**other, key="key-1", fingerprint="print-2"))
+
+    assert [bank.balance("alice"), bank.balance("bob")] == [105, 100]
+
+
+def test_the_same_key_twice_at_once_adjusts_once() -> None:
+    bank = Bank("100")
+    bank.ledger.interruptions.coming = [lambda: bank.make(change(adjust="5", key="key-1"))]
+
+    answer = bank.make(change(adjust="5", key="key-1"))
+
+    assert answer.replayed
+    assert answer.head.balance == bank.balance() == 105
+
+
+def test_a_change_made_at_the_same_moment_is_not_lost() -> None:
+    bank = Bank("100")
+    bank.ledger.interruptions.coming = [lambda: bank.make(change(adjust="50", unique="quicker"))]
+
+    answer = bank.make(change(adjust="5"))
+
+    assert answer.head.balance == bank.balance() == 155
+    assert bank.pauses.after == [1]
+
+
+def test_a_hold_made_at_the_same_moment_is_not_lost() -> None:
+    bank = Bank("100")
+    bank.ledger.interruptions.coming = [
+        lambda: bank.ledger.write([Movement.hold("alice", Decimal(30))], [], NOW)
+    ]
+
+    answer = bank.make(change(adjust="5"))
+
+    assert [answer.head.balance, answer.head.held] == [75, 30]
+
+
+def test_an_account_opened_twice_at_once_is_opened_once_and_set_twice() -> None:
+    bank = Bank()
+    bank.ledger.interruptions.coming = [lambda: bank.make(change(balance="50", unique="quicker"))]
+
+    bank.make(change(balance="5"))
+
+    assert bank.balance() == 5
+
+
+def test_a_change_that_never_gets_through_may_be_sent_again() -> None:
+    bank = Bank("100")
+    bank.ledger.interruptions.coming = [WriteRefusedError(conflict=True) for _ in range(TRIES)]
+
+    with pytest.raises(TemporaryError):
+        bank.make(change(adjust="5"))
+
+    assert bank.balance() == 100
+    assert bank.make(change(adjust="5")).head.balance == 105
+
+
+def test_who_was_never_set_is_not_found() -> None:
+    with pytest.raises(NotFoundError):
+        get_balance(MemoryLedger(), "alice")
+
+
+def test_an_order_is_found_by_its_id_and_another_is_not() -> None:
+    orders = MemoryOrders()
+    orders.add([placed()])
+
+    assert get_order(orders, "order-1") == placed()
+    with pytest.raises(NotFoundError):
+        get_order(orders, "order-2")

@@ -1,0 +1,97 @@
+"""Who may know whom: imports point inwards, from the functions to the domain."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "layers/order_capture"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HANDLERS = sorted((ROOT / "functions").glob("*/app.py"))
+
+OURS = "order_capture"
+INNER_FIRST = ["domain", "application", "adapters"]
+MAX_HANDLER_LINES = 60  # a handler only says which use case answers; more than that belongs further in
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names of the modules, or of the things in them, that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                yield from (each.name for each in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                assert level == 0, f"{path} has a relative import, which this test can't follow"
+                yield from (f"{module}.{each.name}" for each in names)
+
+
+def layer_of(name: str) -> str | None:
+    """`domain`, `application` or `adapters`; None for what is not ours."""
+    package, _, rest = name.partition(".")
+    return rest.partition(".")[0] if package == OURS else None
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_layer_knows_only_itself_and_those_further_in(path: Path) -> None:
+    layer = path.relative_to(PACKAGE).parts[0]
+    allowed = INNER_FIRST[: INNER_FIRST.index(layer) + 1] if layer in INNER_FIRST else []
+
+    outward = {name for name in imported(path) if (of := layer_of(name)) is not None and of not in allowed}
+
+    assert not outward
+
+
+@pytest.mark.parametrize("layer", ["domain", "application"])
+def test_the_inner_layers_need_nothing_but_the_standard_library(layer: str) -> None:
+    foreign = {
+        name
+        for path in (PACKAGE / layer).rglob("*.py")
+        for name in imported(path)
+        if layer_of(name) is None and name.partition(".")[0] not in sys.stdlib_module_names
+    }
+
+    assert not foreign
+
+
+@pytest.mark.parametrize("layer", ["domain", "application"])
+def test_the_inner_layers_take_time_chance_and_settings_as_arguments(layer: str) -> None:
+    outside = {"datetime", "os", "random", "secrets", "socket", "subprocess", "time", "uuid"}
+
+    assert not {
+        (name_of(path), name)
+        for path in (PACKAGE / layer).rglob("*.py")
+        for name in imported(path)
+        if name.partition(".")[0] in outside
+    }
+
+
+def test_every_module_is_in_a_layer() -> None:
+    assert {path.relative_to(PACKAGE).parts[0] for path in MODULES} == {*INNER_FIRST, "__init__.py"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_package_knows_no_function(path: Path) -> None:
+    assert not {name for name in imported(path) if name.partition(".")[0] in {"functions", "tests", "app"}}
+
+
+@pytest.mark.parametrize("path", HANDLERS, ids=name_of)
+def test_a_handler_only_connects(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_HANDLER_LINES
+    assert all(layer_of(name) or name.partition(".")[0] in sys.stdlib_module_names for name in imported(path))
+    decisions = (ast.If, ast.For, ast.While, ast.Try, ast.Match)
+    assert not [node for node in ast.walk(tree) if isinstance(node, decisions)]
+
+
+def test_there_are_handlers_to_look_at() -> None:
+    assert len(HANDLERS) >= 7

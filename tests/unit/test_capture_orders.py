@@ -1,0 +1,208 @@
+"""Orders are written, handed to the checkers and answered, once per request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from order_capture.application.capture_orders import Batch, Captured, capture_batch, capture_order
+from order_capture.application.messages import CheckOrder
+from order_capture.application.ports import VersionConflictError
+from order_capture.domain.errors import KeyReusedError, OrderCaptureError, TemporaryError
+from order_capture.domain.order import Check, FollowUp, Order, OrderStatus
+from tests.support.factories import checked, declined, held, placed, terms_of, ticking_clock
+from tests.support.fakes import MemoryOrders, MemoryOutbox
+
+
+class Shop:
+    """order_api without AWS."""
+
+    def __init__(self) -> None:
+        self.orders = MemoryOrders()
+        self.checkers = MemoryOutbox()
+
+    def capture(self, order: Order, *, keyed: bool = False) -> Captured:
+        return capture_order(self.orders, self.checkers, order, ticking_clock(), keyed=keyed)
+
+    def capture_batch(
+        self,
+        entries: Sequence[Order | OrderCaptureError],
+        fingerprint: str = "print-1",
+        request_id: str | None = None,
+    ) -> list[Captured | OrderCaptureError]:
+        batch = Batch(entries, fingerprint, request_id)
+        return capture_batch(self.orders, self.checkers, batch, ticking_clock())
+
+    def stored(self, order_id: str = "order-1") -> Order:
+        order = self.orders.get(order_id)
+        assert order is not None
+        return order
+
+    def checked_ids(self) -> list[str]:
+        """The orders that the checkers were asked about since this was last asked."""
+        return [
+            message.terms.order_id for message in self.checkers.taken() if isinstance(message, CheckOrder)
+        ]
+
+
+class TestOneOrder:
+    def test_is_written_handed_on_and_answered(self) -> None:
+        shop = Shop()
+
+        captured = shop.capture(placed())
+
+        assert captured == Captured(placed(), replayed=False)
+        assert shop.stored() == placed()
+        assert shop.checkers.sent == [CheckOrder(terms_of(), "corr-1")]
+
+    def test_that_comes_again_gets_the_same_answer_and_is_one_order(self) -> None:
+        shop = Shop()
+        shop.capture(placed(), keyed=True)
+        shop.orders.save(placed().decide(Check.BALANCE, declined(), now="later"), over=1)
+
+        again = shop.capture(placed(), keyed=True)
+
+        assert again == Captured(placed(), replayed=True)
+        assert shop.stored().status is OrderStatus.REJECTED
+
+    def test_that_comes_again_before_any_check_has_answered_is_handed_on_again(self) -> None:
+        shop = Shop()
+        shop.capture(placed(), keyed=True)
+        shop.checkers.taken()
+
+        shop.capture(placed(), keyed=True)
+
+        assert shop.checked_ids() == ["order-1"]
+
+    def test_that_comes_again_after_a_check_has_answered_is_not_handed_on(self) -> None:
+        shop = Shop()
+        shop.capture(placed(), keyed=True)
+        shop.checkers.taken()
+        shop.orders.save(placed().decide(Check.STOCK, held(), now="later"), over=1)
+
+        shop.capture(placed(), keyed=True)
+
+        assert shop.checked_ids() == []
+
+    def test_with_a_key_that_another_request_used_is_refused_and_changes_nothing(self) -> None:
+        shop = Shop()
+        shop.capture(placed(fingerprint="print-1"), keyed=True)
+        shop.checkers.taken()
+
+        with pytest.raises(KeyReusedError):
+            shop.capture(placed(terms_of(total="99"), fingerprint="print-2"), keyed=True)
+
+        assert shop.stored() == placed()
+        assert shop.checked_ids() == []
+
+    def test_with_a_key_that_a_batch_used_is_refused(self) -> None:
+        shop = Shop()
+        shop.capture_batch([], request_id="order-1")
+
+        with pytest.raises(KeyReusedError):
+            shop.capture(placed(), keyed=True)
+
+
+class TestAnOrderThatCouldNotBeHandedOn:
+    def test_without_a_key_is_withdrawn_since_its_client_will_send_it_under_another_id(self) -> None:
+        shop = Shop()
+        shop.checkers.failing = {"order-1"}
+
+        with pytest.raises(TemporaryError, match="was not accepted"):
+            shop.capture(placed())
+
+        assert shop.stored().status is OrderStatus.CANCELLED
+        assert shop.stored().follow_up() is FollowUp.RELEASE
+
+    def test_with_a_key_stays_pending_and_the_retry_hands_it_on(self) -> None:
+        shop = Shop()
+        shop.checkers.failing = {"order-1"}
+        with pytest.raises(TemporaryError):
+            shop.capture(placed(), keyed=True)
+        assert shop.stored().status is OrderStatus.PENDING
+        shop.checkers.failing = set()
+
+        retried = shop.capture(placed(), keyed=True)
+
+        assert retried == Captured(placed(), replayed=True)
+        assert shop.checked_ids() == ["order-1"]
+
+    def test_takes_its_course_if_a_check_has_answered_meanwhile(self) -> None:
+        shop = Shop()
+        shop.checkers.failing = {"order-1"}
+        shop.orders.interruptions.coming = [VersionConflictError()]
+
+        with pytest.raises(TemporaryError):
+            shop.capture(placed())
+
+        assert shop.stored().status is OrderStatus.PENDING
+
+
+class TestABatch:
+    def test_is_answered_in_the_order_sent_with_each_bad_ones_own_error(self) -> None:
+        shop = Shop()
+        one, two = placed(terms_of("order-1")), placed(terms_of("order-2"))
+        bad = OrderCaptureError("no good")
+
+        answers = shop.capture_batch([one, bad, two])
+
+        assert answers == [Captured(one, replayed=False), bad, Captured(two, replayed=False)]
+        assert shop.checked_ids() == ["order-1", "order-2"]
+
+    def test_of_bad_ones_only_is_answered_too(self) -> None:
+        bad = OrderCaptureError("no good")
+
+        assert Shop().capture_batch([bad]) == [bad]
+
+    def test_tells_which_of_its_orders_could_not_be_handed_on_and_accepts_the_others(self) -> None:
+        shop = Shop()
+        shop.checkers.failing = {"order-2"}
+
+        answers = shop.capture_batch([placed(terms_of(f"order-{i}")) for i in (1, 2, 3)])
+
+        assert [isinstance(answer, Captured) for answer in answers] == [True, False, True]
+        assert isinstance(answers[1], TemporaryError)
+        assert [shop.stored(f"order-{i}").status for i in (1, 2, 3)] == ["PENDING", "CANCELLED", "PENDING"]
+
+    def test_that_comes_again_with_its_key_heals_what_could_not_be_handed_on(self) -> None:
+        shop = Shop()
+        batch = [placed(terms_of("order-1")), placed(terms_of("order-2"))]
+        shop.checkers.failing = {"order-2"}
+        shop.capture_batch(batch, request_id="request-1")
+        shop.orders.save(batch[0].decide(Check.STOCK, checked().decision, now="later"), over=1)
+        shop.checkers.failing = set()
+        shop.checkers.taken()
+
+        answers = shop.capture_batch(batch, request_id="request-1")
+
+        assert answers == [Captured(order, replayed=True) for order in batch]
+        assert shop.checked_ids() == ["order-2"]
+
+    def test_with_a_key_that_another_request_used_is_refused_whole(self) -> None:
+        shop = Shop()
+        shop.capture_batch([placed()], fingerprint="print-1", request_id="request-1")
+        shop.checkers.taken()
+
+        with pytest.raises(KeyReusedError):
+            shop.capture_batch([placed(terms_of("order-9"))], fingerprint="print-2", request_id="request-1")
+
+        assert shop.orders.get("order-9") is None
+        assert shop.checked_ids() == []
+
+    def test_with_a_key_that_a_single_order_used_is_refused(self) -> None:
+        shop = Shop()
+        shop.capture(placed(terms_of("request-1")), keyed=True)
+
+        with pytest.raises(KeyReusedError):
+            shop.capture_batch([placed()], fingerprint="print-2", request_id="request-1")
+
+
+def test_an_order_that_can_not_even_be_withdrawn_does_not_take_the_others_answers_with_it() -> None:
+    shop = Shop()
+    shop.checkers.failing = {"order-1"}
+    shop.orders.interruptions.coming = [RuntimeError("the table is out of reach")]
+
+    answers = shop.capture_batch([placed(terms_of("order-1")), placed(terms_of("order-2"))])
+
+    assert [type(answer) for answer in answers] == [TemporaryError, Captured]

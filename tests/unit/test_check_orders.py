@@ -1,0 +1,380 @@
+"""Orders are checked against a ledger: held, declined, released; and tried again where others are quicker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+
+from order_capture.application.check_orders import check_orders
+from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
+from order_capture.application.ports import TRIES, WriteRefusedError
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Adjustment, Head, LedgerKind, Movement, replay
+from order_capture.domain.order import Check, Decision, DeclineCode, OrderTerms, Outcome
+from tests.support.factories import NOW, check, held, release, terms_of, ticking_clock
+from tests.support.fakes import MemoryLedger, MemoryOutbox, Pauses
+
+HELD, DECLINED = Outcome
+
+
+class Checker:
+    """A checker without AWS: over the stock unless told otherwise."""
+
+    def __init__(self, kind: LedgerKind = STOCK, **balances: int) -> None:
+        self.kind = kind
+        self.ledger = MemoryLedger()
+        self.answers = MemoryOutbox()
+        self.pauses = Pauses()
+        for entity, balance in balances.items():
+            self.adjust(entity, balance)
+        self.ledger.writes = 0
+
+    def adjust(self, entity: str, by: int) -> None:
+        head = self.ledger.head(entity)
+        movement = Movement(entity, balance=Decimal(by), expected=head.version if head else 0)
+        entry = Adjustment(
+            entity, f"{len(self.ledger.entries(entity))}", Decimal(by), "", Head(Decimal(0)), NOW
+        )
+        self.ledger.write([movement], [entry], NOW)
+
+    def handle(self, *messages: CheckOrder | ReleaseOrder) -> set[str]:
+        return check_orders(self.kind, self.ledger, self.answers, messages, ticking_clock(), self.pauses)
+
+    def decisions(self) -> dict[str, Decision]:
+        """What was answered since this was last asked, by order."""
+        return {m.order_id: m.decision for m in self.answers.taken() if isinstance(m, OrderChecked)}
+
+    def outcomes(self) -> dict[str, Outcome]:
+        return {order_id: decision.outcome for order_id, decision in self.decisions().items()}
+
+    def figures(self, entity: str = "pen") -> tuple[int, int, int]:
+        """Balance, held, settled."""
+        head = self.ledger.head(entity)
+        assert head is not None
+        assert replay(self.ledger.entries(entity)) == head.balance
+        return int(head.balance), int(head.held), int(head.settled)
+
+
+def pens(order_id: str, qty: int) -> OrderTerms:
+    return terms_of(order_id, items=(("pen", qty),))
+
+
+def busy(times: int) -> Sequence[WriteRefusedError]:
+    return [WriteRefusedError(conflict=True) for _ in range(times)]
+
+
+class TestHolding:
+    def test_what_is_there_is_set_aside_and_the_answer_says_so(self) -> None:
+        checker = Checker(pen=5)
+
+        assert checker.handle(check(pens("order-1", 2))) == set()
+
+        assert checker.answers.sent == [
+            OrderChecked("order-1", Check.STOCK, Decision(HELD, Decimal(2), "pen"), "corr-1")
+        ]
+        assert checker.figures() == (3, 2, 0)
+
+    def test_the_same_code_holds_money(self) -> None:
+        checker = Checker(ACCOUNTS, alice=100)
+
+        checker.handle(check(terms_of(total="25.50")))
+
+        assert checker.decisions() == {"order-1": held("25.50")}
+        head = checker.ledger.head("alice")
+        assert head is not None
+        assert (head.balance, head.held) == (Decimal("74.50"), Decimal("25.50"))
+
+    def test_too_little_is_declined_with_the_figures_and_moves_nothing(self) -> None:
+        checker = Checker(pen=5)
+
+        checker.handle(check(pens("order-1", 6)))
+
+        assert checker.decisions() == {
+            "order-1": Decision(DECLINED, Decimal(6), "pen", DeclineCode.INSUFFICIENT_STOCK, Decimal(5))
+        }
+        assert checker.figures() == (5, 0, 0)
+
+    @pytest.mark.parametrize(
+        ("kind", "entity", "code"),
+        [(ACCOUNTS, "alice", DeclineCode.UNKNOWN_CUSTOMER), (STOCK, "pen", DeclineCode.UNKNOWN_PRODUCT)],
+    )
+    def test_who_or_what_is_unknown_is_declined(
+        self, kind: LedgerKind, entity: str, code: DeclineCode
+    ) -> None:
+        checker = Checker(kind)
+
+        checker.handle(check())
+
+        decision = checker.decisions()["order-1"]
+        assert (decision.code, decision.entity, decision.available) == (code, entity, None)
+
+    def test_an_order_of_several_products_gets_all_or_nothing(self) -> None:
+        checker = Checker(pen=5, ink=1)
+        both = terms_of(items=(("pen", 2), ("ink", 2)))
+
+        checker.handle(check(both))
+
+        decision = checker.decisions()["order-1"]
+        assert (decision.code, decision.entity) == (DeclineCode.INSUFFICIENT_STOCK, "ink")
+        assert (checker.figures("pen"), checker.figures("ink")) == ((5, 0, 0), (1, 0, 0))
+
+    def test_two_lines_of_one_product_are_held_as_one(self) -> None:
+        checker = Checker(pen=5)
+
+        checker.handle(check(terms_of("order-1", items=(("pen", 3), ("pen", 3)))))
+        checker.handle(check(terms_of("order-2", items=(("pen", 3), ("pen", 2)))))
+
+        assert checker.outcomes() == {"order-1": DECLINED, "order-2": HELD}
+        assert checker.figures() == (0, 5, 0)
+
+    def test_a_batch_for_one_product_is_one_write(self) -> None:
+        checker = Checker(pen=100)
+
+        checker.handle(*(check(pens(f"order-{i}", 1)) for i in range(10)))
+
+        assert set(checker.outcomes().values()) == {HELD}
+        assert checker.figures() == (90, 10, 0)
+        assert checker.ledger.writes == 1
+
+    def test_where_the_sum_does_not_fit_the_earliest_that_fit_are_held(self) -> None:
+        checker = Checker(pen=5)
+
+        checker.handle(*(check(pens(f"order-{i}", qty)) for i, qty in enumerate((3, 4, 2, 1))))
+
+        decisions = checker.decisions()
+        assert [d.outcome for d in decisions.values()] == [HELD, DECLINED, HELD, DECLINED]
+        assert (decisions["order-1"].asked, decisions["order-1"].available) == (Decimal(4), Decimal(2))
+        assert checker.figures() == (0, 5, 0)
+
+
+class TestADuplicate:
+    def test_of_a_held_order_gets_the_same_answer_and_holds_nothing_more(self) -> None:
+        checker = Checker(pen=5)
+        checker.handle(check(pens("order-1", 2)))
+        first = checker.decisions()
+
+        checker.handle(check(pens("order-1", 2)))
+
+        assert checker.decisions() == first
+        assert checker.figures() == (3, 2, 0)
+
+    def test_of_a_declined_order_gets_the_same_answer_even_if_the_balance_has_risen_since(self) -> None:
+        checker = Checker(pen=1)
+        checker.handle(check(pens("order-1", 2)))
+        first = checker.decisions()
+        checker.adjust("pen", 100)
+
+        checker.handle(check(pens("order-1", 2)))
+
+        assert checker.decisions() == first
+        assert checker.figures() == (101, 0, 0)
+
+    def test_of_an_order_for_an_unknown_product_gets_the_same_answer_once_it_is_known(self) -> None:
+        checker = Checker()
+        checker.handle(check(pens("order-1", 2)))
+        first = checker.decisions()
+        checker.adjust("pen", 100)
+
+        checker.handle(check(pens("order-1", 2)))
+
+        assert checker.decisions() == first
+
+    def test_within_one_batch_is_one_order(self) -> None:
+        checker = Checker(pen=5)
+
+        checker.handle(check(pens("order-1", 2)), check(pens("order-1", 2)))
+
+        assert len(checker.answers.sent) == 1
+        assert checker.figures() == (3, 2, 0)
+
+    def test_among_new_orders_takes_nothing_from_them(self) -> None:
+        checker = Checker(pen=5)
+        checker.handle(check(pens("order-1", 3)))
+
+        checker.handle(check(pens("order-1", 3)), check(pens("order-2", 2)), check(pens("order-3", 1)))
+
+        assert checker.outcomes() == {"order-1": HELD, "order-2": HELD, "order-3": DECLINED}
+        assert checker.figures() == (0, 5, 0)
+
+    def test_of_an_order_of_several_products_is_found_whatever_their_order(self) -> None:
+        checker = Checker(pen=5, ink=5)
+        checker.handle(check(terms_of(items=(("pen", 1), ("ink", 2)))))
+
+        checker.handle(check(terms_of(items=(("ink", 2), ("pen", 1)))))
+
+        assert checker.outcomes() == {"order-1": HELD}
+        assert (checker.figures("pen"), checker.figures("ink")) == ((4, 1, 0), (3, 2, 0))
+
+
+class TestReleasing:
+    def test_gives_back_what_was_held(self) -> None:
+        checker = Checker(pen=5)
+        checker.handle(check(pens("order-1", 2)))
+
+        assert checker.handle(release(pens("order-1", 2))) == set()
+
+        assert checker.figures() == (5, 0, 0)
+
+    def test_gives_it_back_once(self) -> None:
+        checker = Checker(pen=5)
+        checker.handle(check(pens("order-1", 2)), check(pens("order-2", 2)))
+
+        for _ in range(3):
+            assert checker.handle(release(pens("order-1", 2))) == set()
+
+        assert checker.figures() == (3, 2, 0)
+
+    def test_gives_back_every_product(self) -> None:
+        checker = Checker(pen=5, ink=5)
+        both = terms_of(items=(("pen", 1), ("ink", 2), ("pen", 1)))
+        checker.handle(check(both))
+
+        checker.handle(release(both))
+
+        assert (checker.figures("pen"), checker.figures("ink")) == ((5, 0, 0), (5, 0, 0))
+
+    def test_of_a_declined_order_gives_back_nothing(self) -> None:
+        checker = Checker(pen=5)
+        checker.handle(check(pens("order-1", 6)))
+
+        checker.handle(release(pens("order-1", 6)))
+
+        assert checker.figures() == (5, 0, 0)
+
+    def test_that_comes_before_its_hold_makes_the_late_hold_decline(self) -> None:
+        checker = Checker(pen=5)
+
+        assert checker.handle(release(pens("order-1", 2))) == set()
+        checker.handle(check(pens("order-1", 2)))
+
+        decision = checker.decisions()["order-1"]
+        assert (decision.outcome, decision.code) == (DECLINED, DeclineCode.ORDER_CLOSED)
+        assert checker.figures() == (5, 0, 0)
+
+    def test_that_comes_before_its_hold_does_so_for_every_product(self) -> None:
+        checker = Checker(pen=5, ink=5)
+
+        checker.handle(release(terms_of(items=(("pen", 1), ("ink", 2)))))
+        checker.handle(check(terms_of(items=(("pen", 1), ("ink", 2)))))
+
+        assert checker.outcomes() == {"order-1": DECLINED}
+        assert (checker.figures("pen"), checker.figures("ink")) == ((5, 0, 0), (5, 0, 0))
+
+    def test_in_one_batch_with_its_check_leaves_nothing_held(self) -> None:
+        checker = Checker(pen=5)
+
+        assert checker.handle(release(pens("order-1", 2)), check(pens("order-1", 2))) == set()
+
+        assert checker.figures() == (5, 0, 0)
+
+    def test_is_not_answered(self) -> None:
+        checker = Checker(pen=5)
+
+        checker.handle(release())
+
+        assert checker.answers.sent == []
+
+    def test_that_meets_the_hold_just_being_written_gives_it_back(self) -> None:
+        checker = Checker(pen=5)
+        terms = pens("order-1", 2)
+        checker.ledger.interruptions.coming = [lambda: checker.handle(check(terms))]
+
+        assert checker.handle(release(terms)) == set()
+
+        assert checker.figures() == (5, 0, 0)
+
+    def test_of_what_the_books_do_not_hold_is_given_back_to_the_queue(self) -> None:
+        checker = Checker(pen=5)
+        checker.handle(check(pens("order-1", 2)))
+        checker.ledger.write([Movement.settle("pen", Decimal(1))], [], NOW)
+
+        assert checker.handle(release(pens("order-1", 2))) == {"order-1"}
+
+
+class TestMeetingOthers:
+    @pytest.mark.parametrize("terms", [pens("order-1", 2), terms_of(items=(("pen", 2), ("ink", 1)))])
+    def test_a_hold_is_tried_again_after_a_pause(self, terms: OrderTerms) -> None:
+        checker = Checker(pen=5, ink=5)
+        checker.ledger.interruptions.coming = [*busy(TRIES - 1)]
+
+        assert checker.handle(check(terms)) == set()
+
+        assert checker.outcomes() == {"order-1": HELD}
+        assert checker.pauses.after == list(range(1, TRIES))
+
+    def test_a_hold_that_never_gets_through_is_given_back_and_not_answered(self) -> None:
+        checker = Checker(pen=5)
+        checker.ledger.interruptions.coming = [*busy(TRIES)]
+
+        assert checker.handle(check(pens("order-1", 2))) == {"order-1"}
+
+        assert checker.answers.sent == []
+        assert checker.figures() == (5, 0, 0)
+
+    def test_a_release_is_tried_again_and_given_back_if_it_never_gets_through(self) -> None:
+        checker = Checker(pen=5)
+        checker.handle(check(pens("order-1", 2)))
+
+        checker.ledger.interruptions.coming = [*busy(TRIES)]
+        assert checker.handle(release(pens("order-1", 2))) == {"order-1"}
+        checker.ledger.interruptions.coming = [*busy(TRIES - 1)]
+        assert checker.handle(release(pens("order-1", 2))) == set()
+
+        assert checker.figures() == (5, 0, 0)
+
+    def test_whoever_takes_the_last_units_first_has_them(self) -> None:
+        checker = Checker(pen=5)
+        checker.ledger.interruptions.coming = [lambda: checker.handle(check(pens("quicker", 4)))]
+
+        checker.handle(check(pens("order-1", 2)))
+
+        assert checker.outcomes() == {"quicker": HELD, "order-1": DECLINED}
+        assert checker.figures() == (1, 4, 0)
+
+    def test_the_same_order_checked_twice_at_once_is_held_once(self) -> None:
+        checker = Checker(pen=5)
+        checker.ledger.interruptions.coming = [lambda: checker.handle(check(pens("order-1", 2)))]
+
+        checker.handle(check(pens("order-1", 2)))
+
+        assert [type(message) for message in checker.answers.sent] == [OrderChecked] * 2
+        assert checker.outcomes() == {"order-1": HELD}
+        assert checker.figures() == (3, 2, 0)
+
+
+class TestNeighbours:
+    def test_one_bad_order_never_fails_the_others(self) -> None:
+        checker = Checker(pen=5, ink=5)
+        checker.ledger.interruptions.coming = [RuntimeError("the first write breaks")]
+        ink = terms_of("order-2", items=(("ink", 1),))
+
+        assert checker.handle(check(pens("order-1", 2)), check(ink)) == {"order-1"}
+
+        assert checker.outcomes() == {"order-2": HELD}
+
+    def test_an_order_of_several_products_that_fails_does_not_fail_those_of_one(self) -> None:
+        checker = Checker(pen=5, ink=5)
+        both = terms_of("order-1", items=(("pen", 1), ("ink", 1)))
+        checker.ledger.interruptions.coming = [RuntimeError("the first write breaks")]
+
+        assert checker.handle(check(both), check(pens("order-2", 1))) == {"order-1"}
+
+        assert checker.outcomes() == {"order-2": HELD}
+
+    def test_a_release_that_fails_is_given_back_alone(self) -> None:
+        checker = Checker(pen=5)
+        checker.ledger.interruptions.coming = [RuntimeError("the first write breaks")]
+
+        assert checker.handle(release(pens("order-1", 1)), release(pens("order-2", 1))) == {"order-1"}
+
+    def test_an_order_whose_answer_can_not_be_sent_is_given_back_and_answered_the_same_later(self) -> None:
+        checker = Checker(pen=5)
+        checker.answers.failing = {"order-1"}
+
+        assert checker.handle(check(pens("order-1", 2)), check(pens("order-2", 1))) == {"order-1"}
+        checker.answers.failing = set()
+        checker.handle(check(pens("order-1", 2)))
+
+        assert checker.outcomes() == {"order-1": HELD, "order-2": HELD}
+        assert checker.figures() == (2, 3, 0)

@@ -1,0 +1,146 @@
+"""Messages in their envelopes: what is written is read, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from order_capture.adapters import cloudevents
+from order_capture.application.messages import Message, OrderChecked
+from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.order import Check, Decision, DeclineCode, Outcome
+from tests.support.factories import NOW, body_of, check, checked, declined, release, ship, terms_of
+
+SEVERAL = terms_of("order-7", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        check(SEVERAL),
+        release(SEVERAL),
+        ship(SEVERAL),
+        checked(),
+        checked(Check.STOCK, Decision(Outcome.HELD, Decimal(3), None)),
+        checked(Check.BALANCE, declined(asked="25.50", available="0.10")),
+        checked(Check.STOCK, declined(DeclineCode.UNKNOWN_PRODUCT, "3", None, "pen")),
+        checked(Check.STOCK, Decision(Outcome.DECLINED, Decimal(3), code=DeclineCode.ORDER_CLOSED)),
+    ],
+)
+def test_what_is_written_is_read(message: Message) -> None:
+    assert cloudevents.decode(body_of(message)) == message
+
+
+def test_an_envelope_says_all_that_cloudevents_asks_for() -> None:
+    envelope = cloudevents.encode(
+        check(terms_of(total="25.50")), message_id="m-1", source="/order-capture/order_api", time=NOW
+    )
+
+    assert (envelope.type, envelope.version) == ("order.check", "1")
+    assert json.loads(envelope.body, parse_float=Decimal) == {
+        "specversion": "1.0",
+        "id": "m-1",
+        "source": "/order-capture/order_api",
+        "type": "order.check",
+        "time": NOW,
+        "subject": "order-1",
+        "datacontenttype": "application/json",
+        "dataschema": "urn:order-capture:order.check:1",
+        "correlationid": "corr-1",
+        "data": {
+            "orderId": "order-1",
+            "customerId": "alice",
+            "totalAmount": Decimal("25.50"),
+            "items": [{"productId": "pen", "qty": 1}],
+        },
+    }
+    assert '"totalAmount":25.50' in envelope.body
+
+
+def test_an_answer_says_what_was_asked_of_whom_and_what_there_was() -> None:
+    message = OrderChecked("order-1", Check.BALANCE, declined(asked="25.50", available="3.00"), "corr-1")
+
+    event = json.loads(body_of(message), parse_float=str)
+
+    assert event["data"] == {
+        "orderId": "order-1",
+        "check": "BALANCE",
+        "outcome": "DECLINED",
+        "code": "INSUFFICIENT_BALANCE",
+        "id": "alice",
+        "asked": "25.50",
+        "available": "3.00",
+    }
+
+
+def changed(message: Message, **fields: Any) -> str:
+    return json.dumps(json.loads(body_of(message)) | fields)
+
+
+def with_data(message: Message, **fields: Any) -> str:
+    event = json.loads(body_of(message))
+    return json.dumps(event | {"data": event["data"] | fields})
+
+
+def without(message: Message, name: str) -> str:
+    return json.dumps({key: value for key, value in json.loads(body_of(message)).items() if key != name})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "not json",
+        "null",
+        "1",
+        "[]",
+        "{}",
+        '"order.check"',
+        "[" * 100_000,
+        '{"a":1,"a":2}',
+        changed(check(), type="order.dance", dataschema="urn:order-capture:order.dance:1"),
+        changed(check(), type=None),
+        changed(check(), type={"a": 1}),
+        changed(check(), dataschema="urn:order-capture:order.check:2"),
+        changed(check(), dataschema="urn:order-capture:order.ship:1"),
+        changed(check(), specversion="0.3"),
+        changed(check(), data=None),
+        changed(check(), data=[]),
+        *(without(check(), name) for name in ("specversion", "type", "dataschema", "correlationid", "data")),
+        with_data(check(), items=[]),
+        with_data(check(), items=None),
+        with_data(check(), items=["pen"]),
+        with_data(check(), items=[{"productId": "pen", "qty": 0}]),
+        with_data(check(), items=[{"productId": "pen", "qty": 1.5}]),
+        with_data(check(), items=[{"productId": "pen", "qty": "1"}]),
+        with_data(check(), items=[{"productId": 7, "qty": 1}]),
+        with_data(check(), items=[{"productId": "pen", "qty": float("inf")}]),
+        with_data(check(), items=[{"productId": "pen", "qty": 1}] * 51),
+        with_data(check(), customerId=None),
+        with_data(check(), orderId=""),
+        with_data(check(), totalAmount=-1),
+        with_data(check(), totalAmount=float("nan")),
+        with_data(check(), totalAmount=float("inf")),
+        with_data(check(), totalAmount="many"),
+        with_data(checked(), check="WEATHER"),
+        with_data(checked(), outcome="PERHAPS"),
+        with_data(checked(), code="BAD_LUCK"),
+        with_data(checked(), asked="many"),
+        with_data(checked(), asked=None),
+        with_data(checked(), available=[]),
+    ],
+    ids=lambda body: body[-60:],
+)
+def test_what_is_not_ours_is_refused(body: str) -> None:
+    with pytest.raises(InvalidMessageError):
+        cloudevents.decode(body)
+
+
+def test_what_a_later_release_adds_is_left_alone() -> None:
+    event = json.loads(with_data(check(), giftWrap=True)) | {"traceparent": "00-1-2-01"}
+
+    assert cloudevents.decode(json.dumps(event)) == check()

@@ -1,0 +1,327 @@
+"""The files that people and tools take for the contract: swagger.yaml, events/ and postman/.
+
+What is in them is checked against itself and against the code that reads it, so that a file which is
+wrong fails here and not in somebody's hands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from openapi_schema_validator import OAS30Validator, oas30_format_checker
+from openapi_spec_validator import OpenAPIV30SpecValidator
+
+from order_capture.adapters import cloudevents
+from order_capture.application.messages import CheckOrder, Message, OrderChecked, ShipOrder, order_id_of
+
+ROOT = Path(__file__).parents[2]
+SWAGGER_TEXT = (ROOT / "swagger.yaml").read_text(encoding="utf-8")
+SWAGGER: dict[str, Any] = yaml.safe_load(SWAGGER_TEXT)
+EVENTS = {path.stem: json.loads(path.read_bytes()) for path in sorted((ROOT / "events").glob("*.json"))}
+API_EVENTS = {name: event for name, event in EVENTS.items() if "httpMethod" in event}
+RECORDS = [(name, record) for name, event in EVENTS.items() for record in event.get("Records", [])]
+COLLECTION = json.loads((ROOT / "postman/order-capture.postman_collection.json").read_bytes())
+ENVIRONMENT = json.loads((ROOT / "postman/local.postman_environment.json").read_bytes())
+
+METHODS = ("get", "post", "put", "patch", "delete")
+MESSAGES: dict[str, type[Message]] = {
+    "balance_checker": CheckOrder,
+    "stock_checker": CheckOrder,
+    "order_update": OrderChecked,
+    "ship_order": ShipOrder,
+}
+
+
+def operations() -> dict[tuple[str, str], dict[str, Any]]:
+    """Every operation of the contract by method and path."""
+    return {
+        (method.upper(), path): operation
+        for path, item in SWAGGER["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    }
+
+
+def nodes(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value in a document with the keys that lead to it."""
+    yield place, node
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield from nodes(child, (*place, str(key)))
+
+
+def resolve(node: dict[str, Any]) -> Any:
+    """The thing itself where `node` is a reference to it."""
+    while "$ref" in node:
+        target: Any = SWAGGER
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        node = target
+    return node
+
+
+def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every example in the contract, with its place and the schema that it is an example of."""
+    for place, node in nodes(SWAGGER):
+        if not isinstance(node, dict) or "value" in place:
+            continue
+        schema = node.get("schema", node)
+        where = "/".join(place)
+        if "example" in node:
+            yield where, schema, node["example"]
+        if isinstance(node.get("examples"), dict) and "schema" in node:
+            for name, example in node["examples"].items():
+                yield f"{where}/{name}", schema, resolve(example)["value"]
+
+
+def errors_of(schema: dict[str, Any], value: Any) -> list[str]:
+    """What is wrong with `value` by a schema of the contract."""
+    validator = OAS30Validator(
+        {**schema, "components": SWAGGER["components"]}, format_checker=oas30_format_checker
+    )
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+
+def body_schema(method: str, path: str) -> dict[str, Any]:
+    schema: dict[str, Any] = operations()[method, path]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
+    return schema
+
+
+def requests_of(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The requests of a Postman folder and of those in it, in the order they run."""
+    for each in item["item"]:
+        if "item" in each:
+            yield from requests_of(each)
+        else:
+            yield each
+
+
+REQUESTS = {each["name"]: each for each in requests_of(COLLECTION)}
+
+
+def script_of(item: dict[str, Any], listen: str) -> str:
+    """A Postman item's script."""
+    return "\n".join(
+        line for event in item["event"] if event["listen"] == listen for line in event["script"]["exec"]
+    )
+
+
+def route_of(request: dict[str, Any]) -> tuple[str, str]:
+    """The operation of the contract that a Postman request is for."""
+    method, path = request["request"]["method"], "/" + "/".join(request["request"]["url"]["path"])
+    for route in operations():
+        if route[0] == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", route[1]), path):
+            return route
+    raise AssertionError(f"{request['name']}: the contract has no {method} {path}")
+
+
+class TestSwagger:
+    def test_it_is_valid_openapi_3_0_as_it_lies_there(self) -> None:
+        assert SWAGGER["openapi"].startswith("3.0.")  # API Gateway imports no 3.1
+        assert [error.message for error in OpenAPIV30SpecValidator(SWAGGER).iter_errors()] == []
+
+    def test_it_has_the_eight_routes_each_under_the_name_of_its_use_case(self) -> None:
+        assert {route: operation["operationId"] for route, operation in operations().items()} == {
+            ("POST", "/order"): "captureOrder",
+            ("POST", "/orders"): "captureOrders",
+            ("GET", "/order/{orderId}"): "getOrder",
+            ("GET", "/order/{orderId}/status"): "getOrderStatus",
+            ("POST", "/account"): "adjustAccount",
+            ("GET", "/account/{customerId}"): "getAccount",
+            ("POST", "/stock"): "adjustStock",
+            ("GET", "/stock/{productId}"): "getStock",
+        }
+
+    @pytest.mark.parametrize("route", operations(), ids=" ".join)
+    def test_every_operation_is_passed_on_to_a_function(self, route: tuple[str, str]) -> None:
+        integration = operations()[route]["x-amazon-apigateway-integration"]
+        assert (integration["type"], integration["httpMethod"]) == ("aws_proxy", "POST")
+        assert re.search(r"\$\{(Order|Account|Stock)ApiFunction\.Arn\}", integration["uri"]["Fn::Sub"])
+
+    @pytest.mark.parametrize("route", operations(), ids=" ".join)
+    def test_every_operation_says_all_that_it_takes_and_answers(self, route: tuple[str, str]) -> None:
+        method, path = route
+        operation = operations()[route]
+        named = {(each["in"], each["name"]) for each in map(resolve, operation["parameters"])}
+        expected = {("path", name) for name in re.findall(r"{(\w+)}", path)} | {
+            ("header", "X-Correlation-Id")
+        }
+        answers = {"400", "429", "500", "503"}
+        if method == "POST":
+            expected.add(("header", "Idempotency-Key"))
+            answers.add("422")
+            assert operation["requestBody"]["required"]
+            assert operation["requestBody"]["content"]["application/json"]["examples"]
+        else:
+            answers.add("404")
+        assert named == expected
+        assert answers < set(operation["responses"])
+        assert operation["summary"]
+        assert operation["description"]
+        for status, response in operation["responses"].items():
+            media_type = "application/json" if status < "300" else "application/problem+json"
+            assert list(resolve(response)["content"]) == [media_type]
+            assert resolve(response)["content"][media_type]["examples"]
+
+    @pytest.mark.parametrize(
+        ("schema", "example"), [pytest.param(*rest, id=place) for place, *rest in examples()]
+    )
+    def test_every_example_is_valid_by_its_own_schema(self, schema: dict[str, Any], example: Any) -> None:
+        assert errors_of(schema, example) == []
+
+    def test_an_open_order_may_carry_nulls_although_no_example_can(self) -> None:
+        check = {"outcome": "HELD", "code": None, "id": None, "asked": 3, "available": None}
+        status = {
+            "orderId": "one",
+            "status": "PENDING",
+            "logs": [],
+            "checks": {"balance": None, "stock": check},
+        }
+        schema = SWAGGER["components"]["schemas"]["OrderStatus"]
+        assert errors_of(schema, status) == []
+        assert errors_of(schema, {**status, "checks": {"balance": {**check, "code": "MOOD"}}}) != []
+
+    def test_a_change_has_exactly_one_of_balance_and_adjust(self) -> None:
+        schema = SWAGGER["components"]["schemas"]["AccountChange"]
+        assert errors_of(schema, {"customerId": "alice", "balance": 1}) == []
+        assert errors_of(schema, {"customerId": "alice", "adjust": -1}) == []
+        assert errors_of(schema, {"customerId": "alice"}) != []
+        assert errors_of(schema, {"customerId": "alice", "balance": 1, "adjust": -1}) != []
+
+    def test_cloudformation_can_include_it(self) -> None:
+        assert [place for place, node in nodes(SWAGGER) if node is None] == []
+        assert not [
+            token for token in yaml.scan(SWAGGER_TEXT) if isinstance(token, yaml.AliasToken | yaml.TagToken)
+        ]
+        outside = [
+            place
+            for place, _ in nodes(SWAGGER)
+            if place
+            and (place[-1] == "Ref" or place[-1].startswith("Fn::"))
+            and not any(key.startswith("x-amazon-") for key in place)
+        ]
+        assert outside == []
+
+    def test_api_gateway_can_make_models_of_its_schemas(self) -> None:
+        assert [name for name in SWAGGER["components"]["schemas"] if not name.isalnum()] == []
+        unsupported = {
+            "oneOf",
+            "anyOf",
+            "discriminator",
+            "exclusiveMinimum",
+            "exclusiveMaximum",
+            "multipleOf",
+        }
+        assert [
+            place for place, _ in nodes(SWAGGER["components"]["schemas"]) if unsupported & set(place)
+        ] == []
+
+    def test_the_gateways_own_answers_are_problems_too(self) -> None:
+        for kind, answer in SWAGGER["x-amazon-apigateway-gateway-responses"].items():
+            (template,) = answer["responseTemplates"].values()
+            filled = template.replace("$context.error.messageString", '"message"').replace(
+                "$context.requestId", "id"
+            )
+            problem = json.loads(filled)
+            assert errors_of(SWAGGER["components"]["schemas"]["Problem"], problem) == [], kind
+            assert str(problem.get("status", "")) == answer.get("statusCode", ""), kind
+            headers = answer["responseParameters"]
+            assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'", kind
+            assert ("gatewayresponse.header.Retry-After" in headers) == (answer.get("statusCode") == "429"), (
+                kind
+            )
+
+
+class TestEvents:
+    def test_every_function_has_one(self) -> None:
+        assert set(EVENTS) == {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+
+    @pytest.mark.parametrize("name", API_EVENTS)
+    def test_an_api_event_is_a_request_of_the_contract(self, name: str) -> None:
+        event = API_EVENTS[name]
+        context = event["requestContext"]
+        assert errors_of(body_schema(event["httpMethod"], event["resource"]), json.loads(event["body"])) == []
+        assert (context["httpMethod"], context["resourcePath"]) == (event["httpMethod"], event["resource"])
+        assert context["path"] == f"/{context['stage']}{event['path']}"
+        assert event["multiValueHeaders"] == {key: [value] for key, value in event["headers"].items()}
+
+    @pytest.mark.parametrize(("name", "record"), RECORDS)
+    def test_a_record_carries_a_message_that_its_function_reads(
+        self, name: str, record: dict[str, Any]
+    ) -> None:
+        envelope = json.loads(record["body"])
+        assert set(envelope) == {
+            "specversion", "id", "source", "type", "time", "subject", "datacontenttype", "dataschema",
+            "correlationid", "data",
+        }  # fmt: skip
+        assert envelope["subject"] == envelope["data"]["orderId"]
+        attributes = {key: value["stringValue"] for key, value in record["messageAttributes"].items()}
+        assert attributes == {"type": envelope["type"], "version": envelope["dataschema"].rpartition(":")[2]}
+        assert record["md5OfBody"] == hashlib.md5(record["body"].encode()).hexdigest()
+        assert isinstance(cloudevents.decode(record["body"]), MESSAGES[name])
+
+    def test_together_they_tell_the_story_of_one_order(self) -> None:
+        order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)
+        messages = [cloudevents.decode(record["body"]) for _, record in RECORDS]
+        assert len({order_id_of(message) for message in messages}) == 1
+        assert {message.correlation_id for message in messages} == {
+            API_EVENTS["order_api"]["headers"]["X-Correlation-Id"]
+        }
+        for message in messages:
+            if not isinstance(message, OrderChecked):
+                assert message.terms.customer_id == order["customerId"]
+                assert message.terms.total_amount == order["totalAmount"]
+                assert [(line.product_id, line.qty) for line in message.terms.items] == [
+                    (line["productId"], line["qty"]) for line in order["items"]
+                ]
+        assert json.loads(API_EVENTS["account_api"]["body"])["customerId"] == order["customerId"]
+        assert json.loads(API_EVENTS["stock_api"]["body"])["productId"] == order["items"][0]["productId"]
+
+
+class TestPostmanCollection:
+    def test_it_is_of_format_2_1(self) -> None:
+        assert (
+            COLLECTION["info"]["schema"]
+            == "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+        )
+
+    def test_it_sends_a_request_to_every_route_and_to_no_other(self) -> None:
+        assert {route_of(request) for request in REQUESTS.values()} == set(operations())
+
+    def test_every_name_is_unique_since_a_request_that_waits_names_itself(self) -> None:
+        assert len(REQUESTS) == sum(1 for _ in requests_of(COLLECTION))
+
+    @pytest.mark.parametrize("name", REQUESTS)
+    def test_every_request_expects_a_status_that_the_contract_has(self, name: str) -> None:
+        statuses = re.findall(r"pm\.response\.to\.have\.status\((\d+)\)", script_of(REQUESTS[name], "test"))
+        assert len(statuses) == 1
+        assert statuses[0] in operations()[route_of(REQUESTS[name])]["responses"]
+
+    @pytest.mark.parametrize("name", [name for name, each in REQUESTS.items() if "body" in each["request"]])
+    def test_every_body_that_is_to_be_taken_is_one_of_the_contract(self, name: str) -> None:
+        request = REQUESTS[name]
+        if name == "Malformed JSON":
+            with pytest.raises(ValueError, match="Expecting"):
+                json.loads(request["request"]["body"]["raw"])
+            return
+        body = json.loads(re.sub(r"{{\w+}}", "x", request["request"]["body"]["raw"]))
+        errors = errors_of(body_schema(*route_of(request)), body)
+        if name == "Place three orders, one of them invalid":
+            assert [error.partition(":")[0] for error in errors] == ["$.orders[1].items[0].qty"]
+        elif "have.status(400)" not in script_of(request, "test"):
+            assert errors == []
+
+    def test_every_variable_is_set_by_the_collection_or_by_the_environment(self) -> None:
+        used = set(re.findall(r"{{(\w+)}}", json.dumps(COLLECTION["item"])))
+        assert used <= {each["key"] for each in COLLECTION["variable"] + ENVIRONMENT["values"]}
+        assert [each["key"] for each in ENVIRONMENT["values"]] == ["baseUrl"]

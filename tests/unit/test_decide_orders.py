@@ -1,0 +1,160 @@
+"""The checks' answers are taken in, and what follows from the status is sent each time it is looked at."""
+
+from __future__ import annotations
+
+from order_capture.application.decide_orders import decide_orders
+from order_capture.application.messages import OrderChecked, ReleaseOrder, ShipOrder
+from order_capture.application.ports import TRIES, VersionConflictError
+from order_capture.domain.order import Check, Order, OrderStatus
+from tests.support.factories import checked, declined, held, placed, terms_of, ticking_clock
+from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
+
+BALANCE_HELD = checked(Check.BALANCE, held())
+STOCK_HELD = checked(Check.STOCK, held("1", "pen"))
+BALANCE_DECLINED = checked(Check.BALANCE, declined())
+STOCK_DECLINED = checked(Check.STOCK, declined())
+
+
+class Office:
+    """order_update without AWS, with one or more orders that were just placed."""
+
+    def __init__(self, *order_ids: str) -> None:
+        self.orders = MemoryOrders()
+        self.shipping = MemoryOutbox()
+        self.checkers = MemoryOutbox()
+        self.pauses = Pauses()
+        self.orders.add([placed(terms_of(order_id)) for order_id in order_ids or ("order-1",)])
+
+    def handle(self, *messages: OrderChecked) -> set[str]:
+        return decide_orders(
+            self.orders, self.shipping, self.checkers, messages, ticking_clock(), self.pauses
+        )
+
+    def order(self, order_id: str = "order-1") -> Order:
+        order = self.orders.get(order_id)
+        assert order is not None
+        return order
+
+
+def test_two_held_answers_confirm_an_order_and_send_it_to_shipping() -> None:
+    office = Office()
+
+    office.handle(BALANCE_HELD)
+    assert office.order().status is OrderStatus.PENDING
+    assert office.shipping.sent == []
+    office.handle(STOCK_HELD)
+
+    assert office.order().status is OrderStatus.CONFIRMED
+    assert office.shipping.sent == [ShipOrder(terms_of(), "corr-1")]
+    assert office.checkers.sent == []
+
+
+def test_two_answers_about_one_order_in_one_batch_are_one_write() -> None:
+    office = Office()
+
+    office.handle(BALANCE_HELD, STOCK_HELD)
+
+    assert office.order().status is OrderStatus.CONFIRMED
+    assert office.orders.saves == 1
+
+
+def test_a_declined_answer_rejects_the_order_and_has_released_what_the_other_check_may_hold() -> None:
+    office = Office()
+
+    office.handle(BALANCE_DECLINED)
+
+    assert office.order().status is OrderStatus.REJECTED
+    assert office.checkers.sent == [ReleaseOrder(terms_of(), "corr-1")]
+    assert office.shipping.sent == []
+
+
+def test_what_is_held_after_the_order_was_rejected_is_released() -> None:
+    office = Office()
+    office.handle(BALANCE_DECLINED)
+    office.checkers.taken()
+
+    office.handle(STOCK_HELD)
+
+    assert office.checkers.sent == [ReleaseOrder(terms_of(), "corr-1")]
+
+
+def test_an_order_that_both_declined_has_nothing_to_release() -> None:
+    office = Office()
+
+    office.handle(BALANCE_DECLINED, STOCK_DECLINED)
+
+    assert office.order().status is OrderStatus.REJECTED
+    assert office.checkers.sent == []
+
+
+def test_what_follows_is_sent_again_on_a_duplicate_which_changes_nothing() -> None:
+    office = Office()
+    office.handle(BALANCE_HELD, STOCK_HELD)
+    before = office.order()
+
+    assert office.handle(STOCK_HELD) == set()
+
+    assert office.order() == before
+    assert office.shipping.sent == [ShipOrder(terms_of(), "corr-1")] * 2
+    assert office.orders.saves == 1
+
+
+def test_an_order_whose_follow_up_can_not_be_sent_is_given_back_and_the_next_look_sends_it() -> None:
+    office = Office()
+    office.shipping.failing = {"order-1"}
+
+    assert office.handle(BALANCE_HELD, STOCK_HELD) == {"order-1"}
+    office.shipping.failing = set()
+    office.handle(BALANCE_HELD, STOCK_HELD)
+
+    assert office.shipping.sent == [ShipOrder(terms_of(), "corr-1")]
+
+
+def test_an_order_whose_release_can_not_be_sent_is_given_back() -> None:
+    office = Office()
+    office.checkers.failing = {"order-1"}
+
+    assert office.handle(BALANCE_DECLINED) == {"order-1"}
+
+
+def test_an_order_that_somebody_else_changed_is_read_again_and_decided_with_both_answers() -> None:
+    office = Office()
+    office.orders.interruptions.coming = [lambda: office.handle(STOCK_HELD)]
+
+    assert office.handle(BALANCE_HELD) == set()
+
+    assert office.order().status is OrderStatus.CONFIRMED
+    assert set(office.order().checks) == set(Check)
+    assert office.pauses.after == [1]
+
+
+def test_an_order_that_others_keep_changing_is_given_back() -> None:
+    office = Office()
+    office.orders.interruptions.coming = [VersionConflictError() for _ in range(TRIES)]
+
+    assert office.handle(BALANCE_HELD) == {"order-1"}
+
+    assert office.order().status is OrderStatus.PENDING
+
+
+def test_an_unknown_order_is_given_back_and_does_not_stop_the_others() -> None:
+    office = Office("order-2")
+
+    failed = office.handle(
+        checked(Check.BALANCE, order_id="order-1"),
+        checked(Check.BALANCE, order_id="order-2"),
+        checked(Check.STOCK, order_id="order-2"),
+    )
+
+    assert failed == {"order-1"}
+    assert office.order("order-2").status is OrderStatus.CONFIRMED
+
+
+def test_an_order_that_can_not_be_saved_does_not_stop_the_others() -> None:
+    office = Office("order-1", "order-2")
+    office.orders.interruptions.coming = [RuntimeError("the first save breaks")]
+
+    failed = office.handle(checked(order_id="order-1"), checked(order_id="order-2"))
+
+    assert failed == {"order-1"}
+    assert Check.BALANCE in office.order("order-2").checks

@@ -1,0 +1,211 @@
+"""API Gateway's events in, its answers out; and nothing that goes wrong inside is told outside."""
+
+from __future__ import annotations
+
+import base64
+import json
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import botocore.exceptions
+import pytest
+
+from order_capture.adapters.http import Request, Response, http_handler
+from order_capture.adapters.problems import FieldError, RequestInvalidError
+from order_capture.domain.errors import (
+    BalanceOutOfRangeError,
+    BooksDisagreeError,
+    KeyReusedError,
+    NotFoundError,
+    TemporaryError,
+)
+from tests.support.factories import api_event
+
+SECRET = "arn:aws:dynamodb:us-east-1:123456789012:table/OrderTable"
+
+
+def aws_error(code: str, status: int) -> botocore.exceptions.ClientError:
+    return botocore.exceptions.ClientError(
+        {"Error": {"Code": code, "Message": SECRET}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        "PutItem",
+    )
+
+
+def answer_to(event: dict[str, Any], response: Response | Exception | None = None) -> dict[str, Any]:
+    """What a function answers whose only route, `GET /`, answers or raises `response`."""
+    return _ask(event, response)[0]
+
+
+def request_of(event: dict[str, Any]) -> Request:
+    """What the route sees of an event."""
+    return _ask(event, None)[1][0]
+
+
+def _ask(
+    event: dict[str, Any], response: Response | Exception | None
+) -> tuple[dict[str, Any], list[Request]]:
+    seen: list[Request] = []
+
+    def route(request: Request) -> Response:
+        seen.append(request)
+        if isinstance(response, Exception):
+            raise response
+        return response or Response({"ok": True})
+
+    return http_handler({("GET", "/"): route})(event, None), seen
+
+
+def test_a_route_is_answered_as_it_says() -> None:
+    response = Response({"orderId": "order-1"}, HTTPStatus.ACCEPTED, {"Location": "order/order-1"})
+
+    answer = answer_to(api_event(), response)
+
+    assert answer == {
+        "statusCode": 202,
+        "headers": {
+            "Content-Type": "application/json",
+            "X-Correlation-Id": "request-1",
+            "Location": "order/order-1",
+        },
+        "body": '{"orderId":"order-1"}',
+    }
+
+
+@pytest.mark.parametrize(("method", "resource"), [("GET", "/nowhere"), ("DELETE", "/")])
+def test_an_unknown_route_is_not_found(method: str, resource: str) -> None:
+    assert answer_to(api_event(method, resource))["statusCode"] == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (RequestInvalidError([FieldError("qty", "is odd")]), 400, "invalid-request"),
+        (NotFoundError("No such thing."), 404, "not-found"),
+        (BalanceOutOfRangeError("Too little."), 409, "balance-out-of-range"),
+        (KeyReusedError(), 422, "idempotency-key-reused"),
+        (TemporaryError("Come again."), 503, "unavailable"),
+    ],
+)
+def test_what_goes_wrong_on_purpose_is_a_problem_in_words(error: Exception, status: int, kind: str) -> None:
+    answer = answer_to(api_event(), error)
+
+    problem = json.loads(answer["body"])
+    assert answer["statusCode"] == problem["status"] == status
+    assert answer["headers"]["Content-Type"] == "application/problem+json"
+    assert problem["type"] == f"urn:order-capture:problem:{kind}"
+    assert problem["detail"] == str(error)
+    assert problem["requestId"] == answer["headers"]["X-Correlation-Id"] == "request-1"
+    assert ("Retry-After" in answer["headers"]) == (status == 503)
+
+
+def test_a_bad_request_is_told_every_field() -> None:
+    errors = [FieldError("items[0].qty", "must be at least 1"), FieldError("note", "is not a field")]
+
+    answer = answer_to(api_event(), RequestInvalidError(errors))
+
+    assert json.loads(answer["body"])["errors"] == [
+        {"field": "items[0].qty", "message": "must be at least 1"},
+        {"field": "note", "message": "is not a field"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(SECRET),
+        KeyError(SECRET),
+        RecursionError(SECRET),
+        BooksDisagreeError(SECRET),
+        aws_error("AccessDeniedException", 400),
+        aws_error("ResourceNotFoundException", 400),
+    ],
+)
+def test_of_what_goes_wrong_otherwise_nothing_is_told(error: Exception) -> None:
+    answer = answer_to(api_event(), error)
+
+    assert answer["statusCode"] == 500
+    assert answer["headers"]["Content-Type"] == "application/problem+json"
+    assert "Retry-After" not in answer["headers"]
+    everything = json.dumps(answer)
+    for internal in (SECRET, type(error).__name__, "Traceback", "PutItem", "AccessDenied", "DynamoDB"):
+        assert internal not in everything
+    assert set(json.loads(answer["body"])) == {"type", "title", "status", "detail", "requestId"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aws_error("ThrottlingException", 400),
+        aws_error("ProvisionedThroughputExceededException", 400),
+        aws_error("InternalServerError", 500),
+        botocore.exceptions.EndpointConnectionError(endpoint_url=SECRET),
+        botocore.exceptions.ReadTimeoutError(endpoint_url=SECRET),
+    ],
+)
+def test_a_busy_aws_is_a_reason_to_come_again(error: Exception) -> None:
+    answer = answer_to(api_event(), error)
+
+    assert answer["statusCode"] == 503
+    assert answer["headers"]["Retry-After"] == "1"
+    assert SECRET not in json.dumps(answer)
+
+
+def test_an_answer_that_can_not_be_written_as_json_is_told_nothing_of_either() -> None:
+    answer = answer_to(api_event(), Response({"secret": object()}))
+
+    assert answer["statusCode"] == 500
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency-key", "IDEMPOTENCY-KEY"])
+def test_a_headers_name_is_found_however_it_is_written(name: str) -> None:
+    assert request_of(api_event(headers={name: "key-1"})).idempotency_key == "key-1"
+
+
+@pytest.mark.parametrize("name", ["X-Correlation-Id", "x-correlation-id"])
+def test_the_clients_own_correlation_id_is_echoed(name: str) -> None:
+    answer = answer_to(api_event(headers={name: "corr-7"}))
+
+    assert answer["headers"]["X-Correlation-Id"] == "corr-7"
+
+
+@pytest.mark.parametrize("value", ["", "x" * 129, "a\r\nSet-Cookie: b", "é"])
+def test_a_correlation_id_that_is_not_plain_is_refused_and_not_echoed(value: str) -> None:
+    answer = answer_to(api_event(headers={"X-Correlation-Id": value}))
+
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["errors"][0]["field"] == "X-Correlation-Id"
+    assert answer["headers"]["X-Correlation-Id"] == "request-1"
+
+
+def test_a_body_may_come_in_base64() -> None:
+    event = api_event(body="x") | {
+        "body": base64.b64encode(b'{"a":"\xc3\xa9"}').decode(),
+        "isBase64Encoded": True,
+    }
+
+    assert request_of(event).body == '{"a":"é"}'.encode()
+
+
+def test_a_body_that_is_not_the_base64_it_says_it_is_gets_an_answer() -> None:
+    answer = answer_to(api_event() | {"body": "é", "isBase64Encoded": True})
+
+    assert answer["statusCode"] >= 400
+    assert "ASCII" not in answer["body"]
+
+
+@pytest.mark.parametrize(
+    "missing", ["headers", "pathParameters", "requestContext", "body", "isBase64Encoded"]
+)
+def test_what_an_event_may_leave_out_does_not_matter(missing: str) -> None:
+    event = api_event()
+
+    assert answer_to({**event, missing: None})["statusCode"] == 200
+    del event[missing]
+    assert answer_to(event)["statusCode"] == 200
+
+
+def test_even_an_empty_event_gets_an_answer() -> None:
+    def route(_: Request) -> NoReturn:
+        raise AssertionError("no route was asked for")
+
+    assert http_handler({("GET", "/"): route})({}, None)["statusCode"] == 404

@@ -1,0 +1,289 @@
+"""The ledger of holds, by the rules of domain/ledger.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from order_capture.domain.errors import BalanceOutOfRangeError
+from order_capture.domain.ledger import (
+    ACCOUNTS,
+    STOCK,
+    ZERO,
+    Adjustment,
+    Entry,
+    Head,
+    LedgerKind,
+    Movement,
+    Release,
+    adjust,
+    closed_entry,
+    decide_holds,
+    first,
+    hold_entries,
+    merged,
+    replay,
+)
+from order_capture.domain.order import DeclineCode, OrderTerms, Outcome
+from tests.support.factories import NOW, terms_of
+from tests.support.fakes import moved
+
+HELD, DECLINED = Outcome
+
+
+def units(balance: int) -> Head:
+    return Head(Decimal(balance))
+
+
+def outcomes(kind: LedgerKind, orders: list[OrderTerms], seen: dict[str, Head | None]) -> list[Outcome]:
+    decisions = decide_holds(kind, orders, seen)
+    return [decisions[terms.order_id].outcome for terms in orders]
+
+
+class TestWhatAnOrderAsksFor:
+    def test_of_the_accounts_it_is_the_total_of_its_customer(self) -> None:
+        assert ACCOUNTS.demand(terms_of(customer_id="bob", total="25.50")) == {"bob": Decimal("25.50")}
+
+    def test_of_the_stock_it_is_the_units_of_each_product_in_sorted_order(self) -> None:
+        demand = STOCK.demand(terms_of(items=(("pen", 2), ("ink", 3), ("cap", 1))))
+
+        assert list(demand.items()) == [("cap", Decimal(1)), ("ink", Decimal(3)), ("pen", Decimal(2))]
+
+    def test_two_lines_of_one_product_are_added_up(self) -> None:
+        assert STOCK.demand(terms_of(items=(("pen", 3), ("ink", 1), ("pen", 4)))) == {"ink": 1, "pen": 7}
+
+    def test_the_decision_is_kept_in_one_place_however_an_order_names_its_products(self) -> None:
+        orders = [terms_of(items=items) for items in ((("b", 1), ("a", 1)), (("a", 1), ("b", 1)))]
+
+        assert {first(STOCK.demand(terms)) for terms in orders} == {"a"}
+
+
+class TestWhoGetsWhat:
+    def test_an_order_gets_all_that_is_left(self) -> None:
+        decision = decide_holds(STOCK, [terms_of(items=(("pen", 5),))], {"pen": units(5)})["order-1"]
+
+        assert (decision.outcome, decision.asked, decision.entity, decision.code) == (
+            HELD,
+            Decimal(5),
+            "pen",
+            None,
+        )
+
+    def test_an_order_for_one_more_is_declined_with_the_figures(self) -> None:
+        decision = decide_holds(STOCK, [terms_of(items=(("pen", 6),))], {"pen": units(5)})["order-1"]
+
+        assert (decision.outcome, decision.code) == (DECLINED, DeclineCode.INSUFFICIENT_STOCK)
+        assert (decision.entity, decision.asked, decision.available) == ("pen", Decimal(6), Decimal(5))
+
+    def test_a_cent_too_little_is_too_little(self) -> None:
+        decision = decide_holds(ACCOUNTS, [terms_of(total="10.00")], {"alice": Head(Decimal("9.99"))})
+
+        assert decision["order-1"].code is DeclineCode.INSUFFICIENT_BALANCE
+        assert str(decision["order-1"].available) == "9.99"
+
+    @pytest.mark.parametrize(
+        ("kind", "entity", "code"),
+        [(ACCOUNTS, "alice", DeclineCode.UNKNOWN_CUSTOMER), (STOCK, "pen", DeclineCode.UNKNOWN_PRODUCT)],
+    )
+    def test_who_or_what_is_unknown_is_named(self, kind: LedgerKind, entity: str, code: DeclineCode) -> None:
+        decision = decide_holds(kind, [terms_of()], {entity: None})["order-1"]
+
+        assert (decision.outcome, decision.code, decision.entity) == (DECLINED, code, entity)
+        assert decision.available is None
+
+    def test_the_earliest_that_fit_are_held_and_the_others_declined(self) -> None:
+        orders = [terms_of(f"order-{qty}", items=(("pen", qty),)) for qty in (3, 4, 2, 1)]
+
+        assert outcomes(STOCK, orders, {"pen": units(5)}) == [HELD, DECLINED, HELD, DECLINED]
+
+    def test_what_is_available_to_a_later_order_is_what_the_earlier_ones_left(self) -> None:
+        orders = [terms_of("order-1", items=(("pen", 3),)), terms_of("order-2", items=(("pen", 4),))]
+
+        assert decide_holds(STOCK, orders, {"pen": units(5)})["order-2"].available == 2
+
+    def test_an_order_gets_all_of_its_products_or_none(self) -> None:
+        both = terms_of("order-1", items=(("ink", 1), ("pen", 9)))
+        ink = terms_of("order-2", items=(("ink", 1),))
+
+        assert outcomes(STOCK, [both, ink], {"ink": units(1), "pen": units(5)}) == [DECLINED, HELD]
+
+    def test_what_has_not_been_seen_is_taken_to_be_enough(self) -> None:
+        assert outcomes(STOCK, [terms_of(items=(("ink", 1), ("pen", 10**9)))], {"ink": units(1)}) == [HELD]
+
+    def test_two_lines_of_one_product_do_not_pass_on_the_same_units(self) -> None:
+        assert outcomes(STOCK, [terms_of(items=(("pen", 3), ("pen", 3)))], {"pen": units(5)}) == [DECLINED]
+
+    @given(balance=st.integers(0, 30), wanted=st.lists(st.integers(1, 9), max_size=12))
+    def test_never_more_is_held_than_there_is_and_no_order_that_would_fit_is_declined(
+        self, balance: int, wanted: list[int]
+    ) -> None:
+        orders = [terms_of(f"order-{i}", items=(("pen", qty),)) for i, qty in enumerate(wanted)]
+        left = balance
+
+        for outcome, qty in zip(outcomes(STOCK, orders, {"pen": units(balance)}), wanted, strict=True):
+            assert outcome is (HELD if qty <= left else DECLINED)
+            left -= qty if outcome is HELD else 0
+
+        assert left >= 0
+
+
+class TestWhatIsRecorded:
+    def test_a_held_order_has_an_entry_with_its_amount_under_each_product(self) -> None:
+        terms = terms_of(items=(("pen", 2), ("ink", 1)))
+        decision = decide_holds(STOCK, [terms], {})["order-1"]
+
+        entries = hold_entries(STOCK, terms, decision, NOW)
+
+        assert [(e.entity, e.amount, e.key) for e in entries] == [
+            ("ink", Decimal(1), "HOLD#order-1"),
+            ("pen", Decimal(2), "HOLD#order-1"),
+        ]
+
+    def test_a_declined_order_has_one_entry_that_moved_nothing_under_its_first_product(self) -> None:
+        terms = terms_of(items=(("pen", 2), ("ink", 1)))
+        decision = decide_holds(STOCK, [terms], {"pen": units(1)})["order-1"]
+
+        entries = hold_entries(STOCK, terms, decision, NOW)
+
+        assert [(e.entity, e.amount, e.decision) for e in entries] == [("ink", ZERO, decision)]
+
+    def test_the_mark_of_an_early_release_is_a_declined_hold_in_the_same_place(self) -> None:
+        terms = terms_of(items=(("pen", 2), ("ink", 1)))
+
+        mark = closed_entry(STOCK, terms, NOW)
+
+        assert (mark.entity, mark.key, mark.amount) == ("ink", "HOLD#order-1", ZERO)
+        assert (mark.decision.outcome, mark.decision.code) == (DECLINED, DeclineCode.ORDER_CLOSED)
+
+
+class TestAdjusting:
+    def test_a_balance_that_is_set_replaces_the_old_one_and_leaves_what_is_held_alone(self) -> None:
+        old = Head(Decimal(5), held=Decimal(2), settled=Decimal(3), version=4, update_time="then")
+
+        assert adjust(STOCK, old, NOW, balance=Decimal(9)) == Head(
+            Decimal(9), Decimal(2), Decimal(3), version=5, update_time=NOW
+        )
+
+    @pytest.mark.parametrize(("by", "balance"), [("2.50", "7.50"), ("-2.50", "2.50"), ("-5", "0")])
+    def test_a_balance_can_be_added_to_and_taken_from_down_to_nothing(self, by: str, balance: str) -> None:
+        assert adjust(ACCOUNTS, Head(Decimal(5)), NOW, by=Decimal(by)).balance == Decimal(balance)
+
+    def test_what_is_new_starts_at_nothing(self) -> None:
+        assert adjust(ACCOUNTS, None, NOW, balance=Decimal(7)) == Head(Decimal(7), version=1, update_time=NOW)
+
+    def test_a_cent_below_nothing_is_refused_with_the_balance_there_is(self) -> None:
+        with pytest.raises(BalanceOutOfRangeError, match=r"The balance is 5\.00"):
+            adjust(ACCOUNTS, Head(Decimal(5)), NOW, by=Decimal("-5.01"))
+
+    @pytest.mark.parametrize("kind", [ACCOUNTS, STOCK])
+    def test_a_balance_is_full_at_its_largest_and_refused_above_it(self, kind: LedgerKind) -> None:
+        full = adjust(kind, None, NOW, balance=kind.largest)
+
+        assert full.balance == kind.largest
+        with pytest.raises(BalanceOutOfRangeError, match="at most"):
+            adjust(kind, full, NOW, by=kind.quantum)
+
+    def test_an_adjustment_of_nothing_in_particular_is_a_mistake_of_the_caller(self) -> None:
+        with pytest.raises(ValueError, match="needs a balance or an amount"):
+            adjust(ACCOUNTS, None, NOW)
+
+    def test_a_receipt_is_the_same_adjustment_in_a_place_that_no_customer_can_have(self) -> None:
+        made = Adjustment("alice", "id-1", Decimal(5), "print-1", Head(Decimal(5)), NOW)
+
+        assert made.receipt().entity == "REQUEST#id-1"
+        assert made.receipt().key == made.key == "ADJUST#id-1"
+
+
+class TestMovements:
+    def test_each_kind_of_movement_keeps_the_sum_of_the_three_figures(self) -> None:
+        for make in (Movement.hold, Movement.release, Movement.settle):
+            movement = make("pen", Decimal(3))
+            assert movement.balance + movement.held + movement.settled == 0
+
+    def test_movements_of_one_head_are_added_up_and_others_left_apart(self) -> None:
+        movements = [
+            Movement.hold("pen", Decimal(1)),
+            Movement.hold("ink", Decimal(2)),
+            Movement.hold("pen", Decimal(3)),
+        ]
+
+        assert merged(movements) == [Movement.hold("pen", Decimal(4)), Movement.hold("ink", Decimal(2))]
+
+    def test_no_movements_are_none(self) -> None:
+        assert merged([]) == []
+
+
+Step = tuple[str, int]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["set", "add", "hold", "release", "settle"]), st.integers(-20, 20)),
+        max_size=40,
+    )
+)
+def test_whatever_happens_no_figure_is_negative_the_books_add_up_and_the_entries_replay(
+    steps: list[Step],
+) -> None:
+    books = Books()
+
+    for number, (step, amount) in enumerate(steps):
+        books.take(step, amount, number)
+
+        head = books.head
+        assert min(head.balance, head.held, head.settled) >= 0
+        assert sum(books.adjusted) == head.balance + head.held + head.settled
+        assert replay(books.entries) == head.balance
+
+
+class Books:
+    """One product with what is done to it, by the domain's own functions."""
+
+    def __init__(self) -> None:
+        self.head = Head(ZERO)
+        self.entries: list[Entry] = []
+        self.adjusted: list[Decimal] = []
+        self._open: list[OrderTerms] = []
+
+    def take(self, step: str, amount: int, number: int) -> None:
+        steps: dict[str, Callable[[], None]] = {
+            "set": lambda: self._adjust(number, balance=Decimal(abs(amount))),
+            "add": lambda: self._adjust(number, by=Decimal(amount)),
+            "hold": lambda: self._hold(terms_of(f"order-{number}", items=(("pen", abs(amount) + 1),))),
+            "release": lambda: self._end(amount, released=True),
+            "settle": lambda: self._end(amount, released=False),
+        }
+        steps[step]()
+
+    def _adjust(self, number: int, balance: Decimal | None = None, by: Decimal | None = None) -> None:
+        try:
+            after = adjust(STOCK, self.head, NOW, balance=balance, by=by)
+        except BalanceOutOfRangeError:
+            return
+        change = after.balance - self.head.balance
+        self.head = after
+        self.adjusted.append(change)
+        self.entries.append(Adjustment("pen", str(number), change, "", after, NOW))
+
+    def _hold(self, terms: OrderTerms) -> None:
+        decision = decide_holds(STOCK, [terms], {"pen": self.head})[terms.order_id]
+        entries = hold_entries(STOCK, terms, decision, NOW)
+        self.entries += entries
+        if decision.outcome is HELD:
+            self._open.append(terms)
+            for entry in entries:
+                self.head = moved(self.head, Movement.hold("pen", entry.amount), NOW)
+
+    def _end(self, which: int, *, released: bool) -> None:
+        if not self._open:
+            return
+        terms = self._open.pop(which % len(self._open))
+        (amount,) = STOCK.demand(terms).values()
+        make = Movement.release if released else Movement.settle
+        self.head = moved(self.head, make("pen", amount), NOW)
+        if released:
+            self.entries.append(Release("pen", terms.order_id, amount, NOW))

@@ -1,0 +1,169 @@
+"""Messages are sent ten at a time; an answered call may still have failed, and that is never ignored."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import botocore.exceptions
+import pytest
+
+from order_capture.adapters.outboxes import BATCH_ENTRIES, SEND_TRIES, QueueOutbox, Sender, TopicOutbox
+from order_capture.application.messages import Message
+from tests.support.factories import NOW, check, checked, terms_of
+from tests.support.fakes import Pauses
+
+
+class Aws:
+    """SNS and SQS as far as batches go. `failing` says for each call which positions of it fail."""
+
+    def __init__(self, *failing: Sequence[int] | Exception) -> None:
+        self._failing = list(failing)
+        self.calls: list[list[dict[str, Any]]] = []
+        self.addressed: set[str] = set()
+
+    def publish_batch(self, TopicArn: str, PublishBatchRequestEntries: list[Any]) -> dict[str, Any]:  # noqa: N803
+        return self._take(TopicArn, PublishBatchRequestEntries)
+
+    def send_message_batch(self, QueueUrl: str, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803
+        return self._take(QueueUrl, Entries)
+
+    def _take(self, address: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        self.addressed.add(address)
+        self.calls.append(entries)
+        fails = self._failing.pop(0) if self._failing else ()
+        if isinstance(fails, Exception):
+            raise fails
+        answer: dict[str, Any] = {"Successful": [], "Failed": []}
+        for position, entry in enumerate(entries):
+            if position in fails:
+                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError", "SenderFault": False})
+            else:
+                answer["Successful"].append({"Id": entry["Id"], "MessageId": "m"})
+        if not answer["Failed"]:
+            del answer["Failed"]  # botocore leaves out what is empty
+        return answer
+
+    def orders_of(self, call: int) -> list[str]:
+        bodies = (json.loads(entry.get("Message") or entry["MessageBody"]) for entry in self.calls[call])
+        return [body["subject"] for body in bodies]
+
+
+def send(aws: Aws, messages: Sequence[Message]) -> tuple[set[str], Pauses]:
+    pauses = Pauses()
+    ids = itertools.count()
+    sender = Sender("/order-capture/test", lambda: f"m-{next(ids)}", lambda: NOW, pauses)
+    return TopicOutbox(aws, "topic", sender).send(messages), pauses
+
+
+def checks(number: int) -> list[Message]:
+    return [check(terms_of(f"order-{i}")) for i in range(number)]
+
+
+def test_a_topic_gets_the_message_with_its_type_and_version_for_filters() -> None:
+    aws = Aws()
+
+    assert send(aws, checks(1))[0] == set()
+
+    ((entry,),) = aws.calls
+    assert aws.addressed == {"topic"}
+    assert json.loads(entry["Message"])["type"] == "order.check"
+    assert entry["MessageAttributes"] == {
+        "type": {"DataType": "String", "StringValue": "order.check"},
+        "version": {"DataType": "String", "StringValue": "1"},
+    }
+
+
+def test_a_queue_gets_the_message_too() -> None:
+    aws = Aws()
+
+    QueueOutbox(aws, "queue", Sender("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())).send(
+        [checked()]
+    )
+
+    ((entry,),) = aws.calls
+    assert aws.addressed == {"queue"}
+    assert json.loads(entry["MessageBody"])["type"] == "order.checked"
+
+
+def test_nothing_to_send_is_no_call() -> None:
+    aws = Aws()
+
+    assert send(aws, [])[0] == set()
+    assert aws.calls == []
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(10, [10]), (11, [10, 1]), (100, [10] * 10)])
+def test_ten_go_in_one_call(number: int, sizes: list[int]) -> None:
+    aws = Aws()
+
+    send(aws, checks(number))
+
+    assert [len(call) for call in aws.calls] == sizes
+    assert [order for call in range(len(sizes)) for order in aws.orders_of(call)] == [
+        f"order-{i}" for i in range(number)
+    ]
+    assert all(len({entry["Id"] for entry in call}) == len(call) for call in aws.calls)
+
+
+def test_no_call_is_larger_than_the_256_kib_it_may_be() -> None:
+    large = tuple((f"{i:0200}", 100_000) for i in range(50))  # ids longer than clients may use
+    aws = Aws()
+
+    send(aws, [check(terms_of(f"order-{i}", items=large)) for i in range(100)])
+
+    assert sum(map(len, aws.calls)) == 100
+    assert max(len(json.dumps(call).encode()) for call in aws.calls) < 256 * 1024
+    assert len(aws.calls) > 100 / BATCH_ENTRIES  # so that this test has met the bound
+
+
+def test_what_failed_within_an_answered_call_is_sent_again_alone() -> None:
+    aws = Aws([1, 3])
+
+    failed, pauses = send(aws, checks(5))
+
+    assert failed == set()
+    assert aws.orders_of(1) == ["order-1", "order-3"]
+    assert len(aws.calls) == 2
+    assert pauses.after == [1]
+
+
+def test_what_fails_to_the_end_is_reported_and_nothing_else() -> None:
+    aws = Aws([0, 2], [0, 1], [1])
+
+    failed, _ = send(aws, checks(3))
+
+    assert failed == {"order-2"}
+    assert len(aws.calls) == SEND_TRIES
+
+
+def test_a_failure_in_one_batch_does_not_stop_the_next() -> None:
+    aws = Aws([0], [0], [0])
+
+    assert send(aws, checks(20))[0] == {"order-0"}
+    assert len(aws.orders_of(SEND_TRIES)) == 10
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        botocore.exceptions.EndpointConnectionError(endpoint_url="https://sns"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="https://sns"),
+        botocore.exceptions.ClientError({"Error": {"Code": "Throttling"}}, "PublishBatch"),
+    ],
+)
+def test_what_can_not_be_reached_is_reported_and_not_asked_again_for_the_rest(error: Exception) -> None:
+    aws = Aws((), error)
+
+    failed, _ = send(aws, checks(30))
+
+    assert failed == {f"order-{i}" for i in range(10, 30)}
+    assert len(aws.calls) == 2
+
+
+def test_what_breaks_while_a_rest_is_sent_again_leaves_only_that_rest_unsent() -> None:
+    aws = Aws([4], botocore.exceptions.EndpointConnectionError(endpoint_url="https://sns"))
+
+    assert send(aws, checks(10))[0] == {"order-4"}
