@@ -3,7 +3,8 @@
 # Everything they install or write stays in the checkout, under .local/ (and .aws-sam/, node_modules/).
 # Recipes use relative paths only, so that the checkout's own path may hold anything, spaces included.
 
-PYTHON ?= python3
+# The host's Python to build on; once chosen (make PYTHON=python3.13 …) it is kept to.
+PYTHON ?= $(shell command -v "$$(cat .local/python 2>/dev/null)" || echo python3)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -94,10 +95,10 @@ setup: .local/venv/uv/.ready ## install the tools, here; the other commands do i
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	    || fail "Python's venv module is missing: on Debian or Ubuntu, apt-get install python3-venv"
 	@mkdir -p .local/bin; host="$$($(PYTHON) -c 'import sys; print(sys.executable, sys.version)') $$PWD"; \
-	cmp -s $@ <<<"$$host" || cat >$@ <<<"$$host"
+	cmp -s $@ <<<"$$host" || { cat >$@ <<<"$$host"; echo '$(PYTHON)' >.local/python; }
 
 .local/venv/uv/.ready: requirements/uv.txt .local/host
-	@echo "Setting up in .local/ (only when something changed)"; started=$$SECONDS; \
+	@echo "Setting up in .local/, which only a change in requirements/ repeats"; started=$$SECONDS; \
 	rm -rf $(@D); $(PYTHON) -m venv $(@D); \
 	$(@D)/bin/python -m pip install --quiet --require-hashes --requirement $<; \
 	ln -sf ../venv/uv/bin/uv ../venv/sam/bin/sam .local/bin/; \

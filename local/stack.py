@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,15 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
     environment["PATH"] = f"{ROOT / '.local/bin'}{os.pathsep}{environment['PATH']}"
     log.parent.mkdir(parents=True, exist_ok=True)
     # The build's directories are the checkout's, so a test run and `make run` take turns.
-    with exclusive("deploy", wait=True), log.open("wb") as output:
+    with (
+        exclusive("deploy", wait=True),
+        tempfile.TemporaryDirectory(prefix="deploy-", dir=ROOT / ".local") as temporary,
+        log.open("wb") as output,
+    ):
         finished = subprocess.run(
             ["./deploy.sh", "--env", "local"],
             cwd=ROOT,
-            env=environment,
+            env=environment | {"TMPDIR": temporary},  # sam leaves empty directories behind
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,82 @@
+"""The same tests on the fakes, on moto, and on DynamoDB Local, which is AWS's own engine.
+
+What moto can't show: it ignores ClientRequestToken, it never reports a conflict, and it runs one request
+at a time. DynamoDB Local is concurrent, but has no conflicts either: it makes one transaction wait for the
+other. How conflicts are read is shown in tests/unit/test_dynamodb_answers.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from local.dynamodb_local import UnavailableError, dynamodb_local
+from order_capture.adapters.dynamodb_ledger import DynamoLedger
+from order_capture.adapters.dynamodb_orders import DynamoOrders
+from order_capture.adapters.dynamodb_shipments import DynamoShipments
+from order_capture.adapters.runtime import pause
+from order_capture.application.ports import Ledger, Orders, Shipments
+from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments
+from tests.support.tables import create_tables, dynamodb_client
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """All that is kept, by port, whatever stands behind it."""
+
+    orders: Orders
+    accounts: Ledger
+    stock: Ledger
+    shipments: Shipments
+
+
+def dynamo_stores(client: Any, tables: dict[str, str]) -> Stores:
+    return Stores(
+        DynamoOrders(client, tables["OrderTable"], pause),
+        DynamoLedger(client, tables["AccountTable"], "customerId"),
+        DynamoLedger(client, tables["StockTable"], "productId"),
+        DynamoShipments(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
+    )
+
+
+def memory_stores() -> Stores:
+    orders, accounts, stock = MemoryOrders(), MemoryLedger(), MemoryLedger()
+    return Stores(orders, accounts, stock, MemoryShipments(orders, accounts, stock))
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local_url() -> Iterator[str]:
+    try:
+        with dynamodb_local() as url:
+            yield url
+    except UnavailableError as reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(reason))
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local_client(dynamodb_local_url: str) -> Any:
+    return dynamodb_client(dynamodb_local_url)
+
+
+@pytest.fixture(params=["memory", "moto", "dynamodb_local"])
+def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    match request.param:
+        case "memory":
+            yield memory_stores()
+        case "moto":
+            with mock_aws():
+                client = dynamodb_client()
+                yield dynamo_stores(client, create_tables(client))
+        case "dynamodb_local":
+            client = request.getfixturevalue("dynamodb_local_client")
+            yield dynamo_stores(client, create_tables(client, f"-{next(_numbers)}"))

@@ -1,0 +1,296 @@
+"""Sixteen at once on DynamoDB Local, AWS's own engine: what is sold is there, and the books add up."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from decimal import Decimal
+from threading import Barrier
+from typing import Any, TypeVar
+
+import pytest
+
+from order_capture.adapters.runtime import clock, pause
+from order_capture.application.adjust_balance import BalanceChange, adjust_balance
+from order_capture.application.check_orders import check_orders
+from order_capture.application.decide_orders import decide_orders
+from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
+from order_capture.application.ports import Ledger, WriteRefusedError
+from order_capture.application.ship_orders import ship_orders
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Adjustment, Entry, Head, Movement, Release, replay
+from order_capture.domain.order import Check, Decision, OrderStatus, OrderTerms, Outcome
+from tests.contract.conftest import Stores, dynamo_stores
+from tests.support.factories import check, checked, declined, held, placed, release, ship, terms_of
+from tests.support.fakes import MemoryOutbox
+from tests.support.tables import create_tables, dynamodb_client
+
+THREADS = 16
+ROUNDS = 5
+
+Result = TypeVar("Result")
+
+
+@pytest.fixture(scope="module")
+def clients(dynamodb_local_url: str) -> list[Any]:
+    return [dynamodb_client(dynamodb_local_url) for _ in range(THREADS)]
+
+
+@pytest.fixture
+def world(clients: list[Any]) -> World:
+    return World(clients)
+
+
+class World:
+    """Tables of its own, and a worker with a client of its own for each thread."""
+
+    def __init__(self, clients: list[Any]) -> None:
+        self._client = clients[0]
+        self._tables = create_tables(clients[0], f"-{uuid.uuid4()}")
+        self.workers = [dynamo_stores(client, self._tables) for client in clients]
+        self.stores = self.workers[0]
+
+    def at_once(self, work: Callable[[Stores, int], Result]) -> list[Result]:
+        """What `work` returns for each worker; all of them start at the same moment."""
+        start = Barrier(THREADS)
+
+        def run(number: int) -> Result:
+            start.wait()
+            return work(self.workers[number], number)
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            return list(threads.map(run, range(THREADS)))
+
+    def open_stock(self, **units: int) -> None:
+        for product, balance in units.items():
+            adjust_balance(STOCK, self.stores.stock, set_to(product, balance), clock, pause)
+
+    def stock_of(self, product: str) -> Head:
+        """How a product stands, after a look at its books: what was done to it must come to that."""
+        head = self.stores.stock.head(product)
+        assert head is not None
+        assert min(head.balance, head.held, head.settled) >= 0
+        entries = self._entries(product)
+        assert replay(entries) == head.balance
+        adjusted = sum(entry.amount for entry in entries if isinstance(entry, Adjustment))
+        assert adjusted == head.balance + head.held + head.settled
+        return head
+
+    def _entries(self, product: str) -> list[Entry]:
+        items = self._client.query(
+            TableName=self._tables["StockTable"],
+            KeyConditionExpression="productId = :product",
+            ExpressionAttributeValues={":product": {"S": product}},
+            ConsistentRead=True,
+        )["Items"]
+        return [
+            entry
+            for key in (item["entry"]["S"] for item in items)
+            if (entry := read_back(self.stores.stock, product, key))
+        ]
+
+
+def read_back(ledger: Ledger, entity: str, key: str) -> Entry | None:
+    """The entry under a key, through the port; None for the head."""
+    match key.split("#"):
+        case ["HOLD", order_id]:
+            return ledger.hold(entity, order_id)
+        case ["ADJUST", adjustment_id]:
+            return ledger.adjustment(entity, adjustment_id)
+        case ["RELEASE", order_id]:
+            with pytest.raises(WriteRefusedError) as refused:
+                ledger.write([], [Release(entity, order_id, Decimal(0), "")], "")
+            return refused.value.entries[order_id]
+    return None
+
+
+def set_to(entity: str, balance: int) -> BalanceChange:
+    return BalanceChange(entity, str(uuid.uuid4()), "", keyed=False, balance=Decimal(balance))
+
+
+def until_done(
+    stores: Stores, messages: Sequence[CheckOrder | ReleaseOrder]
+) -> dict[str, Decision]:
+    """Check a batch as its queue would have it done: what is given back comes again."""
+    answers = MemoryOutbox()
+    while failed := check_orders(STOCK, stores.stock, answers, messages, clock, pause):
+        messages = [message for message in messages if message.terms.order_id in failed]
+    return {m.order_id: m.decision for m in answers.sent if isinstance(m, OrderChecked)}
+
+
+def number_held(answers: Iterable[dict[str, Decision]]) -> int:
+    return sum(d.outcome is Outcome.HELD for decisions in answers for d in decisions.values())
+
+
+@pytest.mark.parametrize("units", [1, 5, 15, 16])
+def test_exactly_as_many_orders_are_held_as_there_are_units(world: World, units: int) -> None:
+    for number in range(ROUNDS):
+        pen = f"pen-{number}"
+        world.open_stock(**{pen: units})
+
+        answers = world.at_once(
+            lambda stores, i, pen=pen: until_done(stores, [check(terms_of(f"{pen}-{i}", items=((pen, 1),)))])
+        )
+
+        stock = world.stock_of(pen)
+        assert number_held(answers) == units
+        assert [stock.balance, stock.held, stock.settled] == [0, units, 0]
+        declined_with = {d.available for each in answers for d in each.values() if d.outcome is Outcome.DECLINED}
+        assert declined_with <= {Decimal(0)}
+
+
+def test_batches_of_ten_for_one_product_never_hold_more_than_there_is(world: World) -> None:
+    world.open_stock(pen=100)
+
+    answers = world.at_once(
+        lambda stores, i: until_done(stores, [check(terms_of(f"order-{i}-{n}")) for n in range(10)])
+    )
+
+    stock = world.stock_of("pen")
+    assert number_held(answers) == 100
+    assert [stock.balance, stock.held] == [0, 100]
+
+
+def test_orders_of_several_products_named_in_any_order_get_all_or_nothing(world: World) -> None:
+    names = ["cap", "ink", "nib", "pad", "pen"]
+    for number in range(ROUNDS):
+        products = [f"{name}-{number}" for name in names]
+        world.open_stock(**dict.fromkeys(products, 5))
+        chance = random.Random(number)
+        orders = [
+            terms_of(f"order-{number}-{i}", items=tuple((p, 1) for p in chance.sample(products, 3)))
+            for i in range(THREADS)
+        ]
+
+        answers = world.at_once(lambda stores, i, orders=orders: until_done(stores, [check(orders[i])]))
+
+        outcomes = {order_id: d.outcome for each in answers for order_id, d in each.items()}
+        for product in products:
+            wanted = [o for o in orders if product in STOCK.demand(o)]
+            taken = sum(outcomes[o.order_id] is Outcome.HELD for o in wanted)
+            stock = world.stock_of(product)
+            assert [stock.balance, stock.held] == [5 - taken, taken]
+        # Whoever was declined was so by a product of which nothing was left.
+        for decisions in answers:
+            for decision in decisions.values():
+                if decision.outcome is Outcome.DECLINED:
+                    assert decision.entity is not None
+                    assert world.stock_of(decision.entity).balance == 0
+
+
+def test_an_order_that_all_check_at_once_is_held_once_and_all_get_the_same_answer(world: World) -> None:
+    world.open_stock(pen=5)
+
+    answers = world.at_once(lambda stores, _: until_done(stores, [check()]))
+
+    assert answers == [answers[0]] * THREADS
+    assert world.stock_of("pen").held == 1
+
+
+def test_checks_and_releases_of_the_same_orders_leave_nothing_held(world: World) -> None:
+    world.open_stock(pen=50, ink=50)
+    orders = [terms_of(f"order-{i}", items=(("pen", 1), ("ink", 2))) for i in range(8)]
+
+    def work(stores: Stores, number: int) -> None:
+        make = (check, release)[number % 2]
+        mine = random.Random(number).sample(orders, len(orders))
+        until_done(stores, [make(terms) for terms in mine])
+
+    world.at_once(work)
+
+    for product in ("pen", "ink"):
+        stock = world.stock_of(product)
+        assert [stock.balance, stock.held] == [50, 0]
+
+
+def test_an_order_that_all_ship_at_once_is_settled_once(world: World) -> None:
+    orders = [terms_of(f"order-{i}", customer_id=f"customer-{i % 2}") for i in range(10)]
+    confirm(world, orders)
+
+    def work(stores: Stores, number: int) -> None:
+        messages = [ship(terms) for terms in random.Random(number).sample(orders, len(orders))]
+        while failed := ship_orders(stores.shipments, messages, clock, pause):
+            messages = [message for message in messages if message.terms.order_id in failed]
+
+    world.at_once(work)
+
+    stock = world.stock_of("pen")
+    assert [stock.held, stock.settled] == [0, 10]
+    assert all(order.status is OrderStatus.SHIPPED for order in stored(world, orders))
+
+
+def confirm(world: World, orders: Sequence[OrderTerms]) -> None:
+    world.open_stock(pen=len(orders))
+    until_done(world.stores, [check(terms) for terms in orders])
+    world.stores.orders.add([replace(placed(terms), status=OrderStatus.CONFIRMED) for terms in orders])
+    for customer in {terms.customer_id for terms in orders}:
+        total = sum((o.total_amount for o in orders if o.customer_id == customer), Decimal(0))
+        world.stores.accounts.write([Movement(customer, held=total, expected=0)], [], clock())
+
+
+def stored(world: World, orders: Sequence[OrderTerms]) -> list[Any]:
+    return list(world.stores.orders.get_many([terms.order_id for terms in orders]).values())
+
+
+def test_answers_about_one_order_from_all_sides_are_all_taken_in(world: World) -> None:
+    orders = [terms_of(f"order-{i}") for i in range(6)]
+    world.stores.orders.add([placed(terms) for terms in orders])
+
+    def work(stores: Stores, number: int) -> None:
+        side = list(Check)[number % 2]
+        answer = {Check.BALANCE: held(), Check.STOCK: held("1", "pen")}
+        bad = {Check.BALANCE: declined(), Check.STOCK: held("1", "pen")}
+        messages = [
+            checked(side, (answer if i % 2 else bad)[side], terms.order_id) for i, terms in enumerate(orders)
+        ]
+        while failed := decide_orders(
+            stores.orders, MemoryOutbox(), MemoryOutbox(), messages, clock, pause
+        ):
+            messages = [message for message in messages if message.order_id in failed]
+
+    world.at_once(work)
+
+    assert {order.order_id: order.status for order in stored(world, orders)} == {
+        terms.order_id: OrderStatus.CONFIRMED if i % 2 else OrderStatus.REJECTED
+        for i, terms in enumerate(orders)
+    }
+    assert all(set(order.checks) == set(Check) and order.version == 3 for order in stored(world, orders)) or all(
+        set(order.checks) == set(Check) for order in stored(world, orders)
+    )
+
+
+def test_the_same_order_sent_by_all_at_once_is_written_once(world: World) -> None:
+    for many in (1, 10):
+        batch = [placed(terms_of(f"order-{many}-{i}")) for i in range(many)]
+
+        existing = world.at_once(lambda stores, _, batch=batch: stores.orders.add(batch))
+
+        assert sum(order.order_id not in known for known in existing for order in batch) == many
+
+
+def test_adjustments_by_all_at_once_are_all_counted(world: World) -> None:
+    world.open_stock(pen=0)
+
+    def work(stores: Stores, number: int) -> None:
+        for _ in range(2):
+            change = BalanceChange("pen", str(uuid.uuid4()), "", keyed=False, adjust=Decimal(number))
+            insist(lambda change=change: adjust_balance(STOCK, stores.stock, change, clock, pause))
+
+    world.at_once(work)
+
+    assert world.stock_of("pen").balance == 2 * sum(range(THREADS))
+
+
+def test_an_adjustment_with_one_key_by_all_at_once_is_made_once(world: World) -> None:
+    world.open_stock(pen=100)
+    change = BalanceChange("pen", "id-1", "print-1", keyed=True, adjust=Decimal(-7))
+
+    answers = world.at_once(
+        lambda stores, _: insist(lambda: adjust_balance(STOCK, stores.stock, change, clock, pause))
+    )
+
+    assert sum(not answer.replayed for answer in answers) == 1
+    assert {answer.head.balance for answer in answers} == {93}
+    assert world.stock_of("pen").balance == 93

@@ -1,0 +1,261 @@
+"""What `application.ports.Ledger` promises."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from order_capture.application.ports import Ledger, WriteRefusedError
+from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement, Release
+from order_capture.domain.order import DeclineCode
+from tests.contract.conftest import Stores
+from tests.support.factories import NOW, declined, held
+
+LATER = "2026-11-20T10:00:01.000Z"
+
+
+@pytest.fixture(params=["accounts", "stock"])
+def ledger(request: pytest.FixtureRequest, stores: Stores) -> Ledger:
+    return stores.accounts if request.param == "accounts" else stores.stock
+
+
+def opened(entity: str, balance: str) -> Movement:
+    """The movement that makes a head."""
+    return Movement(entity, balance=Decimal(balance), expected=0)
+
+
+def hold(entity: str = "one", amount: str = "2", order_id: str = "order-1") -> Hold:
+    return Hold(entity, order_id, Decimal(amount), held(amount, entity), NOW)
+
+
+def refusal(ledger: Ledger, movements: list[Movement], entries: list[Entry]) -> WriteRefusedError:
+    with pytest.raises(WriteRefusedError) as refused:
+        ledger.write(movements, entries, LATER)
+    return refused.value
+
+
+def figures(ledger: Ledger, entity: str = "one") -> tuple[Decimal, Decimal, Decimal]:
+    head = ledger.head(entity)
+    assert head is not None
+    return head.balance, head.held, head.settled
+
+
+def decimals(*figures: str) -> tuple[Decimal, ...]:
+    return tuple(map(Decimal, figures))
+
+
+def test_a_head_is_unknown_until_it_is_opened(ledger: Ledger) -> None:
+    assert ledger.head("one") is None
+
+    ledger.write([opened("one", "5")], [], NOW)
+
+    assert ledger.head("one") == Head(Decimal(5), version=1, update_time=NOW)
+    assert ledger.head("another") is None
+
+
+def test_a_head_is_opened_once(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+
+    refused = refusal(ledger, [opened("one", "9")], [hold()])
+
+    assert refused.heads == {"one": Head(Decimal(5), version=1, update_time=NOW)}
+    assert figures(ledger) == decimals("5", "0", "0")
+    assert ledger.hold("one", "order-1") is None
+
+
+def test_movements_move_the_figures_and_count_the_version(ledger: Ledger) -> None:
+    ledger.write([opened("one", "10")], [], NOW)
+
+    ledger.write([Movement.hold("one", Decimal(6))], [], NOW)
+    assert figures(ledger) == decimals("4", "6", "0")
+    ledger.write([Movement.release("one", Decimal(2))], [], NOW)
+    assert figures(ledger) == decimals("6", "4", "0")
+    ledger.write([Movement.settle("one", Decimal(4))], [], LATER)
+
+    assert ledger.head("one") == Head(*decimals("6", "0", "4"), version=4, update_time=LATER)
+
+
+def test_all_that_is_there_can_be_held_and_nothing_can_be_held_too(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+
+    ledger.write([Movement.hold("one", Decimal(0))], [hold(amount="0", order_id="order-0")], NOW)
+    ledger.write([Movement.hold("one", Decimal(5))], [hold(amount="5")], NOW)
+
+    assert figures(ledger) == decimals("0", "5", "0")
+
+
+@pytest.mark.parametrize(
+    "too_much",
+    [
+        Movement.hold("one", Decimal("3.01")),
+        Movement.release("one", Decimal("2.01")),
+        Movement.settle("one", Decimal("2.01")),
+        Movement("one", balance=Decimal("-3.01")),
+        Movement("one", settled=Decimal("-0.01")),
+    ],
+)
+def test_no_figure_falls_below_nothing_and_the_refusal_tells_how_it_stands(
+    ledger: Ledger, too_much: Movement
+) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+    ledger.write([Movement.hold("one", Decimal(2))], [], NOW)
+    stands = ledger.head("one")
+
+    refused = refusal(ledger, [too_much], [hold()])
+
+    assert (refused.heads, refused.entries, refused.conflict) == ({"one": stands}, {}, False)
+    assert ledger.head("one") == stands
+    assert ledger.hold("one", "order-1") is None
+
+
+def test_a_movement_of_an_unknown_head_is_refused(ledger: Ledger) -> None:
+    refused = refusal(ledger, [Movement.hold("one", Decimal(0))], [hold()])
+
+    assert (refused.heads, refused.entries) == ({"one": None}, {})
+    assert ledger.head("one") is None
+    assert ledger.hold("one", "order-1") is None
+
+
+def test_a_movement_may_expect_a_version(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+
+    ledger.write([Movement("one", balance=Decimal(1), expected=1)], [], NOW)
+    refused = refusal(ledger, [Movement("one", balance=Decimal(1), expected=1)], [])
+
+    assert refused.heads == {"one": Head(Decimal(6), version=2, update_time=NOW)}
+    assert figures(ledger) == decimals("6", "0", "0")
+
+
+def test_a_head_that_is_gone_or_not_there_has_no_version_to_expect(ledger: Ledger) -> None:
+    assert refusal(ledger, [Movement("one", balance=Decimal(1), expected=1)], []).heads == {"one": None}
+
+
+def test_several_heads_move_together_or_not_at_all(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5"), opened("two", "1"), opened("three", "5")], [], NOW)
+    stands = ledger.head("two")
+
+    movements = [Movement.hold(entity, Decimal(2)) for entity in ("one", "two", "three", "four")]
+    refused = refusal(ledger, movements, [hold(entity) for entity in ("one", "two", "three", "four")])
+
+    assert refused.heads == {"two": stands, "four": None}
+    assert figures(ledger, "one") == figures(ledger, "three") == decimals("5", "0", "0")
+    assert ledger.hold("one", "order-1") is None
+
+
+def test_fifty_heads_with_an_entry_each_move_together(ledger: Ledger) -> None:
+    names = [f"product-{i}" for i in range(50)]
+    ledger.write([opened(name, "3") for name in names], [], NOW)
+
+    ledger.write([Movement.hold(name, Decimal(3)) for name in names], [hold(name, "3") for name in names], NOW)
+
+    assert all(figures(ledger, name) == decimals("0", "3", "0") for name in names)
+    assert ledger.hold("product-49", "order-1") == hold("product-49", "3")
+
+
+ENTRIES: list[Entry] = [
+    hold(),
+    Hold("one", "order-1", Decimal(0), declined(asked="7.50", available="3.10"), NOW),
+    Hold("one", "order-1", Decimal(0), declined(DeclineCode.UNKNOWN_CUSTOMER, "7", None, "one"), NOW),
+    Hold("one", "order-1", Decimal("2.00"), held("5", None), NOW),
+    Release("one", "order-1", Decimal("25.50"), NOW),
+    Adjustment("one", "id-1", Decimal("-2.5"), "print-1", Head(*decimals("7.5", "1", "0.25"), 3, NOW), NOW),
+]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: type(entry).__name__)
+def test_an_entry_is_written_once_and_the_refusal_of_another_tells_what_it_says(
+    ledger: Ledger, entry: Entry
+) -> None:
+    ledger.write([], [entry], NOW)
+
+    refused = refusal(ledger, [], [entry])
+
+    (existing,) = refused.entries.values()
+    assert existing == entry
+    assert (refused.heads, refused.conflict) == ({}, False)
+
+
+def test_an_existing_entry_keeps_the_head_from_moving(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [hold()], NOW)
+
+    refused = refusal(
+        ledger, [Movement.hold("one", Decimal(2))], [hold(amount="1"), hold(order_id="order-2")]
+    )
+
+    assert (refused.entries, refused.heads) == ({"order-1": hold()}, {})
+    assert figures(ledger) == decimals("5", "0", "0")
+    assert ledger.hold("one", "order-1") == hold()
+    assert ledger.hold("one", "order-2") is None
+
+
+def test_a_refusal_tells_of_entries_and_of_heads_at_once(ledger: Ledger) -> None:
+    ledger.write([opened("one", "1")], [hold(order_id="order-1"), hold(order_id="order-3")], NOW)
+
+    refused = refusal(
+        ledger,
+        [Movement.hold("one", Decimal(6)), Movement.hold("two", Decimal(1))],
+        [*(hold(order_id=f"order-{i}") for i in (1, 2, 3)), hold("two")],
+    )
+
+    assert refused.entries == {f"order-{i}": hold(order_id=f"order-{i}") for i in (1, 3)}
+    assert refused.heads == {"one": Head(Decimal(1), version=1, update_time=NOW), "two": None}
+
+
+def test_a_hold_and_a_release_of_one_order_are_two_entries(ledger: Ledger) -> None:
+    ledger.write([], [hold()], NOW)
+
+    ledger.write([], [Release("one", "order-1", Decimal(2), NOW)], NOW)
+
+    assert ledger.hold("one", "order-1") == hold()
+
+
+def test_the_decision_about_an_order_is_found_where_it_was_put(ledger: Ledger) -> None:
+    assert ledger.hold("one", "order-1") is None
+
+    ledger.write([], [hold()], NOW)
+
+    assert ledger.hold("one", "order-1") == hold()
+    assert ledger.hold("two", "order-1") is None
+    assert ledger.hold("one", "order-2") is None
+
+
+def test_an_adjustment_is_found_and_so_is_its_receipt(ledger: Ledger) -> None:
+    after = Head(Decimal("7.50"), version=1, update_time=NOW)
+    made = Adjustment("one", "id-1", Decimal("7.50"), "print-1", after, NOW)
+    assert ledger.adjustment("one", "id-1") is None
+
+    ledger.write([opened("one", "7.50")], [made, made.receipt()], NOW)
+
+    assert ledger.adjustment("one", "id-1") == made
+    assert ledger.adjustment("REQUEST#id-1", "id-1") == made.receipt()
+    assert ledger.adjustment("one", "id-2") is None
+
+
+def test_ids_may_hold_what_the_contract_allows(ledger: Ledger) -> None:
+    entity, order_id = "a.b_c:d@e+f~g-H", "order:1@x"
+
+    ledger.write([opened(entity, "5")], [hold(entity, order_id=order_id)], NOW)
+
+    assert ledger.hold(entity, order_id) == hold(entity, order_id=order_id)
+
+
+def test_sums_are_exact(ledger: Ledger) -> None:
+    ledger.write([opened("one", "0")], [], NOW)
+
+    for _ in range(10):
+        ledger.write([Movement("one", balance=Decimal("0.1"))], [], NOW)
+
+    assert figures(ledger) == decimals("1.0", "0", "0")
+
+
+@pytest.mark.parametrize("figure", ["999999999999.99", "12345678901234567890.123456789012345678", "1E+3"])
+def test_figures_of_many_digits_are_exact(ledger: Ledger, figure: str) -> None:
+    ledger.write([opened("one", figure)], [hold(amount=figure)], NOW)
+    entry = ledger.hold("one", "order-1")
+
+    ledger.write([Movement.hold("one", Decimal(figure))], [], NOW)
+
+    assert figures(ledger) == decimals("0", figure, "0")
+    assert entry is not None
+    assert entry.amount == entry.decision.asked == Decimal(figure)

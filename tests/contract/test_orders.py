@@ -1,0 +1,198 @@
+"""What `application.ports.Orders` promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from order_capture.application.ports import VersionConflictError
+from order_capture.domain.order import Check, DeclineCode, Order
+from tests.contract.conftest import Stores
+from tests.support.factories import NOW, declined, held, placed, terms_of
+
+LATER = "2026-11-20T10:00:01.000Z"
+
+
+def orders(number: int, first: int = 1) -> list[Order]:
+    return [placed(terms_of(f"order-{i}")) for i in range(first, first + number)]
+
+
+def test_a_new_order_is_written_and_read_back_as_it_was(stores: Stores) -> None:
+    order = placed(terms_of(items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10"))
+
+    assert stores.orders.add([order]) == {}
+
+    assert stores.orders.get("order-1") == order
+
+
+def test_an_order_is_read_back_exactly_at_every_stage_of_its_life(stores: Stores) -> None:
+    order = placed()
+    stores.orders.add([order])
+
+    for check, decision in (
+        (Check.BALANCE, held("999999999.99")),
+        (Check.STOCK, declined(DeclineCode.UNKNOWN_PRODUCT, "5", None, "pen")),
+    ):
+        before, order = order, order.decide(check, decision, now=LATER)
+        stores.orders.save(order, over=before.version)
+        assert stores.orders.get("order-1") == order
+
+
+@pytest.mark.parametrize("total", ["0.00", "0.10", "25.50", "999999999.99"])
+def test_an_amount_keeps_its_two_decimals(stores: Stores, total: str) -> None:
+    stores.orders.add([placed(terms_of(total=total))])
+
+    stored = stores.orders.get("order-1")
+
+    assert stored is not None
+    assert str(stored.terms.total_amount) == total
+
+
+def test_an_order_that_is_there_stays_as_it_stands_and_is_returned(stores: Stores) -> None:
+    stores.orders.add([placed()])
+    stands = placed().decide(Check.BALANCE, declined(), now=LATER)
+    stores.orders.save(stands, over=1)
+
+    assert stores.orders.add([placed(fingerprint="print-2")]) == {"order-1": stands}
+
+    assert stores.orders.get("order-1") == stands
+
+
+def test_of_several_those_that_are_there_are_returned_and_the_others_written(stores: Stores) -> None:
+    stores.orders.add(orders(2))
+    stands = placed(terms_of("order-2")).decide(Check.STOCK, declined(), now=LATER)
+    stores.orders.save(stands, over=1)
+
+    existing = stores.orders.add(orders(4))
+
+    assert existing == {"order-1": placed(terms_of("order-1")), "order-2": stands}
+    assert stores.orders.get("order-3") == placed(terms_of("order-3"))
+    assert stores.orders.get("order-2") == stands
+    assert stores.orders.add(orders(4)).keys() == {f"order-{i}" for i in (1, 2, 3, 4)}
+
+
+def test_a_hundred_are_written_at_once_and_again_not_at_all(stores: Stores) -> None:
+    assert stores.orders.add(orders(100)) == {}
+
+    assert stores.orders.get("order-100") == placed(terms_of("order-100"))
+    assert len(stores.orders.add(orders(100))) == 100
+
+
+def test_a_hundred_of_the_largest_are_written_at_once(stores: Stores) -> None:
+    lines = tuple((f"{i:064}", 100_000) for i in range(50))
+
+    assert stores.orders.add([placed(terms_of(f"{i:036}", "c" * 64, lines)) for i in range(100)]) == {}
+
+
+def test_a_hundred_of_which_some_are_there_are_one_hundred_in_the_end(stores: Stores) -> None:
+    stores.orders.add(orders(3, first=50))
+
+    existing = stores.orders.add(orders(100))
+
+    assert existing.keys() == {"order-50", "order-51", "order-52"}
+    assert stores.orders.get_many([f"order-{i}" for i in range(1, 101)]).keys() == {
+        f"order-{i}" for i in range(1, 101)
+    }
+
+
+def test_none_to_write_are_none_that_are_there(stores: Stores) -> None:
+    assert stores.orders.add([]) == {}
+
+
+def test_the_request_that_came_first_under_an_id_stays(stores: Stores) -> None:
+    assert stores.orders.pin("request-1", "print-1") == "print-1"
+    assert stores.orders.pin("request-1", "print-1") == "print-1"
+    assert stores.orders.pin("request-1", "print-2") == "print-1"
+    assert stores.orders.pin("request-1", "print-1") == "print-1"
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_an_order_can_not_have_the_id_of_a_request(stores: Stores, others: int) -> None:
+    stores.orders.pin("order-1", "print-1")
+
+    assert stores.orders.add(orders(1 + others)) == {"order-1": None}
+
+    assert stores.orders.get("order-1") is None
+
+
+def test_a_request_can_not_have_the_id_of_an_order(stores: Stores) -> None:
+    stores.orders.add([placed(fingerprint="print-1")])
+
+    assert stores.orders.pin("order-1", "print-2") == "print-1"
+
+    assert stores.orders.get("order-1") == placed()
+
+
+def test_a_request_is_no_order(stores: Stores) -> None:
+    stores.orders.pin("request-1", "print-1")
+    stores.orders.add([placed()])
+
+    assert stores.orders.get("request-1") is None
+    assert stores.orders.get_many(["request-1", "order-1"]) == {"order-1": placed()}
+
+
+def test_an_order_that_was_never_written_is_not_there(stores: Stores) -> None:
+    stores.orders.add([placed()])
+
+    assert stores.orders.get("order-2") is None
+
+
+def test_several_are_read_at_once_as_far_as_they_exist(stores: Stores) -> None:
+    stores.orders.add(orders(3))
+
+    found = stores.orders.get_many(["order-1", "order-3", "order-9"])
+
+    assert found == {f"order-{i}": placed(terms_of(f"order-{i}")) for i in (1, 3)}
+    assert stores.orders.get_many([]) == {}
+    assert stores.orders.get_many({"order-9": None}.keys()) == {}
+
+
+def test_a_change_is_saved_over_the_version_it_was_made_from(stores: Stores) -> None:
+    stores.orders.add([placed()])
+    changed = placed().decide(Check.BALANCE, held(), now=LATER)
+
+    stores.orders.save(changed, over=1)
+
+    assert stores.orders.get("order-1") == changed
+
+
+@pytest.mark.parametrize("over", [0, 2])
+def test_a_change_over_another_version_is_refused_and_changes_nothing(stores: Stores, over: int) -> None:
+    stores.orders.add([placed()])
+
+    with pytest.raises(VersionConflictError):
+        stores.orders.save(placed().decide(Check.BALANCE, held(), now=LATER), over=over)
+
+    assert stores.orders.get("order-1") == placed()
+
+
+def test_of_two_changes_over_one_version_the_second_is_refused(stores: Stores) -> None:
+    stores.orders.add([placed()])
+    first = placed().decide(Check.BALANCE, held(), now=LATER)
+    stores.orders.save(first, over=1)
+
+    with pytest.raises(VersionConflictError):
+        stores.orders.save(placed().decide(Check.STOCK, held(), now=LATER), over=1)
+
+    assert stores.orders.get("order-1") == first
+
+
+def test_a_change_of_an_order_that_is_not_there_is_refused_and_makes_none(stores: Stores) -> None:
+    with pytest.raises(VersionConflictError):
+        stores.orders.save(replace(placed(), version=2), over=1)
+
+    assert stores.orders.get("order-1") is None
+
+
+def test_a_figure_of_many_digits_is_kept_exactly(stores: Stores) -> None:
+    figure = "12345678901234567890.123456789012345678"
+    stores.orders.add([placed()])
+    order = placed().decide(Check.STOCK, declined(asked=figure, available="0.1"), now=LATER)
+
+    stores.orders.save(order, over=1)
+
+    stored = stores.orders.get("order-1")
+    assert stored is not None
+    assert stored.checks[Check.STOCK].asked == Decimal(figure)

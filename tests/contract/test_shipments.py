@@ -1,0 +1,154 @@
+"""What `application.ports.Shipments` promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from order_capture.application.ports import Ledger, SettleRefusedError
+from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerKind, Movement
+from order_capture.domain.order import OrderStatus, OrderTerms, shipped_log
+from tests.contract.conftest import Stores
+from tests.support.factories import NOW, placed, terms_of
+
+LATER = "2026-11-20T10:00:01.000Z"
+CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
+
+
+def confirm(stores: Stores, *orders: OrderTerms, status: OrderStatus = CONFIRMED) -> None:
+    """Put orders there with what they hold."""
+    for terms in orders:
+        stores.orders.add([replace(placed(terms), status=status)])
+        for kind, ledger in ((ACCOUNTS, stores.accounts), (STOCK, stores.stock)):
+            _hold(kind, ledger, terms)
+
+
+def _hold(kind: LedgerKind, ledger: Ledger, terms: OrderTerms) -> None:
+    for entity, amount in kind.demand(terms).items():
+        head = ledger.head(entity)
+        ledger.write([Movement(entity, held=amount, expected=head.version if head else 0)], [], NOW)
+
+
+def refusal(stores: Stores, *orders: OrderTerms) -> SettleRefusedError:
+    with pytest.raises(SettleRefusedError) as refused:
+        stores.shipments.settle(orders, LATER)
+    return refused.value
+
+
+def figures(ledger: Ledger, entity: str) -> list[Decimal]:
+    """Held and settled."""
+    head = ledger.head(entity)
+    assert head is not None
+    return [head.held, head.settled]
+
+
+def status(stores: Stores, order_id: str = "order-1") -> OrderStatus:
+    order = stores.orders.get(order_id)
+    assert order is not None
+    return order.status
+
+
+def test_a_confirmed_order_is_shipped_and_what_it_held_is_settled(stores: Stores) -> None:
+    terms = terms_of(items=(("pen", 2), ("ink", 1), ("pen", 3)), total="25.50")
+    confirm(stores, terms)
+    before = stores.orders.get("order-1")
+    assert before is not None
+
+    stores.shipments.settle([terms], LATER)
+
+    assert stores.orders.get("order-1") == replace(
+        before,
+        status=SHIPPED,
+        logs=(*before.logs, shipped_log(LATER)),
+        update_time=LATER,
+        version=before.version + 1,
+    )
+    assert figures(stores.accounts, "alice") == [0, Decimal("25.50")]
+    assert figures(stores.stock, "pen") == [0, 5]
+    assert figures(stores.stock, "ink") == [0, 1]
+
+
+def test_orders_of_one_customer_and_product_are_settled_together(stores: Stores) -> None:
+    orders = [terms_of(f"order-{i}", items=(("pen", i),)) for i in range(1, 11)]
+    confirm(stores, *orders, terms_of("order-11"))
+
+    stores.shipments.settle(orders, LATER)
+
+    assert {status(stores, terms.order_id) for terms in orders} == {SHIPPED}
+    assert status(stores, "order-11") is CONFIRMED
+    assert figures(stores.stock, "pen") == [1, 55]
+    assert figures(stores.accounts, "alice") == [10, 100]
+
+
+def test_as_many_are_settled_as_fit_in_a_transaction(stores: Stores) -> None:
+    orders = [terms_of(f"order-{i}", f"customer-{i}", ((f"product-{i}", 1),)) for i in range(33)]
+    confirm(stores, *orders)
+
+    stores.shipments.settle(orders, LATER)
+
+    assert status(stores, "order-32") is SHIPPED
+
+
+def test_a_shipped_order_is_not_settled_again(stores: Stores) -> None:
+    confirm(stores, terms_of("order-1"), terms_of("order-2"))
+    stores.shipments.settle([terms_of("order-1")], LATER)
+
+    refused = refusal(stores, terms_of("order-1"))
+
+    assert refused.not_confirmed == {"order-1": SHIPPED}
+    assert (refused.short, refused.conflict) == (False, False)
+    assert figures(stores.stock, "pen") == [1, 1]
+
+
+@pytest.mark.parametrize("stands", [each for each in OrderStatus if each is not CONFIRMED])
+def test_an_order_of_any_other_status_keeps_all_from_being_settled(
+    stores: Stores, stands: OrderStatus
+) -> None:
+    confirm(stores, terms_of("order-1"), terms_of("order-3"))
+    confirm(stores, terms_of("order-2"), status=stands)
+
+    refused = refusal(stores, *(terms_of(f"order-{i}") for i in (1, 2, 3)))
+
+    assert refused.not_confirmed == {"order-2": stands}
+    assert not refused.short
+    assert [status(stores, f"order-{i}") for i in (1, 2, 3)] == [CONFIRMED, stands, CONFIRMED]
+    assert figures(stores.stock, "pen") == [3, 0]
+    assert figures(stores.accounts, "alice") == [30, 0]
+
+
+def test_an_order_that_is_not_there_is_not_confirmed_and_not_made(stores: Stores) -> None:
+    confirm(stores, terms_of("order-1"))
+
+    refused = refusal(stores, terms_of("order-2"))
+
+    assert refused.not_confirmed == {"order-2": None}
+    assert stores.orders.get("order-2") is None
+
+
+def test_a_request_is_no_order_to_ship(stores: Stores) -> None:
+    confirm(stores, terms_of("order-1"))
+    stores.orders.pin("request-1", "print-1")
+
+    assert refusal(stores, terms_of("request-1")).not_confirmed == {"request-1": None}
+
+
+@pytest.mark.parametrize(
+    "more_than_it_holds",
+    [
+        terms_of("order-1", items=(("pen", 2),)),
+        terms_of("order-1", total="10.01"),
+        terms_of("order-1", items=(("unheard-of", 1),)),
+        terms_of("order-1", customer_id="unheard-of"),
+    ],
+)
+def test_more_than_is_held_is_not_settled(stores: Stores, more_than_it_holds: OrderTerms) -> None:
+    confirm(stores, terms_of("order-1"))
+
+    refused = refusal(stores, more_than_it_holds)
+
+    assert (refused.not_confirmed, refused.short, refused.conflict) == ({}, True, False)
+    assert status(stores) is CONFIRMED
+    assert figures(stores.stock, "pen") == [1, 0]
+    assert figures(stores.accounts, "alice") == [10, 0]

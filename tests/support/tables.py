@@ -1,0 +1,40 @@
+"""The tables, with the keys that template.yaml gives them, in whatever stands for DynamoDB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import botocore.config
+import botocore.session
+
+from tests.support.template import load_template, of_type
+
+REGION = "us-east-1"
+
+
+def dynamodb_client(endpoint_url: str | None = None) -> Any:
+    """A client of DynamoDB for `endpoint_url`, or for moto where that is on."""
+    session = botocore.session.Session()
+    session.set_credentials("testing", "testing")
+    return session.create_client(
+        "dynamodb",
+        region_name=REGION,
+        endpoint_url=endpoint_url,
+        config=botocore.config.Config(
+            proxies={}, connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}
+        ),
+    )
+
+
+def create_tables(client: Any, suffix: str = "") -> dict[str, str]:
+    """Create every table of the template; returns their names by logical id."""
+    names = {}
+    for logical_id, properties in of_type(load_template(), "AWS::DynamoDB::Table").items():
+        names[logical_id] = f"{logical_id}{suffix}"
+        client.create_table(
+            TableName=names[logical_id],
+            **{
+                name: properties[name] for name in ("AttributeDefinitions", "KeySchema", "BillingMode")
+            },
+        )
+    return names
