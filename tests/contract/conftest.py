@@ -10,46 +10,16 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from local.dynamodb_local import UnavailableError, dynamodb_local
-from order_capture.adapters.dynamodb_ledger import DynamoLedger
-from order_capture.adapters.dynamodb_orders import DynamoOrders
-from order_capture.adapters.dynamodb_shipments import DynamoShipments
-from order_capture.adapters.runtime import pause
-from order_capture.application.ports import Ledger, Orders, Shipments
-from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments
+from tests.support.stores import Stores, dynamo_stores, memory_stores
 from tests.support.tables import create_tables, dynamodb_client
 
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True)
-class Stores:
-    """All that is kept, by port, whatever stands behind it."""
-
-    orders: Orders
-    accounts: Ledger
-    stock: Ledger
-    shipments: Shipments
-
-
-def dynamo_stores(client: Any, tables: dict[str, str]) -> Stores:
-    return Stores(
-        DynamoOrders(client, tables["OrderTable"], pause),
-        DynamoLedger(client, tables["AccountTable"], "customerId"),
-        DynamoLedger(client, tables["StockTable"], "productId"),
-        DynamoShipments(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
-    )
-
-
-def memory_stores() -> Stores:
-    orders, accounts, stock = MemoryOrders(), MemoryLedger(), MemoryLedger()
-    return Stores(orders, accounts, stock, MemoryShipments(orders, accounts, stock))
 
 
 @pytest.fixture(scope="session")

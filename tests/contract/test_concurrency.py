@@ -20,11 +20,11 @@ from order_capture.application.decide_orders import decide_orders
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
 from order_capture.application.ports import Ledger, WriteRefusedError
 from order_capture.application.ship_orders import ship_orders
-from order_capture.domain.ledger import ACCOUNTS, STOCK, Adjustment, Entry, Head, Movement, Release, replay
+from order_capture.domain.ledger import STOCK, Adjustment, Entry, Head, Movement, Release, replay
 from order_capture.domain.order import Check, Decision, OrderStatus, OrderTerms, Outcome
-from tests.contract.conftest import Stores, dynamo_stores
 from tests.support.factories import check, checked, declined, held, placed, release, ship, terms_of
 from tests.support.fakes import MemoryOutbox
+from tests.support.stores import Stores, dynamo_stores
 from tests.support.tables import create_tables, dynamodb_client
 
 THREADS = 16
@@ -110,9 +110,7 @@ def set_to(entity: str, balance: int) -> BalanceChange:
     return BalanceChange(entity, str(uuid.uuid4()), "", keyed=False, balance=Decimal(balance))
 
 
-def until_done(
-    stores: Stores, messages: Sequence[CheckOrder | ReleaseOrder]
-) -> dict[str, Decision]:
+def until_done(stores: Stores, messages: Sequence[CheckOrder | ReleaseOrder]) -> dict[str, Decision]:
     """Check a batch as its queue would have it done: what is given back comes again."""
     answers = MemoryOutbox()
     while failed := check_orders(STOCK, stores.stock, answers, messages, clock, pause):
@@ -137,7 +135,9 @@ def test_exactly_as_many_orders_are_held_as_there_are_units(world: World, units:
         stock = world.stock_of(pen)
         assert number_held(answers) == units
         assert [stock.balance, stock.held, stock.settled] == [0, units, 0]
-        declined_with = {d.available for each in answers for d in each.values() if d.outcome is Outcome.DECLINED}
+        declined_with = {
+            d.available for each in answers for d in each.values() if d.outcome is Outcome.DECLINED
+        }
         assert declined_with <= {Decimal(0)}
 
 
@@ -245,9 +245,7 @@ def test_answers_about_one_order_from_all_sides_are_all_taken_in(world: World) -
         messages = [
             checked(side, (answer if i % 2 else bad)[side], terms.order_id) for i, terms in enumerate(orders)
         ]
-        while failed := decide_orders(
-            stores.orders, MemoryOutbox(), MemoryOutbox(), messages, clock, pause
-        ):
+        while failed := decide_orders(stores.orders, MemoryOutbox(), MemoryOutbox(), messages, clock, pause):
             messages = [message for message in messages if message.order_id in failed]
 
     world.at_once(work)
@@ -256,9 +254,9 @@ def test_answers_about_one_order_from_all_sides_are_all_taken_in(world: World) -
         terms.order_id: OrderStatus.CONFIRMED if i % 2 else OrderStatus.REJECTED
         for i, terms in enumerate(orders)
     }
-    assert all(set(order.checks) == set(Check) and order.version == 3 for order in stored(world, orders)) or all(
-        set(order.checks) == set(Check) for order in stored(world, orders)
-    )
+    assert all(
+        set(order.checks) == set(Check) and order.version == 3 for order in stored(world, orders)
+    ) or all(set(order.checks) == set(Check) for order in stored(world, orders))
 
 
 def test_the_same_order_sent_by_all_at_once_is_written_once(world: World) -> None:

@@ -9,8 +9,8 @@ import pytest
 from order_capture.application.ports import Ledger, WriteRefusedError
 from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement, Release
 from order_capture.domain.order import DeclineCode
-from tests.contract.conftest import Stores
 from tests.support.factories import NOW, declined, held
+from tests.support.stores import Stores
 
 LATER = "2026-11-20T10:00:01.000Z"
 
@@ -147,7 +147,9 @@ def test_fifty_heads_with_an_entry_each_move_together(ledger: Ledger) -> None:
     names = [f"product-{i}" for i in range(50)]
     ledger.write([opened(name, "3") for name in names], [], NOW)
 
-    ledger.write([Movement.hold(name, Decimal(3)) for name in names], [hold(name, "3") for name in names], NOW)
+    ledger.write(
+        [Movement.hold(name, Decimal(3)) for name in names], [hold(name, "3") for name in names], NOW
+    )
 
     assert all(figures(ledger, name) == decimals("0", "3", "0") for name in names)
     assert ledger.hold("product-49", "order-1") == hold("product-49", "3")

@@ -9,8 +9,8 @@ import pytest
 
 from order_capture.application.ports import VersionConflictError
 from order_capture.domain.order import Check, DeclineCode, Order
-from tests.contract.conftest import Stores
-from tests.support.factories import NOW, declined, held, placed, terms_of
+from tests.support.factories import declined, held, placed, terms_of
+from tests.support.stores import Stores
 
 LATER = "2026-11-20T10:00:01.000Z"
 

@@ -10,8 +10,8 @@ import pytest
 from order_capture.application.ports import Ledger, SettleRefusedError
 from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerKind, Movement
 from order_capture.domain.order import OrderStatus, OrderTerms, shipped_log
-from tests.contract.conftest import Stores
 from tests.support.factories import NOW, placed, terms_of
+from tests.support.stores import Stores
 
 LATER = "2026-11-20T10:00:01.000Z"
 CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED

@@ -33,8 +33,6 @@ def create_tables(client: Any, suffix: str = "") -> dict[str, str]:
         names[logical_id] = f"{logical_id}{suffix}"
         client.create_table(
             TableName=names[logical_id],
-            **{
-                name: properties[name] for name in ("AttributeDefinitions", "KeySchema", "BillingMode")
-            },
+            **{name: properties[name] for name in ("AttributeDefinitions", "KeySchema", "BillingMode")},
         )
     return names

@@ -73,56 +73,51 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
-        context = event.get("requestContext") or {}
-        request = Request(
-            body=_body(event),
-            path=event.get("pathParameters") or {},
-            headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
-            request_id=context.get("requestId") or "",
-        )
-        name = f"{event.get('httpMethod')} {event.get('resource')}"
-        response, media_type = _answer(routes, event, request)
+        request_id = (event.get("requestContext") or {}).get("requestId") or ""
+        headers = {CORRELATION_HEADER: request_id}
+        try:
+            request = _request(event, request_id)
+            headers[CORRELATION_HEADER] = request.correlation_id
+            response = _route(routes, event)(request)
+            status, media_type, body = response.status, "application/json", jsontext.dumps(response.body)
+            headers.update(response.headers)
+        except Exception as error:
+            told = problem(error, request_id)
+            status, media_type, body = (
+                HTTPStatus(told["status"]),
+                "application/problem+json",
+                jsontext.dumps(told),
+            )
+            if status is HTTPStatus.SERVICE_UNAVAILABLE:
+                headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                logger.exception("failed", extra={"request_id": request_id})
         logger.info(
-            "%s: %d", name, response.status, extra={"request_id": request.request_id, **_ids(response.body)}
+            "%s %s: %d",
+            event.get("httpMethod"),
+            event.get("resource"),
+            status,
+            extra={"request_id": request_id, "correlation_id": headers[CORRELATION_HEADER]},
         )
-        return {
-            "statusCode": int(response.status),
-            "headers": {"Content-Type": media_type, **response.headers},
-            "body": jsontext.dumps(response.body),
-        }
+        return {"statusCode": int(status), "headers": {"Content-Type": media_type, **headers}, "body": body}
 
     return handler
 
 
-def _answer(routes: Routes, event: Mapping[str, Any], request: Request) -> tuple[Response, str]:
-    correlated: dict[str, str] = {CORRELATION_HEADER: request.request_id}
-    try:
-        correlated = {CORRELATION_HEADER: request.correlation_id}
-        route = routes.get((event.get("httpMethod", ""), event.get("resource", "")))
-        if route is None:
-            raise NotFoundError("There is no such route.")
-        response = route(request)
-        return Response(response.body, response.status, {**correlated, **response.headers}), _JSON
-    except Exception as error:
-        body = problem(error, request.request_id)
-        status = HTTPStatus(body["status"])
-        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.exception("failed", extra={"request_id": request.request_id})
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            logger.warning("unavailable: %s", error, extra={"request_id": request.request_id})
-            correlated["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return Response(body, status, correlated), _PROBLEM_JSON
-
-
-def _body(event: Mapping[str, Any]) -> bytes:
+def _request(event: Mapping[str, Any], request_id: str) -> Request:
     body = event.get("body") or ""
-    return base64.b64decode(body) if event.get("isBase64Encoded") else body.encode("utf-8", "surrogatepass")
+    return Request(
+        body=base64.b64decode(body)
+        if event.get("isBase64Encoded")
+        else body.encode("utf-8", "surrogatepass"),
+        path=event.get("pathParameters") or {},
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        request_id=request_id,
+    )
 
 
-def _ids(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What to find a log line by. Nothing else of a body is logged."""
-    return {"order_id": body["orderId"]} if "orderId" in body else {}
-
-
-_JSON = "application/json"
-_PROBLEM_JSON = "application/problem+json"
+def _route(routes: Routes, event: Mapping[str, Any]) -> Route:
+    route = routes.get((event.get("httpMethod", ""), event.get("resource", "")))
+    if route is None:
+        raise NotFoundError("There is no such route.")
+    return route

@@ -81,7 +81,7 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
 def _is_passing(error: Exception) -> bool:
     """Whether AWS could not take a call just now: too many of them, a fault of its own, no answer."""
     match error:
-        case botocore.exceptions.HTTPClientError():
+        case botocore.exceptions.HTTPClientError() | botocore.exceptions.ConnectionError():
             return True
         case botocore.exceptions.ClientError():
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
