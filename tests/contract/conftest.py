@@ -38,15 +38,15 @@ def dynamodb_local_client(dynamodb_local_url: str) -> Any:
     return dynamodb_client(dynamodb_local_url)
 
 
+@pytest.fixture(scope="module")
+def moto_client() -> Iterator[Any]:
+    with mock_aws():
+        yield dynamodb_client()
+
+
 @pytest.fixture(params=["memory", "moto", "dynamodb_local"])
-def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    match request.param:
-        case "memory":
-            yield memory_stores()
-        case "moto":
-            with mock_aws():
-                client = dynamodb_client()
-                yield dynamo_stores(client, create_tables(client))
-        case "dynamodb_local":
-            client = request.getfixturevalue("dynamodb_local_client")
-            yield dynamo_stores(client, create_tables(client, f"-{next(_numbers)}"))
+def stores(request: pytest.FixtureRequest) -> Stores:
+    if request.param == "memory":
+        return memory_stores()
+    client = request.getfixturevalue(f"{request.param}_client")
+    return dynamo_stores(client, create_tables(client, f"-{next(_numbers)}"))

@@ -26,7 +26,9 @@ def _to_attribute(value: Any) -> dict[str, Any]:
     match value:
         case str():
             return {"S": str(value)}
-        case int() | Decimal():
+        case Decimal():
+            return {"N": f"{value:f}"}  # not every engine that stands in for DynamoDB reads "1E+3"
+        case int():
             return {"N": str(value)}
         case Mapping():
             return {"M": to_item(value)}

@@ -47,8 +47,10 @@ def dumps(value: Any) -> str:
 
 
 def canonical(value: Any) -> str:
-    """The same text for the same value, whatever the order of its names."""
-    return str(simplejson.dumps(value, use_decimal=True, sort_keys=True, separators=(",", ":")))
+    """The same text for the same value, whatever the order of its names. Takes all that `loads` reads."""
+    return str(
+        simplejson.dumps(value, use_decimal=True, allow_nan=True, sort_keys=True, separators=(",", ":"))
+    )
 
 
 def _decimal(text: str) -> Decimal:

@@ -1,0 +1,211 @@
+"""The deployed system, as its clients and its operators use it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+from threading import Barrier
+from typing import Any, TypeVar
+
+import boto3
+import httpx
+import simplejson
+from mypy_boto3_logs import CloudWatchLogsClient
+from mypy_boto3_sqs import SQSClient
+
+from local import stack
+
+# Seconds that anything may take to happen. On an idle machine it is there within one.
+PATIENCE = 30.0
+
+QUEUES = ("BalanceChecker", "StockChecker", "OrderUpdate", "ShipOrder")  # the way an order goes
+OPEN = {"PENDING", "CONFIRMED"}
+
+View = dict[str, Any]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Books:
+    """How a customer or a product stands."""
+
+    balance: Decimal
+    held: Decimal
+    settled: Decimal
+
+    @classmethod
+    def of(cls, balance: str | int, held: str | int = 0, settled: str | int = 0) -> Books:
+        """Books written down in a test."""
+        return cls(Decimal(balance), Decimal(held), Decimal(settled))
+
+    @property
+    def total(self) -> Decimal:
+        """What was ever put in, wherever it is now: no order changes it."""
+        return self.balance + self.held + self.settled
+
+
+def body_of(response: httpx.Response) -> View:
+    """The JSON of an answer, its numbers exact."""
+    body: View = simplejson.loads(response.text, use_decimal=True)
+    return body
+
+
+def order_body(customer: str, items: Mapping[str, int] | Sequence[tuple[str, int]], total: str) -> View:
+    """What a client posts for an order. Two lines of one product are a sequence of pairs."""
+    lines = items.items() if isinstance(items, Mapping) else items
+    return {
+        "customerId": customer,
+        "items": [{"productId": product, "qty": qty} for product, qty in lines],
+        "totalAmount": Decimal(total),
+    }
+
+
+class Shop:
+    """Drives the deployed stack. Every customer and product is made for one test and is nobody else's."""
+
+    def __init__(self, description: Mapping[str, str]) -> None:
+        self.outputs = description
+        self.aws: boto3.Session = stack.session()
+        self.endpoint = description["endpointUrl"]
+        self.sqs: SQSClient = self.aws.client("sqs", endpoint_url=self.endpoint)
+        self._logs: CloudWatchLogsClient = self.aws.client("logs", endpoint_url=self.endpoint)
+        # No trust_env: a proxy for the world outside is not for the loopback interface.
+        limits = httpx.Limits(max_connections=None)
+        self._http = httpx.Client(timeout=PATIENCE, trust_env=False, limits=limits)
+
+    # ------------------------------------------------------------------------------------------ over HTTP
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """GET a path below the API's URL."""
+        return self.request("GET", path, **headers)
+
+    def post(self, path: str, body: object, **headers: str) -> httpx.Response:
+        """POST JSON, or a text or bytes as they are. Header names take _ for -."""
+        raw = body if isinstance(body, str | bytes) else simplejson.dumps(body, use_decimal=True)
+        return self.request("POST", path, raw, **headers)
+
+    def request(
+        self, method: str, path: str, content: str | bytes | None = None, **headers: str
+    ) -> httpx.Response:
+        """Any request."""
+        named = {"Content-Type": b"application/json"}
+        named |= {name.replace("_", "-"): value.encode() for name, value in headers.items()}
+        return self._http.request(method, self.outputs["apiUrl"] + path, content=content, headers=named)
+
+    def follow(self, response: httpx.Response) -> httpx.Response:
+        """GET what an answer's Location names."""
+        return self._http.get(response.url.join(response.headers["Location"]))
+
+    def new_customer(self, balance: str = "1000.00") -> str:
+        """A customer who may spend so much."""
+        customer = f"customer-{uuid.uuid4()}"
+        answer = self.post("/account", {"customerId": customer, "balance": Decimal(balance)})
+        assert answer.status_code == 200, answer.text
+        return customer
+
+    def new_product(self, units: int = 1000) -> str:
+        """A product of which there is so much."""
+        product = f"product-{uuid.uuid4()}"
+        answer = self.post("/stock", {"productId": product, "balance": units})
+        assert answer.status_code == 200, answer.text
+        return product
+
+    def place(
+        self,
+        customer: str,
+        items: Mapping[str, int] | Sequence[tuple[str, int]],
+        total: str,
+        **headers: str,
+    ) -> str:
+        """Post an order; its id."""
+        answer = self.post("/order", order_body(customer, items, total), **headers)
+        assert answer.status_code == 202, answer.text
+        order_id: str = body_of(answer)["orderId"]
+        return order_id
+
+    def order(self, order_id: str) -> View:
+        """The order as it stands."""
+        answer = self.get(f"/order/{order_id}")
+        assert answer.status_code == 200, answer.text
+        return body_of(answer)
+
+    def ended(self, order_id: str) -> View:
+        """The order once it is neither pending nor confirmed any more."""
+        return self.all_ended([order_id])[0]
+
+    def all_ended(self, order_ids: Iterable[str]) -> list[View]:
+        """The orders, once each has ended."""
+        deadline = time.monotonic() + PATIENCE
+        views = []
+        for order_id in order_ids:
+            while (view := self.order(order_id))["status"] in OPEN:
+                assert time.monotonic() < deadline, f"still open after {PATIENCE} s: {view}"
+                time.sleep(0.05)
+            views.append(view)
+        return views
+
+    def money(self, customer: str) -> Books:
+        """How a customer stands."""
+        return self._books(f"/account/{customer}")
+
+    def units(self, product: str) -> Books:
+        """How a product stands."""
+        return self._books(f"/stock/{product}")
+
+    def _books(self, path: str) -> Books:
+        answer = self.get(path)
+        assert answer.status_code == 200, answer.text
+        view = body_of(answer)
+        return Books(view["balance"], view["held"], view["settled"])
+
+    # -------------------------------------------------------------------------------------- as an operator
+    def come_to_rest(self) -> None:
+        """Wait until no message is on its way or being worked on: what the books say now, they will keep saying.
+
+        A message is sent on before it is deleted and the queues are looked at in the order in which an order
+        passes through them, so none is missed between two; the second look finds what a release sent back.
+        """
+        still = 0
+        deadline = time.monotonic() + PATIENCE
+        while still < 2:
+            waiting = {queue: self.waiting(self.outputs[f"{queue}QueueUrl"]) for queue in QUEUES}
+            still = 0 if any(waiting.values()) else still + 1
+            assert time.monotonic() < deadline, f"messages still on their way after {PATIENCE} s: {waiting}"
+            time.sleep(0.05)
+
+    def waiting(self, queue_url: str) -> int:
+        """How many messages a queue holds, those being worked on included."""
+        attributes = self.sqs.get_queue_attributes(
+            QueueUrl=queue_url,
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )["Attributes"]
+        return sum(int(count) for count in attributes.values())
+
+    def log_lines(self, function: str, containing: str) -> list[str]:
+        """The lines that a function wrote to its log group with this text in them."""
+        group = self.outputs[f"{function}LogGroupName"]
+        events = self._logs.filter_log_events(logGroupName=group)["events"]
+        return [event["message"] for event in events if containing in event["message"]]
+
+
+def eventually(look: Callable[[], Result], until: Callable[[Result], bool]) -> Result:
+    """What `look` sees once that is as it should be, or when patience has run out: for an assert to judge."""
+    deadline = time.monotonic() + PATIENCE
+    while not until(seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return seen
+
+
+def at_once(times: int, call: Callable[[int], Result]) -> list[Result]:
+    """Call so many times at the same moment, with 0, 1, 2, …, each in a thread of its own."""
+    together = Barrier(times)
+
+    def one(number: int) -> Result:
+        together.wait()
+        return call(number)
+
+    with ThreadPoolExecutor(times) as threads:
+        return list(threads.map(one, range(times)))

@@ -1,0 +1,122 @@
+"""Every function has what its role allows, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.deployed.shop import QUEUES, Shop, body_of, eventually
+
+TABLES = ("OrderTable", "AccountTable", "StockTable")
+READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
+
+# What each role is allowed of all that is tried below; everything else it is denied.
+ALLOWED = {
+    "OrderApi": {f"{action} OrderTable" for action in READ_WRITE},
+    "AccountApi": {f"{action} AccountTable" for action in READ_WRITE},
+    "StockApi": {f"{action} StockTable" for action in READ_WRITE},
+    "BalanceChecker": {f"{action} AccountTable" for action in READ_WRITE}
+    | {"ReceiveMessage BalanceChecker", "SendMessage OrderUpdate"},
+    "StockChecker": {f"{action} StockTable" for action in READ_WRITE}
+    | {"ReceiveMessage StockChecker", "SendMessage OrderUpdate"},
+    "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable"}
+    | {"ReceiveMessage OrderUpdate", "SendMessage ShipOrder"},
+    "ShipOrder": {f"UpdateItem {table}" for table in TABLES} | {"ReceiveMessage ShipOrder"},
+}
+
+
+@pytest.mark.parametrize("function", ALLOWED)
+def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(shop: Shop, function: str) -> None:
+    # given
+    role = _client(shop.aws, "lambda", shop).get_function_configuration(
+        FunctionName=shop.outputs[f"{function}FunctionName"]
+    )["Role"]
+    # The roles trust Lambda alone. The engine counts its own administrator, who we are, as such a service;
+    # on AWS this would be refused, and what a role may do is asked of the policy simulator instead.
+    assumed = _client(shop.aws, "sts", shop).assume_role(RoleArn=role, RoleSessionName=function)
+    credentials = assumed["Credentials"]
+    session = boto3.Session(
+        credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"]
+    )
+    shop.come_to_rest()
+    # when
+    attempts = _attempts(shop, session)
+    allowed = {what for what, attempt in attempts.items() if _is_allowed(attempt)}
+    # then
+    assert allowed == ALLOWED[function] & attempts.keys()
+
+
+def _attempts(shop: Shop, session: boto3.Session) -> dict[str, Callable[[], object]]:
+    """What is tried. Nothing of it changes anything, even where it is allowed."""
+    tables, queues = _client(session, "dynamodb", shop), _client(session, "sqs", shop)
+    attempts: dict[str, Callable[[], object]] = {}
+    for table in TABLES:
+        name = shop.outputs[f"{table}Name"]
+        schema = _client(shop.aws, "dynamodb", shop).describe_table(TableName=name)["Table"]["KeySchema"]
+        key = {each["AttributeName"]: {"S": "nobody"} for each in schema}
+        never = {"TableName": name, "ConditionExpression": f"attribute_exists({schema[0]['AttributeName']})"}
+        attempts |= {
+            f"GetItem {table}": lambda n=name, k=key: tables.get_item(TableName=n, Key=k),
+            f"PutItem {table}": lambda n=never, k=key: tables.put_item(Item=k, **n),
+            f"UpdateItem {table}": lambda n=never, k=key: tables.update_item(Key=k, **n),
+            f"DeleteItem {table}": lambda n=never, k=key: tables.delete_item(Key=k, **n),
+            f"Scan {table}": lambda n=name: tables.scan(TableName=n, Limit=1),
+            f"DeleteTable {table}": lambda n=name: tables.delete_table(TableName=n),
+        }
+    for queue in QUEUES:
+        url = shop.outputs[f"{queue}QueueUrl"]
+        attempts |= {
+            f"ReceiveMessage {queue}": lambda u=url: queues.receive_message(QueueUrl=u),
+            f"PurgeQueue {queue}": lambda u=url: queues.purge_queue(QueueUrl=u),
+        }
+    return attempts
+
+
+def _is_allowed(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except ClientError as error:
+        return not error.response["Error"]["Code"].startswith("AccessDenied")
+    return True
+
+
+def test_what_goes_wrong_inside_is_told_to_the_operator_and_not_to_the_client(shop: Shop) -> None:
+    # given: stock_api looks in the wrong table, which its role does not let it into
+    pen = shop.new_product(1)
+    with _environment(shop, "StockApi", STOCK_TABLE=shop.outputs["AccountTableName"]):
+        # when
+        answer = eventually(lambda: shop.get(f"/stock/{pen}"), lambda answer: answer.status_code != 200)
+    # then
+    assert answer.status_code == 500
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = body_of(answer)
+    assert problem.keys() == {"type", "title", "status", "detail", "requestId"}
+    assert problem["type"] == "urn:order-capture:problem:internal-error"
+    for inside in ("AccessDenied", "dynamodb", "arn:", "StockApiRole", "Traceback", "boto"):
+        assert inside not in answer.text
+    told = eventually(lambda: shop.log_lines("StockApi", problem["requestId"]), bool)
+    assert any("AccessDeniedException" in line for line in told)
+    # and with its own table back it works again
+    restored = eventually(lambda: shop.get(f"/stock/{pen}"), lambda answer: answer.status_code == 200)
+    assert restored.status_code == 200
+
+
+@contextmanager
+def _environment(shop: Shop, function: str, **changed: str) -> Iterator[None]:
+    """A function whose environment is changed for a while."""
+    client, name = _client(shop.aws, "lambda", shop), shop.outputs[f"{function}FunctionName"]
+    deployed = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": deployed | changed})
+    try:
+        yield
+    finally:
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": deployed})
+
+
+def _client(session: boto3.Session, service: Any, shop: Shop) -> Any:
+    return session.client(service, endpoint_url=shop.endpoint, region_name=shop.outputs["region"])

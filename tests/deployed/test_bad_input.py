@@ -1,0 +1,278 @@
+"""What clients get that send what the contract does not allow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deployed.shop import Books, Shop, body_of, order_body
+
+# What would tell a client how the inside is made.
+_INTERNALS = ("Traceback", "File \"", "pydantic", "botocore", "Decimal(", "dynamodb", "arn:aws")
+
+
+def assert_problem(answer: httpx.Response, status: int, *fields: str) -> dict[str, Any]:
+    """It is a problem document of this status about exactly these fields, and gives nothing away."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = body_of(answer)
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:order-capture:problem:")
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["requestId"]
+    assert [error["field"] for error in problem.get("errors", [])] == list(fields)
+    assert all(error["message"] for error in problem.get("errors", []))
+    assert not [word for word in _INTERNALS if word in answer.text]
+    return problem
+
+
+def with_values(**values: str | None) -> str:
+    """An object written out with these values as they are, so that any number can be written. None: left out."""
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in values.items() if value is not None) + "}"
+
+
+def order(**changed: str | None) -> str:
+    """A good order, but for what is changed."""
+    line = '[{"productId": "pen", "qty": 1}]'
+    return with_values(**({"customerId": '"alice"', "items": line, "totalAmount": "10.00"} | changed))
+
+
+def line(**changed: str | None) -> str:
+    """A good order whose second line is good but for what is changed."""
+    second = with_values(**({"productId": '"ink"', "qty": "1"} | changed))
+    return order(items=f'[{{"productId": "pen", "qty": 1}}, {second}]')
+
+
+def account(**changed: str | None) -> str:
+    return with_values(**({"customerId": '"alice"', "balance": "10.00"} | changed))
+
+
+def stock(**changed: str | None) -> str:
+    return with_values(**({"productId": '"pen"', "balance": "10"} | changed))
+
+
+LONG_ID = '"' + "x" * 300 + '"'
+KIB = 1024
+
+BAD_ORDERS = {
+    "malformed JSON": ('{"customerId": "alice",', "body"),
+    "nothing": ("", "body"),
+    "not UTF-8": (b'{"customerId": "\xff"}', "body"),
+    "a name twice": ('{"customerId": "alice", "customerId": "bob"}', "body"),
+    "nested without end": ("[" * 20_000, "body"),
+    "a list": ("[]", "body"),
+    "a text": ('"order"', "body"),
+    "null": ("null", "body"),
+    "a body over the limit": (order() + " " * 32 * KIB, "body"),
+    "no customer": (order(customerId=None), "customerId"),
+    "a customer that is null": (order(customerId="null"), "customerId"),
+    "a customer that is a number": (order(customerId="7"), "customerId"),
+    "a blank customer": (order(customerId='" "'), "customerId"),
+    "an empty customer": (order(customerId='""'), "customerId"),
+    "a customer of 300 characters": (order(customerId=LONG_ID), "customerId"),
+    "a customer with a line break": (order(customerId='"alice\\n"'), "customerId"),
+    "a field too many": (order(priority="1"), "priority"),
+    "a status of the client's own": (order(status='"SHIPPED"'), "status"),
+    "no items": (order(items=None), "items"),
+    "empty items": (order(items="[]"), "items"),
+    "items that are no list": (order(items='{"productId": "pen", "qty": 1}'), "items"),
+    "51 items": (order(items="[" + ",".join(['{"productId": "pen", "qty": 1}'] * 51) + "]"), "items"),
+    "an item that is no object": (order(items='["pen"]'), "items[0]"),
+    "a line without a product": (line(productId=None), "items[1].productId"),
+    "a blank product": (line(productId='" "'), "items[1].productId"),
+    "a product of 300 characters": (line(productId=LONG_ID), "items[1].productId"),
+    "a line with a field too many": (line(price="2"), "items[1].price"),
+    "no qty": (line(qty=None), "items[1].qty"),
+    "qty 0": (line(qty="0"), "items[1].qty"),
+    "a negative qty": (line(qty="-1"), "items[1].qty"),
+    "a fractional qty": (line(qty="1.5"), "items[1].qty"),
+    "a qty with a point": (line(qty="1.0"), "items[1].qty"),
+    "a huge qty": (line(qty="100001"), "items[1].qty"),
+    "a qty of 5000 digits": (line(qty="9" * 5000), "items[1].qty"),
+    "a qty that is text": (line(qty='"1"'), "items[1].qty"),
+    "a qty that is true": (line(qty="true"), "items[1].qty"),
+    "no total": (order(totalAmount=None), "totalAmount"),
+    "a total with three decimals": (order(totalAmount="10.001"), "totalAmount"),
+    "a negative total": (order(totalAmount="-0.01"), "totalAmount"),
+    "a total that is too high": (order(totalAmount="1000000000"), "totalAmount"),
+    "a total that is NaN": (order(totalAmount="NaN"), "totalAmount"),
+    "a total that is Infinity": (order(totalAmount="-Infinity"), "totalAmount"),
+    "a total of 1e400": (order(totalAmount="1e400"), "totalAmount"),
+    "a total of 1e-400": (order(totalAmount="1e-400"), "totalAmount"),
+    "a total that is text": (order(totalAmount='"10.00"'), "totalAmount"),
+}
+BAD_BATCHES = {
+    "malformed JSON": ("{", "body"),
+    "no orders": ("{}", "orders"),
+    "an empty list": ('{"orders": []}', "orders"),
+    "no list": ('{"orders": {}}', "orders"),
+    "a field too many": (f'{{"orders": [{order()}], "priority": 1}}', "priority"),
+    "101 orders": ('{"orders": [' + ",".join([order()] * 101) + "]}", "orders"),
+    "a body over the limit": (f'{{"orders": [{order()}]}}' + " " * KIB * KIB, "body"),
+}
+BAD_ACCOUNTS = {
+    "malformed JSON": ("}", "body"),
+    "a body over the limit": (account() + " " * 32 * KIB, "body"),
+    "no customer": (account(customerId=None), "customerId"),
+    "a customer of 300 characters": (account(customerId=LONG_ID), "customerId"),
+    "neither balance nor adjust": (account(balance=None), "balance"),
+    "both balance and adjust": (account(adjust="1"), "balance"),
+    "a field too many": (account(held="5"), "held"),
+    "a negative balance": (account(balance="-0.01"), "balance"),
+    "a balance with three decimals": (account(balance="1.001"), "balance"),
+    "a balance that is NaN": (account(balance="NaN"), "balance"),
+    "a balance that is too high": (account(balance="1000000000000"), "balance"),
+    "a balance that is text": (account(balance='"1"'), "balance"),
+    "an adjustment with three decimals": (account(balance=None, adjust="0.001"), "adjust"),
+    "an adjustment of 1e400": (account(balance=None, adjust="-1e400"), "adjust"),
+}
+BAD_STOCK = {
+    "malformed JSON": ("pen", "body"),
+    "a body over the limit": (stock() + " " * 32 * KIB, "body"),
+    "no product": (stock(productId=None), "productId"),
+    "a blank product": (stock(productId='""'), "productId"),
+    "neither balance nor adjust": (stock(balance=None), "balance"),
+    "both balance and adjust": (stock(adjust="1"), "balance"),
+    "a negative balance": (stock(balance="-1"), "balance"),
+    "a fractional balance": (stock(balance="1.5"), "balance"),
+    "a balance that is too high": (stock(balance="1000000001"), "balance"),
+    "a fractional adjustment": (stock(balance=None, adjust="0.5"), "adjust"),
+    "an adjustment of 5000 digits": (stock(balance=None, adjust="9" * 5000), "adjust"),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        pytest.param(path, body, field, id=f"{path[1:]}-{what}")
+        for path, bad in (
+            ("/order", BAD_ORDERS),
+            ("/orders", BAD_BATCHES),
+            ("/account", BAD_ACCOUNTS),
+            ("/stock", BAD_STOCK),
+        )
+        for what, (body, field) in bad.items()
+    ],
+)
+def test_bad_input_gets_a_problem_that_names_the_field(
+    shop: Shop, path: str, body: str | bytes, field: str
+) -> None:
+    assert_problem(shop.post(path, body), 400, field)
+
+
+def test_all_that_is_wrong_is_told_at_once(shop: Shop) -> None:
+    body = order(customerId='""', items='[{"productId": "pen", "qty": 0}]', totalAmount="NaN", more="1")
+    problem = assert_problem(
+        shop.post("/order", body), 400, "customerId", "items[0].qty", "totalAmount", "more"
+    )
+    assert all(error["field"] in problem["detail"] for error in problem["errors"])
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        pytest.param(body, field, id=what)
+        for what, (body, field) in BAD_ORDERS.items()
+        if isinstance(body, str) and field != "body"
+    ],
+)
+def test_in_a_batch_the_bad_order_has_the_problem_and_the_batch_is_accepted(
+    shop: Shop, body: str, field: str
+) -> None:
+    answer = shop.post("/orders", f'{{"orders": [{body}]}}')
+    assert answer.status_code == 202
+    (entry,) = body_of(answer)["orders"]
+    assert [error["field"] for error in entry["problem"]["errors"]] == [f"orders[0].{field}"]
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Idempotency-Key", ""),
+        ("Idempotency-Key", "k" * 256),
+        ("Idempotency-Key", "ключ"),
+        ("X-Correlation-Id", "c" * 129),
+    ],
+    ids=["an empty key", "a key of 256 characters", "a key that is not ASCII", "a correlation id too long"],
+)
+def test_bad_headers_are_named_too(shop: Shop, header: str, value: str) -> None:
+    assert_problem(shop.post("/order", order(), **{header: value}), 400, header)
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/order/unknown", "There is no such order."),
+        ("/order/unknown/status", "There is no such order."),
+        ("/account/unknown", "No balance was ever set for it."),
+        ("/stock/unknown", "No balance was ever set for it."),
+        ("/order/no%20id", "Nothing has such an id."),
+        ("/account/" + "x" * 300, "Nothing has such an id."),
+    ],
+)
+def test_what_is_not_there_is_a_404(shop: Shop, path: str, detail: str) -> None:
+    assert assert_problem(shop.get(path), 404)["detail"] == detail
+
+
+@pytest.mark.parametrize(("path", "name"), [("/account", "customerId"), ("/stock", "productId")])
+def test_there_is_nothing_to_add_to_for_someone_unknown(shop: Shop, path: str, name: str) -> None:
+    assert_problem(shop.post(path, {name: "never-seen", "adjust": 1}), 404)
+    assert shop.get(f"{path}/never-seen").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/nowhere"),
+        ("POST", "/order/unknown/cancel"),
+        ("GET", "/order"),
+        ("PUT", "/account"),
+        ("DELETE", "/order/unknown"),
+    ],
+)
+def test_an_unknown_route_and_a_wrong_method_reach_no_function(shop: Shop, method: str, path: str) -> None:
+    # On AWS the contract's gateway responses make this a 404 with a problem document. The engine drops them
+    # and answers as a gateway without them does.
+    answer = shop.request(method, path)
+    assert answer.status_code == 403
+    assert body_of(answer) == {"message": "Missing Authentication Token"}
+
+
+def test_a_balance_never_goes_below_zero(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer("10.00"), shop.new_product(3)
+    # when
+    answers = [
+        shop.post("/account", f'{{"customerId": "{alice}", "adjust": -10.01}}'),
+        shop.post("/stock", f'{{"productId": "{pen}", "adjust": -4}}'),
+    ]
+    # then
+    assert "10.00" in assert_problem(answers[0], 409)["detail"]
+    assert "3" in assert_problem(answers[1], 409)["detail"]
+    assert (shop.money(alice), shop.units(pen)) == (Books.of("10.00"), Books.of(3))
+
+
+def test_a_balance_never_goes_over_what_the_books_hold(shop: Shop) -> None:
+    # given
+    alice = shop.new_customer("999999999999.99")
+    # when
+    answer = shop.post("/account", {"customerId": alice, "adjust": 1})
+    # then
+    assert_problem(answer, 409)
+    assert shop.money(alice) == Books.of("999999999999.99")
+
+
+def test_the_largest_good_order_is_accepted(shop: Shop) -> None:
+    # given
+    longest = "x" * 64
+    items = [(f"{number:02}{longest[2:]}", 100_000) for number in range(50)]
+    # when
+    answer = shop.post("/order", order_body(longest, items, "999999999.99"))
+    # then
+    assert answer.status_code == 202
+    ended = shop.ended(body_of(answer)["orderId"])
+    assert ended["status"] == "REJECTED"
+    assert len(ended["items"]) == 50

@@ -1,0 +1,105 @@
+"""The same request, sent again."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+
+from tests.deployed.shop import Books, Shop, View, body_of, order_body
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request of the kind that is tested, and another that differs from it in one value."""
+
+    path: str
+    body: View
+    other: View
+    customer: str
+    product: str
+    money: Books
+    units: Books
+
+
+@pytest.fixture(params=["an order", "a batch", "a customer's adjustment", "a product's adjustment"])
+def request_(request: pytest.FixtureRequest, shop: Shop) -> Request:
+    customer, product = shop.new_customer("100.00"), shop.new_product(10)
+    order = order_body(customer, {product: 1}, "10.00")
+    changed = order | {"totalAmount": Decimal("10.01")}
+    match request.param:
+        case "an order":
+            path, body, other = "/order", order, changed
+            money, units = Books.of("90.00", settled="10.00"), Books.of(9, settled=1)
+        case "a batch":
+            path, body, other = "/orders", {"orders": [order, order]}, {"orders": [order, changed]}
+            money, units = Books.of("80.00", settled="20.00"), Books.of(8, settled=2)
+        case "a customer's adjustment":
+            path, body = "/account", {"customerId": customer, "adjust": Decimal("-0.05")}
+            other = body | {"adjust": Decimal("-0.06")}
+            money, units = Books.of("99.95"), Books.of(10)
+        case _:
+            path, body = "/stock", {"productId": product, "adjust": 5}
+            other = body | {"adjust": 6}
+            money, units = Books.of("100.00"), Books.of(15)
+    return Request(path, body, other, customer, product, money, units)
+
+
+def test_a_repeated_request_has_one_effect_and_one_answer(shop: Shop, request_: Request) -> None:
+    # given
+    key = str(uuid.uuid4())
+    first = shop.post(request_.path, request_.body, Idempotency_Key=key)
+    shop.come_to_rest()
+    # when
+    second = shop.post(request_.path, request_.body, Idempotency_Key=key)
+    # then
+    assert first.status_code in (200, 202)
+    assert (second.status_code, second.text) == (first.status_code, first.text)
+    assert second.headers.get("Location") == first.headers.get("Location")
+    shop.come_to_rest()
+    assert shop.money(request_.customer) == request_.money
+    assert shop.units(request_.product) == request_.units
+
+
+def test_the_same_key_with_another_body_is_refused_and_changes_nothing(shop: Shop, request_: Request) -> None:
+    # given
+    key = str(uuid.uuid4())
+    shop.post(request_.path, request_.body, Idempotency_Key=key)
+    # when
+    answer = shop.post(request_.path, request_.other, Idempotency_Key=key)
+    # then
+    assert answer.status_code == 422
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert body_of(answer)["type"] == "urn:order-capture:problem:idempotency-key-reused"
+    shop.come_to_rest()
+    assert shop.money(request_.customer) == request_.money
+    assert shop.units(request_.product) == request_.units
+
+
+def test_the_same_request_under_another_key_is_another_request(shop: Shop) -> None:
+    # given
+    alice = shop.new_customer("10.00")
+    # when
+    for _ in range(2):
+        shop.post("/account", {"customerId": alice, "adjust": 1}, Idempotency_Key=str(uuid.uuid4()))
+    # then
+    assert shop.money(alice) == Books.of("12.00")
+
+
+def test_a_key_that_adjusted_one_customer_does_not_adjust_another(shop: Shop) -> None:
+    # given
+    alice, bob, key = shop.new_customer("10.00"), shop.new_customer("10.00"), str(uuid.uuid4())
+    shop.post("/account", {"customerId": alice, "adjust": 1}, Idempotency_Key=key)
+    # when
+    answer = shop.post("/account", {"customerId": bob, "adjust": 1}, Idempotency_Key=key)
+    # then
+    assert answer.status_code == 422
+    assert (shop.money(alice), shop.money(bob)) == (Books.of("11.00"), Books.of("10.00"))
+
+
+def test_a_repeated_request_that_was_invalid_is_invalid_again(shop: Shop) -> None:
+    key = str(uuid.uuid4())
+    answers = [shop.post("/order", "{}", Idempotency_Key=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [400, 400]

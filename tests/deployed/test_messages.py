@@ -1,0 +1,111 @@
+"""Messages that are not ours, sent straight to each queue."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.deployed.shop import PATIENCE, QUEUES, Shop, View, eventually
+
+TRIES = 5  # the queues' maxReceiveCount
+
+_ENVELOPE = {
+    "specversion": "1.0",
+    "id": "1",
+    "source": "/somebody",
+    "time": "2026-11-20T10:00:00.000Z",
+    "subject": "order-1",
+    "datacontenttype": "application/json",
+    "correlationid": "stranger",
+    "data": {"orderId": "order-1", "customerId": "alice", "totalAmount": 1, "items": []},
+}
+
+
+def _event(kind: str, version: str = "1") -> str:
+    return json.dumps(_ENVELOPE | {"type": kind, "dataschema": f"urn:order-capture:{kind}:{version}"})
+
+
+POISON = {
+    "bad JSON": '{"specversion": "1.0", ',
+    "JSON but no message": '["order.check"]',
+    "an unknown type": _event("order.teleport"),
+    "an unknown version": _event("order.check", version="2"),
+    "an order without items": _event("order.check"),
+}
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """What came of it: the good order that went right behind the poison, and who had which message id."""
+
+    order: View
+    seconds: float
+    sent: dict[str, dict[str, str]]  # queue -> message id -> body
+
+
+@pytest.fixture(scope="module")
+def aftermath(shop: Shop) -> Iterator[Aftermath]:
+    """Poison for every queue, and a good order right behind it.
+
+    A message that failed is tried again after the queue's visibility timeout. In the template that is a minute,
+    so five tries take five. Here, on this engine and for this module alone, it is a second; everything else
+    about the queues is as deployed.
+    """
+    alice, pen = shop.new_customer(), shop.new_product()
+    shop.ended(shop.place(alice, {pen: 1}, "1.00"))  # every function has started once: no cold start is timed
+    shop.come_to_rest()
+    urls = {queue: shop.outputs[f"{queue}QueueUrl"] for queue in QUEUES}
+    deployed = {
+        queue: shop.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+        for queue, url in urls.items()
+    }
+    for url in urls.values():
+        shop.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+    try:
+        sent: dict[str, dict[str, str]] = {queue: {} for queue in QUEUES}
+        for queue, url in urls.items():
+            for body in POISON.values():
+                sent[queue][shop.sqs.send_message(QueueUrl=url, MessageBody=body)["MessageId"]] = body
+        started = time.monotonic()
+        order = shop.ended(shop.place(alice, {pen: 1}, "1.00"))
+        yield Aftermath(order, time.monotonic() - started, sent)
+    finally:
+        for queue, url in urls.items():
+            shop.sqs.set_queue_attributes(QueueUrl=url, Attributes=dict(deployed[queue]))
+
+
+def test_a_good_order_right_behind_them_is_not_held_up(aftermath: Aftermath) -> None:
+    assert aftermath.order["status"] == "SHIPPED"
+    # The poison is still being tried again by then: that takes at least TRIES - 1 timeouts of a second.
+    assert aftermath.seconds < TRIES - 1
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_they_end_in_the_dead_letter_queue_after_their_tries(
+    shop: Shop, aftermath: Aftermath, queue: str
+) -> None:
+    # given
+    sent = aftermath.sent[queue]
+    url, dead_letters = shop.outputs[f"{queue}QueueUrl"], shop.outputs[f"{queue}DlqUrl"]
+    # when
+    eventually(lambda: shop.waiting(dead_letters), lambda count: count == len(sent))
+    # then
+    found = _receive_all(shop, dead_letters, len(sent))
+    assert found == sent, "all of them, and nothing else"
+    assert shop.waiting(url) == 0
+    for message_id in sent:
+        refusals = [line for line in shop.log_lines(queue, message_id) if "refused a message" in line]
+        assert len(refusals) == TRIES
+
+
+def _receive_all(shop: Shop, url: str, count: int) -> dict[str, str]:
+    found: dict[str, str] = {}
+    deadline = time.monotonic() + PATIENCE
+    while len(found) < count and time.monotonic() < deadline:
+        for message in shop.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            found[message["MessageId"]] = message["Body"]
+    return found

@@ -1,0 +1,65 @@
+"""What is deployed, and deploying it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from local import stack
+from local.engine import Engine
+from tests.deployed.shop import Books, Shop
+from tests.support.template import load_template
+
+
+def test_every_output_of_the_template_is_there_and_names_something_that_exists(shop: Shop) -> None:
+    # given
+    outputs = {name: shop.outputs[name] for name in load_template()["Outputs"]}
+
+    def client(service: Any) -> Any:
+        return shop.aws.client(service, endpoint_url=shop.endpoint)
+
+    def log_group(name: str) -> object:
+        groups = client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        assert name in [group["logGroupName"] for group in groups]
+        return groups
+
+    api, stage = outputs["ApiId"], outputs["ApiStage"]
+    look_up: Mapping[str, Callable[[str], object]] = {
+        "TableName": lambda name: client("dynamodb").describe_table(TableName=name),
+        "QueueUrl": lambda url: client("sqs").get_queue_attributes(QueueUrl=url),
+        "DlqUrl": lambda url: client("sqs").get_queue_attributes(QueueUrl=url),
+        "TopicArn": lambda arn: client("sns").get_topic_attributes(TopicArn=arn),
+        "FunctionName": lambda name: client("lambda").get_function(FunctionName=name),
+        "LogGroupName": log_group,
+        "ApiId": lambda name: client("apigateway").get_rest_api(restApiId=name),
+        "ApiStage": lambda name: client("apigateway").get_stage(restApiId=api, stageName=name),
+        "ApiUsagePlanId": lambda name: client("apigateway").get_usage_plan(usagePlanId=name),
+    }
+    # then
+    assert outputs.pop("ApiUrl") == f"https://{api}.execute-api.us-east-1.amazonaws.com/{stage}"
+    for name, value in outputs.items():
+        (kind,) = [suffix for suffix in look_up if name.endswith(suffix)]
+        look_up[kind](value)  # raises for what does not exist
+
+
+def test_the_description_says_where_the_api_is(shop: Shop, engine: Engine) -> None:
+    assert shop.outputs["endpointUrl"] == engine.url
+    assert shop.outputs["region"] == "us-east-1"
+    assert shop.outputs["apiUrl"].startswith(engine.url)
+
+
+def test_deploying_again_with_nothing_changed_leaves_everything_as_it_is(
+    shop: Shop, engine: Engine, tmp_path: Path
+) -> None:
+    # given
+    alice, pen = shop.new_customer("10.00"), shop.new_product(5)
+    before = shop.ended(shop.place(alice, {pen: 1}, "1.00"))
+    # when
+    again = stack.deploy(engine, tmp_path / "deploy.log")
+    # then
+    assert again == dict(shop.outputs)
+    assert shop.order(before["orderId"]) == before
+    assert shop.ended(shop.place(alice, {pen: 1}, "1.00"))["status"] == "SHIPPED"
+    shop.come_to_rest()
+    assert shop.money(alice) == Books.of("8.00", settled="2.00")
