@@ -59,7 +59,7 @@ format: .local/venv/development/.ready ## format the code and sort its imports
 	@.local/venv/development/bin/ruff format $(PYTHON_CODE)
 
 bench: setup ## what an order costs: calls, requests, write units, import times, sizes
-	@$(ON_PATH) $(LOCAL) benchmarks
+	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks
 
 lock: .local/venv/uv/.ready ## pin requirements/*.in anew, with hashes (UPGRADE=1 takes newer versions)
 	@cd requirements && for input in functions development engine sam uv; do \

@@ -91,8 +91,8 @@ class Shop:
         self, method: str, path: str, content: str | bytes | None = None, **headers: str
     ) -> httpx.Response:
         """Any request."""
-        named = {"Content-Type": b"application/json"}
-        named |= {name.replace("_", "-"): value.encode() for name, value in headers.items()}
+        named = {b"Content-Type": b"application/json"}
+        named |= {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         return self._http.request(method, self.outputs["apiUrl"] + path, content=content, headers=named)
 
     def follow(self, response: httpx.Response) -> httpx.Response:
@@ -163,7 +163,7 @@ class Shop:
 
     # -------------------------------------------------------------------------------------- as an operator
     def come_to_rest(self) -> None:
-        """Wait until no message is on its way or being worked on: what the books say now, they will keep saying.
+        """Wait until no message is on its way or being worked on: what the books say now, they keep saying.
 
         A message is sent on before it is deleted and the queues are looked at in the order in which an order
         passes through them, so none is missed between two; the second look finds what a release sent back.

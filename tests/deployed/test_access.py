@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import boto3
@@ -20,13 +21,15 @@ ALLOWED = {
     "OrderApi": {f"{action} OrderTable" for action in READ_WRITE},
     "AccountApi": {f"{action} AccountTable" for action in READ_WRITE},
     "StockApi": {f"{action} StockTable" for action in READ_WRITE},
-    "BalanceChecker": {f"{action} AccountTable" for action in READ_WRITE}
-    | {"ReceiveMessage BalanceChecker", "SendMessage OrderUpdate"},
-    "StockChecker": {f"{action} StockTable" for action in READ_WRITE}
-    | {"ReceiveMessage StockChecker", "SendMessage OrderUpdate"},
-    "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable"}
-    | {"ReceiveMessage OrderUpdate", "SendMessage ShipOrder"},
+    "BalanceChecker": {f"{action} AccountTable" for action in READ_WRITE} | {"ReceiveMessage BalanceChecker"},
+    "StockChecker": {f"{action} StockTable" for action in READ_WRITE} | {"ReceiveMessage StockChecker"},
+    "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderUpdate"},
     "ShipOrder": {f"UpdateItem {table}" for table in TABLES} | {"ReceiveMessage ShipOrder"},
+}
+SENDS = {
+    "BalanceChecker": ["SendMessage OrderUpdate"],
+    "StockChecker": ["SendMessage OrderUpdate"],
+    "OrderUpdate": ["SendMessage ShipOrder"],
 }
 
 
@@ -46,13 +49,15 @@ def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(shop:
     shop.come_to_rest()
     # when
     attempts = _attempts(shop, session)
+    for sending in SENDS.get(function, ()):
+        del attempts[sending]  # every order that ships shows that it may; a message from here would be poison
     allowed = {what for what, attempt in attempts.items() if _is_allowed(attempt)}
     # then
-    assert allowed == ALLOWED[function] & attempts.keys()
+    assert allowed == ALLOWED[function]
 
 
 def _attempts(shop: Shop, session: boto3.Session) -> dict[str, Callable[[], object]]:
-    """What is tried. Nothing of it changes anything, even where it is allowed."""
+    """What is tried. What is allowed of it changes nothing: the conditions never hold."""
     tables, queues = _client(session, "dynamodb", shop), _client(session, "sqs", shop)
     attempts: dict[str, Callable[[], object]] = {}
     for table in TABLES:
@@ -61,18 +66,18 @@ def _attempts(shop: Shop, session: boto3.Session) -> dict[str, Callable[[], obje
         key = {each["AttributeName"]: {"S": "nobody"} for each in schema}
         never = {"TableName": name, "ConditionExpression": f"attribute_exists({schema[0]['AttributeName']})"}
         attempts |= {
-            f"GetItem {table}": lambda n=name, k=key: tables.get_item(TableName=n, Key=k),
-            f"PutItem {table}": lambda n=never, k=key: tables.put_item(Item=k, **n),
-            f"UpdateItem {table}": lambda n=never, k=key: tables.update_item(Key=k, **n),
-            f"DeleteItem {table}": lambda n=never, k=key: tables.delete_item(Key=k, **n),
-            f"Scan {table}": lambda n=name: tables.scan(TableName=n, Limit=1),
-            f"DeleteTable {table}": lambda n=name: tables.delete_table(TableName=n),
+            f"GetItem {table}": partial(tables.get_item, TableName=name, Key=key),
+            f"PutItem {table}": partial(tables.put_item, Item=key, **never),
+            f"UpdateItem {table}": partial(tables.update_item, Key=key, **never),
+            f"DeleteItem {table}": partial(tables.delete_item, Key=key, **never),
+            f"Scan {table}": partial(tables.scan, TableName=name, Limit=1),
         }
     for queue in QUEUES:
         url = shop.outputs[f"{queue}QueueUrl"]
         attempts |= {
-            f"ReceiveMessage {queue}": lambda u=url: queues.receive_message(QueueUrl=u),
-            f"PurgeQueue {queue}": lambda u=url: queues.purge_queue(QueueUrl=u),
+            f"ReceiveMessage {queue}": partial(queues.receive_message, QueueUrl=url),
+            f"PurgeQueue {queue}": partial(queues.purge_queue, QueueUrl=url),
+            f"SendMessage {queue}": partial(queues.send_message, QueueUrl=url, MessageBody="{}"),
         }
     return attempts
 

@@ -10,7 +10,7 @@ import pytest
 from tests.deployed.shop import Books, Shop, body_of, order_body
 
 # What would tell a client how the inside is made.
-_INTERNALS = ("Traceback", "File \"", "pydantic", "botocore", "Decimal(", "dynamodb", "arn:aws")
+_INTERNALS = ("Traceback", 'File "', "pydantic", "botocore", "Decimal(", "dynamodb", "arn:aws")
 
 
 def assert_problem(answer: httpx.Response, status: int, *fields: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def assert_problem(answer: httpx.Response, status: int, *fields: str) -> dict[st
 
 
 def with_values(**values: str | None) -> str:
-    """An object written out with these values as they are, so that any number can be written. None: left out."""
+    """An object with these values as they are written, whatever they are. None: left out."""
     return "{" + ", ".join(f'"{name}": {value}' for name, value in values.items() if value is not None) + "}"
 
 
@@ -60,7 +60,6 @@ KIB = 1024
 BAD_ORDERS = {
     "malformed JSON": ('{"customerId": "alice",', "body"),
     "nothing": ("", "body"),
-    "not UTF-8": (b'{"customerId": "\xff"}', "body"),
     "a name twice": ('{"customerId": "alice", "customerId": "bob"}', "body"),
     "nested without end": ("[" * 20_000, "body"),
     "a list": ("[]", "body"),
@@ -157,9 +156,7 @@ BAD_STOCK = {
         for what, (body, field) in bad.items()
     ],
 )
-def test_bad_input_gets_a_problem_that_names_the_field(
-    shop: Shop, path: str, body: str | bytes, field: str
-) -> None:
+def test_bad_input_gets_a_problem_that_names_the_field(shop: Shop, path: str, body: str, field: str) -> None:
     assert_problem(shop.post(path, body), 400, field)
 
 
@@ -173,11 +170,7 @@ def test_all_that_is_wrong_is_told_at_once(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [
-        pytest.param(body, field, id=what)
-        for what, (body, field) in BAD_ORDERS.items()
-        if isinstance(body, str) and field != "body"
-    ],
+    [pytest.param(body, field, id=what) for what, (body, field) in BAD_ORDERS.items() if field != "body"],
 )
 def test_in_a_batch_the_bad_order_has_the_problem_and_the_batch_is_accepted(
     shop: Shop, body: str, field: str

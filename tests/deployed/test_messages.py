@@ -51,9 +51,9 @@ class Aftermath:
 def aftermath(shop: Shop) -> Iterator[Aftermath]:
     """Poison for every queue, and a good order right behind it.
 
-    A message that failed is tried again after the queue's visibility timeout. In the template that is a minute,
-    so five tries take five. Here, on this engine and for this module alone, it is a second; everything else
-    about the queues is as deployed.
+    A message that failed is tried again after the queue's visibility timeout. In the template that is a
+    minute, so that five tries take five. Here, on this engine and for this module alone, it is a second;
+    everything else about the queues is as deployed.
     """
     alice, pen = shop.new_customer(), shop.new_product()
     shop.ended(shop.place(alice, {pen: 1}, "1.00"))  # every function has started once: no cold start is timed

@@ -62,6 +62,11 @@ def test_what_is_not_json_is_refused_in_words_for_the_client(text: str | bytes, 
     assert str(refusal.value) == told
 
 
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "1e400", "1e" + "9" * 30, "9" * 10_000])
+def test_whatever_is_read_has_a_canonical_text(text: str) -> None:
+    assert jsontext.canonical([jsontext.loads(text)])
+
+
 def test_text_is_written_as_it_is_and_nothing_is_padded() -> None:
     assert jsontext.dumps({"name": "Zoë", "list": [1, 2]}) == '{"name":"Zoë","list":[1,2]}'
 

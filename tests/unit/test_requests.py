@@ -226,6 +226,15 @@ class TestABatch:
         assert [error.field for error in second.errors] == ["orders[1].items"]
         assert [error.field for error in third.errors] == ["orders[2]"]
 
+    @pytest.mark.parametrize("total", ["NaN", "Infinity", "1e400", "9" * 5000, "0.001", '"1"'])
+    def test_is_read_though_an_order_of_it_costs_what_no_order_can(self, total: str) -> None:
+        batch = batch_of('{"orders":[' + order_json(totalAmount=total) + "," + order_json() + "]}")
+
+        bad, good = batch.entries
+        assert isinstance(good, Order)
+        assert isinstance(bad, RequestInvalidError)
+        assert [error.field for error in bad.errors] == ["orders[0].totalAmount"]
+
     def test_takes_a_hundred_orders(self) -> None:
         assert len(batch_of({"orders": [ORDER] * 100}).entries) == 100
 

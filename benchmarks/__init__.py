@@ -1,0 +1,1 @@
+"""What an order costs and a function weighs. Measured and printed, asserted nowhere: machines differ."""

@@ -1,0 +1,69 @@
+"""`make bench`: what an order costs, how fast the functions import, how large the packages are."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+
+from rich import box
+from rich.table import Table
+
+from benchmarks import cost, imports, sizes
+from local.console import console, step
+from local.engine import PYTHON, ROOT
+
+AWS_BUILD = ROOT / ".local/build/bench-aws"
+LOCAL_BUILD = ROOT / ".local/build/bench-local"
+
+
+def main() -> None:
+    """Measure and print."""
+    logging.disable()
+    with step("Running orders through the handlers"):
+        costs = cost.measure()
+        before = {orders: cost.calls_before_the_answer(orders) for orders in (1, 100)}
+    with step("Building the packages with sam"):
+        _build(AWS_BUILD, {})
+        _build(LOCAL_BUILD, {"LAYER_PYTHON": str(PYTHON)})
+    with step("Importing every function"):
+        times = imports.measure(LOCAL_BUILD)
+
+    table = _table("per order, shipped", "calls", "requests", "write units", "read units")
+    for each in costs:
+        figures = (each.calls, each.requests, each.write_units, each.read_units)
+        table.add_row(each.scenario, *(f"{figure:.1f}" for figure in figures))
+    console.print(table)
+    for orders, calls in before.items():
+        console.print(f"  Calls before the 202 of a request with {orders} orders: {calls}")
+    table = _table("ms over a bare interpreter", "import", "with clients", "of boto3 + pydantic")
+    for time in times:
+        plainly = f"{time.share_of_plain:.2f}"
+        table.add_row(time.function, f"{time.imported:.0f}", f"{time.with_clients:.0f}", plainly)
+    console.print(table)
+
+    table = _table("package", "zipped KB", "unpacked KB")
+    for size in sizes.measure(AWS_BUILD):
+        table.add_row(size.package, f"{size.zipped / 1000:,.1f}", f"{size.unpacked / 1000:,.1f}")
+    console.print(table)
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE)
+    for header in headers:
+        table.add_column(header, no_wrap=True, justify="left" if table.columns == [] else "right")
+    return table
+
+
+def _build(folder: os.PathLike[str], environment: dict[str, str]) -> None:
+    cache = f"{folder}-cache"
+    command = ["sam", "build", "--build-dir", str(folder), "--cached", "--cache-dir", cache]
+    finished = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    if finished.returncode:
+        raise SystemExit(f"{finished.stderr}\nsam build failed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What an order costs, counted from the real calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.shop import CHECKERS, Shop, order_of
+from tests.support.sizes import stored_size
+
+
+class TestCost:
+    def test_two_calls_are_made_before_an_order_is_answered(self, shop: Shop) -> None:
+        shop.pipeline.calls.clear()
+
+        shop.order(order_of("alice", 10, pen=1, ink=1))
+
+        assert shop.pipeline.calls == ["dynamodb.PutItem", "sns.PublishBatch"]
+
+    @pytest.mark.parametrize("key", [None, "key-1"])
+    def test_at_most_35_are_made_for_a_hundred_orders(
+        self, shop: Shop, key: str | None, record_property: Any
+    ) -> None:
+        shop.pipeline.calls.clear()
+
+        answer = shop.post({"orders": [order_of(f"customer-{i}", 10, pen=1) for i in range(100)]}, key)
+
+        assert len(answer.body["orders"]) == 100
+        calls = len(shop.pipeline.calls)
+        record_property("calls", calls)
+        print(f"POST /orders with 100 orders: {calls} calls to AWS")
+        assert calls <= 35
+
+    def test_a_batch_of_ten_messages_is_handled_in_a_few_calls(self, shop: Shop) -> None:
+        shop.open({"carol": 1000}, {"nib": 1000})
+        shop.post({"orders": [order_of("carol", 1, nib=1) for _ in range(10)]})
+        calls = {}
+        for name in (*CHECKERS, "order_update", "order_update", "ship_order"):
+            shop.pipeline.calls.clear()
+            assert shop.pipeline.deliver(name) == 10
+            calls[name] = list(shop.pipeline.calls)
+
+        assert shop.stock("nib")[2] == 10
+        for checker in CHECKERS:
+            assert calls[checker] == ["dynamodb.TransactWriteItems", "sqs.SendMessageBatch"]
+        assert calls["ship_order"] == ["dynamodb.TransactWriteItems"]
+        assert calls["order_update"] == [
+            "dynamodb.BatchGetItem",
+            *["dynamodb.UpdateItem"] * 10,
+            "sqs.SendMessageBatch",
+        ]
+
+    @pytest.mark.parametrize("body", [order_of("alice", 10, pen=1), order_of("alice", 10, unicorn=99999)])
+    def test_an_order_of_one_line_stays_under_1_kb_for_its_whole_life(
+        self, shop: Shop, body: dict[str, Any], record_property: Any
+    ) -> None:
+        order_id = shop.order({**body, "customerId": "alice"}, key="8e03978e-40d5-43dd-bc93-6894a57f9324")
+
+        shop.pipeline.run()
+
+        size = stored_size(shop.pipeline.item("OrderTable", orderId=order_id))
+        record_property("bytes", size)
+        print(f"an order that is {shop.status(order_id)}: {size} bytes")
+        assert size < 1024

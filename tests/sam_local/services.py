@@ -1,0 +1,106 @@
+"""What the functions talk to, and how their containers reach it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import simplejson
+
+from local import stack
+from local.engine import Engine
+from tests.support.tables import create_tables
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the functions talk to."""
+
+    endpoint: str  # as containers reach it
+    tables: dict[str, str]
+    topic: str
+    queues: dict[str, str]
+    dynamodb: Any = field(repr=False)
+    sqs: Any = field(repr=False)
+
+    def variables(self) -> dict[str, str]:
+        """The functions' environment variables: `sam local` knows the resources by their logical ids only."""
+        return {
+            "ORDER_TABLE": self.tables["OrderTable"],
+            "ACCOUNT_TABLE": self.tables["AccountTable"],
+            "STOCK_TABLE": self.tables["StockTable"],
+            "ORDER_TOPIC_ARN": self.topic,
+            "ORDER_UPDATE_QUEUE_URL": self.queues["OrderUpdate"],
+            "SHIP_ORDER_QUEUE_URL": self.queues["ShipOrder"],
+        }
+
+    def item(self, table: str, **key: str) -> dict[str, Any]:
+        """An item of a table, in DynamoDB's notation."""
+        typed = {name: {"S": value} for name, value in key.items()}
+        found: dict[str, Any] = self.dynamodb.get_item(TableName=self.tables[table], Key=typed)["Item"]
+        return found
+
+    def messages(self, queue: str) -> list[dict[str, Any]]:
+        """The messages in a queue, which are taken out."""
+        answer = self.sqs.receive_message(QueueUrl=self.queues[queue], MaxNumberOfMessages=10)
+        messages = answer.get("Messages", [])
+        for message in messages:
+            self.sqs.delete_message(QueueUrl=self.queues[queue], ReceiptHandle=message["ReceiptHandle"])
+        return [read(message["Body"]) for message in messages]
+
+
+def create_services(engine: Engine, endpoint: str) -> Services:
+    """Create what the functions need; the queue "Checks" gets what the topic is told."""
+    session = stack.session()
+    dynamodb = session.client("dynamodb", endpoint_url=engine.url)
+    sns = session.client("sns", endpoint_url=engine.url)
+    sqs = session.client("sqs", endpoint_url=engine.url)
+    queues = {
+        name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("Checks", "OrderUpdate", "ShipOrder")
+    }
+    checks = sqs.get_queue_attributes(QueueUrl=queues["Checks"], AttributeNames=["QueueArn"])["Attributes"]
+    topic = sns.create_topic(Name="Orders")["TopicArn"]
+    sns.subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=checks["QueueArn"], Attributes={"RawMessageDelivery": "true"}
+    )
+    return Services(endpoint, create_tables(dynamodb), topic, queues, dynamodb, sqs)
+
+
+@contextlib.contextmanager
+def relay(address: str, to_port: int) -> Iterator[int]:
+    """Listen on an address, and hand each connection on to a port of the loopback interface."""
+
+    class Connection(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", to_port)) as engine:
+                back = threading.Thread(target=_pump, args=(engine, self.request), daemon=True)
+                back.start()
+                _pump(self.request, engine)
+                back.join()
+
+    socketserver.ThreadingTCPServer.daemon_threads = True
+    with socketserver.ThreadingTCPServer((address, 0), Connection) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def read(text: str) -> dict[str, Any]:
+    """JSON with exact numbers."""
+    value: dict[str, Any] = simplejson.loads(text, use_decimal=True)
+    return value

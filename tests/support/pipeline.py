@@ -1,0 +1,349 @@
+"""The application of template.yaml in one process: moto is AWS, and this is what Lambda does around it.
+
+Which queue feeds which function, in what batches, under which settings, and where a message ends that
+fails: all of it is read from the template, so that a mistake there shows here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import botocore.awsrequest
+import botocore.session
+from botocore.compat import HTTPHeaders
+
+from order_capture.adapters import jsontext, runtime
+from tests.support.factories import api_event
+from tests.support.tables import REGION, create_tables
+from tests.support.template import ROOT, functions, load_template, of_type, refers_to
+
+SERVICES = ("dynamodb", "sns", "sqs")
+AWS_SETTINGS = {
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+}
+MAX_ROUNDS = 500  # far more than any scenario takes; a pipeline that never gets quiet fails
+
+Handler = Callable[[dict[str, Any], object], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client gets."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the template, ready to be called."""
+
+    name: str
+    handler: Handler
+    environment: dict[str, str]
+    routes: list[tuple[str, str]] = field(default_factory=list)
+    queue: str | None = None
+    batch_size: int = 1
+    reports_failures: bool = False
+
+
+class Pipeline:
+    """All of it, empty. To be made and used under `moto.mock_aws()`."""
+
+    def __init__(self) -> None:
+        with mock.patch.dict(os.environ, AWS_SETTINGS):
+            runtime.client.cache_clear()
+            self._clients: dict[str, Any] = {service: runtime.client(service) for service in SERVICES}
+            session = botocore.session.Session()
+            self._aws: dict[str, Any] = {service: session.create_client(service) for service in SERVICES}
+        self._template = load_template()
+        self._physical: dict[str, str] = create_tables(self._aws["dynamodb"])
+        self._arns: dict[str, str] = {}
+        self._create_queues()
+        self._create_topics()
+        self._functions = {function.name: function for function in map(self._function, self._logical_ids())}
+        self.calls: list[str] = []
+        """Every call of ours to AWS, as "service.Operation", in order."""
+        self.delivered: list[tuple[str, str]] = []
+        """Every message that a function was given: the function's name, and the body."""
+        for client in self._clients.values():
+            client.meta.events.register("before-send", self._count)
+
+    # What a client does
+
+    def ask(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a request through the API."""
+        for function in self._functions.values():
+            for verb, resource in function.routes:
+                pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", resource)
+                if verb == method and (match := re.fullmatch(pattern, path)):
+                    event = api_event(method, resource, body, headers, match.groupdict() or None)
+                    answer = self._call(function, event)
+                    return Answer(answer["statusCode"], answer["headers"], jsontext.loads(answer["body"]))
+        raise LookupError(f"the template has no route for {method} {path}")
+
+    # What Lambda does
+
+    def deliver(self, name: str, times: int = 1) -> int:
+        """Hand the next batch of its queue to a function, `times` over as SQS may do; return its size.
+
+        What the function reports as failed is back in the queue at once, as if its time had passed.
+        """
+        function = self._functions[name]
+        sqs, url = self._aws["sqs"], self._queue_url(function)
+        messages = sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=function.batch_size,
+            AttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        ).get("Messages", [])
+        if not messages:
+            return 0
+        failed: set[str] = set()
+        for _ in range(times):
+            failed = self._failed(function, messages)
+        for message in messages:
+            self.delivered.append((name, message["Body"]))
+            receipt = {"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"]}
+            if message["MessageId"] in failed:
+                sqs.change_message_visibility(**receipt, VisibilityTimeout=0)
+            else:
+                sqs.delete_message(**receipt)
+        return len(messages)
+
+    def run(self, times: int = 1) -> None:
+        """Deliver, every batch `times` over, until all queues are empty."""
+        fed = [name for name, function in self._functions.items() if function.queue]
+        for _ in range(MAX_ROUNDS):
+            if not sum(self.deliver(name, times) for name in fed):
+                return
+        raise AssertionError("the pipeline does not get quiet")
+
+    def put(self, name: str, body: str) -> None:
+        """Put a message into the queue that feeds a function."""
+        self._aws["sqs"].send_message(QueueUrl=self._queue_url(self._functions[name]), MessageBody=body)
+
+    def redeliver_everything(self) -> None:
+        """Send everything again that was ever delivered, the latest first, under new message ids."""
+        for name, body in reversed(self.delivered[:]):
+            self.put(name, body)
+
+    def max_receive_count(self, name: str) -> int:
+        """How often a message is tried before it goes to the dead letters."""
+        return int(self._redrive(name)["maxReceiveCount"])
+
+    def dead_letters(self, name: str) -> list[str]:
+        """What lies in the dead-letter queue behind a function's queue."""
+        return self._emptied(self._physical[refers_to(self._redrive(name)["deadLetterTargetArn"]) or ""])
+
+    def held_up(self, name: str) -> list[str]:
+        """Take out of its queue all that waits for a function: it comes late, if it is `put` again."""
+        return self._emptied(self._queue_url(self._functions[name]))
+
+    def _redrive(self, name: str) -> dict[str, Any]:
+        queue = self._functions[name].queue
+        policy: dict[str, Any] = of_type(self._template, "AWS::SQS::Queue")[queue or ""]["RedrivePolicy"]
+        return policy
+
+    def _emptied(self, url: str) -> list[str]:
+        sqs = self._aws["sqs"]
+        bodies = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                bodies.append(message["Body"])
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+    def on_answer(self, listener: Callable[[str, dict[str, Any], dict[str, Any]], None]) -> None:
+        """Tell `listener` of every call of ours: "service.Operation", its parameters, AWS's answer."""
+
+        def asked(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+            context["asked"] = params
+
+        def answered(parsed: dict[str, Any], context: dict[str, Any], event_name: str, **_: object) -> None:
+            listener(event_name.removeprefix("after-call."), context["asked"], parsed)
+
+        for client in self._clients.values():
+            client.meta.events.register("before-parameter-build", asked)
+            client.meta.events.register("after-call", answered)
+
+    # What goes wrong
+
+    @contextlib.contextmanager
+    def refusing(self, operation: str, text: str = "") -> Iterator[None]:
+        """AWS answers 503 to an operation ("sns.PublishBatch") and does not do it."""
+
+        def refuse(**_: object) -> tuple[object, dict[str, Any]]:
+            error = {"Code": "ServiceUnavailable", "Message": text}
+            return SimpleNamespace(status_code=503), {
+                "Error": error,
+                "ResponseMetadata": {"HTTPStatusCode": 503},
+            }
+
+        with self._hook(f"before-call.{operation}", refuse):
+            yield
+
+    @contextlib.contextmanager
+    def losing_an_answer(self, operation: str) -> Iterator[None]:
+        """AWS does the operation the first time it is asked, but its answer never arrives."""
+        answered = iter([False])
+
+        def lose(request: botocore.awsrequest.AWSPreparedRequest, **_: object) -> object:
+            if next(answered, True):
+                return None
+            raw = SimpleNamespace(stream=lambda: [b""])
+            return botocore.awsrequest.AWSResponse(request.url, 500, HTTPHeaders(), raw)
+
+        # In front of moto's own hook, which is called as well, but comes too late with its answer.
+        with self._hook(f"before-send.{operation}", lose):
+            yield
+
+    @contextlib.contextmanager
+    def _hook(self, event: str, hook: Callable[..., object]) -> Iterator[None]:
+        events = self._clients[event.split(".")[1]].meta.events
+        events.register_first(event, hook)
+        try:
+            yield
+        finally:
+            events.unregister(event, hook)
+
+    # What is kept
+
+    def item(self, table: str, **key: str) -> dict[str, Any]:
+        """An item as it is stored, of a table by its logical id."""
+        answer = self._aws["dynamodb"].get_item(
+            TableName=self._physical[table], Key={name: {"S": value} for name, value in key.items()}
+        )
+        item: dict[str, Any] = answer["Item"]
+        return item
+
+    def stored(self, table: str, key: dict[str, Any]) -> dict[str, Any]:
+        """An item as it is stored, by the table's own name and its key; empty if there is none."""
+        item: dict[str, Any] = self._aws["dynamodb"].get_item(TableName=table, Key=key).get("Item", {})
+        return item
+
+    def close(self) -> None:
+        """Forget the clients that were made for this one."""
+        runtime.client.cache_clear()
+
+    # How it is wired
+
+    def _create_queues(self) -> None:
+        queues = of_type(self._template, "AWS::SQS::Queue")
+        dead_letters_first = sorted(queues, key=lambda name: "RedrivePolicy" in queues[name])
+        for name in dead_letters_first:
+            attributes = {"VisibilityTimeout": str(queues[name].get("VisibilityTimeout", 30))}
+            if redrive := queues[name].get("RedrivePolicy"):
+                target = self._arns[refers_to(redrive["deadLetterTargetArn"]) or ""]
+                attributes["RedrivePolicy"] = json.dumps({**redrive, "deadLetterTargetArn": target})
+            sqs = self._aws["sqs"]
+            url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+            self._physical[name] = url
+            self._arns[name] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])[
+                "Attributes"
+            ]["QueueArn"]
+
+    def _create_topics(self) -> None:
+        sns = self._aws["sns"]
+        for name in of_type(self._template, "AWS::SNS::Topic"):
+            self._physical[name] = self._arns[name] = sns.create_topic(Name=name)["TopicArn"]
+        for subscription in of_type(self._template, "AWS::SNS::Subscription").values():
+            if subscription["Protocol"] != "sqs":
+                continue
+            attributes = {"RawMessageDelivery": json.dumps(subscription.get("RawMessageDelivery", False))}
+            if "FilterPolicy" in subscription:
+                attributes["FilterPolicy"] = json.dumps(subscription["FilterPolicy"])
+            sns.subscribe(
+                TopicArn=self._arns[refers_to(subscription["TopicArn"]) or ""],
+                Protocol="sqs",
+                Endpoint=self._arns[refers_to(subscription["Endpoint"]) or ""],
+                Attributes=attributes,
+            )
+
+    def _logical_ids(self) -> list[str]:
+        return list(functions(self._template))
+
+    def _function(self, logical_id: str) -> Function:
+        properties = functions(self._template)[logical_id]
+        code = ROOT / properties["CodeUri"]
+        module, _, attribute = properties["Handler"].rpartition(".")
+        events = [(event["Type"], event["Properties"]) for event in properties["Events"].values()]
+        fed = [event for kind, event in events if kind == "SQS"]
+        assert len(fed) <= 1, f"{logical_id} is fed by several queues"
+        return Function(
+            name=code.name,
+            handler=getattr(_load(code / f"{module}.py"), attribute),
+            environment={k: self._value(v) for k, v in properties["Environment"]["Variables"].items()},
+            routes=[(event["Method"], event["Path"]) for kind, event in events if kind == "Api"],
+            queue=refers_to(fed[0]["Queue"]) if fed else None,
+            batch_size=fed[0].get("BatchSize", 10) if fed else 1,
+            reports_failures=bool(fed)
+            and "ReportBatchItemFailures" in fed[0].get("FunctionResponseTypes", []),
+        )
+
+    def _value(self, value: Any) -> str:
+        """A setting as the function finds it: a `Ref` is a table's name, a queue's URL, a topic's ARN."""
+        match value:
+            case {"Ref": str(name)} if name in self._template["Parameters"]:
+                return str(self._template["Parameters"][name]["Default"])
+            case {"Ref": str(name)}:
+                return self._physical[name]
+            case {"Fn::GetAtt": [str(name), "Arn"]}:
+                return self._arns[name]
+        return str(value)
+
+    def _queue_url(self, function: Function) -> str:
+        assert function.queue is not None, f"no queue feeds {function.name}"
+        return self._physical[function.queue]
+
+    def _failed(self, function: Function, messages: list[dict[str, Any]]) -> set[str]:
+        """The messages that Lambda gives back to the queue."""
+        records = [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+                "messageAttributes": message.get("MessageAttributes", {}),
+                "eventSource": "aws:sqs",
+                "eventSourceARN": self._arns[function.queue or ""],
+                "awsRegion": REGION,
+            }
+            for message in messages
+        ]
+        report = self._call(function, {"Records": records})
+        if not function.reports_failures:
+            return set()
+        return {failure["itemIdentifier"] for failure in report["batchItemFailures"]}
+
+    def _call(self, function: Function, event: dict[str, Any]) -> dict[str, Any]:
+        """Call a function with the settings that the template gives it and no others."""
+        with mock.patch.dict(os.environ, {**AWS_SETTINGS, **function.environment}, clear=True):
+            return json.loads(json.dumps(function.handler(json.loads(json.dumps(event)), None)))  # type: ignore[no-any-return]
+
+    def _count(self, event_name: str, **_: object) -> None:
+        self.calls.append(event_name.removeprefix("before-send."))
+
+
+def _load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,237 @@
+"""How DynamoDB's rarer answers are read: conflicts, throttling, and batches that are answered in part.
+
+Neither moto nor DynamoDB Local gives them; the contract suite shows all others on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import botocore.exceptions
+import pytest
+
+from order_capture.adapters.attributes import from_item, to_item
+from order_capture.adapters.dynamodb_ledger import DynamoLedger
+from order_capture.adapters.dynamodb_orders import DynamoOrders
+from order_capture.adapters.dynamodb_shipments import DynamoShipments
+from order_capture.application.ports import TRIES, SettleRefusedError, VersionConflictError, WriteRefusedError
+from order_capture.domain.errors import TemporaryError
+from order_capture.domain.ledger import Hold
+from order_capture.domain.order import OrderTerms
+from tests.support.factories import NOW, held, placed, terms_of
+from tests.support.fakes import Pauses
+
+CONFLICT, THROTTLED = {"Code": "TransactionConflict"}, {"Code": "ThrottlingError"}
+FAILED, PASSED = {"Code": "ConditionalCheckFailed"}, {"Code": "None"}
+
+
+class DynamoDb:
+    """Gives the answers that it is told, one for each call, and then does as it is asked."""
+
+    def __init__(self, *answers: dict[str, Any] | Exception) -> None:
+        self._answers = list(answers)
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, operation: str) -> Callable[..., dict[str, Any]]:
+        def call(**arguments: Any) -> dict[str, Any]:
+            self.calls.append((operation, arguments))
+            answer = self._answers.pop(0) if self._answers else {}
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+def error(code: str, **more: Any) -> botocore.exceptions.ClientError:
+    return botocore.exceptions.ClientError({"Error": {"Code": code}, **more}, "Operation")  # type: ignore[typeddict-item]
+
+
+def cancelled(*reasons: dict[str, Any]) -> botocore.exceptions.ClientError:
+    return error("TransactionCanceledException", CancellationReasons=list(reasons))
+
+
+def hold(entity: str = "pen", order_id: str = "order-1") -> Hold:
+    return Hold(entity, order_id, held().asked, held(), NOW)
+
+
+def ledger(dynamodb: DynamoDb) -> DynamoLedger:
+    return DynamoLedger(dynamodb, "StockTable", "productId")
+
+
+def orders(dynamodb: DynamoDb) -> tuple[DynamoOrders, Pauses]:
+    pauses = Pauses()
+    return DynamoOrders(dynamodb, "OrderTable", pauses), pauses
+
+
+class TestAWriteOfALedger:
+    @pytest.mark.parametrize("busy", [CONFLICT, THROTTLED, {"Code": "ProvisionedThroughputExceeded"}])
+    def test_that_meets_another_one_is_refused_as_such(self, busy: dict[str, Any]) -> None:
+        with pytest.raises(WriteRefusedError) as refused:
+            ledger(DynamoDb(cancelled(PASSED, busy))).write([], [hold("pen"), hold("ink")], NOW)
+
+        assert refused.value == WriteRefusedError({}, {}, conflict=True)
+
+    def test_may_meet_another_one_and_be_refused_for_what_is_there_at_once(self) -> None:
+        there = {"Code": "ConditionalCheckFailed", "Item": dynamo_item(hold("pen"))}
+
+        with pytest.raises(WriteRefusedError) as refused:
+            ledger(DynamoDb(cancelled(there, CONFLICT))).write([], [hold("pen"), hold("ink")], NOW)
+
+        assert refused.value == WriteRefusedError({"order-1": hold("pen")}, {}, conflict=True)
+
+    @pytest.mark.parametrize("code", ["ValidationError", "ItemCollectionSizeLimitExceeded", "SomethingNew"])
+    def test_that_is_wrong_itself_is_an_error_and_no_refusal(self, code: str) -> None:
+        with pytest.raises(botocore.exceptions.ClientError):
+            ledger(DynamoDb(cancelled(FAILED, {"Code": code}))).write([], [hold("pen"), hold("ink")], NOW)
+
+    @pytest.mark.parametrize("code", ["AccessDeniedException", "TransactionInProgressException"])
+    def test_that_can_not_be_made_is_an_error(self, code: str) -> None:
+        with pytest.raises(botocore.exceptions.ClientError):
+            ledger(DynamoDb(error(code))).write([], [hold()], NOW)
+
+    def test_asks_for_how_every_item_stood(self) -> None:
+        dynamodb = DynamoDb()
+
+        ledger(dynamodb).write([], [hold("pen"), hold("ink")], NOW)
+
+        ((operation, arguments),) = dynamodb.calls
+        assert operation == "transact_write_items"
+        actions = [action for each in arguments["TransactItems"] for action in each.values()]
+        assert [action["ReturnValuesOnConditionCheckFailure"] for action in actions] == ["ALL_OLD"] * 2
+
+
+def dynamo_item(entry: Hold) -> dict[str, Any]:
+    """An entry as a refusal brings it along."""
+    dynamodb = DynamoDb()
+    ledger(dynamodb).write([], [entry], NOW)
+    item: dict[str, Any] = dynamodb.calls[0][1]["TransactItems"][0]["Put"]["Item"]
+    return item
+
+
+def settle(dynamodb: DynamoDb, *terms: OrderTerms) -> None:
+    DynamoShipments(dynamodb, "OrderTable", "AccountTable", "StockTable").settle(terms, NOW)
+
+
+class TestASettlement:
+    def test_that_meets_another_write_is_refused_as_such(self) -> None:
+        with pytest.raises(SettleRefusedError) as refused:
+            settle(DynamoDb(cancelled(PASSED, CONFLICT, PASSED)), terms_of())
+
+        assert refused.value == SettleRefusedError({}, short=False, conflict=True)
+
+    def test_is_one_write_with_one_action_for_each_item(self) -> None:
+        dynamodb = DynamoDb()
+
+        settle(dynamodb, terms_of("order-1"), terms_of("order-2", items=(("pen", 1), ("ink", 1), ("pen", 1))))
+
+        ((_, arguments),) = dynamodb.calls
+        keys = [str(sorted(action["Update"]["Key"].items())) for action in arguments["TransactItems"]]
+        assert len(keys) == len(set(keys)) == 5  # two orders, one account, two products
+
+
+class TestNewOrders:
+    @pytest.mark.parametrize("number", [1, 3])
+    def test_that_meet_another_write_are_written_after_a_pause(self, number: int) -> None:
+        busy = error("TransactionConflictException") if number == 1 else cancelled(*[CONFLICT] * number)
+        store, pauses = orders(DynamoDb(busy))
+
+        assert store.add([placed(terms_of(f"order-{i}")) for i in range(number)]) == {}
+
+        assert pauses.after == [1]
+
+    @pytest.mark.parametrize("number", [1, 3])
+    def test_that_never_get_through_are_not_accepted(self, number: int) -> None:
+        busy = error("TransactionConflictException") if number == 1 else cancelled(*[CONFLICT] * number)
+        store, pauses = orders(DynamoDb(*[busy] * TRIES))
+
+        with pytest.raises(TemporaryError):
+            store.add([placed(terms_of(f"order-{i}")) for i in range(number)])
+
+        assert len(pauses.after) == TRIES
+
+    @pytest.mark.parametrize("number", [1, 3])
+    def test_that_can_not_be_written_at_all_are_an_error(self, number: int) -> None:
+        with pytest.raises(botocore.exceptions.ClientError):
+            orders(DynamoDb(error("AccessDeniedException")))[0].add(
+                [placed(terms_of(f"order-{i}")) for i in range(number)]
+            )
+
+
+class TestAChangedOrder:
+    def test_that_meets_another_write_is_read_again_like_one_that_was_changed(self) -> None:
+        with pytest.raises(VersionConflictError):
+            orders(DynamoDb(error("TransactionConflictException")))[0].save(placed(), over=1)
+
+    def test_that_can_not_be_written_at_all_is_an_error(self) -> None:
+        with pytest.raises(botocore.exceptions.ClientError):
+            orders(DynamoDb(error("AccessDeniedException")))[0].save(placed(), over=1)
+
+
+class TestReadingSeveralOrders:
+    KEYS = ({"orderId": {"S": "order-1"}}, {"orderId": {"S": "order-2"}})
+
+    def test_asks_again_for_those_that_were_left_out(self) -> None:
+        items = [self.stored(f"order-{i}") for i in (1, 2)]
+        left_out = {"OrderTable": {"Keys": [self.KEYS[1]]}}
+        dynamodb = DynamoDb(
+            {"Responses": {"OrderTable": items[:1]}, "UnprocessedKeys": left_out},
+            {"Responses": {"OrderTable": items[1:]}, "UnprocessedKeys": {}},
+        )
+        store, pauses = orders(dynamodb)
+
+        assert store.get_many(["order-1", "order-2"]).keys() == {"order-1", "order-2"}
+
+        assert [call["RequestItems"]["OrderTable"]["Keys"] for _, call in dynamodb.calls] == [
+            [*self.KEYS],
+            [self.KEYS[1]],
+        ]
+        assert pauses.after == [1]
+
+    def test_gives_up_on_those_that_are_always_left_out(self) -> None:
+        nothing = {"Responses": {}, "UnprocessedKeys": {"OrderTable": {"Keys": [*self.KEYS]}}}
+        store, _ = orders(DynamoDb(*[nothing] * TRIES))
+
+        with pytest.raises(TemporaryError):
+            store.get_many(["order-1", "order-2"])
+
+    def test_sees_every_write_that_was_answered_before(self) -> None:
+        dynamodb = DynamoDb({"Responses": {}})
+
+        orders(dynamodb)[0].get_many(["order-1"])
+
+        assert dynamodb.calls[0][1]["RequestItems"]["OrderTable"]["ConsistentRead"] is True
+
+    @staticmethod
+    def stored(order_id: str) -> dict[str, Any]:
+        dynamodb = DynamoDb()
+        orders(dynamodb)[0].add([placed(terms_of(order_id))])
+        item: dict[str, Any] = dynamodb.calls[0][1]["Item"]
+        return item
+
+
+@pytest.mark.parametrize(
+    ("read", "empty"),
+    [
+        (lambda dynamodb: ledger(dynamodb).head("pen"), None),
+        (lambda dynamodb: ledger(dynamodb).hold("pen", "order-1"), None),
+        (lambda dynamodb: orders(dynamodb)[0].get("order-1"), None),
+    ],
+)
+def test_every_read_sees_every_write_that_was_answered_before(
+    read: Callable[[DynamoDb], object], empty: object
+) -> None:
+    dynamodb = DynamoDb()
+
+    assert read(dynamodb) is empty
+
+    assert dynamodb.calls[0][1]["ConsistentRead"] is True
+
+
+def test_what_is_left_out_of_an_item_is_none_and_what_has_no_type_is_refused() -> None:
+    assert to_item({"a": None, "b": "x"}) == {"b": {"S": "x"}}
+    with pytest.raises(TypeError):
+        to_item({"a": 0.1})
+    with pytest.raises(TypeError):
+        from_item({"a": {"B": b"x"}})

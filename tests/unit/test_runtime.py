@@ -1,0 +1,68 @@
+"""What a function is given by where it runs, and the lines that it logs there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import sys
+import time
+from decimal import Decimal
+
+import pytest
+
+from order_capture.adapters import runtime
+from order_capture.adapters.logs import JsonFormatter
+from order_capture.application.ports import TRIES
+
+
+def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_TABLE", "orders")
+    assert runtime.setting("ORDER_TABLE") == "orders"
+
+    monkeypatch.setenv("ORDER_TABLE", "")
+
+    with pytest.raises(RuntimeError, match="ORDER_TABLE"):
+        runtime.setting("ORDER_TABLE")
+
+
+def test_the_clock_tells_utc_to_the_millisecond() -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", runtime.clock())
+
+
+def test_all_pauses_of_a_write_together_stay_well_inside_a_functions_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
+
+    for tries in range(1, TRIES + 1):
+        runtime.pause(tries)
+
+    assert slept == sorted(slept)
+    assert sum(slept) < 2
+
+
+def test_ids_are_unique_and_such_as_clients_may_use() -> None:
+    ids = {runtime.new_id() for _ in range(100)}
+
+    assert len(ids) == 100
+    assert all(re.fullmatch(r"[A-Za-z0-9._:@+~-]{1,64}", each) for each in ids)
+
+
+def test_a_log_line_is_json_with_what_was_said_and_what_about() -> None:
+    try:
+        raise RuntimeError("what happened")
+    except RuntimeError:
+        record = logging.makeLogRecord(
+            {"name": "order_capture.x", "levelname": "ERROR", "msg": "failed %d", "args": (3,)}
+            | {"order_ids": ["order-1"], "amount": Decimal("0.10"), "exc_info": sys.exc_info()}
+        )
+
+    line = json.loads(JsonFormatter().format(record))
+
+    assert (line["level"], line["logger"], line["message"]) == ("ERROR", "order_capture.x", "failed 3")
+    assert (line["order_ids"], line["amount"]) == (["order-1"], "0.10")
+    assert "RuntimeError: what happened" in line["exception"]
