@@ -48,8 +48,11 @@ def _engine(port: int | None) -> engine.Engine:
         reason = _unfit(running, port)
         if reason is None:
             return running
+        if port not in (None, running.port):
+            engine.require_free(port)  # or one would be stopped and no other started
         with step(f"Stopping the engine on port {running.port}: {reason}"):
             running.stop()
+        port = port or running.port
     port = port or engine.DEFAULT_PORT
     with step(f"Starting the engine on port {port}"):
         return engine.start(port)

@@ -103,6 +103,8 @@ class TestPoison:
         assert shop.status(order_id) == "SHIPPED"
         shop.pipeline.run()
 
+        others = [name for name in CONSUMERS if name != function]
+        assert [shop.pipeline.dead_letters(name) for name in others] == [[], [], []]
         assert shop.pipeline.dead_letters(function) == [poison]
         tries = [body for name, body in shop.pipeline.delivered if (name, body) == (function, poison)]
         assert len(tries) == shop.pipeline.max_receive_count(function) >= 5

@@ -106,6 +106,13 @@ def test_the_same_key_adjusts_once_and_gets_the_same_answer_whatever_happened_si
     assert bank.balance() == 155
 
 
+def test_the_same_key_gets_the_same_answer_though_the_change_would_not_be_possible_again() -> None:
+    bank = Bank("100")
+    first = bank.make(change(adjust="-60", key="key-1"))
+
+    assert bank.make(change(adjust="-60", key="key-1")) == Adjusted(first.head, replayed=True)
+
+
 @pytest.mark.parametrize("other", [{"adjust": "6"}, {"adjust": "5", "entity": "bob"}, {"balance": "5"}])
 def test_the_same_key_with_another_request_is_refused_even_for_another_customer(
     other: dict[str, str],

@@ -109,7 +109,7 @@ class TestAnOrderThatCouldNotBeHandedOn:
         shop = Shop()
         shop.checkers.failing = {"order-1"}
 
-        with pytest.raises(TemporaryError, match="was not accepted"):
+        with pytest.raises(TemporaryError, match="could not be handed on"):
             shop.capture(placed())
 
         assert shop.stored().status is OrderStatus.CANCELLED

@@ -234,13 +234,13 @@ class TestReleasing:
 
         assert (checker.figures("pen"), checker.figures("ink")) == ((5, 0, 0), (5, 0, 0))
 
-    def test_of_a_declined_order_gives_back_nothing(self) -> None:
+    def test_of_a_declined_order_gives_back_nothing_of_what_others_hold(self) -> None:
         checker = Checker(pen=5)
-        checker.handle(check(pens("order-1", 6)))
+        checker.handle(check(pens("order-1", 4)), check(pens("order-2", 2)))
 
-        checker.handle(release(pens("order-1", 6)))
+        assert checker.handle(release(pens("order-2", 2))) == set()
 
-        assert checker.figures() == (5, 0, 0)
+        assert checker.figures() == (1, 4, 0)
 
     def test_that_comes_before_its_hold_makes_the_late_hold_decline(self) -> None:
         checker = Checker(pen=5)

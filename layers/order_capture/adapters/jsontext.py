@@ -47,10 +47,20 @@ def dumps(value: Any) -> str:
 
 
 def canonical(value: Any) -> str:
-    """The same text for the same value, whatever the order of its names. Takes all that `loads` reads."""
+    """The same text for the same value, however its names are ordered and its numbers written.
+
+    Takes all that `loads` reads.
+    """
     return str(
-        simplejson.dumps(value, use_decimal=True, allow_nan=True, sort_keys=True, separators=(",", ":"))
+        simplejson.dumps(value, use_decimal=False, default=_plain, sort_keys=True, separators=(",", ":"))
     )
+
+
+def _plain(number: Decimal) -> int | str:
+    """25, 25.0 and 2.5E+1 alike. A "#" tells a number from a text of the same characters."""
+    if not number.is_finite() or abs(number.adjusted()) > _INT_DIGITS:
+        return f"#{number}"
+    return int(number) if number == number.to_integral_value() else f"#{number.normalize():f}"
 
 
 def _decimal(text: str) -> Decimal:

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+import urllib.parse
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from order_capture.adapters import jsontext
@@ -40,9 +49,17 @@ def _exact(value: Any) -> Any:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _two_places(value: Decimal) -> Decimal:
+    """Count the places that were written: pydantic's own count passes over zeros at the end."""
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -2:
+        raise PydanticCustomError("decimal_max_places", "too many places", {"decimal_places": 2})
+    return value
+
+
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Number = Annotated[Decimal, BeforeValidator(_exact)]
-Money = Annotated[Number, Field(decimal_places=2)]
+Money = Annotated[Number, AfterValidator(_two_places)]
 
 
 class _Body(BaseModel):
@@ -175,7 +192,7 @@ def path_id(request: Request, name: str) -> str:
     Raises:
         NotFoundError: nothing can have such an id.
     """
-    value = request.path.get(name, "")
+    value = urllib.parse.unquote(request.path.get(name, ""))  # a REST API passes it on as it was written
     if not re.fullmatch(ID_PATTERN, value):
         raise NotFoundError("Nothing has such an id.")
     return value

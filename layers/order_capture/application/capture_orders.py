@@ -98,7 +98,7 @@ def _capture(
             if not keyed:
                 _withdraw(orders, order, clock)
             answers[order.order_id] = TemporaryError(
-                "The order could not be handed on, and was not accepted. Send the same request again."
+                "The order could not be handed on. Send the same request again."
             )
     return [answers[order.order_id] for order in placed]
 

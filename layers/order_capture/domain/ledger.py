@@ -30,7 +30,7 @@ class LedgerKind:
 
     def amount(self, value: Decimal) -> Decimal:
         """`value` with this ledger's number of decimals."""
-        return value.quantize(self.quantum)
+        return value.quantize(self.quantum) + 0  # which makes 0 of -0
 
     def demand(self, terms: OrderTerms) -> dict[str, Decimal]:
         """What an order asks of this ledger, by customer or product, in sorted order.
@@ -239,7 +239,7 @@ def replay(entries: Iterable[Entry]) -> Decimal:
 
 
 def merged(movements: Iterable[Movement]) -> list[Movement]:
-    """The same movements with those of one head added up: a transaction takes one action per item."""
+    """Movements that expect no version, those of one head added up: a transaction takes one per item."""
     totals: dict[str, Movement] = {}
     for movement in movements:
         total = totals.get(movement.entity, Movement(movement.entity))
