@@ -19,8 +19,8 @@ from mypy_boto3_sqs import SQSClient
 
 from local import stack
 
-# Seconds that anything may take to happen. On an idle machine it is there within one.
-PATIENCE = 30.0
+# Seconds that anything may take: one on an idle machine, many where forty functions start at once.
+PATIENCE = 60.0
 
 QUEUES = ("BalanceChecker", "StockChecker", "OrderUpdate", "ShipOrder")  # the way an order goes
 OPEN = {"PENDING", "CONFIRMED"}

@@ -10,7 +10,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from order_capture.adapters.outboxes import BATCH_ENTRIES, SEND_TRIES, QueueOutbox, Sender, TopicOutbox
+from order_capture.adapters.outboxes import SEND_TRIES, QueueOutbox, Sender, TopicOutbox
 from order_capture.application.messages import Message
 from tests.support.factories import NOW, check, checked, terms_of
 from tests.support.fakes import Pauses

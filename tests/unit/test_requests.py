@@ -81,7 +81,8 @@ class TestAnOrder:
         assert str(order.terms.total_amount) == "0.10"
 
     @pytest.mark.parametrize(
-        ("total", "amount"), [("0", "0.00"), ("999999999.99", "999999999.99"), ("1E2", "100.00")]
+        ("total", "amount"),
+        [("0", "0.00"), ("999999999.99", "999999999.99"), ("1E2", "100.00"), ("-0.0", "0.00")],
     )
     def test_may_cost_anything_within_the_bounds(self, total: str, amount: str) -> None:
         assert str(order_of(order_json(totalAmount=total)).terms.total_amount) == amount
@@ -112,6 +113,9 @@ class TestAnOrder:
             pytest.param('"order"', "body", "must be an object", id="a text for the whole"),
             pytest.param("1", "body", "must be an object", id="a number for the whole"),
             pytest.param(" " * (32 * 1024 + 1), "body", "at most 32768 bytes", id="over the limit"),
+            pytest.param(
+                order_json(totalAmount="9.990"), "totalAmount", "at most 2 decimal", id="a third place"
+            ),
             pytest.param({**ORDER, "note": "!"}, "note", "not a field", id="a field too many"),
             pytest.param(
                 {**ORDER, "items": [{**PEN, "price": 1}]},
@@ -315,6 +319,8 @@ class TestAFingerprint:
         "same",
         [
             '{"totalAmount":25.5,"items":[{"qty":1,"productId":"pen"}],"customerId":"alice"}',
+            '{"totalAmount":25.50,"items":[{"qty":1,"productId":"pen"}],"customerId":"alice"}',
+            '{"totalAmount":2.55E1,"items":[{"qty":1,"productId":"pen"}],"customerId":"alice"}',
             ' { "customerId" : "al\\u0069ce", "items": [{"productId":"pen","qty":1}], "totalAmount": 25.5 } ',
         ],
     )
@@ -397,7 +403,12 @@ class TestAnIdInThePath:
     def test_is_read(self) -> None:
         assert requests.path_id(request("", path={"orderId": "order-1"}), "orderId") == "order-1"
 
-    @pytest.mark.parametrize("value", ["", " ", "x" * 65, "a#b", "a/b", "é", "a\n"])
+    def test_may_be_written_in_percents(self) -> None:
+        assert requests.path_id(request("", path={"orderId": "user%40example.org"}), "orderId") == (
+            "user@example.org"
+        )
+
+    @pytest.mark.parametrize("value", ["", " ", "x" * 65, "a#b", "a/b", "é", "a\n", "a%23b", "a%2Fb"])
     def test_that_nothing_can_have_is_not_found(self, value: str) -> None:
         with pytest.raises(NotFoundError):
             requests.path_id(request("", path={"orderId": value}), "orderId")
