@@ -19,6 +19,10 @@ export UV_CACHE_DIR := $(CURDIR)/.local/cache/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
 export UV_PYTHON_DOWNLOADS := never
+# The machine's own certificates, which uv else passes over: a network may have one of its own.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS := 1
+endif
 # What the caller's shell may hold and an environment of ours must not see.
 unexport PIP_PREFIX PIP_TARGET PIP_USER PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
