@@ -155,7 +155,7 @@ def start(port: int, home: Path = HOME, *, auth: bool = True) -> Engine:
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
-        # An idle function's process takes 45 MB, and a burst leaves forty of them: give them back in a minute.
+        # A process of an idle function takes 45 MB, and a burst leaves forty: they end after a minute.
         "LAMBDA_WARM_TTL_SECONDS": "60",
         "MINISTACK_REGION": REGION,
         "S3_DATA_DIR": str(temporary / "s3"),
