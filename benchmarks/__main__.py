@@ -36,7 +36,7 @@ def main() -> None:
     console.print(table)
     for orders, calls in before.items():
         console.print(f"  Calls before the 202 of a request with {orders} orders: {calls}")
-    table = _table("ms over a bare interpreter", "import", "with clients", "of boto3 + pydantic")
+    table = _table("CPU ms over a bare interpreter", "import", "with clients", "of boto3 + pydantic")
     for time in times:
         plainly = f"{time.share_of_plain:.2f}"
         table.add_row(time.function, f"{time.imported:.0f}", f"{time.with_clients:.0f}", plainly)

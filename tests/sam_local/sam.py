@@ -36,6 +36,7 @@ class Sam:
             *("--template", f"{BUILD}/template.yaml"),
             *("--env-vars", str(variables)),
             "--skip-pull-image",  # it is there, and sam would ask the registry for a newer one each time
+            *("--layer-cache-basedir", f"{ROOT}/.local/cache/sam-layers"),
         )
         self._log = directory / "start-api.log"
 
