@@ -7,8 +7,8 @@ from http import HTTPStatus
 from order_capture.adapters import requests, views, wiring
 from order_capture.adapters.http import Request, Response, Routes, http_handler
 from order_capture.adapters.problems import RETRY_AFTER_SECONDS
-from order_capture.adapters.runtime import clock, new_id
-from order_capture.application import capture_orders, get_order
+from order_capture.adapters.runtime import clock, new_id, pause
+from order_capture.application import cancel_order, capture_orders, get_order
 
 SOURCE = "order_api"
 
@@ -44,10 +44,18 @@ def get_order_status(request: Request) -> Response:
     )
 
 
+def post_cancel(request: Request) -> Response:
+    """POST /order/{orderId}/cancel."""
+    order_id = requests.path_id(request, "orderId")
+    orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
+    return Response(views.order_view(cancel_order.cancel_order(orders, checkers, order_id, clock, pause)))
+
+
 ROUTES: Routes = {
     ("POST", "/order"): post_order,
     ("POST", "/orders"): post_orders,
     ("GET", "/order/{orderId}"): get_whole_order,
+    ("POST", "/order/{orderId}/cancel"): post_cancel,
     ("GET", "/order/{orderId}/status"): get_order_status,
 }
 handler = http_handler(ROUTES)

@@ -15,6 +15,7 @@ from order_capture.application.messages import (
     OrderChecked,
     ReleaseOrder,
     ShipOrder,
+    WatchOrder,
     order_id_of,
 )
 from order_capture.domain.errors import InvalidMessageError
@@ -29,6 +30,7 @@ _TYPES: Mapping[type[Message], str] = {
     ReleaseOrder: "order.release",
     ShipOrder: "order.ship",
     OrderChecked: "order.checked",
+    WatchOrder: "order.watch",
 }
 
 
@@ -82,6 +84,10 @@ def decode(body: str) -> Message:
                 return OrderChecked(
                     str(data["orderId"]), Check(data["check"]), decision_from(data), correlation_id
                 )
+            case "order.watch":
+                return WatchOrder(
+                    str(data["orderId"]), correlation_id, int(data["delay"]), int(data["looks"])
+                )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {error!r}") from error
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
@@ -94,4 +100,6 @@ def _schema(kind: object, version: str) -> str:
 def _data(message: Message) -> dict[str, Any]:
     if isinstance(message, OrderChecked):
         return {"orderId": message.order_id, "check": message.check, **decision_values(message.decision)}
+    if isinstance(message, WatchOrder):
+        return {"orderId": message.order_id, "delay": message.delay, "looks": message.looks}
     return terms_values(message.terms)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import botocore.exceptions
 
 from order_capture.adapters import cloudevents
-from order_capture.application.messages import Message, order_id_of
+from order_capture.application.messages import Message, WatchOrder, order_id_of
 from order_capture.application.ports import Clock, Pause
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,13 @@ def _batches(
             name: {"DataType": "String", "StringValue": value}
             for name, value in (("type", envelope.type), ("version", envelope.version))
         }
-        entry = {"Id": str(len(batch)), body_name: envelope.body, "MessageAttributes": attributes}
+        entry: dict[str, Any] = {
+            "Id": str(len(batch)),
+            body_name: envelope.body,
+            "MessageAttributes": attributes,
+        }
+        if isinstance(message, WatchOrder):
+            entry["DelaySeconds"] = message.delay
         batch.append((order_id_of(message), entry))
     if batch:
         yield batch

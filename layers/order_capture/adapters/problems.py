@@ -14,6 +14,7 @@ from order_capture.domain.errors import (
     KeyReusedError,
     NotFoundError,
     OrderCaptureError,
+    StatusConflictError,
     TemporaryError,
 )
 
@@ -46,6 +47,7 @@ class _Kind:
 _KINDS: dict[type[Exception], _Kind] = {
     RequestInvalidError: _Kind("invalid-request", "Invalid request", HTTPStatus.BAD_REQUEST),
     NotFoundError: _Kind("not-found", "Not found", HTTPStatus.NOT_FOUND),
+    StatusConflictError: _Kind("status-conflict", "Status conflict", HTTPStatus.CONFLICT),
     BalanceOutOfRangeError: _Kind("balance-out-of-range", "Balance out of range", HTTPStatus.CONFLICT),
     KeyReusedError: _Kind(
         "idempotency-key-reused", "Idempotency key reused", HTTPStatus.UNPROCESSABLE_ENTITY

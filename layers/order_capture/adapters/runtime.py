@@ -40,11 +40,12 @@ def _session() -> botocore.session.Session:
     return botocore.session.get_session()
 
 
-# Lambda gives up on us after 10 s (API) to 30 s (queues): three tries of at most 3 s each leave time to
-# answer. What is tried again here is what AWS could not take (throttling, 5xx, a broken connection); a
-# write that met another one is ours to retry, since only we know how the world looks after it.
+# Lambda gives up on us after 10 s or more (template.yaml): three tries of at most 2 s each, and the pauses
+# between them, leave time to answer. What is tried again here is what AWS could not take (throttling, 5xx, a
+# broken connection); a write that met another one is ours to retry, since only we know how the world looks
+# after it.
 _CONFIG = botocore.config.Config(
-    connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3}
+    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3}
 )
 
 

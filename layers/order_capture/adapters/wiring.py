@@ -46,5 +46,10 @@ def shipping(source: str) -> QueueOutbox:
     return QueueOutbox(client("sqs"), setting("SHIP_ORDER_QUEUE_URL"), _sender(source))
 
 
+def watchdog(source: str) -> QueueOutbox:
+    """The function that looks after open orders."""
+    return QueueOutbox(client("sqs"), setting("ORDER_WATCH_QUEUE_URL"), _sender(source))
+
+
 def _sender(source: str) -> Sender:
     return Sender(f"/order-capture/{source}", new_id, clock, pause)

@@ -41,9 +41,19 @@ class OrderChecked:
     correlation_id: str
 
 
-Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked
+@dataclass(frozen=True, slots=True)
+class WatchOrder:
+    """To the watchdog: look at this order after `delay` seconds; `looks` says how often it has before."""
+
+    order_id: str
+    correlation_id: str
+    delay: int
+    looks: int = 0
+
+
+Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked | WatchOrder
 
 
 def order_id_of(message: Message) -> str:
     """The order that a message is about."""
-    return message.order_id if isinstance(message, OrderChecked) else message.terms.order_id
+    return message.order_id if isinstance(message, OrderChecked | WatchOrder) else message.terms.order_id

@@ -11,7 +11,8 @@ from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement
 from order_capture.domain.order import Order, OrderStatus, OrderTerms
 
 Clock = Callable[[], str]
-"""The time now: ISO 8601, UTC, to the millisecond. It only ever dates things; nothing is decided by it."""
+"""The time now: ISO 8601, UTC, to the millisecond. It dates things, and says when an order is
+overdue; what is safe never depends on it."""
 
 Pause = Callable[[int], None]
 """Waits before try number n + 1 of a write that met another one; with jitter, so that they part."""

@@ -15,6 +15,10 @@ class NotFoundError(OrderCaptureError):
     """No order, customer or product of that id exists."""
 
 
+class StatusConflictError(OrderCaptureError):
+    """An order's status does not allow what is asked for."""
+
+
 class BalanceOutOfRangeError(OrderCaptureError):
     """An adjustment would take a balance below zero, or above what a ledger may hold."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.errors import InvalidMessageError, StatusConflictError
 
 # An all-or-nothing hold writes a head and an entry per product in one DynamoDB transaction, which
 # takes 100 items: 2 x 50.
@@ -196,9 +197,29 @@ class Order:
 
     def withdraw(self, reason: str, *, now: str) -> Order:
         """Take back an order that was never accepted. Only a pending order may be withdrawn."""
-        return replace(
-            self._move(OrderStatus.CANCELLED, f"cancelled: {reason}", now), version=self.version + 1
-        )
+        if self.status is not OrderStatus.PENDING:
+            raise StatusConflictError(f"The order is {self.status} and can't be withdrawn.")
+        return self._close(OrderStatus.CANCELLED, f"cancelled: {reason}", now)
+
+    def cancel(self, *, now: str) -> Order:
+        """Call the order off, as its client asks.
+
+        Raises:
+            StatusConflictError: it is too late: it has shipped, or is over already.
+        """
+        if OrderStatus.CANCELLED not in TRANSITIONS[self.status]:
+            raise StatusConflictError(f"The order is {self.status} and can't be cancelled any more.")
+        return self._close(OrderStatus.CANCELLED, "cancelled", now)
+
+    def expire(self, *, now: str) -> Order:
+        """Give up an order that could not be decided in time. Only a pending order expires."""
+        return self._close(OrderStatus.EXPIRED, "expired: not decided in time", now)
+
+    def is_overdue(self, *, now: str, deadline: timedelta) -> bool:
+        """Whether the order should have been decided by now."""
+        if self.status is not OrderStatus.PENDING:
+            return False
+        return datetime.fromisoformat(now) - datetime.fromisoformat(self.create_time) >= deadline
 
     def follow_up(self) -> FollowUp | None:
         """What must be sent now, from the status as it stands.
@@ -214,6 +235,9 @@ class Order:
         if self.status in REFUSED and not all_declined:
             return FollowUp.RELEASE
         return None
+
+    def _close(self, status: OrderStatus, line: str, now: str) -> Order:
+        return replace(self._move(status, line, now), version=self.version + 1)
 
     def _move(self, status: OrderStatus, line: str, now: str) -> Order:
         if status not in TRANSITIONS[self.status]:

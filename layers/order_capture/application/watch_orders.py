@@ -1,0 +1,104 @@
+"""Watch orders: drive on whatever is still open when its time comes, until it is at rest.
+
+One recovery for whatever was lost on the way: a publish that never happened, a message, a dead letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from order_capture.application.batches import given_back
+from order_capture.application.messages import (
+    CheckOrder,
+    Message,
+    ReleaseOrder,
+    ShipOrder,
+    WatchOrder,
+    order_id_of,
+)
+from order_capture.application.ports import TRIES, Clock, Orders, Outbox, Pause, VersionConflictError
+from order_capture.domain.errors import NotFoundError, TemporaryError
+from order_capture.domain.order import FollowUp, Order, OrderStatus
+
+MAX_DELAY = 900  # seconds, SQS's most
+
+
+def watch_new_orders(watchdog: Outbox, placed: Sequence[tuple[str, str]], delay: int) -> None:
+    """Have each new order, by its id and correlation id, looked at after `delay` seconds.
+
+    Raises:
+        TemporaryError: not all could be sent; the whole batch is to be tried again.
+    """
+    failed = watchdog.send([WatchOrder(order_id, correlation, delay) for order_id, correlation in placed])
+    if failed:
+        raise TemporaryError(f"{len(failed)} new orders are not watched yet")
+
+
+def watch_orders(
+    orders: Orders,
+    checkers: Outbox,
+    shipping: Outbox,
+    watchdog: Outbox,
+    messages: Sequence[WatchOrder],
+    deadline: timedelta,
+    clock: Clock,
+    pause: Pause,
+) -> set[str]:
+    """Look at every order of a batch, send again what follows from its status, and look again later.
+
+    A pending order is put to the checkers again, or expires past its `deadline`; a confirmed one is sent to
+    shipping again; a refused one has its release sent once more, which ends the watch. Whatever was sent
+    twice finds that it was done.
+
+    Returns:
+        The ids of the orders that must be tried again: their messages go back to the queue.
+    """
+    failed: set[str] = set()
+    to_check: list[Message] = []
+    to_ship: list[Message] = []
+    to_release: list[Message] = []
+    to_watch: list[Message] = []
+    # The stream may have had an order watched twice: within a batch, that is one look and one next look.
+    watched = {message.order_id: message for message in messages}
+    known = orders.get_many(watched.keys())
+    for message in watched.values():
+        with given_back(failed, [message.order_id]):
+            order = _expire_in_time(orders, known.get(message.order_id), message, deadline, clock, pause)
+            if order.status is OrderStatus.PENDING:
+                to_check.append(CheckOrder(order.terms, order.correlation_id))
+                to_watch.append(_next_look(message))
+            match order.follow_up():
+                case FollowUp.SHIP:
+                    to_ship.append(ShipOrder(order.terms, order.correlation_id))
+                    to_watch.append(_next_look(message))
+                case FollowUp.RELEASE:
+                    to_release.append(ReleaseOrder(order.terms, order.correlation_id))
+                case None:
+                    pass
+    failed |= checkers.send([*to_check, *to_release]) | shipping.send(to_ship)
+    return failed | watchdog.send([message for message in to_watch if order_id_of(message) not in failed])
+
+
+def _next_look(message: WatchOrder) -> WatchOrder:
+    delay = min(2 * max(message.delay, 1), MAX_DELAY)
+    return WatchOrder(message.order_id, message.correlation_id, delay, message.looks + 1)
+
+
+def _expire_in_time(
+    orders: Orders, order: Order | None, message: WatchOrder, deadline: timedelta, clock: Clock, pause: Pause
+) -> Order:
+    for tries in range(1, TRIES + 1):
+        if order is None:
+            raise NotFoundError(f"no order {message.order_id}")
+        now = clock()
+        if not order.is_overdue(now=now, deadline=deadline):
+            return order
+        expired = order.expire(now=now)
+        try:
+            orders.save(expired, over=order.version)
+            return expired
+        except VersionConflictError:
+            pause(tries)
+            order = orders.get(order.order_id)
+    raise TemporaryError("order too busy")
