@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.deployed.shop import QUEUES, Shop, body_of, eventually
 
+FED = (*QUEUES, "OrderWatch")
 TABLES = ("OrderTable", "AccountTable", "StockTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
 
@@ -25,11 +26,15 @@ ALLOWED = {
     "StockChecker": {f"{action} StockTable" for action in READ_WRITE} | {"ReceiveMessage StockChecker"},
     "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderUpdate"},
     "ShipOrder": {f"UpdateItem {table}" for table in TABLES} | {"ReceiveMessage ShipOrder"},
+    "ChangePublisher": set(),
+    "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
 }
 SENDS = {
     "BalanceChecker": ["SendMessage OrderUpdate"],
     "StockChecker": ["SendMessage OrderUpdate"],
     "OrderUpdate": ["SendMessage ShipOrder"],
+    "ChangePublisher": ["SendMessage OrderWatch"],
+    "OrderWatchdog": ["SendMessage OrderWatch", "SendMessage ShipOrder"],
 }
 
 
@@ -50,7 +55,7 @@ def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(shop:
     # when
     attempts = _attempts(shop, session)
     for sending in SENDS.get(function, ()):
-        del attempts[sending]  # every order that ships shows that it may; a message from here would be poison
+        del attempts[sending]  # the orders that ship show that it may; a message from here would be poison
     allowed = {what for what, attempt in attempts.items() if _is_allowed(attempt)}
     # then
     assert allowed == ALLOWED[function]
@@ -72,7 +77,7 @@ def _attempts(shop: Shop, session: boto3.Session) -> dict[str, Callable[[], obje
             f"DeleteItem {table}": partial(tables.delete_item, Key=key, **never),
             f"Scan {table}": partial(tables.scan, TableName=name, Limit=1),
         }
-    for queue in QUEUES:
+    for queue in FED:
         url = shop.outputs[f"{queue}QueueUrl"]
         attempts |= {
             f"ReceiveMessage {queue}": partial(queues.receive_message, QueueUrl=url),

@@ -220,7 +220,7 @@ def test_there_is_nothing_to_add_to_for_someone_unknown(shop: Shop, path: str, n
     ("method", "path"),
     [
         ("GET", "/nowhere"),
-        ("POST", "/order/unknown/cancel"),
+        ("POST", "/order/unknown/refund"),
         ("GET", "/order"),
         ("PUT", "/account"),
         ("DELETE", "/order/unknown"),

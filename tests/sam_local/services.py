@@ -37,6 +37,8 @@ class Services:
             "ORDER_TOPIC_ARN": self.topic,
             "ORDER_UPDATE_QUEUE_URL": self.queues["OrderUpdate"],
             "SHIP_ORDER_QUEUE_URL": self.queues["ShipOrder"],
+            "ORDER_WATCH_QUEUE_URL": self.queues["OrderWatch"],
+            "WATCH_DELAY_SECONDS": "0",  # a test looks into the queue at once
         }
 
     def item(self, table: str, **key: str) -> dict[str, Any]:
@@ -60,9 +62,8 @@ def create_services(engine: Engine, endpoint: str) -> Services:
     dynamodb = session.client("dynamodb", endpoint_url=engine.url)
     sns = session.client("sns", endpoint_url=engine.url)
     sqs = session.client("sqs", endpoint_url=engine.url)
-    queues = {
-        name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("Checks", "OrderUpdate", "ShipOrder")
-    }
+    names = ("Checks", "OrderUpdate", "ShipOrder", "OrderWatch")
+    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in names}
     checks = sqs.get_queue_attributes(QueueUrl=queues["Checks"], AttributeNames=["QueueArn"])["Attributes"]
     topic = sns.create_topic(Name="Orders")["TopicArn"]
     sns.subscribe(

@@ -8,7 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 from order_capture.adapters import cloudevents, jsontext
-from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder, ShipOrder
+from order_capture.application.messages import (
+    CheckOrder,
+    Message,
+    OrderChecked,
+    ReleaseOrder,
+    ShipOrder,
+    WatchOrder,
+)
 from order_capture.domain.order import Check, Decision, DeclineCode, Line, Order, OrderTerms, Outcome
 
 NOW = "2026-11-20T10:00:00.000Z"
@@ -65,6 +72,10 @@ def checked(
     check: Check = Check.BALANCE, decision: Decision | None = None, order_id: str = "order-1"
 ) -> OrderChecked:
     return OrderChecked(order_id, check, decision or held(), "corr-1")
+
+
+def watch(order_id: str = "order-1", delay: int = 60, looks: int = 0) -> WatchOrder:
+    return WatchOrder(order_id, "corr-1", delay, looks)
 
 
 def body_of(message: Message) -> str:

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from unittest import mock
 
 import botocore.awsrequest
 import botocore.session
+import moto.core.utils
 from botocore.compat import HTTPHeaders
 
 from order_capture.adapters import jsontext, runtime
@@ -56,6 +58,8 @@ class Function:
     environment: dict[str, str]
     routes: list[tuple[str, str]] = field(default_factory=list)
     queue: str | None = None
+    stream: str | None = None
+    filters: list[dict[str, Any]] = field(default_factory=list)
     batch_size: int = 1
     reports_failures: bool = False
 
@@ -64,6 +68,8 @@ class Pipeline:
     """All of it, empty. To be made and used under `moto.mock_aws()`."""
 
     def __init__(self) -> None:
+        self._time = _Time()
+        self._streamed: dict[str, dict[str, Any]] = {}
         with mock.patch.dict(os.environ, AWS_SETTINGS):
             runtime.client.cache_clear()
             self._clients: dict[str, Any] = {service: runtime.client(service) for service in SERVICES}
@@ -126,13 +132,48 @@ class Pipeline:
                 sqs.delete_message(**receipt)
         return len(messages)
 
+    def publish_changes(self, times: int = 1) -> int:
+        """Hand what was written since the last time to those who follow the table's stream, `times` over.
+
+        If one of them raises, so does this: it is all handed over again next time.
+        """
+        items = [(image["orderId"]["S"], image) for image in self._items("OrderTable")]
+        changed = {order_id: image for order_id, image in items if image != self._streamed.get(order_id)}
+        records = [
+            {
+                "eventName": "MODIFY" if order_id in self._streamed else "INSERT",
+                "eventSource": "aws:dynamodb",
+                "awsRegion": REGION,
+                "dynamodb": {"Keys": {"orderId": image["orderId"]}, "NewImage": image},
+            }
+            for order_id, image in changed.items()
+        ]
+        handed = 0
+        for function in self._functions.values():
+            if function.stream is None:
+                continue
+            wanted = [each for each in records if any(_matches(each, f) for f in function.filters)]
+            for start in range(0, len(wanted), function.batch_size):
+                for _ in range(times):
+                    self._call(function, {"Records": wanted[start : start + function.batch_size]})
+            handed += len(wanted)
+        self._streamed |= changed
+        return handed
+
     def run(self, times: int = 1) -> None:
-        """Deliver, every batch `times` over, until all queues are empty."""
+        """Deliver, every batch `times` over, until the stream and all queues are empty.
+
+        A message that is delayed is not in its queue yet: `wait` for it.
+        """
         fed = [name for name, function in self._functions.items() if function.queue]
         for _ in range(MAX_ROUNDS):
-            if not sum(self.deliver(name, times) for name in fed):
+            if not self.publish_changes(times) + sum(self.deliver(name, times) for name in fed):
                 return
         raise AssertionError("the pipeline does not get quiet")
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, for our functions and for AWS alike."""
+        self._time.passed += timedelta(seconds=seconds)
 
     def put(self, name: str, body: str) -> None:
         """Put a message into the queue that feeds a function."""
@@ -195,7 +236,7 @@ class Pipeline:
                 "ResponseMetadata": {"HTTPStatusCode": 503},
             }
 
-        with self._hook(f"before-call.{operation}", refuse):
+        with self.hooked(f"before-call.{operation}", refuse):
             yield
 
     @contextlib.contextmanager
@@ -210,11 +251,12 @@ class Pipeline:
             return botocore.awsrequest.AWSResponse(request.url, 500, HTTPHeaders(), raw)
 
         # In front of moto's own hook, which is called as well, but comes too late with its answer.
-        with self._hook(f"before-send.{operation}", lose):
+        with self.hooked(f"before-send.{operation}", lose):
             yield
 
     @contextlib.contextmanager
-    def _hook(self, event: str, hook: Callable[..., object]) -> Iterator[None]:
+    def hooked(self, event: str, hook: Callable[..., object]) -> Iterator[None]:
+        """Call `hook` at one of botocore's events ("before-call.sns.PublishBatch") of our clients."""
         events = self._clients[event.split(".")[1]].meta.events
         events.register_first(event, hook)
         try:
@@ -232,14 +274,23 @@ class Pipeline:
         item: dict[str, Any] = answer["Item"]
         return item
 
+    def order_ids(self) -> list[str]:
+        """All orders there are."""
+        return [item["orderId"]["S"] for item in self._items("OrderTable") if "status" in item]
+
     def stored(self, table: str, key: dict[str, Any]) -> dict[str, Any]:
         """An item as it is stored, by the table's own name and its key; empty if there is none."""
         item: dict[str, Any] = self._aws["dynamodb"].get_item(TableName=table, Key=key).get("Item", {})
         return item
 
     def close(self) -> None:
-        """Forget the clients that were made for this one."""
+        """Forget the clients that were made for this one, and put the time right."""
+        self._time.close()
         runtime.client.cache_clear()
+
+    def _items(self, table: str) -> list[dict[str, Any]]:
+        pages = self._aws["dynamodb"].get_paginator("scan").paginate(TableName=self._physical[table])
+        return [item for page in pages for item in page["Items"]]
 
     # How it is wired
 
@@ -283,17 +334,20 @@ class Pipeline:
         code = ROOT / properties["CodeUri"]
         module, _, attribute = properties["Handler"].rpartition(".")
         events = [(event["Type"], event["Properties"]) for event in properties["Events"].values()]
-        fed = [event for kind, event in events if kind == "SQS"]
-        assert len(fed) <= 1, f"{logical_id} is fed by several queues"
+        fed = [event for kind, event in events if kind in ("SQS", "DynamoDB")]
+        assert len(fed) <= 1, f"{logical_id} is fed by several sources"
+        source = fed[0] if fed else {}
+        filters = source.get("FilterCriteria", {}).get("Filters", [])
         return Function(
             name=code.name,
             handler=getattr(_load(code / f"{module}.py"), attribute),
             environment={k: self._value(v) for k, v in properties["Environment"]["Variables"].items()},
             routes=[(event["Method"], event["Path"]) for kind, event in events if kind == "Api"],
-            queue=refers_to(fed[0]["Queue"]) if fed else None,
-            batch_size=fed[0].get("BatchSize", 10) if fed else 1,
-            reports_failures=bool(fed)
-            and "ReportBatchItemFailures" in fed[0].get("FunctionResponseTypes", []),
+            queue=refers_to(source.get("Queue")),
+            stream=refers_to(source.get("Stream")),
+            filters=[json.loads(each["Pattern"]) for each in filters] or [{}],
+            batch_size=source.get("BatchSize", 10),
+            reports_failures="ReportBatchItemFailures" in source.get("FunctionResponseTypes", []),
         )
 
     def _value(self, value: Any) -> str:
@@ -338,6 +392,44 @@ class Pipeline:
 
     def _count(self, event_name: str, **_: object) -> None:
         self.calls.append(event_name.removeprefix("before-send."))
+
+
+class _Time:
+    """Time that passes when it is told to, on top of the real one."""
+
+    def __init__(self) -> None:
+        self.passed = timedelta()
+        time = self
+
+        class Now(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Now:
+                return super().now(tz) + time.passed
+
+        real = moto.core.utils.utcnow
+
+        def aws_now() -> datetime:
+            return real() + time.passed
+
+        self._patches = contextlib.ExitStack()
+        self._patches.enter_context(mock.patch.object(runtime, "datetime", Now))
+        self._patches.enter_context(mock.patch.object(moto.core.utils, "utcnow", aws_now))
+
+    def close(self) -> None:
+        """Back to the real time."""
+        self._patches.close()
+
+
+def _matches(record: Any, pattern: dict[str, Any]) -> bool:
+    """Whether a filter of an event source lets a record through, by those of AWS's rules that we use."""
+    for name, rule in pattern.items():
+        value = record.get(name)
+        if isinstance(rule, dict):
+            if not (isinstance(value, dict) and _matches(value, rule)):
+                return False
+        elif not any(value == each if each != {"exists": True} else value is not None for each in rule):
+            return False
+    return True
 
 
 def _load(path: Path) -> Any:

@@ -47,6 +47,10 @@ class Shop:
         assert (answer.status, answer.body["status"]) == (202, "PENDING")
         return str(answer.body["orderId"])
 
+    def cancel(self, order_id: str) -> Answer:
+        """Call an order off."""
+        return self.pipeline.ask("POST", f"/order/{order_id}/cancel")
+
     def status(self, order_id: str) -> str:
         return str(self.view(order_id)["status"])
 

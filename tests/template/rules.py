@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from order_capture.application.watch_orders import MAX_DELAY
 from tests.support.template import Template, functions, of_type, refers_to
 
 Rule = Callable[[Template], Iterator[str]]
@@ -44,8 +45,25 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "StockTable": {"dynamodb:UpdateItem"},
         "ShipOrderQueue": CONSUME,
     },
+    "ChangePublisherFunction": {
+        "OrderTable.StreamArn": {
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+        },
+        "*": {"dynamodb:ListStreams"},  # it is of no resource
+        "OrderWatchQueue": {"sqs:SendMessage"},
+        "ChangePublisherDlq": {"sqs:SendMessage"},
+    },
+    "OrderWatchdogFunction": {
+        "OrderTable": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"},
+        "OrderTopic": {"sns:Publish"},
+        "ShipOrderQueue": {"sqs:SendMessage"},
+        "OrderWatchQueue": CONSUME | {"sqs:SendMessage"},
+    },
 }
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
+STREAM_KEEPS = 24 * 60 * 60  # seconds, DynamoDB's own
 NO_PLAIN_TEXT = {"Bool": {"aws:SecureTransport": "false"}}
 
 
@@ -67,6 +85,14 @@ def queue_events(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]
         for event in function.get("Events", {}).values():
             if event["Type"] == "SQS":
                 yield name, refers_to(event["Properties"]["Queue"]) or "?", event["Properties"]
+
+
+def stream_events(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each function that a table's stream feeds: its name, the table's, the event's properties."""
+    for name, function in functions(template).items():
+        for event in function.get("Events", {}).values():
+            if event["Type"] == "DynamoDB":
+                yield name, refers_to(event["Properties"]["Stream"]) or "?", event["Properties"]
 
 
 def dead_letter_queue(queue: dict[str, Any]) -> str | None:
@@ -171,7 +197,53 @@ def a_subscription_delivers_raw_filtered_and_loses_nothing(template: Template) -
             yield f"{name} drops what it cannot deliver"
 
 
+# ---------------------------------------------------------------------------------------------------- streams
+@rule
+def a_stream_is_read_from_its_beginning_and_loses_nothing(template: Template) -> Iterator[str]:
+    tables, queues = of_type(template, "AWS::DynamoDB::Table"), of_type(template, "AWS::SQS::Queue")
+    for function, table, event in stream_events(template):
+        if tables[table].get("StreamSpecification") != {"StreamViewType": "NEW_IMAGE"}:
+            yield f"{table} has no stream of new images"
+        if event.get("StartingPosition") != "TRIM_HORIZON":
+            yield f"{function} misses what was there before it"
+        if event.get("BisectBatchOnFunctionError") is not True:
+            yield f"{function} gives up a whole batch for one bad record"
+        if (
+            "MaximumRetryAttempts" in event
+            or not 0 < event.get("MaximumRecordAgeInSeconds", 0) < STREAM_KEEPS
+        ):
+            yield f"{function} does not try for as long as the stream leaves time to put it right"
+        if (
+            refers_to(event.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"))
+            not in queues
+        ):
+            yield f"{function} drops what it gives up"
+
+
+@rule
+def old_records_of_a_stream_raise_an_alarm(template: Template) -> Iterator[str]:
+    watched = {
+        refers_to(dimension["Value"])
+        for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
+        if alarm["MetricName"] == "IteratorAge" and {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
+        for dimension in alarm["Dimensions"]
+    }
+    for function, _, _ in stream_events(template):
+        if function not in watched:
+            yield f"nobody hears of the old records before {function}"
+
+
 # ----------------------------------------------------------------------------------------------------- alarms
+@rule
+def the_age_of_a_delayed_message_alone_raises_no_alarm(template: Template) -> Iterator[str]:
+    """Those of the watch queue wait for up to 15 minutes on purpose."""
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        for dimension in alarm["Dimensions"]:
+            delayed = refers_to(dimension["Value"]) == "OrderWatchQueue"
+            if delayed and not (isinstance(alarm["Threshold"], int) and alarm["Threshold"] > MAX_DELAY):
+                yield f"{name} rings for messages that are not due"
+
+
 @rule
 def dead_letters_and_old_messages_raise_an_alarm(template: Template) -> Iterator[str]:
     queues = of_type(template, "AWS::SQS::Queue")
@@ -259,6 +331,8 @@ def each_function_has_a_role_with_what_it_calls_and_no_more(template: Template) 
             for statement in policy["PolicyDocument"]["Statement"]:
                 for resource in as_list(statement["Resource"]):
                     target = refers_to(resource) or str(resource)
+                    if resource == {"Fn::GetAtt": [target, "StreamArn"]}:
+                        target += ".StreamArn"
                     allowed.setdefault(target, set()).update(as_list(statement["Action"]))
         log_group = refers_to(properties["LoggingConfig"].get("LogGroup")) or "?"
         needed = {**NEEDED[function], log_group: {"logs:CreateLogStream", "logs:PutLogEvents"}}

@@ -91,7 +91,7 @@ def test_every_function_has_its_code_and_an_event_to_try_it_with(function: dict[
     assert (folder / "app.py").is_file()
     event = json.loads((ROOT / "events" / f"{folder.name}.json").read_text(encoding="utf-8"))
     # an event of the kind that the function gets
-    expected = {"SQS": "Records", "Api": "httpMethod"}
+    expected = {"SQS": "Records", "DynamoDB": "Records", "Api": "httpMethod"}
     assert {expected[source["Type"]] for source in function["Events"].values()} <= event.keys()
 
 
@@ -118,6 +118,9 @@ def test_an_environment_sets_parameters_that_exist_to_values_they_may_have(envir
     for name, value in overrides(environment).items():
         allowed = [str(choice) for choice in parameters[name].get("AllowedValues", [value])]
         assert value in allowed
+        if parameters[name]["Type"] == "Number":
+            least, most = (parameters[name].get(bound, value) for bound in ("MinValue", "MaxValue"))
+            assert int(least) <= int(value) <= int(most)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

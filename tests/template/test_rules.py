@@ -52,6 +52,10 @@ def event(function: str, **values: Any) -> Callable[[Template], Any]:
     return properties(function, lambda p: p["Events"]["Queue"]["Properties"].update(values))
 
 
+def stream(**values: Any) -> Callable[[Template], Any]:
+    return properties("ChangePublisherFunction", lambda p: p["Events"]["Stream"]["Properties"].update(values))
+
+
 EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
 
 BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
@@ -134,6 +138,51 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         rules.a_subscription_delivers_raw_filtered_and_loses_nothing,
         without("StockCheckerSubscription", "RedrivePolicy"),
         "StockCheckerSubscription drops what it cannot deliver",
+    ),
+    (
+        rules.a_stream_is_read_from_its_beginning_and_loses_nothing,
+        without("OrderTable", "StreamSpecification"),
+        "OrderTable has no stream of new images",
+    ),
+    (
+        rules.a_stream_is_read_from_its_beginning_and_loses_nothing,
+        stream(StartingPosition="LATEST"),
+        "ChangePublisherFunction misses what was there before it",
+    ),
+    (
+        rules.a_stream_is_read_from_its_beginning_and_loses_nothing,
+        stream(BisectBatchOnFunctionError=False),
+        "ChangePublisherFunction gives up a whole batch for one bad record",
+    ),
+    (
+        rules.a_stream_is_read_from_its_beginning_and_loses_nothing,
+        stream(MaximumRetryAttempts=3),
+        "ChangePublisherFunction does not try for as long as the stream leaves time to put it right",
+    ),
+    (
+        rules.a_stream_is_read_from_its_beginning_and_loses_nothing,
+        stream(MaximumRecordAgeInSeconds=604800),
+        "ChangePublisherFunction does not try for as long as the stream leaves time to put it right",
+    ),
+    (
+        rules.a_stream_is_read_from_its_beginning_and_loses_nothing,
+        stream(DestinationConfig={}),
+        "ChangePublisherFunction drops what it gives up",
+    ),
+    (
+        rules.old_records_of_a_stream_raise_an_alarm,
+        without_resource("ChangePublisherAgeAlarm"),
+        "nobody hears of the old records before ChangePublisherFunction",
+    ),
+    (
+        rules.the_age_of_a_delayed_message_alone_raises_no_alarm,
+        setting("OrderWatchAgeAlarm", Threshold={"Ref": "OldestMessageAlarmSeconds"}),
+        "OrderWatchAgeAlarm rings for messages that are not due",
+    ),
+    (
+        rules.dead_letters_and_old_messages_raise_an_alarm,
+        without_resource("ChangePublisherDlqAlarm"),
+        "nobody hears of ChangePublisherDlq's ApproximateNumberOfMessagesVisible",
     ),
     (
         rules.dead_letters_and_old_messages_raise_an_alarm,
@@ -229,6 +278,12 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "ShipOrderRole does not allow dynamodb:UpdateItem on StockTable, which ShipOrderFunction calls",
     ),
     (
+        rules.each_function_has_a_role_with_what_it_calls_and_no_more,
+        statement("ChangePublisherRole", 1, Resource={"Fn::GetAtt": ["OrderTable", "Arn"]}),
+        "ChangePublisherRole does not allow dynamodb:GetRecords on OrderTable.StreamArn, which "
+        "ChangePublisherFunction calls",
+    ),
+    (
         rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
         statement("TracingPolicy", 0, Action=["xray:PutTraceSegments", "s3:GetObject"]),
         "TracingPolicy gives the functions more than tracing",
@@ -236,7 +291,7 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
     (
         rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
         properties("TracingPolicy", lambda p: p["Roles"].pop()),
-        "TracingPolicy forgets ShipOrderFunction",
+        "TracingPolicy forgets OrderWatchdogFunction",
     ),
     (
         rules.each_function_has_a_log_group_with_a_retention,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.errors import InvalidMessageError, StatusConflictError
 from order_capture.domain.order import (
     MAX_ITEMS,
     TRANSITIONS,
@@ -147,10 +148,53 @@ def test_a_pending_order_can_be_withdrawn() -> None:
     assert order.logs[-1] == f"{LATER} cancelled: it could not be handed on"
 
 
-@pytest.mark.parametrize("status", [REJECTED, SHIPPED, CANCELLED, EXPIRED])
-def test_an_order_that_is_through_can_not_be_withdrawn(status: OrderStatus) -> None:
-    with pytest.raises(ValueError, match="can't become CANCELLED"):
+@pytest.mark.parametrize("status", [CONFIRMED, REJECTED, SHIPPED, CANCELLED, EXPIRED])
+def test_an_order_that_is_not_pending_can_not_be_withdrawn(status: OrderStatus) -> None:
+    with pytest.raises(StatusConflictError, match=f"is {status} and can't be withdrawn"):
         in_status(status).withdraw("too late", now=LATER)
+
+
+@pytest.mark.parametrize("status", [PENDING, CONFIRMED])
+def test_an_open_order_can_be_cancelled(status: OrderStatus) -> None:
+    order = in_status(status)
+
+    cancelled = order.cancel(now=LATER)
+
+    assert (cancelled.status, cancelled.version) == (CANCELLED, order.version + 1)
+    assert cancelled.update_time == LATER
+    assert cancelled.logs == (*order.logs, f"{LATER} cancelled")
+
+
+@pytest.mark.parametrize("status", [REJECTED, SHIPPED, CANCELLED, EXPIRED])
+def test_an_order_that_is_over_can_not_be_cancelled(status: OrderStatus) -> None:
+    with pytest.raises(StatusConflictError, match=f"is {status} and can't be cancelled"):
+        in_status(status).cancel(now=LATER)
+
+
+def test_a_pending_order_expires() -> None:
+    order = placed().expire(now=LATER)
+
+    assert (order.status, order.version) == (EXPIRED, 2)
+    assert order.logs[-1] == f"{LATER} expired: not decided in time"
+
+
+@pytest.mark.parametrize("status", [CONFIRMED, REJECTED, SHIPPED, CANCELLED, EXPIRED])
+def test_only_a_pending_order_expires(status: OrderStatus) -> None:
+    assert not in_status(status).is_overdue(now="2036-11-20T10:00:00.000Z", deadline=timedelta(0))
+    with pytest.raises(ValueError, match="can't become EXPIRED"):
+        in_status(status).expire(now=LATER)
+
+
+@pytest.mark.parametrize(
+    ("now", "overdue"),
+    [
+        ("2026-11-20T10:14:59.999Z", False),
+        ("2026-11-20T10:15:00.000Z", True),
+        ("2026-11-20T09:50:00.000Z", False),  # by a clock that is behind the one that dated the order
+    ],
+)
+def test_a_pending_order_is_overdue_from_its_deadline_on(now: str, overdue: bool) -> None:
+    assert placed().is_overdue(now=now, deadline=timedelta(minutes=15)) is overdue
 
 
 @pytest.mark.parametrize("status", [PENDING, SHIPPED])

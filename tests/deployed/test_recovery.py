@@ -1,0 +1,120 @@
+"""What is lost on its way is found again, and what is called off does not ship: on the stack as deployed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from order_capture.adapters.dynamodb_orders import DynamoOrders
+from order_capture.adapters.runtime import pause
+from order_capture.domain.order import Line, Order, OrderTerms
+from tests.deployed.shop import OPEN, Books, Shop, at_once, body_of
+
+
+def write_only(shop: Shop, customer: str, product: str, *, minutes_ago: int = 0) -> str:
+    """Write an order as order_api does, and publish nothing: as if its process had died in between."""
+    written = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    now = written.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    terms = OrderTerms(str(uuid.uuid4()), customer, (Line(product, 2),), Decimal("25.50"))
+    order = Order.place(terms, now=now, correlation_id="recovery", fingerprint="none")
+    tables = shop.aws.client("dynamodb", endpoint_url=shop.endpoint)
+    assert DynamoOrders(tables, shop.outputs["OrderTableName"], pause).add([order]) == {}
+    return terms.order_id
+
+
+def test_an_order_that_was_never_published_ships_after_its_first_look(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer("100.00"), shop.new_product(10)
+    order_id = write_only(shop, alice, pen)
+    # when
+    order = shop.ended(order_id)
+    # then: through the stream, the watch queue and the watchdog
+    assert order["status"] == "SHIPPED"
+    shop.come_to_rest()
+    assert shop.money(alice) == Books.of("74.50", settled="25.50")
+    assert shop.units(pen) == Books.of(8, settled=2)
+    for function in ("ChangePublisher", "OrderWatchdog"):
+        assert shop.log_lines(function, order_id), f"{function} had nothing to do with it"
+
+
+def test_an_order_that_is_found_past_its_deadline_expires_and_holds_nothing(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer("100.00"), shop.new_product(10)
+    order_id = write_only(shop, alice, pen, minutes_ago=20)
+    # when
+    order = shop.ended(order_id)
+    # then
+    assert order["status"] == "EXPIRED"
+    assert order["logs"][-1].endswith(" expired: not decided in time")
+    shop.come_to_rest()
+    assert shop.money(alice) == Books.of("100.00")
+    assert shop.units(pen) == Books.of(10)
+
+
+def test_an_order_that_nobody_has_checked_yet_can_be_cancelled_and_never_ships(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer("100.00"), shop.new_product(10)
+    order_id = write_only(shop, alice, pen)
+    # when
+    answer = shop.request("POST", f"/order/{order_id}/cancel")
+    # then
+    assert answer.status_code == 200, answer.text
+    assert body_of(answer)["status"] == "CANCELLED"
+    assert body_of(answer) == shop.order(order_id)
+    # and the look at it that comes leaves it so
+    deadline = time.monotonic() + 30
+    while not shop.log_lines("OrderWatchdog", order_id):
+        assert time.monotonic() < deadline, "it is never looked at"
+        time.sleep(0.2)
+    shop.come_to_rest()
+    assert shop.order(order_id)["status"] == "CANCELLED"
+    assert shop.money(alice) == Books.of("100.00")
+    assert shop.units(pen) == Books.of(10)
+
+
+def test_an_order_that_has_shipped_can_not_be_cancelled(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer("100.00"), shop.new_product(10)
+    shipped = shop.ended(shop.place(alice, {pen: 1}, "10.00"))
+    assert shipped["status"] == "SHIPPED"
+    # when
+    answer = shop.request("POST", f"/order/{shipped['orderId']}/cancel")
+    # then
+    assert answer.status_code == 409
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = body_of(answer)
+    assert problem["type"] == "urn:order-capture:problem:status-conflict"
+    assert "SHIPPED" in problem["detail"]
+    assert shop.order(shipped["orderId"]) == shipped
+
+
+def test_an_order_that_nobody_placed_can_not_be_cancelled(shop: Shop) -> None:
+    answer = shop.request("POST", f"/order/{uuid.uuid4()}/cancel")
+
+    assert answer.status_code == 404
+    assert body_of(answer)["type"] == "urn:order-capture:problem:not-found"
+
+
+def test_of_orders_that_are_cancelled_while_they_run_each_ends_as_its_answer_said(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer("100.00"), shop.new_product(100)
+
+    def place_and_cancel(number: int) -> tuple[str, int]:
+        order_id = shop.place(alice, {pen: 1}, "1.00")
+        time.sleep(number * 0.05)  # so that some are early and some are late
+        return order_id, shop.request("POST", f"/order/{order_id}/cancel").status_code
+
+    # when
+    answers = dict(at_once(20, place_and_cancel))
+    # then
+    assert set(answers.values()) <= {200, 409}
+    orders = shop.all_ended(answers)
+    for order in orders:
+        assert order["status"] not in OPEN
+        assert order["status"] == ("CANCELLED" if answers[order["orderId"]] == 200 else "SHIPPED")
+    shop.come_to_rest()
+    shipped = sum(order["status"] == "SHIPPED" for order in orders)
+    assert shop.units(pen) == Books.of(100 - shipped, settled=shipped)
+    assert shop.money(alice) == Books(Decimal(100 - shipped), Decimal(0), Decimal(shipped))

@@ -1,0 +1,139 @@
+"""An order is called off before it ships, or it is too late."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from order_capture.application.cancel_order import cancel_order
+from order_capture.application.messages import ReleaseOrder
+from order_capture.application.ports import TRIES, VersionConflictError
+from order_capture.domain.errors import NotFoundError, StatusConflictError, TemporaryError
+from order_capture.domain.order import Order, OrderStatus
+from tests.support.factories import placed, terms_of, ticking_clock
+from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
+
+RELEASE = ReleaseOrder(terms_of(), "corr-1")
+
+
+class Desk:
+    """The part of order_api that cancels, without AWS, with an order as it stands."""
+
+    def __init__(self, status: OrderStatus = OrderStatus.PENDING) -> None:
+        self.orders = MemoryOrders()
+        self.checkers = MemoryOutbox()
+        self.pauses = Pauses()
+        self.orders.add([replace(placed(), status=status)])
+
+    def cancel(self, order_id: str = "order-1") -> Order:
+        return cancel_order(self.orders, self.checkers, order_id, ticking_clock(), self.pauses)
+
+    def stored(self) -> Order:
+        order = self.orders.get("order-1")
+        assert order is not None
+        return order
+
+    def becomes(self, status: OrderStatus) -> None:
+        order = self.stored()
+        self.orders.save(replace(order, status=status, version=order.version + 1), over=order.version)
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])
+def test_an_open_order_is_cancelled_and_what_it_holds_released(status: OrderStatus) -> None:
+    desk = Desk(status)
+
+    cancelled = desk.cancel()
+
+    assert cancelled.status is OrderStatus.CANCELLED
+    assert cancelled.logs[-1].endswith(" cancelled")
+    assert cancelled == desk.stored()
+    assert desk.checkers.sent == [RELEASE]
+
+
+@pytest.mark.parametrize(
+    "status", [OrderStatus.SHIPPED, OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED]
+)
+def test_an_order_that_is_over_can_not_be_cancelled_and_stays_as_it_is(status: OrderStatus) -> None:
+    desk = Desk(status)
+    before = desk.stored()
+
+    with pytest.raises(StatusConflictError, match=status):
+        desk.cancel()
+
+    assert desk.stored() == before
+    assert desk.checkers.sent == []
+
+
+def test_an_order_that_nobody_placed_can_not_be_cancelled() -> None:
+    with pytest.raises(NotFoundError):
+        Desk().cancel("order-2")
+
+
+def test_the_record_of_a_request_is_no_order() -> None:
+    desk = Desk()
+    desk.orders.pin("request-1", "print-1")
+
+    with pytest.raises(NotFoundError):
+        desk.cancel("request-1")
+
+
+def test_an_order_that_is_confirmed_meanwhile_is_cancelled_all_the_same() -> None:
+    desk = Desk()
+    desk.orders.interruptions.coming = [lambda: desk.becomes(OrderStatus.CONFIRMED)]
+
+    assert desk.cancel().status is OrderStatus.CANCELLED
+
+    assert desk.stored().version == 3
+    assert desk.pauses.after == [1]
+    assert desk.checkers.sent == [RELEASE]
+
+
+def test_shipping_that_is_quicker_wins() -> None:
+    desk = Desk(OrderStatus.CONFIRMED)
+    desk.orders.interruptions.coming = [lambda: desk.becomes(OrderStatus.SHIPPED)]
+
+    with pytest.raises(StatusConflictError):
+        desk.cancel()
+
+    assert desk.stored().status is OrderStatus.SHIPPED
+    assert desk.checkers.sent == []
+
+
+def test_an_order_that_others_keep_changing_is_not_cancelled_now() -> None:
+    desk = Desk()
+    desk.orders.interruptions.coming = [VersionConflictError() for _ in range(TRIES)]
+
+    with pytest.raises(TemporaryError):
+        desk.cancel()
+
+    assert desk.stored().status is OrderStatus.PENDING
+    assert desk.checkers.sent == []
+
+
+def test_a_release_that_can_not_be_sent_leaves_the_order_cancelled() -> None:
+    desk = Desk()
+    desk.checkers.failing = {"order-1"}
+
+    assert desk.cancel().status is OrderStatus.CANCELLED
+
+    assert desk.stored().status is OrderStatus.CANCELLED
+
+
+def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
+    # Given a table that writes, but whose answer is lost, so that the call is made again and refused
+    class LosesAnAnswer(MemoryOrders):
+        def save(self, order: Order, over: int) -> None:
+            super().save(order, over)
+            raise VersionConflictError(order.order_id)
+
+    desk = Desk()
+    desk.orders = LosesAnAnswer()
+    desk.orders.add([placed()])
+
+    # When the order is cancelled
+    cancelled = desk.cancel()
+
+    # Then its client is told so, and what it holds is released
+    assert cancelled.status is OrderStatus.CANCELLED
+    assert desk.checkers.sent == [RELEASE]

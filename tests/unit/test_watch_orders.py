@@ -1,0 +1,232 @@
+"""The watchdog drives on whatever is still open, and looks again ever later, until it is at rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from order_capture.application.messages import CheckOrder, ReleaseOrder, ShipOrder, WatchOrder
+from order_capture.application.ports import TRIES, VersionConflictError
+from order_capture.application.watch_orders import MAX_DELAY, watch_new_orders, watch_orders
+from order_capture.domain.errors import TemporaryError
+from order_capture.domain.order import Check, Order, OrderStatus
+from tests.support.factories import declined, held, placed, terms_of, ticking_clock, watch
+from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
+
+DEADLINE = timedelta(minutes=15)
+PAST = timedelta(0)  # every order is past it
+
+CHECK, SHIP = CheckOrder(terms_of(), "corr-1"), ShipOrder(terms_of(), "corr-1")
+RELEASE = ReleaseOrder(terms_of(), "corr-1")
+
+
+class Watchdog:
+    """order_watchdog without AWS, with orders as they stand."""
+
+    def __init__(self, *orders: Order) -> None:
+        self.orders = MemoryOrders()
+        self.checkers = MemoryOutbox()
+        self.shipping = MemoryOutbox()
+        self.watchdog = MemoryOutbox()
+        self.pauses = Pauses()
+        self.orders.add(orders)
+
+    def look(self, *messages: WatchOrder, deadline: timedelta = DEADLINE) -> set[str]:
+        return watch_orders(
+            self.orders,
+            self.checkers,
+            self.shipping,
+            self.watchdog,
+            messages or (watch(),),
+            deadline,
+            ticking_clock(),
+            self.pauses,
+        )
+
+    def order(self, order_id: str = "order-1") -> Order:
+        order = self.orders.get(order_id)
+        assert order is not None
+        return order
+
+    def is_quiet(self) -> bool:
+        """Whether nothing at all was sent."""
+        return not (self.checkers.sent or self.shipping.sent or self.watchdog.sent)
+
+
+def an_order(status: OrderStatus, order_id: str = "order-1") -> Order:
+    return replace(placed(terms_of(order_id)), status=status)
+
+
+class TestNewOrders:
+    def test_are_each_put_before_the_watchdog_in_a_while(self) -> None:
+        watchdog = MemoryOutbox()
+
+        watch_new_orders(watchdog, [("order-1", "corr-1"), ("order-2", "corr-2")], 60)
+
+        assert watchdog.sent == [WatchOrder("order-1", "corr-1", 60), WatchOrder("order-2", "corr-2", 60)]
+
+    def test_of_which_one_can_not_be_sent_come_again_all_of_them(self) -> None:
+        watchdog = MemoryOutbox()
+        watchdog.failing = {"order-2"}
+
+        with pytest.raises(TemporaryError):
+            watch_new_orders(watchdog, [("order-1", "corr-1"), ("order-2", "corr-2")], 60)
+
+
+class TestAPendingOrder:
+    def test_is_put_to_the_checkers_again_and_looked_at_later(self) -> None:
+        watchdog = Watchdog(placed())
+
+        assert watchdog.look(watch(delay=60)) == set()
+
+        assert watchdog.checkers.sent == [CHECK]
+        assert watchdog.watchdog.sent == [watch(delay=120, looks=1)]
+        assert watchdog.order() == placed()
+
+    def test_is_looked_at_ever_later_up_to_the_longest_delay(self) -> None:
+        watchdog = Watchdog(placed())
+        delays = []
+        (message,) = (watch(delay=60),)
+        for _ in range(6):
+            watchdog.look(message)
+            (sent,) = watchdog.watchdog.taken()
+            assert isinstance(sent, WatchOrder)
+            message = sent
+            delays.append(message.delay)
+
+        assert delays == [120, 240, 480, 900, 900, 900]
+        assert MAX_DELAY == 900
+        assert message.looks == 6
+
+    def test_expires_past_its_deadline_has_its_holds_released_and_is_not_looked_at_again(self) -> None:
+        watchdog = Watchdog(placed())
+
+        assert watchdog.look(deadline=PAST) == set()
+
+        assert watchdog.order().status is OrderStatus.EXPIRED
+        assert watchdog.order().logs[-1].endswith(" expired: not decided in time")
+        assert watchdog.checkers.sent == [RELEASE]
+        assert watchdog.watchdog.sent == []
+
+    def test_that_is_decided_while_it_expires_follows_its_decision(self) -> None:
+        watchdog = Watchdog(placed())
+
+        def confirm() -> None:
+            order = watchdog.order().decide(Check.BALANCE, held(), now="2026-11-20T10:00:01.000Z")
+            order = order.decide(Check.STOCK, held("1", "pen"), now="2026-11-20T10:00:01.000Z")
+            watchdog.orders.save(order, over=1)
+
+        watchdog.orders.interruptions.coming = [confirm]
+
+        assert watchdog.look(deadline=PAST) == set()
+
+        assert watchdog.order().status is OrderStatus.CONFIRMED
+        assert (watchdog.checkers.sent, watchdog.shipping.sent) == ([], [SHIP])
+        assert watchdog.watchdog.sent == [watch(delay=120, looks=1)]
+        assert watchdog.pauses.after == [1]
+
+    def test_that_others_keep_changing_is_given_back(self) -> None:
+        watchdog = Watchdog(placed())
+        watchdog.orders.interruptions.coming = [VersionConflictError() for _ in range(TRIES)]
+
+        assert watchdog.look(deadline=PAST) == {"order-1"}
+
+        assert watchdog.is_quiet()
+
+
+class TestAConfirmedOrder:
+    @pytest.mark.parametrize("deadline", [DEADLINE, PAST])
+    def test_is_sent_to_shipping_again_and_looked_at_later_whatever_the_deadline(
+        self, deadline: timedelta
+    ) -> None:
+        watchdog = Watchdog(an_order(OrderStatus.CONFIRMED))
+
+        assert watchdog.look(deadline=deadline) == set()
+
+        assert watchdog.shipping.sent == [SHIP]
+        assert watchdog.watchdog.sent == [watch(delay=120, looks=1)]
+        assert watchdog.order().status is OrderStatus.CONFIRMED
+
+
+class TestARefusedOrder:
+    @pytest.mark.parametrize("status", [OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED])
+    def test_has_its_release_sent_once_more_and_is_not_looked_at_again(self, status: OrderStatus) -> None:
+        watchdog = Watchdog(an_order(status))
+
+        assert watchdog.look() == set()
+
+        assert watchdog.checkers.sent == [RELEASE]
+        assert watchdog.watchdog.sent == []
+
+    def test_that_holds_nothing_is_left_alone(self) -> None:
+        checks = {Check.BALANCE: declined(), Check.STOCK: declined()}
+        watchdog = Watchdog(replace(an_order(OrderStatus.REJECTED), checks=checks))
+
+        assert watchdog.look() == set()
+
+        assert watchdog.is_quiet()
+
+
+class TestAShippedOrder:
+    def test_is_left_alone(self) -> None:
+        watchdog = Watchdog(an_order(OrderStatus.SHIPPED))
+
+        assert watchdog.look(deadline=PAST) == set()
+
+        assert watchdog.is_quiet()
+
+
+class TestWhenSomethingFails:
+    @pytest.mark.parametrize(
+        ("outbox", "status"),
+        [
+            ("checkers", OrderStatus.PENDING),
+            ("checkers", OrderStatus.REJECTED),
+            ("shipping", OrderStatus.CONFIRMED),
+        ],
+    )
+    def test_an_order_for_which_nothing_can_be_sent_is_given_back_and_has_no_second_watch(
+        self, outbox: str, status: OrderStatus
+    ) -> None:
+        watchdog = Watchdog(an_order(status))
+        getattr(watchdog, outbox).failing = {"order-1"}
+
+        assert watchdog.look() == {"order-1"}
+
+        # The message that comes again is its watch.
+        assert watchdog.watchdog.sent == []
+
+    @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])
+    def test_an_order_that_can_not_be_watched_further_is_given_back(self, status: OrderStatus) -> None:
+        watchdog = Watchdog(an_order(status))
+        watchdog.watchdog.failing = {"order-1"}
+
+        assert watchdog.look() == {"order-1"}
+
+    def test_an_unknown_order_is_given_back_and_does_not_stop_the_others(self) -> None:
+        watchdog = Watchdog(an_order(OrderStatus.CONFIRMED, "order-2"))
+
+        assert watchdog.look(watch("order-1"), watch("order-2")) == {"order-1"}
+
+        assert watchdog.shipping.sent == [ShipOrder(terms_of("order-2"), "corr-1")]
+
+    def test_an_order_that_can_not_be_saved_does_not_stop_the_others(self) -> None:
+        watchdog = Watchdog(placed(terms_of("order-1")), placed(terms_of("order-2")))
+        watchdog.orders.interruptions.coming = [RuntimeError("the first save breaks")]
+
+        assert watchdog.look(watch("order-1"), watch("order-2"), deadline=PAST) == {"order-1"}
+
+        assert watchdog.order("order-2").status is OrderStatus.EXPIRED
+
+
+def test_a_batch_of_all_kinds_is_driven_on_each_its_own_way() -> None:
+    statuses = {f"order-{i}": status for i, status in enumerate(OrderStatus)}
+    watchdog = Watchdog(*(an_order(status, order_id) for order_id, status in statuses.items()))
+
+    assert watchdog.look(*map(watch, statuses)) == set()
+
+    open_orders = {OrderStatus.PENDING, OrderStatus.CONFIRMED}
+    watched = [message.order_id for message in watchdog.watchdog.sent if isinstance(message, WatchOrder)]
+    assert watched == [order_id for order_id, status in statuses.items() if status in open_orders]
