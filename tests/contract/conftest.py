@@ -1,5 +1,8 @@
 """The same tests on the fakes, on moto, and on DynamoDB Local, which is AWS's own engine.
 
+There are two sorts of fakes: those of the ports, which the unit tests use, and those of AWS's calls, on
+which the simulation runs the adapters.
+
 What moto can't show: it ignores ClientRequestToken, it never reports a conflict, and it runs one request
 at a time. DynamoDB Local is concurrent, but has no conflicts either: it makes one transaction wait for the
 other. How conflicts are read is shown in tests/unit/test_dynamodb_answers.py.
@@ -16,6 +19,7 @@ from moto import mock_aws
 
 from local.dynamodb_local import UnavailableError, dynamodb_local
 from tests.support.absent import absent
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.stores import Stores, dynamo_stores, memory_stores
 from tests.support.tables import create_tables, dynamodb_client
 
@@ -42,7 +46,24 @@ def moto_client() -> Iterator[Any]:
         yield dynamodb_client()
 
 
-@pytest.fixture(params=["memory", "moto", "dynamodb_local"])
+@pytest.fixture(scope="session")
+def aws_fake_client() -> DynamoDB:
+    return DynamoDB()
+
+
+@pytest.fixture(params=["aws_fake", "moto", "dynamodb_local"])
+def dynamodb(request: pytest.FixtureRequest) -> Any:
+    """A client of DynamoDB, or what stands for one."""
+    return request.getfixturevalue(f"{request.param}_client")
+
+
+@pytest.fixture
+def tables(dynamodb: Any) -> dict[str, str]:
+    """New tables, their names by logical id."""
+    return create_tables(dynamodb, f"-{next(_numbers)}")
+
+
+@pytest.fixture(params=["memory", "aws_fake", "moto", "dynamodb_local"])
 def stores(request: pytest.FixtureRequest) -> Stores:
     if request.param == "memory":
         return memory_stores()

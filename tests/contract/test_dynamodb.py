@@ -1,0 +1,276 @@
+"""What the application relies on in DynamoDB's own calls."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import botocore.exceptions
+import pytest
+
+Action = dict[str, Any]
+
+
+@pytest.fixture
+def orders(tables: dict[str, str]) -> str:
+    return tables["OrderTable"]
+
+
+@pytest.fixture
+def stock(tables: dict[str, str]) -> str:
+    return tables["StockTable"]
+
+
+def order(order_id: str, **values: Any) -> dict[str, Any]:
+    return {"orderId": {"S": order_id}, **values}
+
+
+def put(table: str, order_id: str, condition: str | None = None, **values: Any) -> Action:
+    action: Action = {"TableName": table, "Item": order(order_id, **values)}
+    if condition:
+        action["ConditionExpression"] = condition
+    return action
+
+
+NEW = "attribute_not_exists(orderId)"
+
+
+def add(table: str, order_id: str, amount: str, at_least: str) -> Action:
+    """Add to `n`, if there is enough of it."""
+    return {
+        "TableName": table,
+        "Key": order(order_id),
+        "UpdateExpression": "SET n = n + :amount, #status = :status",
+        "ConditionExpression": "attribute_exists(orderId) AND n >= :least",
+        "ExpressionAttributeNames": {"#status": "status"},
+        "ExpressionAttributeValues": {
+            ":amount": {"N": amount},
+            ":least": {"N": at_least},
+            ":status": {"S": "CHANGED"},
+        },
+    }
+
+
+def item(dynamodb: Any, table: str, order_id: str) -> dict[str, Any] | None:
+    found: dict[str, Any] = dynamodb.get_item(TableName=table, Key=order(order_id), ConsistentRead=True)
+    return found.get("Item")
+
+
+def refused(dynamodb: Any, operation: str, **params: Any) -> Mapping[str, Any]:
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        getattr(dynamodb, operation)(**params)
+    answer: Mapping[str, Any] = error.value.response
+    return answer
+
+
+def code(answer: Mapping[str, Any]) -> str:
+    return str(answer["Error"]["Code"])
+
+
+def test_an_item_is_read_as_it_was_written(dynamodb: Any, orders: str) -> None:
+    values = {"n": {"N": "-2.5"}, "logs": {"L": [{"S": "a"}]}, "checks": {"M": {"STOCK": {"M": {}}}}}
+
+    dynamodb.put_item(**put(orders, "one", NEW, **values))
+
+    assert item(dynamodb, orders, "one") == order("one", **values)
+    assert item(dynamodb, orders, "another") is None
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("10.00", "10"), ("0.10", "0.1"), ("1000", "1000"), ("0.00", "0"), ("-0.50", "-0.5")],
+)
+def test_a_number_has_one_form(
+    request: pytest.FixtureRequest, dynamodb: Any, orders: str, written: str, read: str
+) -> None:
+    if "moto" in request.node.callspec.id:
+        pytest.skip("moto gives a number back as it was written")
+
+    dynamodb.put_item(**put(orders, "one", n={"N": written}))
+
+    assert item(dynamodb, orders, "one") == order("one", n={"N": read})
+
+
+def test_a_sum_is_exact(dynamodb: Any, orders: str) -> None:
+    dynamodb.put_item(**put(orders, "one", n={"N": "0.1"}))
+
+    dynamodb.update_item(**add(orders, "one", "0.2", at_least="0.1"))
+
+    assert item(dynamodb, orders, "one") == order("one", n={"N": "0.3"}, status={"S": "CHANGED"})
+
+
+def test_an_item_that_exists_is_not_new_and_comes_with_the_refusal(dynamodb: Any, orders: str) -> None:
+    dynamodb.put_item(**put(orders, "one", n={"N": "1"}))
+
+    answer = refused(
+        dynamodb,
+        "put_item",
+        **put(orders, "one", NEW, n={"N": "2"}),
+        ReturnValuesOnConditionCheckFailure="ALL_OLD",
+    )
+
+    assert code(answer) == "ConditionalCheckFailedException"
+    assert answer["Item"] == order("one", n={"N": "1"})
+    assert item(dynamodb, orders, "one") == order("one", n={"N": "1"})
+
+
+def test_a_refusal_says_nothing_that_was_not_asked_for(dynamodb: Any, orders: str) -> None:
+    dynamodb.put_item(**put(orders, "one"))
+
+    assert "Item" not in refused(dynamodb, "put_item", **put(orders, "one", NEW))
+
+
+@pytest.mark.parametrize("least", ["5", "4.99", "-1"])
+def test_at_least_counts_as_numbers_do(dynamodb: Any, orders: str, least: str) -> None:
+    dynamodb.put_item(**put(orders, "one", n={"N": "5"}))
+
+    dynamodb.update_item(**add(orders, "one", "1", least))
+
+    assert item(dynamodb, orders, "one") == order("one", n={"N": "6"}, status={"S": "CHANGED"})
+
+
+@pytest.mark.parametrize("stored", [{"N": "4"}, {"S": "9"}])
+def test_too_little_and_what_is_no_number_is_refused(
+    request: pytest.FixtureRequest, dynamodb: Any, orders: str, stored: Action
+) -> None:
+    if "moto" in request.node.callspec.id and "S" in stored:
+        pytest.skip("moto does not compare text with a number")
+    dynamodb.put_item(**put(orders, "one", n=stored))
+
+    answer = refused(dynamodb, "update_item", **add(orders, "one", "1", at_least="5"))
+
+    assert code(answer) == "ConditionalCheckFailedException"
+
+
+def test_what_is_not_there_is_refused_by_any_condition_on_it(dynamodb: Any, orders: str) -> None:
+    answer = refused(dynamodb, "update_item", **add(orders, "one", "1", at_least="0"))
+
+    assert code(answer) == "ConditionalCheckFailedException"
+    assert item(dynamodb, orders, "one") is None
+
+
+def test_every_part_of_an_update_sees_the_item_as_it_was(dynamodb: Any, orders: str) -> None:
+    dynamodb.put_item(**put(orders, "one", a={"N": "1"}, b={"N": "10"}, logs={"L": [{"S": "x"}]}))
+
+    dynamodb.update_item(
+        TableName=orders,
+        Key=order("one"),
+        UpdateExpression="SET a = b + :one, b = a + :one, logs = list_append(logs, :more)",
+        ExpressionAttributeValues={":one": {"N": "1"}, ":more": {"L": [{"S": "y"}]}},
+    )
+
+    changed = order("one", a={"N": "11"}, b={"N": "2"}, logs={"L": [{"S": "x"}, {"S": "y"}]})
+    assert item(dynamodb, orders, "one") == changed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ExpressionAttributeValues": {":v": {"N": "1"}, ":unused": {"N": "1"}}},
+        {"ExpressionAttributeValues": {":another": {"N": "1"}}},
+        {"ExpressionAttributeValues": {":v": {"N": "1"}}, "ExpressionAttributeNames": {"#unused": "n"}},
+        {"Key": {"another": {"S": "one"}}, "ExpressionAttributeValues": {":v": {"N": "1"}}},
+        {"UpdateExpression": "SET missing = missing + :v", "ExpressionAttributeValues": {":v": {"N": "1"}}},
+    ],
+)
+def test_a_request_that_makes_no_sense_is_not_done(dynamodb: Any, orders: str, wrong: Action) -> None:
+    dynamodb.put_item(**put(orders, "one", n={"N": "1"}))
+    update = {"TableName": orders, "Key": order("one"), "UpdateExpression": "SET n = :v", **wrong}
+
+    assert code(refused(dynamodb, "update_item", **update)) == "ValidationException"
+    assert item(dynamodb, orders, "one") == order("one", n={"N": "1"})
+
+
+def test_a_transaction_is_all_or_nothing_over_tables(dynamodb: Any, orders: str, stock: str) -> None:
+    pen = {"productId": {"S": "pen"}, "entry": {"S": "BALANCE"}}
+    dynamodb.transact_write_items(
+        TransactItems=[{"Put": put(orders, "one", NEW)}, {"Put": {"TableName": stock, "Item": pen}}]
+    )
+
+    answer = refused(
+        dynamodb,
+        "transact_write_items",
+        TransactItems=[{"Put": put(orders, "two", NEW)}, {"Put": put(orders, "one", NEW)}],
+    )
+
+    assert code(answer) == "TransactionCanceledException"
+    assert item(dynamodb, orders, "two") is None
+    assert dynamodb.get_item(TableName=stock, Key=pen)["Item"] == pen
+
+
+def test_the_reasons_come_in_the_order_of_the_actions_with_the_items_as_they_stand(
+    dynamodb: Any, orders: str
+) -> None:
+    dynamodb.put_item(**put(orders, "one", n={"N": "1"}))
+    told = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+
+    reasons = refused(
+        dynamodb,
+        "transact_write_items",
+        TransactItems=[
+            {"Put": {**put(orders, "new", NEW), **told}},
+            {"Put": {**put(orders, "one", NEW), **told}},
+            {"Update": {**add(orders, "missing", "1", "0"), **told}},
+        ],
+    )["CancellationReasons"]
+
+    assert [reason["Code"] for reason in reasons] == [
+        "None",
+        "ConditionalCheckFailed",
+        "ConditionalCheckFailed",
+    ]
+    assert [reason.get("Item") or None for reason in reasons] == [None, order("one", n={"N": "1"}), None]
+
+
+def test_a_transaction_takes_each_item_once(dynamodb: Any, orders: str) -> None:
+    twice = [{"Put": put(orders, "one")}, {"Put": put(orders, "one", n={"N": "1"})}]
+
+    assert code(refused(dynamodb, "transact_write_items", TransactItems=twice)) == "ValidationException"
+    assert item(dynamodb, orders, "one") is None
+
+
+def test_a_transaction_takes_a_hundred_items_and_no_more(dynamodb: Any, orders: str) -> None:
+    actions = [{"Put": put(orders, f"order-{i}", NEW)} for i in range(101)]
+
+    assert code(refused(dynamodb, "transact_write_items", TransactItems=actions)) == "ValidationException"
+    dynamodb.transact_write_items(TransactItems=actions[:100])
+    assert item(dynamodb, orders, "order-99") is not None
+
+
+def test_a_transaction_with_a_token_is_done_once(
+    request: pytest.FixtureRequest, dynamodb: Any, orders: str
+) -> None:
+    if "moto" in request.node.callspec.id:
+        pytest.skip("moto ignores tokens")
+    dynamodb.put_item(**put(orders, "one", n={"N": "1"}))
+    token = str(uuid.uuid4())
+    actions = [{"Update": add(orders, "one", "1", "0")}]
+
+    for _ in range(2):
+        dynamodb.transact_write_items(TransactItems=actions, ClientRequestToken=token)
+    others = [{"Update": add(orders, "one", "2", "0")}]
+    answer = refused(dynamodb, "transact_write_items", TransactItems=others, ClientRequestToken=token)
+
+    assert code(answer) == "IdempotentParameterMismatchException"
+    assert item(dynamodb, orders, "one") == order("one", n={"N": "2"}, status={"S": "CHANGED"})
+
+
+def test_a_batch_reads_what_there_is(dynamodb: Any, orders: str) -> None:
+    for order_id in ("one", "two"):
+        dynamodb.put_item(**put(orders, order_id))
+    keys = [order(order_id) for order_id in ("one", "missing", "two")]
+
+    answer = dynamodb.batch_get_item(RequestItems={orders: {"Keys": keys, "ConsistentRead": True}})
+
+    assert sorted(each["orderId"]["S"] for each in answer["Responses"][orders]) == ["one", "two"]
+    assert not answer.get("UnprocessedKeys")
+
+
+@pytest.mark.parametrize("keys", [["one", "one"], [f"order-{i}" for i in range(101)]])
+def test_a_batch_reads_each_key_once_and_a_hundred_at_most(
+    dynamodb: Any, orders: str, keys: list[str]
+) -> None:
+    asked = {orders: {"Keys": [order(order_id) for order_id in keys]}}
+
+    assert code(refused(dynamodb, "batch_get_item", RequestItems=asked)) == "ValidationException"

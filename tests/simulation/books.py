@@ -1,0 +1,221 @@
+"""What must always hold, I1 to I10, kept up with every commit by accounts of its own.
+
+Nothing here is asked of the application: what an order asks for, where its status may go and what the
+heads must come to is worked out again from what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+
+from tests.support.aws.dynamodb import Change
+from tests.support.aws.expressions import Item
+
+ZERO = Decimal(0)
+HEAD = "BALANCE"
+REQUEST = "REQUEST#"
+
+REFUSED = frozenset({"REJECTED", "CANCELLED", "EXPIRED"})
+TERMINAL = REFUSED | {"SHIPPED"}
+MOVES: Mapping[str, frozenset[str]] = {
+    "PENDING": frozenset({"PENDING", "CONFIRMED", "REJECTED", "CANCELLED", "EXPIRED"}),
+    "CONFIRMED": frozenset({"CONFIRMED", "SHIPPED", "CANCELLED"}),
+    **{status: frozenset({status}) for status in TERMINAL},
+}
+CHECKS = {"BALANCE": "AccountTable", "STOCK": "StockTable"}
+FIXED = ("customerId", "items", "totalAmount", "createTime", "correlationId", "fingerprint")
+
+
+@dataclass
+class Tally:
+    """What the entries of one customer or product come to."""
+
+    adjusted: Decimal = ZERO
+    held: Decimal = ZERO
+    released: Decimal = ZERO
+    shipped: Decimal = ZERO
+    head: Item | None = None
+
+
+@dataclass
+class Place:
+    """What one ledger knows of one order: amounts by customer or product, and the one decision."""
+
+    held: dict[str, Decimal] = field(default_factory=dict)
+    released: dict[str, Decimal] = field(default_factory=dict)
+    decision: Item | None = None
+
+
+class Books:
+    """All orders, both ledgers. `broken` are the invariants that did not hold, each with its reason."""
+
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+        self.orders: dict[str, Item] = {}
+        self.adjustments: dict[str, int] = {}
+        """How often the adjustment of each id was made."""
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._places: dict[tuple[str, str], Place] = {}
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Take in a commit, and check all that must hold at every instant."""
+        touched: dict[tuple[str, str], None] = {}
+        for change in changes:
+            if change.table != "OrderTable" and change.key[1] == HEAD:
+                touched[change.table, change.key[0]] = None
+                self._tally(change.table, change.key[0]).head = change.new
+        for change in changes:
+            if change.table != "OrderTable" and change.key[1] != HEAD:
+                self._write_once(change)
+                if not change.key[0].startswith(REQUEST):
+                    touched[change.table, change.key[0]] = None
+                    self._entry(change, *change.key)
+        for change in changes:
+            if change.table == "OrderTable" and "status" in change.new:
+                for ledger, entity in self._order(change):
+                    touched[ledger, entity] = None
+        for ledger, entity in touched:
+            self._head(ledger, entity)
+
+    def at_rest(self) -> None:
+        """Check what must hold once every message was dealt with."""
+        for order_id, order in self.orders.items():
+            status = order["status"]["S"]
+            if status not in TERMINAL:
+                self._break("I5", f"order {order_id} is {status} for ever")
+            for check, ledger in CHECKS.items():
+                place = self._places.get((ledger, order_id), Place())
+                if status in REFUSED and place.released != place.held:
+                    code = "I7" if not place.released else "I8"
+                    self._break(code, f"{order_id} is {status} and still holds {check} {place.held}")
+        for (ledger, order_id), place in self._places.items():
+            if order_id not in self.orders and place.held and place.released != place.held:
+                self._break("I7", f"{ledger} holds {place.held} for {order_id}, which is no order")
+
+    def status(self, order_id: str) -> str | None:
+        """The status of an order, if there is such an order."""
+        order = self.orders.get(order_id)
+        return order["status"]["S"] if order else None
+
+    # One change
+
+    def _order(self, change: Change) -> list[tuple[str, str]]:
+        """Check an order's change; return the heads that it must have moved."""
+        (order_id,) = change.key
+        new, old = change.new, change.old
+        self.orders[order_id] = new
+        status = new["status"]["S"]
+        was = old["status"]["S"] if old and "status" in old else None
+        if was is None:
+            if status != "PENDING":
+                self._break("I6", f"order {order_id} begins as {status}")
+        elif old is not None:
+            if status not in MOVES[was]:
+                self._break("I6", f"order {order_id} went from {was} to {status}")
+            if any(old[name] != new[name] for name in FIXED if name in old):
+                self._break("I9", f"order {order_id} is not what it was placed as")
+        self._answers(order_id, new)
+        if status != "SHIPPED" or was == "SHIPPED":
+            return []
+        moved = []
+        for ledger, demand in demands(new).items():
+            place = self._places.get((ledger, order_id), Place())
+            if place.held != demand or place.released:
+                self._break(
+                    "I4", f"order {order_id} ships {demand} and holds {place.held}, released {place.released}"
+                )
+            for entity, amount in demand.items():
+                self._tally(ledger, entity).shipped += amount
+                moved.append((ledger, entity))
+        return moved
+
+    def _answers(self, order_id: str, order: Item) -> None:
+        for check, answer in order["checks"]["M"].items():
+            place = self._places.get((CHECKS[check], order_id))
+            kept = place.decision if place else None
+            if kept is None or any(answer["M"].get(name) != kept.get(name) for name in ("outcome", "code")):
+                self._break("I9", f"order {order_id} was told {answer} of {check}; its ledger says {kept}")
+
+    def _entry(self, change: Change, entity: str, entry: str) -> None:
+        kind, _, entry_id = entry.partition("#")
+        amount = decimal(change.new["amount"]["N"])
+        tally = self._tally(change.table, entity)
+        place = self._places.setdefault((change.table, entry_id), Place())
+        match kind:
+            case "ADJUST":
+                tally.adjusted += amount
+                if not _tells(change.new["after"]["M"], tally.head):
+                    self._break("I10", f"{entry} says that it led to {change.new['after']}: {tally.head}")
+                self.adjustments[entry_id] = self.adjustments.get(entry_id, 0) + 1
+            case "HOLD":
+                tally.held += amount
+                if change.new["outcome"]["S"] == "HELD":
+                    place.held[entity] = amount
+                elif amount:
+                    self._break("I8", f"{entry_id} is declined and takes {amount}")
+                if place.decision is None or place.decision["outcome"] != change.new["outcome"]:
+                    if place.decision is not None:
+                        self._break("I9", f"{change.table} has two answers for {entry_id}")
+                    place.decision = change.new
+            case "RELEASE":
+                tally.released += amount
+                place.released[entity] = place.released.get(entity, ZERO) + amount
+                if place.held.get(entity) != place.released[entity]:
+                    self._break("I8", f"{entry_id} gets back {place.released} and held {place.held}")
+            case _:
+                self._break("I10", f"an entry of no known kind: {entry}")
+
+    def _write_once(self, change: Change) -> None:
+        if change.old is not None:
+            self._break("I10", f"the entry {change.key} was written again")
+
+    def _head(self, ledger: str, entity: str) -> None:
+        tally = self._tally(ledger, entity)
+        if tally.head is None:
+            balance = held = settled = ZERO
+        else:
+            balance, held, settled = (decimal(tally.head[n]["N"]) for n in ("balance", "held", "settled"))
+        if balance < 0 or held < 0 or settled < 0:
+            self._break("I1", f"{entity}: balance {balance}, held {held}, settled {settled}")
+        if tally.adjusted != balance + held + settled:
+            code = "I2" if ledger == "AccountTable" else "I3"
+            self._break(code, f"{entity}: adjusted {tally.adjusted} is not {balance} + {held} + {settled}")
+        if settled != tally.shipped:
+            self._break("I4", f"{entity}: settled {settled}, shipped {tally.shipped}")
+        if balance != tally.adjusted - tally.held + tally.released:
+            self._break("I10", f"{entity}: the balance is {balance}, its entries come to another")
+
+    def _tally(self, ledger: str, entity: str) -> Tally:
+        tally = self._tallies.get((ledger, entity))
+        if tally is None:
+            tally = self._tallies[ledger, entity] = Tally()
+        return tally
+
+    def _break(self, invariant: str, reason: str) -> None:
+        self.broken.append(f"{invariant}: {reason}")
+
+
+def demands(order: Item) -> dict[str, dict[str, Decimal]]:
+    """What an order takes, by ledger and by customer or product."""
+    units: dict[str, Decimal] = {}
+    for line in order["items"]["L"]:
+        product = line["M"]["productId"]["S"]
+        units[product] = units.get(product, ZERO) + decimal(line["M"]["qty"]["N"])
+    return {
+        "AccountTable": {order["customerId"]["S"]: decimal(order["totalAmount"]["N"])},
+        "StockTable": units,
+    }
+
+
+@lru_cache(maxsize=4096)
+def decimal(text: str) -> Decimal:
+    """A number of an item."""
+    return Decimal(text)
+
+
+def _tells(after: Item, head: Item | None) -> bool:
+    """Whether what an adjustment says that it led to is how the head stands."""
+    return head is not None and all(head[name] == value for name, value in after.items())

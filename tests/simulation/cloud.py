@@ -1,0 +1,97 @@
+"""The application's tables, queues and topic in the fakes, and which function each of them feeds.
+
+It says again what template.yaml says, in the few words that matter here; a test holds it to the template,
+which takes too long to read for every process of a simulation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.support.aws.dynamodb import DynamoDB
+from tests.support.aws.sns import SNS
+from tests.support.aws.sqs import SQS, queue_arn, queue_url
+
+TABLES = {
+    "OrderTable": ("orderId",),
+    "AccountTable": ("customerId", "entry"),
+    "StockTable": ("productId", "entry"),
+}
+TOPIC = "OrderTopic"
+TOPIC_DEAD_LETTERS = "OrderTopicDlq"
+FED = {
+    "balance_checker": "BalanceCheckerQueue",
+    "stock_checker": "StockCheckerQueue",
+    "order_update": "OrderUpdateQueue",
+    "ship_order": "ShipOrderQueue",
+    "order_watchdog": "OrderWatchQueue",
+}
+"""Which queue feeds which function."""
+SUBSCRIBED = ("BalanceCheckerQueue", "StockCheckerQueue")
+FILTER = {"type": ["order.check", "order.release"]}
+VISIBILITY = 60
+MAX_RECEIVES = 5
+BATCH_SIZE = 10
+WATCH_DELAY = 60
+DEADLINE = 900
+
+
+def dead_letters_of(queue: str) -> str:
+    """The name of the queue for what a queue could not get done."""
+    return f"{queue.removesuffix('Queue')}Dlq"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """An account, with nothing in it yet."""
+
+    dynamodb: DynamoDB
+    sqs: SQS
+    sns: SNS
+
+
+def new_cloud(now: Callable[[], float], new_id: Callable[[], str]) -> Cloud:
+    """Everything that the template creates and the functions use."""
+    dynamodb = DynamoDB(now)
+    for table, key_names in TABLES.items():
+        dynamodb.create_table(TableName=table, KeySchema=[{"AttributeName": name} for name in key_names])
+    sqs = SQS(now, new_id)
+    sqs.create_queue(QueueName=TOPIC_DEAD_LETTERS)
+    for queue in FED.values():
+        sqs.create_queue(QueueName=dead_letters_of(queue))
+        redrive = {"deadLetterTargetArn": queue_arn(dead_letters_of(queue)), "maxReceiveCount": MAX_RECEIVES}
+        sqs.create_queue(
+            QueueName=queue,
+            Attributes={"VisibilityTimeout": str(VISIBILITY), "RedrivePolicy": json.dumps(redrive)},
+        )
+    sns = SNS(sqs)
+    topic = sns.create_topic(Name=TOPIC)["TopicArn"]
+    for queue in SUBSCRIBED:
+        sns.subscribe(
+            TopicArn=topic,
+            Protocol="sqs",
+            Endpoint=queue_arn(queue),
+            Attributes={
+                "RawMessageDelivery": "true",
+                "FilterPolicy": json.dumps(FILTER),
+                "RedrivePolicy": json.dumps({"deadLetterTargetArn": queue_arn(TOPIC_DEAD_LETTERS)}),
+            },
+        )
+    return Cloud(dynamodb, sqs, sns)
+
+
+def settings(watch_delay: int = WATCH_DELAY, deadline: int = DEADLINE) -> dict[str, str]:
+    """The environment variables of all functions together; both times are in seconds."""
+    return {
+        "ORDER_TABLE": "OrderTable",
+        "ACCOUNT_TABLE": "AccountTable",
+        "STOCK_TABLE": "StockTable",
+        "ORDER_TOPIC_ARN": f"arn:aws:sns:us-east-1:123456789012:{TOPIC}",
+        "ORDER_UPDATE_QUEUE_URL": queue_url("OrderUpdateQueue"),
+        "SHIP_ORDER_QUEUE_URL": queue_url("ShipOrderQueue"),
+        "ORDER_WATCH_QUEUE_URL": queue_url("OrderWatchQueue"),
+        "WATCH_DELAY_SECONDS": str(watch_delay),
+        "ORDER_DEADLINE_SECONDS": str(deadline),
+    }

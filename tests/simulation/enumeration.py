@@ -1,0 +1,191 @@
+"""Every fault at every call of small scenarios, one at a time and in pairs: enumerated, not sampled."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.simulation import cloud, functions
+from tests.simulation.books import Books
+from tests.simulation.faults import Fault, ScriptedFaults
+from tests.simulation.run import swept
+from tests.simulation.schedule import Outcome, Schedule, Style
+from tests.simulation.shoppers import Opening, Promises, Script, Shop, Shopper
+
+IN_PAIRS = (Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.CRASH_AFTER)
+"""What pairs are made of. A crash before a call is one after the call before it."""
+INTERLEAVINGS = 3
+
+Clients = Callable[[Promises], Sequence[Script]]
+
+
+_SHELF = Opening({"alice": "30.00", "bob": "30.00"}, {"pen": "1", "ink": "5"})
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What there is, and what clients do."""
+
+    clients: Clients
+    ends: set[str]
+    """How its orders end, by one interleaving or the other, when nothing goes wrong."""
+    opening: Opening = _SHELF
+    watch_delay: int = cloud.WATCH_DELAY
+    deadline: int = cloud.DEADLINE
+
+
+def _body(customer: str, total: str, units: Mapping[str, int]) -> str:
+    items = ",".join(f'{{"productId":"{product}","qty":{qty}}}' for product, qty in units.items())
+    return f'{{"customerId":"{customer}","items":[{items}],"totalAmount":{total}}}'
+
+
+def order(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
+    """A client that orders, and asks again until it is answered."""
+    body = _body(customer, total, units)
+    return lambda promises: lambda shop: Shopper(shop, promises).order(body, body)
+
+
+def order_and_leave(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
+    """A client that orders once, and never hears what became of it."""
+    body = _body(customer, total, units)
+
+    def script(shop: Shop) -> None:
+        shop.ask("POST", "/order", {}, body, None)
+
+    return lambda promises: script
+
+
+def order_and_cancel(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
+    """A client that calls its order off as soon as it has it."""
+    body = _body(customer, total, units)
+
+    def make(promises: Promises) -> Script:
+        def script(shop: Shop) -> None:
+            shopper = Shopper(shop, promises)
+            if placed := shopper.order(body, body):
+                shopper.cancel(placed["orderId"])
+
+        return script
+
+    return make
+
+
+def all_of(*clients: Callable[[Promises], Script]) -> Clients:
+    """Several clients."""
+    return lambda promises: [make(promises) for make in clients]
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "one order, shipped": Scenario(all_of(order("alice", "10.10", pen=1)), {"SHIPPED"}),
+    "one order of two products": Scenario(all_of(order("alice", "10.10", pen=1, ink=2)), {"SHIPPED"}),
+    "one order, rejected": Scenario(all_of(order("alice", "10.10", pen=2)), {"REJECTED"}),
+    "one order, cancelled": Scenario(all_of(order_and_cancel("alice", "10.10", pen=1)), {"CANCELLED"}),
+    "one order, its client gone": Scenario(all_of(order_and_leave("alice", "10.10", pen=1)), {"SHIPPED"}),
+    "one order, watched at once": Scenario(
+        all_of(order("alice", "10.10", pen=1)), {"SHIPPED", "EXPIRED"}, watch_delay=0, deadline=0
+    ),
+    "two orders, one unit": Scenario(
+        all_of(order("alice", "10.10", pen=1), order("bob", "20.20", pen=1)), {"SHIPPED", "REJECTED"}
+    ),
+    "two orders, one purse": Scenario(
+        all_of(order("alice", "20.20", pen=1), order("alice", "10.10", ink=1)),
+        {"SHIPPED", "REJECTED"},
+    ),
+}
+PAIRED = ("one order, shipped", "one order, rejected")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run of a scenario: which faults at which calls, in which interleaving."""
+
+    scenario: str
+    at: Mapping[int, Fault]
+    interleaving: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a case."""
+
+    outcome: Outcome
+    calls: int
+    books: Books
+
+
+def run_case(case: Case, *, tracing: bool = False) -> Run:
+    """Run a case, the same each time. To be called where functions are `simulated`.
+
+    Interleaving 0 does one thing after the other; the others mix.
+    """
+    scenario = SCENARIOS[case.scenario]
+    style = Style(
+        switching=0.7 if case.interleaving else 0.0,
+        eager=0.7 if case.interleaving else 1.0,
+        whole_batches=1.0,
+        replays=0.0,
+        watch_delay=scenario.watch_delay,
+        deadline=scenario.deadline,
+    )
+    faults = ScriptedFaults(case.at)
+    schedule = Schedule(random.Random(case.interleaving), style, faults, tracing=tracing)
+    schedule.open(scenario.opening)
+    outcome = schedule.run(scenario.clients(schedule.promises))
+    return Run(outcome, faults.calls, schedule.books)
+
+
+def singles(scenario: str, interleaving: int) -> Iterator[Case]:
+    """Every fault at every call that the scenario makes when nothing goes wrong."""
+    calls = run_case(Case(scenario, {}, interleaving)).calls
+    for call in range(calls):
+        for fault in Fault:
+            if fault is not Fault.STALE:
+                yield Case(scenario, {call: fault}, interleaving)
+
+
+def pairs(scenario: str, first: int) -> Iterator[Case]:
+    """Every two faults: the first at that call, the second at each call that is made after it."""
+    for fault in IN_PAIRS:
+        calls = run_case(Case(scenario, {first: fault})).calls
+        for call in range(first + 1, calls):
+            for second in IN_PAIRS:
+                yield Case(scenario, {first: fault, call: second})
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process runs in one go: the singles of an interleaving, or the pairs after a first call."""
+
+    scenario: str
+    interleaving: int = 0
+    first: int | None = None
+
+
+def parts() -> list[Part]:
+    """All that is enumerated."""
+    found = [Part(scenario, interleaving) for scenario in SCENARIOS for interleaving in range(INTERLEAVINGS)]
+    with functions.simulated():
+        for scenario in PAIRED:
+            calls = run_case(Case(scenario, {})).calls
+            found += [Part(scenario, first=first) for first in range(calls)]
+    return found
+
+
+def run_part(part: Part) -> tuple[Part, int, list[str]]:
+    """Run a part; the number of its cases, and a trace of each that failed."""
+    failed: list[str] = []
+    number = 0
+    with functions.simulated(), swept():
+        cases = (
+            singles(part.scenario, part.interleaving)
+            if part.first is None
+            else pairs(part.scenario, part.first)
+        )
+        for case in cases:
+            number += 1
+            broken = run_case(case).outcome.broken
+            if broken:
+                trace = run_case(case, tracing=True).outcome.trace
+                failed.append("\n".join([str(case), *trace, *broken]))
+    return part, number, failed

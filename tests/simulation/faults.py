@@ -1,0 +1,126 @@
+"""What can go wrong: in a call, and with a message on its way. And who decides when it does."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+
+class Fault(StrEnum):
+    """What happens to a call to AWS."""
+
+    CRASH_BEFORE = "crash before"
+    CRASH_AFTER = "crash after"
+    FAIL_BEFORE = "fail before"  # nothing was done, and botocore has given up trying
+    FAIL_AFTER = "fail after"  # it was done, but no answer of it ever arrives
+    ANSWER_LOST = "answer lost"  # it was done, its answer was lost, and botocore asks again
+    THROTTLED = "throttled"
+    STALLED = "stalled"  # the process hangs until its messages are given to another one
+    CONFLICT = "conflict"
+    PARTIAL = "partial"  # HTTP 200, and some of it was not done
+    STALE = "stale"
+
+
+class Mishap(StrEnum):
+    """What happens to a message on its way into a queue, or after it has long been dealt with."""
+
+    DUPLICATE = "duplicate"
+    DUPLICATE_LATER = "duplicate later"
+    LATE = "late"
+    LOST = "lost"
+    DEAD_LETTER = "dead letter"  # the topic can't deliver it: it is redriven later
+    EXTRA_FIELDS = "extra fields"  # a newer release of the sender says more than we know
+    NEXT_VERSION = "next version"  # a newer release speaks in a way that only a newer one reads
+    POISON = "poison"
+    REPLAYED = "replayed"  # again, with a new message id, as a redrive does
+
+
+_ALWAYS = (
+    Fault.CRASH_BEFORE,
+    Fault.CRASH_AFTER,
+    Fault.FAIL_BEFORE,
+    Fault.FAIL_AFTER,
+    Fault.ANSWER_LOST,
+    Fault.THROTTLED,
+    Fault.STALLED,
+)
+_WRITE = (*_ALWAYS, Fault.CONFLICT)
+_BATCH = (*_ALWAYS, Fault.PARTIAL)
+POSSIBLE: Mapping[str, tuple[Fault, ...]] = {
+    "get_item": _ALWAYS,
+    "batch_get_item": _BATCH,
+    "put_item": _WRITE,
+    "update_item": _WRITE,
+    "transact_write_items": _WRITE,
+    "publish_batch": _BATCH,
+    "send_message_batch": _BATCH,
+}
+"""What can happen to a call, by its operation. A read that is not consistent can be STALE as well."""
+
+
+class Faults(Protocol):
+    """Decides what goes wrong in each call and with each message."""
+
+    def of_call(self, possible: Sequence[Fault]) -> Fault | None:
+        """What happens to the next call."""
+
+    def of_message(self, possible: Sequence[Mishap]) -> Mishap | None:
+        """What happens to the next message."""
+
+
+class NoFaults:
+    """Everything works."""
+
+    def of_call(self, possible: Sequence[Fault]) -> Fault | None:
+        return None
+
+    def of_message(self, possible: Sequence[Mishap]) -> Mishap | None:
+        return None
+
+
+class RandomFaults:
+    """Each schedule has some kinds of faults, at rates of its own: a drizzle of all, or a storm of one."""
+
+    def __init__(self, chance: random.Random, *, storm: bool) -> None:
+        """`storm` is for what happens seldom: then all kinds of faults are frequent."""
+        self._chance = chance
+        self._rate = 0.25 if storm else chance.choice((0.0, 0.02, 0.06, 0.12, 0.25))
+        self._mishap_rate = chance.choice((0.0, 0.02, 0.06, 0.15))
+        kinds = len(Fault) if storm else chance.choice((1, 2, 3, 5, len(Fault)))
+        self._kinds = set(chance.sample(list(Fault), kinds))
+        self._mishaps = set(chance.sample(list(Mishap), chance.choice((1, 3, len(Mishap)))))
+
+    def of_call(self, possible: Sequence[Fault]) -> Fault | None:
+        if self._chance.random() >= self._rate:
+            return None
+        kinds = [fault for fault in possible if fault in self._kinds]
+        return self._chance.choice(kinds) if kinds else None
+
+    def of_message(self, possible: Sequence[Mishap]) -> Mishap | None:
+        if self._chance.random() >= self._mishap_rate:
+            return None
+        kinds = [mishap for mishap in possible if mishap in self._mishaps]
+        return self._chance.choice(kinds) if kinds else None
+
+
+class ScriptedFaults:
+    """The faults that are named, at the calls with these numbers; messages arrive well."""
+
+    def __init__(self, at: Mapping[int, Fault]) -> None:
+        self._at = at
+        self.calls = 0
+
+    def of_call(self, possible: Sequence[Fault]) -> Fault | None:
+        self.calls += 1
+        fault = self._at.get(self.calls - 1)
+        return fault if fault in possible else None
+
+    def of_message(self, possible: Sequence[Mishap]) -> Mishap | None:
+        return None
+
+
+Cells = Counter[tuple[str, str]]
+"""How often each kind of fault was met at each point."""

@@ -1,0 +1,81 @@
+"""What a simulation prints: which faults were met where, and what became of the mutants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from tests.simulation import cloud
+from tests.simulation.faults import POSSIBLE, Cells, Fault, Mishap
+from tests.simulation.mutants import Caught
+
+POINTS = (
+    "order_api put_item OrderTable",
+    "order_api transact_write_items OrderTable",
+    "order_api get_item OrderTable",
+    "order_api update_item OrderTable",
+    "order_api publish_batch OrderTopic",
+    "account_api get_item AccountTable",
+    "account_api transact_write_items AccountTable",
+    "stock_api get_item StockTable",
+    "stock_api transact_write_items StockTable",
+    "change_publisher send_message_batch OrderWatchQueue",
+    "balance_checker transact_write_items AccountTable",
+    "balance_checker get_item AccountTable",
+    "balance_checker send_message_batch OrderUpdateQueue",
+    "stock_checker transact_write_items StockTable",
+    "stock_checker get_item StockTable",
+    "stock_checker send_message_batch OrderUpdateQueue",
+    "order_update batch_get_item OrderTable",
+    "order_update get_item OrderTable",
+    "order_update update_item OrderTable",
+    "order_update publish_batch OrderTopic",
+    "order_update send_message_batch ShipOrderQueue",
+    "ship_order transact_write_items OrderTable",
+    "order_watchdog batch_get_item OrderTable",
+    "order_watchdog get_item OrderTable",
+    "order_watchdog update_item OrderTable",
+    "order_watchdog publish_batch OrderTopic",
+    "order_watchdog send_message_batch ShipOrderQueue",
+    "order_watchdog send_message_batch OrderWatchQueue",
+)
+"""Every call to AWS that the functions make: function, operation, and on what."""
+
+
+def cells_expected() -> set[tuple[str, str]]:
+    """Every fault that can happen at every point. No read is stale: all of ours ask for consistency."""
+    calls = {(fault, point) for point in POINTS for fault in POSSIBLE[point.split()[1]]}
+    ways = {
+        (mishap, queue)
+        for queue in cloud.FED.values()
+        for mishap in Mishap
+        # The watchdog's own letters are never lost, and only a subscription has a dead letter of its topic.
+        if not (mishap is Mishap.LOST and queue == cloud.FED["order_watchdog"])
+        and not (mishap is Mishap.DEAD_LETTER and queue not in cloud.SUBSCRIBED)
+    }
+    return calls | ways
+
+
+def cells_table(cells: Cells) -> list[Table]:
+    """How often each fault was met at each point: one table for the calls, one for the messages."""
+    expected = cells_expected()
+    tables = []
+    for title, kinds, points in (
+        ("faults of calls", [fault for fault in Fault if fault is not Fault.STALE], POINTS),
+        ("mishaps of messages", list(Mishap), tuple(cloud.FED.values())),
+    ):
+        table = Table("", *kinds, title=title)
+        for point in points:
+            numbers = [str(cells[kind, point]) if (kind, point) in expected else "-" for kind in kinds]
+            table.add_row(point, *numbers)
+        tables.append(table)
+    return tables
+
+
+def mutants_table(caught: Sequence[Caught]) -> Table:
+    """How long each mutant lived, and what it died of."""
+    table = Table("mutant", "schedules", "what fell", title="mutants")
+    for each in sorted(caught, key=lambda each: each.schedules):
+        table.add_row(each.name, str(each.schedules), each.broken[:70] if each.broken else "[red]nothing")
+    return table

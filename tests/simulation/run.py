@@ -1,0 +1,111 @@
+"""Runs schedules: one by its seed, or very many on all cores."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from tests.simulation import functions
+from tests.simulation.faults import Cells, RandomFaults
+from tests.simulation.schedule import Outcome, Schedule, Style
+from tests.simulation.shoppers import Crowd
+
+CHUNK = 250  # seeds that a process runs in one go: a second or two, so that the progress bar moves
+
+
+@dataclass
+class Summary:
+    """What became of many schedules."""
+
+    schedules: int = 0
+    steps: int = 0
+    broken: list[tuple[int, list[str]]] = field(default_factory=list)
+    """The seeds of those that failed, and why."""
+    cells: Cells = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+
+    def add(self, seed: int, outcome: Outcome) -> None:
+        """Count one more."""
+        self.schedules += 1
+        self.steps += outcome.steps
+        self.cells.update(outcome.cells)
+        self.statuses.update(outcome.statuses)
+        if outcome.broken:
+            self.broken.append((seed, outcome.broken))
+
+    def merge(self, other: Summary) -> None:
+        """Count all of another one."""
+        self.schedules += other.schedules
+        self.steps += other.steps
+        self.cells.update(other.cells)
+        self.statuses.update(other.statuses)
+        self.broken += other.broken
+
+
+def run_seed(seed: int, *, tracing: bool = False) -> Outcome:
+    """Run the schedule of a seed, the same each time. To be called where functions are `simulated`."""
+    chance = random.Random(seed)
+    style = Style.drawn(chance)
+    # Expiring meets another write seldom, and what can happen after that has to be seen as well.
+    faults = RandomFaults(chance, storm=style.deadline == 0 and chance.random() < 0.6)
+    schedule = Schedule(chance, style, faults, tracing=tracing)
+    crowd = Crowd(chance, schedule.promises)
+    schedule.open(crowd.opening)
+    return schedule.run(crowd.scripts())
+
+
+def trace_of(seed: int) -> str:
+    """All that happens in the schedule of a seed, line by line, and what did not hold in it."""
+    with functions.simulated():
+        outcome = run_seed(seed, tracing=True)
+    return "\n".join([f"seed {seed}", *outcome.trace, *(f"✗ {reason}" for reason in outcome.broken or ())])
+
+
+def run_range(seeds: range) -> Summary:
+    """Run these seeds in this process."""
+    summary = Summary()
+    with functions.simulated(), swept():
+        for seed in seeds:
+            summary.add(seed, run_seed(seed))
+    return summary
+
+
+def run_all(seeds: range) -> Iterator[Summary]:
+    """Run these seeds on all cores; a summary of each part of them, as it is done."""
+    parts = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    yield from on_all_cores(run_range, parts)
+
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def on_all_cores(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
+    """What `work` makes of each part, in processes of their own, in the order in which they are done."""
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        waiting: list[Future[Result]] = [pool.submit(work, part) for part in parts]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def swept() -> Iterator[None]:
+    """While this lasts, garbage is not looked for at every turn: a schedule's is all circles, and one sweep
+    for all of them at the end of a part costs a seventh of the time less."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()

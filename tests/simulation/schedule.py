@@ -1,0 +1,469 @@
+"""One schedule: a few clients, all functions, and whatever goes wrong, from a single seed to rest.
+
+First everything runs with faults; then they stop, the dead letters are redriven until only poison is left,
+and the books must be in order.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from order_capture.adapters import jsontext
+from order_capture.adapters.dynamodb_ledger import DynamoLedger
+from order_capture.application.adjust_balance import BalanceChange, adjust_balance
+from order_capture.domain.ledger import ACCOUNTS, STOCK
+from tests.simulation import cloud, functions, trace
+from tests.simulation.books import Books
+from tests.simulation.calls import Client, target_of
+from tests.simulation.faults import Cells, Faults, Mishap, NoFaults
+from tests.simulation.scheduler import Crashed, Scheduler, Task, current, running, timestamp
+from tests.simulation.shoppers import Answer, Opening, Promises, Script
+from tests.support.aws.dynamodb import Change
+from tests.support.aws.sns import Subscription
+from tests.support.aws.sqs import Message, Queue
+
+# Far more than any schedule takes: one that has not come to rest by then never will.
+MAX_STEPS = 10_000
+ROUNDS_TO_REST = 6
+# From the moment that faults stop: a deadline of 15 minutes by clocks that are 20 minutes apart, looks that
+# are up to 15 minutes apart, and a dead letter's receives before it is redriven.
+MAX_MILLISECONDS_TO_REST = 2 * 60 * 60 * 1000
+SKEW = 10 * 60 * 1000
+GATEWAY_TIMEOUT = 29_000
+STREAM_RETRY = 1_000
+NEVER = 10**15
+RELAY = "change_publisher"
+
+POISON = (
+    "this is no JSON",
+    "{}",
+    '{"specversion":"1.0","type":"order.check","dataschema":"urn:order-capture:order.check:9",'
+    '"correlationid":"c","data":{}}',
+    '{"specversion":"1.0","type":"order.ship","dataschema":"urn:order-capture:order.ship:1",'
+    '"correlationid":"c","data":{"orderId":"o","customerId":"c","totalAmount":NaN,"items":[]}}',
+    '{"specversion":"1.0","type":"order.unheard-of","dataschema":"urn:order-capture:order.unheard-of:1",'
+    '"correlationid":"c","data":{}}',
+)
+
+
+@dataclass
+class Style:
+    """How a schedule is run, apart from its faults."""
+
+    switching: float  # how likely a task gives way at a call
+    eager: float  # how likely running tasks go on before new messages are delivered
+    whole_batches: float  # how likely a function gets all messages that wait
+    replays: float  # how likely old messages come again once everything is quiet
+    skews: Mapping[str, int] = field(default_factory=dict)
+    watch_delay: int = cloud.WATCH_DELAY
+    deadline: int = cloud.DEADLINE
+
+    @staticmethod
+    def drawn(chance: random.Random) -> Style:
+        """Any style."""
+        skewed = chance.random() < 0.3
+        skew = {name: chance.choice((-SKEW, 0, SKEW)) for name in functions.FUNCTIONS} if skewed else {}
+        hasty = chance.random() < 0.2  # the watchdog comes while the checks are being made
+        return Style(
+            switching=chance.choice((0.0, 0.3, 0.6, 1.0)),
+            eager=chance.choice((0.3, 0.7, 0.95)),
+            whole_batches=chance.choice((0.2, 0.8)),
+            replays=chance.choice((0.0, 0.0, 0.3)),
+            skews=skew,
+            watch_delay=0 if hasty else cloud.WATCH_DELAY,
+            deadline=0 if hasty and chance.random() < 0.5 else cloud.DEADLINE,
+        )
+
+
+@dataclass
+class Outcome:
+    """What became of a schedule."""
+
+    broken: list[str]
+    steps: int
+    cells: Cells
+    statuses: Counter[str]
+    trace: list[str]
+
+
+class Schedule:
+    """Everything that runs in one schedule. Also what the functions find around them."""
+
+    def __init__(self, chance: random.Random, style: Style, faults: Faults, *, tracing: bool = False) -> None:
+        self._chance = chance
+        self._style = style
+        self._faults = faults
+        self._ids = 0
+        self._scheduler = Scheduler(chance, style.switching)
+        self._cloud = cloud.new_cloud(lambda: self._scheduler.now / 1000, self.new_id)
+        self._settings = cloud.settings(style.watch_delay, style.deadline)
+        self._trace: list[str] | None = [] if tracing else None
+        self.cells: Cells = Counter()
+        self.books = Books()
+        self.promises = Promises(self.books)
+        self._clients = {
+            service: Client(
+                fake, self._scheduler, chance, self.new_id, self.cells, self._tell_call if tracing else None
+            )
+            for service, fake in (
+                ("dynamodb", self._cloud.dynamodb),
+                ("sns", self._cloud.sns),
+                ("sqs", self._cloud.sqs),
+            )
+        }
+        self._steps = 0
+        self._streamed = 0
+        self._stream = self._cloud.dynamodb.stream("OrderTable")
+        self._stream_free_at = 0
+        self._delivered: list[tuple[str, Message]] = []
+        self._losses = 1
+        self._poison = 2
+        self._cloud.dynamodb.on_commit = self._committed
+        self._cloud.sqs.transit = self._transit
+        self._cloud.sns.reaches = self._reaches
+        self._set_faults(faults)
+
+    # What the functions find around them
+
+    def client(self, service: str) -> Client:
+        return self._clients[service]
+
+    def setting(self, name: str) -> str:
+        return self._settings[name]
+
+    def clock(self) -> str:
+        return timestamp(self._scheduler.now + current().skew)
+
+    def pause(self, tries: int) -> None:
+        self._scheduler.sleep(int(self._chance.random() * 20 * 2 ** (tries - 1)))
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"id-{self._ids}"
+
+    # What the clients find
+
+    def ask(
+        self, method: str, resource: str, path: Mapping[str, str], body: str | None, key: str | None
+    ) -> Answer:
+        """Have an API function answer, as API Gateway does: 502 if it dies, 504 if it hangs."""
+        name = f"{resource.split('/')[1].rstrip('s')}_api"
+        event = {
+            "httpMethod": method,
+            "resource": resource,
+            "pathParameters": path,
+            "headers": {"Idempotency-Key": key} if key else None,
+            "body": body,
+            "requestContext": {"requestId": self.new_id()},
+        }
+        client, answers = current(), list[Answer]()
+
+        def work() -> None:
+            answered = Answer(502)
+            try:
+                answer = functions.handler(name)(event, None)
+                answered = Answer(answer["statusCode"], jsontext.loads(answer["body"]))
+            finally:
+                answers.append(answered)
+                client.wakes = self._scheduler.now
+
+        self._spawn(name, work)
+        until = self._scheduler.now + GATEWAY_TIMEOUT
+        while not answers and self._scheduler.now < until:
+            self._scheduler.sleep(until - self._scheduler.now)
+        answer = answers[0] if answers else Answer(504)
+        if self._trace is not None:
+            self._tell(f"{method} {resource} {path or ''} key={key} {body or ''} → {answer.status}")
+        return answer
+
+    def sleep(self, milliseconds: int) -> None:
+        """Do nothing for a while."""
+        self._scheduler.sleep(milliseconds)
+
+    # The schedule
+
+    def open(self, opening: Opening) -> None:
+        """Set the balances that there are before anybody orders, without faults."""
+        dynamodb = self._cloud.dynamodb
+        for kind, table, key, amounts in (
+            (ACCOUNTS, "AccountTable", "customerId", opening.credit),
+            (STOCK, "StockTable", "productId", opening.units),
+        ):
+            ledger = DynamoLedger(dynamodb, table, key)
+            for entity, amount in amounts.items():
+                change = BalanceChange(entity, self.new_id(), "", keyed=False, balance=Decimal(amount))
+                adjust_balance(kind, ledger, change, lambda: timestamp(0), lambda tries: None)
+
+    def run(self, scripts: Sequence[Script]) -> Outcome:
+        """Run to rest, or to the first thing that does not hold."""
+        functions.put_into(self)
+        for number, script in enumerate(scripts):
+            self._spawn(f"client{number}", partial(script, self))
+        try:
+            if self._run_until_quiet():
+                self._run_to_rest()
+        finally:
+            self._scheduler.kill_all()
+        statuses = Counter(order["status"]["S"] for order in self.books.orders.values())
+        return Outcome(self.books.broken, self._steps, self.cells, statuses, self._trace or [])
+
+    def _run_to_rest(self) -> None:
+        while self._chance.random() < self._style.replays:
+            self._replay()
+            if self._chance.random() < 0.5:
+                self._redrive(at_rest=False)
+            if not self._run_until_quiet():
+                return
+        self._tell("──── no more faults")
+        self._set_faults(NoFaults())
+        since = self._scheduler.now
+        for _ in range(ROUNDS_TO_REST):
+            if not self._run_until_quiet():
+                return
+            undone = self._dead_letters()
+            if not self._redrive(at_rest=True):
+                break
+        else:
+            self.books.broken.append(f"I5: never done: {undone}")
+        if self._scheduler.now - since > MAX_MILLISECONDS_TO_REST:
+            self.books.broken.append(
+                f"I5: at rest only {(self._scheduler.now - since) / 1000} s after the faults"
+            )
+        self.books.at_rest()
+        self.promises.at_rest()
+
+    def _run_until_quiet(self) -> bool:
+        """Run until nothing is left to do. False if something does not hold."""
+        scheduler, chance, eager = self._scheduler, self._chance, self._style.eager
+        broken = self.books.broken
+        while not broken:
+            self._steps += 1
+            if self._steps > MAX_STEPS:
+                broken.append(f"I5: not at rest after {MAX_STEPS} steps")
+                break
+            ready = scheduler.ready()
+            if ready and chance.random() < eager:
+                scheduler.resume(ready[int(chance.random() * len(ready))])
+                continue
+            waiting = self._waiting()
+            if waiting:
+                self._start(waiting[int(chance.random() * len(waiting))])
+            elif ready:
+                scheduler.resume(ready[int(chance.random() * len(ready))])
+            elif not self._let_time_pass():
+                return True
+        return False
+
+    def _let_time_pass(self) -> bool:
+        """Go to the next moment at which something can happen; False if there is none."""
+        moments = [task.wakes for task in self._scheduler.tasks]
+        for queue in cloud.FED.values():
+            moments += [int(m.visible_at * 1000) + 1 for m in self._cloud.sqs.queues[queue].messages]
+        if self._streamed < len(self._stream):
+            moments.append(self._stream_free_at)
+        if not moments:
+            return False
+        self._scheduler.now = max(min(moments), self._scheduler.now + 1)
+        return True
+
+    # What Lambda does
+
+    def _waiting(self) -> list[str]:
+        """The functions that have something to do."""
+        names = []
+        queues, now = self._cloud.sqs.queues, self._scheduler.now / 1000
+        for name, queue in cloud.FED.items():
+            for message in queues[queue].messages:
+                if message.visible_at <= now:
+                    names.append(name)
+                    break
+        if self._streamed < len(self._stream) and self._stream_free_at <= self._scheduler.now:
+            names.append(RELAY)
+        return names
+
+    def _start(self, name: str) -> None:
+        if name == RELAY:
+            self._relay()
+        else:
+            self._deliver(name, cloud.FED[name])
+
+    def _deliver(self, name: str, queue: str) -> None:
+        """Start a function with some of the messages that wait for it, in any order."""
+        sqs, chance = self._cloud.sqs, self._chance
+        visible = sqs.visible(queue)
+        if not visible:  # they were received too often
+            return
+        most = min(len(visible), cloud.BATCH_SIZE)
+        number = most if chance.random() < self._style.whole_batches else chance.randint(1, most)
+        batch = chance.sample(visible, number)
+        for message in batch:
+            sqs.receive(queue, message)
+            if message.receives == 1:
+                self._delivered.append((queue, message))
+        receipts = [(message.message_id, message.receipt) for message in batch]
+        event = {"Records": [{"messageId": message.message_id, "body": message.body} for message in batch]}
+
+        def work() -> None:
+            report = functions.handler(name)(event, None)
+            failed = {failure["itemIdentifier"] for failure in report["batchItemFailures"]}
+            for message_id, receipt in receipts:
+                if message_id not in failed:
+                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
+            if self._trace is not None:
+                self._tell(f"done, {len(failed)} of {len(event['Records'])} given back")
+
+        task = self._spawn(name, work)
+        if self._trace is not None:
+            self._tell(f"gets {[trace.gist(message.body) for message in batch]}", task.name)
+
+    def _relay(self) -> None:
+        """Start the stream's function with the next records; they come again until it returns."""
+        records = self._stream[self._streamed :][: self._chance.randint(1, 3)]
+        self._stream_free_at = NEVER
+
+        def work() -> None:
+            free_at = self._scheduler.now + STREAM_RETRY
+            try:
+                functions.handler(RELAY)({"Records": records}, None)
+                self._streamed += len(records)
+            except Exception as error:  # Lambda takes whatever the function raises
+                self._tell(f"raised {error!r}")
+            else:
+                free_at = self._scheduler.now
+            finally:
+                self._stream_free_at = free_at
+
+        self._spawn(RELAY, work)
+
+    def _spawn(self, name: str, work: Callable[[], None]) -> Task:
+        def run() -> None:
+            try:
+                work()
+            except Crashed:
+                self._tell("☠ crashed")
+
+        return self._scheduler.spawn(name, name, self._style.skews.get(name, 0), run)
+
+    # What goes wrong on the way, and what operators do about it
+
+    def _set_faults(self, faults: Faults) -> None:
+        self._faults = faults
+        for client in self._clients.values():
+            client.faults = faults
+
+    def _reaches(self, subscription: Subscription) -> bool:
+        if self._faults.of_message((Mishap.DEAD_LETTER,)) is None:
+            return True
+        self._met(Mishap.DEAD_LETTER, subscription.queue)
+        return False
+
+    def _transit(self, queue: Queue, message: Message) -> Sequence[float]:
+        if queue.dead_letters is None or message.body in POISON:
+            return (0.0,)
+        mishap = self._faults.of_message(_ON_THE_WAY)
+        if mishap is None:
+            return (0.0,)
+        later = self._chance.choice((0.05, 2.0, 45.0, 1000.0))
+        match mishap:
+            case Mishap.LOST:
+                # The watchdog looks again at everything but its own letters, and a release once: what is
+                # lost without a trace, which SQS never does, is survived once.
+                if queue.name == cloud.FED["order_watchdog"] or not self._losses:
+                    return (0.0,)
+                self._losses -= 1
+            case Mishap.EXTRA_FIELDS:
+                if _LATER not in message.body:
+                    message.body = message.body.replace('"data":{', f'{_LATER},"data":{{{_LATER},', 1)
+            case Mishap.NEXT_VERSION:
+                message.body = message.body.replace(_VERSION_1, _VERSION_2, 1)
+            case Mishap.POISON:
+                if not self._poison:
+                    return (0.0,)
+                self._poison -= 1
+                body = self._chance.choice(POISON)
+                queue.messages.append(Message(self.new_id(), body, {}, message.visible_at))
+        self._met(mishap, queue.name)
+        return {
+            Mishap.LOST: (),
+            Mishap.LATE: (later,),
+            Mishap.DUPLICATE: (0.0, 0.0),
+            Mishap.DUPLICATE_LATER: (0.0, later),
+        }.get(mishap, (0.0,))
+
+    def _replay(self) -> None:
+        """Some messages of long ago come again, under new ids."""
+        if not self._delivered:
+            return
+        for queue, message in self._chance.sample(self._delivered, min(3, len(self._delivered))):
+            if self._faults.of_message((Mishap.REPLAYED,)) is None:
+                continue
+            self._met(Mishap.REPLAYED, queue)
+            self._cloud.sqs.put(queue, message.body, message.attributes)
+
+    def _redrive(self, *, at_rest: bool) -> bool:
+        """Send the dead letters where they were to go, under new ids. At rest, poison is thrown away and what
+        only a newer release can read is read by it. False if there was nothing."""
+        sqs, found = self._cloud.sqs, False
+        for queue in cloud.FED.values():
+            letters = sqs.queues[cloud.dead_letters_of(queue)].messages
+            while letters:
+                letter = letters.pop()
+                body = letter.body.replace(_VERSION_2, _VERSION_1, 1) if at_rest else letter.body
+                if not (at_rest and body in POISON):
+                    found = True
+                    sqs.put(queue, body, letter.attributes)
+        letters = sqs.queues[cloud.TOPIC_DEAD_LETTERS].messages
+        while letters:
+            letter, found = letters.pop(), True
+            entry = {"Id": "0", "Message": letter.body, "MessageAttributes": letter.attributes}
+            self._cloud.sns.publish_batch(
+                TopicArn=self._settings["ORDER_TOPIC_ARN"], PublishBatchRequestEntries=[entry]
+            )
+        if found:
+            self._tell("──── dead letters redriven")
+        return found
+
+    def _dead_letters(self) -> list[str]:
+        queues = [cloud.dead_letters_of(queue) for queue in cloud.FED.values()]
+        return [
+            trace.gist(letter.body) for queue in queues for letter in self._cloud.sqs.queues[queue].messages
+        ]
+
+    # What is noted
+
+    def _committed(self, changes: Sequence[Change]) -> None:
+        self.books.commit(changes)
+
+    def _met(self, mishap: Mishap, queue: str) -> None:
+        self.cells[mishap, queue] += 1
+        if self._trace is not None:
+            self._tell(f"[{mishap}] on its way to {queue}", "")
+
+    def _tell_call(self, operation: str, params: Mapping[str, Any], end: str) -> None:
+        self._tell(f"{operation} {target_of(params)} {trace.what(params)} {end}")
+
+    def _tell(self, text: str, who: str | None = None) -> None:
+        if self._trace is None:
+            return
+        if who is None:
+            who = running()
+        self._trace.append(f"{self._scheduler.now / 1000:10.3f}  {who:<20} {text}")
+
+
+_VERSION_1, _VERSION_2 = ':1","correlationid"', ':2","correlationid"'
+_LATER = '"inALaterRelease":{"a":[1]}'
+_ON_THE_WAY = (
+    Mishap.DUPLICATE,
+    Mishap.DUPLICATE_LATER,
+    Mishap.LATE,
+    Mishap.LOST,
+    Mishap.EXTRA_FIELDS,
+    Mishap.NEXT_VERSION,
+    Mishap.POISON,
+)

@@ -1,0 +1,100 @@
+"""Many at once in one thread: tasks that are switched where they wait, and a clock that never sleeps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from greenlet import getcurrent, greenlet
+
+START = datetime(2026, 11, 20, 10, tzinfo=UTC)
+
+
+class Crashed(BaseException):
+    """The process that runs a task is gone. Not an Exception: no handler of the application may see it."""
+
+
+class Task(greenlet):
+    """A run of a function, or a client. `skew` is how wrong the clock is that it reads, in milliseconds."""
+
+    def __init__(self, name: str, place: str, skew: int, run: Callable[[], None]) -> None:
+        super().__init__(run)
+        self.name = name
+        self.place = place
+        self.skew = skew
+        self.wakes = 0
+
+
+class Scheduler:
+    """The tasks, and the time in milliseconds. Which task goes on is drawn from `chance`."""
+
+    def __init__(self, chance: random.Random, switching: float) -> None:
+        """`switching` is how likely a task gives way where it could."""
+        self._chance = chance
+        self._switching = switching
+        self._hub = getcurrent()
+        self._started = 0
+        self.tasks: list[Task] = []
+        self.now = 0
+
+    # For tasks
+
+    def may_switch(self) -> None:
+        """A point where others may run."""
+        if self._chance.random() < self._switching:
+            self._hub.switch()
+
+    def sleep(self, milliseconds: int) -> None:
+        """Let others run for so long, at least."""
+        current().wakes = self.now + milliseconds
+        self._hub.switch()
+
+    # For who runs them
+
+    def spawn(self, name: str, place: str, skew: int, run: Callable[[], None]) -> Task:
+        """A new task, ready to run."""
+        self._started += 1
+        task = Task(f"{name}#{self._started}", place, skew, run)
+        task.wakes = self.now
+        self.tasks.append(task)
+        return task
+
+    def ready(self) -> list[Task]:
+        """The tasks that can run now."""
+        now = self.now
+        return [task for task in self.tasks if task.wakes <= now]
+
+    def resume(self, task: Task) -> None:
+        """Run a task up to where it gives way, or to its end."""
+        self.now += 1
+        task.switch()
+        if task.dead:
+            self.tasks.remove(task)
+
+    def kill_all(self) -> None:
+        """End what still runs, at the end of a schedule that failed."""
+        for task in self.tasks:
+            task.throw()
+        self.tasks.clear()
+
+
+def current() -> Task:
+    """The task that asks."""
+    task = getcurrent()
+    assert isinstance(task, Task)
+    return task
+
+
+def running() -> str:
+    """The name of the task that asks; nothing if it is none."""
+    task = getcurrent()
+    return task.name if isinstance(task, Task) else ""
+
+
+@lru_cache(maxsize=1024)
+def timestamp(milliseconds: int) -> str:
+    """A time of a schedule as the application writes it."""
+    time = START + timedelta(milliseconds=milliseconds)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,317 @@
+"""The clients: what they ask for, how they try again, and what they were promised (I5, I6, I9)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from order_capture.adapters import jsontext
+from order_capture.adapters.requests import derived_id
+from tests.simulation.books import MOVES, TERMINAL, Books
+
+# Amounts whose sums are not exact in binary: 0.1 + 0.2, 10.1 + 20.2.
+TOTALS = ("0.10", "0.20", "10.10", "20.20")
+CREDITS = ("0.20", "20.30", "40.40", "100.00", "100.00", "100.00")
+GIVES_UP_AFTER = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client gets. Behind a process that died or hangs, it is API Gateway that answers."""
+
+    status: int
+    body: Any = None
+
+
+class Shop(Protocol):
+    """The API as a client's task reaches it."""
+
+    def ask(
+        self, method: str, resource: str, path: Mapping[str, str], body: str | None, key: str | None
+    ) -> Answer:
+        """Send a request and wait for what comes back."""
+
+    def sleep(self, milliseconds: int) -> None:
+        """Do nothing for a while."""
+
+
+Script = Callable[[Shop], None]
+
+
+@dataclass
+class Promises:
+    """What clients were told, held against the books."""
+
+    books: Books
+    accepted: set[str] = field(default_factory=set)
+    told: dict[str, Any] = field(default_factory=dict)
+    """By Idempotency-Key (and the place in a batch): the first answer that said that it was done."""
+    sent: dict[str, set[str]] = field(default_factory=dict)
+    """By Idempotency-Key: every body that was sent with it."""
+    done: dict[str, str] = field(default_factory=dict)
+    """By Idempotency-Key: the body of the request that was done."""
+    adjusted: set[str] = field(default_factory=set)
+
+    def of_request(self, key: str | None, body: str) -> None:
+        """A request is about to be sent."""
+        if key is not None:
+            self.sent.setdefault(key, set()).add(body)
+
+    def of_success(self, key: str | None, body: str) -> None:
+        """A request was answered with 2xx."""
+        if key is not None and self.done.setdefault(key, body) != body:
+            self._break("I9", f"the key {key} was taken twice: {self.done[key]} and {body}")
+
+    def of_order(self, order: Mapping[str, Any], key: str | None) -> None:
+        """An order was answered with 202."""
+        order_id = order["orderId"]
+        self.accepted.add(order_id)
+        if self.books.status(order_id) is None:
+            self._break("I5", f"order {order_id} was accepted and is nowhere")
+        self._one_answer(key, order)
+
+    def of_adjustment(self, head: Mapping[str, Any], key: str | None) -> None:
+        """An adjustment was answered with 200."""
+        if key is not None:
+            self.adjusted.add(key)
+        self._one_answer(key, head)
+
+    def of_refusal(self, answer: Answer, key: str | None, body: str) -> None:
+        """A request with a key was answered with 4xx."""
+        reused = key is not None and len(self.sent[key]) > 1
+        if answer.status == 422 and not reused:
+            self._break("I9", f"the key {key} is said to be reused: {body}")
+        elif answer.status != 422 and key in self.told:
+            self._break("I9", f"what was done for key {key} is now {answer.status} {answer.body}")
+
+    def of_cancelling(self, order_id: str, answer: Answer) -> None:
+        """A cancellation was answered."""
+        status = self.books.status(order_id)
+        if answer.status == 200 and status != "CANCELLED":
+            self._break("I6", f"order {order_id} was said to be cancelled, and is {status}")
+        if answer.status == 409 and status not in TERMINAL:
+            self._break("I6", f"order {order_id} was said to be over, and is {status}")
+
+    def of_look(self, order_id: str, before: str, status: str) -> None:
+        """A client saw a status, and another one before."""
+        reachable = MOVES[before] | {after for each in MOVES[before] for after in MOVES[each]}
+        if status not in reachable:
+            self._break("I6", f"order {order_id} was {before}, and is {status} to its client")
+
+    def unexpected(self, request: str, answer: Answer) -> None:
+        """An answer that no client should ever get."""
+        self._break("I9", f"{request} was answered {answer.status} {answer.body}")
+
+    def at_rest(self) -> None:
+        """Every accepted order is there, every keyed adjustment was made once."""
+        for order_id in self.accepted:
+            if self.books.status(order_id) not in TERMINAL:
+                self._break("I5", f"order {order_id} was accepted, and is {self.books.status(order_id)}")
+        for key in self.adjusted:
+            if self.books.adjustments.get(derived_id(key), 0) != 1:
+                self._break("I9", f"the adjustment of key {key} was answered, and is not there once")
+        for adjustment_id, times in self.books.adjustments.items():
+            if times != 1:
+                self._break("I9", f"adjustment {adjustment_id} was made {times} times")
+
+    def _one_answer(self, key: str | None, answer: Mapping[str, Any]) -> None:
+        if key is not None and self.told.setdefault(key, answer) != answer:
+            self._break("I9", f"the key {key} was answered {answer} after {self.told[key]}")
+
+    def _break(self, invariant: str, reason: str) -> None:
+        self.books.broken.append(f"{invariant}: {reason}")
+
+
+class Shopper:
+    """How a client deals with the API: it asks again, and notes what it was told."""
+
+    def __init__(self, shop: Shop, promises: Promises) -> None:
+        self._shop = shop
+        self._promises = promises
+
+    def order(self, body: str, key: str | None) -> Any:
+        """Place an order; return it, or None if it was not accepted."""
+        return self.insist("/order", body, key, self._promises.of_order)
+
+    def adjust(self, resource: str, body: str, key: str | None) -> Any:
+        """Adjust a balance; return how it stands, or None."""
+        return self.insist(resource, body, key, self._promises.of_adjustment)
+
+    def insist(
+        self,
+        resource: str,
+        body: str,
+        key: str | None,
+        done: Callable[[Mapping[str, Any], str | None], None],
+    ) -> Any:
+        """Send a request until it is answered; without a key, only as long as nothing can have happened."""
+        self._promises.of_request(key, body)
+        for _ in range(GIVES_UP_AFTER):
+            answer = self._shop.ask("POST", resource, {}, body, key)
+            if answer.status in (200, 202):
+                self._promises.of_success(key, body)
+                done(answer.body, key)
+                return answer.body
+            if answer.status < 500:
+                self._promises.of_refusal(answer, key, body)
+                return None
+            if key is None and answer.status != 503:
+                return None
+            self._shop.sleep(1000)
+        return None
+
+    def cancel(self, order_id: str) -> None:
+        """Call an order off."""
+        for _ in range(GIVES_UP_AFTER):
+            answer = self._shop.ask("POST", "/order/{orderId}/cancel", {"orderId": order_id}, None, None)
+            self._promises.of_cancelling(order_id, answer)
+            if answer.status < 500:
+                return
+            self._shop.sleep(500)
+
+    def look(self, order_id: str, before: str) -> str:
+        """Look at an order's status; `before` is what it was at the last look."""
+        answer = self._shop.ask("GET", "/order/{orderId}/status", {"orderId": order_id}, None, None)
+        if answer.status >= 500:
+            return before
+        if answer.status != 200:
+            self._promises.unexpected(f"a look at order {order_id}", answer)
+            return before
+        status = str(answer.body["status"])
+        self._promises.of_look(order_id, before, status)
+        return status
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What there is before anybody orders: credit and units, as text."""
+
+    credit: Mapping[str, str]
+    units: Mapping[str, str]
+
+
+class Crowd:
+    """The clients of one schedule, drawn from `chance`."""
+
+    def __init__(self, chance: random.Random, promises: Promises) -> None:
+        self._chance = chance
+        self._promises = promises
+        self._keys = 0
+        customers = ("alice", "bob")[: chance.choice((1, 1, 2))]
+        products = ("pen", "ink", "cap")[: chance.choice((1, 1, 2, 3))]
+        self.opening = Opening(
+            {customer: chance.choice(CREDITS) for customer in customers},
+            {product: str(chance.choice((1, 2, 4, 9))) for product in products},
+        )
+
+    def scripts(self) -> list[Script]:
+        """What each client does."""
+        chance = self._chance
+        scripts = [
+            self._batch() if chance.random() < 0.08 else self._order()
+            for _ in range(chance.choice((1, 1, 1, 2, 2, 2, 2, 3)))
+        ]
+        scripts += [self._adjustment() for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))]
+        chance.shuffle(scripts)
+        return scripts
+
+    # What a client does
+
+    def _order(self) -> Script:
+        chance = self._chance
+        body, key, arrives = self._order_body(), self._key(), self._soon()
+        repeats = key is not None and chance.random() < 0.2
+        changes_mind = chance.random() < 0.15
+        cancels, looks = chance.random() < 0.2, chance.random() < 0.2
+        patience = self._soon() if chance.random() < 0.7 else chance.randint(50_000, 100_000)
+
+        def script(shop: Shop) -> None:
+            shopper = Shopper(shop, self._promises)
+            shop.sleep(arrives)
+            order = shopper.order(body, key)
+            if repeats:
+                shopper.order(body, key)
+            if key is not None and changes_mind:
+                shopper.order(self._order_body(), key)
+            if order is None:
+                return
+            seen = order["status"]
+            if looks:
+                seen = shopper.look(order["orderId"], seen)
+            if cancels:
+                shop.sleep(patience)
+                shopper.cancel(order["orderId"])
+            if looks:
+                shopper.look(order["orderId"], seen)
+
+        return script
+
+    def _batch(self) -> Script:
+        bodies = [self._order_body() for _ in range(2)]
+        body = f'{{"orders":[{",".join(bodies)}]}}'
+        key, arrives, repeats = self._key(), self._soon(), self._chance.random() < 0.4
+
+        def taken_in(answer: Mapping[str, Any], key: str | None) -> None:
+            for place, order in enumerate(answer["orders"]):
+                if "problem" not in order:
+                    self._promises.of_order(order, key and f"{key}[{place}]")
+
+        def script(shop: Shop) -> None:
+            shop.sleep(arrives)
+            for _ in range(1 + repeats):
+                Shopper(shop, self._promises).insist("/orders", body, key, taken_in)
+
+        return script
+
+    def _adjustment(self) -> Script:
+        chance = self._chance
+        key, arrives = self._key(), self._soon()
+        resource, bodies = chance.choice(
+            (
+                ("/account", [self._change("customerId", self.opening.credit, ("0.10", "20.20", "-0.20"))]),
+                ("/stock", [self._change("productId", self.opening.units, ("1", "2", "-1"))]),
+            )
+        )
+        bodies += bodies if chance.random() < 0.5 else []
+        if key is not None and chance.random() < 0.3:  # the same key, for somebody else
+            bodies.append(bodies[0].replace('Id":"', 'Id":"another-'))
+
+        def script(shop: Shop) -> None:
+            shop.sleep(arrives)
+            for body in bodies:
+                Shopper(shop, self._promises).adjust(resource, body, key)
+
+        return script
+
+    # What it asks for
+
+    def _order_body(self) -> str:
+        chance = self._chance
+        customer = chance.choice(list(self.opening.credit)) if chance.random() < 0.97 else "nobody"
+        products = list(self.opening.units)
+        lines = 1 if chance.random() < 0.7 else chance.randint(2, 3)
+        items = [
+            {
+                "productId": chance.choice(products) if chance.random() < 0.97 else "unicorn",
+                "qty": chance.choice((1, 1, 1, 2)),
+            }
+            for _ in range(lines)
+        ]
+        total = chance.choice(TOTALS)
+        return f'{{"customerId":"{customer}","items":{jsontext.dumps(items)},"totalAmount":{total}}}'
+
+    def _change(self, name: str, entities: Mapping[str, str], amounts: Sequence[str]) -> str:
+        entity = self._chance.choice(list(entities))
+        amount = self._chance.choice(amounts)
+        verb = "balance" if self._chance.random() < 0.2 and not amount.startswith("-") else "adjust"
+        return f'{{"{name}":"{entity}","{verb}":{amount}}}'
+
+    def _key(self) -> str | None:
+        self._keys += 1
+        return f"key-{self._keys}" if self._chance.random() < 0.6 else None
+
+    def _soon(self) -> int:
+        """Milliseconds: at once with the others, or a little later."""
+        return self._chance.choice((0, 0, self._chance.randint(0, 400)))

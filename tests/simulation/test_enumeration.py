@@ -1,0 +1,46 @@
+"""Every fault at every call of one order and of two that compete, and every two faults of one order."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.simulation import functions
+from tests.simulation.enumeration import INTERLEAVINGS, SCENARIOS, Case, parts, run_case, run_part
+from tests.simulation.faults import Fault
+from tests.simulation.run import on_all_cores
+
+
+@pytest.mark.timeout(600)
+def test_all_that_must_hold_holds_after_every_fault_and_every_two(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cases: Counter[str] = Counter()
+    failed: list[str] = []
+    for part, number, failures in on_all_cores(run_part, parts()):
+        cases["single faults" if part.first is None else "pairs of faults"] += number
+        failed += failures
+
+    with capsys.disabled():
+        print(f"\nenumerated: {dict(cases)}")
+    assert not failed, f"{len(failed)} failed, the first of them:\n{failed[0]}"
+    assert min(cases.values()) > 1000
+
+
+def test_the_scenarios_end_as_they_say() -> None:
+    with functions.simulated():
+        for name, scenario in SCENARIOS.items():
+            ends = [run_case(Case(name, {}, i)).outcome.statuses for i in range(INTERLEAVINGS)]
+            assert scenario.ends == set().union(*ends), name
+
+
+def test_a_lost_publish_is_healed_within_a_minute_of_the_watch_delay() -> None:
+    """The process dies between the order's write and its publish, and its client never comes back."""
+    with functions.simulated():
+        run = run_case(Case("one order, its client gone", {0: Fault.CRASH_AFTER}))
+
+    (order,) = run.books.orders.values()
+    shipped = order["logs"]["L"][-1]["S"]
+    assert shipped.endswith("shipped")
+    assert "2026-11-20T10:01:00" <= shipped <= "2026-11-20T10:02:00"

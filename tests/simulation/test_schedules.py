@@ -1,0 +1,79 @@
+"""Random schedules hold I1 to I10, meet every fault at every call, and can be run again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from tests.simulation.report import cells_expected, cells_table
+from tests.simulation.run import Summary, run_all, run_range, trace_of
+from tests.support.template import ROOT
+
+SEEDS = 10_000
+
+
+@pytest.fixture(scope="module")
+def summary() -> Summary:
+    total = Summary()
+    for part in run_all(range(SEEDS)):
+        total.merge(part)
+    return total
+
+
+@pytest.mark.timeout(600)
+def test_all_that_must_hold_holds_in_every_schedule(summary: Summary) -> None:
+    assert summary.schedules == SEEDS
+    if summary.broken:
+        pytest.fail(trace_of(min(summary.broken)[0]))
+
+
+def test_orders_end_in_every_way(summary: Summary) -> None:
+    assert {status for status, number in summary.statuses.items() if number > SEEDS / 200} == {
+        "SHIPPED",
+        "REJECTED",
+        "CANCELLED",
+        "EXPIRED",
+    }
+
+
+def test_every_fault_is_met_at_every_call(summary: Summary, capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        for table in cells_table(summary.cells):
+            Console(width=200).print(table)
+
+    assert cells_expected() == {cell for cell, number in summary.cells.items() if number}
+
+
+def test_a_seed_is_the_same_schedule_in_every_process() -> None:
+    """Whatever the order is in which a process happens to go through its sets."""
+    code = "import sys; from tests.simulation.run import trace_of; sys.stdout.write(trace_of(77))"
+
+    traces = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": f"layers{os.pathsep}.", "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert traces == {trace_of(77).encode()}
+
+
+def test_the_trace_tells_who_did_what_and_what_went_wrong() -> None:
+    traces = "\n".join(trace_of(seed) for seed in range(20))
+
+    for told in ("order_api#", "put_item OrderTable", "✓", "[", "☠ crashed", "no more faults", "POST /order"):
+        assert told in traces
+
+
+def test_a_schedule_that_is_watched_goes_as_one_that_is_not() -> None:
+    steps = run_range(range(30)).steps
+
+    assert steps == sum(run_range(range(seed, seed + 1)).steps for seed in range(30))

@@ -1,0 +1,320 @@
+"""DynamoDB in memory: the calls of botocore's client that the application makes, and the table's stream.
+
+What it is asked for and can't do is an error, never a guess. The contract suite holds it to DynamoDB Local.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from tests.support.aws.errors import cancelled, client_error, invalid
+from tests.support.aws.expressions import Expression, ExpressionError, Item, condition, number, update
+
+MAX_ACTIONS = 100
+MAX_BATCH_GET = 100
+TOKEN_SECONDS = 600
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a commit made of one item."""
+
+    table: str
+    key: Key
+    old: Item | None
+    new: Item
+
+
+@dataclass
+class _Table:
+    name: str
+    key_names: tuple[str, ...]
+    items: dict[Key, Item] = field(default_factory=dict)
+    before: dict[Key, Item | None] = field(default_factory=dict)
+    stream: list[dict[str, Any]] = field(default_factory=list)
+
+    def key_of(self, operation: str, values: Mapping[str, Any]) -> Key:
+        try:
+            key = tuple([values[name]["S"] for name in self.key_names])
+        except KeyError as missing:
+            raise invalid(operation, f"the key has no {missing} of type S") from missing
+        if "" in key:
+            raise invalid(operation, "a key attribute is empty")
+        return key
+
+    def exact_key(self, operation: str, values: Mapping[str, Any]) -> Key:
+        if len(values) != len(self.key_names):
+            raise invalid(operation, "The provided key element does not match the schema")
+        return self.key_of(operation, values)
+
+
+@dataclass(frozen=True)
+class _Write:
+    """One action, read: where it goes, on what condition, and what it makes of the item that is there."""
+
+    table: _Table
+    key: Key
+    holds: Callable[[Item], bool]
+    result: Callable[[Item], Item]
+    tells_old: bool
+
+    def refusal(self) -> dict[str, Any] | None:
+        old = self.table.items.get(self.key)
+        if self.holds(old or {}):
+            return None
+        reason: dict[str, Any] = {
+            "Code": "ConditionalCheckFailed",
+            "Message": "The conditional request failed",
+        }
+        if self.tells_old and old is not None:
+            reason["Item"] = dict(old)
+        return reason
+
+
+class DynamoDB:
+    """All tables of an account. Each call is one atomic step."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._tables: dict[str, _Table] = {}
+        self._tokens: dict[str, tuple[float, Sequence[Any]]] = {}
+        self._lagging = False
+        self.on_commit: Callable[[Sequence[Change]], None] = lambda changes: None
+
+    # The calls of botocore's client
+
+    def create_table(self, *, TableName: str, KeySchema: Sequence[Mapping[str, str]], **_: Any) -> None:  # noqa: N803
+        """Create a table whose key attributes are text."""
+        self._tables[TableName] = _Table(TableName, tuple(part["AttributeName"] for part in KeySchema))
+
+    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False) -> dict[str, Any]:  # noqa: N803
+        """`{"Item": …}`, or nothing."""
+        table = self._table("GetItem", TableName)
+        item = self._read(table, table.exact_key("GetItem", Key), consistent=ConsistentRead)
+        return {} if item is None else {"Item": dict(item)}
+
+    def batch_get_item(self, *, RequestItems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        """The items that there are, in no order that means anything."""
+        operation = "BatchGetItem"
+        keys = sum(len(request["Keys"]) for request in RequestItems.values())
+        if not 1 <= keys <= MAX_BATCH_GET:
+            raise invalid(operation, f"a batch reads 1 to {MAX_BATCH_GET} items, not {keys}")
+        responses: dict[str, list[Item]] = {}
+        for name, request in RequestItems.items():
+            _only(operation, request, {"Keys", "ConsistentRead"})
+            table = self._table(operation, name)
+            places = [table.exact_key(operation, key) for key in request["Keys"]]
+            if len(set(places)) != len(places):
+                raise invalid(operation, "Provided list of item keys contains duplicates")
+            consistent = request.get("ConsistentRead", False)
+            found = [self._read(table, place, consistent=consistent) for place in places]
+            responses[name] = [dict(item) for item in found if item is not None]
+        return {"Responses": responses, "UnprocessedKeys": {}}
+
+    def put_item(self, **action: Any) -> dict[str, Any]:
+        """Write an item whole, on a condition."""
+        return self._write_one("PutItem", self._put("PutItem", action))
+
+    def update_item(self, **action: Any) -> dict[str, Any]:
+        """Change an item, on a condition."""
+        return self._write_one("UpdateItem", self._update("UpdateItem", action))
+
+    def transact_write_items(
+        self,
+        *,
+        TransactItems: Sequence[Mapping[str, Mapping[str, Any]]],  # noqa: N803
+        ClientRequestToken: str | None = None,  # noqa: N803
+    ) -> dict[str, Any]:
+        """All of it or nothing; with a token that it was done with already, nothing more."""
+        operation = "TransactWriteItems"
+        if not 1 <= len(TransactItems) <= MAX_ACTIONS:
+            raise invalid(
+                operation, f"a transaction takes 1 to {MAX_ACTIONS} actions, not {len(TransactItems)}"
+            )
+        if ClientRequestToken is not None and self._was_done(ClientRequestToken, TransactItems):
+            return {}
+        writes = [self._action(operation, each) for each in TransactItems]
+        if len({(write.table.name, write.key) for write in writes}) != len(writes):
+            raise invalid(operation, "Transaction request cannot include multiple operations on one item")
+        try:
+            refusals = [write.refusal() for write in writes]
+            if any(refusals):
+                raise cancelled([refusal or {"Code": "None"} for refusal in refusals])
+            self._commit(writes)
+        except ExpressionError as error:
+            raise invalid(operation, str(error)) from error
+        if ClientRequestToken is not None:
+            self._tokens[ClientRequestToken] = (self._now(), TransactItems)
+        return {}
+
+    # What is beside the calls
+
+    @contextmanager
+    def lagging(self) -> Iterator[None]:
+        """Reads that don't ask for consistency see each item as it was before its last change."""
+        self._lagging = True
+        try:
+            yield
+        finally:
+            self._lagging = False
+
+    def stream(self, table: str) -> list[dict[str, Any]]:
+        """Every change of a table, in order, as its stream's function gets them."""
+        return self._tables[table].stream
+
+    def items(self, table: str) -> Mapping[Key, Item]:
+        """All that a table holds, to look at."""
+        return self._tables[table].items
+
+    # How
+
+    def _table(self, operation: str, name: str) -> _Table:
+        if name not in self._tables:
+            raise client_error(operation, "ResourceNotFoundException", "Requested resource not found")
+        return self._tables[name]
+
+    def _read(self, table: _Table, key: Key, *, consistent: bool) -> Item | None:
+        if self._lagging and not consistent and key in table.before:
+            return table.before[key]
+        return table.items.get(key)
+
+    def _was_done(self, token: str, request: Sequence[Any]) -> bool:
+        done, before = self._tokens.get(token, (0.0, ()))
+        if not before or self._now() - done > TOKEN_SECONDS:
+            return False
+        if before != request:
+            raise client_error(
+                "TransactWriteItems",
+                "IdempotentParameterMismatchException",
+                "The request uses the same client token as a previous, but non-identical request.",
+            )
+        return True
+
+    def _action(self, operation: str, each: Mapping[str, Mapping[str, Any]]) -> _Write:
+        ((kind, action),) = each.items()
+        match kind:
+            case "Put":
+                return self._put(operation, action)
+            case "Update":
+                return self._update(operation, action)
+        raise NotImplementedError(f"an action of kind {kind}")
+
+    def _put(self, operation: str, action: Mapping[str, Any]) -> _Write:
+        _only(operation, action, {"TableName", "Item", *_COMMON})
+        table = self._table(operation, action["TableName"])
+        try:
+            new = {name: _stored(attribute) for name, attribute in action["Item"].items()}
+            holds = _holds(action, frozenset(), _values(action))
+        except ExpressionError as error:
+            raise invalid(operation, str(error)) from error
+        key = table.key_of(operation, new)
+        return _Write(table, key, holds, lambda _: new, _tells_old(operation, action))
+
+    def _update(self, operation: str, action: Mapping[str, Any]) -> _Write:
+        _only(operation, action, {"TableName", "Key", "UpdateExpression", *_COMMON})
+        table = self._table(operation, action["TableName"])
+        key = table.exact_key(operation, action["Key"])
+        try:
+            change = update(action["UpdateExpression"])
+            values = _values(action)
+            holds = _holds(action, change.placeholders, values)
+        except ExpressionError as error:
+            raise invalid(operation, str(error)) from error
+        names = action.get("ExpressionAttributeNames", {})
+
+        def result(old: Item) -> Item:
+            changes = change.apply(old, names, values)
+            if changes.keys() & set(table.key_names):
+                raise ExpressionError("This attribute is part of the key")
+            return {**action["Key"], **old, **changes}
+
+        return _Write(table, key, holds, result, _tells_old(operation, action))
+
+    def _write_one(self, operation: str, write: _Write) -> dict[str, Any]:
+        try:
+            if refusal := write.refusal():
+                _refuse(operation, refusal)
+            self._commit([write])
+        except ExpressionError as error:
+            raise invalid(operation, str(error)) from error
+        return {}
+
+    def _commit(self, writes: Sequence[_Write]) -> None:
+        changes = [
+            Change(write.table.name, write.key, old, write.result(old or {}))
+            for write in writes
+            for old in (write.table.items.get(write.key),)
+        ]
+        for write, change in zip(writes, changes, strict=True):
+            write.table.before[write.key] = change.old
+            write.table.items[write.key] = change.new
+            record: dict[str, Any] = {"NewImage": change.new}
+            if change.old is not None:
+                record["OldImage"] = change.old
+            name = "INSERT" if change.old is None else "MODIFY"
+            write.table.stream.append({"eventName": name, "dynamodb": record})
+        self.on_commit(changes)
+
+
+_COMMON = {
+    "ConditionExpression",
+    "ExpressionAttributeNames",
+    "ExpressionAttributeValues",
+    "ReturnValuesOnConditionCheckFailure",
+}
+
+
+def _only(operation: str, given: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := given.keys() - known:
+        raise NotImplementedError(f"{operation} with {sorted(unknown)}")
+
+
+def _holds(action: Mapping[str, Any], used: frozenset[str], values: Item) -> Callable[[Item], bool]:
+    """The action's condition. Every placeholder must be used, by it or by the update, and defined."""
+    names = action.get("ExpressionAttributeNames", {})
+    text = action.get("ConditionExpression")
+    expression = condition(text) if text is not None else _ALWAYS
+    placeholders = used | expression.placeholders
+    defined = names.keys() | values.keys()
+    if defined != placeholders:
+        raise ExpressionError(f"unused, or used and not defined: {sorted(defined ^ placeholders)}")
+    return lambda item: bool(expression.apply(item, names, values))
+
+
+_ALWAYS = Expression(frozenset(), lambda item, names, values: True)
+
+
+def _values(action: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _stored(value) for name, value in action.get("ExpressionAttributeValues", {}).items()}
+
+
+def _tells_old(operation: str, action: Mapping[str, Any]) -> bool:
+    wanted = action.get("ReturnValuesOnConditionCheckFailure", "NONE")
+    if wanted not in ("NONE", "ALL_OLD"):
+        raise invalid(operation, f"not a value of ReturnValuesOnConditionCheckFailure: {wanted}")
+    return bool(wanted == "ALL_OLD")
+
+
+def _stored(attribute: Mapping[str, Any]) -> dict[str, Any]:
+    """An attribute as it is kept: a copy, with its numbers in their one form."""
+    ((kind, value),) = attribute.items()
+    if kind == "S":
+        return {"S": value}
+    if kind == "N":
+        return {"N": number(value)}
+    if kind == "L":
+        return {"L": [_stored(element) for element in value]}
+    if kind == "M":
+        return {"M": {name: _stored(inner) for name, inner in value.items()}}
+    raise NotImplementedError(f"an attribute of type {kind}")
+
+
+def _refuse(operation: str, refusal: Mapping[str, Any]) -> NoReturn:
+    more = {"Item": refusal["Item"]} if "Item" in refusal else {}
+    raise client_error(operation, "ConditionalCheckFailedException", refusal["Message"], **more)

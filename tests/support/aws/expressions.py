@@ -1,0 +1,170 @@
+"""Just the part of DynamoDB's expression language that the application writes; the rest is an error.
+
+Conditions: `attribute_exists`, `attribute_not_exists`, `=`, `>=`, joined by AND. Updates: SET with a value,
+a sum, or `list_append`. Paths are names of the item's own attributes, plain or as `#placeholder`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Context, Decimal, Inexact
+from functools import lru_cache
+from typing import Any
+
+Attribute = dict[str, Any]
+Item = dict[str, Attribute]
+Names = Mapping[str, str]
+Values = Mapping[str, Attribute]
+
+_PATH = r"(#?[A-Za-z_]\w*)"
+_VALUE = r"(:\w+)"
+_EXISTENCE = re.compile(rf"(attribute_exists|attribute_not_exists)\s*\(\s*{_PATH}\s*\)")
+_COMPARISON = re.compile(rf"{_PATH}\s*(=|>=)\s*{_VALUE}")
+_ASSIGNMENT = re.compile(rf"{_PATH}\s*=\s*(.+)")
+_SUM = re.compile(rf"{_PATH}\s*\+\s*{_VALUE}")
+_APPEND = re.compile(rf"list_append\s*\(\s*{_PATH}\s*,\s*{_VALUE}\s*\)")
+_COMMA = re.compile(r",(?![^(]*\))")  # not one between parentheses
+
+# DynamoDB keeps 38 significant digits, and refuses a number that has more.
+_EXACT = Context(prec=38, traps=[Inexact])
+
+
+class ExpressionError(ValueError):
+    """An expression can't be read, or not be applied to its item: DynamoDB's ValidationException."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """The placeholders that an expression uses, and what it does with an item."""
+
+    placeholders: frozenset[str]
+    apply: Callable[[Item, Names, Values], Any]
+
+
+@lru_cache(maxsize=1024)
+def condition(text: str) -> Expression:
+    """Read a condition: `apply` tells whether it holds; an item that isn't there is empty."""
+    clauses = [_clause(clause.strip()) for clause in text.split(" AND ")]
+    tests = [clause.apply for clause in clauses]
+    return Expression(
+        frozenset().union(*(clause.placeholders for clause in clauses)),
+        lambda item, names, values: all(test(item, names, values) for test in tests),
+    )
+
+
+@lru_cache(maxsize=1024)
+def update(text: str) -> Expression:
+    """Read an update: `apply` returns the attributes that change, worked out from the item as it was."""
+    verb, _, rest = text.partition(" ")
+    if verb != "SET":
+        raise ExpressionError(f"not an update that is known here: {text}")
+    assignments = [_assignment(assignment.strip()) for assignment in _COMMA.split(rest)]
+    changes = [assignment.apply for assignment in assignments]
+
+    def apply(item: Item, names: Names, values: Values) -> Item:
+        return dict(change(item, names, values) for change in changes)
+
+    return Expression(frozenset().union(*(a.placeholders for a in assignments)), apply)
+
+
+@lru_cache(maxsize=8192)
+def number(text: str) -> str:
+    """A number as DynamoDB gives it back: without zeros at its ends, and never as "1E+3"."""
+    try:
+        return f"{Decimal(text).normalize(_EXACT):f}"
+    except ArithmeticError as error:
+        raise ExpressionError(f"not a number of at most 38 digits: {text}") from error
+
+
+def _clause(text: str) -> Expression:
+    if match := _EXISTENCE.fullmatch(text):
+        function, path = match.groups()
+        wanted = function == "attribute_exists"
+        return Expression(_used(path), lambda item, names, _: (_name(path, names) in item) is wanted)
+    if match := _COMPARISON.fullmatch(text):
+        path, comparison, value = match.groups()
+        compare = _equal if comparison == "=" else _at_least
+        return Expression(
+            _used(path, value),
+            lambda item, names, values: compare(item.get(_name(path, names)), _value(value, values)),
+        )
+    raise ExpressionError(f"not a condition that is known here: {text}")
+
+
+def _assignment(text: str) -> Expression:
+    match = _ASSIGNMENT.fullmatch(text)
+    if not match:
+        raise ExpressionError(f"not an assignment that is known here: {text}")
+    target, operand = match.groups()
+    if re.fullmatch(_VALUE, operand):
+        return Expression(
+            _used(target, operand),
+            lambda _, names, values: (_name(target, names), _value(operand, values)),
+        )
+    for pattern, combine in ((_SUM, _sum), (_APPEND, _append)):
+        if found := pattern.fullmatch(operand):
+            source, value = found.groups()
+            return _combination(target, source, value, combine)
+    raise ExpressionError(f"not an operand that is known here: {operand}")
+
+
+def _combination(
+    target: str, source: str, value: str, combine: Callable[[Attribute, Attribute], Attribute]
+) -> Expression:
+    def apply(item: Item, names: Names, values: Values) -> tuple[str, Attribute]:
+        name = _name(source, names)
+        if name not in item:
+            raise ExpressionError(f"the item has no attribute {name}")
+        return _name(target, names), combine(item[name], _value(value, values))
+
+    return Expression(_used(target, source, value), apply)
+
+
+def _used(*tokens: str) -> frozenset[str]:
+    return frozenset(token for token in tokens if token[0] in "#:")
+
+
+def _name(path: str, names: Names) -> str:
+    if path[0] != "#":
+        return path
+    if path not in names:
+        raise ExpressionError(f"an attribute name is not defined: {path}")
+    return names[path]
+
+
+def _value(token: str, values: Values) -> Attribute:
+    if token not in values:
+        raise ExpressionError(f"an attribute value is not defined: {token}")
+    return values[token]
+
+
+def _equal(left: Attribute | None, right: Attribute) -> bool:
+    return left == right
+
+
+def _at_least(left: Attribute | None, right: Attribute) -> bool:
+    """Numbers by value, text by its bytes; what is not of one type is not comparable, and fails."""
+    if left is None or left.keys() != right.keys():
+        return False
+    if "N" in right:
+        return Decimal(left["N"]) >= Decimal(right["N"])
+    if "S" in right:
+        return bool(left["S"].encode() >= right["S"].encode())
+    raise ExpressionError(f"not to be compared: {right}")
+
+
+def _sum(left: Attribute, right: Attribute) -> Attribute:
+    if "N" not in left or "N" not in right:
+        raise ExpressionError("only numbers can be added")
+    try:
+        return {"N": f"{_EXACT.add(Decimal(left['N']), Decimal(right['N'])).normalize(_EXACT):f}"}
+    except Inexact as error:
+        raise ExpressionError("a sum has more than 38 digits") from error
+
+
+def _append(left: Attribute, right: Attribute) -> Attribute:
+    if "L" not in left or "L" not in right:
+        raise ExpressionError("only lists can be appended")
+    return {"L": [*left["L"], *right["L"]]}

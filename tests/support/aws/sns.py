@@ -1,0 +1,123 @@
+"""SNS topics in memory, as far as they feed queues: filter policies, raw delivery, dead letters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.aws.errors import client_error
+from tests.support.aws.sqs import SQS, check_batch
+
+MAX_BATCH_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A queue that a topic feeds: with what, in which form, and where it goes if that fails."""
+
+    topic: str
+    queue: str
+    raw: bool = False
+    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    dead_letters: str | None = None
+
+    def wants(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether each attribute that the filter policy names has one of its values."""
+        return all(
+            name in attributes and attributes[name]["StringValue"] in allowed
+            for name, allowed in self.filters.items()
+        )
+
+
+class SNS:
+    """All topics of an account. Their subscriptions deliver at once."""
+
+    def __init__(self, sqs: SQS) -> None:
+        self._sqs = sqs
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._published = 0
+        self.reaches: Callable[[Subscription], bool] = lambda subscription: True
+        """Whether a delivery gets through, after all of SNS's own retries."""
+
+    # The calls of botocore's client
+
+    def create_topic(self, *, Name: str) -> dict[str, str]:  # noqa: N803
+        """Create a topic."""
+        arn = f"arn:aws:sns:us-east-1:123456789012:{Name}"
+        self._subscriptions.setdefault(arn, [])
+        return {"TopicArn": arn}
+
+    def subscribe(
+        self,
+        *,
+        TopicArn: str,  # noqa: N803
+        Protocol: str,  # noqa: N803
+        Endpoint: str,  # noqa: N803
+        Attributes: Mapping[str, str],  # noqa: N803
+    ) -> None:
+        """Have a topic feed a queue, given by its ARN."""
+        if Protocol != "sqs":
+            raise NotImplementedError(f"a subscription over {Protocol}")
+        redrive = json.loads(Attributes.get("RedrivePolicy", "null"))
+        self._subscriptions[TopicArn].append(
+            Subscription(
+                topic=TopicArn,
+                queue=Endpoint.rpartition(":")[2],
+                raw=json.loads(Attributes.get("RawMessageDelivery", "false")),
+                filters=json.loads(Attributes.get("FilterPolicy", "{}")),
+                dead_letters=redrive["deadLetterTargetArn"].rpartition(":")[2] if redrive else None,
+            )
+        )
+
+    def publish_batch(
+        self,
+        *,
+        TopicArn: str,  # noqa: N803
+        PublishBatchRequestEntries: Sequence[Mapping[str, Any]],  # noqa: N803
+    ) -> dict[str, Any]:
+        """Hand up to ten messages to every subscription that wants them."""
+        operation = "PublishBatch"
+        if TopicArn not in self._subscriptions:
+            raise client_error(operation, "NotFound", "Topic does not exist", status=404)
+        check_batch(operation, "", PublishBatchRequestEntries, "Message", MAX_BATCH_BYTES)
+        successful = []
+        for entry in PublishBatchRequestEntries:
+            self._published += 1
+            message_id = f"published-{self._published}"
+            self._publish(TopicArn, message_id, entry["Message"], entry.get("MessageAttributes", {}))
+            successful.append({"Id": entry["Id"], "MessageId": message_id})
+        return {"Successful": successful, "Failed": []}
+
+    # How
+
+    def _publish(self, topic: str, message_id: str, text: str, attributes: Mapping[str, Any]) -> None:
+        for subscription in self._subscriptions[topic]:
+            if not subscription.wants(attributes):
+                continue
+            target: str | None = subscription.queue
+            if not self.reaches(subscription):
+                target = subscription.dead_letters
+            if target is None:
+                continue
+            if subscription.raw:
+                self._sqs.put(target, text, attributes)
+            else:
+                self._sqs.put(target, _notification(topic, message_id, text, attributes), {})
+
+
+def _notification(topic: str, message_id: str, text: str, attributes: Mapping[str, Any]) -> str:
+    told = {
+        name: {"Type": attribute["DataType"], "Value": attribute["StringValue"]}
+        for name, attribute in attributes.items()
+    }
+    return json.dumps(
+        {
+            "Type": "Notification",
+            "MessageId": message_id,
+            "TopicArn": topic,
+            "Message": text,
+            "MessageAttributes": told,
+        }
+    )
