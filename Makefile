@@ -31,7 +31,7 @@ LOCAL := .local/venv/development/bin/python -m
 # sam and uv by name, for deploy.sh and for the layer's build inside `sam build`.
 ON_PATH := PATH="$$PWD/.local/bin:$$PATH"
 SUITES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
-PYTHON_CODE := $(wildcard functions layers local tests benchmarks)
+PYTHON_CODE := $(wildcard functions layers local order_capture_ops tests benchmarks)
 
 ##@ Try it
 run: setup ## set up, start the engine, deploy, and run the demo (PORT=4566)
@@ -42,6 +42,20 @@ stop: ## stop the engine
 
 logs: .local/venv/development/.ready ## show the functions' logs (FOLLOW=1 keeps on, FUNCTION=name, LINES=200)
 	@$(LOCAL) local.logs $(if $(FOLLOW),--follow) $(if $(FUNCTION),--function $(FUNCTION)) $(if $(LINES),--lines $(LINES))
+
+##@ Operate it
+# On the engine of this checkout, or on AWS with STACK=name and the usual profile and region. More by ARGS="--json".
+OPS = $(LOCAL) order_capture_ops
+ON_STACK = $(if $(STACK),--stack "$(STACK)") $(ARGS)
+
+audit: .local/venv/development/.ready ## replay every ledger, compare it with the orders (STACK=name on AWS)
+	@$(OPS) audit $(ON_STACK)
+
+redrive: .local/venv/development/.ready ## move dead letters back (QUEUE=order_update, DRY_RUN=1, RATE=10, LIMIT=100)
+	@$(OPS) redrive "$(QUEUE)" $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(if $(LIMIT),--limit $(LIMIT)) $(ON_STACK)
+
+stuck: .local/venv/development/.ready ## list the orders that are open, and why
+	@$(OPS) stuck $(ON_STACK)
 
 ##@ Work on it
 test: check node_modules/.ready ## check, then every suite, on an engine of its own (ARGS="-k name")
@@ -64,6 +78,10 @@ format: .local/venv/development/.ready ## format the code and sort its imports
 
 bench: setup ## what an order costs: calls, requests, write units, import times, sizes
 	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks
+
+simulate: setup ## run the pipeline under faults (SEEDS=100000, FIRST=0; SEED=n one again, MUTANTS=1 its teeth)
+	@PYTHONPATH=layers $(LOCAL) tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(MUTANTS),--mutants)
 
 lock: .local/venv/uv/.ready ## pin requirements/*.in anew, with hashes (UPGRADE=1 takes newer versions)
 	@cd requirements && for input in functions development engine sam uv; do \
@@ -121,4 +139,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: bench check clean format help lock logs run setup stop test FORCE $(SUITES)
+.PHONY: audit bench check clean format help lock logs redrive run setup simulate stop stuck test FORCE $(SUITES)

@@ -1,0 +1,7 @@
+"""Operators' tools, the same on AWS and on the local engine: audit, redrive, stuck."""
+
+import sys
+from pathlib import Path
+
+# The functions' own package, whose domain the tools share, is a Lambda layer and not installed anywhere.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "layers"))

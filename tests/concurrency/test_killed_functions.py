@@ -1,0 +1,194 @@
+"""A hundred clients, one product, and functions that are killed while they work.
+
+On the deployed stack, over HTTP. The engine runs the functions as its child processes, and `kill -9` is what
+can happen to them: between any two writes, with an answer half said.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+
+import httpx
+import psutil
+import pytest
+from mypy_boto3_lambda import LambdaClient
+
+from local import stack
+from local.engine import ROOT, Engine, fresh
+from tests.concurrency.conftest import Say
+from tests.deployed.shop import OPEN, Books, Shop, at_once, body_of, order_body
+
+CLIENTS = 100
+UNITS = 60  # fewer than are ordered: some orders have to be refused
+
+KILLS = 30
+KILL_EVERY = (
+    0.8  # seconds; the engine needs about one to start a process anew, as it unpacks the layers each time
+)
+REST = 240.0  # seconds in which every order must have ended, once all are accepted
+
+# A hundred requests at once would be a hundred processes. Those beyond these are told to come back (429).
+API_PROCESSES = 12
+
+# On AWS, and in the template, what a killed function had in hand comes back after a minute. Here after three
+# seconds, or the test would be nothing but waiting.
+VISIBILITY_TIMEOUT = "3"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with fresh(auth=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    shop = Shop(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log"))
+    for name, url in shop.outputs.items():
+        if name.endswith("QueueUrl"):
+            shop.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": VISIBILITY_TIMEOUT})
+    functions: LambdaClient = shop.aws.client("lambda", endpoint_url=shop.endpoint)
+    functions.put_function_concurrency(
+        FunctionName=shop.outputs["OrderApiFunctionName"], ReservedConcurrentExecutions=API_PROCESSES
+    )
+    return shop
+
+
+class Killer(threading.Thread):
+    """Kills a function's process every now and then: which function's is chance, equally often each.
+
+    Not equally often each process: the API has one for every request under way, the others one or two.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(daemon=True)
+        self._engine = psutil.Process(engine.pid)
+        self._ended = threading.Event()
+        self.killed: Counter[str] = Counter()
+
+    def run(self) -> None:
+        while self.killed.total() < KILLS and not self._ended.wait(KILL_EVERY):
+            by_function: dict[str, list[psutil.Process]] = {}
+            for process in self._engine.children():
+                if name := function_of(process):
+                    by_function.setdefault(name, []).append(process)
+            if by_function:
+                name = random.choice(sorted(by_function))
+                random.choice(by_function[name]).kill()
+                self.killed[name] += 1
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def function_of(process: psutil.Process) -> str | None:
+    """The function that a process runs; None if it runs none, or has not come to its first call of AWS yet.
+
+    One that is killed while it starts would prove nothing, and makes the engine discard all other processes
+    of its function, those that are starting included: with many of them it never recovers.
+    """
+    try:
+        if not process.net_connections("tcp"):
+            return None
+        command = " ".join(process.cmdline())
+    except psutil.Error:
+        return None
+    _, found, rest = command.partition("ministack-lambda-")
+    return rest.partition("Function")[0].removeprefix(f"{stack.NAME}-") if found else None
+
+
+def insist(shop: Shop, body: object) -> str:
+    """Send an order until it is accepted, as a client with a key may; its id."""
+    key = str(uuid.uuid4())
+    deadline = time.monotonic() + REST
+    pause = 0.5
+    while True:
+        try:
+            answer = shop.post("/order", body, Idempotency_Key=key)
+            if answer.status_code == 202:
+                return str(body_of(answer)["orderId"])
+            assert answer.status_code == 429 or answer.status_code >= 500, answer.text
+        except httpx.TransportError:
+            pass  # sent, perhaps; the key makes it the same order
+        assert time.monotonic() < deadline, "never accepted"
+        time.sleep(random.uniform(0, pause))
+        pause = min(2 * pause, 8.0)
+
+
+def ops(engine: Engine, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """An operator's command."""
+    return subprocess.run(
+        [sys.executable, "-m", "order_capture_ops", *arguments, "--stack", stack.NAME, "--json"],
+        cwd=ROOT,
+        env=engine.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def all_over(shop: Shop, placed: list[str]) -> dict[str, str]:
+    """The orders' statuses, once all have ended; or when the time is up, for an assert to judge."""
+    deadline = time.monotonic() + REST
+    statuses = dict.fromkeys(placed, "PENDING")
+    while time.monotonic() < deadline:
+        for order_id in [each for each, status in statuses.items() if status in OPEN]:
+            answer = shop.get(f"/order/{order_id}")
+            if answer.status_code == 200:  # who is asked may be killed as well
+                statuses[order_id] = body_of(answer)["status"]
+        if not OPEN & set(statuses.values()):
+            break
+        time.sleep(0.5)
+    return statuses
+
+
+@pytest.mark.timeout(900)
+def test_every_accepted_order_ends_once_and_the_books_add_up(engine: Engine, shop: Shop, say: Say) -> None:
+    # given
+    customers = [shop.new_customer("100.00") for _ in range(10)]
+    pen = shop.new_product(UNITS)
+    killer = Killer(engine)
+
+    # when
+    began = time.monotonic()
+    killer.start()
+    try:
+        placed = at_once(
+            CLIENTS,
+            lambda number: insist(shop, order_body(customers[number % 10], {pen: 1}, "1.00")),
+        )
+        accepted = time.monotonic() - began
+        statuses = all_over(shop, placed)
+        ended = time.monotonic() - began
+    finally:
+        killer.end()
+
+    # then
+    outcomes = Counter(statuses.values())
+    killed = ", ".join(f"{number} {name}" for name, number in sorted(killer.killed.items()))
+    say(
+        f"{CLIENTS} clients placed an order each in {accepted:.0f} s, all over after {ended:.0f} s: "
+        f"{dict(outcomes)}; function processes killed meanwhile: {killed}"
+    )
+    assert killer.killed.total() > 10
+    assert outcomes == {"SHIPPED": UNITS, "REJECTED": CLIENTS - UNITS}
+    audit = ops(engine, "audit", "--patience", "120")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert json.loads(audit.stdout)["orders"] == dict(outcomes)
+    stuck = ops(engine, "stuck")
+    assert json.loads(stuck.stdout)["open"] == [], stuck.stderr
+    books = shop.units(pen)
+    assert books == Books.of(0, settled=UNITS)
+    spent = [shop.money(customer) for customer in customers]
+    assert sum(each.settled for each in spent) == Decimal(UNITS)
+    assert all(each.held == 0 and each.total == Decimal("100.00") for each in spent)

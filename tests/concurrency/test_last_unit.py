@@ -1,0 +1,98 @@
+"""The last unit of a product, wanted by sixteen processes at the same moment, over and over.
+
+Processes and not threads: nothing of Python keeps them from being at the same place at the same time.
+DynamoDB Local is AWS's own engine; the ledger is the real one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections import defaultdict
+from decimal import Decimal
+from multiprocessing.synchronize import Barrier
+
+import pytest
+
+from order_capture.adapters.dynamodb_ledger import DynamoLedger
+from order_capture.adapters.runtime import clock, pause
+from order_capture.application.adjust_balance import BalanceChange, adjust_balance
+from order_capture.application.check_orders import check_orders
+from order_capture.domain.ledger import STOCK, Adjustment, Entry, Head, Hold, replay
+from order_capture.domain.order import Outcome
+from order_capture_ops.tables import HEAD, LedgerTable, read_head
+from tests.concurrency.conftest import Say
+from tests.support.factories import check, terms_of
+from tests.support.fakes import MemoryOutbox
+from tests.support.tables import create_tables, dynamodb_client
+
+PROCESSES = 16
+ROUNDS = int(os.environ.get("LAST_UNIT_ROUNDS", "300"))
+"""A round is 31 transactions, 150 ms of CPU: a thousand would be a minute and a half of every `make test` on
+two cores, so it plays fewer. LAST_UNIT_ROUNDS=1000 plays them all."""
+
+
+def want_the_last_unit(url: str, table: str, number: int, start: Barrier) -> None:
+    """One process: open its share of the products, then order one unit of each, together with all others."""
+    ledger = DynamoLedger(dynamodb_client(url), table, "productId")
+    for round_number in range(number, ROUNDS, PROCESSES):
+        one = BalanceChange(f"pen-{round_number}", f"id-{round_number}", "", keyed=False, balance=Decimal(1))
+        adjust_balance(STOCK, ledger, one, clock, pause)
+    for round_number in range(ROUNDS):
+        message = check(terms_of(f"order-{round_number}-{number}", items=((f"pen-{round_number}", 1),)))
+        start.wait()
+        # What is given back comes again, as from its queue.
+        while check_orders(STOCK, ledger, MemoryOutbox(), [message], clock, pause):
+            pass
+
+
+@pytest.mark.timeout(900)
+def test_is_never_sold_twice(dynamodb_local_url: str, say: Say) -> None:
+    # given
+    client = dynamodb_client(dynamodb_local_url)
+    table = create_tables(client, "-last-unit")["StockTable"]
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(PROCESSES)
+    processes = [
+        context.Process(target=want_the_last_unit, args=(dynamodb_local_url, table, number, start))
+        for number in range(PROCESSES)
+    ]
+
+    # when
+    began = time.monotonic()
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    seconds = time.monotonic() - began
+
+    # then
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    heads, entries = read(LedgerTable(client, table, STOCK, "productId", "product"))
+    assert heads.keys() == {f"pen-{number}" for number in range(ROUNDS)}
+    for pen, head in heads.items():
+        holds = [entry for entry in entries[pen] if isinstance(entry, Hold)]
+        outcomes = [hold.decision.outcome for hold in holds]
+        assert outcomes.count(Outcome.HELD) == 1, f"{pen} was sold {outcomes.count(Outcome.HELD)} times"
+        assert len(outcomes) == PROCESSES, f"every order for {pen} is decided"
+        assert [head.balance, head.held, head.settled] == [0, 1, 0]
+        assert replay(entries[pen]) == head.balance
+        assert sum(entry.amount for entry in entries[pen] if isinstance(entry, Adjustment)) == 1
+    say(
+        f"The last unit was wanted by {PROCESSES} processes {ROUNDS:,} times and sold once each time, "
+        f"{ROUNDS / seconds:.0f} rounds/s (LAST_UNIT_ROUNDS={ROUNDS}; set it to 1000 for the full run)"
+    )
+
+
+def read(table: LedgerTable) -> tuple[dict[str, Head], dict[str, list[Entry]]]:
+    heads: dict[str, Head] = {}
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    for page in table.pages():
+        for item in page:
+            if item["entry"]["S"] == HEAD:
+                heads[table.entity(item)] = read_head(item)
+            else:
+                entries[table.entity(item)].append(table.read_entry(item))
+    return heads, entries

@@ -1,0 +1,500 @@
+"""The books after a day of all kinds of business, and after somebody tampered with them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from local.dynamodb_local import UnavailableError, dynamodb_local
+from order_capture.adapters.attributes import to_item
+from order_capture_ops import audit as audits
+from order_capture_ops.audit import Difference, audit
+from order_capture_ops.tables import Tables
+from tests.operations.conftest import Run, open_shop
+from tests.support.absent import absent
+from tests.support.pipeline import Pipeline
+from tests.support.shop import Shop, order_of
+from tests.support.tables import create_tables, dynamodb_client
+
+DEADLINE = 900.0
+
+
+Items = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def kept() -> tuple[dict[str, str], Items]:
+    """A day of all kinds of business: its orders by what became of them, and every item by its table."""
+    with mock_aws():
+        pipeline = Pipeline()
+        orders = business(open_shop(pipeline))
+        client = dynamodb_client()
+        names = client.list_tables()["TableNames"]
+        items = {name: client.scan(TableName=name)["Items"] for name in names}
+        pipeline.close()
+    return orders, items
+
+
+def business(shop: Shop) -> dict[str, str]:
+    """Four orders ship, four are refused, two cancelled, two are still open; balances are adjusted."""
+    ask = shop.pipeline.ask
+    orders = {
+        "shipped": shop.order(order_of("alice", 25.5, pen=2)),
+        "multi": shop.order(order_of("alice", 40, pen=3, ink=4)),
+        "poor": shop.order(order_of("bob", 500, pen=1)),
+        "short": shop.order(order_of("alice", 5, pen=1, ink=1000)),
+        "nobody": shop.order(order_of("nobody", 5, pen=1)),
+        "unicorn": shop.order(order_of("alice", 5, unicorn=1)),
+    }
+    shop.post({"orders": [order_of("alice", 1, ink=1), order_of("bob", 1, ink=1)]}, key="batch-1")
+    orders["early"] = shop.order(order_of("alice", 5, pen=1))
+    assert ask("POST", f"/order/{orders['early']}/cancel").status == 200
+    shop.pipeline.run()
+    orders["late"] = shop.order(order_of("alice", 7, pen=1))
+    confirm(shop)
+    assert ask("POST", f"/order/{orders['late']}/cancel").status == 200
+    for amount in (50, -20):
+        body = {"customerId": "alice", "adjust": amount}
+        assert ask("POST", "/account", body, {"Idempotency-Key": f"key {amount}"}).status == 200
+    shop.pipeline.run()
+    orders["open"] = shop.order(order_of("alice", 3, pen=1, ink=1))
+    confirm(shop)
+    orders["half"] = shop.order(order_of("alice", 2, pen=1))
+    shop.pipeline.deliver("balance_checker")
+    assert shop.statuses([orders["open"], orders["half"]]) == ["CONFIRMED", "PENDING"]
+    return orders
+
+
+def confirm(shop: Shop) -> None:
+    for name in ("balance_checker", "stock_checker", "order_update"):
+        shop.pipeline.deliver(name)
+
+
+@pytest.fixture
+def day(kept: tuple[dict[str, str], Items], tables: Tables) -> dict[str, str]:
+    """The day's orders, with all items as they were at its end."""
+    orders, items = kept
+    for name, those in items.items():
+        for item in those:
+            tables.orders.client.put_item(TableName=name, Item=item)
+    return orders
+
+
+def found(tables: Tables, patience: float = 0.0) -> list[Difference]:
+    return audit(tables, DEADLINE, patience).differences
+
+
+@pytest.fixture(autouse=True)
+def no_time_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audits, "_PAUSES", (0.0, 0.0))
+
+
+class TestBooksThatAddUp:
+    def test_are_found_to_and_counted(self, day: dict[str, str], tables: Tables) -> None:
+        report = audit(tables, DEADLINE, patience=0)
+
+        assert report.differences == []
+        assert (report.accounts, report.products) == (2, 2)
+        assert report.orders == {"SHIPPED": 4, "REJECTED": 4, "CANCELLED": 2, "CONFIRMED": 1, "PENDING": 1}
+
+    def test_are_read_page_by_page(self, day: dict[str, str], tables: Tables) -> None:
+        pages = []
+
+        def cut(params: dict[str, Any], **_: object) -> None:
+            pages.append(params.setdefault("Limit", 2))
+
+        for operation in ("Scan", "Query"):
+            tables.orders.client.meta.events.register(f"provide-client-params.dynamodb.{operation}", cut)
+
+        report = audit(tables, DEADLINE, patience=0)
+
+        assert report.differences == []
+        assert report.looked_again == 0
+        assert (report.accounts, report.products, sum(report.orders.values())) == (2, 2, 12)
+        assert len(pages) > 20
+
+    def test_are_read_in_any_order_of_the_items(
+        self, day: dict[str, str], tables: Tables, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pages = type(tables.stock).pages
+
+        def mixed_up(table: Any) -> Iterator[list[Any]]:
+            yield from (page[::-1] for page in list(pages(table))[::-1])
+
+        monkeypatch.setattr(type(tables.stock), "pages", mixed_up)
+
+        report = audit(tables, DEADLINE, patience=0)
+
+        assert report.looked_again > 0, "a release came before its hold"
+        assert report.differences == []
+
+    def test_may_be_empty(self, tables: Tables) -> None:
+        assert found(tables) == []
+
+    def test_are_the_same_on_dynamodb_local(self, day: dict[str, str], tables: Tables) -> None:
+        try:
+            with dynamodb_local() as url:
+                copy = copied(tables, dynamodb_client(url))
+                report = audit(copy, DEADLINE, patience=0)
+                assert (report.differences, report.looked_again) == ([], 0)
+                assert sum(report.orders.values()) == 12
+                change(copy.accounts, {"customerId": "alice", "entry": "BALANCE"}, balance=1)
+                assert {each.entity for each in found(copy)} == {"account alice"}
+        except UnavailableError as reason:
+            absent(str(reason))
+
+
+def copied(tables: Tables, client: Any) -> Tables:
+    """The same items in other tables."""
+    names = create_tables(client)
+    for table in (tables.orders, *tables.ledgers):
+        for page in table.pages():
+            for item in page:
+                client.put_item(TableName=table.name, Item=item)
+    kinds = (type(tables.orders), type(tables.accounts))
+    return Tables(
+        kinds[0](client, names["OrderTable"]),
+        *(
+            kinds[1](client, names[name], table.kind, table.key, table.noun)
+            for name, table in zip(("AccountTable", "StockTable"), tables.ledgers, strict=True)
+        ),
+    )
+
+
+def change(table: Any, key: dict[str, str], **figures: int) -> None:
+    """Add to numbers of an item."""
+    for name, amount in figures.items():
+        table.client.update_item(
+            TableName=table.name,
+            Key=to_item(key),
+            UpdateExpression="SET #n = #n + :a",
+            ExpressionAttributeNames={"#n": name},
+            ExpressionAttributeValues=to_item({":a": amount}),
+        )
+
+
+def put(table: Any, key: dict[str, str], **values: Any) -> None:
+    """Set attributes of an item; makes it if there is none."""
+    for name, value in values.items():
+        table.client.update_item(
+            TableName=table.name,
+            Key=to_item(key),
+            UpdateExpression="SET #n = :v",
+            ExpressionAttributeNames={"#n": name},
+            ExpressionAttributeValues=to_item({":v": value}),
+        )
+
+
+def delete(table: Any, key: dict[str, str]) -> None:
+    before = table.client.delete_item(TableName=table.name, Key=to_item(key), ReturnValues="ALL_OLD")
+    assert "Attributes" in before, f"there is no {key}"
+
+
+def alice(entry: str = "BALANCE") -> dict[str, str]:
+    return {"customerId": "alice", "entry": entry}
+
+
+def pen(entry: str = "BALANCE") -> dict[str, str]:
+    return {"productId": "pen", "entry": entry}
+
+
+Tamper = Callable[[Tables, dict[str, str]], Any]
+
+
+def adjustment(tables: Tables) -> dict[str, str]:
+    entries = [item["entry"]["S"] for page in tables.accounts.partition("alice") for item in page]
+    return alice(next(entry for entry in entries if entry.startswith("ADJUST#")))
+
+
+def fake_hold(entry: str) -> dict[str, Any]:
+    return {"amount": Decimal(1), "time": "now", "outcome": "HELD", "id": "pen", "asked": Decimal(1)}
+
+
+TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
+    # what is done, how, who must be named, and in what words
+    (
+        "a balance is one too high",
+        lambda t, _: change(t.accounts, alice(), balance=1),
+        "account alice",
+        "balance (replayed",
+    ),
+    (
+        "a balance is one too low",
+        lambda t, _: change(t.stock, pen(), balance=-1),
+        "product pen",
+        "sum of all adjustments",
+    ),
+    ("held is too high", lambda t, _: change(t.stock, pen(), held=1), "product pen", "held (by orders"),
+    (
+        "settled is too high",
+        lambda t, _: change(t.accounts, alice(), settled=1),
+        "account alice",
+        "settled (by orders",
+    ),
+    (
+        "held was moved to settled",
+        lambda t, _: change(t.stock, pen(), held=-1, settled=1),
+        "product pen",
+        "settled (by orders",
+    ),
+    (
+        "money was moved from one to the other, the sum being right",
+        lambda t, _: change(t.accounts, alice(), balance=5, settled=-5),
+        "account alice",
+        "balance (replayed",
+    ),
+    (
+        "a figure is below zero",
+        lambda t, _: change(t.stock, {"productId": "ink", "entry": "BALANCE"}, balance=-1000),
+        "product ink",
+        "balance",
+    ),
+    (
+        "a hold is missing",
+        lambda t, o: delete(t.stock, pen(f"HOLD#{o['shipped']}")),
+        "product pen",
+        "balance (replayed",
+    ),
+    (
+        "a hold is missing, and its order says so as well",
+        lambda t, o: delete(t.stock, pen(f"HOLD#{o['shipped']}")),
+        "order shipped",
+        "decision of product pen",
+    ),
+    (
+        "the second hold of an order of several products is missing",
+        lambda t, o: delete(t.stock, pen(f"HOLD#{o['open']}")),
+        "order open",
+        "decision of product pen",
+    ),
+    (
+        "a declined decision is missing",
+        lambda t, o: delete(t.accounts, {"customerId": "bob", "entry": f"HOLD#{o['poor']}"}),
+        "order poor",
+        "decision of account bob",
+    ),
+    (
+        "an adjustment is missing",
+        lambda t, _: delete(t.accounts, adjustment(t)),
+        "account alice",
+        "sum of all adjustments",
+    ),
+    (
+        "a release is missing",
+        lambda t, o: delete(t.stock, pen(f"RELEASE#{o['late']}")),
+        "product pen",
+        "which is CANCELLED",
+    ),
+    (
+        "a release is smaller than its hold",
+        lambda t, o: change(t.accounts, alice(f"RELEASE#{o['late']}"), amount=-1),
+        "account alice",
+        "released for order",
+    ),
+    (
+        "a hold is larger than what was ordered",
+        lambda t, o: change(t.accounts, alice(f"HOLD#{o['shipped']}"), amount=1),
+        "account alice",
+        "held for order",
+    ),
+    (
+        "what has shipped was released",
+        lambda t, o: put(t.stock, pen(f"RELEASE#{o['shipped']}"), amount=Decimal(2), time="now"),
+        "product pen",
+        "which is SHIPPED",
+    ),
+    (
+        "there is a hold without an order",
+        lambda t, _: put(t.stock, pen("HOLD#ghost"), **fake_hold("ghost")),
+        "product pen",
+        "held for order ghost, which does not exist",
+    ),
+    (
+        "an order is gone",
+        lambda t, o: delete(t.orders, {"orderId": o["multi"]}),
+        "product ink",
+        "which does not exist",
+    ),
+    (
+        "a confirmed order was set to SHIPPED by hand",
+        lambda t, o: put(t.orders, {"orderId": o["open"]}, status="SHIPPED"),
+        "product pen",
+        "settled (by orders",
+    ),
+    (
+        "a pending order was set to SHIPPED by hand",
+        lambda t, o: put(t.orders, {"orderId": o["half"]}, status="SHIPPED"),
+        "order half",
+        "check, as it is SHIPPED",
+    ),
+    (
+        "a refused order was set to SHIPPED by hand",
+        lambda t, o: put(t.orders, {"orderId": o["unicorn"]}, status="SHIPPED"),
+        "order unicorn",
+        "check, as it is SHIPPED",
+    ),
+    (
+        "a shipped order was set to CANCELLED by hand",
+        lambda t, o: put(t.orders, {"orderId": o["shipped"]}, status="CANCELLED"),
+        "account alice",
+        "which is CANCELLED",
+    ),
+    (
+        "a declined order holds something",
+        lambda t, o: change(t.accounts, {"customerId": "bob", "entry": f"HOLD#{o['poor']}"}, amount=1),
+        "account bob",
+        "declined for order",
+    ),
+    ("a head is gone", lambda t, _: delete(t.stock, pen()), "product pen", "head"),
+    (
+        "a head is broken",
+        lambda t, _: put(t.stock, pen(), balance="many"),
+        "product pen",
+        "item BALANCE",
+    ),
+    (
+        "an entry is broken",
+        lambda t, o: put(t.stock, pen(f"HOLD#{o['shipped']}"), outcome="MAYBE"),
+        "product pen",
+        "item HOLD#",
+    ),
+    (
+        "an order is broken",
+        lambda t, o: put(t.orders, {"orderId": o["shipped"]}, status="LOST"),
+        "order shipped",
+        "item",
+    ),
+    (
+        "an order is open for longer than any may be",
+        lambda t, o: put(t.orders, {"orderId": o["half"]}, createTime="2020-01-01T00:00:00.000Z"),
+        "order half",
+        "open past the deadline",
+    ),
+]
+
+
+@pytest.mark.parametrize(("done", "tamper", "who", "words"), TAMPERINGS, ids=[each[0] for each in TAMPERINGS])
+def test_tampering_is_found_and_named(
+    day: dict[str, str], tables: Tables, done: str, tamper: Tamper, who: str, words: str
+) -> None:
+    tamper(tables, day)
+
+    differences = found(tables)
+
+    kind, _, name = who.partition(" ")
+    entity = f"order {day[name]}" if kind == "order" else who
+    assert [each for each in differences if each.entity == entity and words in each.what], differences
+    assert all(each.expected != each.found for each in differences)
+
+
+def at_look(number: int, shop: Shop) -> Callable[[str, int], None]:
+    """All that is on its way arrives behind this one of the second looks."""
+    looks = itertools.count(1)
+
+    def tick(what: str, _: int) -> None:
+        if what == "second looks" and next(looks) == number:
+            shop.pipeline.run()
+
+    return tick
+
+
+class TestALiveSystem:
+    """It is read while it runs: what is merely on its way is no difference."""
+
+    def test_gives_no_false_alarm(self, shop: Shop, tables: Tables) -> None:
+        # given: between any two reads of the audit, something happens
+        orders = [shop.order(order_of("alice", 1, pen=1)) for _ in range(30)]
+        shop.pipeline.run()
+        moments = iter(range(61))
+
+        def happen(**_: object) -> None:
+            number = next(moments, None)
+            if number is None:
+                return
+            if number == 60:
+                shop.pipeline.run()
+                return
+            body = order_of("alice" if number % 3 else "bob", 4, pen=1, **({} if number % 2 else {"ink": 1}))
+            orders.append(shop.order(body))
+            if number % 5 == 0:
+                shop.pipeline.ask("POST", f"/order/{orders[-1]}/cancel")
+            names = ("balance_checker", "stock_checker", "order_update", "ship_order")
+            shop.pipeline.deliver(names[number % 4])
+            shop.pipeline.deliver(names[(number + 1) % 4])
+
+        events = tables.orders.client.meta.events
+        for operation in ("Scan", "Query"):
+            events.register(
+                f"provide-client-params.dynamodb.{operation}", lambda params, **_: params.update(Limit=20)
+            )
+        for operation in ("Scan", "Query", "BatchGetItem"):
+            events.register(f"before-call.dynamodb.{operation}", happen)
+
+        # when
+        report = audit(tables, DEADLINE, patience=60)
+
+        # then
+        assert len(orders) == 90, "it was not left alone"
+        assert report.looked_again > 0, "something was in motion"
+        assert report.differences == []
+
+    def test_is_given_time_for_a_release_that_is_on_its_way(self, shop: Shop, tables: Tables) -> None:
+        order = shop.order(order_of("alice", 5, pen=1))
+        shop.pipeline.deliver("balance_checker")
+        shop.pipeline.ask("POST", f"/order/{order}/cancel")
+        assert [each.entity for each in found(tables)] == ["account alice"]
+
+        report = audit(tables, DEADLINE, patience=60, tick=at_look(4, shop))
+
+        assert report.differences == []
+
+    def test_that_never_stands_still_is_reported_as_such(self, day: dict[str, str], tables: Tables) -> None:
+        put(tables.stock, pen(), balance=Decimal(77))
+        numbers = iter(range(1, 10_000))
+        tables.orders.client.meta.events.register(
+            "before-call.dynamodb.Query",
+            lambda **_: put(tables.stock, pen(), version=Decimal(next(numbers))),
+        )
+
+        (difference,) = found(tables)
+
+        assert (difference.entity, difference.found) == ("product pen", "changing all the time")
+
+
+class TestTheCommand:
+    def test_exits_0_with_a_summary(
+        self, day: dict[str, str], run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("audit", "--patience", "0") == 0
+
+        said = capsys.readouterr().out
+        assert "The books add up" in said
+        assert "SHIPPED" in said
+
+    def test_exits_1_with_the_differences(
+        self, day: dict[str, str], tables: Tables, run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        change(tables.accounts, alice(), balance=1)
+
+        assert run("audit", "--patience", "0") == 1
+
+        assert "account alice" in capsys.readouterr().out
+
+    def test_speaks_json(
+        self, day: dict[str, str], tables: Tables, run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("audit", "--json", "--patience", "0") == 0
+        right = json.loads(capsys.readouterr().out)
+        change(tables.stock, pen(), held=1)
+        assert run("audit", "--json", "--patience", "0") == 1
+        wrong = json.loads(capsys.readouterr().out)
+
+        assert (right["ok"], right["differences"], right["orders"]["SHIPPED"]) == (True, [], 4)
+        assert not wrong["ok"]
+        assert {each["entity"] for each in wrong["differences"]} == {"product pen"}

@@ -1,0 +1,304 @@
+"""Dead letters go back to where they came from, and none is lost on the way."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.exceptions
+import pytest
+
+from order_capture_ops import dead_letters
+from order_capture_ops.dead_letters import DeadLetterQueue, Moved, peek, redrive
+from order_capture_ops.stack import Stack, StackError
+from tests.operations.conftest import Run
+from tests.support.factories import body_of, check, terms_of
+from tests.support.shop import Shop, order_of
+
+Message = dict[str, Any]
+
+
+@pytest.fixture
+def sqs(stack: Stack) -> Any:
+    return stack.client("sqs")
+
+
+def dlq_of(stack: Stack, name: str) -> DeadLetterQueue:
+    return dead_letters.queue(stack, name)
+
+
+def put(sqs: Any, url: str, body: str, **attributes: str) -> None:
+    values = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=values)
+
+
+def waiting(sqs: Any, url: str) -> list[Message]:
+    """What lies in a queue, and goes on lying there."""
+    messages: list[Message] = []
+    while batch := sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
+    ).get("Messages"):
+        messages += batch
+    for message in messages:
+        sqs.change_message_visibility(
+            QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+        )
+    return messages
+
+
+def bodies(sqs: Any, url: str) -> list[str]:
+    return sorted(message["Body"] for message in waiting(sqs, url))
+
+
+def fail_for_good(shop: Shop, name: str, operation: str) -> None:
+    """Have a function fail until its message is among the dead letters."""
+    with shop.pipeline.refusing(operation):
+        for _ in range(shop.pipeline.max_receive_count(name) + 1):
+            shop.pipeline.deliver(name)
+
+
+@pytest.fixture
+def unshipped(shop: Shop) -> str:
+    """An order that is confirmed, and whose shipping failed for good."""
+    order_id = shop.order(order_of("alice", 10, pen=1))
+    for name in ("balance_checker", "stock_checker", "order_update"):
+        shop.pipeline.deliver(name)
+    fail_for_good(shop, "ship_order", "dynamodb.TransactWriteItems")
+    assert shop.status(order_id) == "CONFIRMED"
+    return order_id
+
+
+class TestADryRun:
+    def test_shows_what_is_there_and_leaves_it_there(self, stack: Stack, sqs: Any, unshipped: str) -> None:
+        dlq = dlq_of(stack, "ship_order")
+        before = [(message["MessageId"], message["Body"]) for message in waiting(sqs, dlq.url)]
+
+        (letter,) = peek(sqs, dlq)
+
+        assert (letter.queue, letter.type, letter.order_id) == ("ShipOrderDlq", "order.ship", unshipped)
+        assert 0 <= letter.age < 60
+        assert letter.receives >= 1
+        assert [(message["MessageId"], message["Body"]) for message in waiting(sqs, dlq.url)] == before
+        assert waiting(sqs, dlq.targets[0]) == []
+
+    def test_sees_every_letter_once(self, stack: Stack, sqs: Any) -> None:
+        dlq = dlq_of(stack, "order_update")
+        for number in range(25):
+            put(sqs, dlq.url, body_of(check(terms_of(f"order-{number}"))))
+
+        letters = peek(sqs, dlq)
+
+        assert {letter.order_id for letter in letters} == {f"order-{number}" for number in range(25)}
+        assert len(letters) == 25
+        assert len(peek(sqs, dlq, limit=7)) == 7
+        assert len(waiting(sqs, dlq.url)) == 25
+
+    def test_by_command(
+        self, run: Run, stack: Stack, sqs: Any, unshipped: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        put(sqs, stack.outputs["ShipOrderDlqUrl"], "nonsense")
+        assert run("redrive", "ShipOrderDlq", "--dry-run") == 0
+        said = capsys.readouterr().out
+        assert run("redrive", "ShipOrderDlq", "--dry-run", "--json") == 0
+        letters = json.loads(capsys.readouterr().out)["letters"]
+
+        assert unshipped in said
+        assert "not a message of ours" in said
+        assert {(each["type"], each["order_id"]) for each in letters} == {
+            ("order.ship", unshipped),
+            (None, None),
+        }
+
+
+class TestRedrive:
+    def test_moves_a_letter_and_the_order_ships(
+        self, shop: Shop, run: Run, unshipped: str, stack: Stack, sqs: Any
+    ) -> None:
+        assert run("redrive", "ship_order") == 0
+        assert waiting(sqs, stack.outputs["ShipOrderDlqUrl"]) == []
+
+        shop.pipeline.run()
+
+        assert shop.status(unshipped) == "SHIPPED"
+        shop.books_add_up()
+
+    def test_keeps_body_and_attributes(self, stack: Stack, sqs: Any, unshipped: str) -> None:
+        dlq = dlq_of(stack, "ship_order")
+        (letter,) = waiting(sqs, dlq.url)
+
+        assert redrive(sqs, dlq) == Moved(moved=1)
+
+        (moved,) = waiting(sqs, dlq.targets[0])
+        assert moved["Body"] == letter["Body"]
+        assert {name: value["StringValue"] for name, value in moved["MessageAttributes"].items()} == {
+            "type": "order.ship",
+            "version": "1",
+        }
+
+    @pytest.mark.parametrize(
+        "name", ["order_update", "order-update", "OrderUpdate", "OrderUpdateDlq", "OrderUpdateQueue"]
+    )
+    def test_knows_a_queue_by_all_its_names(self, stack: Stack, name: str) -> None:
+        assert dlq_of(stack, name).url == stack.outputs["OrderUpdateDlqUrl"]
+        assert dlq_of(stack, name).targets == (stack.outputs["OrderUpdateQueueUrl"],)
+
+    def test_serves_every_queue_that_feeds_a_function(self, stack: Stack) -> None:
+        served = {dlq.url for dlq in dead_letters.queues(stack)}
+        fed = {name.removesuffix("QueueUrl") for name in stack.outputs if name.endswith("QueueUrl")}
+
+        assert served == {stack.outputs[f"{name}DlqUrl"] for name in (*fed, "OrderTopic")}
+        assert all(dlq.targets for dlq in dead_letters.queues(stack))
+
+    def test_leaves_what_is_no_message_of_ours(self, run: Run, stack: Stack, sqs: Any) -> None:
+        dlq = dlq_of(stack, "order_update")
+        ours = body_of(check())
+        for body in ("nonsense", ours, "{}"):
+            put(sqs, dlq.url, body)
+
+        assert run("redrive", "order_update") == 1
+
+        assert bodies(sqs, dlq.url) == ["nonsense", "{}"]
+        assert bodies(sqs, dlq.targets[0]) == [ours]
+
+    def test_moves_it_as_well_when_forced(self, run: Run, stack: Stack, sqs: Any) -> None:
+        dlq = dlq_of(stack, "order_update")
+        put(sqs, dlq.url, "nonsense")
+
+        assert run("redrive", "order_update", "--force") == 0
+
+        assert (bodies(sqs, dlq.url), bodies(sqs, dlq.targets[0])) == ([], ["nonsense"])
+
+    def test_moves_at_most_so_many(
+        self, run: Run, stack: Stack, sqs: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        dlq = dlq_of(stack, "order_update")
+        for number in range(25):
+            put(sqs, dlq.url, body_of(check(terms_of(f"order-{number}"))))
+
+        assert run("redrive", "order_update", "--limit", "12", "--json") == 0
+
+        assert json.loads(capsys.readouterr().out)["moved"] == 12
+        assert len(waiting(sqs, dlq.url)) == 13
+        assert len(waiting(sqs, dlq.targets[0])) == 12
+
+    def test_keeps_to_a_rate(self, stack: Stack, sqs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        dlq = dlq_of(stack, "order_update")
+        for number in range(12):
+            put(sqs, dlq.url, body_of(check(terms_of(f"order-{number}"))))
+        now = [0.0]
+        clock = SimpleNamespace(
+            monotonic=lambda: now[0], time=lambda: 0.0, sleep=lambda s: now.__setitem__(0, now[0] + s)
+        )
+        monkeypatch.setattr(dead_letters, "time", clock)
+        seen: list[tuple[int, float]] = []
+
+        redrive(sqs, dlq, rate=4, tick=lambda moved: seen.append((moved, now[0])))
+
+        assert seen == [(4, 0.0), (4, 1.0), (4, 2.0)]
+
+    def test_moves_large_messages_one_by_one(self, stack: Stack, sqs: Any) -> None:
+        dlq = dlq_of(stack, "order_update")
+        large = ["a" * 150_000, "b" * 150_000]
+        for body in large:
+            put(sqs, dlq.url, body)
+
+        assert redrive(sqs, dlq, force=True) == Moved(moved=2)
+
+        assert bodies(sqs, dlq.targets[0]) == large
+
+    def test_moves_nothing_twice_that_fails_again_meanwhile(self, stack: Stack, sqs: Any) -> None:
+        dlq = dlq_of(stack, "order_update")
+        put(sqs, dlq.url, body_of(check()))
+        loop = DeadLetterQueue(dlq.name, dlq.url, targets=(dlq.url,))  # it fails at once, every time
+
+        assert redrive(sqs, loop) == Moved(moved=1)
+        assert len(waiting(sqs, dlq.url)) == 1
+
+
+class TestDeadLettersOfSns:
+    """They come back to every checker: which of them was not reached, the message does not say."""
+
+    def test_go_to_both_checkers_and_nothing_is_done_twice(
+        self, shop: Shop, run: Run, stack: Stack, sqs: Any
+    ) -> None:
+        order_id = shop.order(order_of("alice", 10, pen=1))
+        shop.pipeline.deliver("balance_checker")
+        (lost,) = waiting(sqs, stack.outputs["StockCheckerQueueUrl"])
+        assert shop.pipeline.held_up("stock_checker") == [lost["Body"]]
+        added_by_sns = {"RequestID": "r", "ErrorCode": "AccessDenied", "ErrorMessage": "no"}
+        dlq_url = stack.outputs["OrderTopicDlqUrl"]
+        put(sqs, dlq_url, lost["Body"], type="order.check", version="1", **added_by_sns)
+
+        assert run("redrive", "OrderTopicDlq") == 0
+
+        for name in ("BalanceChecker", "StockChecker"):
+            (message,) = waiting(sqs, stack.outputs[f"{name}QueueUrl"])
+            assert message["Body"] == lost["Body"]
+            assert set(message["MessageAttributes"]) == {"type", "version"}
+        shop.pipeline.run()
+        assert shop.status(order_id) == "SHIPPED"
+        shop.books_add_up()
+
+    def test_stay_until_every_checker_has_them(self, stack: Stack, sqs: Any) -> None:
+        dlq = dlq_of(stack, "order_topic")
+        put(sqs, dlq.url, body_of(check()))
+        second = dlq.targets[1]
+
+        def refuse(params: dict[str, Any], **_: object) -> None:
+            if params["QueueUrl"] == second:
+                raise botocore.exceptions.EndpointConnectionError(endpoint_url=second)
+
+        sqs.meta.events.register("provide-client-params.sqs.SendMessageBatch", refuse)
+        with pytest.raises(botocore.exceptions.EndpointConnectionError):
+            redrive(sqs, dlq)
+
+        assert len(waiting(sqs, dlq.targets[0])) == 1
+        assert len(waiting(sqs, dlq.url)) == 1
+
+
+class TestWhenItGoesWrong:
+    def test_a_crash_between_sending_and_deleting_loses_nothing(
+        self, shop: Shop, stack: Stack, sqs: Any, unshipped: str
+    ) -> None:
+        dlq = dlq_of(stack, "ship_order")
+
+        def crash(**_: object) -> None:
+            raise KeyboardInterrupt
+
+        sqs.meta.events.register("before-call.sqs.DeleteMessageBatch", crash)
+        with pytest.raises(KeyboardInterrupt):
+            redrive(sqs, dlq)
+        sqs.meta.events.unregister("before-call.sqs.DeleteMessageBatch", crash)
+
+        assert len(waiting(sqs, dlq.url)) == len(waiting(sqs, dlq.targets[0])) == 1, "in both"
+        assert redrive(sqs, dlq) == Moved(moved=1)
+        shop.pipeline.run()
+        assert shop.status(unshipped) == "SHIPPED"
+        shop.books_add_up()
+
+    def test_what_sqs_does_not_take_stays(self, run: Run, stack: Stack, sqs: Any, unshipped: str) -> None:
+        dlq = dlq_of(stack, "ship_order")
+
+        def fail(parsed: dict[str, Any], **_: object) -> None:
+            failed = [
+                {"Id": each["Id"], "Code": "InternalError", "SenderFault": False}
+                for each in parsed.pop("Successful")
+            ]
+            parsed["Failed"] = failed
+
+        sqs.meta.events.register("after-call.sqs.SendMessageBatch", fail)
+
+        assert redrive(sqs, dlq) == Moved(failed=1)
+
+        assert len(waiting(sqs, dlq.url)) == 1
+
+    def test_an_unknown_queue_exits_2_and_names_those_there_are(
+        self, run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("redrive", "nonsense") == 2
+        assert "OrderUpdateDlq" in capsys.readouterr().err
+
+    def test_what_can_not_be_moved_back_is_unknown(self, stack: Stack) -> None:
+        with pytest.raises(StackError):
+            dlq_of(stack, "ChangePublisherDlq")

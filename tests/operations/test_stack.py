@@ -1,0 +1,125 @@
+"""Where the tools look for the stack, and what they say when they don't find it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from local import stack as local_stack
+from local.engine import free_port
+from order_capture_ops import stack as stacks
+from order_capture_ops.__main__ import main
+from order_capture_ops.stack import StackError
+
+TEMPLATE = {
+    "Parameters": {"OrderDeadlineSeconds": {"Type": "Number", "Default": "30"}},
+    "Resources": {"Orders": {"Type": "AWS::SNS::Topic"}},
+    "Outputs": {"OrderTopicArn": {"Value": {"Ref": "Orders"}}},
+}
+
+
+@pytest.fixture
+def description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the checkout's own stack is described; there is none yet."""
+    path = tmp_path / "stack.json"
+    monkeypatch.setattr(local_stack, "DESCRIPTION", path)
+    return path
+
+
+@pytest.fixture
+def no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def test_a_stack_on_aws_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    with mock_aws():
+        stack_client: Any = stacks.boto3.client("cloudformation")  # type: ignore[attr-defined]
+        stack_client.create_stack(StackName="shop", TemplateBody=json.dumps(TEMPLATE))
+
+        stack = stacks.find("shop")
+        with pytest.raises(StackError, match="no stack another"):
+            stacks.find("another")
+
+    assert stack.output("OrderTopicArn").startswith("arn:aws:sns:us-east-1:")
+    assert stack.parameters["OrderDeadlineSeconds"] == "30"
+    with pytest.raises(StackError, match="no output OrderTableName"):
+        stack.output("OrderTableName")
+
+
+@pytest.mark.usefixtures("description")
+def test_without_a_deployed_stack_it_says_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit"]) == 2
+    assert "make run" in capsys.readouterr().err
+
+
+def test_an_engine_that_is_gone_is_named(description: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    description.write_text(json.dumps({"stackName": "shop", "endpointUrl": endpoint}))
+
+    assert main(["stuck"]) == 2
+
+    assert endpoint in capsys.readouterr().err
+
+
+def test_made_up_credentials_go_to_this_machine_only(
+    description: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description.write_text(
+        json.dumps({"stackName": "shop", "endpointUrl": "https://sqs.us-east-1.amazonaws.com"})
+    )
+
+    assert main(["stuck"]) == 2
+
+    assert "not on this machine" in capsys.readouterr().err
+
+
+def test_the_persons_own_credentials_do_not_go_to_the_engine(
+    description: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "my-own-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "my-own-secret")
+    description.write_text(json.dumps({"stackName": "shop", "endpointUrl": "http://127.0.0.1:1"}))
+    made: list[Any] = []
+    monkeypatch.setattr(stacks, "_describe", lambda _, client: made.append(client("sqs")))
+
+    stacks.find(None)
+
+    (client,) = made
+    assert client.meta.endpoint_url == "http://127.0.0.1:1"
+    assert client._request_signer._credentials.access_key == "test"
+
+
+@pytest.mark.usefixtures("no_profile")
+def test_nobody_is_logged_in_or_no_region_is_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--stack", "shop"]) == 2
+    assert "region" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["redrive"],
+        ["redrive", "order_update", "--rate", "0"],
+        ["redrive", "order_update", "--rate", "nan"],
+        ["redrive", "order_update", "--limit", "-1"],
+        ["redrive", "order_update", "--limit", "1.5"],
+    ],
+)
+def test_what_is_not_a_command_exits_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
