@@ -80,9 +80,10 @@ if [[ $environment == local ]]; then
     export LAYER_PYTHON=${LAYER_PYTHON:-$PWD/.local/venv/engine/bin/python}
     version=$("$LAYER_PYTHON" -c 'import sys; print(sys.implementation.cache_tag)' 2>/dev/null) ||
         die "LAYER_PYTHON is no Python: $LAYER_PYTHON. Run 'make setup' or name the one that the engine runs on."
-    # Apart from what is built for AWS, and for each Python: sam's cache could not tell them from one another.
-    template=.local/build/$version/template.yaml
-    build_options=(--build-dir ".local/build/$version" --cache-dir ".local/cache/sam-$version")
+    # Apart from what is built for AWS, and for each Python: sam's cache could not tell them from one another. It keeps
+    # what it has built last in the folder *above* the build's, so that folder has to be this build's alone, too.
+    template=.local/build/$version/build/template.yaml
+    build_options=(--build-dir ".local/build/$version/build" --cache-dir ".local/cache/sam-$version")
 else
     unset LAYER_PYTHON
 fi

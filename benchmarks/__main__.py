@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+from pathlib import Path
 
 from rich import box
 from rich.table import Table
@@ -13,8 +14,9 @@ from benchmarks import cost, imports, sizes
 from local.console import console, step
 from local.engine import PYTHON, ROOT
 
-AWS_BUILD = ROOT / ".local/build/bench-aws"
-LOCAL_BUILD = ROOT / ".local/build/bench-local"
+# sam keeps what it knows of its cache one folder above the build's, so each build has a folder around it.
+AWS_BUILD = ROOT / ".local/build/bench-aws/build"
+LOCAL_BUILD = ROOT / ".local/build/bench-local/build"
 
 
 def main() -> None:
@@ -55,9 +57,9 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def _build(folder: os.PathLike[str], environment: dict[str, str]) -> None:
-    cache = f"{folder}-cache"
-    command = ["sam", "build", "--build-dir", str(folder), "--cached", "--cache-dir", cache]
+def _build(folder: Path, environment: dict[str, str]) -> None:
+    cache = folder.parent / "cache"
+    command = ["sam", "build", "--build-dir", str(folder), "--cached", "--cache-dir", str(cache)]
     finished = subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
     )

@@ -18,7 +18,7 @@ from local.engine import REGION, ROOT, free_port
 from tests.sam_local.services import Services, read
 
 # Apart from what is built for other interpreters, maybe at the same time.
-BUILD = ROOT / ".local/build/sam-local"
+BUILD = ROOT / ".local/build/sam-local/build"  # sam keeps its own state one folder above
 _CONFIG = ("--config-file", str(ROOT / "samconfig.toml"))  # sam else looks for it beside the built template
 _START_SECONDS = 60
 
