@@ -23,7 +23,7 @@ def loads(text: str | bytes) -> Any:
         NotJsonError: it is not JSON, is nested too deeply, or has a name twice in one object.
     """
     try:
-        return _DECODER.decode(text)
+        return _DECODER.decode(text if isinstance(text, str) else text.decode())
     except simplejson.JSONDecodeError as error:
         raise NotJsonError(
             f"must be JSON, and is not at line {error.lineno}, column {error.colno}"
