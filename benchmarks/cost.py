@@ -1,8 +1,9 @@
 """What an order costs: counted from the real calls of the real handlers, over moto, wired as template.yaml.
 
 AWS's rules turn calls into units: a write costs a unit for each KB of the item begun, twice that in a
-transaction; a billable request is one to API Gateway, Lambda, SNS or SQS, those included that Lambda's poller
-makes for us: one to receive a batch, one to delete it. DynamoDB bills units, not requests.
+transaction, and one more for an index that a new item is in; a billable request is one to API Gateway, Lambda,
+SNS or SQS, those included that Lambda's poller makes for us: one to receive a batch, one to delete it.
+DynamoDB bills units, not requests.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ class Meter:
             return
         match name:
             case "PutItem" | "UpdateItem":
-                self.writes += self._units(parameters)
+                self.writes += self._units(parameters) + _is_indexed(parameters)
             case "TransactWriteItems":
                 actions = [a for each in parameters["TransactItems"] for a in each.values()]
-                self.writes += sum(2 * self._units(action) for action in actions)
+                self.writes += sum(2 * self._units(action) + _is_indexed(action) for action in actions)
             case "GetItem":
                 self.reads += _read_units(answer.get("Item", {}))
             case "BatchGetItem":
@@ -72,6 +73,12 @@ class Meter:
         return max(1, math.ceil(stored_size(self.pipeline.stored(action["TableName"], key)) / 1024))
 
 
+def _is_indexed(action: dict[str, Any]) -> bool:
+    """Whether it writes an index too: a new order does; its changes touch no key of it."""
+    item: dict[str, Any] = action.get("Item", {})
+    return "orderId" in item and "customerId" in item
+
+
 def _read_units(item: dict[str, Any]) -> int:
     return max(1, math.ceil(stored_size(item) / 4096))  # strongly consistent
 
@@ -83,6 +90,7 @@ def measure() -> list[Cost]:
     apart = [order_of(customer, 10, **{f"pen{index}": 1}) for index, customer in enumerate(everybody)]
     return [
         _run("POST /order, one hot product", hot, batch=False),
+        _run("POST /order with a key, one hot product", hot, batch=False, keyed=True),
         _run("POST /orders, one hot product", hot, batch=True),
         _run("POST /order, a product each", apart, batch=False),
     ]
@@ -99,7 +107,7 @@ def calls_before_the_answer(orders: int) -> int:
         return len(pipeline.calls)
 
 
-def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool) -> Cost:
+def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool, keyed: bool = False) -> Cost:
     with mock_aws():
         pipeline = Pipeline()
         shop = Shop(pipeline)
@@ -107,8 +115,8 @@ def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool) -> Cost:
         shop.open({order["customerId"]: 100 for order in orders}, dict.fromkeys(products, 1000))
         pipeline.calls.clear()
         meter = Meter(pipeline)
-        for body in [{"orders": orders}] if batch else orders:
-            shop.post(body)
+        for number, body in enumerate([{"orders": orders}] if batch else orders):
+            shop.post(body, f"key-{number}" if keyed else None)
             meter.requests["apigateway"] += 1
             meter.requests["lambda"] += 1
         while any(_deliver(pipeline, meter, name) for name in CONSUMERS):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from order_capture.adapters import requests, views, wiring
+from order_capture.adapters import polling, requests, views, wiring
 from order_capture.adapters.http import Request, Response, Routes, http_handler
-from order_capture.adapters.problems import RETRY_AFTER_SECONDS
-from order_capture.adapters.runtime import clock, new_id, pause
-from order_capture.application import cancel_order, capture_orders, get_order
+from order_capture.adapters.runtime import clock, new_id, pause, sleep
+from order_capture.application import cancel_order, capture_orders, get_order, list_orders
 
 SOURCE = "order_api"
 
@@ -25,23 +24,26 @@ def post_order(request: Request) -> Response:
 def post_orders(request: Request) -> Response:
     """POST /orders."""
     batch = requests.new_orders(request, new_id, clock())
-    answers = capture_orders.capture_batch(wiring.orders(), wiring.checkers(SOURCE), batch, clock)
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return Response(views.batch_view(answers), HTTPStatus.ACCEPTED, headers)
+    captured = capture_orders.capture_batch(wiring.orders(), wiring.checkers(SOURCE), batch, clock)
+    return Response(views.batch_view(captured), HTTPStatus.ACCEPTED, views.batch_headers(captured))
+
+
+def get_orders(request: Request) -> Response:
+    """GET /orders."""
+    page = list_orders.list_orders(wiring.orders(), requests.orders_query(request))
+    return Response(views.orders_view(page), headers=views.page_headers(request, page))
 
 
 def get_whole_order(request: Request) -> Response:
     """GET /order/{orderId}."""
-    return Response(
-        views.order_view(get_order.get_order(wiring.orders(), requests.path_id(request, "orderId")))
-    )
+    order = get_order.get_order(wiring.orders(), *polling.asked(request), sleep)
+    return polling.answer(request, order, views.order_view)
 
 
 def get_order_status(request: Request) -> Response:
     """GET /order/{orderId}/status."""
-    return Response(
-        views.status_view(get_order.get_order(wiring.orders(), requests.path_id(request, "orderId")))
-    )
+    order = get_order.get_order(wiring.orders(), *polling.asked(request), sleep)
+    return polling.answer(request, order, views.status_view)
 
 
 def post_cancel(request: Request) -> Response:
@@ -54,6 +56,7 @@ def post_cancel(request: Request) -> Response:
 ROUTES: Routes = {
     ("POST", "/order"): post_order,
     ("POST", "/orders"): post_orders,
+    ("GET", "/orders"): get_orders,
     ("GET", "/order/{orderId}"): get_whole_order,
     ("POST", "/order/{orderId}/cancel"): post_cancel,
     ("GET", "/order/{orderId}/status"): get_order_status,

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.ports import VersionConflictError
+from order_capture.application.ports import RequestRecord, VersionConflictError
 from order_capture.domain.order import Check, DeclineCode, Order
 from tests.support.factories import declined, held, placed, terms_of
 from tests.support.stores import Stores
@@ -102,15 +102,95 @@ def test_none_to_write_are_none_that_are_there(stores: Stores) -> None:
 
 
 def test_the_request_that_came_first_under_an_id_stays(stores: Stores) -> None:
-    assert stores.orders.pin("request-1", "print-1") == "print-1"
-    assert stores.orders.pin("request-1", "print-1") == "print-1"
-    assert stores.orders.pin("request-1", "print-2") == "print-1"
-    assert stores.orders.pin("request-1", "print-1") == "print-1"
+    first = RequestRecord("request-1", "print-1", LATER)
+
+    assert stores.orders.pin(first) is None
+
+    assert stores.orders.pin(first) == first
+    assert stores.orders.pin(RequestRecord("request-1", "print-2")) == first
+    assert stores.orders.pin(first) == first
+
+
+def test_a_request_runs_until_it_is_finished(stores: Stores) -> None:
+    stores.orders.pin(RequestRecord("request-1", "print-1", LATER))
+
+    stores.orders.finish("request-1")
+
+    assert stores.orders.pin(RequestRecord("request-1", "print-2")) == RequestRecord("request-1", "print-1")
+
+
+def test_an_order_runs_until_its_request_is_finished_whatever_else_becomes_of_it(stores: Stores) -> None:
+    running = replace(placed(), running_until=LATER)
+    stores.orders.add([running])
+    decided = running.decide(Check.BALANCE, declined(), now=LATER)
+
+    stores.orders.save(decided, over=1)
+    assert stores.orders.get("order-1") == decided
+
+    stores.orders.finish("order-1")
+    assert stores.orders.get("order-1") == replace(decided, running_until="")
+
+
+def test_a_running_order_can_be_any_of_several(stores: Stores) -> None:
+    running = replace(placed(), running_until=LATER)
+    stores.orders.add([running, placed(terms_of("order-2"))])
+
+    assert stores.orders.get_many(["order-1"]) == {"order-1": running}
+
+
+class TestPlaces:
+    def test_are_those_of_one_customer_newest_first(self, stores: Stores) -> None:
+        for number in (2, 1, 3):
+            stores.orders.add([placed_at(number)])
+        stores.orders.add([placed_at(2, customer_id="bob", order_id="order-of-bob")])
+        stores.orders.pin(RequestRecord("request-1", "print-1"))
+
+        assert places(stores) == ["order-3", "order-2", "order-1"]
+        assert places(stores, customer_id="bob") == ["order-of-bob"]
+        assert places(stores, customer_id="nobody") == []
+
+    def test_are_those_of_a_time_its_ends_included(self, stores: Stores) -> None:
+        for number in range(1, 6):
+            stores.orders.add([placed_at(number)])
+
+        assert places(stores, since=at(2), until=at(4)) == ["order-4", "order-3", "order-2"]
+        assert places(stores, since=at(6)) == []
+
+    def test_go_on_where_the_last_page_ended_with_no_order_twice_or_left_out(self, stores: Stores) -> None:
+        placed_together = [placed_at(1, order_id=f"order-{number}") for number in range(5)]
+        stores.orders.add(placed_together)
+        after, seen = None, list[str]()
+
+        while page := stores.orders.places("alice", at(0), at(9), after, 2):
+            assert len(page) <= 2
+            seen += [place.order_id for place in page]
+            after = page[-1]
+
+        assert sorted(seen) == [f"order-{number}" for number in range(5)]
+
+    def test_are_the_same_when_their_orders_have_moved_on(self, stores: Stores) -> None:
+        stores.orders.add([placed_at(1)])
+        stores.orders.save(placed_at(1).decide(Check.BALANCE, declined(), now=at(5)), over=1)
+
+        assert places(stores) == ["order-1"]
+
+
+def at(second: int) -> str:
+    return f"2026-11-20T10:00:0{second}.000Z"
+
+
+def placed_at(second: int, customer_id: str = "alice", order_id: str | None = None) -> Order:
+    terms = terms_of(order_id or f"order-{second}", customer_id)
+    return Order.place(terms, now=at(second), correlation_id="corr-1", fingerprint="print-1")
+
+
+def places(stores: Stores, customer_id: str = "alice", since: str = "2026", until: str = "2027") -> list[str]:
+    return [place.order_id for place in stores.orders.places(customer_id, since, until, None, 10)]
 
 
 @pytest.mark.parametrize("others", [0, 2])
 def test_an_order_can_not_have_the_id_of_a_request(stores: Stores, others: int) -> None:
-    stores.orders.pin("order-1", "print-1")
+    stores.orders.pin(RequestRecord("order-1", "print-1"))
 
     assert stores.orders.add(orders(1 + others)) == {"order-1": None}
 
@@ -120,13 +200,13 @@ def test_an_order_can_not_have_the_id_of_a_request(stores: Stores, others: int) 
 def test_a_request_can_not_have_the_id_of_an_order(stores: Stores) -> None:
     stores.orders.add([placed(fingerprint="print-1")])
 
-    assert stores.orders.pin("order-1", "print-2") == "print-1"
+    assert stores.orders.pin(RequestRecord("order-1", "print-2")) == RequestRecord("order-1", "print-1")
 
     assert stores.orders.get("order-1") == placed()
 
 
 def test_a_request_is_no_order(stores: Stores) -> None:
-    stores.orders.pin("request-1", "print-1")
+    stores.orders.pin(RequestRecord("request-1", "print-1"))
     stores.orders.add([placed()])
 
     assert stores.orders.get("request-1") is None

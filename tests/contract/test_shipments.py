@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.ports import Ledger, SettleRefusedError
+from order_capture.application.ports import Ledger, RequestRecord, SettleRefusedError
 from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerKind, Movement
 from order_capture.domain.order import OrderStatus, OrderTerms, shipped_log
 from tests.support.factories import NOW, placed, terms_of
@@ -129,7 +129,7 @@ def test_an_order_that_is_not_there_is_not_confirmed_and_not_made(stores: Stores
 
 def test_a_request_is_no_order_to_ship(stores: Stores) -> None:
     confirm(stores, terms_of("order-1"))
-    stores.orders.pin("request-1", "print-1")
+    stores.orders.pin(RequestRecord("request-1", "print-1"))
 
     assert refusal(stores, terms_of("request-1")).not_confirmed == {"request-1": None}
 

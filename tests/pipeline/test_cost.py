@@ -18,6 +18,13 @@ class TestCost:
 
         assert shop.pipeline.calls == ["dynamodb.PutItem", "sns.PublishBatch"]
 
+    def test_a_key_costs_one_more_which_says_that_the_request_is_done(self, shop: Shop) -> None:
+        shop.pipeline.calls.clear()
+
+        shop.order(order_of("alice", 10, pen=1), "key-1")
+
+        assert shop.pipeline.calls == ["dynamodb.PutItem", "sns.PublishBatch", "dynamodb.UpdateItem"]
+
     @pytest.mark.parametrize("key", [None, "key-1"])
     def test_at_most_35_are_made_for_a_hundred_orders(
         self, shop: Shop, key: str | None, record_property: Any

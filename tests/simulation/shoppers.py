@@ -154,7 +154,8 @@ class Shopper:
                 self._promises.of_success(key, body)
                 done(answer.body, key)
                 return answer.body
-            if answer.status < 500:
+            running = answer.status == 409 and answer.body["type"].endswith(":request-running")
+            if answer.status < 500 and not running:
                 self._promises.of_refusal(answer, key, body)
                 return None
             if key is None and answer.status != 503:

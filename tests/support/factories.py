@@ -89,12 +89,14 @@ def api_event(
     body: object = None,
     headers: Mapping[str, str] | None = None,
     path: Mapping[str, str] | None = None,
+    query: Mapping[str, list[str]] | None = None,
 ) -> dict[str, Any]:
     """What API Gateway's proxy integration hands to a function. A `body` that is no text becomes JSON."""
     return {
         "httpMethod": method,
         "resource": resource,
         "pathParameters": path,
+        "multiValueQueryStringParameters": query or None,
         "headers": dict(headers) if headers else None,
         "body": body if body is None or isinstance(body, str) else jsontext.dumps(body),
         "isBase64Encoded": False,

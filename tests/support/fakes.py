@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from order_capture.application.messages import Message, order_id_of
-from order_capture.application.ports import SettleRefusedError, VersionConflictError, WriteRefusedError
+from order_capture.application.ports import (
+    Place,
+    RequestRecord,
+    SettleRefusedError,
+    VersionConflictError,
+    WriteRefusedError,
+)
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
@@ -46,9 +52,10 @@ class MemoryOrders:
     """Implements `application.ports.Orders`."""
 
     def __init__(self) -> None:
-        self._stored: dict[str, Order | str] = {}
+        self._stored: dict[str, Order | RequestRecord] = {}
         self._lock = threading.RLock()
         self.interruptions = Interruptions()
+        self.finishing = Interruptions()
         self.saves = 0
 
     def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:
@@ -61,10 +68,38 @@ class MemoryOrders:
                     self._stored[order.order_id] = order
             return existing
 
-    def pin(self, request_id: str, fingerprint: str) -> str:
+    def pin(self, record: RequestRecord) -> RequestRecord | None:
         with self._lock:
-            stored = self._stored.setdefault(request_id, fingerprint)
-            return stored.fingerprint if isinstance(stored, Order) else stored
+            stored = self._stored.get(record.request_id)
+            if stored is None:
+                self._stored[record.request_id] = record
+                return None
+            return RequestRecord(record.request_id, stored.fingerprint, stored.running_until)
+
+    def finish(self, request_id: str) -> None:
+        self.finishing.happen()
+        with self._lock:
+            self._stored[request_id] = replace(self._stored[request_id], running_until="")
+
+    def places(
+        self, customer_id: str, since: str, until: str, after: Place | None, limit: int
+    ) -> Sequence[Place]:
+        places = sorted(
+            (
+                Place(order.create_time, order.order_id)
+                for order in self._stored.values()
+                if isinstance(order, Order)
+                and order.terms.customer_id == customer_id
+                and since <= order.create_time <= until
+            ),
+            key=lambda place: (place.create_time, place.order_id),
+            reverse=True,
+        )
+        return [
+            place
+            for place in places
+            if after is None or (place.create_time, place.order_id) < (after.create_time, after.order_id)
+        ][:limit]
 
     def get(self, order_id: str) -> Order | None:
         stored = self._stored.get(order_id)
@@ -179,8 +214,10 @@ class MemoryOutbox:
         self.sent: list[Message] = []
         self.failing: set[str] = set()
         """The orders whose messages can't be sent now."""
+        self.interruptions = Interruptions()
 
     def send(self, messages: Sequence[Message]) -> set[str]:
+        self.interruptions.happen()
         failed = {order_id_of(message) for message in messages} & self.failing
         self.sent += [message for message in messages if order_id_of(message) not in failed]
         return failed

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
@@ -94,13 +95,22 @@ class Pipeline:
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Send a request through the API."""
+        path, _, query = path.partition("?")
         for function in self._functions.values():
             for verb, resource in function.routes:
                 pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", resource)
                 if verb == method and (match := re.fullmatch(pattern, path)):
-                    event = api_event(method, resource, body, headers, match.groupdict() or None)
+                    event = api_event(
+                        method,
+                        resource,
+                        body,
+                        headers,
+                        match.groupdict() or None,
+                        urllib.parse.parse_qs(query),
+                    )
                     answer = self._call(function, event)
-                    return Answer(answer["statusCode"], answer["headers"], jsontext.loads(answer["body"]))
+                    told = jsontext.loads(answer["body"]) if answer["body"] else None
+                    return Answer(answer["statusCode"], answer["headers"], told)
         raise LookupError(f"the template has no route for {method} {path}")
 
     # What Lambda does

@@ -10,6 +10,7 @@ import botocore.session
 from tests.support.template import load_template, of_type
 
 REGION = "us-east-1"
+_CREATED_WITH = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
 
 
 def dynamodb_client(endpoint_url: str | None = None) -> Any:
@@ -33,6 +34,6 @@ def create_tables(client: Any, suffix: str = "") -> dict[str, str]:
         names[logical_id] = f"{logical_id}{suffix}"
         client.create_table(
             TableName=names[logical_id],
-            **{name: properties[name] for name in ("AttributeDefinitions", "KeySchema", "BillingMode")},
+            **{name: properties[name] for name in _CREATED_WITH if name in properties},
         )
     return names

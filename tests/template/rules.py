@@ -18,7 +18,8 @@ READ_AND_WRITE = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 CONSUME = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 NEEDED: dict[str, dict[str, set[str]]] = {
     "OrderApiFunction": {
-        "OrderTable": READ_AND_WRITE,
+        "OrderTable": READ_AND_WRITE | {"dynamodb:BatchGetItem"},
+        "${OrderTable.Arn}/index/CustomerIndex": {"dynamodb:Query"},
         "OrderTopic": {"sns:Publish"},
     },
     "AccountApiFunction": {"AccountTable": READ_AND_WRITE},
@@ -331,6 +332,8 @@ def each_function_has_a_role_with_what_it_calls_and_no_more(template: Template) 
             for statement in policy["PolicyDocument"]["Statement"]:
                 for resource in as_list(statement["Resource"]):
                     target = refers_to(resource) or str(resource)
+                    if isinstance(resource, dict):
+                        target = resource.get("Fn::Sub", target)
                     if resource == {"Fn::GetAtt": [target, "StreamArn"]}:
                         target += ".StreamArn"
                     allowed.setdefault(target, set()).update(as_list(statement["Action"]))

@@ -269,7 +269,7 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
     ),
     (
         rules.each_function_has_a_role_with_what_it_calls_and_no_more,
-        statement("OrderApiRole", 2, Resource="*"),
+        statement("OrderApiRole", 3, Resource="*"),
         "OrderApiRole allows sns:Publish on *, which OrderApiFunction does not call",
     ),
     (
@@ -360,7 +360,7 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
     ),
     (
         rules.nothing_is_bound_to_an_account_or_a_region,
-        statement("OrderApiRole", 2, Resource="arn:aws:sns:eu-west-1:123456789012:orders"),
+        statement("OrderApiRole", 3, Resource="arn:aws:sns:eu-west-1:123456789012:orders"),
         "Resources.OrderApiRole.Properties.Policies.PolicyDocument.Statement.Resource is bound to one place: "
         "arn:aws:sns:eu-west-1:123456789012:orders",
     ),

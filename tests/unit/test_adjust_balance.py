@@ -8,12 +8,11 @@ import pytest
 
 from order_capture.application.adjust_balance import Adjusted, BalanceChange, adjust_balance
 from order_capture.application.get_balance import get_balance
-from order_capture.application.get_order import get_order
 from order_capture.application.ports import TRIES, WriteRefusedError
 from order_capture.domain.errors import BalanceOutOfRangeError, KeyReusedError, NotFoundError, TemporaryError
 from order_capture.domain.ledger import ACCOUNTS, Movement, replay
-from tests.support.factories import NOW, placed, ticking_clock
-from tests.support.fakes import MemoryLedger, MemoryOrders, Pauses
+from tests.support.factories import NOW, ticking_clock
+from tests.support.fakes import MemoryLedger, Pauses
 
 
 def change(
@@ -181,12 +180,3 @@ def test_a_change_that_never_gets_through_may_be_sent_again() -> None:
 def test_who_was_never_set_is_not_found() -> None:
     with pytest.raises(NotFoundError):
         get_balance(MemoryLedger(), "alice")
-
-
-def test_an_order_is_found_by_its_id_and_another_is_not() -> None:
-    orders = MemoryOrders()
-    orders.add([placed()])
-
-    assert get_order(orders, "order-1") == placed()
-    with pytest.raises(NotFoundError):
-        get_order(orders, "order-2")

@@ -8,7 +8,7 @@ import pytest
 
 from order_capture.application.cancel_order import cancel_order
 from order_capture.application.messages import ReleaseOrder
-from order_capture.application.ports import TRIES, VersionConflictError
+from order_capture.application.ports import TRIES, RequestRecord, VersionConflictError
 from order_capture.domain.errors import NotFoundError, StatusConflictError, TemporaryError
 from order_capture.domain.order import Order, OrderStatus
 from tests.support.factories import placed, terms_of, ticking_clock
@@ -72,7 +72,7 @@ def test_an_order_that_nobody_placed_can_not_be_cancelled() -> None:
 
 def test_the_record_of_a_request_is_no_order() -> None:
     desk = Desk()
-    desk.orders.pin("request-1", "print-1")
+    desk.orders.pin(RequestRecord("request-1", "print-1"))
 
     with pytest.raises(NotFoundError):
         desk.cancel("request-1")

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from order_capture.application.capture_orders import Batch, Captured, capture_batch, capture_order
+from order_capture.application.capture_orders import (
+    Batch,
+    Captured,
+    CapturedBatch,
+    capture_batch,
+    capture_order,
+)
 from order_capture.application.messages import CheckOrder
-from order_capture.application.ports import VersionConflictError
-from order_capture.domain.errors import KeyReusedError, OrderCaptureError, TemporaryError
+from order_capture.application.ports import Clock, VersionConflictError
+from order_capture.domain.errors import (
+    KeyReusedError,
+    OrderCaptureError,
+    RequestRunningError,
+    TemporaryError,
+)
 from order_capture.domain.order import Check, FollowUp, Order, OrderStatus
-from tests.support.factories import checked, declined, held, placed, terms_of, ticking_clock
+from tests.support.factories import NOW, checked, declined, held, placed, terms_of, ticking_clock
 from tests.support.fakes import MemoryOrders, MemoryOutbox
 
 
@@ -22,17 +33,26 @@ class Shop:
         self.orders = MemoryOrders()
         self.checkers = MemoryOutbox()
 
-    def capture(self, order: Order, *, keyed: bool = False) -> Captured:
-        return capture_order(self.orders, self.checkers, order, ticking_clock(), keyed=keyed)
+    def capture(self, order: Order, *, keyed: bool = False, clock: Clock | None = None) -> Captured:
+        return capture_order(self.orders, self.checkers, order, clock or ticking_clock(), keyed=keyed)
 
     def capture_batch(
         self,
         entries: Sequence[Order | OrderCaptureError],
         fingerprint: str = "print-1",
         request_id: str | None = None,
-    ) -> list[Captured | OrderCaptureError]:
+    ) -> Sequence[Captured | OrderCaptureError]:
+        return self.captured_batch(entries, fingerprint, request_id).answers
+
+    def captured_batch(
+        self,
+        entries: Sequence[Order | OrderCaptureError],
+        fingerprint: str = "print-1",
+        request_id: str | None = None,
+        clock: Clock | None = None,
+    ) -> CapturedBatch:
         batch = Batch(entries, fingerprint, request_id)
-        return capture_batch(self.orders, self.checkers, batch, ticking_clock())
+        return capture_batch(self.orders, self.checkers, batch, clock or ticking_clock())
 
     def stored(self, order_id: str = "order-1") -> Order:
         order = self.orders.get(order_id)
@@ -206,3 +226,92 @@ def test_an_order_that_can_not_even_be_withdrawn_does_not_take_the_others_answer
     answers = shop.capture_batch([placed(terms_of("order-1")), placed(terms_of("order-2"))])
 
     assert [type(answer) for answer in answers] == [TemporaryError, Captured]
+
+
+class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
+    """The first has written its order, and what interrupts it comes before it is handed on."""
+
+    def test_is_told_so(self) -> None:
+        shop = Shop()
+        told: list[type[Exception]] = []
+        shop.checkers.interruptions.coming = [
+            lambda: told.append(refusal(lambda: shop.capture(placed(), keyed=True)))
+        ]
+
+        first = shop.capture(placed(), keyed=True)
+
+        assert told == [RequestRunningError]
+        assert first.replayed is False
+        assert shop.checked_ids() == ["order-1"]
+        assert shop.capture(placed(), keyed=True).replayed is True
+
+    def test_is_told_so_for_a_batch_as_a_whole(self) -> None:
+        shop = Shop()
+        told: list[type[Exception]] = []
+        shop.checkers.interruptions.coming = [
+            lambda: told.append(refusal(lambda: shop.captured_batch([placed()], request_id="request-1")))
+        ]
+
+        first = shop.captured_batch([placed()], request_id="request-1")
+
+        assert told == [RequestRunningError]
+        assert first.replayed is False
+        assert shop.captured_batch([placed()], request_id="request-1").replayed is True
+
+    def test_is_told_that_its_key_was_used_if_it_is_another_request(self) -> None:
+        shop = Shop()
+        told: list[type[Exception]] = []
+        shop.checkers.interruptions.coming = [
+            lambda: told.append(refusal(lambda: shop.capture(placed(fingerprint="print-2"), keyed=True)))
+        ]
+
+        shop.capture(placed(), keyed=True)
+
+        assert told == [KeyReusedError]
+
+    def test_is_done_in_its_place_once_the_first_can_no_longer_be_waited_for(self) -> None:
+        shop = Shop()
+        shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
+        shop.capture(placed(), keyed=True, clock=lambda: NOW)
+        shop.checkers.taken()
+
+        assert refusal(lambda: shop.capture(placed(), keyed=True, clock=lambda: at(4))) is RequestRunningError
+        assert shop.capture(placed(), keyed=True, clock=lambda: at(5)) == Captured(placed(), replayed=True)
+
+        assert shop.checked_ids() == ["order-1"]
+
+    def test_is_answered_if_a_check_has_answered(self) -> None:
+        shop = Shop()
+        shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
+        shop.capture(placed(), keyed=True, clock=lambda: NOW)
+        shop.orders.save(shop.stored().decide(Check.STOCK, held(), now=NOW), over=1)
+
+        assert shop.capture(placed(), keyed=True, clock=lambda: NOW) == Captured(placed(), replayed=True)
+
+    def test_is_no_matter_without_a_key(self) -> None:
+        shop = Shop()
+
+        shop.capture(placed())
+
+        assert shop.stored() == placed()
+
+    def test_of_a_batch_is_done_once_the_first_can_no_longer_be_waited_for(self) -> None:
+        shop = Shop()
+        shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
+        shop.captured_batch([placed()], request_id="request-1", clock=lambda: NOW)
+
+        def again(second: int) -> CapturedBatch:
+            return shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(second))
+
+        assert refusal(lambda: again(4)) is RequestRunningError
+        assert again(5) == CapturedBatch([Captured(placed(), replayed=True)], replayed=True)
+
+
+def at(second: int) -> str:
+    return f"2026-11-20T10:00:{second:02}.000Z"
+
+
+def refusal(work: Callable[[], object]) -> type[Exception]:
+    with pytest.raises(OrderCaptureError) as raised:
+        work()
+    return raised.type

@@ -145,10 +145,11 @@ class TestSwagger:
         assert SWAGGER["openapi"].startswith("3.0.")  # API Gateway imports no 3.1
         assert [error.message for error in OpenAPIV30SpecValidator(SWAGGER).iter_errors()] == []
 
-    def test_it_has_the_nine_routes_each_under_the_name_of_its_use_case(self) -> None:
+    def test_it_has_the_ten_routes_each_under_the_name_of_its_use_case(self) -> None:
         assert {route: operation["operationId"] for route, operation in operations().items()} == {
             ("POST", "/order"): "captureOrder",
             ("POST", "/orders"): "captureOrders",
+            ("GET", "/orders"): "listOrders",
             ("GET", "/order/{orderId}"): "getOrder",
             ("GET", "/order/{orderId}/status"): "getOrderStatus",
             ("POST", "/order/{orderId}/cancel"): "cancelOrder",
@@ -173,18 +174,27 @@ class TestSwagger:
             ("header", "X-Correlation-Id")
         }
         answers = {"400", "429", "500", "503"}
+        if operation["operationId"] in ("getOrder", "getOrderStatus"):
+            expected |= {("query", "wait"), ("header", "If-None-Match")}
+            answers.add("304")
+        if operation["operationId"] == "listOrders":
+            names = ("customerId", "status", "from", "to", "limit", "cursor")
+            expected |= {("query", name) for name in names}
         if "requestBody" in operation:
             expected.add(("header", "Idempotency-Key"))
             answers.add("422")
             assert operation["requestBody"]["required"]
             assert operation["requestBody"]["content"]["application/json"]["examples"]
-        else:
+        elif operation["operationId"] != "listOrders":
             answers |= {"404", "409"} if method == "POST" else {"404"}
         assert named == expected
         assert answers < set(operation["responses"])
         assert operation["summary"]
         assert operation["description"]
         for status, response in operation["responses"].items():
+            if status == "304":
+                assert "content" not in resolve(response)
+                continue
             media_type = "application/json" if status < "300" else "application/problem+json"
             assert list(resolve(response)["content"]) == [media_type]
             assert resolve(response)["content"][media_type]["examples"]

@@ -17,6 +17,7 @@ from order_capture.domain.errors import (
     BooksDisagreeError,
     KeyReusedError,
     NotFoundError,
+    RequestRunningError,
     TemporaryError,
 )
 from tests.support.factories import api_event
@@ -83,6 +84,7 @@ def test_an_unknown_route_is_not_found(method: str, resource: str) -> None:
         (NotFoundError("No such thing."), 404, "not-found"),
         (BalanceOutOfRangeError("Too little."), 409, "balance-out-of-range"),
         (KeyReusedError(), 422, "idempotency-key-reused"),
+        (RequestRunningError(), 409, "request-running"),
         (TemporaryError("Come again."), 503, "unavailable"),
     ],
 )
@@ -95,7 +97,7 @@ def test_what_goes_wrong_on_purpose_is_a_problem_in_words(error: Exception, stat
     assert problem["type"] == f"urn:order-capture:problem:{kind}"
     assert problem["detail"] == str(error)
     assert problem["requestId"] == answer["headers"]["X-Correlation-Id"] == "request-1"
-    assert ("Retry-After" in answer["headers"]) == (status == 503)
+    assert ("Retry-After" in answer["headers"]) == (kind in ("request-running", "unavailable"))
 
 
 def test_a_bad_request_is_told_every_field() -> None:
@@ -159,6 +161,36 @@ def test_an_answer_that_can_not_be_written_as_json_is_told_nothing_of_either() -
 @pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency-key", "IDEMPOTENCY-KEY"])
 def test_a_headers_name_is_found_however_it_is_written(name: str) -> None:
     assert request_of(api_event(headers={name: "key-1"})).idempotency_key == "key-1"
+
+
+def test_an_answer_without_a_body_has_no_content() -> None:
+    answer = answer_to(api_event(), Response(None, HTTPStatus.NOT_MODIFIED, {"ETag": 'W/"1"'}))
+
+    assert answer == {
+        "statusCode": 304,
+        "headers": {"X-Correlation-Id": "request-1", "ETag": 'W/"1"'},
+        "body": "",
+    }
+
+
+@pytest.mark.parametrize("tags", ['W/"2"', '"2"', 'W/"1", W/"2"', '"1","2"', "*"])
+def test_a_client_knows_the_answer_whose_tag_it_sends(tags: str) -> None:
+    request = request_of(api_event(headers={"If-None-Match": tags}))
+
+    assert request.is_conditional
+    assert request.knows('W/"2"')
+
+
+@pytest.mark.parametrize("tags", ['W/"1"', '"22"', "2", "", "W/2", '"1", "3"'])
+def test_a_client_knows_no_other_answer(tags: str) -> None:
+    assert not request_of(api_event(headers={"If-None-Match": tags})).knows('W/"2"')
+
+
+def test_a_client_that_sends_no_tag_knows_nothing() -> None:
+    request = request_of(api_event())
+
+    assert not request.is_conditional
+    assert not request.knows('W/"2"')
 
 
 @pytest.mark.parametrize("name", ["X-Correlation-Id", "x-correlation-id"])

@@ -9,26 +9,39 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from order_capture.adapters import requests
+from order_capture.adapters import cursors, requests
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import RequestInvalidError
 from order_capture.application.adjust_balance import BalanceChange
 from order_capture.application.capture_orders import Batch
+from order_capture.application.list_orders import Query
+from order_capture.application.ports import Place
 from order_capture.domain.errors import NotFoundError
-from order_capture.domain.order import Line, Order
+from order_capture.domain.order import Line, Order, OrderStatus
 from tests.support.factories import NOW
 
+TIME_NEEDED = "must be a date and time with its offset, like 2026-11-20T10:00:00Z"
+CURSOR_NEEDED = "must be one that an answer to this request gave"
 PEN = {"productId": "pen", "qty": 1}
 ORDER = {"customerId": "alice", "items": [PEN], "totalAmount": 25.5}
 
 
-def request(body: object, *, key: str | None = None, path: Mapping[str, str] | None = None) -> Request:
+def request(
+    body: object = "",
+    *,
+    key: str | None = None,
+    path: Mapping[str, str] | None = None,
+    query: Mapping[str, list[str]] | None = None,
+) -> Request:
     """A request. A `body` that is neither text nor bytes becomes JSON."""
     if not isinstance(body, str | bytes):
         body = json.dumps(body)
     headers = {} if key is None else {"idempotency-key": key}
-    return Request(body if isinstance(body, bytes) else body.encode(), path or {}, headers, "request-1")
+    body = body if isinstance(body, bytes) else body.encode()
+    return Request(body, path or {}, query or {}, headers, "request-1")
 
 
 def new_ids() -> Callable[[], str]:
@@ -416,3 +429,116 @@ class TestAnIdInThePath:
     def test_that_is_missing_is_not_found(self) -> None:
         with pytest.raises(NotFoundError):
             requests.path_id(request(""), "orderId")
+
+
+class TestABatchThatIsToBeAllOrNothing:
+    def test_is_taken_if_all_of_it_is_valid(self) -> None:
+        batch = batch_of({"orders": [ORDER, ORDER], "errorPolicy": "REJECT_ALL"})
+
+        assert [type(entry) for entry in batch.entries] == [Order, Order]
+
+    def test_is_refused_with_every_fault_if_some_of_it_is_not(self) -> None:
+        bad = {**ORDER, "items": [{"productId": "pen", "qty": 0}]}
+
+        errors = wrong_fields(batch_of, {"orders": [bad, ORDER, {}], "errorPolicy": "REJECT_ALL"})
+
+        assert errors == {
+            "orders[0].items[0].qty": "must be at least 1",
+            "orders[2].customerId": "is required",
+            "orders[2].items": "is required",
+            "orders[2].totalAmount": "is required",
+        }
+
+    def test_takes_the_valid_ones_if_that_is_what_it_says(self) -> None:
+        batch = batch_of({"orders": [ORDER, {}], "errorPolicy": "ACCEPT_VALID"})
+
+        assert [type(entry) for entry in batch.entries] == [Order, RequestInvalidError]
+
+    @pytest.mark.parametrize("policy", ["reject_all", "", None, 1])
+    def test_can_say_nothing_else(self, policy: object) -> None:
+        errors = wrong_fields(batch_of, {"orders": [ORDER], "errorPolicy": policy})
+
+        assert errors == {"errorPolicy": "must be 'ACCEPT_VALID' or 'REJECT_ALL'"}
+
+
+class TestAListOfOrders:
+    def test_is_of_one_customer_and_all_the_rest_has_a_default(self) -> None:
+        assert query_of(customerId="alice") == Query(
+            "alice", "0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", None, 20, None
+        )
+
+    def test_is_of_what_its_parameters_say(self) -> None:
+        place = Place("2026-11-20T10:00:00.000Z", "order-1")
+        times = {"from": "2026-11-20T10:00:00+02:00", "to": "2026-11-20T10:00:00.1234567Z"}
+
+        query = query_of(
+            customerId="alice", status="SHIPPED", limit="7", cursor=cursors.encode(place), **times
+        )
+
+        assert query == Query(
+            "alice", "2026-11-20T08:00:00.000Z", "2026-11-20T10:00:00.123Z", OrderStatus.SHIPPED, 7, place
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("customerId", "a b", "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -"),
+            (
+                "status",
+                "shipped",
+                "must be 'PENDING', 'CONFIRMED', 'REJECTED', 'SHIPPED', 'CANCELLED' or 'EXPIRED'",
+            ),
+            ("limit", "0", "must be at least 1"),
+            ("limit", "101", "must be at most 100"),
+            ("limit", "1_0", "must be a whole number"),
+            ("limit", "١", "must be a whole number"),
+            ("limit", "1e1", "must be a whole number"),
+            ("limit", "", "must be a whole number"),
+            ("from", "yesterday", TIME_NEEDED),
+            ("from", "2026-11-20", TIME_NEEDED),
+            ("from", "2026-11-20T10:00:00", TIME_NEEDED),
+            ("to", "2026-02-30T10:00:00Z", TIME_NEEDED),
+            ("to", "0001-01-01T00:00:00+23:00", TIME_NEEDED),
+            ("cursor", "", CURSOR_NEEDED),
+            ("cursor", "é", CURSOR_NEEDED),
+            ("cursor", "AAAA", CURSOR_NEEDED),
+            ("cursor", "a", CURSOR_NEEDED),
+            ("sort", "asc", "is not a parameter of this request"),
+        ],
+    )
+    def test_names_the_parameter_that_is_wrong(self, name: str, value: str, message: str) -> None:
+        assert wrong_parameters({"customerId": "alice", name: value}) == {name: message}
+
+    def test_needs_a_customer(self) -> None:
+        assert wrong_parameters({}) == {"customerId": "is required"}
+
+    def test_takes_a_parameter_once(self) -> None:
+        with pytest.raises(RequestInvalidError, match="status must be given once"):
+            requests.orders_query(request(query={"customerId": ["a"], "status": ["SHIPPED", "PENDING"]}))
+
+    @given(st.text())
+    def test_has_no_cursor_that_is_not_refused_or_a_place(self, text: str) -> None:
+        try:
+            place = cursors.decode(text)
+        except ValueError:
+            return
+        assert cursors.decode(cursors.encode(place)) == place
+
+
+class TestAWait:
+    @pytest.mark.parametrize(("query", "seconds"), [({}, 0), ({"wait": ["0"]}, 0), ({"wait": ["20"]}, 20)])
+    def test_is_so_many_seconds(self, query: dict[str, list[str]], seconds: int) -> None:
+        assert requests.wait_seconds(request(query=query)) == seconds
+
+    @pytest.mark.parametrize("wait", ["21", "-1", "1.5", "", "long", "99999999999999999999"])
+    def test_is_of_0_to_20_seconds(self, wait: str) -> None:
+        with pytest.raises(RequestInvalidError, match="wait must be"):
+            requests.wait_seconds(request(query={"wait": [wait]}))
+
+
+def query_of(**parameters: str) -> Query:
+    return requests.orders_query(request(query={name: [value] for name, value in parameters.items()}))
+
+
+def wrong_parameters(parameters: Mapping[str, str]) -> dict[str, str]:
+    return wrong_fields(lambda values: query_of(**values), parameters)

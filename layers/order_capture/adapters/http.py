@@ -5,19 +5,26 @@ from __future__ import annotations
 import base64
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from order_capture.adapters import jsontext, logs
-from order_capture.adapters.problems import RETRY_AFTER_SECONDS, FieldError, RequestInvalidError, problem
+from order_capture.adapters.problems import (
+    RETRY_AFTER_SECONDS,
+    FieldError,
+    RequestInvalidError,
+    is_passing,
+    problem,
+)
 from order_capture.domain.errors import NotFoundError
 
 logger = logging.getLogger(__name__)
 
 CORRELATION_HEADER = "X-Correlation-Id"
 KEY_HEADER = "Idempotency-Key"
+TAGS_HEADER = "if-none-match"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,7 @@ class Request:
 
     body: bytes
     path: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
     headers: Mapping[str, str]
     request_id: str
 
@@ -47,6 +55,32 @@ class Request:
         """
         return self._header(KEY_HEADER, limit=255)
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the client has an answer already, and wants only one that differs (If-None-Match)."""
+        return TAGS_HEADER in self.headers
+
+    def knows(self, tag: str) -> bool:
+        """Whether the client says that it has the answer with this entity tag, compared weakly."""
+        tags = (each.strip().removeprefix("W/") for each in self.headers.get(TAGS_HEADER, "").split(","))
+        return any(each in ("*", tag.removeprefix("W/")) for each in tags)
+
+    def parameters(self, *names: str) -> dict[str, str]:
+        """The query parameters of the request, which are to be among `names` and given once each.
+
+        Raises:
+            RequestInvalidError: with every one that is not.
+        """
+        errors = [
+            FieldError(name, "is not a parameter of this request") for name in self.query.keys() - {*names}
+        ]
+        errors += [
+            FieldError(name, "must be given once") for name in names if len(self.query.get(name, "")) > 1
+        ]
+        if errors:
+            raise RequestInvalidError(sorted(errors, key=lambda error: error.field))
+        return {name: values[0] for name, values in self.query.items()}
+
     def _header(self, name: str, limit: int) -> str | None:
         value = self.headers.get(name.lower())
         if value is not None and not re.fullmatch(f"[!-~]([ -~]{{0,{limit - 2}}}[!-~])?", value):
@@ -57,9 +91,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a route answers; `body` becomes JSON."""
+    """What a route answers; `body` becomes JSON. Without one there is no content."""
 
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | None
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,16 +113,15 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
             request = _request(event, request_id)
             headers[CORRELATION_HEADER] = request.correlation_id
             response = _route(routes, event)(request)
-            status, media_type, body = response.status, "application/json", jsontext.dumps(response.body)
+            status, body = response.status, ""
+            if response.body is not None:
+                headers["Content-Type"], body = "application/json", jsontext.dumps(response.body)
             headers.update(response.headers)
         except Exception as error:
             told = problem(error, request_id)
-            status, media_type, body = (
-                HTTPStatus(told["status"]),
-                "application/problem+json",
-                jsontext.dumps(told),
-            )
-            if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            status, body = HTTPStatus(told["status"]), jsontext.dumps(told)
+            headers["Content-Type"] = "application/problem+json"
+            if is_passing(error):
                 headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 logger.exception("failed", extra={"request_id": request_id})
@@ -99,7 +132,7 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
             status,
             extra={"request_id": request_id, "correlation_id": headers[CORRELATION_HEADER]},
         )
-        return {"statusCode": int(status), "headers": {"Content-Type": media_type, **headers}, "body": body}
+        return {"statusCode": int(status), "headers": headers, "body": body}
 
     return handler
 
@@ -111,6 +144,7 @@ def _request(event: Mapping[str, Any], request_id: str) -> Request:
         if event.get("isBase64Encoded")
         else body.encode("utf-8", "surrogatepass"),
         path=event.get("pathParameters") or {},
+        query=event.get("multiValueQueryStringParameters") or {},
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         request_id=request_id,
     )

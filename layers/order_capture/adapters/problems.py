@@ -14,6 +14,7 @@ from order_capture.domain.errors import (
     KeyReusedError,
     NotFoundError,
     OrderCaptureError,
+    RequestRunningError,
     StatusConflictError,
     TemporaryError,
 )
@@ -52,6 +53,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     KeyReusedError: _Kind(
         "idempotency-key-reused", "Idempotency key reused", HTTPStatus.UNPROCESSABLE_ENTITY
     ),
+    RequestRunningError: _Kind("request-running", "Request still running", HTTPStatus.CONFLICT),
     TemporaryError: _Kind("unavailable", "Temporarily unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
 }
 _INTERNAL = _Kind("internal-error", "Internal error", HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -63,7 +65,7 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
     Only errors that this system raises on purpose are told in words: the text of any other never
     reaches a client.
     """
-    if _is_passing(error):
+    if _is_of_aws(error):
         error = TemporaryError("The system is too busy at this moment. Send the same request again.")
     kind = _KINDS.get(type(error), _INTERNAL)
     told = kind is not _INTERNAL
@@ -80,7 +82,12 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
     return answer
 
 
-def _is_passing(error: Exception) -> bool:
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may well be answered otherwise in a moment."""
+    return isinstance(error, TemporaryError | RequestRunningError) or _is_of_aws(error)
+
+
+def _is_of_aws(error: Exception) -> bool:
     """Whether AWS could not take a call just now: too many of them, a fault of its own, no answer."""
     match error:
         case botocore.exceptions.HTTPClientError() | botocore.exceptions.ConnectionError():

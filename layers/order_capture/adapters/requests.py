@@ -11,7 +11,9 @@ import re
 import urllib.parse
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -20,25 +22,35 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
+    Strict,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from order_capture.adapters import jsontext
+from order_capture.adapters import cursors, jsontext
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import FieldError, RequestInvalidError
 from order_capture.application.adjust_balance import BalanceChange
 from order_capture.application.capture_orders import Batch
+from order_capture.application.list_orders import Query
+from order_capture.application.ports import Place
 from order_capture.domain.errors import NotFoundError, OrderCaptureError
 from order_capture.domain.ledger import ACCOUNTS, STOCK
-from order_capture.domain.order import MAX_ITEMS, Line, Order, OrderTerms
+from order_capture.domain.order import MAX_ITEMS, Line, Order, OrderStatus, OrderTerms
 
 MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters, takes 6 KiB
 MAX_BATCH_BYTES = 1024 * 1024  # a hundred of them take 600 KiB
 MAX_ORDERS = 100  # what one DynamoDB transaction can write
 MAX_QTY = 100_000
 MAX_TOTAL = Decimal("999999999.99")
+
+MAX_WAIT = 20  # seconds; the function has 25, API Gateway 29
+MAX_PAGE = 100  # what one DynamoDB call reads
+# RFC 3339. Before and after these times nothing was or will be ordered.
+TIME_PATTERN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)"
+FIRST_TIME, LAST_TIME = "0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 
 # Ids are ours to bound: they are part of keys, of paths and of logs.
 ID_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
@@ -57,6 +69,33 @@ def _two_places(value: Decimal) -> Decimal:
     return value
 
 
+def _instant(value: str) -> str:
+    """A time as the orders carry it, which sorts as text: UTC, to the millisecond."""
+    try:
+        if not re.fullmatch(TIME_PATTERN, value):
+            raise ValueError(value)
+        time = datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise PydanticCustomError("time", "not a time") from error
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _whole_number(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise PydanticCustomError("int_type", "not a whole number")
+    return int(value)
+
+
+def _place(value: str) -> Place:
+    try:
+        return cursors.decode(value)
+    except ValueError as error:
+        raise PydanticCustomError("cursor", "not a cursor") from error
+
+
+Time = Annotated[str, BeforeValidator(_instant)]
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+Cursor = Annotated[Place, PlainValidator(_place)]
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Number = Annotated[Decimal, BeforeValidator(_exact)]
 Money = Annotated[Number, AfterValidator(_two_places)]
@@ -81,10 +120,18 @@ class NewOrder(_Body):
     totalAmount: Annotated[Money, Field(ge=0, le=MAX_TOTAL)]  # noqa: N815
 
 
+class ErrorPolicy(StrEnum):
+    """What becomes of a batch in which some orders are not valid."""
+
+    ACCEPT_VALID = "ACCEPT_VALID"
+    REJECT_ALL = "REJECT_ALL"
+
+
 class NewOrders(_Body):
     """The body of `POST /orders`. Its entries are looked at one by one, so that a bad one stops no other."""
 
     orders: Annotated[list[Any], Field(min_length=1, max_length=MAX_ORDERS)]
+    errorPolicy: Annotated[ErrorPolicy, Strict(False)] = ErrorPolicy.ACCEPT_VALID  # noqa: N815
 
 
 class _Change(_Body):
@@ -114,7 +161,28 @@ class StockChange(_Change):
     adjust: Annotated[int, Field(ge=-int(STOCK.largest), le=int(STOCK.largest))] | None = None
 
 
-Model = TypeVar("Model", bound=_Body)
+class OrdersQuery(BaseModel):
+    """The query of `GET /orders`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    customerId: Id  # noqa: N815
+    status: OrderStatus | None = None
+    since: Annotated[Time, Field(alias="from")] = FIRST_TIME
+    until: Annotated[Time, Field(alias="to")] = LAST_TIME
+    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
+    cursor: Cursor | None = None
+
+
+class OrderQuery(BaseModel):
+    """The query of `GET /order/{orderId}` and its status."""
+
+    model_config = ConfigDict(frozen=True)
+
+    wait: Annotated[WholeNumber, Field(ge=0, le=MAX_WAIT)] = 0
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def read(model: type[Model], body: bytes, limit: int) -> tuple[Model, str]:
@@ -149,7 +217,7 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
     """The orders that `POST /orders` asks for.
 
     Raises:
-        RequestInvalidError: the batch itself is wrong.
+        RequestInvalidError: the batch itself is wrong, or an order in it that is to stop all others.
     """
     body, fingerprint = read(NewOrders, request.body, MAX_BATCH_BYTES)
     key = request.idempotency_key
@@ -162,6 +230,12 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
             continue
         order_id = derived_id(key, index) if key else new_id()
         entries.append(_order(order, order_id, request, fingerprint, now))
+    if body.errorPolicy is ErrorPolicy.REJECT_ALL:
+        errors = [
+            each for entry in entries if isinstance(entry, RequestInvalidError) for each in entry.errors
+        ]
+        if errors:
+            raise RequestInvalidError(errors)
     return Batch(entries, fingerprint, derived_id(key) if key else None)
 
 
@@ -184,6 +258,25 @@ def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
     body, fingerprint = read(StockChange, request.body, MAX_BODY_BYTES)
     balance, adjust = (None if units is None else Decimal(units) for units in (body.balance, body.adjust))
     return _change(body.productId, balance, adjust, fingerprint, request, new_id)
+
+
+def orders_query(request: Request) -> Query:
+    """Which orders `GET /orders` asks for.
+
+    Raises:
+        RequestInvalidError: with every parameter that is wrong.
+    """
+    query = _query(OrdersQuery, request)
+    return Query(query.customerId, query.since, query.until, query.status, query.limit, query.cursor)
+
+
+def wait_seconds(request: Request) -> int:
+    """How long a client wants to wait for an order's status to change.
+
+    Raises:
+        RequestInvalidError: too long, or no number; or there is another parameter.
+    """
+    return _query(OrderQuery, request).wait
 
 
 def path_id(request: Request, name: str) -> str:
@@ -241,6 +334,11 @@ def _validated(model: type[Model], values: Any, place: str = "") -> Model:
         raise RequestInvalidError([_error(place, each) for each in details]) from error
 
 
+def _query(model: type[Model], request: Request) -> Model:
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return _validated(model, request.parameters(*names))
+
+
 def _field(place: str, *location: int | str) -> str:
     """`"items", 0, "qty"` as `items[0].qty`."""
     for part in location:
@@ -259,7 +357,9 @@ def _error(place: str, error: ErrorDetails) -> FieldError:
 
 
 _MESSAGES = {
+    "cursor": "must be one that an answer to this request gave",
     "decimal_max_places": "must have at most {decimal_places} decimal places",
+    "enum": "must be {expected}",
     "extra_forbidden": "is not a field of this request",
     "finite_number": "must be a number",
     "greater_than_equal": "must be at least {ge}",
@@ -272,6 +372,7 @@ _MESSAGES = {
     "string_pattern_mismatch": "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -",
     "string_type": "must be text",
     "string_unicode": "must be text",
+    "time": "must be a date and time with its offset, like 2026-11-20T10:00:00Z",
     "too_long": "must have at most {max_length} entries",
     "too_short": "must have at least {min_length} entry",
 }

@@ -62,6 +62,11 @@ def pause(tries: int) -> None:
     time.sleep(random.uniform(0, 0.02 * 2 ** (tries - 1)))
 
 
+def sleep(seconds: float) -> None:
+    """Wait for so long, for a client that asks for it."""
+    time.sleep(seconds)
+
+
 def new_id() -> str:
     """A unique id."""
     return str(uuid.uuid4())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import urllib.parse
 from typing import Any
 
+from order_capture.adapters import cursors
 from order_capture.adapters.decisions import decision_values
+from order_capture.adapters.http import Request
 from order_capture.adapters.problems import RETRY_AFTER_SECONDS, problem
 from order_capture.adapters.terms import terms_values
 from order_capture.application.adjust_balance import Adjusted
-from order_capture.application.capture_orders import Captured
-from order_capture.domain.errors import OrderCaptureError
+from order_capture.application.capture_orders import Captured, CapturedBatch
+from order_capture.application.list_orders import Page
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
 from order_capture.domain.order import Check, Decision, Order
 
@@ -40,12 +42,26 @@ def status_view(order: Order) -> dict[str, Any]:
     }
 
 
-def batch_view(answers: Sequence[Captured | OrderCaptureError]) -> dict[str, Any]:
+def orders_view(page: Page) -> dict[str, Any]:
+    """Some of a customer's orders."""
+    return {"orders": [order_view(order) for order in page.orders]}
+
+
+def page_headers(request: Request, page: Page) -> dict[str, str]:
+    """Where the next page is, by RFC 8288, if there can be one: the same request, with another cursor."""
+    if page.next is None:
+        return {}
+    parameters = {name: values[0] for name, values in request.query.items()}
+    query = urllib.parse.urlencode(parameters | {"cursor": cursors.encode(page.next)})
+    return {"Link": f'<orders?{query}>; rel="next"'}
+
+
+def batch_view(batch: CapturedBatch) -> dict[str, Any]:
     """What became of each order of a batch: the order, or its own problem."""
     return {
         "orders": [
             order_view(answer.order) if isinstance(answer, Captured) else {"problem": problem(answer)}
-            for answer in answers
+            for answer in batch.answers
         ]
     }
 
@@ -60,7 +76,12 @@ def captured_headers(captured: Captured) -> dict[str, str]:
     }
 
 
-def replay_headers(answer: Captured | Adjusted) -> dict[str, str]:
+def batch_headers(batch: CapturedBatch) -> dict[str, str]:
+    """When to look the orders up."""
+    return {"Retry-After": str(RETRY_AFTER_SECONDS), **replay_headers(batch)}
+
+
+def replay_headers(answer: Captured | CapturedBatch | Adjusted) -> dict[str, str]:
     """Tells a client that this is the answer to an earlier request with the same key."""
     return {"Idempotency-Replayed": "true"} if answer.replayed else {}
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from order_capture.application.messages import CheckOrder
-from order_capture.application.ports import Clock, Orders, Outbox, VersionConflictError
-from order_capture.domain.errors import KeyReusedError, OrderCaptureError, TemporaryError
+from order_capture.application.ports import Clock, Orders, Outbox, RequestRecord, VersionConflictError
+from order_capture.domain.errors import (
+    KeyReusedError,
+    OrderCaptureError,
+    RequestRunningError,
+    TemporaryError,
+)
 from order_capture.domain.order import Order, OrderStatus
 
 logger = logging.getLogger(__name__)
+
+# How long a repetition is told that the first request is still running, should that one never say that it
+# is done: far more than its few calls take, and little for a client that waits behind a crash. If the first
+# runs for even longer, the repetition does the same work beside it, which harms nothing.
+RUNNING = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,41 +45,69 @@ class Batch:
     request_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class CapturedBatch:
+    """The answers to a batch, in the order of its entries, and whether an earlier request had brought it."""
+
+    answers: Sequence[Captured | OrderCaptureError]
+    replayed: bool
+
+
 def capture_order(orders: Orders, checkers: Outbox, order: Order, clock: Clock, *, keyed: bool) -> Captured:
     """Capture one order.
 
     Raises:
         KeyReusedError: its key came with another request before.
+        RequestRunningError: the first request with its key is not answered yet.
         TemporaryError: it was not accepted; the same request may be sent again.
     """
-    (answer,) = _capture(orders, checkers, [order], clock, keyed=keyed)
+    if keyed:
+        order = replace(order, running_until=_running_until(clock()))
+    existing = orders.add([order])
+    (answer,) = _capture(orders, checkers, [order], existing, clock, keyed=keyed)
+    if keyed and not existing:
+        _finish(orders, order.order_id)
     if isinstance(answer, OrderCaptureError):
         raise answer
     return answer
 
 
-def capture_batch(
-    orders: Orders, checkers: Outbox, batch: Batch, clock: Clock
-) -> list[Captured | OrderCaptureError]:
-    """Capture the valid orders of a batch; the answers come in the order of its entries.
+def capture_batch(orders: Orders, checkers: Outbox, batch: Batch, clock: Clock) -> CapturedBatch:
+    """Capture the valid orders of a batch.
 
     Raises:
         KeyReusedError: its key came with another request before.
+        RequestRunningError: the first request with its key is not answered yet.
         TemporaryError: none of it was accepted; the same request may be sent again.
     """
-    keyed = batch.request_id is not None
+    earlier: RequestRecord | None = None
     # The ids of its orders alone would let a changed batch through that is valid where the first was not.
-    if batch.request_id and orders.pin(batch.request_id, batch.fingerprint) != batch.fingerprint:
-        raise KeyReusedError()
+    if batch.request_id:
+        now = clock()
+        earlier = orders.pin(RequestRecord(batch.request_id, batch.fingerprint, _running_until(now)))
+        if earlier and earlier.fingerprint != batch.fingerprint:
+            raise KeyReusedError()
+        if earlier and now < earlier.running_until:
+            raise RequestRunningError()
     valid = [entry for entry in batch.entries if isinstance(entry, Order)]
-    captured = iter(_capture(orders, checkers, valid, clock, keyed=keyed))
-    return [next(captured) if isinstance(entry, Order) else entry for entry in batch.entries]
+    existing = orders.add(valid)
+    captured = iter(_capture(orders, checkers, valid, existing, clock, keyed=batch.request_id is not None))
+    answers = [next(captured) if isinstance(entry, Order) else entry for entry in batch.entries]
+    if batch.request_id and not earlier:
+        _finish(orders, batch.request_id)
+    return CapturedBatch(answers, replayed=earlier is not None)
 
 
 def _capture(
-    orders: Orders, checkers: Outbox, placed: Sequence[Order], clock: Clock, *, keyed: bool
+    orders: Orders,
+    checkers: Outbox,
+    placed: Sequence[Order],
+    existing: Mapping[str, Order | None],
+    clock: Clock,
+    *,
+    keyed: bool,
 ) -> list[Captured | OrderCaptureError]:
-    """Write each order and hand it on; one failure stops no other.
+    """Hand each order on; one failure stops no other. `existing` are those that were there before.
 
     `keyed` says that the ids come from an Idempotency-Key, so that the client can safely send the same
     request again. Without a key it can't, and an order that could not be handed on is withdrawn.
@@ -76,7 +115,6 @@ def _capture(
     An order that was captured before is handed on again as long as no check has answered: this is how a
     client's retry heals a publish that failed. The checkers do nothing twice.
     """
-    existing = orders.add(placed)
     answers: dict[str, Captured | OrderCaptureError] = {}
     to_check: list[Order] = []
     for order in placed:
@@ -88,8 +126,12 @@ def _capture(
         if stored is None or stored.fingerprint != order.fingerprint:
             answers[order.order_id] = KeyReusedError()
             continue
+        unchecked = stored.status is OrderStatus.PENDING and not stored.checks
+        if unchecked and clock() < stored.running_until:
+            answers[order.order_id] = RequestRunningError()
+            continue
         answers[order.order_id] = Captured(stored.as_placed(), replayed=True)
-        if stored.status is OrderStatus.PENDING and not stored.checks:
+        if unchecked:
             to_check.append(stored)
 
     failed = checkers.send([CheckOrder(order.terms, order.correlation_id) for order in to_check])
@@ -101,6 +143,19 @@ def _capture(
                 "The order could not be handed on. Send the same request again."
             )
     return [answers[order.order_id] for order in placed]
+
+
+def _running_until(now: str) -> str:
+    until = datetime.fromisoformat(now) + RUNNING
+    return until.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _finish(orders: Orders, request_id: str) -> None:
+    """Let a repetition of the request have its answer at once. It may fail: after `RUNNING` it can anyway."""
+    try:
+        orders.finish(request_id)
+    except Exception:
+        logger.exception("not marked as finished", extra={"request_id": request_id})
 
 
 def _withdraw(orders: Orders, order: Order, clock: Clock) -> None:

@@ -51,8 +51,25 @@ class SettleRefusedError(Exception):
     conflict: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """Which request an Idempotency-Key stands for, and until when it may still be at work (see `Order`)."""
+
+    request_id: str
+    fingerprint: str
+    running_until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an order is in its customer's list."""
+
+    create_time: str
+    order_id: str
+
+
 class Orders(Protocol):
-    """Where orders are kept. Reads see every write that was answered before."""
+    """Where orders are kept. Reads see every write that was answered before, except for `places`."""
 
     def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:
         """Write those that are not there yet; return, by id, the others as they stand.
@@ -60,8 +77,20 @@ class Orders(Protocol):
         None stands for a request under that id (see `pin`).
         """
 
-    def pin(self, request_id: str, fingerprint: str) -> str:
-        """Remember which request an id stands for, for good; return the one that came first."""
+    def pin(self, record: RequestRecord) -> RequestRecord | None:
+        """Remember a request under its id, for good; if one came before it, only return that one."""
+
+    def finish(self, request_id: str) -> None:
+        """The request that an order or a record was written by is no longer running."""
+
+    def places(
+        self, customer_id: str, since: str, until: str, after: Place | None, limit: int
+    ) -> Sequence[Place]:
+        """A customer's orders that were placed from `since` to `until`, both included, newest first.
+
+        At most `limit` of them, those behind `after` if that is given. An order that was placed a moment
+        ago may be missing.
+        """
 
     def get(self, order_id: str) -> Order | None:
         """An order, or None."""

@@ -30,6 +30,13 @@ class KeyReusedError(OrderCaptureError):
         super().__init__("This Idempotency-Key was used before, with another request.")
 
 
+class RequestRunningError(OrderCaptureError):
+    """A request with the same Idempotency-Key is still being worked on."""
+
+    def __init__(self) -> None:
+        super().__init__("The first request with this Idempotency-Key is still running. Send it again soon.")
+
+
 class TemporaryError(OrderCaptureError):
     """Nothing is wrong with the request, and nothing is lost: the same request may be sent again."""
 

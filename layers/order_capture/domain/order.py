@@ -144,11 +144,18 @@ class Order:
     checks: Mapping[Check, Decision] = field(default_factory=dict)
     logs: tuple[str, ...] = ()
     version: int = 1
+    running_until: str = ""
+    """Until then the request that brought it may still be at work; empty once it was answered."""
 
     @property
     def order_id(self) -> str:
         """The id that the client was given."""
         return self.terms.order_id
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its status may still change."""
+        return bool(TRANSITIONS[self.status])
 
     @classmethod
     def place(cls, terms: OrderTerms, *, now: str, correlation_id: str, fingerprint: str) -> Order:

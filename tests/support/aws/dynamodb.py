@@ -5,6 +5,7 @@ What it is asked for and can't do is an error, never a guess. The contract suite
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Change:
 class _Table:
     name: str
     key_names: tuple[str, ...]
+    indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     items: dict[Key, Item] = field(default_factory=dict)
     before: dict[Key, Item | None] = field(default_factory=dict)
     stream: list[dict[str, Any]] = field(default_factory=list)
@@ -89,9 +91,17 @@ class DynamoDB:
 
     # The calls of botocore's client
 
-    def create_table(self, *, TableName: str, KeySchema: Sequence[Mapping[str, str]], **_: Any) -> None:  # noqa: N803
-        """Create a table whose key attributes are text."""
-        self._tables[TableName] = _Table(TableName, tuple(part["AttributeName"] for part in KeySchema))
+    def create_table(
+        self,
+        *,
+        TableName: str,  # noqa: N803
+        KeySchema: Sequence[Mapping[str, str]],  # noqa: N803
+        GlobalSecondaryIndexes: Sequence[Mapping[str, Any]] = (),  # noqa: N803
+        **_: Any,
+    ) -> None:
+        """Create a table whose key attributes are text, with indexes of keys."""
+        indexes = {index["IndexName"]: _names(index["KeySchema"]) for index in GlobalSecondaryIndexes}
+        self._tables[TableName] = _Table(TableName, _names(KeySchema), indexes)
 
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False) -> dict[str, Any]:  # noqa: N803
         """`{"Item": …}`, or nothing."""
@@ -116,6 +126,42 @@ class DynamoDB:
             found = [self._read(table, place, consistent=consistent) for place in places]
             responses[name] = [dict(item) for item in found if item is not None]
         return {"Responses": responses, "UnprocessedKeys": {}}
+
+    def query(
+        self,
+        *,
+        TableName: str,  # noqa: N803
+        IndexName: str,  # noqa: N803
+        KeyConditionExpression: str,  # noqa: N803
+        ExpressionAttributeValues: Item,  # noqa: N803
+        ScanIndexForward: bool,  # noqa: N803
+        Limit: int,  # noqa: N803
+        ExclusiveStartKey: Item | None = None,  # noqa: N803
+    ) -> dict[str, Any]:
+        """A page of an index: the keys of the items in a range, in order."""
+        table = self._table("Query", TableName)
+        names = table.indexes[IndexName]
+        match = _RANGE.fullmatch(KeyConditionExpression)
+        if not match or names != (match[1], match[3]):
+            raise NotImplementedError(f"the key condition {KeyConditionExpression}")
+        wanted, low, high = (ExpressionAttributeValues[match[place]]["S"] for place in (2, 4, 5))
+        partition, rank = names
+        order = [rank, *table.key_names]
+        found = [
+            {name: item[name] for name in (partition, *order)}
+            for item in table.items.values()
+            if {*names} <= item.keys() and item[partition]["S"] == wanted and low <= item[rank]["S"] <= high
+        ]
+        found.sort(key=lambda keys: [keys[name]["S"] for name in order], reverse=not ScanIndexForward)
+        if ExclusiveStartKey is not None:
+            start = [ExclusiveStartKey[name]["S"] for name in order]
+            found = [
+                keys
+                for keys in found
+                if keys != ExclusiveStartKey
+                and ([keys[name]["S"] for name in order] > start) is ScanIndexForward
+            ]
+        return {"Items": found[:Limit]}
 
     def put_item(self, **action: Any) -> dict[str, Any]:
         """Write an item whole, on a condition."""
@@ -260,6 +306,13 @@ class DynamoDB:
             name = "INSERT" if change.old is None else "MODIFY"
             write.table.stream.append({"eventName": name, "dynamodb": record})
         self.on_commit(changes)
+
+
+_RANGE = re.compile(r"(\w+) = (:\w+) AND (\w+) BETWEEN (:\w+) AND (:\w+)")
+
+
+def _names(key_schema: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    return tuple(part["AttributeName"] for part in key_schema)
 
 
 _COMMON = {

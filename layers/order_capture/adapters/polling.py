@@ -1,0 +1,41 @@
+"""For clients that ask for an order again and again: entity tags, 304, waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from order_capture.adapters import requests
+from order_capture.adapters.http import Request, Response
+from order_capture.adapters.problems import RETRY_AFTER_SECONDS
+from order_capture.domain.order import Order
+
+
+def asked(request: Request) -> tuple[str, Callable[[Order], bool], int]:
+    """The order's id, what would be news to the client, and how many seconds it wants to wait.
+
+    Raises:
+        NotFoundError: nothing can have such an id.
+        RequestInvalidError: the query is wrong.
+    """
+
+    def is_news(order: Order) -> bool:
+        return request.is_conditional and not request.knows(_entity_tag(order))
+
+    return requests.path_id(request, "orderId"), is_news, requests.wait_seconds(request)
+
+
+def answer(request: Request, order: Order, view: Callable[[Order], dict[str, Any]]) -> Response:
+    """The order, or that it is as the client knows it; and when to ask again, if it can still change."""
+    headers = {"ETag": _entity_tag(order)}
+    if order.is_open:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if request.knows(headers["ETag"]):
+        return Response(None, HTTPStatus.NOT_MODIFIED, headers)
+    return Response(view(order), headers=headers)
+
+
+def _entity_tag(order: Order) -> str:
+    """Another one whenever the order has changed. Weak: it says nothing of how an answer is written."""
+    return f'W/"{order.version}"'

@@ -1,0 +1,100 @@
+"""An order is told as it stands, or as soon as its status changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from order_capture.application.get_order import get_order
+from order_capture.domain.errors import NotFoundError
+from order_capture.domain.order import Check, Order, OrderStatus
+from tests.support.factories import declined, held, placed
+from tests.support.fakes import MemoryOrders
+
+LATER = "2026-11-20T10:00:01.000Z"
+
+
+class Desk:
+    """A client that waits, and what happens meanwhile: `then` by the number of the look before it."""
+
+    def __init__(self, order: Order | None = None) -> None:
+        self.orders = MemoryOrders()
+        self.orders.add([order or placed()])
+        self.then: dict[int, Callable[[], object]] = {}
+        self.slept: list[float] = []
+
+    def ask(self, seconds: float = 0, *, news: bool = False) -> Order:
+        return get_order(self.orders, "order-1", lambda order: news, seconds, self._sleep)
+
+    def change(self, *steps: Callable[[Order], Order]) -> None:
+        for step in steps:
+            order = self.orders.get("order-1")
+            assert order is not None
+            self.orders.save(step(order), over=order.version)
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.then.get(len(self.slept), lambda: None)()
+
+
+def is_held(check: Check) -> Callable[[Order], Order]:
+    return lambda order: order.decide(check, held(), now=LATER)
+
+
+def rejected(order: Order) -> Order:
+    return order.decide(Check.BALANCE, declined(), now=LATER)
+
+
+def test_an_order_is_told_at_once_and_another_is_not_found() -> None:
+    desk = Desk()
+
+    assert desk.ask() == placed()
+    assert desk.slept == []
+    with pytest.raises(NotFoundError):
+        get_order(desk.orders, "order-2", lambda order: False, 20, lambda seconds: None)
+
+
+def test_a_client_that_waits_is_told_as_soon_as_the_status_changes() -> None:
+    desk = Desk()
+    desk.then[3] = lambda: desk.change(rejected)
+
+    assert desk.ask(20).status is OrderStatus.REJECTED
+
+    assert len(desk.slept) == 3
+    assert sum(desk.slept) < 1
+
+
+def test_it_waits_no_longer_than_it_asked_for() -> None:
+    desk = Desk()
+
+    assert desk.ask(2.25) == placed()
+
+    assert sum(desk.slept) == pytest.approx(2.25)
+
+
+def test_a_change_that_leaves_the_status_is_not_what_it_waits_for() -> None:
+    desk = Desk()
+    desk.then[1] = lambda: desk.change(is_held(Check.STOCK))
+
+    order = desk.ask(2)
+
+    assert sum(desk.slept) == pytest.approx(2)
+    assert order.checks.keys() == {Check.STOCK}
+
+
+@pytest.mark.parametrize("over", [rejected, lambda order: order.cancel(now=LATER)])
+def test_for_an_order_that_is_over_nobody_waits(over: Callable[[Order], Order]) -> None:
+    desk = Desk(over(placed()))
+
+    assert not desk.ask(20).is_open
+
+    assert desk.slept == []
+
+
+def test_for_what_is_news_to_the_client_nobody_waits() -> None:
+    desk = Desk()
+
+    assert desk.ask(20, news=True) == placed()
+
+    assert desk.slept == []
