@@ -1,9 +1,9 @@
 """What an order costs: counted from the real calls of the real handlers, over moto, wired as template.yaml.
 
 AWS's rules turn calls into units: a write costs a unit for each KB of the item begun, twice that in a
-transaction, and one more for an index that a new item is in; a billable request is one to API Gateway, Lambda,
-SNS or SQS, those included that Lambda's poller makes for us: one to receive a batch, one to delete it.
-DynamoDB bills units, not requests.
+transaction, and one more for an index that a new item is in; a billable request is one to API Gateway,
+Lambda, SNS or SQS, those included that Lambda's poller makes for us: one to receive a batch, one to delete
+it. DynamoDB bills units, not requests.
 """
 
 from __future__ import annotations
