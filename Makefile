@@ -57,6 +57,9 @@ redrive: .local/venv/development/.ready ## move dead letters back (QUEUE=order_u
 stuck: .local/venv/development/.ready ## list the orders that are open, and why
 	@$(OPS) stuck $(ON_STACK)
 
+watch: .local/venv/development/.ready ## have the watchdog look at what is open, now (ORDERS="id …" for some)
+	@$(OPS) watch $(ORDERS) $(ON_STACK)
+
 ##@ Work on it
 test: check node_modules/.ready ## check, then every suite, on an engine of its own (ARGS="-k name")
 	@$(ON_PATH) $(LOCAL) pytest $(ARGS)
@@ -139,4 +142,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit bench check clean format help lock logs redrive run setup simulate stop stuck test FORCE $(SUITES)
+.PHONY: audit bench check clean format help lock logs redrive run setup simulate stop stuck test watch FORCE $(SUITES)

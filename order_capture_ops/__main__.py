@@ -1,4 +1,4 @@
-"""`python -m order_capture_ops audit | redrive | stuck`: see `--help`.
+"""`python -m order_capture_ops audit | redrive | stuck | watch`: see `--help`.
 
 Exit codes: 0 all is well; 1 something is not, and is listed; 2 it could not be found out.
 """
@@ -21,11 +21,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from order_capture.domain.errors import TemporaryError
 from order_capture_ops import dead_letters, stack
 from order_capture_ops.audit import PATIENCE, audit
 from order_capture_ops.stack import Stack
 from order_capture_ops.stuck import stuck
 from order_capture_ops.tables import Tables
+from order_capture_ops.watch import watch
 
 DEADLINE_PARAMETER = "OrderDeadlineSeconds"
 
@@ -39,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(stack.find(options.stack), options)
+    except TemporaryError as error:
+        errors.print("[red]Error:[/]", escape(str(error)), "Run it again.")
+        return 1
     except (stack.StackError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         errors.print("[red]Error:[/]", escape(str(error)))
         return 2
@@ -98,6 +103,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Lists the orders that are open, oldest first, with what each waits for.",
     )
     command.set_defaults(command=_stuck)
+
+    command = commands.add_parser(
+        "watch",
+        parents=[common],
+        help="have the watchdog look at orders now, and drive them on",
+        description="Puts orders under the watchdog's eyes again: those named, or all that are open.",
+    )
+    command.add_argument("orders", nargs="*", metavar="ORDER_ID", help="default: every order that is open")
+    command.set_defaults(command=_watch)
     return parser
 
 
@@ -186,6 +200,16 @@ def _stuck(where: Stack, options: argparse.Namespace) -> int:
         row = (order.order_id, order.status, _age(order.age), "\n".join(order.waits_for))
         table.add_row(*map(escape, (*row, "\n".join(order.dead_letters))))
     console.print(table)
+    return 0
+
+
+def _watch(where: Stack, options: argparse.Namespace) -> int:
+    with _progress() as tick:
+        orders = watch(where, options.orders, tick)
+    if options.json:
+        _print_json({"stack": where.name, "watched": [order.order_id for order in orders]})
+    else:
+        console.print(f"Orders that are looked at now: {len(orders)}")
     return 0
 
 

@@ -30,11 +30,7 @@ def stuck(
     tables: Tables, sqs: Any, dlqs: Iterable[DeadLetterQueue], tick: Tick = lambda *_: None
 ) -> list[OpenOrder]:
     """All open orders, the oldest first. Few, as a rule: those that were placed in the last second."""
-    orders: list[Order] = []
-    for page in tables.orders.pages():
-        read = (read_order(item) for item in page if is_order(item))
-        orders += (order for order in read if order and order.is_open)
-        tick("orders", len(page))
+    orders = open_orders(tables, tick)
     letters: dict[str | None, list[str]] = {}
     for dlq in dlqs:
         # The count lags by a minute at most; a letter is there for fourteen days.
@@ -53,6 +49,16 @@ def stuck(
         for order in orders
     ]
     return sorted(found, key=lambda order: -order.age)
+
+
+def open_orders(tables: Tables, tick: Tick) -> list[Order]:
+    """The orders that are not over, by a scan of the whole table, which has no index for them."""
+    orders: list[Order] = []
+    for page in tables.orders.pages():
+        read = (read_order(item) for item in page if is_order(item))
+        orders += (order for order in read if order and order.is_open)
+        tick("orders", len(page))
+    return orders
 
 
 def _waits_for(tables: Tables, order: Order) -> Iterable[str]:

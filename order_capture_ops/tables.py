@@ -149,6 +149,7 @@ class Order:
     checks: Mapping[Check, Decision]
     create_time: str
     update_time: str
+    correlation_id: str
 
     @property
     def order_id(self) -> str:
@@ -214,6 +215,7 @@ def read_order(item: Item) -> Order | None:
             {Check(check): decision_from(decision) for check, decision in values["checks"].items()},
             _time(values["createTime"]),
             _time(values["updateTime"]),
+            str(values["correlationId"]),
         )
     except (*UNREADABLE, OrderCaptureError):
         return None

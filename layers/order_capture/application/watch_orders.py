@@ -32,7 +32,7 @@ def watch_new_orders(watchdog: Outbox, placed: Sequence[tuple[str, str]], delay:
     """
     failed = watchdog.send([WatchOrder(order_id, correlation, delay) for order_id, correlation in placed])
     if failed:
-        raise TemporaryError(f"{len(failed)} new orders are not watched yet")
+        raise TemporaryError(f"{len(failed)} orders are not watched yet")
 
 
 def watch_orders(

@@ -1,0 +1,40 @@
+"""Put orders under the watchdog's eyes again, as the order table's stream did when they were placed.
+
+For what change_publisher could not hand on: its dead letters tell where in the stream they were, not which
+orders. An order that is watched twice is looked at twice, which does nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from order_capture.adapters.outboxes import QueueOutbox, Sender
+from order_capture.adapters.runtime import clock, new_id, pause
+from order_capture.application.watch_orders import watch_new_orders
+from order_capture_ops.stack import Stack, StackError
+from order_capture_ops.stuck import Tick, open_orders
+from order_capture_ops.tables import Order, Tables
+
+# Seconds until the first look. It can't be none: each look doubles the time to the next.
+DELAY = 1
+
+
+def watch(where: Stack, order_ids: Sequence[str], tick: Tick = lambda *_: None) -> list[Order]:
+    """Have these orders looked at, or all that are open if none are named; returns those it were.
+
+    Raises:
+        StackError: one of them is no order; none is watched.
+        TemporaryError: not all could be sent; it may be tried again.
+    """
+    tables = Tables.of(where)
+    if order_ids:
+        named = tables.orders.orders(order_ids)
+        orders = [order for order in named.values() if order]
+        if missing := sorted({*order_ids} - {order.order_id for order in orders}):
+            raise StackError(f"There is no order {', '.join(missing)} in {where.name}.")
+    else:
+        orders = open_orders(tables, tick)
+    sender = Sender("/order-capture/operator", new_id, clock, pause)
+    outbox = QueueOutbox(where.client("sqs"), where.output("OrderWatchQueueUrl"), sender)
+    watch_new_orders(outbox, [(order.order_id, order.correlation_id) for order in orders], DELAY)
+    return orders
