@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.template import ROOT, functions, load_template
+from tests.support.template import ROOT, functions, load_template, of_type
 
 Routes = dict[tuple[str, str], str]  # (method, path) -> the function's logical id
 
@@ -148,3 +148,9 @@ def test_production_is_protected_and_asks_before_it_changes() -> None:
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_what_runs_on_aws_runs_on_arm(environment: str) -> None:
     assert overrides(environment)["Architecture"] == "arm64"
+
+
+def test_the_runbook_says_what_to_do_about_each_alarm() -> None:
+    alarms = of_type(load_template(), "AWS::CloudWatch::Alarm").keys()
+    runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(\w+Alarm)`", runbook)) == set(alarms)
