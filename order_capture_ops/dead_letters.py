@@ -16,12 +16,10 @@ from order_capture_ops.stack import Stack, StackError
 
 BATCH = 10  # what SQS hands out, and takes, in one call
 BATCH_BYTES = 200_000  # it takes 256 KiB, attributes included; above this, messages are sent one by one
-WAIT_SECONDS = (
-    1  # a short poll asks some of SQS's servers only, and may find nothing where there is something
-)
-HIDDEN_SECONDS = (
-    60  # a batch is moved in one; it is also how long a tool that was killed keeps messages from others
-)
+# A poll that does not wait asks some of SQS's servers only, and may find nothing where there is something.
+WAIT_SECONDS = 1
+# A batch is moved in a second; it is also how long a tool that was killed keeps messages from others.
+HIDDEN_SECONDS = 60
 
 # SNS adds them to what it could not deliver; an SQS message has room for ten attributes in all.
 _ADDED_BY_SNS = {"RequestID", "ErrorCode", "ErrorMessage"}
@@ -188,9 +186,11 @@ def _received(
             ).get("Messages", [])
             new = [message for message in received if message["MessageId"] not in hidden]
             hidden.update({message["MessageId"]: message["ReceiptHandle"] for message in received})
-            if not new:
+            if not received:
                 return
-            yield new
+            # What was seen before comes again after HIDDEN_SECONDS, and there may be more behind it.
+            if new:
+                yield new
     finally:
         receipts = list(hidden.values())
         for batch in (receipts[start : start + BATCH] for start in range(0, len(receipts), BATCH)):
