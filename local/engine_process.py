@@ -1,14 +1,16 @@
-"""The engine's process: ministack, with two things set right.
+"""The engine's process: ministack, with a few things set right.
 
 Batch calls are authorised the way AWS does it: `sns:PublishBatch` and the like do not exist as permissions
-there, `sns:Publish` covers both calls, and a role made for AWS has no other. And a process that does not
-start fails its own call only (see `_invoke_alone`). It runs in the engine's environment.
+there, `sns:Publish` covers both calls, and a role made for AWS has no other. A process that does not start
+fails its own call only (see `_invoke_alone`). And API Gateway answers for itself what the API's document has
+it say, to requests that it takes no more of than on AWS. It runs in the engine's environment.
 """
 
 from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
+from ministack.services import apigateway_v1
 
 _COVERED_BY = {
     "sns:PublishBatch": "sns:Publish",
@@ -41,7 +43,69 @@ def _invoke_alone(worker: Any, *arguments: Any, **more: Any) -> Any:
         return {"status": "error", "error": str(error), "cold_start": True}
 
 
+_import_api = apigateway_v1._import_rest_api
+
+
+def _import_whole_api(document: dict[str, Any], *more: Any) -> str:
+    """An API with its document's gateway responses, which ministack knows but does not import."""
+    api_id: str = _import_api(document, *more)
+    for kind, answer in document.get("x-amazon-apigateway-gateway-responses", {}).items():
+        apigateway_v1._put_gateway_response(api_id, kind, answer)
+    return api_id
+
+
+_import_method = apigateway_v1._import_operation
+
+
+def _import_whole_method(api_id: str, resource_id: str, method: str, operation: Any, *more: Any) -> None:
+    """A method with what its mock integration answers, which ministack knows but does not import."""
+    _import_method(api_id, resource_id, method, operation, *more)
+    integration = operation["x-amazon-apigateway-integration"]
+    for pattern, answer in integration.get("responses", {}).items():
+        answer = answer | {"selectionPattern": "" if pattern == "default" else pattern}
+        apigateway_v1._put_integration_response(api_id, resource_id, method, answer["statusCode"], answer)
+
+
+_answer_mock = apigateway_v1._invoke_mock_v1
+
+
+def _answer_mock_as_http(integration: Any) -> tuple[int, dict[str, str], bytes]:
+    """A mock's answer; ministack gives even a 204 a body."""
+    status, headers, body = _answer_mock(integration)
+    return status, headers, b"" if status == 204 else body
+
+
+_validate_token = apigateway_v1._validate_cognito_authorizer
+
+
+async def _validate_access_token(authorizer: Any, method: Any, *request: Any) -> tuple[Any, Any]:
+    """The claims of a good token. A method with scopes takes access tokens only.
+
+    ministack looks at the scopes alone, and puts those of a sign-in into its refresh token too.
+    """
+    claims, error = await _validate_token(authorizer, method, *request)
+    if claims and method.get("authorizationScopes") and claims.get("token_use") != "access":
+        return None, apigateway_v1._gw_error("UNAUTHORIZED", "Unauthorized")
+    return claims, error
+
+
+_MAX_REQUEST_BYTES = 10 * 1024 * 1024  # of a REST API
+_check_validator = apigateway_v1._check_request_validation
+
+
+def _check_request(method: Any, api_id: str, request: Any, headers: Any, body: bytes, query: Any) -> Any:
+    """What is wrong with a request before it reaches the integration; its size, too."""
+    if len(body or b"") > _MAX_REQUEST_BYTES:
+        return apigateway_v1._gw_error("REQUEST_TOO_LARGE", "Request Entity Too Large")
+    return _check_validator(method, api_id, request, headers, body, query)
+
+
 if __name__ == "__main__":
     lambda_runtime.Worker.invoke = _invoke_alone
     iam_actions.extract_iam_action = _extract_iam_action
+    apigateway_v1._import_rest_api = _import_whole_api
+    apigateway_v1._import_operation = _import_whole_method
+    apigateway_v1._invoke_mock_v1 = _answer_mock_as_http
+    apigateway_v1._validate_cognito_authorizer = _validate_access_token
+    apigateway_v1._check_request_validation = _check_request
     app.main()
