@@ -14,23 +14,23 @@ SOURCE = "order_api"
 
 def post_order(request: Request) -> Response:
     """POST /order."""
-    order = requests.new_order(request, new_id, clock())
-    captured = capture_orders.capture_order(
-        wiring.orders(), wiring.checkers(SOURCE), order, clock, keyed=request.idempotency_key is not None
-    )
+    order, keyed = requests.new_order(request, new_id, clock()), request.idempotency_key is not None
+    orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
+    captured = capture_orders.capture_order(orders, checkers, order, request.caller, clock, keyed=keyed)
     return Response(views.order_view(captured.order), HTTPStatus.ACCEPTED, views.captured_headers(captured))
 
 
 def post_orders(request: Request) -> Response:
     """POST /orders."""
     batch = requests.new_orders(request, new_id, clock())
-    captured = capture_orders.capture_batch(wiring.orders(), wiring.checkers(SOURCE), batch, clock)
+    orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
+    captured = capture_orders.capture_batch(orders, checkers, batch, request.caller, clock)
     return Response(views.batch_view(captured), HTTPStatus.ACCEPTED, views.batch_headers(captured))
 
 
 def get_orders(request: Request) -> Response:
     """GET /orders."""
-    page = list_orders.list_orders(wiring.orders(), requests.orders_query(request))
+    page = list_orders.list_orders(wiring.orders(), requests.orders_query(request), request.caller)
     return Response(views.orders_view(page), headers=views.page_headers(request, page))
 
 
@@ -50,7 +50,8 @@ def post_cancel(request: Request) -> Response:
     """POST /order/{orderId}/cancel."""
     order_id = requests.path_id(request, "orderId")
     orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
-    return Response(views.order_view(cancel_order.cancel_order(orders, checkers, order_id, clock, pause)))
+    cancelled = cancel_order.cancel_order(orders, checkers, order_id, request.caller, clock, pause)
+    return Response(views.order_view(cancelled))
 
 
 ROUTES: Routes = {

@@ -27,6 +27,7 @@ from tests.simulation.shoppers import Answer, Opening, Promises, Script
 from tests.support.aws.dynamodb import Change
 from tests.support.aws.sns import Subscription
 from tests.support.aws.sqs import Message, Queue
+from tests.support.factories import SERVICE_CLAIMS
 
 # Far more than any schedule takes: one that has not come to rest by then never will.
 MAX_STEPS = 10_000
@@ -160,7 +161,7 @@ class Schedule:
             "pathParameters": path,
             "headers": {"Idempotency-Key": key} if key else None,
             "body": body,
-            "requestContext": {"requestId": self.new_id()},
+            "requestContext": {"requestId": self.new_id(), "authorizer": {"claims": SERVICE_CLAIMS}},
         }
         client, answers = current(), list[Answer]()
 

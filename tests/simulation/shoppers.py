@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from order_capture.adapters import jsontext
 from order_capture.adapters.requests import derived_id
 from tests.simulation.books import MOVES, TERMINAL, Books
+from tests.support.factories import SERVICE
 
 # Amounts whose sums are not exact in binary: 0.1 + 0.2, 10.1 + 20.2.
 TOTALS = ("0.10", "0.20", "10.10", "20.20")
@@ -110,7 +111,7 @@ class Promises:
             if self.books.status(order_id) not in TERMINAL:
                 self._break("I5", f"order {order_id} was accepted, and is {self.books.status(order_id)}")
         for key in self.adjusted:
-            if self.books.adjustments.get(derived_id(key), 0) != 1:
+            if self.books.adjustments.get(derived_id(SERVICE, key), 0) != 1:
                 self._break("I9", f"the adjustment of key {key} was answered, and is not there once")
         for adjustment_id, times in self.books.adjustments.items():
             if times != 1:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from order_capture.adapters import cloudevents, jsontext
+from order_capture.application.callers import Caller
 from order_capture.application.messages import (
     CheckOrder,
     Message,
@@ -83,6 +84,15 @@ def body_of(message: Message) -> str:
     return cloudevents.encode(message, message_id="m-1", source="/order-capture/test", time=NOW).body
 
 
+SERVICE = Caller("service-1")
+SERVICE_CLAIMS = {"sub": "service-1", "client_id": "service-1", "token_use": "access"}
+
+
+def customer_claims(name: str) -> dict[str, str]:
+    """What the gateway says of a customer's token."""
+    return {"sub": f"sub-of-{name}", "client_id": "shop", "token_use": "access", "username": name}
+
+
 def api_event(
     method: str = "GET",
     resource: str = "/",
@@ -90,6 +100,7 @@ def api_event(
     headers: Mapping[str, str] | None = None,
     path: Mapping[str, str] | None = None,
     query: Mapping[str, list[str]] | None = None,
+    claims: Mapping[str, str] = SERVICE_CLAIMS,
 ) -> dict[str, Any]:
     """What API Gateway's proxy integration hands to a function. A `body` that is no text becomes JSON."""
     return {
@@ -100,7 +111,7 @@ def api_event(
         "headers": dict(headers) if headers else None,
         "body": body if body is None or isinstance(body, str) else jsontext.dumps(body),
         "isBase64Encoded": False,
-        "requestContext": {"requestId": "request-1"},
+        "requestContext": {"requestId": "request-1", "authorizer": {"claims": dict(claims)}},
     }
 
 

@@ -26,7 +26,7 @@ import moto.core.utils
 from botocore.compat import HTTPHeaders
 
 from order_capture.adapters import jsontext, runtime
-from tests.support.factories import api_event
+from tests.support.factories import SERVICE_CLAIMS, api_event
 from tests.support.tables import REGION, create_tables
 from tests.support.template import ROOT, functions, load_template, of_type, refers_to
 
@@ -92,9 +92,14 @@ class Pipeline:
     # What a client does
 
     def ask(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        claims: Mapping[str, str] = SERVICE_CLAIMS,
     ) -> Answer:
-        """Send a request through the API."""
+        """Send a request through the API, with a token of these claims."""
         path, _, query = path.partition("?")
         for function in self._functions.values():
             for verb, resource in function.routes:
@@ -107,6 +112,7 @@ class Pipeline:
                         headers,
                         match.groupdict() or None,
                         urllib.parse.parse_qs(query),
+                        claims,
                     )
                     answer = self._call(function, event)
                     told = jsontext.loads(answer["body"]) if answer["body"] else None

@@ -86,11 +86,17 @@ def functions(template: Template) -> dict[str, dict[str, Any]]:
             **shared,
             **own,
             "LoggingConfig": {**shared["LoggingConfig"], **own["LoggingConfig"]},
-            "Environment": {
-                "Variables": {key: v for key, v in variables.items() if v != {"Ref": "AWS::NoValue"}}
-            },
+            "Environment": {"Variables": {key: v for key, v in variables.items() if not _is_unset(v)}},
         }
     return merged
+
+
+def _is_unset(variable: Any) -> bool:
+    """Whether a function does not see a variable, all parameters being at their defaults."""
+    match variable:
+        case {"Ref": "AWS::NoValue"} | {"Fn::If": ["AllowsOrigin", _, {"Ref": "AWS::NoValue"}]}:
+            return True
+    return False
 
 
 def refers_to(value: Any) -> str | None:

@@ -418,6 +418,47 @@ def the_api_is_throttled_metered_and_logged(template: Template) -> Iterator[str]
         yield "there is no usage plan with a throttle and a quota"
 
 
+# --------------------------------------------------------------------------------------------------- callers
+@rule
+def nobody_can_become_another_customer(template: Template) -> Iterator[str]:
+    """Whose orders a token reaches is its user name."""
+    for name, pool in of_type(template, "AWS::Cognito::UserPool").items():
+        if pool.get("AdminCreateUserConfig", {}).get("AllowAdminCreateUserOnly") is not True:
+            yield f"{name} lets anybody sign up under a name of their choice"
+        if pool.get("UsernameConfiguration", {}).get("CaseSensitive") is not True:
+            yield f"{name} takes alice for Alice, and the tables do not"
+        for key in ("AliasAttributes", "UsernameAttributes"):
+            if key in pool:
+                yield f"{name} has {key}: a user name is then another thing than the customer's id"
+
+
+@rule
+def users_are_kept_and_protected_as_the_tables_are(template: Template) -> Iterator[str]:
+    for name, pool in of_type(template, "AWS::Cognito::UserPool").items():
+        resource = template["Resources"][name]
+        if {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {"Retain"}:
+            yield f"{name} goes with the stack"
+        if pool.get("DeletionProtection") != {"Fn::If": ["IsProtected", "ACTIVE", "INACTIVE"]}:
+            yield f"{name} is not protected where the tables are"
+
+
+@rule
+def a_token_is_got_in_the_one_way_that_suits_its_client(template: Template) -> Iterator[str]:
+    for name, client in of_type(template, "AWS::Cognito::UserPoolClient").items():
+        flow = client.get("AllowedOAuthFlows")
+        if (flow, client.get("GenerateSecret")) not in ((["client_credentials"], True), (["code"], False)):
+            yield f"{name} has a secret that it can't keep, or none where it needs one, or too many ways"
+        if client.get("ExplicitAuthFlows") != ["ALLOW_REFRESH_TOKEN_AUTH"]:
+            yield f"{name} lets users sign in elsewhere than on the pool's page"
+        if client.get("PreventUserExistenceErrors") != "ENABLED":
+            yield f"{name} tells which users there are"
+        granted = set(client["AllowedOAuthScopes"])
+        if flow == ["code"] and granted != {"orders/read", "orders/write"}:
+            yield f"{name} gives customers other scopes than those of orders"
+        if client["TokenValidityUnits"].get("AccessToken") != "minutes" or client["AccessTokenValidity"] > 60:
+            yield f"{name} gives tokens that are good for more than an hour, and none can be called back"
+
+
 # --------------------------------------------------------------------------------------------------- the file
 @rule
 def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) -> Iterator[str]:
@@ -425,6 +466,8 @@ def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) ->
         r"(^|\.)(Queue|Topic|Table|Function|Role|Policy|LogGroup|Layer|UsagePlan|Alarm)Name$|\.Name$"
     )
     for resource, definition in template["Resources"].items():
+        if definition["Type"] == "AWS::Cognito::UserPoolResourceServer":
+            continue  # each pool has its own
         for key, value in definition.get("Properties", {}).items():
             if names.search(f".{key}") and key != "PolicyName" and "AWS::StackName" not in str(value):
                 yield f"{resource} has the fixed name {value}"
@@ -461,6 +504,8 @@ def an_operator_is_told_of_every_table_queue_topic_and_function(template: Templa
         "Serverless::Function",
         "Logs::LogGroup",
         "ApiGateway::UsagePlan",
+        "Cognito::UserPool",
+        "Cognito::UserPoolClient",
     )
     for kind in kinds:
         for name in of_type(template, f"AWS::{kind}"):

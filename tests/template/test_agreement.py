@@ -30,9 +30,12 @@ def routes_of_the_template(template: dict[str, Any]) -> Routes:
 
 
 def routes_of_the_contract(contract: dict[str, Any]) -> Routes:
+    """Those that reach a function; the gateway itself answers to the others."""
     routes = {}
     for path, operations in contract["paths"].items():
         for method in METHODS & operations.keys():
+            if operations[method]["x-amazon-apigateway-integration"]["type"] == "mock":
+                continue
             uri = operations[method]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
             (name,) = re.findall(r"functions/\$\{(\w+)\.Arn\}/invocations$", uri)
             routes[method.upper(), path] = name

@@ -354,6 +354,56 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "there is no usage plan with a throttle and a quota",
     ),
     (
+        rules.nobody_can_become_another_customer,
+        setting("UserPool", AdminCreateUserConfig={"AllowAdminCreateUserOnly": False}),
+        "UserPool lets anybody sign up under a name of their choice",
+    ),
+    (
+        rules.nobody_can_become_another_customer,
+        setting("UserPool", UsernameConfiguration={"CaseSensitive": False}),
+        "UserPool takes alice for Alice, and the tables do not",
+    ),
+    (
+        rules.nobody_can_become_another_customer,
+        setting("UserPool", UsernameAttributes=["email"]),
+        "UserPool has UsernameAttributes: a user name is then another thing than the customer's id",
+    ),
+    (
+        rules.users_are_kept_and_protected_as_the_tables_are,
+        lambda template: template["Resources"]["UserPool"].pop("UpdateReplacePolicy"),
+        "UserPool goes with the stack",
+    ),
+    (
+        rules.users_are_kept_and_protected_as_the_tables_are,
+        setting("UserPool", DeletionProtection="INACTIVE"),
+        "UserPool is not protected where the tables are",
+    ),
+    (
+        rules.a_token_is_got_in_the_one_way_that_suits_its_client,
+        setting("CustomerClient", AllowedOAuthFlows=["code", "implicit"]),
+        "CustomerClient has a secret that it can't keep, or none where it needs one, or too many ways",
+    ),
+    (
+        rules.a_token_is_got_in_the_one_way_that_suits_its_client,
+        setting("CustomerClient", ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"]),
+        "CustomerClient lets users sign in elsewhere than on the pool's page",
+    ),
+    (
+        rules.a_token_is_got_in_the_one_way_that_suits_its_client,
+        setting("CustomerClient", PreventUserExistenceErrors="LEGACY"),
+        "CustomerClient tells which users there are",
+    ),
+    (
+        rules.a_token_is_got_in_the_one_way_that_suits_its_client,
+        setting("CustomerClient", AllowedOAuthScopes=["orders/read", "accounts/write"]),
+        "CustomerClient gives customers other scopes than those of orders",
+    ),
+    (
+        rules.a_token_is_got_in_the_one_way_that_suits_its_client,
+        setting("ServiceClient", AccessTokenValidity=600),
+        "ServiceClient gives tokens that are good for more than an hour, and none can be called back",
+    ),
+    (
         rules.nothing_has_a_name_that_a_second_stack_would_want_too,
         setting("OrderTable", TableName="orders"),
         "OrderTable has the fixed name orders",

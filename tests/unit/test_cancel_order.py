@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from order_capture.application.callers import Caller
 from order_capture.application.cancel_order import cancel_order
 from order_capture.application.messages import ReleaseOrder
 from order_capture.application.ports import TRIES, RequestRecord, VersionConflictError
 from order_capture.domain.errors import NotFoundError, StatusConflictError, TemporaryError
 from order_capture.domain.order import Order, OrderStatus
-from tests.support.factories import placed, terms_of, ticking_clock
+from tests.support.factories import SERVICE, placed, terms_of, ticking_clock
 from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
 
 RELEASE = ReleaseOrder(terms_of(), "corr-1")
@@ -26,8 +27,8 @@ class Desk:
         self.pauses = Pauses()
         self.orders.add([replace(placed(), status=status)])
 
-    def cancel(self, order_id: str = "order-1") -> Order:
-        return cancel_order(self.orders, self.checkers, order_id, ticking_clock(), self.pauses)
+    def cancel(self, order_id: str = "order-1", caller: Caller = SERVICE) -> Order:
+        return cancel_order(self.orders, self.checkers, order_id, caller, ticking_clock(), self.pauses)
 
     def stored(self) -> Order:
         order = self.orders.get("order-1")
@@ -137,3 +138,22 @@ def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
     # Then its client is told so, and what it holds is released
     assert cancelled.status is OrderStatus.CANCELLED
     assert desk.checkers.sent == [RELEASE]
+
+
+@pytest.mark.parametrize("status", OrderStatus)
+def test_another_customers_order_is_not_there_and_stays_as_it_is(status: OrderStatus) -> None:
+    desk = Desk(status)
+    before = desk.stored()
+
+    with pytest.raises(NotFoundError) as foreign:
+        desk.cancel(caller=Caller("sub-2", "bob"))
+    with pytest.raises(NotFoundError) as unknown:
+        desk.cancel("order-9", caller=Caller("sub-2", "bob"))
+
+    assert str(foreign.value) == str(unknown.value)
+    assert desk.stored() == before
+    assert desk.checkers.sent == []
+
+
+def test_a_customer_cancels_their_own() -> None:
+    assert Desk().cancel(caller=Caller("sub-1", "alice")).status is OrderStatus.CANCELLED

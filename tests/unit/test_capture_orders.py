@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
+from order_capture.application.callers import Caller
 from order_capture.application.capture_orders import (
     Batch,
     Captured,
@@ -16,25 +18,29 @@ from order_capture.application.capture_orders import (
 from order_capture.application.messages import CheckOrder
 from order_capture.application.ports import Clock, VersionConflictError
 from order_capture.domain.errors import (
+    ForeignCustomerError,
     KeyReusedError,
     OrderCaptureError,
     RequestRunningError,
     TemporaryError,
 )
 from order_capture.domain.order import Check, FollowUp, Order, OrderStatus
-from tests.support.factories import NOW, checked, declined, held, placed, terms_of, ticking_clock
+from tests.support.factories import NOW, SERVICE, checked, declined, held, placed, terms_of, ticking_clock
 from tests.support.fakes import MemoryOrders, MemoryOutbox
 
 
 class Shop:
     """order_api without AWS."""
 
-    def __init__(self) -> None:
+    def __init__(self, caller: Caller = SERVICE) -> None:
+        self.caller = caller
         self.orders = MemoryOrders()
         self.checkers = MemoryOutbox()
 
     def capture(self, order: Order, *, keyed: bool = False, clock: Clock | None = None) -> Captured:
-        return capture_order(self.orders, self.checkers, order, clock or ticking_clock(), keyed=keyed)
+        return capture_order(
+            self.orders, self.checkers, order, self.caller, clock or ticking_clock(), keyed=keyed
+        )
 
     def capture_batch(
         self,
@@ -52,7 +58,7 @@ class Shop:
         clock: Clock | None = None,
     ) -> CapturedBatch:
         batch = Batch(entries, fingerprint, request_id)
-        return capture_batch(self.orders, self.checkers, batch, clock or ticking_clock())
+        return capture_batch(self.orders, self.checkers, batch, self.caller, clock or ticking_clock())
 
     def stored(self, order_id: str = "order-1") -> Order:
         order = self.orders.get(order_id)
@@ -315,3 +321,54 @@ def refusal(work: Callable[[], object]) -> type[Exception]:
     with pytest.raises(OrderCaptureError) as raised:
         work()
     return raised.type
+
+
+class TestACustomer:
+    ALICE = Caller("sub-1", "alice")
+    BOB = Caller("sub-2", "bob")
+
+    def test_orders_in_their_own_name(self) -> None:
+        shop = Shop(self.ALICE)
+
+        assert shop.capture(placed()).order == placed()
+
+    def test_can_not_order_in_another_name_and_nothing_is_written_or_sent(self) -> None:
+        shop = Shop(self.BOB)
+
+        with pytest.raises(ForeignCustomerError):
+            shop.capture(placed())
+
+        assert shop.orders.get("order-1") is None
+        assert shop.checkers.sent == []
+
+    def test_is_not_told_an_order_of_another_that_is_there_already(self) -> None:
+        shop = Shop(self.ALICE)
+        shop.capture(placed(), keyed=True)
+        shop.caller = self.BOB
+
+        with pytest.raises(ForeignCustomerError):
+            shop.capture(placed(), keyed=True)
+
+    def test_has_only_the_orders_refused_that_are_in_another_name(self) -> None:
+        shop = Shop(self.BOB)
+        own = placed(replace(terms_of("order-2"), customer_id="bob"))
+
+        foreign, captured = shop.capture_batch([placed(), own])
+
+        assert isinstance(foreign, ForeignCustomerError)
+        assert foreign.indexes == (0,)
+        assert captured == Captured(own, replayed=False)
+        assert shop.orders.get("order-1") is None
+        assert shop.checked_ids() == ["order-2"]
+
+    def test_has_all_refused_where_it_is_all_or_none(self) -> None:
+        shop = Shop(self.BOB)
+        own = placed(replace(terms_of("order-2"), customer_id="bob"))
+        batch = Batch([own, placed(), own], "print-1", None, all_or_none=True)
+
+        with pytest.raises(ForeignCustomerError) as refused:
+            capture_batch(shop.orders, shop.checkers, batch, shop.caller, ticking_clock())
+
+        assert refused.value.indexes == (1,)
+        assert shop.orders.get("order-2") is None
+        assert shop.checkers.sent == []

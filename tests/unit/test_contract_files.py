@@ -21,6 +21,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from order_capture.adapters import cloudevents, streams
 from order_capture.adapters.dynamodb_orders import DynamoOrders
+from order_capture.adapters.requests import derived_id
+from order_capture.adapters.tokens import caller_of
 from order_capture.application.messages import (
     CheckOrder,
     Message,
@@ -44,6 +46,9 @@ RECORDS = [
 ]
 COLLECTION = json.loads((ROOT / "postman/order-capture.postman_collection.json").read_bytes())
 ENVIRONMENT = json.loads((ROOT / "postman/local.postman_environment.json").read_bytes())
+
+# What sets a header to the origin that the stack allows, and leaves it out where it allows none.
+ALLOWED_ORIGIN = {"Fn::If": ["AllowsOrigin", {"Fn::Sub": "'${AllowedOrigin}'"}, {"Ref": "AWS::NoValue"}]}
 
 METHODS = ("get", "post", "put", "patch", "delete")
 MESSAGES: dict[str, type[Message]] = {
@@ -173,7 +178,7 @@ class TestSwagger:
         expected = {("path", name) for name in re.findall(r"{(\w+)}", path)} | {
             ("header", "X-Correlation-Id")
         }
-        answers = {"400", "429", "500", "503"}
+        answers = {"400", "401", "403", "429", "500", "503", "504"}
         if operation["operationId"] in ("getOrder", "getOrderStatus"):
             expected |= {("query", "wait"), ("header", "If-None-Match")}
             answers.add("304")
@@ -182,7 +187,7 @@ class TestSwagger:
             expected |= {("query", name) for name in names}
         if "requestBody" in operation:
             expected.add(("header", "Idempotency-Key"))
-            answers.add("422")
+            answers |= {"413", "422"}
             assert operation["requestBody"]["required"]
             assert operation["requestBody"]["content"]["application/json"]["examples"]
         elif operation["operationId"] != "listOrders":
@@ -198,6 +203,49 @@ class TestSwagger:
             media_type = "application/json" if status < "300" else "application/problem+json"
             assert list(resolve(response)["content"]) == [media_type]
             assert resolve(response)["content"][media_type]["examples"]
+
+    @pytest.mark.parametrize("route", operations(), ids=" ".join)
+    def test_every_operation_asks_for_the_one_scope_of_what_it_does(self, route: tuple[str, str]) -> None:
+        operation = operations()[route]
+        scope = f"{operation['tags'][0]}/{'read' if route[0] == 'GET' else 'write'}"
+        assert operation["security"] == [{"accessToken": [scope]}]
+
+    def test_the_gateway_checks_the_tokens_of_the_stacks_own_pool(self) -> None:
+        (scheme,) = SWAGGER["components"]["securitySchemes"].values()
+        assert (scheme["type"], scheme["name"], scheme["in"]) == ("apiKey", "Authorization", "header")
+        assert scheme["x-amazon-apigateway-authtype"] == "cognito_user_pools"
+        assert scheme["x-amazon-apigateway-authorizer"] == {
+            "type": "cognito_user_pools",
+            "providerARNs": [{"Fn::GetAtt": ["UserPool", "Arn"]}],
+        }
+
+    @pytest.mark.parametrize("path", sorted({path for _, path in operations()}))
+    def test_a_browser_may_ask_every_path_what_another_origin_may_send(self, path: str) -> None:
+        operation = SWAGGER["paths"][path]["options"]
+        assert operation["security"] == []
+        assert list(operation["responses"]) == ["204"]
+        integration = operation["x-amazon-apigateway-integration"]
+        assert integration["type"] == "mock"
+        answer = integration["responses"]["default"]
+        condition, headers, otherwise = answer["responseParameters"]["Fn::If"]
+        assert (answer["statusCode"], condition, otherwise) == (
+            "204",
+            "AllowsOrigin",
+            {"Ref": "AWS::NoValue"},
+        )
+        named = {key.removeprefix("method.response.header."): value for key, value in headers.items()}
+        # API Gateway refuses to set a header that the answer does not declare.
+        assert named.keys() == operation["responses"]["204"]["headers"].keys()
+        methods = sorted(method for method, of in operations() if of == path)
+        assert named["Access-Control-Allow-Methods"] == f"'{','.join(methods)}'"
+        sent = {
+            parameter["name"]
+            for method in methods
+            for parameter in map(resolve, operations()[method, path]["parameters"])
+            if parameter["in"] == "header"
+        }
+        allowed = named["Access-Control-Allow-Headers"].strip("'").split(",")
+        assert sent | {"Authorization", "Content-Type"} <= set(allowed)
 
     @pytest.mark.parametrize(
         ("schema", "example"), [pytest.param(*rest, id=place) for place, *rest in examples()]
@@ -266,6 +314,48 @@ class TestSwagger:
             assert ("gatewayresponse.header.Retry-After" in headers) == (answer.get("statusCode") == "429"), (
                 kind
             )
+            assert ("gatewayresponse.header.WWW-Authenticate" in headers) == (
+                answer.get("statusCode") == "401"
+            ), kind
+            assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == ALLOWED_ORIGIN, kind
+
+    def test_each_of_the_gateways_own_answers_has_the_kind_that_clients_know(self) -> None:
+        def kind(name: str) -> tuple[str, str]:
+            answer = SWAGGER["x-amazon-apigateway-gateway-responses"][name]
+            (template,) = answer["responseTemplates"].values()
+            return answer["statusCode"], re.findall(r"problem:([a-z-]+)", template)[0]
+
+        assert {name: kind(name) for name in SWAGGER["x-amazon-apigateway-gateway-responses"]
+                if not name.startswith("DEFAULT_")} == {
+            "ACCESS_DENIED": ("403", "forbidden"),
+            "BAD_REQUEST_BODY": ("400", "invalid-request"),
+            "BAD_REQUEST_PARAMETERS": ("400", "invalid-request"),
+            "EXPIRED_TOKEN": ("401", "unauthenticated"),
+            "INTEGRATION_TIMEOUT": ("504", "no-answer-in-time"),
+            "INVALID_API_KEY": ("403", "forbidden"),
+            "INVALID_SIGNATURE": ("401", "unauthenticated"),
+            "MISSING_AUTHENTICATION_TOKEN": ("404", "not-found"),
+            "QUOTA_EXCEEDED": ("429", "quota-exceeded"),
+            "REQUEST_TOO_LARGE": ("413", "request-too-large"),
+            "RESOURCE_NOT_FOUND": ("404", "not-found"),
+            "THROTTLED": ("429", "too-many-requests"),
+            "UNAUTHORIZED": ("401", "unauthenticated"),
+            "UNSUPPORTED_MEDIA_TYPE": ("415", "unsupported-media-type"),
+            "WAF_FILTERED": ("403", "forbidden"),
+        }  # fmt: skip
+
+    def test_whatever_is_no_route_is_answered_as_the_gateway_answers_it(self) -> None:
+        operation = SWAGGER["paths"]["/{proxy+}"]["x-amazon-apigateway-any-method"]
+        answer = operation["x-amazon-apigateway-integration"]["responses"]["default"]
+        gateways = SWAGGER["x-amazon-apigateway-gateway-responses"]["MISSING_AUTHENTICATION_TOKEN"]
+        assert operation["security"] == []
+        assert answer["statusCode"] == gateways["statusCode"]
+        assert answer["responseTemplates"] == gateways["responseTemplates"]
+        headers = {
+            f"gatewayresponse.header.{name.rpartition('.')[2]}": value
+            for name, value in answer["responseParameters"].items()
+        }
+        assert headers == gateways["responseParameters"]
 
 
 class TestEvents:
@@ -280,6 +370,10 @@ class TestEvents:
         assert (context["httpMethod"], context["resourcePath"]) == (event["httpMethod"], event["resource"])
         assert context["path"] == f"/{context['stage']}{event['path']}"
         assert event["multiValueHeaders"] == {key: [value] for key, value in event["headers"].items()}
+        # it came with a token that the gateway lets in, and that names whom it is for
+        (requirement,) = operations()[event["httpMethod"], event["resource"]]["security"]
+        assert set(requirement["accessToken"]) <= set(context["authorizer"]["claims"]["scope"].split())
+        assert caller_of(event).reaches(json.loads(event["body"]).get("customerId", ""))
 
     @pytest.mark.parametrize(("name", "record"), RECORDS)
     def test_a_record_carries_a_message_that_its_function_reads(
@@ -319,7 +413,10 @@ class TestEvents:
     def test_together_they_tell_the_story_of_one_order(self) -> None:
         order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)
         messages = [cloudevents.decode(record["body"]) for _, record in RECORDS]
-        assert len({order_id_of(message) for message in messages}) == 1
+        captured = API_EVENTS["order_api"]
+        assert {order_id_of(message) for message in messages} == {
+            derived_id(caller_of(captured), captured["headers"]["Idempotency-Key"])
+        }
         assert {message.correlation_id for message in messages} == {
             API_EVENTS["order_api"]["headers"]["X-Correlation-Id"]
         }
@@ -375,4 +472,12 @@ class TestPostmanCollection:
     def test_every_variable_is_set_by_the_collection_or_by_the_environment(self) -> None:
         used = set(re.findall(r"{{(\w+)}}", json.dumps(COLLECTION["item"])))
         assert used <= {each["key"] for each in COLLECTION["variable"] + ENVIRONMENT["values"]}
-        assert [each["key"] for each in ENVIRONMENT["values"]] == ["baseUrl"]
+        values = {each["key"]: each["value"] for each in ENVIRONMENT["values"]}
+        assert list(values) == ["baseUrl", "tokenUrl", "clientId", "clientSecret"]
+        assert values["clientSecret"] == "", "a secret is not for a file that others get"
+
+    def test_every_request_carries_the_token_that_the_collection_fetches(self) -> None:
+        assert COLLECTION["auth"]["type"] == "bearer"
+        assert [each["value"] for each in COLLECTION["auth"]["bearer"]] == ["{{accessToken}}"]
+        assert 'pm.collectionVariables.set("accessToken"' in script_of(COLLECTION, "prerequest")
+        assert not [name for name, each in REQUESTS.items() if "auth" in each["request"]]

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from order_capture.application.callers import Caller
 from order_capture.application.get_order import get_order
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import Check, Order, OrderStatus
-from tests.support.factories import declined, held, placed
+from tests.support.factories import SERVICE, declined, held, placed
 from tests.support.fakes import MemoryOrders
 
 LATER = "2026-11-20T10:00:01.000Z"
@@ -24,8 +25,8 @@ class Desk:
         self.then: dict[int, Callable[[], object]] = {}
         self.slept: list[float] = []
 
-    def ask(self, seconds: float = 0, *, news: bool = False) -> Order:
-        return get_order(self.orders, "order-1", lambda order: news, seconds, self._sleep)
+    def ask(self, seconds: float = 0, *, news: bool = False, caller: Caller = SERVICE) -> Order:
+        return get_order(self.orders, "order-1", caller, lambda order: news, seconds, self._sleep)
 
     def change(self, *steps: Callable[[Order], Order]) -> None:
         for step in steps:
@@ -52,7 +53,7 @@ def test_an_order_is_told_at_once_and_another_is_not_found() -> None:
     assert desk.ask() == placed()
     assert desk.slept == []
     with pytest.raises(NotFoundError):
-        get_order(desk.orders, "order-2", lambda order: False, 20, lambda seconds: None)
+        get_order(desk.orders, "order-2", SERVICE, lambda order: False, 20, lambda seconds: None)
 
 
 def test_a_client_that_waits_is_told_as_soon_as_the_status_changes() -> None:
@@ -98,3 +99,16 @@ def test_for_what_is_news_to_the_client_nobody_waits() -> None:
     assert desk.ask(20, news=True) == placed()
 
     assert desk.slept == []
+
+
+def test_a_customer_is_told_their_own_order_and_anothers_is_as_none() -> None:
+    desk = Desk()
+
+    assert desk.ask(caller=Caller("sub-1", "alice")) == placed()
+    with pytest.raises(NotFoundError) as foreign:
+        desk.ask(20, caller=Caller("sub-2", "bob"))
+    with pytest.raises(NotFoundError) as unknown:
+        get_order(desk.orders, "order-2", SERVICE, lambda order: False, 20, lambda seconds: None)
+
+    assert str(foreign.value) == str(unknown.value)
+    assert desk.slept == [], "how long it takes to be refused tells nothing either"

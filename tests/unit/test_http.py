@@ -225,9 +225,7 @@ def test_a_body_that_is_not_the_base64_it_says_it_is_gets_an_answer() -> None:
     assert "ASCII" not in answer["body"]
 
 
-@pytest.mark.parametrize(
-    "missing", ["headers", "pathParameters", "requestContext", "body", "isBase64Encoded"]
-)
+@pytest.mark.parametrize("missing", ["headers", "pathParameters", "body", "isBase64Encoded"])
 def test_what_an_event_may_leave_out_does_not_matter(missing: str) -> None:
     event = api_event()
 
@@ -240,4 +238,24 @@ def test_even_an_empty_event_gets_an_answer() -> None:
     def route(_: Request) -> NoReturn:
         raise AssertionError("no route was asked for")
 
-    assert http_handler({("GET", "/"): route})({}, None)["statusCode"] == 404
+    assert http_handler({("GET", "/"): route})({}, None)["statusCode"] == 401
+
+
+def test_without_an_allowed_origin_no_browser_is_let_in() -> None:
+    headers = {
+        name.lower() for answer in (answer_to(api_event()), answer_to({})) for name in answer["headers"]
+    }
+
+    assert not [name for name in headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("response", [None, NotFoundError("No such thing."), RuntimeError(SECRET)])
+def test_every_answer_lets_in_the_origin_that_the_stack_allows(
+    response: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGIN", "https://shop.example.com")
+
+    headers = answer_to(api_event(), response)["headers"]
+
+    assert headers["Access-Control-Allow-Origin"] == "https://shop.example.com"
+    assert "X-Correlation-Id" in headers["Access-Control-Expose-Headers"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from order_capture.application import list_orders
+from order_capture.application.callers import Caller
 from order_capture.application.list_orders import MOST_READ, Query
 from order_capture.application.ports import Place
+from order_capture.domain.errors import ForeignCustomerError
 from order_capture.domain.order import Check, Order, OrderStatus
-from tests.support.factories import declined, terms_of
+from tests.support.factories import SERVICE, declined, terms_of
 from tests.support.fakes import MemoryOrders
 
 
@@ -32,7 +36,7 @@ class Shelf(MemoryOrders):
         pages, after, more = [], None, True
         while more:
             query = Query("alice", "2026", "2027", status, limit, after)
-            page = list_orders.list_orders(self, query)
+            page = list_orders.list_orders(self, query, SERVICE)
             pages.append([int(order.order_id.removeprefix("order-")) for order in page.orders])
             after, more = page.next, page.next is not None
         return pages
@@ -63,7 +67,7 @@ def test_a_request_reads_only_so_many_and_the_next_one_goes_on() -> None:
     shelf = Shelf(MOST_READ + 50, rejected=range(1))
 
     query = Query("alice", "2026", "2027", OrderStatus.REJECTED, 20, None)
-    first = list_orders.list_orders(shelf, query)
+    first = list_orders.list_orders(shelf, query, SERVICE)
 
     assert first.orders == []
     assert first.next == Place("2026-11-20T10:00:50.000Z", "order-50")
@@ -79,3 +83,13 @@ def test_an_order_that_is_gone_from_the_table_is_left_out() -> None:
             ]
 
     assert Lagging(1).pages(2) == [[0]]
+
+
+def test_a_customer_has_their_own_listed_and_nobody_elses_be_there_any_or_not() -> None:
+    shelf = Shelf(1)
+    query = Query("alice", "2026", "2027", None, 20, None)
+
+    assert len(list_orders.list_orders(shelf, query, Caller("sub-1", "alice")).orders) == 1
+    for customer in ("alice", "carol"):
+        with pytest.raises(ForeignCustomerError):
+            list_orders.list_orders(shelf, replace(query, customer_id=customer), Caller("sub-2", "bob"))

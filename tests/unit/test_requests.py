@@ -16,12 +16,13 @@ from order_capture.adapters import cursors, requests
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import RequestInvalidError
 from order_capture.application.adjust_balance import BalanceChange
+from order_capture.application.callers import Caller
 from order_capture.application.capture_orders import Batch
 from order_capture.application.list_orders import Query
 from order_capture.application.ports import Place
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import Line, Order, OrderStatus
-from tests.support.factories import NOW
+from tests.support.factories import NOW, SERVICE
 
 TIME_NEEDED = "must be a date and time with its offset, like 2026-11-20T10:00:00Z"
 CURSOR_NEEDED = "must be one that an answer to this request gave"
@@ -35,13 +36,14 @@ def request(
     key: str | None = None,
     path: Mapping[str, str] | None = None,
     query: Mapping[str, list[str]] | None = None,
+    caller: Caller = SERVICE,
 ) -> Request:
     """A request. A `body` that is neither text nor bytes becomes JSON."""
     if not isinstance(body, str | bytes):
         body = json.dumps(body)
     headers = {} if key is None else {"idempotency-key": key}
     body = body if isinstance(body, bytes) else body.encode()
-    return Request(body, path or {}, query or {}, headers, "request-1")
+    return Request(body, path or {}, query or {}, headers, "request-1", caller)
 
 
 def new_ids() -> Callable[[], str]:
@@ -310,6 +312,23 @@ class TestAnIdempotencyKey:
 
         assert first == again
         assert first.keyed
+
+    def test_belongs_to_its_caller(self) -> None:
+        def ids_of(caller: Caller) -> set[str]:
+            order = requests.new_order(request(ORDER, key="key-1", caller=caller), new_ids(), NOW)
+            batch = requests.new_orders(
+                request({"orders": [ORDER]}, key="key-1", caller=caller), new_ids(), NOW
+            )
+            change = requests.account_change(
+                request({"customerId": "alice", "adjust": 5}, key="key-1", caller=caller), new_ids()
+            )
+            in_batch = {entry.order_id for entry in batch.entries if isinstance(entry, Order)}
+            return {order.order_id, change.adjustment_id, *in_batch}
+
+        alice = Caller("sub-1", "alice")
+        assert ids_of(alice) == ids_of(alice)
+        assert not ids_of(alice) & ids_of(Caller("sub-2", "bob"))
+        assert not ids_of(alice) & ids_of(SERVICE)
 
     def test_left_out_every_request_is_another(self) -> None:
         numbers = new_ids()

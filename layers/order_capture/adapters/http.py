@@ -18,6 +18,9 @@ from order_capture.adapters.problems import (
     is_passing,
     problem,
 )
+from order_capture.adapters.runtime import optional_setting
+from order_capture.adapters.tokens import caller_of
+from order_capture.application.callers import Caller
 from order_capture.domain.errors import NotFoundError
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,7 @@ class Request:
     query: Mapping[str, Sequence[str]]
     headers: Mapping[str, str]
     request_id: str
+    caller: Caller
 
     @property
     def correlation_id(self) -> str:
@@ -108,7 +112,7 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
         request_id = (event.get("requestContext") or {}).get("requestId") or ""
-        headers = {CORRELATION_HEADER: request_id}
+        headers = {CORRELATION_HEADER: request_id, **_cors_headers()}
         try:
             request = _request(event, request_id)
             headers[CORRELATION_HEADER] = request.correlation_id
@@ -121,6 +125,8 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
             told = problem(error, request_id)
             status, body = HTTPStatus(told["status"]), jsontext.dumps(told)
             headers["Content-Type"] = "application/problem+json"
+            if status is HTTPStatus.UNAUTHORIZED:
+                headers["WWW-Authenticate"] = "Bearer"
             if is_passing(error):
                 headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -147,7 +153,23 @@ def _request(event: Mapping[str, Any], request_id: str) -> Request:
         query=event.get("multiValueQueryStringParameters") or {},
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         request_id=request_id,
+        caller=caller_of(event),
     )
+
+
+def _cors_headers() -> dict[str, str]:
+    """What lets a browser show an answer to a page of the origin that the stack allows, if it allows one.
+
+    It is the same for every request, so that caches need not tell them apart by their Origin.
+    """
+    origin = optional_setting("ALLOWED_ORIGIN")
+    if not origin:
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}
+
+
+# What a page could not read otherwise.
+_EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Correlation-Id"
 
 
 def _route(routes: Routes, event: Mapping[str, Any]) -> Route:

@@ -9,11 +9,12 @@ from typing import Any
 from order_capture.adapters import requests
 from order_capture.adapters.http import Request, Response
 from order_capture.adapters.problems import RETRY_AFTER_SECONDS
+from order_capture.application.callers import Caller
 from order_capture.domain.order import Order
 
 
-def asked(request: Request) -> tuple[str, Callable[[Order], bool], int]:
-    """The order's id, what would be news to the client, and how many seconds it wants to wait.
+def asked(request: Request) -> tuple[str, Caller, Callable[[Order], bool], int]:
+    """The order's id, who asks, what would be news to the client, and how many seconds it wants to wait.
 
     Raises:
         NotFoundError: nothing can have such an id.
@@ -23,7 +24,7 @@ def asked(request: Request) -> tuple[str, Callable[[Order], bool], int]:
     def is_news(order: Order) -> bool:
         return request.is_conditional and not request.knows(_entity_tag(order))
 
-    return requests.path_id(request, "orderId"), is_news, requests.wait_seconds(request)
+    return requests.path_id(request, "orderId"), request.caller, is_news, requests.wait_seconds(request)
 
 
 def answer(request: Request, order: Order, view: Callable[[Order], dict[str, Any]]) -> Response:

@@ -11,6 +11,7 @@ import botocore.exceptions
 
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
+    ForeignCustomerError,
     KeyReusedError,
     NotFoundError,
     OrderCaptureError,
@@ -38,6 +39,13 @@ class RequestInvalidError(OrderCaptureError):
         super().__init__("; ".join(f"{error.field} {error.message}" for error in errors))
 
 
+class UnauthenticatedError(OrderCaptureError):
+    """A request that does not say who sends it."""
+
+    def __init__(self) -> None:
+        super().__init__("An access token with the scope of this operation is needed.")
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     name: str
@@ -47,6 +55,8 @@ class _Kind:
 
 _KINDS: dict[type[Exception], _Kind] = {
     RequestInvalidError: _Kind("invalid-request", "Invalid request", HTTPStatus.BAD_REQUEST),
+    UnauthenticatedError: _Kind("unauthenticated", "Unauthenticated", HTTPStatus.UNAUTHORIZED),
+    ForeignCustomerError: _Kind("forbidden", "Forbidden", HTTPStatus.FORBIDDEN),
     NotFoundError: _Kind("not-found", "Not found", HTTPStatus.NOT_FOUND),
     StatusConflictError: _Kind("status-conflict", "Status conflict", HTTPStatus.CONFLICT),
     BalanceOutOfRangeError: _Kind("balance-out-of-range", "Balance out of range", HTTPStatus.CONFLICT),
@@ -69,6 +79,10 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
         error = TemporaryError("The system is too busy at this moment. Send the same request again.")
     kind = _KINDS.get(type(error), _INTERNAL)
     told = kind is not _INTERNAL
+    errors = error.errors if isinstance(error, RequestInvalidError) else []
+    if isinstance(error, ForeignCustomerError):
+        fields = [f"orders[{index}].customerId" for index in error.indexes] or ["customerId"]
+        errors = [FieldError(name, "must be your own") for name in fields]
     answer: dict[str, Any] = {
         "type": f"urn:order-capture:problem:{kind.name}",
         "title": kind.title,
@@ -77,8 +91,8 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
     }
     if request_id:
         answer["requestId"] = request_id
-    if isinstance(error, RequestInvalidError):
-        answer["errors"] = [{"field": each.field, "message": each.message} for each in error.errors]
+    if errors:
+        answer["errors"] = [{"field": each.field, "message": each.message} for each in errors]
     return answer
 
 

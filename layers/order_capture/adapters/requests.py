@@ -33,6 +33,7 @@ from order_capture.adapters import cursors, jsontext
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import FieldError, RequestInvalidError
 from order_capture.application.adjust_balance import BalanceChange
+from order_capture.application.callers import Caller
 from order_capture.application.capture_orders import Batch
 from order_capture.application.list_orders import Query
 from order_capture.application.ports import Place
@@ -209,7 +210,7 @@ def new_order(request: Request, new_id: Callable[[], str], now: str) -> Order:
     """
     body, fingerprint = read(NewOrder, request.body, MAX_BODY_BYTES)
     key = request.idempotency_key
-    order_id = derived_id(key) if key else new_id()
+    order_id = derived_id(request.caller, key) if key else new_id()
     return _order(body, order_id, request, fingerprint, now)
 
 
@@ -228,7 +229,7 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
         except RequestInvalidError as error:
             entries.append(error)
             continue
-        order_id = derived_id(key, index) if key else new_id()
+        order_id = derived_id(request.caller, key, index) if key else new_id()
         entries.append(_order(order, order_id, request, fingerprint, now))
     if body.errorPolicy is ErrorPolicy.REJECT_ALL:
         errors = [
@@ -236,7 +237,8 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
         ]
         if errors:
             raise RequestInvalidError(errors)
-    return Batch(entries, fingerprint, derived_id(key) if key else None)
+    request_id = derived_id(request.caller, key) if key else None
+    return Batch(entries, fingerprint, request_id, all_or_none=body.errorPolicy is ErrorPolicy.REJECT_ALL)
 
 
 def account_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
@@ -291,12 +293,13 @@ def path_id(request: Request, name: str) -> str:
     return value
 
 
-def derived_id(key: str, index: int | None = None) -> str:
-    """The id that an Idempotency-Key stands for, and within a batch the id of the order at `index`.
+def derived_id(caller: Caller, key: str, index: int | None = None) -> str:
+    """The id that a caller's Idempotency-Key stands for, and within a batch that of the order at `index`.
 
-    The order itself is then the record that its request came before: one conditional write does both.
+    Another caller's same key is another key. The order itself is then the record that its request came
+    before: one conditional write does both.
     """
-    request_id = uuid.uuid5(_NAMESPACE, key)
+    request_id = uuid.uuid5(uuid.uuid5(_NAMESPACE, caller.subject), key)
     return str(request_id if index is None else uuid.uuid5(request_id, str(index)))
 
 
@@ -322,7 +325,7 @@ def _change(
     new_id: Callable[[], str],
 ) -> BalanceChange:
     key = request.idempotency_key
-    adjustment_id = derived_id(key) if key else new_id()
+    adjustment_id = derived_id(request.caller, key) if key else new_id()
     return BalanceChange(entity, adjustment_id, fingerprint, key is not None, balance, adjust)
 
 

@@ -26,6 +26,11 @@ def setting(name: str) -> str:
     return value
 
 
+def optional_setting(name: str) -> str:
+    """The environment variable `name`, or nothing."""
+    return os.environ.get(name, "")
+
+
 @cache
 def client(service: str) -> Any:
     """The process's client of an AWS service, made when it is first needed.

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from order_capture.application.callers import Caller
 from order_capture.application.messages import CheckOrder
 from order_capture.application.ports import Clock, Orders, Outbox, RequestRecord, VersionConflictError
 from order_capture.domain.errors import (
+    ForeignCustomerError,
     KeyReusedError,
     OrderCaptureError,
     RequestRunningError,
@@ -37,12 +39,14 @@ class Captured:
 class Batch:
     """Several orders of one request, with an error in the place of each that is not valid.
 
-    `request_id` stands for the request's Idempotency-Key, if it has one.
+    `request_id` stands for the request's Idempotency-Key, if it has one. With `all_or_none`, an order that is
+    not the caller's to place has the whole batch refused.
     """
 
     entries: Sequence[Order | OrderCaptureError]
     fingerprint: str
     request_id: str | None
+    all_or_none: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,19 @@ class CapturedBatch:
     replayed: bool
 
 
-def capture_order(orders: Orders, checkers: Outbox, order: Order, clock: Clock, *, keyed: bool) -> Captured:
+def capture_order(
+    orders: Orders, checkers: Outbox, order: Order, caller: Caller, clock: Clock, *, keyed: bool
+) -> Captured:
     """Capture one order.
 
     Raises:
+        ForeignCustomerError: it is in the name of a customer that is not the caller.
         KeyReusedError: its key came with another request before.
         RequestRunningError: the first request with its key is not answered yet.
         TemporaryError: it was not accepted; the same request may be sent again.
     """
+    if not caller.reaches(order.terms.customer_id):
+        raise ForeignCustomerError
     if keyed:
         order = replace(order, running_until=_running_until(clock()))
     existing = orders.add([order])
@@ -72,14 +81,18 @@ def capture_order(orders: Orders, checkers: Outbox, order: Order, clock: Clock, 
     return answer
 
 
-def capture_batch(orders: Orders, checkers: Outbox, batch: Batch, clock: Clock) -> CapturedBatch:
+def capture_batch(
+    orders: Orders, checkers: Outbox, batch: Batch, caller: Caller, clock: Clock
+) -> CapturedBatch:
     """Capture the valid orders of a batch.
 
     Raises:
+        ForeignCustomerError: all or none, and some are in the name of a customer that is not the caller.
         KeyReusedError: its key came with another request before.
         RequestRunningError: the first request with its key is not answered yet.
         TemporaryError: none of it was accepted; the same request may be sent again.
     """
+    batch = _permitted(batch, caller)
     earlier: RequestRecord | None = None
     # The ids of its orders alone would let a changed batch through that is valid where the first was not.
     if batch.request_id:
@@ -96,6 +109,21 @@ def capture_batch(orders: Orders, checkers: Outbox, batch: Batch, clock: Clock) 
     if batch.request_id and not earlier:
         _finish(orders, batch.request_id)
     return CapturedBatch(answers, replayed=earlier is not None)
+
+
+def _permitted(batch: Batch, caller: Caller) -> Batch:
+    """The batch, with an error in the place of each order that can't be the caller's."""
+    foreign = [
+        index
+        for index, entry in enumerate(batch.entries)
+        if isinstance(entry, Order) and not caller.reaches(entry.terms.customer_id)
+    ]
+    if foreign and batch.all_or_none:
+        raise ForeignCustomerError(*foreign)
+    entries = list(batch.entries)
+    for index in foreign:
+        entries[index] = ForeignCustomerError(index)
+    return replace(batch, entries=entries)
 
 
 def _capture(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from order_capture.application.callers import Caller
 from order_capture.application.ports import Orders
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import Order
@@ -18,7 +19,12 @@ Sleep = Callable[[float], None]
 
 
 def get_order(
-    orders: Orders, order_id: str, is_news: Callable[[Order], bool], seconds: float, sleep: Sleep
+    orders: Orders,
+    order_id: str,
+    caller: Caller,
+    is_news: Callable[[Order], bool],
+    seconds: float,
+    sleep: Sleep,
 ) -> Order:
     """The order: at once, or when its status has changed, or after so many `seconds`.
 
@@ -26,9 +32,9 @@ def get_order(
     client.
 
     Raises:
-        NotFoundError: there is none of that id.
+        NotFoundError: there is none of that id that the caller reaches.
     """
-    order = _get(orders, order_id)
+    order = _get(orders, order_id, caller)
     if is_news(order):
         return order
     status, waited, looks = order.status, 0.0, iter(FIRST_LOOKS)
@@ -36,12 +42,12 @@ def get_order(
         pause = min(next(looks, LATER_LOOKS), seconds - waited)
         sleep(pause)
         waited += pause
-        order = _get(orders, order_id)
+        order = _get(orders, order_id, caller)
     return order
 
 
-def _get(orders: Orders, order_id: str) -> Order:
+def _get(orders: Orders, order_id: str, caller: Caller) -> Order:
     order = orders.get(order_id)
-    if order is None:
+    if order is None or not caller.reaches(order.terms.customer_id):
         raise NotFoundError("There is no such order.")
     return order

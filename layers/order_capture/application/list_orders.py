@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from order_capture.application.callers import Caller
 from order_capture.application.ports import Orders, Place
+from order_capture.domain.errors import ForeignCustomerError
 from order_capture.domain.order import Order, OrderStatus
 
 # Which status an order has is not in the index, so those of another status are read and passed by. What one
@@ -33,8 +35,14 @@ class Page:
     next: Place | None
 
 
-def list_orders(orders: Orders, query: Query) -> Page:
-    """The next page of a customer's orders. It can be short, even empty, and have another one behind it."""
+def list_orders(orders: Orders, query: Query, caller: Caller) -> Page:
+    """The next page of a customer's orders. It can be short, even empty, and have another one behind it.
+
+    Raises:
+        ForeignCustomerError: they are of a customer that is not the caller.
+    """
+    if not caller.reaches(query.customer_id):
+        raise ForeignCustomerError
     found: list[Order] = []
     after, read = query.after, 0
     while read < MOST_READ:

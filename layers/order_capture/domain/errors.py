@@ -15,6 +15,17 @@ class NotFoundError(OrderCaptureError):
     """No order, customer or product of that id exists."""
 
 
+class ForeignCustomerError(OrderCaptureError):
+    """A customer asks for something in another customer's name.
+
+    `indexes` are the places in their batch of the orders it is about; none for what comes on its own.
+    """
+
+    def __init__(self, *indexes: int) -> None:
+        self.indexes = indexes
+        super().__init__("A customer reaches their own orders only.")
+
+
 class StatusConflictError(OrderCaptureError):
     """An order's status does not allow what is asked for."""
 
