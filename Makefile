@@ -43,6 +43,9 @@ stop: ## stop the engine
 logs: .local/venv/development/.ready ## show the functions' logs (FOLLOW=1 keeps on, FUNCTION=name, LINES=200)
 	@$(LOCAL) local.logs $(if $(FOLLOW),--follow) $(if $(FUNCTION),--function $(FUNCTION)) $(if $(LINES),--lines $(LINES))
 
+token: .local/venv/development/.ready ## print a header with an access token (CUSTOMER=alice, SCOPES="orders/read")
+	@$(LOCAL) local.tokens $(if $(CUSTOMER),--customer "$(CUSTOMER)") $(if $(SCOPES),--scopes "$(SCOPES)")
+
 ##@ Operate it
 # On the engine of this checkout, or on AWS with STACK=name and the usual profile and region. More by ARGS="--json".
 OPS = $(LOCAL) order_capture_ops
@@ -142,4 +145,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit bench check clean format help lock logs redrive run setup simulate stop stuck test watch FORCE $(SUITES)
+.PHONY: audit bench check clean format help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)

@@ -135,10 +135,11 @@ def _batch() -> list[DemoOrder]:
 class Api:
     """The deployed API."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str) -> None:
         self.url = url
+        bearer = {"Authorization": f"Bearer {token}"}
         # No trust_env: a proxy for the world outside is not for the loopback interface.
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, headers=bearer, timeout=30, trust_env=False)
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON at this path, decimals exact."""
@@ -166,13 +167,13 @@ Books = dict[str, dict[str, Decimal]]
 _COLUMNS = ("balance", "held", "settled")
 
 
-def run(api_url: str) -> None:
-    """Run the demo against a deployed API.
+def run(api_url: str, token: str) -> None:
+    """Run the demo against a deployed API, with a service's token.
 
     Raises:
         DemoError: an order or the books did not come out as they should.
     """
-    api = Api(api_url)
+    api = Api(api_url, token)
     with step("Loading demo accounts and stock"):
         for customer, credit in CREDIT.items():
             api.post("/account", {"customerId": customer, "balance": credit}, 200)
@@ -329,12 +330,13 @@ def _print_next(api_url: str, shipped: DemoOrder) -> None:
     order = simplejson.dumps(
         {"customerId": "alice", "items": [{"productId": "mug", "qty": 1}], "totalAmount": 9.5}
     )
+    token = '-H "$(make -s token)"'
     console.print("[bold]The API is up[/] at", api_url, soft_wrap=True)
     console.print("\nTry it:", soft_wrap=True)
     for line in (
-        f"curl -i {api_url}/order -H 'Content-Type: application/json' -d '{order}'",
-        f"curl {api_url}/order/{shipped.order_id}",
-        f"curl {api_url}/account/alice",
+        f"curl -i {api_url}/order {token} -H 'Content-Type: application/json' -d '{order}'",
+        f"curl {api_url}/order/{shipped.order_id} {token}",
+        f"curl {api_url}/account/alice {token}",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
     console.print("\n`make logs` shows what the functions say, `make stop` stops it all.")

@@ -9,6 +9,7 @@ from rich.markup import escape
 from local import demo, engine, stack
 from local.console import console, step
 from local.lock import BusyError, exclusive
+from local.tokens import TokenError, Tokens
 
 _LOG = engine.ROOT / ".local/deploy.log"
 
@@ -24,8 +25,8 @@ def main() -> int:
         with exclusive("run", wait=False):
             running = _engine(port)
             description = _deployed(running)
-        demo.run(description["apiUrl"])
-    except (BusyError, engine.EngineError, stack.DeployError, demo.DemoError) as error:
+        demo.run(description["apiUrl"], Tokens(description).of_service())
+    except (BusyError, engine.EngineError, stack.DeployError, TokenError, demo.DemoError) as error:
         console.print("\n[red]Error:[/]", escape(str(error)), soft_wrap=True)
         return 1
     except httpx.HTTPError as error:

@@ -60,7 +60,8 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
     """Build and deploy the template to the engine, and describe the result.
 
     Returns:
-        `apiUrl`, `endpointUrl`, `region`, `stackName`, and every output of the stack by its name.
+        `apiUrl`, `endpointUrl`, `region`, `stackName`, where tokens come from, and every output of the stack
+        by its name.
 
     Raises:
         DeployError: deploy.sh failed.
@@ -98,9 +99,20 @@ def describe(engine: Engine) -> dict[str, str]:
         .describe_stacks(StackName=NAME)["Stacks"][0]
     )
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    pool = session().client("cognito-idp", endpoint_url=engine.url)
+    services, customers = (
+        pool.describe_user_pool_client(UserPoolId=outputs["UserPoolId"], ClientId=outputs[client])[
+            "UserPoolClient"
+        ]
+        for client in ("ServiceClientId", "CustomerClientId")
+    )
     return outputs | {
         # The address in the outputs is the one on AWS; the engine serves the same API below this path.
         "apiUrl": f"{engine.url}/_aws/execute-api/{outputs['ApiId']}/{outputs['ApiStage']}",
+        # Likewise for tokens: the engine has one address for all pools, and knows them by the client's id.
+        "tokenUrl": f"{engine.url}/oauth2/token",
+        "serviceClientSecret": services["ClientSecret"],
+        "signInCallbackUrl": customers["CallbackURLs"][0],
         "endpointUrl": engine.url,
         "region": REGION,
         "stackName": NAME,

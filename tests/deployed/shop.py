@@ -18,6 +18,7 @@ from mypy_boto3_logs import CloudWatchLogsClient
 from mypy_boto3_sqs import SQSClient
 
 from local import stack
+from local.tokens import Tokens
 
 # Seconds that anything may take: one on an idle machine, many where forty functions start at once.
 PATIENCE = 60.0
@@ -65,12 +66,16 @@ def order_body(customer: str, items: Mapping[str, int] | Sequence[tuple[str, int
 
 
 class Shop:
-    """Drives the deployed stack. Every customer and product is made for one test and is nobody else's."""
+    """Drives the deployed stack, as a service that may do everything.
+
+    Every customer and product is made for one test and is nobody else's.
+    """
 
     def __init__(self, description: Mapping[str, str]) -> None:
         self.outputs = description
         self.aws: boto3.Session = stack.session()
         self.endpoint = description["endpointUrl"]
+        self.tokens = Tokens(description)
         self.sqs: SQSClient = self.aws.client("sqs", endpoint_url=self.endpoint)
         self._logs: CloudWatchLogsClient = self.aws.client("logs", endpoint_url=self.endpoint)
         # No trust_env: a proxy for the world outside is not for the loopback interface.
@@ -90,14 +95,21 @@ class Shop:
     def request(
         self, method: str, path: str, content: str | bytes | None = None, **headers: str
     ) -> httpx.Response:
-        """Any request."""
-        named = {b"Content-Type": b"application/json"}
-        named |= {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+        """Any request, as a service unless Authorization says otherwise; with an empty one, as nobody."""
+        headers = {"Content_Type": "application/json", "Authorization": self.bearer()} | headers
+        named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+        if not headers["Authorization"]:
+            del named[b"Authorization"]
         return self._http.request(method, self.outputs["apiUrl"] + path, content=content, headers=named)
+
+    def bearer(self, customer: str = "") -> str:
+        """The Authorization header of a customer who signs in, or of a service."""
+        return f"Bearer {self.tokens.of_customer(customer) if customer else self.tokens.of_service()}"
 
     def follow(self, response: httpx.Response) -> httpx.Response:
         """GET what an answer's Location names."""
-        return self._http.get(response.url.join(response.headers["Location"]))
+        address = response.url.join(response.headers["Location"])
+        return self._http.get(address, headers={"Authorization": self.bearer()})
 
     def new_customer(self, balance: str = "1000.00") -> str:
         """A customer who may spend so much."""

@@ -24,7 +24,9 @@ def test_every_output_of_the_template_is_there_and_names_something_that_exists(s
         assert name in [group["logGroupName"] for group in groups]
         return groups
 
-    api, stage = outputs["ApiId"], outputs["ApiStage"]
+    api, stage, pool = outputs["ApiId"], outputs["ApiStage"], outputs["UserPoolId"]
+    domain = client("cognito-idp").describe_user_pool(UserPoolId=pool)["UserPool"]["Domain"]
+    sign_in = f"https://{domain}.auth.us-east-1.amazoncognito.com/oauth2"
     look_up: Mapping[str, Callable[[str], object]] = {
         "TableName": lambda name: client("dynamodb").describe_table(TableName=name),
         "QueueUrl": lambda url: client("sqs").get_queue_attributes(QueueUrl=url),
@@ -34,10 +36,16 @@ def test_every_output_of_the_template_is_there_and_names_something_that_exists(s
         "LogGroupName": log_group,
         "ApiId": lambda name: client("apigateway").get_rest_api(restApiId=name),
         "ApiStage": lambda name: client("apigateway").get_stage(restApiId=api, stageName=name),
+        "UserPoolId": lambda name: client("cognito-idp").describe_user_pool(UserPoolId=name),
+        "ClientId": lambda name: client("cognito-idp").describe_user_pool_client(
+            UserPoolId=pool, ClientId=name
+        ),
         "ApiUsagePlanId": lambda name: client("apigateway").get_usage_plan(usagePlanId=name),
     }
     # then
     assert outputs.pop("ApiUrl") == f"https://{api}.execute-api.us-east-1.amazonaws.com/{stage}"
+    assert outputs.pop("TokenUrl") == f"{sign_in}/token"
+    assert outputs.pop("SignInUrl") == f"{sign_in}/authorize"
     for name, value in outputs.items():
         (kind,) = [suffix for suffix in look_up if name.endswith(suffix)]
         look_up[kind](value)  # raises for what does not exist
@@ -47,6 +55,7 @@ def test_the_description_says_where_the_api_is(shop: Shop, engine: Engine) -> No
     assert shop.outputs["endpointUrl"] == engine.url
     assert shop.outputs["region"] == "us-east-1"
     assert shop.outputs["apiUrl"].startswith(engine.url)
+    assert shop.outputs["tokenUrl"].startswith(engine.url)
 
 
 def test_deploying_again_with_nothing_changed_leaves_everything_as_it_is(

@@ -1,0 +1,132 @@
+"""Access tokens for the stack in the engine, got as its clients get them; `make token` prints one."""
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import json
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+from botocore.exceptions import ClientError
+
+from local.stack import DESCRIPTION, session
+
+# Nobody but this machine reaches the engine, and it forgets its users when it stops.
+_PASSWORD = "Local-password-1"
+
+_SPARE_SECONDS = 60  # a token that is about to expire may do so on its way
+
+
+class TokenError(Exception):
+    """There is no token to be had; the text is for the person at the keyboard."""
+
+
+class Tokens:
+    """Fetches tokens, and keeps each until it is about to expire."""
+
+    def __init__(self, description: Mapping[str, str]) -> None:
+        """For the stack that `stack.describe` has described."""
+        self._stack = description
+        # No trust_env: a proxy for the world outside is not for the loopback interface.
+        self._http = httpx.Client(timeout=30, trust_env=False)
+        self._kept: dict[tuple[str, str], tuple[str, float]] = {}
+
+    def of_service(self, scopes: str = "") -> str:
+        """A token of the services' client, with these scopes or else all of its own."""
+        return self._token("", scopes)
+
+    def of_customer(self, name: str, scopes: str = "") -> str:
+        """A token of the customer who signs in under this name, and is made a user if there is none."""
+        return self._token(name, scopes)
+
+    def answer_to_sign_in(self, name: str, scopes: str = "") -> dict[str, Any]:
+        """All the tokens that a customer's application gets after signing in, as an OAuth token answer.
+
+        The way of the authorization code with PKCE, as in a browser: the sign-in page's form is sent, and the
+        code that comes back is exchanged.
+        """
+        self._create_user(name)
+        verifier = secrets.token_urlsafe(48)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        client = {
+            "client_id": self._stack["CustomerClientId"],
+            "redirect_uri": self._stack["signInCallbackUrl"],
+        }
+        form = client | {
+            "response_type": "code",
+            "scope": scopes,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+            "username": name,
+            "password": _PASSWORD,
+        }
+        answer = self._http.post(f"{self._stack['endpointUrl']}/login", data=form)
+        code = parse_qs(urlsplit(answer.headers.get("Location", "")).query).get("code")
+        if not code:
+            raise TokenError(f"{name} could not sign in ({answer.status_code}): {answer.text[:200]}")
+        return self._ask(
+            client | {"grant_type": "authorization_code", "code": code[0], "code_verifier": verifier}
+        )
+
+    def _token(self, customer: str, scopes: str) -> str:
+        token, good_until = self._kept.get((customer, scopes), ("", 0.0))
+        if time.monotonic() < good_until:
+            return token
+        asked = time.monotonic()
+        if customer:
+            answer = self.answer_to_sign_in(customer, scopes)
+        else:
+            client = {
+                "client_id": self._stack["ServiceClientId"],
+                "client_secret": self._stack["serviceClientSecret"],
+            }
+            scope = {"scope": scopes} if scopes else {}
+            answer = self._ask(client | scope | {"grant_type": "client_credentials"})
+        token = str(answer["access_token"])
+        self._kept[customer, scopes] = token, asked + answer["expires_in"] - _SPARE_SECONDS
+        return token
+
+    def _ask(self, form: Mapping[str, str]) -> dict[str, Any]:
+        answer = self._http.post(self._stack["tokenUrl"], data=form)
+        if answer.status_code != 200:
+            raise TokenError(f"no token ({answer.status_code}): {answer.text[:200]}")
+        tokens: dict[str, Any] = answer.json()
+        return tokens
+
+    def _create_user(self, name: str) -> None:
+        pool = session().client("cognito-idp", endpoint_url=self._stack["endpointUrl"])
+        user = {"UserPoolId": self._stack["UserPoolId"], "Username": name}
+        with contextlib.suppress(pool.exceptions.UsernameExistsException):
+            pool.admin_create_user(**user, MessageAction="SUPPRESS")
+        pool.admin_set_user_password(**user, Password=_PASSWORD, Permanent=True)
+
+
+def main() -> int:
+    """`python -m local.tokens`."""
+    parser = argparse.ArgumentParser(prog="make token")
+    parser.add_argument("--customer", default="", help="who signs in (default: the services' client)")
+    parser.add_argument(
+        "--scopes", default="", help="as in 'orders/read orders/write' (default: all there are)"
+    )
+    arguments = parser.parse_args()
+    try:
+        tokens = Tokens(json.loads(DESCRIPTION.read_text()))
+        if arguments.customer:
+            token = tokens.of_customer(arguments.customer, arguments.scopes)
+        else:
+            token = tokens.of_service(arguments.scopes)
+    except (OSError, KeyError, ClientError, httpx.HTTPError, TokenError) as error:
+        print(f"No token: {error}. Does the stack run? `make run` starts it.", file=sys.stderr)
+        return 1
+    print(f"Authorization: Bearer {token}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
