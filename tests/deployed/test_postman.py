@@ -31,6 +31,9 @@ def test_every_request_of_the_collection_passes_its_tests(shop: Shop, tmp_path: 
         [
             *(node, NEWMAN, "run", COLLECTION, "--environment", ENVIRONMENT),
             *("--env-var", f"baseUrl={shop.outputs['apiUrl']}"),
+            *("--env-var", f"tokenUrl={shop.outputs['tokenUrl']}"),
+            *("--env-var", f"clientId={shop.outputs['ServiceClientId']}"),
+            *("--env-var", f"clientSecret={shop.outputs['serviceClientSecret']}"),
             *("--reporters", "cli,json", "--reporter-json-export", report),
             *("--reporter-cli-no-success-assertions", "--color", "off", "--disable-unicode"),
         ],
