@@ -1,0 +1,291 @@
+"""Who may do what: every route of the contract, with every kind of token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+import simplejson
+import yaml
+
+from tests.deployed.shop import Books, Shop, body_of, order_body
+from tests.deployed.tokens import Forger
+from tests.support.template import ROOT
+
+CONTRACT = yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8"))
+
+# What is different in any two answers.
+_ITS_OWN = {"date", "content-length", "x-correlation-id", "x-amzn-requestid", "x-amz-request-id"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """An operation of the contract."""
+
+    method: str
+    path: str
+    operation: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def scope(self) -> str:
+        """What a token needs for it."""
+        ((scope,),) = (requirement.values() for requirement in self.operation["security"])
+        (name,) = scope
+        return str(name)
+
+    @property
+    def success(self) -> int:
+        """The status of an answer that says yes."""
+        return min(int(status) for status in self.operation["responses"])
+
+    def ask(
+        self, shop: Shop, authorization: str, customer: str, product: str, order_id: str
+    ) -> httpx.Response:
+        """Send a request that is good but for its token, made of the contract's own example."""
+        named = {"customerId": customer, "productId": product, "orderId": order_id}
+        path = re.sub(r"{(\w+)}", lambda name: named[name[1]], self.path)
+        asked = {
+            parameter["name"]: named[parameter["name"]]
+            for parameter in self.operation["parameters"]
+            if parameter.get("in") == "query" and parameter.get("required")
+        }
+        if asked:
+            path += f"?{urlencode(asked)}"
+        raw: str | None = None
+        if "requestBody" in self.operation:
+            content = self.operation["requestBody"]["content"]["application/json"]
+            raw = simplejson.dumps(_renamed(next(iter(content["examples"].values()))["value"], named))
+        return shop.request(self.method, path, raw, Authorization=authorization)
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """The value with the ids in it exchanged for others."""
+    match value:
+        case dict():
+            return {key: names.get(key) or _renamed(inner, names) for key, inner in value.items()}
+        case list():
+            return [_renamed(inner, names) for inner in value]
+    return value
+
+
+ROUTES = [
+    Route(method.upper(), path, operation)
+    for path, operations in CONTRACT["paths"].items()
+    for method, operation in operations.items()
+    if method in ("get", "put", "post", "delete", "patch")
+]
+OF_ORDERS = [route for route in ROUTES if route.scope.startswith("orders/")]
+OF_OTHERS = [route for route in ROUTES if route not in OF_ORDERS]
+
+BAD_TOKENS = (
+    "no token",
+    "nothing after Bearer",
+    "not a token",
+    "another scheme",
+    "an expired token",
+    "a token signed with another key",
+    "a token that brings its own key",
+    "a token with a key that the pool does not have",
+    "a token that was changed",
+    "a token without its signature",
+    "alg none",
+    "alg none with a signature",
+    "HS256 with the public key",
+    "a token of another pool",
+    "a token of another pool that names this one",
+    "an ID token",
+    "an access token without our scopes",
+    "a refresh token",
+)
+
+every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
+every_route_of_orders = pytest.mark.parametrize("route", OF_ORDERS, ids=str)
+
+
+@dataclass(frozen=True)
+class Alice:
+    """A customer who has ordered a product, which has shipped."""
+
+    name: str
+    product: str
+    order_id: str
+    authorization: str
+
+
+@pytest.fixture(scope="module")
+def alice(shop: Shop) -> Alice:
+    name, product = shop.new_customer("100.00"), shop.new_product(50)
+    order_id = shop.place(name, {product: 1}, "10.00")
+    assert shop.ended(order_id)["status"] == "SHIPPED"
+    return Alice(name, product, order_id, shop.bearer(name))
+
+
+@pytest.fixture(scope="module")
+def forger(shop: Shop) -> Forger:
+    forger = Forger(shop)
+    assert set(forger.tokens) == set(BAD_TOKENS)
+    return forger
+
+
+def assert_unauthenticated(answer: httpx.Response) -> None:
+    """The whole answer of the gateway to a token that is not good, or not good enough; always the same."""
+    assert answer.status_code == 401, answer.text
+    problem = body_of(answer)
+    request_id = problem.pop("requestId")
+    assert problem == {
+        "type": "urn:order-capture:problem:unauthenticated",
+        "title": "Unauthenticated",
+        "status": 401,
+        "detail": "An access token with the scope of this operation is needed.",
+    }
+    headers = {name: value for name, value in answer.headers.items() if name not in _ITS_OWN}
+    assert headers == {
+        "content-type": "application/problem+json",
+        "www-authenticate": "Bearer",
+        "access-control-allow-origin": "*",
+        "x-amzn-errortype": "UnauthorizedException",
+    }
+    assert answer.headers["x-amzn-requestid"] == request_id
+    assert "x-correlation-id" not in answer.headers, "it has reached a function"
+
+
+@every_route
+@pytest.mark.parametrize("bad", BAD_TOKENS)
+def test_a_bad_token_is_let_in_nowhere(
+    shop: Shop, forger: Forger, alice: Alice, route: Route, bad: str
+) -> None:
+    answer = route.ask(shop, forger.tokens[bad], alice.name, alice.product, alice.order_id)
+
+    assert_unauthenticated(answer)
+
+
+@every_route
+def test_a_token_with_every_scope_but_the_one_is_not_let_in(
+    shop: Shop, forger: Forger, alice: Alice, route: Route
+) -> None:
+    answer = route.ask(shop, forger.without(route.scope), alice.name, alice.product, alice.order_id)
+
+    assert_unauthenticated(answer)
+
+
+@pytest.mark.parametrize("route", OF_OTHERS, ids=str)
+def test_a_customer_is_not_let_in_to_accounts_and_stock_their_own_included(
+    shop: Shop, alice: Alice, route: Route
+) -> None:
+    answer = route.ask(shop, alice.authorization, alice.name, alice.product, alice.order_id)
+
+    assert_unauthenticated(answer)
+
+
+def test_what_was_refused_had_no_effect(shop: Shop, alice: Alice) -> None:
+    shop.come_to_rest()
+    assert shop.order(alice.order_id)["status"] == "SHIPPED"
+    assert shop.money(alice.name) == Books.of("90.00", settled="10.00")
+    assert shop.units(alice.product) == Books.of(49, settled=1)
+
+
+@every_route_of_orders
+def test_another_customers_order_is_there_for_nobody_else(shop: Shop, alice: Alice, route: Route) -> None:
+    bob = shop.bearer(shop.new_customer())
+
+    foreign = route.ask(shop, bob, alice.name, alice.product, alice.order_id)
+
+    if "{orderId}" in route.path:
+        unknown = route.ask(shop, bob, alice.name, alice.product, "no-such-order")
+        assert foreign.status_code == unknown.status_code == 404
+        assert _of_any_answer(foreign) == _of_any_answer(unknown)
+        assert body_of(foreign)["detail"] == "There is no such order."
+        return
+    # What it asks for in Alice's name is refused, in an answer of its own or for each order of a batch.
+    body = body_of(foreign)
+    entries = body["orders"] if foreign.status_code == 202 else [body]
+    place = "orders[{}]." if foreign.status_code == 202 else ""
+    for index, entry in enumerate(entries):
+        problem = entry.get("problem", entry)
+        problem.pop("requestId", None)
+        assert problem == {
+            "type": "urn:order-capture:problem:forbidden",
+            "title": "Forbidden",
+            "status": 403,
+            "detail": "A customer reaches their own orders only.",
+            "errors": [{"field": f"{place.format(index)}customerId", "message": "must be your own"}],
+        }
+    assert foreign.status_code in (202, 403)
+
+
+def _of_any_answer(answer: httpx.Response) -> tuple[dict[str, str], dict[str, Any]]:
+    """Headers and body, without what is different in any two answers."""
+    body = body_of(answer)
+    assert body.pop("requestId") == answer.headers["x-correlation-id"]
+    return {name: value for name, value in answer.headers.items() if name not in _ITS_OWN}, body
+
+
+@every_route
+def test_a_service_is_let_in_with_the_one_scope(shop: Shop, alice: Alice, route: Route) -> None:
+    service = f"Bearer {shop.tokens.of_service(route.scope)}"
+
+    answer = route.ask(shop, service, alice.name, alice.product, alice.order_id)
+
+    assert_let_in(route, answer)
+
+
+@every_route_of_orders
+def test_a_customer_is_let_in_to_their_own(shop: Shop, alice: Alice, route: Route) -> None:
+    answer = route.ask(shop, alice.authorization, alice.name, alice.product, alice.order_id)
+
+    assert_let_in(route, answer)
+
+
+def assert_let_in(route: Route, answer: httpx.Response) -> None:
+    """It has been done; only cancelling comes too late, and says so."""
+    too_late = route.path.endswith("/cancel")
+    assert answer.status_code == (409 if too_late else route.success), answer.text
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "problem" not in answer.text.replace("urn:order-capture:problem:status-conflict", "") or too_late
+
+
+def test_a_bare_token_is_as_good_as_one_with_bearer_before_it(shop: Shop, alice: Alice) -> None:
+    bare = alice.authorization.removeprefix("Bearer ")
+
+    assert shop.get(f"/order/{alice.order_id}", Authorization=bare).status_code == 200
+
+
+def test_the_key_of_one_caller_is_not_the_key_of_another(shop: Shop, alice: Alice) -> None:
+    # given
+    body = order_body(alice.name, {alice.product: 1}, "1.00")
+    key = f"key-of-{alice.order_id}"
+    # when
+    first = shop.post("/order", body, Idempotency_Key=key)
+    second = shop.post("/order", body, Idempotency_Key=key, Authorization=alice.authorization)
+    again = shop.post("/order", body, Idempotency_Key=key, Authorization=alice.authorization)
+    # then
+    assert [answer.status_code for answer in (first, second, again)] == [202, 202, 202]
+    assert "Idempotency-Replayed" not in second.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert body_of(first)["orderId"] != body_of(second)["orderId"] == body_of(again)["orderId"]
+
+
+@pytest.mark.parametrize("path", sorted(CONTRACT["paths"].keys() - {"/{proxy+}"}))
+def test_a_browser_is_told_what_a_page_of_another_origin_may_send(shop: Shop, path: str) -> None:
+    answer = shop.request("OPTIONS", path, Authorization="", Origin="https://shop.example.com")
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    allowed = set(answer.headers["access-control-allow-methods"].split(","))
+    assert allowed == {route.method for route in ROUTES if route.path == path}
+    assert "Authorization" in answer.headers["access-control-allow-headers"].split(",")
+
+
+def test_more_than_the_gateway_takes_is_refused_before_a_function_sees_it(shop: Shop) -> None:
+    answer = shop.post("/order", b" " * (10 * 1024 * 1024 + 1))
+
+    assert answer.status_code == 413
+    assert body_of(answer)["type"] == "urn:order-capture:problem:request-too-large"
