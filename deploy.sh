@@ -135,10 +135,11 @@ outputs() { # a name and its value per line; sam's own table breaks values apart
 # ------------------------------------------------------------------------------------------------------- delete
 if $delete; then
     tables=$(outputs | awk '$1 ~ /TableName$/ { print $2 }') || die "there is no stack to delete"
+    pool=$(outputs | awk '$1 == "UserPoolId" { print $2 }')
     step "Delete the stack of $environment"
     echo "The API, the functions, the queues with their messages, the alarms and the logs go."
-    echo "These tables stay, with everything in them:"
-    printf '  %s\n' $tables
+    echo "These tables and the user pool stay, with everything in them:"
+    printf '  %s\n' $tables $pool
     if ! $yes; then
         read -r -p "Type the environment's name to go on: " answer || true
         [[ ${answer-} == "$environment" ]] || die "nothing was deleted"
@@ -150,6 +151,9 @@ if $delete; then
         echo "  aws dynamodb update-table --table-name $table --no-deletion-protection-enabled"
         echo "  aws dynamodb delete-table --table-name $table"
     done
+    # update-user-pool resets whatever it is not told; this pool has nothing to lose any more
+    echo "  aws cognito-idp update-user-pool --user-pool-id $pool --deletion-protection INACTIVE"
+    echo "  aws cognito-idp delete-user-pool --user-pool-id $pool"
     exit 0
 fi
 
