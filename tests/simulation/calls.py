@@ -42,7 +42,11 @@ class Client:
         self.faults: Faults
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
-        call = partial(self._call, operation, getattr(self._service, operation), POSSIBLE[operation])
+        # botocore gives a token to each transaction, the same for its retries.
+        tokens = operation == "transact_write_items"
+        reads = operation.endswith("get_item")
+        ask = getattr(self._service, operation)
+        call = partial(self._call, operation, ask, POSSIBLE[operation], tokens, reads)
         self.__dict__[operation] = call
         return call
 
@@ -51,13 +55,13 @@ class Client:
         operation: str,
         ask: Callable[..., dict[str, Any]],
         possible: tuple[Fault, ...],
+        tokens: bool,
+        reads: bool,
         **params: Any,
     ) -> dict[str, Any]:
-        if operation == "transact_write_items":
-            params["ClientRequestToken"] = (
-                self._new_id()
-            )  # botocore gives one to each, the same for its retries
-        elif operation.endswith("get_item") and not _is_consistent(params):
+        if tokens:
+            params["ClientRequestToken"] = self._new_id()
+        elif reads and not _is_consistent(params):
             possible = (*possible, Fault.STALE)
         self._scheduler.may_switch()
         fault = self.faults.of_call(possible)
@@ -65,14 +69,12 @@ class Client:
             self._cells[fault, f"{current().place} {operation} {target_of(params)}"] += 1
         try:
             answer = ask(**params) if fault is None else self._faulty(fault, operation, ask, params)
-        except botocore.exceptions.ClientError as error:
-            self._told(operation, params, fault, f"✗ {_short(error)}")
-            raise
-        except (botocore.exceptions.BotoCoreError, Crashed) as error:
-            self._told(operation, params, fault, f"✗ {type(error).__name__}")
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, Crashed) as error:
+            if self._tell is not None:
+                self._tell(operation, params, _ending(fault, f"✗ {_short(error)}"))
             raise
         if self._tell is not None:
-            self._told(operation, params, fault, "✓")
+            self._tell(operation, params, _ending(fault, "✓"))
         return answer
 
     def _faulty(
@@ -164,10 +166,6 @@ class Client:
             [entry for entry, fails in zip(entries, failing, strict=True) if not fails],
         )
 
-    def _told(self, operation: str, params: Mapping[str, Any], fault: Fault | None, end: str) -> None:
-        if self._tell is not None:
-            self._tell(operation, params, end if fault is None else f"[{fault}] {end}")
-
 
 def target_of(params: Mapping[str, Any]) -> str:
     """The table, queue or topic that a call is about; of a transaction, its first table."""
@@ -184,11 +182,18 @@ def target_of(params: Mapping[str, Any]) -> str:
 
 
 def _is_consistent(params: Mapping[str, Any]) -> bool:
-    requests = params["RequestItems"].values() if "RequestItems" in params else [params]
-    return all(request.get("ConsistentRead", False) for request in requests)
+    if "RequestItems" in params:
+        return all(request.get("ConsistentRead", False) for request in params["RequestItems"].values())
+    return bool(params.get("ConsistentRead", False))
 
 
-def _short(error: botocore.exceptions.ClientError) -> str:
+def _ending(fault: Fault | None, end: str) -> str:
+    return end if fault is None else f"[{fault}] {end}"
+
+
+def _short(error: BaseException) -> str:
+    if not isinstance(error, botocore.exceptions.ClientError):
+        return type(error).__name__
     code = error.response["Error"]["Code"]
     reasons: Any = error.response.get("CancellationReasons")
     return f"{code} {[reason['Code'] for reason in reasons]}" if reasons else code

@@ -7,8 +7,9 @@ which takes too long to read for every process of a simulation.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.aws.sns import SNS
@@ -32,15 +33,37 @@ FED = {
 SUBSCRIBED = ("BalanceCheckerQueue", "StockCheckerQueue")
 FILTER = {"type": ["order.check", "order.release"]}
 VISIBILITY = 60
-MAX_RECEIVES = 5
+MAX_RECEIVES = 3
 BATCH_SIZE = 10
+STREAM_FILTER = {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"status": {"S": [{"exists": True}]}}}}
 WATCH_DELAY = 60
 DEADLINE = 900
+
+
+def is_streamed(record: Mapping[str, Any]) -> bool:
+    """What STREAM_FILTER says: whether the stream's function is given a record."""
+    return record["eventName"] == "INSERT" and "status" in record["dynamodb"]["NewImage"]
 
 
 def dead_letters_of(queue: str) -> str:
     """The name of the queue for what a queue could not get done."""
     return f"{queue.removesuffix('Queue')}Dlq"
+
+
+_QUEUES = {
+    queue: {
+        "VisibilityTimeout": str(VISIBILITY),
+        "RedrivePolicy": json.dumps(
+            {"deadLetterTargetArn": queue_arn(dead_letters_of(queue)), "maxReceiveCount": MAX_RECEIVES}
+        ),
+    }
+    for queue in FED.values()
+}
+_SUBSCRIPTION = {
+    "RawMessageDelivery": "true",
+    "FilterPolicy": json.dumps(FILTER),
+    "RedrivePolicy": json.dumps({"deadLetterTargetArn": queue_arn(TOPIC_DEAD_LETTERS)}),
+}
 
 
 @dataclass(frozen=True)
@@ -59,26 +82,13 @@ def new_cloud(now: Callable[[], float], new_id: Callable[[], str]) -> Cloud:
         dynamodb.create_table(TableName=table, KeySchema=[{"AttributeName": name} for name in key_names])
     sqs = SQS(now, new_id)
     sqs.create_queue(QueueName=TOPIC_DEAD_LETTERS)
-    for queue in FED.values():
+    for queue, attributes in _QUEUES.items():
         sqs.create_queue(QueueName=dead_letters_of(queue))
-        redrive = {"deadLetterTargetArn": queue_arn(dead_letters_of(queue)), "maxReceiveCount": MAX_RECEIVES}
-        sqs.create_queue(
-            QueueName=queue,
-            Attributes={"VisibilityTimeout": str(VISIBILITY), "RedrivePolicy": json.dumps(redrive)},
-        )
+        sqs.create_queue(QueueName=queue, Attributes=attributes)
     sns = SNS(sqs)
     topic = sns.create_topic(Name=TOPIC)["TopicArn"]
     for queue in SUBSCRIBED:
-        sns.subscribe(
-            TopicArn=topic,
-            Protocol="sqs",
-            Endpoint=queue_arn(queue),
-            Attributes={
-                "RawMessageDelivery": "true",
-                "FilterPolicy": json.dumps(FILTER),
-                "RedrivePolicy": json.dumps({"deadLetterTargetArn": queue_arn(TOPIC_DEAD_LETTERS)}),
-            },
-        )
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn(queue), Attributes=_SUBSCRIPTION)
     return Cloud(dynamodb, sqs, sns)
 
 

@@ -119,8 +119,9 @@ class Schedule:
             )
         }
         self._steps = 0
-        self._streamed = 0
         self._stream = self._cloud.dynamodb.stream("OrderTable")
+        self._looked_at = 0
+        self._streamed: list[dict[str, Any]] = []  # to be handed to the stream's function
         self._stream_free_at = 0
         self._delivered: list[tuple[str, Message]] = []
         self._losses = 1
@@ -211,8 +212,15 @@ class Schedule:
                 self._run_to_rest()
         finally:
             self._scheduler.kill_all()
+            self._let_go()
         statuses = Counter(order["status"]["S"] for order in self.books.orders.values())
         return Outcome(self.books.broken, self._steps, self.cells, statuses, self._trace or [])
+
+    def _let_go(self) -> None:
+        """Cut the circles of what belongs to this schedule, which frees its memory for the next one.
+        Left to the garbage collector, a schedule takes a fifth more time."""
+        for each in (*self._clients.values(), self._cloud.dynamodb, self._cloud.sqs, self._cloud.sns):
+            vars(each).clear()
 
     def _run_to_rest(self) -> None:
         while self._chance.random() < self._style.replays:
@@ -266,7 +274,7 @@ class Schedule:
         moments = [task.wakes for task in self._scheduler.tasks]
         for queue in cloud.FED.values():
             moments += [int(m.visible_at * 1000) + 1 for m in self._cloud.sqs.queues[queue].messages]
-        if self._streamed < len(self._stream):
+        if self._streamed:
             moments.append(self._stream_free_at)
         if not moments:
             return False
@@ -284,7 +292,7 @@ class Schedule:
                 if message.visible_at <= now:
                     names.append(name)
                     break
-        if self._streamed < len(self._stream) and self._stream_free_at <= self._scheduler.now:
+        if self._streamed and self._stream_free_at <= self._scheduler.now:
             names.append(RELAY)
         return names
 
@@ -302,7 +310,7 @@ class Schedule:
             return
         most = min(len(visible), cloud.BATCH_SIZE)
         number = most if chance.random() < self._style.whole_batches else chance.randint(1, most)
-        batch = chance.sample(visible, number)
+        batch = chance.sample(visible, number) if len(visible) > 1 else visible
         for message in batch:
             sqs.receive(queue, message)
             if message.receives == 1:
@@ -325,14 +333,14 @@ class Schedule:
 
     def _relay(self) -> None:
         """Start the stream's function with the next records; they come again until it returns."""
-        records = self._stream[self._streamed :][: self._chance.randint(1, 3)]
+        records = self._streamed[: self._chance.randint(1, 3)]
         self._stream_free_at = NEVER
 
         def work() -> None:
             free_at = self._scheduler.now + STREAM_RETRY
             try:
                 functions.handler(RELAY)({"Records": records}, None)
-                self._streamed += len(records)
+                del self._streamed[: len(records)]
             except Exception as error:  # Lambda takes whatever the function raises
                 self._tell(f"raised {error!r}")
             else:
@@ -440,6 +448,8 @@ class Schedule:
 
     def _committed(self, changes: Sequence[Change]) -> None:
         self.books.commit(changes)
+        self._streamed += filter(cloud.is_streamed, self._stream[self._looked_at :])
+        self._looked_at = len(self._stream)
 
     def _met(self, mishap: Mishap, queue: str) -> None:
         self.cells[mishap, queue] += 1

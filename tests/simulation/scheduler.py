@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -16,15 +17,32 @@ class Crashed(BaseException):
     """The process that runs a task is gone. Not an Exception: no handler of the application may see it."""
 
 
-class Task(greenlet):
+@dataclass(slots=True, eq=False)
+class Task:
     """A run of a function, or a client. `skew` is how wrong the clock is that it reads, in milliseconds."""
 
-    def __init__(self, name: str, place: str, skew: int, run: Callable[[], None]) -> None:
-        super().__init__(run)
-        self.name = name
-        self.place = place
-        self.skew = skew
-        self.wakes = 0
+    name: str
+    place: str
+    skew: int
+    wakes: int
+    run: Callable[[], None]
+    runner: _Runner
+
+
+class _Runner(greenlet):
+    """Runs one task after the other: to make a greenlet for each costs an eighth of a schedule's time."""
+
+    task: Task | None = None
+
+    def run(self) -> None:
+        while self.task is not None:
+            self.task.run()
+            self.task = None
+            _idle.append(self)
+            self.parent.switch()
+
+
+_idle: list[_Runner] = []
 
 
 class Scheduler:
@@ -56,8 +74,9 @@ class Scheduler:
     def spawn(self, name: str, place: str, skew: int, run: Callable[[], None]) -> Task:
         """A new task, ready to run."""
         self._started += 1
-        task = Task(f"{name}#{self._started}", place, skew, run)
-        task.wakes = self.now
+        runner = _idle.pop() if _idle else _Runner(parent=self._hub)
+        task = Task(f"{name}#{self._started}", place, skew, self.now, run, runner)
+        runner.task = task
         self.tasks.append(task)
         return task
 
@@ -69,32 +88,35 @@ class Scheduler:
     def resume(self, task: Task) -> None:
         """Run a task up to where it gives way, or to its end."""
         self.now += 1
-        task.switch()
-        if task.dead:
+        task.runner.switch()
+        if task.runner.task is not task:
             self.tasks.remove(task)
 
     def kill_all(self) -> None:
         """End what still runs, at the end of a schedule that failed."""
         for task in self.tasks:
-            task.throw()
+            task.runner.throw()
         self.tasks.clear()
 
 
 def current() -> Task:
     """The task that asks."""
-    task = getcurrent()
-    assert isinstance(task, Task)
+    task: Task = getcurrent().task  # type: ignore[attr-defined]  # only a _Runner is ever asked
     return task
 
 
 def running() -> str:
     """The name of the task that asks; nothing if it is none."""
-    task = getcurrent()
-    return task.name if isinstance(task, Task) else ""
+    runner = getcurrent()
+    return runner.task.name if isinstance(runner, _Runner) and runner.task else ""
 
 
-@lru_cache(maxsize=1024)
 def timestamp(milliseconds: int) -> str:
     """A time of a schedule as the application writes it."""
-    time = START + timedelta(milliseconds=milliseconds)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_to_the_second(seconds)}.{rest:03}Z"
+
+
+@lru_cache(maxsize=4096)
+def _to_the_second(seconds: int) -> str:
+    return f"{START + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"

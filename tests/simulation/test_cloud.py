@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.simulation import cloud
 from tests.simulation.functions import FUNCTIONS
 from tests.support.template import functions, load_template, of_type, on_aws, refers_to
@@ -68,3 +70,25 @@ def test_the_watchdog_s_times_are_the_template_s() -> None:
 
     assert int(parameters["WatchDelaySeconds"]["Default"]) == cloud.WATCH_DELAY
     assert int(parameters["OrderDeadlineSeconds"]["Default"]) == cloud.DEADLINE
+
+
+def test_the_stream_s_function_is_given_what_the_template_says() -> None:
+    (event,) = [
+        event["Properties"]
+        for properties in functions(TEMPLATE).values()
+        for event in properties["Events"].values()
+        if event["Type"] == "DynamoDB"
+    ]
+    placed, changed, pinned = (
+        {"eventName": name, "dynamodb": {"NewImage": image}}
+        for name, image in (
+            ("INSERT", {"status": {"S": "PENDING"}}),
+            ("MODIFY", {"status": {"S": "SHIPPED"}}),
+            ("INSERT", {"fingerprint": {"S": "f"}}),
+        )
+    )
+
+    assert [json.loads(each["Pattern"]) for each in event["FilterCriteria"]["Filters"]] == [
+        cloud.STREAM_FILTER
+    ]
+    assert [cloud.is_streamed(record) for record in (placed, changed, pinned)] == [True, False, False]

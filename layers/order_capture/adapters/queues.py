@@ -29,6 +29,7 @@ def queue_handler(
     def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
         logs.configure()
         messages: dict[str, Message] = {}
+        order_ids: dict[str, str] = {}
         failures: list[str] = []
         for record in event["Records"]:
             try:
@@ -36,20 +37,21 @@ def queue_handler(
                 if not isinstance(message, accepted):
                     raise InvalidMessageError(f"a {type(message).__name__} is not for this queue")
                 messages[record["messageId"]] = message
+                order_ids[record["messageId"]] = order_id_of(message)
             except InvalidMessageError as error:
                 logger.error("refused a message: %s", error, extra={"message_id": record["messageId"]})
                 failures.append(record["messageId"])
         failed: set[str] = set()
         if messages:
-            with given_back(failed, {order_id_of(message) for message in messages.values()}):
+            with given_back(failed, set(order_ids.values())):
                 failed |= work(list(messages.values()))
-        failures += [each for each, message in messages.items() if order_id_of(message) in failed]
+        failures += [message_id for message_id, order_id in order_ids.items() if order_id in failed]
         logger.info(
             "handled %d of %d",
             len(event["Records"]) - len(failures),
             len(event["Records"]),
             extra={
-                "orders": sorted({order_id_of(message) for message in messages.values()}),
+                "orders": sorted(set(order_ids.values())),
                 "correlation_ids": sorted({message.correlation_id for message in messages.values()}),
             },
         )

@@ -56,4 +56,7 @@ Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked | WatchOrder
 
 def order_id_of(message: Message) -> str:
     """The order that a message is about."""
-    return message.order_id if isinstance(message, OrderChecked | WatchOrder) else message.terms.order_id
+    match message:
+        case OrderChecked() | WatchOrder():
+            return message.order_id
+    return message.terms.order_id

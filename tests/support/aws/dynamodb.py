@@ -10,10 +10,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from functools import lru_cache
+from typing import Any, NamedTuple, NoReturn
 
 from tests.support.aws.errors import cancelled, client_error, invalid
-from tests.support.aws.expressions import Expression, ExpressionError, Item, condition, number, update
+from tests.support.aws.expressions import (
+    Expression,
+    ExpressionError,
+    Item,
+    Names,
+    Values,
+    condition,
+    number,
+    update,
+)
 
 MAX_ACTIONS = 100
 MAX_BATCH_GET = 100
@@ -22,8 +32,7 @@ TOKEN_SECONDS = 600
 Key = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """What a commit made of one item."""
 
     table: str
@@ -56,8 +65,7 @@ class _Table:
         return self.key_of(operation, values)
 
 
-@dataclass(frozen=True)
-class _Write:
+class _Write(NamedTuple):
     """One action, read: where it goes, on what condition, and what it makes of the item that is there."""
 
     table: _Table
@@ -117,7 +125,7 @@ class DynamoDB:
             raise invalid(operation, f"a batch reads 1 to {MAX_BATCH_GET} items, not {keys}")
         responses: dict[str, list[Item]] = {}
         for name, request in RequestItems.items():
-            _only(operation, request, {"Keys", "ConsistentRead"})
+            _only(operation, request, _BATCH_GET)
             table = self._table(operation, name)
             places = [table.exact_key(operation, key) for key in request["Keys"]]
             if len(set(places)) != len(places):
@@ -252,31 +260,31 @@ class DynamoDB:
         raise NotImplementedError(f"an action of kind {kind}")
 
     def _put(self, operation: str, action: Mapping[str, Any]) -> _Write:
-        _only(operation, action, {"TableName", "Item", *_COMMON})
+        _only(operation, action, _PUT)
         table = self._table(operation, action["TableName"])
         try:
             new = {name: _stored(attribute) for name, attribute in action["Item"].items()}
-            holds = _holds(action, frozenset(), _values(action))
+            holds = _holds(action, None, _values(action))
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
         key = table.key_of(operation, new)
         return _Write(table, key, holds, lambda _: new, _tells_old(operation, action))
 
     def _update(self, operation: str, action: Mapping[str, Any]) -> _Write:
-        _only(operation, action, {"TableName", "Key", "UpdateExpression", *_COMMON})
+        _only(operation, action, _UPDATE)
         table = self._table(operation, action["TableName"])
         key = table.exact_key(operation, action["Key"])
         try:
             change = update(action["UpdateExpression"])
             values = _values(action)
-            holds = _holds(action, change.placeholders, values)
+            holds = _holds(action, action["UpdateExpression"], values)
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
         names = action.get("ExpressionAttributeNames", {})
 
         def result(old: Item) -> Item:
             changes = change.apply(old, names, values)
-            if changes.keys() & set(table.key_names):
+            if not changes.keys().isdisjoint(table.key_names):
                 raise ExpressionError("This attribute is part of the key")
             return {**action["Key"], **old, **changes}
 
@@ -315,29 +323,40 @@ def _names(key_schema: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
     return tuple(part["AttributeName"] for part in key_schema)
 
 
-_COMMON = {
+_WRITE = {
+    "TableName",
     "ConditionExpression",
     "ExpressionAttributeNames",
     "ExpressionAttributeValues",
     "ReturnValuesOnConditionCheckFailure",
 }
+_PUT = {*_WRITE, "Item"}
+_UPDATE = {*_WRITE, "Key", "UpdateExpression"}
+_BATCH_GET = {"Keys", "ConsistentRead"}
 
 
 def _only(operation: str, given: Mapping[str, Any], known: set[str]) -> None:
-    if unknown := given.keys() - known:
-        raise NotImplementedError(f"{operation} with {sorted(unknown)}")
+    if not given.keys() <= known:
+        raise NotImplementedError(f"{operation} with {sorted(given.keys() - known)}")
 
 
-def _holds(action: Mapping[str, Any], used: frozenset[str], values: Item) -> Callable[[Item], bool]:
+def _holds(action: Mapping[str, Any], changed_by: str | None, values: Item) -> Callable[[Item], bool]:
     """The action's condition. Every placeholder must be used, by it or by the update, and defined."""
     names = action.get("ExpressionAttributeNames", {})
-    text = action.get("ConditionExpression")
+    test = _test(action.get("ConditionExpression"), changed_by, tuple(names), tuple(values))
+    return lambda item: bool(test(item, names, values))
+
+
+@lru_cache(maxsize=1024)
+def _test(
+    text: str | None, changed_by: str | None, names: Sequence[str], values: Sequence[str]
+) -> Callable[[Item, Names, Values], Any]:
     expression = condition(text) if text is not None else _ALWAYS
-    placeholders = used | expression.placeholders
-    defined = names.keys() | values.keys()
-    if defined != placeholders:
-        raise ExpressionError(f"unused, or used and not defined: {sorted(defined ^ placeholders)}")
-    return lambda item: bool(expression.apply(item, names, values))
+    used = expression.placeholders | (update(changed_by).placeholders if changed_by is not None else set())
+    defined = {*names, *values}
+    if defined != used:
+        raise ExpressionError(f"unused, or used and not defined: {sorted(defined ^ used)}")
+    return expression.apply
 
 
 _ALWAYS = Expression(frozenset(), lambda item, names, values: True)
@@ -354,13 +373,13 @@ def _tells_old(operation: str, action: Mapping[str, Any]) -> bool:
     return bool(wanted == "ALL_OLD")
 
 
-def _stored(attribute: Mapping[str, Any]) -> dict[str, Any]:
-    """An attribute as it is kept: a copy, with its numbers in their one form."""
+def _stored(attribute: dict[str, Any]) -> dict[str, Any]:
+    """An attribute as it is kept: with its numbers in their one form, and a copy of what holds others."""
     ((kind, value),) = attribute.items()
     if kind == "S":
-        return {"S": value}
+        return attribute
     if kind == "N":
-        return {"N": number(value)}
+        return attribute if number(value) == value else {"N": number(value)}
     if kind == "L":
         return {"L": [_stored(element) for element in value]}
     if kind == "M":

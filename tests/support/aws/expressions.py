@@ -48,6 +48,7 @@ def condition(text: str) -> Expression:
     """Read a condition: `apply` tells whether it holds; an item that isn't there is empty."""
     clauses = [_clause(clause.strip()) for clause in text.split(" AND ")]
     tests = [clause.apply for clause in clauses]
+
     return Expression(
         frozenset().union(*(clause.placeholders for clause in clauses)),
         lambda item, names, values: all(test(item, names, values) for test in tests),
@@ -64,7 +65,7 @@ def update(text: str) -> Expression:
     changes = [assignment.apply for assignment in assignments]
 
     def apply(item: Item, names: Names, values: Values) -> Item:
-        return dict(change(item, names, values) for change in changes)
+        return dict([change(item, names, values) for change in changes])
 
     return Expression(frozenset().union(*(a.placeholders for a in assignments)), apply)
 
@@ -149,7 +150,7 @@ def _at_least(left: Attribute | None, right: Attribute) -> bool:
     if left is None or left.keys() != right.keys():
         return False
     if "N" in right:
-        return Decimal(left["N"]) >= Decimal(right["N"])
+        return _value_of(left["N"]) >= _value_of(right["N"])
     if "S" in right:
         return bool(left["S"].encode() >= right["S"].encode())
     raise ExpressionError(f"not to be compared: {right}")
@@ -159,9 +160,19 @@ def _sum(left: Attribute, right: Attribute) -> Attribute:
     if "N" not in left or "N" not in right:
         raise ExpressionError("only numbers can be added")
     try:
-        return {"N": f"{_EXACT.add(Decimal(left['N']), Decimal(right['N'])).normalize(_EXACT):f}"}
+        return {"N": _added(left["N"], right["N"])}
     except Inexact as error:
         raise ExpressionError("a sum has more than 38 digits") from error
+
+
+@lru_cache(maxsize=8192)
+def _added(left: str, right: str) -> str:
+    return f"{_EXACT.add(Decimal(left), Decimal(right)).normalize(_EXACT):f}"
+
+
+@lru_cache(maxsize=8192)
+def _value_of(text: str) -> Decimal:
+    return Decimal(text)
 
 
 def _append(left: Attribute, right: Attribute) -> Attribute:

@@ -113,7 +113,8 @@ class SQS:
         message = Message(self._new_id(), body, attributes, self._now() + delay)
         target = self.queues[queue]
         for late in self.transit(target, message):
-            target.messages.append(replace(message, visible_at=message.visible_at + late))
+            copy = Message(message.message_id, message.body, attributes, message.visible_at + late)
+            target.messages.append(copy)
         return message.message_id
 
     def visible(self, queue: str) -> list[Message]:
