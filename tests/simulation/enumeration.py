@@ -30,6 +30,10 @@ class Scenario:
     clients: Clients
     ends: set[str]
     """How its orders end, by one interleaving or the other, when nothing goes wrong."""
+    ships: int
+    """How many orders ship at most, whatever goes wrong: who asks again does not order twice."""
+    unsaid: frozenset[Fault] = frozenset()
+    """After these nobody can tell what was done, and without a key, who asks again may order twice."""
     opening: Opening = _SHELF
     watch_delay: int = cloud.WATCH_DELAY
     deadline: int = cloud.DEADLINE
@@ -40,10 +44,10 @@ def _body(customer: str, total: str, units: Mapping[str, int]) -> str:
     return f'{{"customerId":"{customer}","items":[{items}],"totalAmount":{total}}}'
 
 
-def order(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
-    """A client that orders, and asks again until it is answered."""
+def order(customer: str, total: str, *, keyed: bool = True, **units: int) -> Callable[[Promises], Script]:
+    """A client that orders, and asks again until it is answered; without a key, as long as it is told to."""
     body = _body(customer, total, units)
-    return lambda promises: lambda shop: Shopper(shop, promises).order(body, body)
+    return lambda promises: lambda shop: Shopper(shop, promises).order(body, body if keyed else None)
 
 
 def order_and_leave(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
@@ -77,22 +81,24 @@ def all_of(*clients: Callable[[Promises], Script]) -> Clients:
 
 
 SCENARIOS: Mapping[str, Scenario] = {
-    "one order, shipped": Scenario(all_of(order("alice", "10.10", pen=1)), {"SHIPPED"}),
-    "one order of two products": Scenario(all_of(order("alice", "10.10", pen=1, ink=2)), {"SHIPPED"}),
-    "one order, rejected": Scenario(all_of(order("alice", "10.10", pen=2)), {"REJECTED"}),
+    "one order, shipped": Scenario(all_of(order("alice", "10.10", pen=1)), {"SHIPPED"}, 1),
+    "one order of two products": Scenario(all_of(order("alice", "10.10", pen=1, ink=2)), {"SHIPPED"}, 1),
+    "one order, rejected": Scenario(all_of(order("alice", "10.10", pen=2)), {"REJECTED"}, 0),
     "one order, cancelled": Scenario(
-        all_of(order_and_cancel("alice", "10.10", pen=1)), {"CANCELLED", "SHIPPED"}
+        all_of(order_and_cancel("alice", "10.10", pen=1)), {"CANCELLED", "SHIPPED"}, 1
     ),
-    "one order, its client gone": Scenario(all_of(order_and_leave("alice", "10.10", pen=1)), {"SHIPPED"}),
+    "one order, its client gone": Scenario(all_of(order_and_leave("alice", "10.10", pen=1)), {"SHIPPED"}, 1),
+    "one order without a key": Scenario(
+        all_of(order("alice", "10.10", keyed=False, ink=1)), {"SHIPPED"}, 1, frozenset({Fault.FAIL_AFTER})
+    ),
     "one order, watched at once": Scenario(
-        all_of(order("alice", "10.10", pen=1)), {"SHIPPED", "EXPIRED"}, watch_delay=0, deadline=0
+        all_of(order("alice", "10.10", pen=1)), {"SHIPPED", "EXPIRED"}, 1, watch_delay=0, deadline=0
     ),
     "two orders, one unit": Scenario(
-        all_of(order("alice", "10.10", pen=1), order("bob", "20.20", pen=1)), {"SHIPPED", "REJECTED"}
+        all_of(order("alice", "10.10", pen=1), order("bob", "20.20", pen=1)), {"SHIPPED", "REJECTED"}, 1
     ),
     "two orders, one purse": Scenario(
-        all_of(order("alice", "20.20", pen=1), order("alice", "10.10", ink=1)),
-        {"SHIPPED", "REJECTED"},
+        all_of(order("alice", "20.20", pen=1), order("alice", "10.10", ink=1)), {"SHIPPED", "REJECTED"}, 1
     ),
 }
 PAIRED = ("one order, shipped", "one order, rejected")
@@ -135,6 +141,16 @@ def run_case(case: Case, *, tracing: bool = False) -> Run:
     schedule.open(scenario.opening)
     outcome = schedule.run(scenario.clients(schedule.promises))
     return Run(outcome, faults.calls, schedule.books)
+
+
+def broken_in(case: Case) -> list[str]:
+    """What does not hold in a case."""
+    scenario = SCENARIOS[case.scenario]
+    outcome = run_case(case).outcome
+    shipped = outcome.statuses["SHIPPED"]
+    if shipped > scenario.ships and scenario.unsaid.isdisjoint(case.at.values()):
+        return [*outcome.broken, f"I9: {shipped} orders shipped, and {scenario.ships} was asked for"]
+    return outcome.broken
 
 
 def singles(scenario: str, interleaving: int) -> Iterator[Case]:
@@ -186,8 +202,7 @@ def run_part(part: Part) -> tuple[Part, int, list[str]]:
         )
         for case in cases:
             number += 1
-            broken = run_case(case).outcome.broken
-            if broken:
+            if broken := broken_in(case):
                 trace = run_case(case, tracing=True).outcome.trace
                 failed.append("\n".join([str(case), *trace, *broken]))
     return part, number, failed

@@ -90,13 +90,19 @@ class RandomFaults:
         self._rate = 0.25 if storm else chance.choice((0.0, 0.02, 0.06, 0.12, 0.25))
         self._mishap_rate = chance.choice((0.0, 0.02, 0.06, 0.15))
         kinds = len(Fault) if storm else chance.choice((1, 2, 3, 5, len(Fault)))
-        self._kinds = set(chance.sample(list(Fault), kinds))
+        self._shares = dict.fromkeys(chance.sample(list(Fault), kinds), 1)
+        if storm:  # what happens seldom comes after a conflict
+            self._shares[Fault.CONFLICT] = 6
+        # What a batch call failed to send and nobody noticed, the next look sends again: it takes several of
+        # them in a row to show.
+        if not storm and chance.random() < 0.04:
+            self._rate, self._shares = 0.5, {Fault.PARTIAL: 1}
         self._mishaps = set(chance.sample(list(Mishap), chance.choice((1, 3, len(Mishap)))))
 
     def of_call(self, possible: Sequence[Fault]) -> Fault | None:
         if self._chance.random() >= self._rate:
             return None
-        kinds = [fault for fault in possible if fault in self._kinds]
+        kinds = [fault for fault in possible for _ in range(self._shares.get(fault, 0))]
         return self._chance.choice(kinds) if kinds else None
 
     def of_message(self, possible: Sequence[Mishap]) -> Mishap | None:

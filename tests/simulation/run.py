@@ -55,7 +55,7 @@ def run_seed(seed: int, *, tracing: bool = False) -> Outcome:
     chance = random.Random(seed)
     style = Style.drawn(chance)
     # Expiring meets another write seldom, and what can happen after that has to be seen as well.
-    faults = RandomFaults(chance, storm=style.deadline == 0 and chance.random() < 0.6)
+    faults = RandomFaults(chance, storm=style.deadline == 0 and chance.random() < 0.8)
     schedule = Schedule(chance, style, faults, tracing=tracing)
     crowd = Crowd(chance, schedule.promises)
     schedule.open(crowd.opening)
@@ -101,8 +101,8 @@ def on_all_cores(work: Callable[[Part], Result], parts: Iterable[Part]) -> Itera
 
 @contextmanager
 def swept() -> Iterator[None]:
-    """While this lasts, garbage is not looked for: schedules leave hardly any. What some do leave (errors with
-    their frames, which were kept) is swept up at the end, without a look at what was there before."""
+    """While this lasts, garbage is not looked for: schedules leave hardly any. What some do leave (errors
+    that were kept, and their frames) is swept up at the end, without a look at what was there before."""
     gc.disable()
     gc.freeze()
     try:

@@ -35,11 +35,13 @@ class _Runner(greenlet):
     task: Task | None = None
 
     def run(self) -> None:
+        hub = self.parent
+        assert hub is not None
         while self.task is not None:
             self.task.run()
             self.task = None
             _idle.append(self)
-            self.parent.switch()
+            hub.switch()
 
 
 _idle: list[_Runner] = []

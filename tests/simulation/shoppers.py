@@ -216,6 +216,7 @@ class Crowd:
             for _ in range(chance.choice((1, 1, 1, 1, 2, 2, 2, 3)))
         ]
         scripts += [self._adjustment() for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))]
+        scripts += self._newcomers() if chance.random() < 0.04 else []
         chance.shuffle(scripts)
         return scripts
 
@@ -251,9 +252,13 @@ class Crowd:
         return script
 
     def _batch(self) -> Script:
-        bodies = [self._order_body() for _ in range(2)]
-        body = f'{{"orders":[{",".join(bodies)}]}}'
-        key, arrives, repeats = self._key(), self._soon(), self._chance.random() < 0.4
+        orders = [self._order_body() for _ in range(2)]
+        bodies = [_batch_of(orders)] * (1 + (self._chance.random() < 0.4))
+        key, arrives = self._key(), self._soon()
+        if (
+            key is not None and self._chance.random() < 0.3
+        ):  # something else, and one of it was not valid before
+            bodies = [_batch_of([orders[0], "{}"]), *bodies]
 
         def taken_in(answer: Mapping[str, Any], key: str | None) -> None:
             for place, order in enumerate(answer["orders"]):
@@ -262,7 +267,7 @@ class Crowd:
 
         def script(shop: Shop) -> None:
             shop.sleep(arrives)
-            for _ in range(1 + repeats):
+            for body in bodies:
                 Shopper(shop, self._promises).insist("/orders", body, key, taken_in)
 
         return script
@@ -286,6 +291,14 @@ class Crowd:
                 Shopper(shop, self._promises).adjust(resource, body, key)
 
         return script
+
+    def _newcomers(self) -> list[Script]:
+        """Two who are the first to set the balance of something, at the same moment."""
+
+        def first(body: str, key: str | None) -> Script:
+            return lambda shop: Shopper(shop, self._promises).adjust("/stock", body, key)
+
+        return [first(f'{{"productId":"mug","balance":{units}}}', self._key()) for units in (3, 5)]
 
     # What it asks for
 
@@ -317,3 +330,7 @@ class Crowd:
     def _soon(self) -> int:
         """Milliseconds: at once with the others, or a little later."""
         return self._chance.choice((0, 0, self._chance.randint(0, 400)))
+
+
+def _batch_of(orders: Sequence[str]) -> str:
+    return f'{{"orders":[{",".join(orders)}]}}'
