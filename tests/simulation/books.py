@@ -64,6 +64,10 @@ class Books:
         """Take in a commit, and check all that must hold at every instant."""
         touched: dict[tuple[str, str], None] = {}
         for change in changes:
+            if change.old is not None and not change.old.keys() <= change.new.keys():
+                lost = sorted(change.old.keys() - change.new.keys())
+                self._break("I9", f"{change.table} {change.key} has lost {lost}")
+        for change in changes:
             if change.table != "OrderTable" and change.key[1] == HEAD:
                 touched[change.table, change.key[0]] = None
                 self._tally(change.table, change.key[0]).head = change.new

@@ -14,6 +14,7 @@ from typing import Any
 import botocore.exceptions
 
 from tests.simulation.faults import POSSIBLE, Cells, Fault, Faults
+from tests.simulation.next_release import with_more
 from tests.simulation.scheduler import Crashed, Scheduler, current
 from tests.support.aws.errors import cancelled, client_error
 
@@ -63,10 +64,13 @@ class Client:
             params["ClientRequestToken"] = self._new_id()
         elif reads and not _is_consistent(params):
             possible = (*possible, Fault.STALE)
+        task = current()
+        if task.newer:
+            params = with_more(operation, params)
         self._scheduler.may_switch()
         fault = self.faults.of_call(possible)
         if fault is not None:
-            self._cells[fault, f"{current().place} {operation} {target_of(params)}"] += 1
+            self._cells[fault, f"{task.place} {operation} {target_of(params)}"] += 1
         try:
             answer = ask(**params) if fault is None else self._faulty(fault, operation, ask, params)
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, Crashed) as error:

@@ -13,7 +13,15 @@ from decimal import Decimal
 from typing import Any
 from unittest import mock
 
-from order_capture.adapters import cloudevents, dynamodb_ledger, dynamodb_shipments, outboxes
+from botocore.exceptions import ClientError
+
+from order_capture.adapters import (
+    cloudevents,
+    dynamodb_ledger,
+    dynamodb_orders,
+    dynamodb_shipments,
+    outboxes,
+)
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
@@ -26,7 +34,7 @@ from order_capture.application import (
     watch_orders,
 )
 from order_capture.application.messages import CheckOrder, ReleaseOrder, ShipOrder, WatchOrder
-from order_capture.application.ports import RequestRecord, WriteRefusedError
+from order_capture.application.ports import RequestRecord, VersionConflictError, WriteRefusedError
 from order_capture.domain import ledger
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.ledger import Adjustment, Entry, Hold, LedgerKind, Movement, Release
@@ -110,6 +118,22 @@ def _hold_entry() -> AbstractContextManager[Any]:
 @mutant("release: an entry that exists is written over")
 def _release_entry() -> AbstractContextManager[Any]:
     return _entries_without(Release)
+
+
+@mutant("save: the whole order is written anew")
+def _save_whole() -> AbstractContextManager[Any]:
+    def changed(self: DynamoOrders, order: Order, over: int) -> None:
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=dynamodb_orders._to_item(order),
+                ConditionExpression="version = :over",
+                ExpressionAttributeValues={":over": {"N": str(over)}},
+            )
+        except ClientError as error:
+            raise VersionConflictError from error
+
+    return mock.patch.object(DynamoOrders, "save", changed)
 
 
 @mutant("adjust: an entry that exists is written over")

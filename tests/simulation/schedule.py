@@ -18,7 +18,7 @@ from order_capture.adapters import jsontext
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.application.adjust_balance import BalanceChange, adjust_balance
 from order_capture.domain.ledger import ACCOUNTS, STOCK
-from tests.simulation import cloud, functions, trace
+from tests.simulation import cloud, functions, next_release, trace
 from tests.simulation.books import Books
 from tests.simulation.calls import Client, target_of
 from tests.simulation.faults import Cells, Faults, Mishap, NoFaults
@@ -61,6 +61,7 @@ class Style:
     eager: float  # how likely running tasks go on before new messages are delivered
     whole_batches: float  # how likely a function gets all messages that wait
     replays: float  # how likely old messages come again once everything is quiet
+    newer: float = 0.0  # how likely a function's process runs the next release
     skews: Mapping[str, int] = field(default_factory=dict)
     watch_delay: int = cloud.WATCH_DELAY
     deadline: int = cloud.DEADLINE
@@ -76,6 +77,7 @@ class Style:
             eager=chance.choice((0.3, 0.7, 0.95)),
             whole_batches=chance.choice((0.2, 0.8)),
             replays=chance.choice((0.0, 0.0, 0.3)),
+            newer=chance.choice((0.0, 0.0, 0.5)),
             skews=skew,
             watch_delay=0 if hasty else cloud.WATCH_DELAY,
             deadline=0 if hasty and chance.random() < 0.6 else cloud.DEADLINE,
@@ -364,7 +366,9 @@ class Schedule:
             except Crashed:
                 self._tell("☠ crashed")
 
-        return self._scheduler.spawn(name, name, self._style.skews.get(name, 0), run)
+        # The clients of a schedule are spawned here as well: what they run is not of any release.
+        newer = self._style.newer > 0 and self._chance.random() < self._style.newer
+        return self._scheduler.spawn(name, self._style.skews.get(name, 0), newer, run)
 
     # What goes wrong on the way, and what operators do about it
 
@@ -391,8 +395,7 @@ class Schedule:
                 if queue.name == cloud.FED["order_watchdog"] or _is_last_release(message):
                     return (0.0,)
             case Mishap.EXTRA_FIELDS:
-                if _LATER not in message.body:
-                    message.body = message.body.replace('"data":{', f'{_LATER},"data":{{{_LATER},', 1)
+                message.body = next_release.with_more_fields(message.body)
             case Mishap.NEXT_VERSION:
                 message.body = message.body.replace(_VERSION_1, _VERSION_2, 1)
             case Mishap.POISON:
@@ -477,7 +480,6 @@ def _is_last_release(message: Message) -> bool:
 
 
 _VERSION_1, _VERSION_2 = ':1","correlationid"', ':2","correlationid"'
-_LATER = '"inALaterRelease":{"a":[1]}'
 _ON_THE_WAY = (
     Mishap.DUPLICATE,
     Mishap.DUPLICATE_LATER,

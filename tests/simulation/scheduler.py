@@ -19,11 +19,13 @@ class Crashed(BaseException):
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """A run of a function, or a client. `skew` is how wrong the clock is that it reads, in milliseconds."""
+    """A run of a function, or a client. `skew` is how wrong the clock is that it reads, in milliseconds;
+    `newer` says that it runs the next release."""
 
     name: str
     place: str
     skew: int
+    newer: bool
     wakes: int
     run: Callable[[], None]
     runner: _Runner
@@ -73,11 +75,11 @@ class Scheduler:
 
     # For who runs them
 
-    def spawn(self, name: str, place: str, skew: int, run: Callable[[], None]) -> Task:
+    def spawn(self, name: str, skew: int, newer: bool, run: Callable[[], None]) -> Task:
         """A new task, ready to run."""
         self._started += 1
         runner = _idle.pop() if _idle else _Runner(parent=self._hub)
-        task = Task(f"{name}#{self._started}", place, skew, self.now, run, runner)
+        task = Task(f"{name}{'′' if newer else ''}#{self._started}", name, skew, newer, self.now, run, runner)
         runner.task = task
         self.tasks.append(task)
         return task
