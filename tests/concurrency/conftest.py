@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-
-from local.dynamodb_local import UnavailableError, dynamodb_local
-from tests.support.absent import absent
 
 Say = Callable[[str], None]
 
@@ -23,12 +20,3 @@ def say(pytestconfig: pytest.Config) -> Say:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for line in config.stash.get(_said, []):
         terminalreporter.write_line(line)
-
-
-@pytest.fixture(scope="session")
-def dynamodb_local_url() -> Iterator[str]:
-    try:
-        with dynamodb_local() as url:
-            yield url
-    except UnavailableError as reason:
-        absent(str(reason))

@@ -17,22 +17,11 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from local.dynamodb_local import UnavailableError, dynamodb_local
-from tests.support.absent import absent
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.stores import Stores, dynamo_stores, memory_stores
 from tests.support.tables import create_tables, dynamodb_client
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def dynamodb_local_url() -> Iterator[str]:
-    try:
-        with dynamodb_local() as url:
-            yield url
-    except UnavailableError as reason:
-        absent(str(reason))
 
 
 @pytest.fixture(scope="session")
