@@ -155,6 +155,7 @@ class TestPlaces:
 
         assert places(stores, since=at(2), until=at(4)) == ["order-4", "order-3", "order-2"]
         assert places(stores, since=at(6)) == []
+        assert places(stores, since=at(4), until=at(2)) == []
 
     def test_go_on_where_the_last_page_ended_with_no_order_twice_or_left_out(self, stores: Stores) -> None:
         placed_together = [placed_at(1, order_id=f"order-{number}") for number in range(5)]

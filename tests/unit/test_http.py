@@ -186,6 +186,13 @@ def test_a_client_knows_no_other_answer(tags: str) -> None:
     assert not request_of(api_event(headers={"If-None-Match": tags})).knows('W/"2"')
 
 
+def test_a_client_names_no_more_tags_than_fit() -> None:
+    tags = ", ".join(['W/"1"'] * 40)
+    assert not request_of(api_event(headers={"If-None-Match": tags[:256]})).knows('W/"2"')
+    with pytest.raises(RequestInvalidError, match="If-None-Match must be at most 256 characters"):
+        request_of(api_event(headers={"If-None-Match": tags})).knows('W/"2"')
+
+
 def test_a_client_that_sends_no_tag_knows_nothing() -> None:
     request = request_of(api_event())
 

@@ -535,6 +535,15 @@ class TestAListOfOrders:
         with pytest.raises(RequestInvalidError, match="status must be given once"):
             requests.orders_query(request(query={"customerId": ["a"], "status": ["SHIPPED", "PENDING"]}))
 
+    @pytest.mark.parametrize(
+        "other", [{"from": "2026-11-20T10:00:00.001Z"}, {"to": "2026-11-20T09:59:59.999Z"}]
+    )
+    def test_has_no_cursor_of_another_time(self, other: Mapping[str, str]) -> None:
+        cursor = cursors.encode(Place("2026-11-20T10:00:00.000Z", "order-1"))
+
+        assert query_of(customerId="a", cursor=cursor).after == Place("2026-11-20T10:00:00.000Z", "order-1")
+        assert set(wrong_parameters({"customerId": "a", "cursor": cursor, **other})) == {"cursor"}
+
     @given(st.text())
     def test_has_no_cursor_that_is_not_refused_or_a_place(self, text: str) -> None:
         try:

@@ -82,6 +82,8 @@ class DynamoOrders:
     def places(  # noqa: D102
         self, customer_id: str, since: str, until: str, after: Place | None, limit: int
     ) -> Sequence[Place]:
+        if since > until:
+            return []  # DynamoDB refuses a BETWEEN that is the wrong way round
         more = {} if after is None else {"ExclusiveStartKey": to_item(_place_key(customer_id, after))}
         answer = self._client.query(
             TableName=self._table,

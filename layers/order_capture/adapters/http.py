@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 CORRELATION_HEADER = "X-Correlation-Id"
 KEY_HEADER = "Idempotency-Key"
-TAGS_HEADER = "if-none-match"
+TAGS_HEADER = "If-None-Match"
+MAX_TAGS = 256  # characters: room for a dozen tags of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,18 @@ class Request:
     @property
     def is_conditional(self) -> bool:
         """Whether the client has an answer already, and wants only one that differs (If-None-Match)."""
-        return TAGS_HEADER in self.headers
+        return TAGS_HEADER.lower() in self.headers
 
     def knows(self, tag: str) -> bool:
-        """Whether the client says that it has the answer with this entity tag, compared weakly."""
-        tags = (each.strip().removeprefix("W/") for each in self.headers.get(TAGS_HEADER, "").split(","))
+        """Whether the client says that it has the answer with this entity tag, compared weakly.
+
+        Raises:
+            RequestInvalidError: it names too many.
+        """
+        known = self.headers.get(TAGS_HEADER.lower(), "")
+        if len(known) > MAX_TAGS:
+            raise RequestInvalidError([FieldError(TAGS_HEADER, f"must be at most {MAX_TAGS} characters")])
+        tags = (each.strip().removeprefix("W/") for each in known.split(","))
         return any(each in ("*", tag.removeprefix("W/")) for each in tags)
 
     def parameters(self, *names: str) -> dict[str, str]:

@@ -269,6 +269,9 @@ def orders_query(request: Request) -> Query:
         RequestInvalidError: with every parameter that is wrong.
     """
     query = _query(OrdersQuery, request)
+    if query.cursor is not None and not query.since <= query.cursor.create_time <= query.until:
+        # Of another list than this one. DynamoDB would refuse it.
+        raise RequestInvalidError([FieldError("cursor", _MESSAGES["cursor"])])
     return Query(query.customerId, query.since, query.until, query.status, query.limit, query.cursor)
 
 
