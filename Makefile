@@ -82,6 +82,9 @@ format: .local/venv/development/.ready ## format the code and sort its imports
 	@.local/venv/development/bin/ruff check --fix --quiet $(PYTHON_CODE) || true
 	@.local/venv/development/bin/ruff format $(PYTHON_CODE)
 
+docs: .local/venv/development/.ready .local/venv/docs/.ready ## write the API's documentation: one page, .local/docs/index.html
+	@$(LOCAL) local.docs
+
 bench: setup ## what an order costs: calls, requests, write units, import times, sizes
 	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks
 
@@ -90,11 +93,11 @@ simulate: setup ## run the pipeline under faults (SEEDS=100000, FIRST=0; SEED=n 
 	    $(if $(SEED),--seed $(SEED)) $(if $(MUTANTS),--mutants)
 
 lock: .local/venv/uv/.ready ## pin requirements/*.in anew, with hashes (UPGRADE=1 takes newer versions)
-	@cd requirements && for input in functions development engine sam uv; do \
+	@cd requirements && for input in functions development engine sam docs uv; do \
 	    echo "requirements/$$input.txt"; \
 	    ../$(UV) pip compile $$input.in --output-file $$input.txt --quiet --generate-hashes --universal \
 	        --python-version 3.11 --no-emit-index-url --no-emit-find-links \
-	        --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade); \
+	        --custom-compile-command "make lock" $$([[ $$input != docs ]] || echo --no-deps) $(if $(UPGRADE),--upgrade); \
 	done
 	@npm install --package-lock-only --silent
 
@@ -111,7 +114,7 @@ help: ## this list
 # Environments: one per tool that pins what another pins differently, installed when its requirements change.
 
 setup: .local/venv/uv/.ready ## install the tools, here; the other commands do it when it is needed
-	@$(MAKE) --silent --jobs=3 $(patsubst %,.local/venv/%/.ready,development engine sam)
+	@$(MAKE) --silent --jobs=3 $(patsubst %,.local/venv/%/.ready,development docs engine sam)
 
 # An environment holds the path of its Python and its own, so it is made anew when either has changed.
 .local/host: FORCE
@@ -131,6 +134,8 @@ setup: .local/venv/uv/.ready ## install the tools, here; the other commands do i
 	ln -sf ../venv/uv/bin/uv ../venv/sam/bin/sam .local/bin/; \
 	touch $@; echo "  installer $$((SECONDS - started)) s"
 
+# One package that carries the page's script: what it depends on would only serve it (see requirements/docs.in).
+.local/venv/docs/.ready: UV_FLAGS := --no-deps
 # The engine's packages are imported by every function's process: compiled ahead they start half a second sooner.
 .local/venv/engine/.ready: UV_FLAGS := --compile-bytecode
 .local/venv/%/.ready: requirements/%.txt .local/venv/uv/.ready
@@ -145,4 +150,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit bench check clean format help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit bench check clean docs format help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)

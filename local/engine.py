@@ -25,6 +25,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".local/venv/engine/bin/python"
 _INSTALLED = ROOT / ".local/venv/engine/.ready"
+_PROGRAM = ROOT / "local/engine_process.py"
 HOME = ROOT / ".local/engine"
 DEFAULT_PORT = 4566
 REGION = "us-east-1"
@@ -97,8 +98,9 @@ class Engine:
         return ready and any(s.status == psutil.CONN_LISTEN and s.laddr.port == self.port for s in sockets)
 
     def is_outdated(self) -> bool:
-        """Whether its packages have been installed anew since it started."""
-        return _INSTALLED.stat().st_mtime > (self.home / "engine.json").stat().st_mtime
+        """Whether its packages have been installed anew since it started, or its program has changed."""
+        newest = max(_INSTALLED.stat().st_mtime, _PROGRAM.stat().st_mtime)
+        return newest > (self.home / "engine.json").stat().st_mtime
 
     def stop(self) -> None:
         """Stop it and its functions, and remove what they left in their temporary directory."""
@@ -168,7 +170,7 @@ def start(port: int, home: Path = HOME, *, auth: bool = True) -> Engine:
             [
                 PYTHON,
                 "-P",
-                ROOT / "local/engine_process.py",
+                _PROGRAM,
             ],  # -P: the modules beside it are not the engine's
             cwd=temporary,
             env=environment,

@@ -1,4 +1,4 @@
-"""The engine's process: ministack, with a few things set right.
+"""The engine's process: ministack, with a few things set right and the API's documentation beside it.
 
 Batch calls are authorised the way AWS does it: `sns:PublishBatch` and the like do not exist as permissions
 there, `sns:Publish` covers both calls, and a role made for AWS has no other. A process that does not start
@@ -6,6 +6,7 @@ fails its own call only (see `_invoke_alone`). And API Gateway answers for itsel
 it say, to requests that it takes no more of than on AWS. It runs in the engine's environment.
 """
 
+from pathlib import Path
 from typing import Any
 
 from ministack import app
@@ -100,7 +101,29 @@ def _check_request(method: Any, api_id: str, request: Any, headers: Any, body: b
     return _check_validator(method, api_id, request, headers, body, query)
 
 
+_PAGE = Path(__file__).parent.parent / ".local/docs/index.html"
+_aws = app.app
+
+
+async def _aws_and_docs(scope: Any, receive: Any, send: Any) -> None:
+    """The AWS services, and at /_docs the page that local/docs.py wrote: both come and go together."""
+    if scope["type"] != "http" or scope["path"] != "/_docs":
+        await _aws(scope, receive, send)
+        return
+    there = _PAGE.is_file()
+    body = _PAGE.read_bytes() if there else b"The page is not written yet: make docs"
+    media_type = b"text/html; charset=utf-8" if there else b"text/plain"
+    start = {
+        "type": "http.response.start",
+        "status": 200 if there else 404,
+        "headers": [(b"content-type", media_type), (b"cache-control", b"no-store")],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
+
+
 if __name__ == "__main__":
+    app.app = _aws_and_docs
     lambda_runtime.Worker.invoke = _invoke_alone
     iam_actions.extract_iam_action = _extract_iam_action
     apigateway_v1._import_rest_api = _import_whole_api

@@ -6,7 +6,7 @@ import sys
 import httpx
 from rich.markup import escape
 
-from local import demo, engine, stack
+from local import demo, docs, engine, stack
 from local.console import console, step
 from local.lock import BusyError, exclusive
 from local.tokens import TokenError, Tokens
@@ -26,6 +26,7 @@ def main() -> int:
             running = _engine(port)
             description = _deployed(running)
         demo.run(description["apiUrl"], Tokens(description).of_service())
+        console.print("\nThe API's documentation:", description["docsUrl"], soft_wrap=True)
     except (BusyError, engine.EngineError, stack.DeployError, TokenError, demo.DemoError) as error:
         console.print("\n[red]Error:[/]", escape(str(error)), soft_wrap=True)
         return 1
@@ -76,6 +77,7 @@ def _deployed(running: engine.Engine) -> dict[str, str]:
     with step("Building and deploying the stack with sam"):
         description = stack.deploy(running, _LOG)
     stack.write(description)
+    docs.write()
     return description
 
 

@@ -12,6 +12,7 @@ import boto3
 import botocore.session
 from botocore.exceptions import ClientError
 
+from local import docs
 from local.engine import PYTHON, REGION, ROOT, Engine
 from local.lock import exclusive
 
@@ -60,8 +61,8 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
     """Build and deploy the template to the engine, and describe the result.
 
     Returns:
-        `apiUrl`, `endpointUrl`, `region`, `stackName`, where tokens come from, and every output of the stack
-        by its name.
+        `apiUrl`, `docsUrl`, `endpointUrl`, `region`, `stackName`, where tokens come from, and every output of
+        the stack by its name.
 
     Raises:
         DeployError: deploy.sh failed.
@@ -109,6 +110,7 @@ def describe(engine: Engine) -> dict[str, str]:
     return outputs | {
         # The address in the outputs is the one on AWS; the engine serves the same API below this path.
         "apiUrl": f"{engine.url}/_aws/execute-api/{outputs['ApiId']}/{outputs['ApiStage']}",
+        "docsUrl": engine.url + docs.ROUTE,
         # Likewise for tokens: the engine has one address for all pools, and knows them by the client's id.
         "tokenUrl": f"{engine.url}/oauth2/token",
         "serviceClientSecret": services["ClientSecret"],

@@ -1,0 +1,130 @@
+"""The API's documentation: one HTML page, made from swagger.yaml and docs/problems.md, that fetches nothing.
+
+Redoc draws it in the browser. Its script and the contract are in the page itself, and the page's own content
+security policy keeps it from asking anybody for anything.
+"""
+
+import argparse
+import html
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.engine import ROOT
+
+PAGE = ROOT / ".local/docs/index.html"
+"""Where `write` puts the page, and the engine's process (local/engine_process.py) finds it."""
+
+ROUTE = "/_docs"
+"""Where the engine serves it: no bucket can have such a name, so it takes nothing from the AWS services."""
+
+_BUNDLE = "drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
+
+# The bundle's only fetch: a logo beside the words "API docs by Redocly".
+_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
+_NO_IMAGE = "data:,"
+
+# Redoc asks for two web fonts by name, which nothing here provides: the reader's own are as good.
+_OPTIONS = {
+    "expandResponses": "200,202",
+    "hideDownloadButton": True,
+    "theme": {
+        "typography": {
+            "fontFamily": "system-ui, sans-serif",
+            "headings": {"fontFamily": "system-ui, sans-serif"},
+            "code": {"fontFamily": "ui-monospace, monospace"},
+        }
+    },
+}
+
+_TEMPLATE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
+style-src 'unsafe-inline'; img-src data:; worker-src blob:">
+<title>{title}</title>
+<style>body {{ margin: 0 }}</style>
+</head>
+<body>
+<div id="page"></div>
+<noscript>This page needs JavaScript. swagger.yaml and docs/problems.md say the same.</noscript>
+<script type="application/json" id="contract">{contract}</script>
+<script>{redoc}</script>
+<script>
+Redoc.init(JSON.parse(document.getElementById("contract").textContent), {options},
+           document.getElementById("page"))
+</script>
+</body>
+</html>
+"""
+
+
+def contract() -> dict[str, Any]:
+    """swagger.yaml as its readers need it: without what is for API Gateway only, with the problems' pages."""
+    read: dict[str, Any] = _for_readers(yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8")))
+    title, _, problems = (ROOT / "docs/problems.md").read_text(encoding="utf-8").partition("\n")
+    # A tag without operations, which Redoc shows as a chapter of its own, after the others.
+    read["tags"].append({"name": title.removeprefix("# "), "description": problems, "x-traitTag": True})
+    return read
+
+
+def page() -> str:
+    """The page."""
+    told = contract()
+    return _TEMPLATE.format(
+        title=html.escape(told["info"]["title"]),
+        # In a script, "</" could be the end of it.
+        contract=json.dumps(told, ensure_ascii=False).replace("</", "<\\/"),
+        redoc=_redoc().replace("</script", "<\\/script"),
+        options=json.dumps(_OPTIONS),
+    )
+
+
+def write(to: Path = PAGE) -> None:
+    """Write the page, whole or not at all."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    new = to.with_name(f"{to.name}.{os.getpid()}")
+    new.write_text(page(), encoding="utf-8")
+    new.replace(to)
+
+
+def _for_readers(node: Any) -> Any:
+    match node:
+        case dict():
+            return {
+                key: _for_readers(value)
+                for key, value in node.items()
+                if not str(key).startswith("x-amazon-")
+            }
+        case list():
+            return [_for_readers(each) for each in node]
+    return node
+
+
+def _redoc() -> str:
+    (bundle,) = (ROOT / ".local/venv/docs").glob(f"lib/python*/site-packages/{_BUNDLE}")
+    script = bundle.read_text(encoding="utf-8")
+    if script.count(_LOGO) != 1:
+        raise ValueError(
+            f"Redoc's bundle has changed: it names {_LOGO} {script.count(_LOGO)} times, not once"
+        )
+    return script.replace(_LOGO, _NO_IMAGE)
+
+
+def main() -> int:
+    """`python -m local.docs`: write the page."""
+    argparse.ArgumentParser(prog="make docs", description=__doc__).parse_args()
+    write()
+    print(PAGE.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Every kind of problem that a client can meet has its page in docs/problems.md, and no other kind has."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from order_capture.adapters.problems import problem
+from order_capture.domain.errors import OrderCaptureError
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "urn:order-capture:problem:"
+CONTRACT: str = (ROOT / "swagger.yaml").read_text(encoding="utf-8")
+# Kind -> its page's text, by the headings of docs/problems.md.
+PAGES = dict(
+    re.findall(
+        r"^## (\S+)\n(.*?)(?=^## |\Z)",
+        (ROOT / "docs/problems.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
+
+
+def all_errors(kind: type[Exception] = OrderCaptureError) -> list[type[Exception]]:
+    """Every error that the system raises on purpose."""
+    return [kind, *(each for sub in kind.__subclasses__() for each in all_errors(sub))]
+
+
+def told_by_the_code() -> dict[str, dict[str, Any]]:
+    """Kind -> a problem of that kind, from every error of ours and one that is nobody's."""
+    told = {}
+    for error in [*all_errors(), RuntimeError]:
+        raised: Exception = Exception.__new__(error)  # whatever its own __init__ asks for
+        vars(raised).update(errors=[], indexes=[])  # what some of them carry
+        answer = problem(raised)
+        told[answer["type"].removeprefix(PREFIX)] = answer
+    return told
+
+
+def told_by_the_gateway() -> dict[str, dict[str, Any]]:
+    """Kind -> a problem of that kind, as the contract's gateway responses make it."""
+    told = {}
+    for response in yaml.safe_load(CONTRACT)["x-amazon-apigateway-gateway-responses"].values():
+        (template,) = response["responseTemplates"].values()
+        answer = json.loads(template.replace("$context.error.messageString", '""'))
+        told[answer["type"].removeprefix(PREFIX)] = answer
+    return told
+
+
+TOLD = {**told_by_the_gateway(), **told_by_the_code()}
+
+
+def test_every_kind_has_its_page_and_every_page_is_of_a_kind() -> None:
+    assert PAGES.keys() == TOLD.keys()
+
+
+def test_the_contract_names_no_other_kind() -> None:
+    assert set(re.findall(rf"{PREFIX}([\w-]+)", CONTRACT)) <= PAGES.keys()
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_a_page_says_the_status_what_it_means_and_what_to_do_and_has_an_example(kind: str) -> None:
+    meaning, remedy, _ = PAGES[kind].strip().split("\n\n", 2)
+    (example,) = re.findall(r"```json\n(.*?)```", PAGES[kind], re.DOTALL)
+    shown = json.loads(example)
+    for member in ("type", "title", "status"):
+        assert shown.get(member) == TOLD[kind].get(member)
+    assert shown["detail"]
+    assert shown["requestId"]
+    assert meaning.startswith(f"**HTTP {shown.get('status', '4xx')}.** ")
+    assert len(remedy) > 40
+
+
+def test_one_kind_has_the_same_title_and_status_whoever_tells_it() -> None:
+    for kind in told_by_the_code().keys() & told_by_the_gateway().keys():
+        ours, the_gateways = told_by_the_code()[kind], told_by_the_gateway()[kind]
+        assert the_gateways["title"] == ours["title"]
+        assert the_gateways.get("status", ours["status"]) == ours["status"]
