@@ -92,6 +92,9 @@ simulate: setup ## run the pipeline under faults (SEEDS=100000, FIRST=0; SEED=n 
 	@PYTHONPATH=layers $(LOCAL) tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(MUTANTS),--mutants)
 
+fuzz: setup ## random requests by the contract, and against it, to a stack of their own (N=100000, SEED=n)
+	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) tests.fuzz $(if $(N),--cases $(N)) $(if $(SEED),--seed $(SEED))
+
 lock: .local/venv/uv/.ready ## pin requirements/*.in anew, with hashes (UPGRADE=1 takes newer versions)
 	@cd requirements && for input in functions development engine sam docs uv; do \
 	    echo "requirements/$$input.txt"; \
@@ -150,4 +153,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit bench check clean docs format help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit bench check clean docs format fuzz help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)

@@ -1,0 +1,112 @@
+"""2,000 requests made from swagger.yaml, good and bad, alone and in chains: each is answered as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from local import stack
+from local.engine import fresh
+from tests.deployed.shop import Shop
+from tests.fuzz.run import Summary, contract, run
+
+CASES = 2_000
+SEED = 20261120  # any: `make fuzz` takes another each time
+
+Contract = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    # an engine of its own: a thousand orders of nobody's would be in the other tests' way
+    with fresh(auth=True) as engine:
+        yield Shop(stack.deploy(engine, tmp_path_factory.mktemp("fuzz") / "deploy.log"))
+
+
+@pytest.fixture(scope="module")
+def summary(shop: Shop) -> Summary:
+    return run(shop.outputs["apiUrl"], shop.bearer, cases=CASES, seed=SEED)
+
+
+@pytest.mark.timeout(900)  # a minute on an idle machine; the fixture's time counts as this test's
+def test_every_answer_is_one_of_the_contract(summary: Summary) -> None:
+    assert "\n\n".join(f"{kind}\n{case}" for kind, case in summary.failures.items()) == ""
+    assert summary.cases >= CASES
+
+
+def test_no_answer_is_a_fault_of_ours(summary: Summary) -> None:
+    assert {seen: number for seen, number in summary.statuses.items() if not 200 <= seen[1] < 500} == {}
+
+
+def test_every_operation_was_brought_to_do_what_it_is_for_and_to_refuse(summary: Summary) -> None:
+    for path, operations in contract()["paths"].items():
+        for method in operations.keys() - {"options"}:
+            label = f"{method.upper()} {path}"
+            seen = {status // 100 for operation, status in summary.statuses if operation == label}
+            assert seen >= {2, 4}, label
+
+
+def of_one(method: str, path: str) -> Contract:
+    """The contract with a single operation left."""
+    whole = contract()
+    operation = whole["paths"][path][method]
+    for response in operation["responses"].values():
+        response.pop("links", None)  # to operations that are gone
+    whole["paths"] = {path: {method: operation}}
+    return whole
+
+
+def an_answer_is_missing(broken: Contract) -> None:
+    del broken["paths"]["/order"]["post"]["responses"]["400"]
+
+
+def an_answer_has_another_media_type(broken: Contract) -> None:
+    content = broken["components"]["responses"]["BadRequest"]["content"]
+    content["application/json"] = content.pop("application/problem+json")
+
+
+def an_answers_field_has_another_type(broken: Contract) -> None:
+    broken["components"]["schemas"]["Order"]["properties"]["createTime"] = {"type": "integer"}
+
+
+def an_answers_header_is_not_there(broken: Contract) -> None:
+    broken["paths"]["/order"]["post"]["responses"]["202"]["headers"]["ETag"] = {
+        "required": True,
+        "schema": {"type": "string"},
+    }
+
+
+def less_may_be_sent_than_is_taken(broken: Contract) -> None:
+    broken["components"]["schemas"]["CustomerId"]["maxLength"] = 20
+
+
+def more_may_be_sent_than_is_taken(broken: Contract) -> None:
+    broken["components"]["schemas"]["OrderLine"]["properties"]["qty"]["maximum"] = 10**12
+
+
+@pytest.mark.parametrize(
+    ("make_wrong", "expected"),
+    [
+        (an_answer_is_missing, "Undocumented status code"),
+        (an_answer_has_another_media_type, "Undocumented Content-Type"),
+        (an_answers_field_has_another_type, "Response violates schema"),
+        (an_answers_header_is_not_there, "Missing required response headers"),
+        (less_may_be_sent_than_is_taken, "Schema-violating request accepted"),
+        (more_may_be_sent_than_is_taken, "Schema-valid request rejected"),
+    ],
+)
+def test_a_contract_that_says_otherwise_is_noticed(
+    shop: Shop, make_wrong: Callable[[Contract], None], expected: str
+) -> None:
+    # given
+    broken = of_one("post", "/order")
+    make_wrong(broken)
+    # when
+    seen = run(shop.outputs["apiUrl"], shop.bearer, cases=150, seed=SEED, of=broken)
+    # then
+    assert f"POST /order: {expected}" in seen.failures
+    assert all(kind.startswith("POST /order: ") for kind in seen.failures), (
+        "found by a check, not by an error"
+    )

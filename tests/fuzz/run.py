@@ -1,0 +1,241 @@
+"""schemathesis against a deployed stack: what clients may send by swagger.yaml, and much that they may not.
+
+Each request is a case, on its own or in a chain along the contract's links. Every answer must be one that the
+contract has: its status, media type, headers and body; what the contract allows must be taken, what it does
+not allow must be refused, and nothing may answer 5xx.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import schemathesis
+import yaml
+from openapi_schema_validator import OAS30Validator
+from schemathesis.core.failures import AcceptedNegativeData, Failure
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.engine import events, from_schema
+from schemathesis.generation.meta import TestPhase
+
+from tests.support.template import ROOT
+
+# The examples and the edges of the schemas come first and once: about 500 cases. Then in rounds: random
+# requests to each operation, and random chains of them, which go deeper, since only they know orders' ids.
+_REQUESTS = 20  # to each operation, in a round
+_CHAINS = 200  # in a round; of 1 to 6 requests each
+
+# Names that come up again and again, so that orders meet accounts and stock that exist: made, changed and
+# spent by the very same random requests.
+_NAMES = ("alice", "bob", "carol")
+_WHERE_NAMES_GO = (
+    *("path.customerId", "path.productId", "body.customerId", "body.productId"),
+    *("body.items[*].productId", "body.orders[*].customerId", "body.orders[*].items[*].productId"),
+)
+_NAMED = {"dictionary": "names", "probability": 0.7}
+
+_SECONDS = 60  # for one answer: far more than a function may take, so what exceeds it is a hang
+
+
+KEY = "Idempotency-Key"
+
+Case = schemathesis.Case[Any]
+
+
+@dataclass
+class Summary:
+    """What a run has seen."""
+
+    cases: int = 0
+    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """How often each operation answered with each status."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """What is wrong, and for the first case of each kind how to see it again."""
+
+    def add(self, scenario: events.ScenarioFinished) -> None:
+        """Take in what one scenario has sent and seen."""
+        recorder = scenario.recorder
+        for case_id, interaction in recorder.interactions.items():
+            self.cases += 1
+            answer = interaction.response
+            status = answer.status_code if answer is not None else 0
+            self.statuses[recorder.cases[case_id].value.operation.label, status] += 1
+        for case_id, checks in recorder.checks.items():
+            for check in checks:
+                if check.failure_info is None:
+                    continue
+                label = recorder.cases[case_id].value.operation.label
+                failure = check.failure_info.failure
+                response = recorder.find_response(case_id=case_id)
+                answered = f"{response.status_code} {response.text[:500]}" if response else "no answer"
+                if response is not None and "x-correlation-id" not in response.headers:
+                    answered += "\n(No X-Correlation-Id: the engine answered this, and no function of ours)"
+                self.failures.setdefault(
+                    f"{label}: {failure.title}",
+                    f"{failure.message}\n{check.failure_info.code_sample}\n{answered}",
+                )
+
+
+def contract() -> dict[str, Any]:
+    """swagger.yaml, the caller's to change."""
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def run(
+    api_url: str,
+    bearer: Callable[[], str],
+    *,
+    cases: int,
+    seed: int,
+    of: dict[str, Any] | None = None,
+    tell: Callable[[Summary], None] = lambda _: None,
+) -> Summary:
+    """Send at least so many cases and judge the answers.
+
+    Args:
+        api_url: where the API is.
+        bearer: what every request's Authorization says; asked for again now and then, since tokens expire.
+        cases: stop as soon as so many requests have been sent.
+        seed: of all that is random. What is sent is the same again, but for the ids that earlier answers had.
+        of: the contract that the answers are held to, if not swagger.yaml.
+        tell: called now and then with what was seen so far.
+    """
+    summary, rounds = Summary(), 0
+    while summary.cases < cases and not summary.failures:
+        schema = _schema(of or contract(), api_url, bearer(), seed + rounds, enumerated=rounds == 0)
+        stream = from_schema(schema).execute()
+        for event in stream:
+            match event:
+                case events.ScenarioFinished():
+                    summary.add(event)
+                    tell(summary)
+                case events.NonFatalError() | events.FatalError():
+                    summary.failures.setdefault(f"error: {event!r}"[:200], str(event))
+            if summary.cases >= cases:
+                stream.stop()
+        rounds += 1
+    return summary
+
+
+def _schema(
+    of: dict[str, Any], api_url: str, bearer: str, seed: int, *, enumerated: bool
+) -> schemathesis.BaseSchema:
+    """The contract as schemathesis reads it, with the settings of one round."""
+    config = schemathesis.Config.from_dict(
+        {
+            "seed": seed,
+            "cache": {"enabled": False},
+            "base-url": api_url,
+            "headers": {"Authorization": bearer},
+            "workers": 1,  # CPython 3.11 can't parse source in two threads at once, which Hypothesis does
+            "request-timeout": _SECONDS,
+            "continue-on-failure": True,
+            "dictionaries": {"names": {"values": list(_NAMES)}},
+            "parameters": dict.fromkeys(_WHERE_NAMES_GO, _NAMED),
+            "generation": {
+                "database": "none",
+                "with-security-parameters": False,  # who may do what has a suite of its own
+            },
+            "phases": {
+                "examples": {"enabled": enumerated},
+                # The engine drops gateway responses: it answers an unknown method in its own words.
+                "coverage": {"enabled": enumerated, "unexpected-methods": []},
+                "fuzzing": {"generation": {"max-examples": _REQUESTS}},
+                # Along the contract's own links only, and not along what may be guessed from names.
+                "stateful": {
+                    "generation": {"max-examples": _CHAINS},
+                    "inference": {"algorithms": []},
+                    "checks": _expecting("422"),  # here alone keys are reused: see before_call
+                },
+            },
+            "checks": _expecting(),
+        }
+    )
+    schema = schemathesis.openapi.from_dict(of, config=config)
+    return schema.exclude(method="OPTIONS")  # which the gateway answers without a look at anything
+
+
+def _expecting(*more: str) -> dict[str, Any]:
+    """What a good and what a bad request may be answered with, of all that the contract has."""
+    refused = ["401", "403", "404", "409", "429", *more]
+    return {
+        "positive_data_acceptance": {"expected-statuses": ["2xx", "304", *refused]},
+        "negative_data_rejection": {"expected-statuses": ["400", "413", "415", *refused]},
+    }
+
+
+@schemathesis.hook
+def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
+    """Make a good request as good as the contract's words ask for, where no schema can.
+
+    Amounts have two places at most, and a cursor is one that an answer gave. To wait for long shows nothing
+    more. An Idempotency-Key stands for one body: schemathesis is fond of a few keys, and most requests would
+    be answered with 422, whatever else is in them. In chains it keeps them.
+    """
+    if case.meta is None:
+        return
+    if not case.meta.is_negative_at(ParameterLocation.BODY):
+        case.body = _rounded(case.body)
+    if not case.meta.is_negative_at(ParameterLocation.QUERY):
+        case.query.pop("cursor", None)
+        if "wait" in case.query:
+            case.query["wait"] = min(int(case.query["wait"]), 1)
+    reuses_keys = case.meta.phase.name is TestPhase.STATEFUL
+    if KEY in case.headers and not reuses_keys and not case.meta.is_negative_at(ParameterLocation.HEADER):
+        own = uuid.uuid5(uuid.NAMESPACE_OID, f"{case.headers[KEY]} {case.body!r}")
+        case.headers[KEY] = str(own).ljust(len(case.headers[KEY]), "-")
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return round(value, 2)
+        case list():
+            return [_rounded(each) for each in value]
+        case dict():
+            return {name: _rounded(each) for name, each in value.items()}
+    return value
+
+
+@schemathesis.hook
+def filter_failure(
+    _context: schemathesis.HookContext,
+    failure: Failure,
+    case: Case,
+    response: schemathesis.Response,
+) -> bool:
+    """Whether it is one: a batch whose list is good is taken although an order in it is bad.
+
+    `batch_is_judged_order_by_order` sees to those.
+    """
+    if not isinstance(failure, AcceptedNegativeData) or not _is_accepted_batch(case, response):
+        return True
+    components = case.meta.components if case.meta is not None else {}
+    elsewhere = [each for each, info in components.items() if info.mode.is_negative and each != "body"]
+    batch = contract()["components"]["schemas"]["NewOrders"]
+    batch["properties"]["orders"]["items"] = {}
+    return bool(elsewhere) or not OAS30Validator(batch).is_valid(case.body)
+
+
+@schemathesis.check
+def batch_is_judged_order_by_order(
+    _context: schemathesis.CheckContext, response: schemathesis.Response, case: Case
+) -> None:
+    """Every order that the contract does not allow has a problem in its place; in a good batch none has."""
+    if not _is_accepted_batch(case, response):
+        return
+    order = OAS30Validator({"$ref": "#/components/schemas/NewOrder", "components": contract()["components"]})
+    body: Any = case.body
+    answer: Any = response.json()
+    for sent, answered in zip(body["orders"], answer["orders"], strict=True):
+        assert order.is_valid(sent) or "problem" in answered
+        if case.meta is not None and not case.meta.is_negative_at(ParameterLocation.BODY):
+            assert "problem" not in answered
+
+
+def _is_accepted_batch(case: Case, response: schemathesis.Response) -> bool:
+    return case.operation.definition.raw["operationId"] == "captureOrders" and response.status_code == 202
