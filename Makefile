@@ -85,6 +85,9 @@ format: .local/venv/development/.ready ## format the code and sort its imports
 docs: .local/venv/development/.ready .local/venv/docs/.ready ## write the API's documentation: one page, .local/docs/index.html
 	@$(LOCAL) local.docs
 
+baseline: .local/venv/development/.ready ## take swagger.yaml for what clients have, unless it breaks them
+	@$(LOCAL) local.contract
+
 bench: setup ## what an order costs: calls, requests, write units, import times, sizes
 	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks
 
@@ -153,4 +156,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit bench check clean docs format fuzz help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench check clean docs format fuzz help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)
