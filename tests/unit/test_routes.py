@@ -1,0 +1,152 @@
+"""Each route reads the parameters that the contract names for it and no other, and answers as it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from openapi_schema_validator import OAS30Validator
+
+from local.contract import resolve
+from order_capture.adapters import http, wiring
+from tests.support.factories import api_event
+from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryOutbox
+
+CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
+ORDER = {"customerId": "alice", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 9.5}
+BODIES = {
+    "/order": ORDER,
+    "/orders": {"orders": [ORDER, ORDER]},
+    "/account": {"customerId": "alice", "balance": 100},
+    "/stock": {"productId": "pen", "balance": 5},
+}
+FUNCTIONS = {
+    "OrderApiFunction": "order_api",
+    "AccountApiFunction": "account_api",
+    "StockApiFunction": "stock_api",
+}
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every operation that a function answers."""
+    for path, item in CONTRACT["paths"].items():
+        for method, operation in item.items():
+            if operation["x-amazon-apigateway-integration"]["type"] == "aws_proxy":
+                yield method.upper(), path, operation
+
+
+class Watched(dict[str, Any]):
+    """A mapping that knows what it was asked for."""
+
+    def __init__(self, values: Any) -> None:
+        super().__init__(values)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(str(name))
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+class Desk:
+    """The API's functions over stores in memory, and what they read of each request."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.order_id = ""
+        self._seen: list[http.Request] = []
+        for name, fake in (
+            ("orders", MemoryOrders()),
+            ("accounts", MemoryLedger()),
+            ("stock", MemoryLedger()),
+        ):
+            monkeypatch.setattr(wiring, name, lambda fake=fake: fake)
+        monkeypatch.setattr(wiring, "checkers", lambda _source: MemoryOutbox())
+        read = http._request
+
+        def watched(*arguments: Any) -> http.Request:
+            request = read(*arguments)
+            path, query, headers = Watched(request.path), Watched(request.query), Watched(request.headers)
+            self._seen.append(dataclasses.replace(request, path=path, query=query, headers=headers))
+            return self._seen[-1]
+
+        monkeypatch.setattr(http, "_request", watched)
+        self.order_id = self.ask("POST", "/order")[1]["orderId"]
+        self.ask("POST", "/account")
+        self.ask("POST", "/stock")
+
+    def ask(self, method: str, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A good request to a route: the answer, and its body."""
+        integration = CONTRACT["paths"][path][method.lower()]["x-amazon-apigateway-integration"]
+        (function,) = re.findall(r"\{(\w+)\.Arn\}", integration["uri"]["Fn::Sub"])
+        ids = {"orderId": self.order_id, "customerId": "alice", "productId": "pen"}
+        event = api_event(
+            method,
+            path,
+            BODIES.get(path) if method == "POST" else None,
+            headers={"Idempotency-Key": f"key-{len(self._seen)}"},
+            path={name: ids[name] for name in re.findall(r"{(\w+)}", path)},
+            query={"customerId": ["alice"]} if (method, path) == ("GET", "/orders") else None,
+        )
+        answer: dict[str, Any] = importlib.import_module(f"functions.{FUNCTIONS[function]}.app").handler(
+            event, None
+        )
+        return answer, json.loads(answer["body"])
+
+    def read(self) -> set[tuple[str, str]]:
+        """What was read of the last request, as the contract names parameters."""
+        request = self._seen[-1]
+        places = {"path": request.path, "query": request.query, "header": request.headers}
+        return {
+            (place, name.lower() if place == "header" else name)
+            for place, values in places.items()
+            if isinstance(values, Watched)
+            for name in values.asked
+        }
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"), [pytest.param(*each, id=" ".join(each[:2])) for each in operations()]
+)
+def test_a_route_reads_the_parameters_that_the_contract_names(
+    desk: Desk, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    desk.ask(method, path)
+    named = [resolve(CONTRACT, each) for each in operation["parameters"]]
+    assert desk.read() == {
+        (each["in"], each["name"].lower() if each["in"] == "header" else each["name"]) for each in named
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"), [pytest.param(*each, id=" ".join(each[:2])) for each in operations()]
+)
+def test_a_route_answers_as_the_contract_says(
+    desk: Desk, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    answer, body = desk.ask(method, path)
+    response = resolve(CONTRACT, operation["responses"][str(answer["statusCode"])])
+    (content,) = response["content"].items()
+    assert answer["statusCode"] < 300
+    assert answer["headers"].pop("Content-Type") == content[0]
+    assert answer["headers"].keys() <= response["headers"].keys()
+    schema = {**content[1]["schema"], "components": CONTRACT["components"]}
+    assert [error.message for error in OAS30Validator(schema).iter_errors(body)] == []
