@@ -1,4 +1,4 @@
-"""change_publisher: follows the order table, and has every new order watched."""
+"""change_publisher: follows the order table, has new orders watched, and tells what happens to orders."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from order_capture.adapters import wiring
 from order_capture.adapters.runtime import setting
 from order_capture.adapters.streams import stream_handler
-from order_capture.application.watch_orders import watch_new_orders
+from order_capture.application.publish_changes import OrderChange, publish_changes
+
+SOURCE = "change_publisher"
 
 
-def work(placed: Sequence[tuple[str, str]]) -> None:
-    """Put each new order before the watchdog, in a while."""
-    watch_new_orders(wiring.watchdog("change_publisher"), placed, int(setting("WATCH_DELAY_SECONDS")))
+def work(changes: Sequence[OrderChange]) -> None:
+    """Put each new order before the watchdog, in a while, and publish what happened."""
+    delay = int(setting("WATCH_DELAY_SECONDS"))
+    publish_changes(wiring.watchdog(SOURCE), wiring.listeners(SOURCE), changes, delay)
 
 
 handler = stream_handler(work)

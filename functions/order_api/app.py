@@ -7,6 +7,7 @@ from http import HTTPStatus
 from order_capture.adapters import polling, requests, views, wiring
 from order_capture.adapters.http import Request, Response, Routes, http_handler
 from order_capture.adapters.runtime import clock, new_id, pause, sleep
+from order_capture.adapters.snapshots import order_values, status_values
 from order_capture.application import cancel_order, capture_orders, get_order, list_orders
 
 SOURCE = "order_api"
@@ -17,7 +18,7 @@ def post_order(request: Request) -> Response:
     order, keyed = requests.new_order(request, new_id, clock()), request.idempotency_key is not None
     orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
     captured = capture_orders.capture_order(orders, checkers, order, request.caller, clock, keyed=keyed)
-    return Response(views.order_view(captured.order), HTTPStatus.ACCEPTED, views.captured_headers(captured))
+    return Response(order_values(captured.order), HTTPStatus.ACCEPTED, views.captured_headers(captured))
 
 
 def post_orders(request: Request) -> Response:
@@ -37,13 +38,13 @@ def get_orders(request: Request) -> Response:
 def get_whole_order(request: Request) -> Response:
     """GET /order/{orderId}."""
     order = get_order.get_order(wiring.orders(), *polling.asked(request), sleep)
-    return polling.answer(request, order, views.order_view)
+    return polling.answer(request, order, order_values)
 
 
 def get_order_status(request: Request) -> Response:
     """GET /order/{orderId}/status."""
     order = get_order.get_order(wiring.orders(), *polling.asked(request), sleep)
-    return polling.answer(request, order, views.status_view)
+    return polling.answer(request, order, status_values)
 
 
 def post_cancel(request: Request) -> Response:
@@ -51,7 +52,7 @@ def post_cancel(request: Request) -> Response:
     order_id = requests.path_id(request, "orderId")
     orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
     cancelled = cancel_order.cancel_order(orders, checkers, order_id, request.caller, clock, pause)
-    return Response(views.order_view(cancelled))
+    return Response(order_values(cancelled))
 
 
 ROUTES: Routes = {

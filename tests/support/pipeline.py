@@ -24,6 +24,8 @@ import botocore.awsrequest
 import botocore.session
 import moto.core.utils
 from botocore.compat import HTTPHeaders
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 
 from order_capture.adapters import jsontext, runtime
 from tests.support.factories import SERVICE_CLAIMS, api_event
@@ -70,14 +72,15 @@ class Pipeline:
 
     def __init__(self) -> None:
         self._time = _Time()
-        self._streamed: dict[str, dict[str, Any]] = {}
         with mock.patch.dict(os.environ, AWS_SETTINGS):
             runtime.client.cache_clear()
             self._clients: dict[str, Any] = {service: runtime.client(service) for service in SERVICES}
             session = botocore.session.Session()
             self._aws: dict[str, Any] = {service: session.create_client(service) for service in SERVICES}
         self._template = load_template()
-        self._physical: dict[str, str] = create_tables(self._aws["dynamodb"])
+        self._physical: dict[str, str] = create_tables(self._aws["dynamodb"], streams=True)
+        self._streamed = 0
+        self._listeners = 0
         self._arns: dict[str, str] = {}
         self._create_queues()
         self._create_topics()
@@ -153,17 +156,7 @@ class Pipeline:
 
         If one of them raises, so does this: it is all handed over again next time.
         """
-        items = [(image["orderId"]["S"], image) for image in self._items("OrderTable")]
-        changed = {order_id: image for order_id, image in items if image != self._streamed.get(order_id)}
-        records = [
-            {
-                "eventName": "MODIFY" if order_id in self._streamed else "INSERT",
-                "eventSource": "aws:dynamodb",
-                "awsRegion": REGION,
-                "dynamodb": {"Keys": {"orderId": image["orderId"]}, "NewImage": image},
-            }
-            for order_id, image in changed.items()
-        ]
+        records = self._stream[self._streamed :]
         handed = 0
         for function in self._functions.values():
             if function.stream is None:
@@ -173,7 +166,7 @@ class Pipeline:
                 for _ in range(times):
                     self._call(function, {"Records": wanted[start : start + function.batch_size]})
             handed += len(wanted)
-        self._streamed |= changed
+        self._streamed += len(records)
         return handed
 
     def run(self, times: int = 1) -> None:
@@ -308,7 +301,38 @@ class Pipeline:
         pages = self._aws["dynamodb"].get_paginator("scan").paginate(TableName=self._physical[table])
         return [item for page in pages for item in page["Items"]]
 
+    def listen(self, topic: str, filter_policy: dict[str, Any] | None = None) -> Callable[[], list[str]]:
+        """Subscribe a queue of somebody else's to a topic; what is returned takes all that has come."""
+        self._listeners += 1
+        sqs, name = self._aws["sqs"], f"listener-{self._listeners}"
+        url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        attributes = {"RawMessageDelivery": "true"}
+        if filter_policy:
+            attributes["FilterPolicy"] = json.dumps(filter_policy)
+        self._aws["sns"].subscribe(
+            TopicArn=self._physical[topic], Protocol="sqs", Endpoint=arn, Attributes=attributes
+        )
+        return lambda: self._emptied(url)
+
     # How it is wired
+
+    @property
+    def _stream(self) -> list[dict[str, Any]]:
+        """All that was ever written to the order table: moto has it, though not under AWS's own address."""
+        stream = (
+            dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical["OrderTable"]).stream_shard
+        )
+        assert stream is not None
+        return [
+            {
+                "eventName": record["eventName"],
+                "eventSource": "aws:dynamodb",
+                "awsRegion": REGION,
+                "dynamodb": {name: record["dynamodb"].get(name) for name in ("Keys", "NewImage", "OldImage")},
+            }
+            for record in (each.to_json() for each in stream.items)
+        ]
 
     def _create_queues(self) -> None:
         queues = of_type(self._template, "AWS::SQS::Queue")

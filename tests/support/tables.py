@@ -27,13 +27,19 @@ def dynamodb_client(endpoint_url: str | None = None) -> Any:
     )
 
 
-def create_tables(client: Any, suffix: str = "") -> dict[str, str]:
-    """Create every table of the template; returns their names by logical id."""
+def create_tables(client: Any, suffix: str = "", *, streams: bool = False) -> dict[str, str]:
+    """Create every table of the template, with its stream or without; returns their names by logical id."""
     names = {}
     for logical_id, properties in of_type(load_template(), "AWS::DynamoDB::Table").items():
         names[logical_id] = f"{logical_id}{suffix}"
         client.create_table(
             TableName=names[logical_id],
             **{name: properties[name] for name in _CREATED_WITH if name in properties},
+            **(_stream(properties) if streams else {}),
         )
     return names
+
+
+def _stream(properties: dict[str, Any]) -> dict[str, Any]:
+    specification = properties.get("StreamSpecification")
+    return {"StreamSpecification": {"StreamEnabled": True, **specification}} if specification else {}

@@ -53,6 +53,7 @@ NEEDED: dict[str, dict[str, set[str]]] = {
             "dynamodb:GetShardIterator",
         },
         "*": {"dynamodb:ListStreams"},  # it is of no resource
+        "OrderEventTopic": {"sns:Publish"},
         "OrderWatchQueue": {"sqs:SendMessage"},
         "ChangePublisherDlq": {"sqs:SendMessage"},
     },
@@ -203,8 +204,8 @@ def a_subscription_delivers_raw_filtered_and_loses_nothing(template: Template) -
 def a_stream_is_read_from_its_beginning_and_loses_nothing(template: Template) -> Iterator[str]:
     tables, queues = of_type(template, "AWS::DynamoDB::Table"), of_type(template, "AWS::SQS::Queue")
     for function, table, event in stream_events(template):
-        if tables[table].get("StreamSpecification") != {"StreamViewType": "NEW_IMAGE"}:
-            yield f"{table} has no stream of new images"
+        if tables[table].get("StreamSpecification") != {"StreamViewType": "NEW_AND_OLD_IMAGES"}:
+            yield f"{table} has no stream of new and old images"
         if event.get("StartingPosition") != "TRIM_HORIZON":
             yield f"{function} misses what was there before it"
         if event.get("BisectBatchOnFunctionError") is not True:

@@ -142,7 +142,7 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
     (
         rules.a_stream_is_read_from_its_beginning_and_loses_nothing,
         without("OrderTable", "StreamSpecification"),
-        "OrderTable has no stream of new images",
+        "OrderTable has no stream of new and old images",
     ),
     (
         rules.a_stream_is_read_from_its_beginning_and_loses_nothing,

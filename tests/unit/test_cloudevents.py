@@ -9,10 +9,21 @@ from typing import Any
 import pytest
 
 from order_capture.adapters import cloudevents
-from order_capture.application.messages import Message, OrderChecked
+from order_capture.application.messages import Message, OrderChecked, OrderHappened
 from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.events import OrderEvent, event_of
 from order_capture.domain.order import Check, Decision, DeclineCode, Outcome
-from tests.support.factories import NOW, body_of, check, checked, declined, release, ship, terms_of
+from tests.support.factories import (
+    NOW,
+    body_of,
+    check,
+    checked,
+    declined,
+    placed,
+    release,
+    ship,
+    terms_of,
+)
 
 SEVERAL = terms_of("order-7", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
 
@@ -74,6 +85,44 @@ def test_an_answer_says_what_was_asked_of_whom_and_what_there_was() -> None:
         "asked": "25.50",
         "available": "3.00",
     }
+
+
+def event_body(event: OrderEvent, **more: str) -> dict[str, Any]:
+    envelope = cloudevents.encode(
+        OrderHappened(event), **{"message_id": "m-1", "source": "/order-capture/test", "time": NOW} | more
+    )
+    assert (envelope.type, envelope.version) == (event.type, "1")
+    body: dict[str, Any] = json.loads(envelope.body, parse_float=str)
+    return body
+
+
+def test_an_event_has_the_whole_order_and_its_place_in_the_orders_life() -> None:
+    rejected = placed(SEVERAL).decide(Check.STOCK, declined(), now="2026-11-20T10:00:09.000Z")
+    before = placed(SEVERAL)
+    event = event_of(before, rejected)
+    assert event is not None
+
+    body = event_body(event)
+
+    assert (body["type"], body["sequence"], body["subject"]) == ("order.rejected", "2", "order-7")
+    assert body["time"] == "2026-11-20T10:00:09.000Z"
+    assert body["dataschema"] == "urn:order-capture:order.rejected:1"
+    assert body["data"]["status"] == "REJECTED"
+    assert body["data"]["totalAmount"] == "0.10"
+    assert body["data"]["checks"]["stock"]["code"] == "INSUFFICIENT_BALANCE"
+    assert body["data"]["logs"] == list(rejected.logs)
+
+
+def test_an_event_that_is_published_again_is_the_same_one() -> None:
+    event = event_of(None, placed())
+    other = event_of(None, placed(terms_of("order-2")))
+    assert event is not None
+    assert other is not None
+
+    again = event_body(event, message_id="m-2", time="2026-11-21T10:00:00.000Z")
+
+    assert event_body(event) == again
+    assert event_body(other)["id"] != again["id"]
 
 
 def changed(message: Message, **fields: Any) -> str:

@@ -27,10 +27,12 @@ from order_capture.application.messages import (
     CheckOrder,
     Message,
     OrderChecked,
+    ReleaseOrder,
     ShipOrder,
     WatchOrder,
     order_id_of,
 )
+from order_capture.application.publish_changes import OrderChange
 
 ROOT = Path(__file__).parents[2]
 SWAGGER_TEXT = (ROOT / "swagger.yaml").read_text(encoding="utf-8")
@@ -391,11 +393,13 @@ class TestEvents:
         assert isinstance(cloudevents.decode(record["body"]), MESSAGES[name])
 
     def test_the_stream_event_is_a_new_order_that_change_publisher_has_watched(self) -> None:
-        placed: list[tuple[str, str]] = []
-        streams.stream_handler(placed.extend)(STREAM_EVENT, None)
+        changes: list[OrderChange] = []
+        streams.stream_handler(changes.extend)(STREAM_EVENT, None)
         (_, watched) = next(each for each in RECORDS if each[0] == "order_watchdog")
         message = cloudevents.decode(watched["body"])
-        assert placed == [(order_id_of(message), message.correlation_id)]
+        ((before, placed),) = changes
+        assert before is None
+        assert (placed.order_id, placed.correlation_id) == (order_id_of(message), message.correlation_id)
 
     def test_the_stream_event_is_an_order_as_it_is_stored(self) -> None:
         (record,) = STREAM_EVENT["Records"]
@@ -421,7 +425,7 @@ class TestEvents:
             API_EVENTS["order_api"]["headers"]["X-Correlation-Id"]
         }
         for message in messages:
-            if not isinstance(message, OrderChecked | WatchOrder):
+            if isinstance(message, CheckOrder | ReleaseOrder | ShipOrder):
                 assert message.terms.customer_id == order["customerId"]
                 assert message.terms.total_amount == order["totalAmount"]
                 assert [(line.product_id, line.qty) for line in message.terms.items] == [

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from order_capture.adapters import jsontext
 from order_capture.adapters.decisions import decision_from, decision_values
+from order_capture.adapters.snapshots import order_values
 from order_capture.adapters.terms import terms_from, terms_values
 from order_capture.application.messages import (
     CheckOrder,
     Message,
     OrderChecked,
+    OrderHappened,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
@@ -45,7 +48,16 @@ class Envelope:
 
 def encode(message: Message, *, message_id: str, source: str, time: str) -> Envelope:
     """Put a message into its envelope."""
-    kind = _TYPES[type(message)]
+    more: dict[str, Any] = {}
+    if isinstance(message, OrderHappened):
+        event = message.event
+        kind = str(event.type)
+        # The same each time that it is published, so that a consumer knows what it has seen.
+        message_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{event.order.order_id}"))
+        time = event.order.update_time
+        more["sequence"] = str(event.sequence)
+    else:
+        kind = _TYPES[type(message)]
     body = {
         "specversion": SPEC_VERSION,
         "id": message_id,
@@ -53,6 +65,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
         "type": kind,
         "time": time,
         "subject": order_id_of(message),
+        **more,
         "datacontenttype": "application/json",
         "dataschema": _schema(kind, VERSION),
         "correlationid": message.correlation_id,
@@ -98,6 +111,8 @@ def _schema(kind: object, version: str) -> str:
 
 
 def _data(message: Message) -> dict[str, Any]:
+    if isinstance(message, OrderHappened):
+        return order_values(message.event.order)
     if isinstance(message, OrderChecked):
         return {"orderId": message.order_id, "check": message.check, **decision_values(message.decision)}
     if isinstance(message, WatchOrder):

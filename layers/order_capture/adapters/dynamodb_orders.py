@@ -30,8 +30,8 @@ class DynamoOrders:
 
     def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:  # noqa: D102 - the port says it
         if len(orders) == 1:
-            item = self._put_new(_to_item(orders[0]))
-            return {orders[0].order_id: _order_from(item)} if item else {}
+            item = self._put_new(to_order_item(orders[0]))
+            return {orders[0].order_id: order_from(item)} if item else {}
         # Several orders are one transaction: of DynamoDB's batch writes it is the only one that writes
         # on a condition, without which a repeated request could set an order that has moved on back to
         # PENDING. It costs one write unit more an order; up to 100 orders are one call.
@@ -43,14 +43,20 @@ class DynamoOrders:
             reasons = transact(
                 self._client,
                 [
-                    {"Put": {"TableName": self._table, "Item": _to_item(o), "ConditionExpression": _IS_NEW}}
+                    {
+                        "Put": {
+                            "TableName": self._table,
+                            "Item": to_order_item(o),
+                            "ConditionExpression": _IS_NEW,
+                        }
+                    }
                     for o in new
                 ],
             )
             if reasons is None:
                 return existing
             for position, item in refused(reasons):
-                existing[new[position].order_id] = _order_from(item) if item else None
+                existing[new[position].order_id] = order_from(item) if item else None
             if conflicted(reasons):
                 self._pause(tries)
         raise TemporaryError("The orders could not be written, and none was accepted.")
@@ -101,7 +107,7 @@ class DynamoOrders:
         answer = self._client.get_item(
             TableName=self._table, Key=to_item({"orderId": order_id}), ConsistentRead=True
         )
-        return _order_from(answer["Item"]) if "Item" in answer else None
+        return order_from(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:  # noqa: D102
         found: dict[str, Order] = {}
@@ -113,7 +119,7 @@ class DynamoOrders:
                 RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
             )
             for item in answer["Responses"].get(self._table, []):
-                if order := _order_from(item):
+                if order := order_from(item):
                     found[order.order_id] = order
             # A batch may be answered in part, with HTTP 200.
             keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
@@ -180,7 +186,8 @@ def _changing_values(order: Order) -> dict[str, Any]:
     }
 
 
-def _to_item(order: Order) -> Item:
+def to_order_item(order: Order) -> Item:
+    """An order as it is stored."""
     return to_item(
         {
             **terms_values(order.terms),
@@ -193,7 +200,7 @@ def _to_item(order: Order) -> Item:
     )
 
 
-def _order_from(item: Item) -> Order | None:
+def order_from(item: Mapping[str, Any]) -> Order | None:
     """The order in an item; None for the record of a request, which is no order (see `pin`)."""
     if "status" not in item:
         return None

@@ -7,36 +7,40 @@ nothing twice can as well be run again from the start.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from order_capture.adapters import logs
+from order_capture.adapters.dynamodb_orders import order_from
+from order_capture.application.publish_changes import OrderChange
 
 logger = logging.getLogger(__name__)
 
 
 def stream_handler(
-    work: Callable[[Sequence[tuple[str, str]]], None],
+    work: Callable[[Sequence[OrderChange]], None],
 ) -> Callable[[dict[str, Any], object], dict[str, Any]]:
-    """The Lambda handler of the order table's stream: `work` is given each new order's id and correlation id.
+    """The Lambda handler of the order table's stream: `work` is given every change of an order, in order.
 
     It raises what `work` raises: the batch comes again, for as long as the stream keeps it.
     """
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
-        images = [
-            record["dynamodb"]["NewImage"] for record in event["Records"] if record["eventName"] == "INSERT"
-        ]
-        # The record of a request (see `ports.Orders.pin`) is no order.
-        placed = [
-            (image["orderId"]["S"], image["correlationId"]["S"]) for image in images if "status" in image
-        ]
-        if placed:
-            work(placed)
+        changes = [change for record in event["Records"] if (change := _change(record["dynamodb"]))]
+        if changes:
+            work(changes)
         logger.info(
-            "handled %d new orders", len(placed), extra={"orders": [order_id for order_id, _ in placed]}
+            "handled %d changes", len(changes), extra={"orders": [after.order_id for _, after in changes]}
         )
         return {}
 
     return handler
+
+
+def _change(images: Mapping[str, Any]) -> OrderChange | None:
+    """An order before and after a write; None if it was deleted, or if it is the record of a request."""
+    after, before = (
+        order_from(images[name]) if images.get(name) else None for name in ("NewImage", "OldImage")
+    )
+    return None if after is None else (before, after)

@@ -6,45 +6,18 @@ import urllib.parse
 from typing import Any
 
 from order_capture.adapters import cursors
-from order_capture.adapters.decisions import decision_values
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import RETRY_AFTER_SECONDS, problem
-from order_capture.adapters.terms import terms_values
+from order_capture.adapters.snapshots import order_values
 from order_capture.application.adjust_balance import Adjusted
 from order_capture.application.capture_orders import Captured, CapturedBatch
 from order_capture.application.list_orders import Page
-from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
-from order_capture.domain.order import Check, Decision, Order
-
-_KINDS = {Check.BALANCE: ACCOUNTS, Check.STOCK: STOCK}
-
-
-def order_view(order: Order) -> dict[str, Any]:
-    """The whole order."""
-    return {
-        **terms_values(order.terms),
-        **status_view(order),
-        "createTime": order.create_time,
-        "updateTime": order.update_time,
-        "correlationId": order.correlation_id,
-    }
-
-
-def status_view(order: Order) -> dict[str, Any]:
-    """How far an order is, and why."""
-    return {
-        "orderId": order.order_id,
-        "status": order.status,
-        "logs": order.logs,
-        "checks": {
-            check.lower(): _check_view(kind, order.checks.get(check)) for check, kind in _KINDS.items()
-        },
-    }
+from order_capture.domain.ledger import Head, LedgerKind
 
 
 def orders_view(page: Page) -> dict[str, Any]:
     """Some of a customer's orders."""
-    return {"orders": [order_view(order) for order in page.orders]}
+    return {"orders": [order_values(order) for order in page.orders]}
 
 
 def page_headers(request: Request, page: Page) -> dict[str, str]:
@@ -60,7 +33,7 @@ def batch_view(batch: CapturedBatch) -> dict[str, Any]:
     """What became of each order of a batch: the order, or its own problem."""
     return {
         "orders": [
-            order_view(answer.order) if isinstance(answer, Captured) else {"problem": problem(answer)}
+            order_values(answer.order) if isinstance(answer, Captured) else {"problem": problem(answer)}
             for answer in batch.answers
         ]
     }
@@ -95,10 +68,3 @@ def head_view(kind: LedgerKind, name: str, entity: str, head: Head) -> dict[str,
         "settled": kind.amount(head.settled),
         "updateTime": head.update_time,
     }
-
-
-def _check_view(kind: LedgerKind, decision: Decision | None) -> dict[str, Any] | None:
-    if decision is None:
-        return None
-    available = None if decision.available is None else kind.amount(decision.available)
-    return {**decision_values(decision), "asked": kind.amount(decision.asked), "available": available}

@@ -51,5 +51,10 @@ def watchdog(source: str) -> QueueOutbox:
     return QueueOutbox(client("sqs"), setting("ORDER_WATCH_QUEUE_URL"), _sender(source))
 
 
+def listeners(source: str) -> TopicOutbox:
+    """Whoever follows what happens to orders."""
+    return TopicOutbox(client("sns"), setting("ORDER_EVENT_TOPIC_ARN"), _sender(source))
+
+
 def _sender(source: str) -> Sender:
     return Sender(f"/order-capture/{source}", new_id, clock, pause)

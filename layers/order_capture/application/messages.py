@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from order_capture.domain.events import OrderEvent
 from order_capture.domain.order import Check, Decision, OrderTerms
 
 
@@ -51,7 +52,19 @@ class WatchOrder:
     looks: int = 0
 
 
-Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked | WatchOrder
+@dataclass(frozen=True, slots=True)
+class OrderHappened:
+    """To whoever wants to know: something happened to an order."""
+
+    event: OrderEvent
+
+    @property
+    def correlation_id(self) -> str:
+        """The correlation id of the order."""
+        return self.event.order.correlation_id
+
+
+Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked | WatchOrder | OrderHappened
 
 
 def order_id_of(message: Message) -> str:
@@ -59,4 +72,6 @@ def order_id_of(message: Message) -> str:
     match message:
         case OrderChecked() | WatchOrder():
             return message.order_id
+        case OrderHappened():
+            return message.event.order.order_id
     return message.terms.order_id

@@ -1,0 +1,34 @@
+"""Publish changes: every new order is watched, and what happens to orders is told to who wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from order_capture.application.messages import OrderHappened
+from order_capture.application.ports import Outbox
+from order_capture.application.watch_orders import watch_new_orders
+from order_capture.domain.errors import TemporaryError
+from order_capture.domain.events import event_of
+from order_capture.domain.order import Order
+
+OrderChange = tuple[Order | None, Order]
+"""An order before a write, None if it is new, and after it."""
+
+
+def publish_changes(watchdog: Outbox, listeners: Outbox, changes: Sequence[OrderChange], delay: int) -> None:
+    """Have each new order looked at after `delay` seconds, and publish what the changes mean.
+
+    Raises:
+        TemporaryError: not all could be sent; the whole batch is to be tried again, and its events then come
+            again under the same ids.
+    """
+    # The watch first: it is what an order's fate may hang on.
+    watch_new_orders(
+        watchdog,
+        [(after.order_id, after.correlation_id) for before, after in changes if before is None],
+        delay,
+    )
+    events = [event for before, after in changes if (event := event_of(before, after))]
+    failed = listeners.send([OrderHappened(event) for event in events])
+    if failed:
+        raise TemporaryError(f"events of {len(failed)} orders are not published yet")

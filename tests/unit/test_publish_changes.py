@@ -1,0 +1,106 @@
+"""What happens to orders is told to who wants to know, and new orders are watched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from order_capture.application.messages import OrderHappened, WatchOrder
+from order_capture.application.publish_changes import OrderChange, publish_changes
+from order_capture.domain.errors import TemporaryError
+from order_capture.domain.events import OrderEvent, OrderEventType, event_of
+from order_capture.domain.order import TRANSITIONS, Check, Order, OrderStatus
+from tests.support.factories import NOW, declined, held, placed, terms_of
+from tests.support.fakes import MemoryOutbox
+
+PLACED = placed()
+HALF = PLACED.decide(Check.BALANCE, held(), now=NOW)
+CONFIRMED = HALF.decide(Check.STOCK, held(), now=NOW)
+SHIPPED = replace(CONFIRMED, status=OrderStatus.SHIPPED, version=CONFIRMED.version + 1)
+
+
+class TestAnEvent:
+    @pytest.mark.parametrize(
+        ("before", "after", "expected"),
+        [
+            (None, PLACED, ("order.placed", 1)),
+            (PLACED, PLACED.decide(Check.STOCK, declined(), now=NOW), ("order.rejected", 2)),
+            (PLACED, PLACED.cancel(now=NOW), ("order.cancelled", 2)),
+            (PLACED, PLACED.expire(now=NOW), ("order.expired", 2)),
+            (HALF, CONFIRMED, ("order.confirmed", 2)),
+            (CONFIRMED, SHIPPED, ("order.shipped", 3)),
+            (CONFIRMED, CONFIRMED.cancel(now=NOW), ("order.cancelled", 3)),
+        ],
+    )
+    def test_is_the_status_that_an_order_came_to_and_how_far_that_is(
+        self, before: Order | None, after: Order, expected: tuple[str, int]
+    ) -> None:
+        assert event_of(before, after) == OrderEvent(OrderEventType(expected[0]), expected[1], after)
+
+    def test_is_nothing_that_leaves_the_status_as_it_was(self) -> None:
+        assert event_of(PLACED, HALF) is None
+        assert event_of(PLACED, PLACED) is None
+
+    def test_has_a_type_for_every_status(self) -> None:
+        kinds = {event.type for status in OrderStatus if (event := event_of(None, _as(status)))}
+        assert kinds == set(OrderEventType)
+        assert len(kinds) == len(TRANSITIONS)
+
+
+class Relay:
+    """change_publisher without AWS."""
+
+    def __init__(self) -> None:
+        self.watchdog, self.listeners = MemoryOutbox(), MemoryOutbox()
+
+    def publish(self, changes: Sequence[OrderChange]) -> None:
+        publish_changes(self.watchdog, self.listeners, changes, 60)
+
+
+def test_a_new_order_is_watched_and_told() -> None:
+    relay = Relay()
+
+    relay.publish([(None, PLACED)])
+
+    assert relay.watchdog.sent == [WatchOrder("order-1", "corr-1", 60)]
+    assert relay.listeners.sent == [OrderHappened(OrderEvent(OrderEventType.PLACED, 1, PLACED))]
+
+
+def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None:
+    relay = Relay()
+
+    relay.publish([(PLACED, HALF), (HALF, CONFIRMED), (CONFIRMED, SHIPPED)])
+
+    assert relay.watchdog.sent == []
+    assert [message.event.type for message in relay.listeners.sent if isinstance(message, OrderHappened)] == [
+        OrderEventType.CONFIRMED,
+        OrderEventType.SHIPPED,
+    ]
+
+
+def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:
+    relay = Relay()
+    relay.listeners.failing = {"order-1"}
+
+    with pytest.raises(TemporaryError):
+        relay.publish([(None, PLACED), (None, placed(terms_of("order-2")))])
+
+    assert len(relay.watchdog.sent) == 2, "an order is watched even if nobody can be told of it"
+
+
+def test_nobody_is_told_before_the_order_is_watched() -> None:
+    relay = Relay()
+    relay.watchdog.failing = {"order-1"}
+
+    with pytest.raises(TemporaryError):
+        relay.publish([(None, PLACED)])
+
+    assert relay.listeners.sent == []
+
+
+def _as(status: OrderStatus) -> Order:
+    return Order(
+        terms=terms_of(), create_time=NOW, update_time=NOW, correlation_id="c", fingerprint="f", status=status
+    )
