@@ -6,10 +6,11 @@ heads must come to is worked out again from what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from tests.support.aws.dynamodb import Change
 from tests.support.aws.expressions import Item
@@ -59,6 +60,8 @@ class Books:
         """How often the adjustment of each id was made."""
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._places: dict[tuple[str, str], Place] = {}
+        self._lives: dict[str, list[str]] = {}
+        """Every status that an order came to, in order."""
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Take in a commit, and check all that must hold at every instant."""
@@ -102,6 +105,32 @@ class Books:
             if order_id not in self.orders and place.held and place.released != place.held:
                 self._break("I7", f"{ledger} holds {place.held} for {order_id}, which is no order")
 
+    def told(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Check that all that happened to orders was told, as it was, and nothing else."""
+        expected = {
+            (
+                order_id,
+                str(number),
+                "order.placed" if status == "PENDING" else f"order.{status.lower()}",
+            ): status
+            for order_id, life in self._lives.items()
+            for number, status in enumerate(life, 1)
+        }
+        heard: dict[tuple[str, str, str], str] = {}
+        ids: dict[str, tuple[str, str, str]] = {}
+        for event in events:
+            fact = event["subject"], event["sequence"], event["type"]
+            if (
+                ids.setdefault(event["id"], fact) != fact
+                or heard.get(fact, event["data"]["status"]) != (event["data"]["status"])
+            ):
+                self._break("I5", f"two events are one: {fact} and {ids[event['id']]}")
+            heard[fact] = event["data"]["status"]
+        if len(ids) != len(heard):
+            self._break("I5", f"one event has several ids: {sorted(heard)}")
+        if heard != expected:
+            self._break("I5", f"told {sorted(heard.items())}; what happened is {sorted(expected.items())}")
+
     def status(self, order_id: str) -> str | None:
         """The status of an order, if there is such an order."""
         order = self.orders.get(order_id)
@@ -116,6 +145,8 @@ class Books:
         self.orders[order_id] = new
         status = new["status"]["S"]
         was = old["status"]["S"] if old and "status" in old else None
+        if status != was:
+            self._lives.setdefault(order_id, []).append(status)
         if was is None:
             if status != "PENDING":
                 self._break("I6", f"order {order_id} begins as {status}")

@@ -22,6 +22,9 @@ TABLES = {
 }
 TOPIC = "OrderTopic"
 TOPIC_DEAD_LETTERS = "OrderTopicDlq"
+EVENT_TOPIC = "OrderEventTopic"
+LISTENER = "Listener"
+"""Somebody's queue behind the event topic, which nobody empties: all that was ever told is in it."""
 FED = {
     "balance_checker": "BalanceCheckerQueue",
     "stock_checker": "StockCheckerQueue",
@@ -35,14 +38,14 @@ FILTER = {"type": ["order.check", "order.release"]}
 VISIBILITY = 60
 MAX_RECEIVES = 3
 BATCH_SIZE = 10
-STREAM_FILTER = {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"status": {"S": [{"exists": True}]}}}}
+STREAM_FILTER = {"dynamodb": {"NewImage": {"status": {"S": [{"exists": True}]}}}}
 WATCH_DELAY = 60
 DEADLINE = 900
 
 
 def is_streamed(record: Mapping[str, Any]) -> bool:
     """What STREAM_FILTER says: whether the stream's function is given a record."""
-    return record["eventName"] == "INSERT" and "status" in record["dynamodb"]["NewImage"]
+    return "status" in record["dynamodb"]["NewImage"]
 
 
 def dead_letters_of(queue: str) -> str:
@@ -89,6 +92,13 @@ def new_cloud(now: Callable[[], float], new_id: Callable[[], str]) -> Cloud:
     topic = sns.create_topic(Name=TOPIC)["TopicArn"]
     for queue in SUBSCRIBED:
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn(queue), Attributes=_SUBSCRIPTION)
+    sqs.create_queue(QueueName=LISTENER)
+    sns.subscribe(
+        TopicArn=sns.create_topic(Name=EVENT_TOPIC)["TopicArn"],
+        Protocol="sqs",
+        Endpoint=queue_arn(LISTENER),
+        Attributes={"RawMessageDelivery": "true"},
+    )
     return Cloud(dynamodb, sqs, sns)
 
 
@@ -99,6 +109,7 @@ def settings(watch_delay: int = WATCH_DELAY, deadline: int = DEADLINE) -> dict[s
         "ACCOUNT_TABLE": "AccountTable",
         "STOCK_TABLE": "StockTable",
         "ORDER_TOPIC_ARN": f"arn:aws:sns:us-east-1:123456789012:{TOPIC}",
+        "ORDER_EVENT_TOPIC_ARN": f"arn:aws:sns:us-east-1:123456789012:{EVENT_TOPIC}",
         "ORDER_UPDATE_QUEUE_URL": queue_url("OrderUpdateQueue"),
         "SHIP_ORDER_QUEUE_URL": queue_url("ShipOrderQueue"),
         "ORDER_WATCH_QUEUE_URL": queue_url("OrderWatchQueue"),

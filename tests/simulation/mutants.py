@@ -6,6 +6,7 @@ mutant's name says so.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -33,8 +34,16 @@ from order_capture.application import (
     decide_orders,
     watch_orders,
 )
-from order_capture.application.messages import CheckOrder, ReleaseOrder, ShipOrder, WatchOrder
-from order_capture.application.ports import RequestRecord, VersionConflictError, WriteRefusedError
+from order_capture.application.messages import (
+    CheckOrder,
+    Message,
+    OrderHappened,
+    ReleaseOrder,
+    ShipOrder,
+    WatchOrder,
+)
+from order_capture.application.ports import Outbox, RequestRecord, VersionConflictError, WriteRefusedError
+from order_capture.application.publish_changes import OrderChange
 from order_capture.domain import ledger
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.ledger import Adjustment, Entry, Hold, LedgerKind, Movement, Release
@@ -126,7 +135,7 @@ def _save_whole() -> AbstractContextManager[Any]:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=dynamodb_orders._to_item(order),
+                Item=dynamodb_orders.to_order_item(order),
                 ConditionExpression="version = :over",
                 ExpressionAttributeValues={":over": {"N": str(over)}},
             )
@@ -720,6 +729,34 @@ def _stream_swallows() -> AbstractContextManager[Any]:
             return {}
 
     return mock.patch.object(app, "handler", changed)
+
+
+@mutant("events: those that could not be published are passed by")
+def _events_swallowed() -> AbstractContextManager[Any]:
+    real = TopicOutbox.send
+
+    def changed(self: TopicOutbox, messages: Sequence[Message]) -> set[str]:
+        failed = real(self, messages)
+        return set() if any(isinstance(message, OrderHappened) for message in messages) else failed
+
+    return mock.patch.object(TopicOutbox, "send", changed)
+
+
+@mutant("events: an order that changes twice in one batch is told of once")
+def _events_collapsed() -> AbstractContextManager[Any]:
+    app = functions.app("change_publisher")
+    real = app.publish_changes
+
+    def changed(watchdog: Outbox, listeners: Outbox, changes: Sequence[OrderChange], delay: int) -> None:
+        last = {after.order_id: (before, after) for before, after in changes}
+        real(watchdog, listeners, list(last.values()), delay)
+
+    return mock.patch.object(app, "publish_changes", changed)
+
+
+@mutant("events: a new id each time that one is published")
+def _events_new_ids() -> AbstractContextManager[Any]:
+    return mock.patch.object(cloudevents, "_event_id", lambda _: str(uuid.uuid4()))
 
 
 # What the watchdog does

@@ -91,4 +91,4 @@ def test_the_stream_s_function_is_given_what_the_template_says() -> None:
     assert [json.loads(each["Pattern"]) for each in event["FilterCriteria"]["Filters"]] == [
         cloud.STREAM_FILTER
     ]
-    assert [cloud.is_streamed(record) for record in (placed, changed, pinned)] == [True, False, False]
+    assert [cloud.is_streamed(record) for record in (placed, changed, pinned)] == [True, True, False]

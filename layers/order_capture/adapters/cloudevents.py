@@ -22,6 +22,7 @@ from order_capture.application.messages import (
     order_id_of,
 )
 from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.events import OrderEvent
 from order_capture.domain.order import Check
 
 SPEC_VERSION = "1.0"
@@ -52,9 +53,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
     if isinstance(message, OrderHappened):
         event = message.event
         kind = str(event.type)
-        # The same each time that it is published, so that a consumer knows what it has seen.
-        message_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{event.order.order_id}"))
-        time = event.order.update_time
+        message_id, time = _event_id(event), event.order.update_time
         more["sequence"] = str(event.sequence)
     else:
         kind = _TYPES[type(message)]
@@ -104,6 +103,11 @@ def decode(body: str) -> Message:
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {error!r}") from error
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
+
+
+def _event_id(event: OrderEvent) -> str:
+    """The same each time that an event is published, so that a consumer knows what it has seen."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{event.type}/{event.order.order_id}"))
 
 
 def _schema(kind: object, version: str) -> str:
