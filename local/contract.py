@@ -52,6 +52,7 @@ _HEAD = "# The contract that clients have, written by `make baseline`: swagger.y
 def read(path: Path) -> Document:
     """A contract without its prose and without what is for API Gateway only."""
     bare: Document = _bare(yaml.safe_load(path.read_text(encoding="utf-8")))
+    bare["paths"] = {route: item for route, item in bare["paths"].items() if item}  # no catch-all
     return bare
 
 

@@ -69,6 +69,7 @@ Redoc.init(JSON.parse(document.getElementById("contract").textContent), {options
 def contract() -> dict[str, Any]:
     """swagger.yaml as its readers need it: without what is for API Gateway only, with the problems' pages."""
     read: dict[str, Any] = _for_readers(yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8")))
+    read["paths"] = {path: item for path, item in read["paths"].items() if item}  # no catch-all
     title, _, problems = (ROOT / "docs/problems.md").read_text(encoding="utf-8").partition("\n")
     # A tag without operations, which Redoc shows as a chapter of its own, after the others.
     read["tags"].append({"name": title.removeprefix("# "), "description": problems, "x-traitTag": True})
