@@ -30,6 +30,7 @@ from order_capture.adapters.outboxes import QueueOutbox, TopicOutbox
 from order_capture.application import (
     adjust_balance,
     capture_orders,
+    change_order,
     check_orders,
     decide_orders,
     watch_orders,
@@ -516,12 +517,12 @@ def _half_checked() -> AbstractContextManager[Any]:
 
 @mutant("decide: of two answers in a batch, one counts")
 def _one_answer() -> AbstractContextManager[Any]:
-    real = decide_orders._decide
+    real = decide_orders._taking_in
 
-    def changed(orders: Any, order: Any, answers: Any, *arguments: Any) -> Order:
-        return real(orders, order, answers[-1:], *arguments)
+    def changed(answers: Any, *arguments: Any) -> Callable[[Order], Order]:
+        return real(answers[-1:], *arguments)
 
-    return mock.patch.object(decide_orders, "_decide", changed)
+    return mock.patch.object(decide_orders, "_taking_in", changed)
 
 
 @mutant("decide: an answer that comes again is taken in again")
@@ -849,14 +850,14 @@ def _checks_nothing() -> AbstractContextManager[Any]:
 @mutant("what follows is sent only by who changed the status, and the watchdog passes by what is decided")
 @contextmanager
 def _only_on_change() -> Iterator[None]:
-    real = decide_orders._decide
+    real = change_order.change_order
 
-    def changed(orders: Any, order: Any, *arguments: Any) -> Any:
-        decided = real(orders, order, *arguments)
+    def changed(orders: Any, order_id: str, order: Any, *arguments: Any) -> Any:
+        decided = real(orders, order_id, order, *arguments)
         return decided if order is None or decided.status is not order.status else _Silent(decided)
 
     decided = [status for status in OrderStatus if status is not OrderStatus.PENDING]
-    with mock.patch.object(decide_orders, "_decide", changed), _passing_by(*decided):
+    with mock.patch.object(decide_orders, "change_order", changed), _passing_by(*decided):
         yield
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.simulation import functions
-from tests.simulation.enumeration import INTERLEAVINGS, SCENARIOS, Case, parts, run_case, run_part
+from tests.simulation.enumeration import SCENARIOS, Case, parts, run_case, run_part
 from tests.simulation.faults import Fault
 from tests.simulation.run import on_all_cores
 
@@ -31,8 +31,10 @@ def test_all_that_must_hold_holds_after_every_fault_and_every_two(
 def test_the_scenarios_end_as_they_say() -> None:
     with functions.simulated():
         for name, scenario in SCENARIOS.items():
-            ends = [run_case(Case(name, {}, i)).outcome.statuses for i in range(INTERLEAVINGS)]
-            assert scenario.ends == set().union(*ends), name
+            # Far more than the enumeration plays, since some ends are seldom: one that calls its order off is
+            # almost always quicker than shipping.
+            ends = [run_case(Case(name, {}, i)).outcome.statuses for i in range(200)]
+            assert set().union(*ends) == scenario.ends, name
 
 
 def test_a_lost_publish_is_healed_within_a_minute_of_the_watch_delay() -> None:

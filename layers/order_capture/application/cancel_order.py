@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 
 from order_capture.application.callers import Caller
+from order_capture.application.change_order import change_order
 from order_capture.application.messages import ReleaseOrder
-from order_capture.application.ports import TRIES, Clock, Orders, Outbox, Pause, VersionConflictError
-from order_capture.domain.errors import NotFoundError, TemporaryError
+from order_capture.application.ports import Clock, Orders, Outbox, Pause
+from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import Order
 
 logger = logging.getLogger(__name__)
@@ -23,21 +24,14 @@ def cancel_order(
         StatusConflictError: it has shipped, or is over already.
         TemporaryError: too many others change it at this moment.
     """
-    cancelled: Order | None = None
-    for tries in range(1, TRIES + 1):
-        order = orders.get(order_id)
-        if order is None or not caller.reaches(order.terms.customer_id):
+
+    def cancelled(order: Order) -> Order:
+        if not caller.reaches(order.terms.customer_id):
             raise NotFoundError("There is no such order.")
-        # A save whose answer was lost is refused when it is sent again: what is there is then our own.
-        if order != cancelled:
-            cancelled = order.cancel(now=clock())
-            try:
-                orders.save(cancelled, over=order.version)
-            except VersionConflictError:
-                pause(tries)
-                continue
-        if checkers.send([ReleaseOrder(cancelled.terms, cancelled.correlation_id)]):
-            # It is cancelled all the same: the watchdog finds it so, and sends the release.
-            logger.warning("release not sent yet", extra={"order_id": order_id})
-        return cancelled
-    raise TemporaryError("The order is changing at this moment. Send the same request again.")
+        return order.cancel(now=clock())
+
+    order = change_order(orders, order_id, orders.get(order_id), cancelled, pause)
+    if checkers.send([ReleaseOrder(order.terms, order.correlation_id)]):
+        # It is cancelled all the same: the watchdog finds it so, and sends the release.
+        logger.warning("release not sent yet", extra={"order_id": order_id})
+    return order

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from order_capture.application.batches import given_back
+from order_capture.application.change_order import change_order
 from order_capture.application.messages import Message, OrderChecked, ReleaseOrder, ShipOrder
-from order_capture.application.ports import TRIES, Clock, Orders, Outbox, Pause, VersionConflictError
-from order_capture.domain.errors import NotFoundError, TemporaryError
+from order_capture.application.ports import Clock, Orders, Outbox, Pause
 from order_capture.domain.order import FollowUp, Order
 
 
@@ -34,7 +34,8 @@ def decide_orders(
     to_release: list[Message] = []
     for order_id, answers in by_order.items():
         with given_back(failed, [order_id]):
-            order = _decide(orders, known.get(order_id), answers, clock, pause)
+            # An order is written before anybody is asked about it: one that is not there is a table set back.
+            order = change_order(orders, order_id, known.get(order_id), _taking_in(answers, clock), pause)
             match order.follow_up():
                 case FollowUp.SHIP:
                     to_ship.append(ShipOrder(order.terms, order.correlation_id))
@@ -45,22 +46,10 @@ def decide_orders(
     return failed | shipping.send(to_ship) | checkers.send(to_release)
 
 
-def _decide(
-    orders: Orders, order: Order | None, answers: Sequence[OrderChecked], clock: Clock, pause: Pause
-) -> Order:
-    for tries in range(1, TRIES + 1):
-        if order is None:
-            # An order is written before anybody is asked about it, so this is a table set back in time.
-            raise NotFoundError(f"no order {answers[0].order_id}")
-        decided = order
+def _taking_in(answers: Sequence[OrderChecked], clock: Clock) -> Callable[[Order], Order]:
+    def decided(order: Order) -> Order:
         for answer in answers:
-            decided = decided.decide(answer.check, answer.decision, now=clock())
-        if decided is order:
-            return order
-        try:
-            orders.save(decided, over=order.version)
-            return decided
-        except VersionConflictError:
-            pause(tries)
-            order = orders.get(order.order_id)
-    raise TemporaryError("order too busy")
+            order = order.decide(answer.check, answer.decision, now=clock())
+        return order
+
+    return decided

@@ -5,10 +5,11 @@ One recovery for whatever was lost on the way: a publish that never happened, a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from order_capture.application.batches import given_back
+from order_capture.application.change_order import change_order
 from order_capture.application.messages import (
     CheckOrder,
     Message,
@@ -17,8 +18,8 @@ from order_capture.application.messages import (
     WatchOrder,
     order_id_of,
 )
-from order_capture.application.ports import TRIES, Clock, Orders, Outbox, Pause, VersionConflictError
-from order_capture.domain.errors import NotFoundError, TemporaryError
+from order_capture.application.ports import Clock, Orders, Outbox, Pause
+from order_capture.domain.errors import TemporaryError
 from order_capture.domain.order import FollowUp, Order, OrderStatus
 
 MAX_DELAY = 900  # seconds, SQS's most
@@ -64,7 +65,8 @@ def watch_orders(
     known = orders.get_many(watched.keys())
     for message in watched.values():
         with given_back(failed, [message.order_id]):
-            order = _expire_in_time(orders, known.get(message.order_id), message, deadline, clock, pause)
+            known_order, in_time = known.get(message.order_id), _expiring(deadline, clock)
+            order = change_order(orders, message.order_id, known_order, in_time, pause)
             if order.status is OrderStatus.PENDING:
                 to_check.append(CheckOrder(order.terms, order.correlation_id))
                 to_watch.append(_next_look(message))
@@ -85,20 +87,9 @@ def _next_look(message: WatchOrder) -> WatchOrder:
     return WatchOrder(message.order_id, message.correlation_id, delay, message.looks + 1)
 
 
-def _expire_in_time(
-    orders: Orders, order: Order | None, message: WatchOrder, deadline: timedelta, clock: Clock, pause: Pause
-) -> Order:
-    for tries in range(1, TRIES + 1):
-        if order is None:
-            raise NotFoundError(f"no order {message.order_id}")
+def _expiring(deadline: timedelta, clock: Clock) -> Callable[[Order], Order]:
+    def in_time(order: Order) -> Order:
         now = clock()
-        if not order.is_overdue(now=now, deadline=deadline):
-            return order
-        expired = order.expire(now=now)
-        try:
-            orders.save(expired, over=order.version)
-            return expired
-        except VersionConflictError:
-            pause(tries)
-            order = orders.get(order.order_id)
-    raise TemporaryError("order too busy")
+        return order.expire(now=now) if order.is_overdue(now=now, deadline=deadline) else order
+
+    return in_time

@@ -1,0 +1,37 @@
+"""Change an order over the version of it that was read; again if somebody else was quicker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from order_capture.application.ports import TRIES, Orders, Pause, VersionConflictError
+from order_capture.domain.errors import NotFoundError, TemporaryError
+from order_capture.domain.order import Order
+
+
+def change_order(
+    orders: Orders, order_id: str, order: Order | None, step: Callable[[Order], Order], pause: Pause
+) -> Order:
+    """The order after `step`, written down. `order` is how it was read; `step` may leave it as it is.
+
+    Raises:
+        NotFoundError: there is no such order.
+        TemporaryError: too many others change it at this moment.
+    """
+    changed: Order | None = None
+    for tries in range(1, TRIES + 1):
+        if order is None:
+            raise NotFoundError("There is no such order.")
+        # A save whose answer was lost is refused when it is sent again: what is there is then our own.
+        if order == changed:
+            return order
+        changed = step(order)
+        if changed is order:
+            return order
+        try:
+            orders.save(changed, over=order.version)
+            return changed
+        except VersionConflictError:
+            pause(tries)
+            order = orders.get(order_id)
+    raise TemporaryError("The order is changing at this moment. Send the same request again.")
