@@ -31,7 +31,7 @@ def main() -> None:
     with step("Importing every function"):
         times = imports.measure(LOCAL_BUILD)
 
-    table = _table("per order, shipped", "calls", "requests", "write units", "read units")
+    table = _table("per order, with all that follows", "calls", "requests", "write units", "read units")
     for each in costs:
         figures = (each.calls, each.requests, each.write_units, each.read_units)
         table.add_row(each.scenario, *(f"{figure:.1f}" for figure in figures))
@@ -53,7 +53,7 @@ def main() -> None:
 def _table(*headers: str) -> Table:
     table = Table(box=box.SIMPLE)
     for header in headers:
-        table.add_column(header, no_wrap=True, justify="left" if table.columns == [] else "right")
+        table.add_column(header, overflow="fold", justify="left" if table.columns == [] else "right")
     return table
 
 
