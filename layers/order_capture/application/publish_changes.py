@@ -22,13 +22,11 @@ def publish_changes(watchdog: Outbox, listeners: Outbox, changes: Sequence[Order
         TemporaryError: not all could be sent; the whole batch is to be tried again, and its events then come
             again under the same ids.
     """
-    # The watch first: it is what an order's fate may hang on.
-    watch_new_orders(
-        watchdog,
-        [(after.order_id, after.correlation_id) for before, after in changes if before is None],
-        delay,
-    )
     events = [event for before, after in changes if (event := event_of(before, after))]
     failed = listeners.send([OrderHappened(event) for event in events])
     if failed:
         raise TemporaryError(f"events of {len(failed)} orders are not published yet")
+    # The watch last: it has no id to be known by when it comes again, and a batch that is tried for hours
+    # would pile up watches. Nothing is lost by waiting: without SNS, the watchdog could drive no order on.
+    new = [(after.order_id, after.correlation_id) for before, after in changes if before is None]
+    watch_new_orders(watchdog, new, delay)
