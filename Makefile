@@ -99,7 +99,7 @@ fuzz: setup ## random requests by the contract, and against it, to a stack of th
 	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) tests.fuzz $(if $(N),--cases $(N)) $(if $(SEED),--seed $(SEED))
 
 lock: .local/venv/uv/.ready ## pin requirements/*.in anew, with hashes (UPGRADE=1 takes newer versions)
-	@cd requirements && for input in functions development engine sam docs uv; do \
+	@cd requirements && for input in functions tokens development engine sam docs uv; do \
 	    echo "requirements/$$input.txt"; \
 	    ../$(UV) pip compile $$input.in --output-file $$input.txt --quiet --generate-hashes --universal \
 	        --python-version 3.11 --no-emit-index-url --no-emit-find-links \

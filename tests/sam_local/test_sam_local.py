@@ -40,8 +40,12 @@ def test_the_template_is_valid() -> None:
     assert finished.returncode == 0, finished.stderr
 
 
-def test_the_build_is_for_the_templates_runtime(built: None) -> None:
-    libraries = (BUILD / "DependenciesLayer/python/pydantic_core").glob("*.so")
+@pytest.mark.parametrize(
+    "folder",
+    ["DependenciesLayer/python/pydantic_core", "TokensLayer/python/cryptography/hazmat/bindings"],
+)
+def test_the_build_is_for_the_templates_runtime(built: None, folder: str) -> None:
+    libraries = (BUILD / folder).glob("*.so")
     platforms = {path.name.split(".")[1] for path in libraries}
     assert platforms == {"cpython-313-x86_64-linux-gnu", "cpython-313-aarch64-linux-gnu"}
 

@@ -11,18 +11,23 @@ from tests.support.template import functions, load_template, of_type, on_aws, re
 TEMPLATE = on_aws(load_template())
 
 
-def test_every_function_of_the_template_is_simulated() -> None:
+# Who follows the events changes nothing of an order: what they are told is what the Listener hears.
+FOLLOWERS = {"socket_authorizer", "socket_api", "socket_pusher"}
+
+
+def test_every_function_of_the_template_is_simulated_but_those_that_follow() -> None:
     names = {
         properties["CodeUri"].rstrip("/").rpartition("/")[2] for properties in functions(TEMPLATE).values()
     }
 
-    assert names == set(FUNCTIONS)
+    assert names - FOLLOWERS == set(FUNCTIONS)
 
 
 def test_every_table_has_the_template_s_keys() -> None:
     tables = {
         name: tuple(part["AttributeName"] for part in properties["KeySchema"])
         for name, properties in of_type(TEMPLATE, "AWS::DynamoDB::Table").items()
+        if name != "ConnectionTable"
     }
 
     assert tables == cloud.TABLES
@@ -31,9 +36,9 @@ def test_every_table_has_the_template_s_keys() -> None:
 def test_every_queue_feeds_the_function_that_the_template_says() -> None:
     fed = {}
     for properties in functions(TEMPLATE).values():
-        for event in properties["Events"].values():
-            if event["Type"] == "SQS":
-                name = properties["CodeUri"].rstrip("/").rpartition("/")[2]
+        name = properties["CodeUri"].rstrip("/").rpartition("/")[2]
+        for event in properties.get("Events", {}).values():
+            if event["Type"] == "SQS" and name not in FOLLOWERS:
                 fed[name] = refers_to(event["Properties"]["Queue"])
                 assert event["Properties"]["BatchSize"] == cloud.BATCH_SIZE
                 assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -76,7 +81,7 @@ def test_the_stream_s_function_is_given_what_the_template_says() -> None:
     (event,) = [
         event["Properties"]
         for properties in functions(TEMPLATE).values()
-        for event in properties["Events"].values()
+        for event in properties.get("Events", {}).values()
         if event["Type"] == "DynamoDB"
     ]
     placed, changed, pinned = (

@@ -115,6 +115,27 @@ def api_event(
     }
 
 
+def socket_event(
+    text: str = "",
+    kind: str = "MESSAGE",
+    connection_id: str = "connection-1",
+    claims: Mapping[str, str] | None = SERVICE_CLAIMS,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What a WebSocket API hands to its function."""
+    return {
+        "requestContext": {
+            "eventType": kind,
+            "connectionId": connection_id,
+            "requestId": "request-1",
+            "authorizer": claims and {"principalId": claims["sub"], **claims},
+        },
+        "headers": dict(headers) if headers else None,
+        "body": text,
+        "isBase64Encoded": False,
+    }
+
+
 def queue_event(*bodies: str) -> dict[str, Any]:
     """What SQS hands to a function. The messages are named "message-0", "message-1", …"""
     return {"Records": [{"messageId": f"message-{i}", "body": body} for i, body in enumerate(bodies)]}

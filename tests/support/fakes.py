@@ -9,12 +9,14 @@ from typing import TypeVar
 
 from order_capture.application.messages import Message, order_id_of
 from order_capture.application.ports import (
+    Followed,
     Place,
     RequestRecord,
     SettleRefusedError,
     VersionConflictError,
     WriteRefusedError,
 )
+from order_capture.domain.errors import SubscriptionLimitError, TemporaryError
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
@@ -270,3 +272,38 @@ _Kind = TypeVar("_Kind", Hold, Adjustment)
 
 def _if_a(kind: type[_Kind], entry: Entry | None) -> _Kind | None:
     return entry if isinstance(entry, kind) else None
+
+
+class MemoryFollowers:
+    """Implements `application.ports.Followers`."""
+
+    def __init__(self, most: int = 50) -> None:
+        self._most = most
+        self._followed: dict[str, set[Followed]] = {}
+
+    def add(self, connection_id: str, what: Followed, now: str) -> None:
+        followed = self._followed.setdefault(connection_id, set())
+        if what not in followed and len(followed) >= self._most:
+            raise SubscriptionLimitError(f"A connection can follow {self._most} things. Open another one.")
+        followed.add(what)
+
+    def of(self, what: Followed) -> Collection[str]:
+        return {connection_id for connection_id, followed in self._followed.items() if what in followed}
+
+    def remove(self, connection_id: str, *what: Followed) -> None:
+        self._followed.pop(connection_id, None)
+
+
+class MemoryConnections:
+    """Implements `application.ports.Connections`: those that are `gone`, those that `fail`, all others."""
+
+    def __init__(self, gone: Collection[str] = (), fail: Collection[str] = ()) -> None:
+        self.gone, self.fail = set(gone), set(fail)
+        self.sent: list[tuple[str, str]] = []
+
+    def send(self, connection_id: str, text: str) -> bool:
+        if connection_id in self.fail:
+            raise TemporaryError("API Gateway does not answer")
+        if connection_id not in self.gone:
+            self.sent.append((connection_id, text))
+        return connection_id not in self.gone

@@ -64,6 +64,20 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "OrderWatchQueue": CONSUME | {"sqs:SendMessage"},
     },
 }
+_FOLLOW = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query"}
+NEEDED |= {
+    "SocketAuthorizerFunction": {},
+    "SocketApiFunction": {
+        "OrderTable": {"dynamodb:GetItem"},
+        "ConnectionTable": _FOLLOW | {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    },
+    "SocketPusherFunction": {
+        "ConnectionTable": _FOLLOW,
+        "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${SocketApi}/${StageName}"
+        "/POST/@connections/*": {"execute-api:ManageConnections"},
+        "SocketPusherQueue": CONSUME,
+    },
+}
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 STREAM_KEEPS = 24 * 60 * 60  # seconds, DynamoDB's own
 NO_PLAIN_TEXT = {"Bool": {"aws:SecureTransport": "false"}}
@@ -382,12 +396,14 @@ def a_table_is_encrypted_restorable_and_survives_its_stack(template: Template) -
     for name, table in of_type(template, "AWS::DynamoDB::Table").items():
         if table.get("SSESpecification") != {"SSEEnabled": True}:
             yield f"{name} is not encrypted with the account's key"
+        if table.get("BillingMode") != "PAY_PER_REQUEST":
+            yield f"{name} costs money when nobody orders"
+        if "TimeToLiveSpecification" in table:
+            continue  # what expires by itself is on nobody's books
         if table.get("PointInTimeRecoverySpecification") != {"PointInTimeRecoveryEnabled": True}:
             yield f"{name} cannot be restored to a point in time"
         if table.get("DeletionProtectionEnabled") != {"Ref": "DeletionProtection"}:
             yield f"{name} cannot be protected from deletion"
-        if table.get("BillingMode") != "PAY_PER_REQUEST":
-            yield f"{name} costs money when nobody orders"
         resource = template["Resources"][name]
         if not resource.get("DeletionPolicy") == resource.get("UpdateReplacePolicy") == "Retain":
             yield f"{name} goes with its stack"
@@ -417,6 +433,30 @@ def the_api_is_throttled_metered_and_logged(template: Template) -> Iterator[str]
     plans = of_type(template, "AWS::ApiGateway::UsagePlan").values()
     if not any({"Throttle", "Quota"} <= plan.keys() for plan in plans):
         yield "there is no usage plan with a throttle and a quota"
+
+
+@rule
+def the_socket_api_is_throttled_and_logged(template: Template) -> Iterator[str]:
+    (stage,) = of_type(template, "AWS::ApiGatewayV2::Stage").values()
+    if not {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= stage.get("DefaultRouteSettings", {}).keys():
+        yield "one client can use up what all functions of the account may run"
+    if "AccessLogSettings" not in stage:
+        yield "nobody knows who opened a connection"
+
+
+@rule
+def a_connection_is_opened_with_a_token_only(template: Template) -> Iterator[str]:
+    routes = {route["RouteKey"]: route for route in of_type(template, "AWS::ApiGatewayV2::Route").values()}
+    authorizers = of_type(template, "AWS::ApiGatewayV2::Authorizer")
+    connect = routes["$connect"]
+    if (
+        connect.get("AuthorizationType") != "CUSTOM"
+        or refers_to(connect.get("AuthorizerId")) not in authorizers
+    ):
+        yield "a connection is opened by anybody"
+    for name, authorizer in authorizers.items():
+        if "SocketAuthorizerFunction" not in str(authorizer["AuthorizerUri"]):
+            yield f"{name} asks another function"
 
 
 # --------------------------------------------------------------------------------------------------- callers
@@ -469,6 +509,8 @@ def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) ->
     for resource, definition in template["Resources"].items():
         if definition["Type"] == "AWS::Cognito::UserPoolResourceServer":
             continue  # each pool has its own
+        if definition["Type"] == "AWS::Lambda::Permission":
+            continue  # the name is that of another resource
         for key, value in definition.get("Properties", {}).items():
             if names.search(f".{key}") and key != "PolicyName" and "AWS::StackName" not in str(value):
                 yield f"{resource} has the fixed name {value}"

@@ -284,6 +284,31 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "ChangePublisherFunction calls",
     ),
     (
+        rules.the_socket_api_is_throttled_and_logged,
+        setting("SocketStage", DefaultRouteSettings={"ThrottlingRateLimit": 1}),
+        "one client can use up what all functions of the account may run",
+    ),
+    (
+        rules.the_socket_api_is_throttled_and_logged,
+        without("SocketStage", "AccessLogSettings"),
+        "nobody knows who opened a connection",
+    ),
+    (
+        rules.a_connection_is_opened_with_a_token_only,
+        without("SocketConnectRoute", "AuthorizationType"),
+        "a connection is opened by anybody",
+    ),
+    (
+        rules.a_connection_is_opened_with_a_token_only,
+        setting("SocketConnectRoute", AuthorizerId={"Ref": "SocketIntegration"}),
+        "a connection is opened by anybody",
+    ),
+    (
+        rules.a_connection_is_opened_with_a_token_only,
+        setting("SocketAuthorizer", AuthorizerUri={"Fn::Sub": "${SocketApiFunction.Arn}"}),
+        "SocketAuthorizer asks another function",
+    ),
+    (
         rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
         statement("TracingPolicy", 0, Action=["xray:PutTraceSegments", "s3:GetObject"]),
         "TracingPolicy gives the functions more than tracing",
@@ -291,7 +316,7 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
     (
         rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
         properties("TracingPolicy", lambda p: p["Roles"].pop()),
-        "TracingPolicy forgets OrderWatchdogFunction",
+        "TracingPolicy forgets SocketPusherFunction",
     ),
     (
         rules.each_function_has_a_log_group_with_a_retention,

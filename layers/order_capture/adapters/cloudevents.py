@@ -16,13 +16,14 @@ from order_capture.application.messages import (
     Message,
     OrderChecked,
     OrderHappened,
+    OrderNews,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
     order_id_of,
 )
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.domain.events import OrderEvent
+from order_capture.domain.events import OrderEvent, OrderEventType
 from order_capture.domain.order import Check
 
 SPEC_VERSION = "1.0"
@@ -36,6 +37,7 @@ _TYPES: Mapping[type[Message], str] = {
     OrderChecked: "order.checked",
     WatchOrder: "order.watch",
 }
+_EVENT_TYPES = {str(each) for each in OrderEventType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,8 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
     return Envelope(kind, VERSION, jsontext.dumps(body))
 
 
-def decode(body: str) -> Message:
-    """Read a message.
+def decode(body: str) -> Message | OrderNews:
+    """Read a message; an event stays as it is, for whoever it is passed on to.
 
     Raises:
         InvalidMessageError: it is not JSON, not a CloudEvent, or of a type or version that we don't know.
@@ -99,6 +101,14 @@ def decode(body: str) -> Message:
             case "order.watch":
                 return WatchOrder(
                     str(data["orderId"]), correlation_id, int(data["delay"]), int(data["looks"])
+                )
+            case _ if kind in _EVENT_TYPES:
+                return OrderNews(
+                    str(data["orderId"]),
+                    str(data["customerId"]),
+                    int(event["sequence"]),
+                    correlation_id,
+                    body,
                 )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {error!r}") from error

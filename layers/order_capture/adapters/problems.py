@@ -17,6 +17,7 @@ from order_capture.domain.errors import (
     OrderCaptureError,
     RequestRunningError,
     StatusConflictError,
+    SubscriptionLimitError,
     TemporaryError,
 )
 
@@ -64,6 +65,7 @@ _KINDS: dict[type[Exception], _Kind] = {
         "idempotency-key-reused", "Idempotency key reused", HTTPStatus.UNPROCESSABLE_ENTITY
     ),
     RequestRunningError: _Kind("request-running", "Request still running", HTTPStatus.CONFLICT),
+    SubscriptionLimitError: _Kind("subscription-limit", "Too many subscriptions", HTTPStatus.CONFLICT),
     TemporaryError: _Kind("unavailable", "Temporarily unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
 }
 _INTERNAL = _Kind("internal-error", "Internal error", HTTPStatus.INTERNAL_SERVER_ERROR)

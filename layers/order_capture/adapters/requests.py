@@ -142,7 +142,9 @@ class _Change(_Body):
     def _one_of_two(self) -> _Change:
         given = {name: getattr(self, name) for name in self.model_fields_set & {"balance", "adjust"}}
         if len(given) != 1 or None in given.values():
-            raise PydanticCustomError("one_of", "exactly one of balance and adjust is required")
+            raise PydanticCustomError(
+                "one_of", "exactly one of balance and adjust is required", {"field": "balance"}
+            )
         return self
 
 
@@ -354,7 +356,7 @@ def _field(place: str, *location: int | str) -> str:
 
 def _error(place: str, error: ErrorDetails) -> FieldError:
     if error["type"] == "one_of":
-        return FieldError(_field(place, "balance"), error["msg"])
+        return FieldError(_field(place, error["ctx"]["field"]), error["msg"])
     bounds = {
         name: re.sub(r"Decimal\('(.*)'\)", r"\1", str(bound)) for name, bound in error.get("ctx", {}).items()
     }
@@ -373,6 +375,7 @@ _MESSAGES = {
     "is_instance_of": "must be a number",
     "less_than_equal": "must be at most {le}",
     "list_type": "must be a list",
+    "literal_error": "must be {expected}",
     "missing": "is required",
     "model_type": "must be an object",
     "string_pattern_mismatch": "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -",

@@ -21,10 +21,19 @@ def caller_of(event: Mapping[str, Any]) -> Caller:
         UnauthenticatedError: there is no telling who it is.
     """
     authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
-    claims = authorizer.get("claims") or {}
+    claims: Mapping[str, Any] = authorizer.get("claims") or {}
     # `sam local` enforces no authorizer, and nothing but it sets this variable.
     if not claims and os.environ.get("AWS_SAM_LOCAL") == "true":
         return Caller("sam-local")
+    return caller_named_by(claims)
+
+
+def caller_named_by(claims: Mapping[str, Any]) -> Caller:
+    """The caller that a verified token's claims name.
+
+    Raises:
+        UnauthenticatedError: there is no telling who it is.
+    """
     subject, username = claims.get("sub"), claims.get("username")
     # A user's access token names them; that of the client-credentials grant names the client, as its subject.
     known = username or (subject and subject == claims.get("client_id"))

@@ -34,7 +34,7 @@ def get_order(
     Raises:
         NotFoundError: there is none of that id that the caller reaches.
     """
-    order = _get(orders, order_id, caller)
+    order = find_order(orders, order_id, caller)
     if is_news(order):
         return order
     status, waited, looks = order.status, 0.0, iter(FIRST_LOOKS)
@@ -42,11 +42,16 @@ def get_order(
         pause = min(next(looks, LATER_LOOKS), seconds - waited)
         sleep(pause)
         waited += pause
-        order = _get(orders, order_id, caller)
+        order = find_order(orders, order_id, caller)
     return order
 
 
-def _get(orders: Orders, order_id: str, caller: Caller) -> Order:
+def find_order(orders: Orders, order_id: str, caller: Caller) -> Order:
+    """The order as it stands.
+
+    Raises:
+        NotFoundError: there is none of that id that the caller reaches.
+    """
     order = orders.get(order_id)
     if order is None or not caller.reaches(order.terms.customer_id):
         raise NotFoundError("There is no such order.")

@@ -64,13 +64,24 @@ class OrderHappened:
         return self.event.order.correlation_id
 
 
+@dataclass(frozen=True, slots=True)
+class OrderNews:
+    """What somebody is told that follows orders: an event as it was published, and whose it is."""
+
+    order_id: str
+    customer_id: str
+    sequence: int
+    correlation_id: str
+    event: str
+
+
 Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked | WatchOrder | OrderHappened
 
 
-def order_id_of(message: Message) -> str:
+def order_id_of(message: Message | OrderNews) -> str:
     """The order that a message is about."""
     match message:
-        case OrderChecked() | WatchOrder():
+        case OrderChecked() | WatchOrder() | OrderNews():
             return message.order_id
         case OrderHappened():
             return message.event.order.order_id

@@ -137,6 +137,48 @@ class Shipments(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What is followed: an order, or all orders of a customer."""
+
+    id: str
+    is_order: bool
+
+    @classmethod
+    def order(cls, order_id: str) -> Followed:
+        """One order."""
+        return cls(order_id, is_order=True)
+
+    @classmethod
+    def customer(cls, customer_id: str) -> Followed:
+        """All orders of a customer."""
+        return cls(customer_id, is_order=False)
+
+
+class Followers(Protocol):
+    """Which connections follow what. Reads see every write that was answered before."""
+
+    def add(self, connection_id: str, what: Followed, now: str) -> None:
+        """From now on the connection follows it, too; no harm if it did before.
+
+        Raises:
+            SubscriptionLimitError: it follows too much already.
+        """
+
+    def of(self, what: Followed) -> Collection[str]:
+        """The connections that follow it."""
+
+    def remove(self, connection_id: str, *what: Followed) -> None:
+        """The connection follows nothing any more; `what` least of all."""
+
+
+class Connections(Protocol):
+    """Open connections to clients."""
+
+    def send(self, connection_id: str, text: str) -> bool:
+        """Send a text; False if there is no such connection any more."""
+
+
 class Outbox(Protocol):
     """Where messages are sent to."""
 

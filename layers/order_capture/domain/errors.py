@@ -48,6 +48,10 @@ class RequestRunningError(OrderCaptureError):
         super().__init__("The first request with this Idempotency-Key is still running. Send it again soon.")
 
 
+class SubscriptionLimitError(OrderCaptureError):
+    """A connection wants to follow more than it can, or what too many others follow."""
+
+
 class TemporaryError(OrderCaptureError):
     """Nothing is wrong with the request, and nothing is lost: the same request may be sent again."""
 

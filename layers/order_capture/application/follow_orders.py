@@ -1,0 +1,61 @@
+"""Follow orders: whoever asks is told at once what happens to an order, or to all orders of a customer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from order_capture.application.batches import given_back
+from order_capture.application.callers import Caller
+from order_capture.application.get_order import find_order
+from order_capture.application.messages import OrderNews
+from order_capture.application.ports import Connections, Followed, Followers, Orders
+from order_capture.domain.errors import NotFoundError, SubscriptionLimitError
+from order_capture.domain.order import Order
+
+# Of one order or customer. Each event is sent to every follower by a call of its own, which takes some ten
+# milliseconds: a batch of ten events for the fifty of an order and the fifty of its customer is over in ten
+# seconds, and nobody can hold up the others' news by opening ever more connections.
+MAX_FOLLOWERS = 50
+
+
+def follow(
+    orders: Orders, followers: Followers, connection_id: str, what: Followed, caller: Caller, now: str
+) -> Order | None:
+    """Have a connection told of an order, or of all orders of a customer.
+
+    Returns:
+        The order as it stands, read after its events have begun to be sent: an event that came too early to
+        be sent is in it already. None for a customer.
+
+    Raises:
+        NotFoundError: there is none of that id that the caller reaches.
+        SubscriptionLimitError: the connection follows too much, or too many follow the same.
+    """
+    if what.is_order:
+        find_order(orders, what.id, caller)
+    elif not caller.reaches(what.id):
+        raise NotFoundError("There is no such customer.")
+    if len(followers.of(what)) >= MAX_FOLLOWERS:
+        raise SubscriptionLimitError(f"Only {MAX_FOLLOWERS} connections can follow the same.")
+    followers.add(connection_id, what, now)
+    return find_order(orders, what.id, caller) if what.is_order else None
+
+
+def push_events(followers: Followers, connections: Connections, news: Sequence[OrderNews]) -> set[str]:
+    """Send each event to whoever follows its order or its customer, and forget connections that are gone.
+
+    Returns the ids of the orders whose events could not be sent to all: they come again, and some followers
+    then get them twice, under the same id.
+    """
+    failed: set[str] = set()
+    for each in sorted(news, key=lambda event: event.sequence):
+        with given_back(failed, {each.order_id}):
+            following = {
+                connection_id: what
+                for what in (Followed.order(each.order_id), Followed.customer(each.customer_id))
+                for connection_id in followers.of(what)
+            }
+            for connection_id, what in sorted(following.items(), key=lambda pair: pair[0]):
+                if not connections.send(connection_id, each.event):
+                    followers.remove(connection_id, what)
+    return failed

@@ -1,0 +1,99 @@
+"""An order's events reach who follows it, through topic and queue and the real table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from order_capture.adapters import jsontext, socket_wiring
+from tests.support.factories import customer_claims, socket_event
+from tests.support.fakes import MemoryConnections
+from tests.support.shop import Shop, order_of
+
+SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
+
+
+@pytest.fixture
+def connections() -> Iterator[MemoryConnections]:
+    connections = MemoryConnections()
+    with mock.patch.object(socket_wiring, "connections", return_value=connections):
+        yield connections
+
+
+def say(shop: Shop, connection_id: str, customer: str, **what: str) -> dict[str, Any]:
+    text = json.dumps({"action": "subscribe", **what})
+    event = socket_event(text, connection_id=connection_id, claims=customer_claims(customer))
+    answer: dict[str, Any] = jsontext.loads(shop.pipeline.invoke("socket_api", event)["body"])
+    return answer
+
+
+def story(connections: MemoryConnections, connection_id: str) -> list[tuple[str, str]]:
+    events = [jsontext.loads(text) for to, text in connections.sent if to == connection_id]
+    return [(event["sequence"], event["type"]) for event in events]
+
+
+def test_a_customer_hears_all_of_their_orders(shop: Shop, connections: MemoryConnections) -> None:
+    assert say(shop, "c-1", "alice", customerId="alice") == {"subscribed": {"customerId": "alice"}}
+    order_id = shop.order(order_of("alice", 10, pen=1))
+    shop.order(order_of("bob", 1, pen=1))
+    shop.pipeline.run()
+
+    assert story(connections, "c-1") == SHIPPED
+    assert jsontext.loads(connections.sent[-1][1])["data"] == shop.view(order_id)
+
+
+def test_who_comes_late_knows_how_the_order_stands(shop: Shop, connections: MemoryConnections) -> None:
+    order_id = shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.run()
+
+    assert say(shop, "c-1", "alice", orderId=order_id)["order"] == shop.view(order_id)
+    assert say(shop, "c-2", "bob", orderId=order_id)["problem"]["status"] == 404
+    assert connections.sent == []
+
+
+def test_what_comes_twice_is_the_same_event(shop: Shop, connections: MemoryConnections) -> None:
+    say(shop, "c-1", "alice", customerId="alice")
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.run(times=2)
+
+    ids = [jsontext.loads(text)["id"] for _, text in connections.sent]
+    assert len(ids) > len(set(ids)) == 3
+
+
+def test_who_could_not_be_told_is_told_later(shop: Shop, connections: MemoryConnections) -> None:
+    say(shop, "c-1", "alice", customerId="alice")
+    connections.fail = {"c-1"}
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.publish_changes()
+    shop.pipeline.deliver("socket_pusher")
+    assert connections.sent == []
+
+    connections.fail = set()
+    shop.pipeline.run()
+
+    assert story(connections, "c-1") == SHIPPED
+
+
+def test_poison_lands_among_the_dead_letters_of_this_queue_alone(
+    shop: Shop, connections: MemoryConnections
+) -> None:
+    say(shop, "c-1", "alice", customerId="alice")
+    shop.pipeline.put("socket_pusher", "poison")
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.run()
+
+    assert story(connections, "c-1") == SHIPPED
+    assert shop.pipeline.dead_letters("socket_pusher") == ["poison"]
+
+
+def test_a_connection_that_has_ended_hears_no_more(shop: Shop, connections: MemoryConnections) -> None:
+    say(shop, "c-1", "alice", customerId="alice")
+    shop.pipeline.invoke("socket_api", socket_event(kind="DISCONNECT", connection_id="c-1"))
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.run()
+
+    assert connections.sent == []

@@ -1,0 +1,168 @@
+"""What comes over a WebSocket connection is answered, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import botocore.exceptions
+import pytest
+
+from order_capture.adapters import subscriptions
+from order_capture.adapters.connections import ApiConnections
+from order_capture.adapters.problems import RequestInvalidError
+from order_capture.adapters.sockets import Frame, socket_handler
+from order_capture.application.ports import Followed
+from order_capture.domain.errors import NotFoundError
+from tests.support.factories import customer_claims, placed, socket_event
+
+
+class Heard:
+    """A socket's function, and what has come to it."""
+
+    def __init__(self, answer: Exception | None = None) -> None:
+        self.frames: list[Frame] = []
+        self.forgotten: list[str] = []
+        self._answer = answer
+        self.handler = socket_handler(self._listen, self.forgotten.append)
+
+    def _listen(self, frame: Frame) -> dict[str, Any]:
+        self.frames.append(frame)
+        if self._answer:
+            raise self._answer
+        return {"heard": frame.text}
+
+
+def test_a_message_is_answered_and_says_who_sent_it() -> None:
+    heard = Heard()
+
+    answer = heard.handler(socket_event("hello", claims=customer_claims("alice")), None)
+
+    assert answer == {"statusCode": 200, "body": '{"heard":"hello"}'}
+    assert [(frame.connection_id, frame.caller.customer_id) for frame in heard.frames] == [
+        ("connection-1", "alice")
+    ]
+
+
+@pytest.mark.parametrize("claims", [None, customer_claims("alice") | {"username": ""}])
+def test_a_message_of_nobody_is_not_listened_to(claims: dict[str, str] | None) -> None:
+    heard = Heard()
+
+    answer = heard.handler(socket_event("hello", claims=claims), None)
+
+    assert json.loads(answer["body"])["problem"]["status"] == 401
+    assert not heard.frames
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(NotFoundError("There is no such order."), 404), (KeyError("inside"), 500)]
+)
+def test_a_refusal_is_told_with_what_was_asked(error: Exception, status: int) -> None:
+    answer = Heard(error).handler(socket_event("x" * 300), None)
+
+    told = json.loads(answer["body"])
+    assert answer["statusCode"] == 200
+    assert told["problem"]["status"] == status
+    assert told["problem"]["requestId"] == "request-1"
+    assert told["asked"] == "x" * 200
+    assert "inside" not in answer["body"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (None, {}),
+        ("a-token", {}),
+        ("order-capture, a-token", {"Sec-WebSocket-Protocol": "order-capture"}),
+        ("a-token,order-capture", {"Sec-WebSocket-Protocol": "order-capture"}),
+    ],
+)
+def test_the_protocol_that_is_chosen_is_never_the_token(offered: str | None, chosen: dict[str, str]) -> None:
+    headers = {"sec-webSocket-protocol": offered} if offered else None
+
+    answer = Heard().handler(socket_event(kind="CONNECT", headers=headers), None)
+
+    assert answer == {"statusCode": 200, "headers": chosen}
+
+
+def test_a_connection_that_has_ended_is_forgotten() -> None:
+    heard = Heard()
+
+    assert heard.handler(socket_event(kind="DISCONNECT"), None) == {"statusCode": 200}
+    assert heard.forgotten == ["connection-1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('{"action":"subscribe","orderId":"1"}', Followed.order("1")),
+        ('{"action":"subscribe","customerId":"alice@example.com"}', Followed.customer("alice@example.com")),
+    ],
+)
+def test_one_may_subscribe_to_an_order_or_a_customer(text: str, what: Followed) -> None:
+    assert subscriptions.wanted(text) == what
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        ("", "body must be JSON, and is not at line 1, column 1"),
+        ("\ud800", "body must be JSON in UTF-8"),
+        ("[" * 1025, "body must be at most 1024 bytes"),
+        ("[]", "body must be an object"),
+        ('{"orderId":"1"}', "action is required"),
+        ('{"action":"unsubscribe","orderId":"1"}', "action must be 'subscribe'"),
+        ('{"action":"subscribe"}', "orderId exactly one of orderId and customerId is required"),
+        (
+            '{"action":"subscribe","orderId":"1","customerId":"2"}',
+            "orderId exactly one of orderId and customerId is required",
+        ),
+        ('{"action":"subscribe","orderId":1}', "orderId must be text"),
+        ('{"action":"subscribe","orderId":"1","x":1}', "x is not a field of this request"),
+        (
+            '{"action":"subscribe","orderId":"order#1"}',
+            "orderId must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -",
+        ),
+    ],
+)
+def test_anything_else_is_told_what_is_wrong_with_it(text: str, errors: str) -> None:
+    with pytest.raises(RequestInvalidError) as refusal:
+        subscriptions.wanted(text)
+
+    assert str(refusal.value) == errors
+
+
+def test_the_answer_says_what_is_followed_and_how_an_order_stands() -> None:
+    answer = subscriptions.subscribed(Followed.order("order-1"), placed())
+
+    assert answer["subscribed"] == {"orderId": "order-1"}
+    assert (answer["order"]["orderId"], answer["order"]["status"]) == ("order-1", "PENDING")
+    assert subscriptions.subscribed(Followed.customer("alice"), None) == {
+        "subscribed": {"customerId": "alice"}
+    }
+
+
+class Gateway:
+    """API Gateway's client, which answers a post with this error."""
+
+    def __init__(self, code: str = "") -> None:
+        self._code = code
+        self.posted: list[dict[str, Any]] = []
+
+    def post_to_connection(self, **post: Any) -> None:
+        if self._code:
+            raise botocore.exceptions.ClientError({"Error": {"Code": self._code}}, "PostToConnection")
+        self.posted.append(post)
+
+
+def test_a_text_is_sent_as_it_is() -> None:
+    gateway = Gateway()
+
+    assert ApiConnections(gateway).send("c-1", "Grüße")
+    assert gateway.posted == [{"ConnectionId": "c-1", "Data": "Grüße".encode()}]
+
+
+def test_only_a_connection_that_is_gone_is_gone() -> None:
+    assert not ApiConnections(Gateway("GoneException")).send("c-1", "text")
+    with pytest.raises(botocore.exceptions.ClientError):
+        ApiConnections(Gateway("LimitExceededException")).send("c-1", "text")
