@@ -1,5 +1,7 @@
 """The demo: a handful of orders, each followed to its end, and the books before and after.
 
+All but one are asked after; of that one, the demo is told.
+
 It checks itself: every order must end as it should, for the reason it should, and the books must add up.
 """
 
@@ -18,6 +20,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 from local.console import console, step
 
@@ -132,6 +136,10 @@ def _batch() -> list[DemoOrder]:
     ]
 
 
+def _told_order() -> DemoOrder:
+    return DemoOrder("carol", "mug", 2, Decimal("19.00"))
+
+
 class Api:
     """The deployed API."""
 
@@ -167,8 +175,8 @@ Books = dict[str, dict[str, Decimal]]
 _COLUMNS = ("balance", "held", "settled")
 
 
-def run(api_url: str, token: str) -> None:
-    """Run the demo against a deployed API, with a service's token.
+def run(api_url: str, socket_url: str, token: str) -> None:
+    """Run the demo against a deployed API and its WebSocket API, with a service's token.
 
     Raises:
         DemoError: an order or the books did not come out as they should.
@@ -193,6 +201,15 @@ def run(api_url: str, token: str) -> None:
     orders += batch
     _follow(api, orders)
     console.print(f"  and the invalid one in the batch: [yellow]{escape(problem)}[/]\n", soft_wrap=True)
+
+    console.print("[bold]One more[/], whose news come over a WebSocket connection")
+    told = _told_order()
+    try:
+        _be_told(api, socket_url, token, told)
+    except (OSError, WebSocketException) as error:
+        raise DemoError(f"the WebSocket connection failed: {error!r}") from error
+    orders.append(told)
+    console.print()
 
     with step("Waiting for what the refused orders held to come back"):
         after = _settled_books(api, before)
@@ -244,6 +261,28 @@ def _follow(api: Api, orders: list[DemoOrder]) -> None:
                     else:
                         _print_line(order)
             time.sleep(0.05)
+
+
+def _be_told(api: Api, socket_url: str, token: str, order: DemoOrder) -> None:
+    """Follow the customer over a WebSocket connection, place the order, and show what is told of it."""
+    headers = {"Authorization": f"Bearer {token}"}
+    with connect(socket_url, additional_headers=headers, open_timeout=30, proxy=None) as socket:
+        socket.send(simplejson.dumps({"action": "subscribe", "customerId": order.customer}))
+        answer = simplejson.loads(socket.recv(timeout=_PATIENCE))
+        if answer != {"subscribed": {"customerId": order.customer}}:
+            raise DemoError(f"nobody is to be told of {order.customer}'s orders: {answer}")
+        order.started = time.monotonic()
+        order.order_id = api.post("/order", order.body, 202)["orderId"]
+        latest = 0
+        while order.status in ("", *_OPEN):
+            event = simplejson.loads(socket.recv(timeout=_PATIENCE), use_decimal=True)
+            # Events may come twice, and one before another that it follows: their sequence tells.
+            if event["subject"] != order.order_id or int(event["sequence"]) <= latest:
+                continue
+            latest = int(event["sequence"])
+            order.saw(event["data"])
+            console.print(f"  [dim]told:[/] {event['type']} after {order.seconds:.1f} s")
+    _print_line(order)
 
 
 def _table(orders: Iterable[DemoOrder]) -> Table:

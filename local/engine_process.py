@@ -3,15 +3,17 @@
 Batch calls are authorised the way AWS does it: `sns:PublishBatch` and the like do not exist as permissions
 there, `sns:Publish` covers both calls, and a role made for AWS has no other. A process that does not start
 fails its own call only (see `_invoke_alone`). And API Gateway answers for itself what the API's document has
-it say, to requests that it takes no more of than on AWS. It runs in the engine's environment.
+it say, to requests that it takes no more of than on AWS; it answers a WebSocket client with the subprotocol
+that was chosen. It runs in the engine's environment.
 """
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
-from ministack.services import apigateway_v1
+from ministack.services import apigateway, apigateway_v1
 
 _COVERED_BY = {
     "sns:PublishBatch": "sns:Publish",
@@ -101,6 +103,29 @@ def _check_request(method: Any, api_id: str, request: Any, headers: Any, body: b
     return _check_validator(method, api_id, request, headers, body, query)
 
 
+_open_socket = apigateway.handle_websocket
+_ask_socket_function = apigateway._invoke_ws_lambda
+_chosen_protocol: ContextVar[str | None] = ContextVar("chosen_protocol", default=None)
+
+
+async def _ask_for_protocol(*request: Any, **more: Any) -> Any:
+    """Keep the subprotocol that the function behind a WebSocket API's $connect route chooses."""
+    answer = await _ask_socket_function(*request, **more)
+    _chosen_protocol.set(((answer or {}).get("headers") or {}).get("Sec-WebSocket-Protocol"))
+    return answer
+
+
+async def _open_socket_with_protocol(scope: Any, receive: Any, send: Any, *more: Any, **named: Any) -> None:
+    """A WebSocket connection with the subprotocol that was chosen, without which browsers give it up."""
+
+    async def say(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.accept":
+            message = message | {"subprotocol": _chosen_protocol.get()}
+        await send(message)
+
+    await _open_socket(scope, receive, say, *more, **named)
+
+
 _PAGE = Path(__file__).parent.parent / ".local/docs/index.html"
 _aws = app.app
 
@@ -126,6 +151,8 @@ if __name__ == "__main__":
     app.app = _aws_and_docs
     lambda_runtime.Worker.invoke = _invoke_alone
     iam_actions.extract_iam_action = _extract_iam_action
+    apigateway.handle_websocket = _open_socket_with_protocol
+    apigateway._invoke_ws_lambda = _ask_for_protocol
     apigateway_v1._import_rest_api = _import_whole_api
     apigateway_v1._import_operation = _import_whole_method
     apigateway_v1._invoke_mock_v1 = _answer_mock_as_http

@@ -25,7 +25,7 @@ def main() -> int:
         with exclusive("run", wait=False):
             running = _engine(port)
             description = _deployed(running)
-        demo.run(description["apiUrl"], Tokens(description).of_service())
+        demo.run(description["apiUrl"], description["socketUrl"], Tokens(description).of_service())
         console.print("\nThe API's documentation:", description["docsUrl"], soft_wrap=True)
     except (BusyError, engine.EngineError, stack.DeployError, TokenError, demo.DemoError) as error:
         console.print("\n[red]Error:[/]", escape(str(error)), soft_wrap=True)

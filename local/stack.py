@@ -61,8 +61,8 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
     """Build and deploy the template to the engine, and describe the result.
 
     Returns:
-        `apiUrl`, `docsUrl`, `endpointUrl`, `region`, `stackName`, where tokens come from, and every output of
-        the stack by its name.
+        `apiUrl`, `socketUrl`, `docsUrl`, `endpointUrl`, `region`, `stackName`, where tokens come from, and
+        every output of the stack by its name.
 
     Raises:
         DeployError: deploy.sh failed.
@@ -111,6 +111,7 @@ def describe(engine: Engine) -> dict[str, str]:
         # The address in the outputs is the one on AWS; the engine serves the same API below this path.
         "apiUrl": f"{engine.url}/_aws/execute-api/{outputs['ApiId']}/{outputs['ApiStage']}",
         "docsUrl": engine.url + docs.ROUTE,
+        "socketUrl": f"ws://127.0.0.1:{engine.port}/_aws/execute-api/{outputs['SocketId']}/{outputs['ApiStage']}",
         # Likewise for tokens: the engine has one address for all pools, and knows them by the client's id.
         "tokenUrl": f"{engine.url}/oauth2/token",
         "serviceClientSecret": services["ClientSecret"],
