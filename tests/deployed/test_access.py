@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 
 from tests.deployed.shop import QUEUES, Shop, body_of, eventually
 
-FED = (*QUEUES, "OrderWatch")
+FED = (*QUEUES, "OrderWatch", "SocketPusher")
 TABLES = ("OrderTable", "AccountTable", "StockTable")
+TRIED_TABLES = (*TABLES, "ConnectionTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
 
 # What each role is allowed of all that is tried below; everything else it is denied.
@@ -28,6 +29,14 @@ ALLOWED = {
     "ShipOrder": {f"UpdateItem {table}" for table in TABLES} | {"ReceiveMessage ShipOrder"},
     "ChangePublisher": set(),
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
+    "SocketAuthorizer": set(),
+    "SocketApi": {"GetItem OrderTable"} | {f"{each} ConnectionTable" for each in (*READ_WRITE, "DeleteItem")},
+    "SocketPusher": {
+        "GetItem ConnectionTable",
+        "DeleteItem ConnectionTable",
+        "ReceiveMessage SocketPusher",
+        "PostToConnection",
+    },
 }
 SENDS = {
     "BalanceChecker": ["SendMessage OrderUpdate"],
@@ -64,9 +73,17 @@ def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(shop:
 def _attempts(shop: Shop, session: boto3.Session) -> dict[str, Callable[[], object]]:
     """What is tried. What is allowed of it changes nothing: the conditions never hold."""
     tables, queues = _client(session, "dynamodb", shop), _client(session, "sqs", shop)
-    attempts: dict[str, Callable[[], object]] = {}
-    for table in TABLES:
-        name = shop.outputs[f"{table}Name"]
+    stage = f"{shop.endpoint}/_aws/execute-api/{shop.outputs['SocketId']}/{shop.outputs['ApiStage']}"
+    sockets = session.client(
+        "apigatewaymanagementapi", endpoint_url=stage, region_name=shop.outputs["region"]
+    )
+    attempts: dict[str, Callable[[], object]] = {
+        "PostToConnection": partial(sockets.post_to_connection, ConnectionId="nobody", Data=b"."),
+        "GetConnection": partial(sockets.get_connection, ConnectionId="nobody"),
+        "DeleteConnection": partial(sockets.delete_connection, ConnectionId="nobody"),
+    }
+    for table in TRIED_TABLES:
+        name = shop.outputs.get(f"{table}Name") or shop.outputs[f"{table}Id"]
         schema = _client(shop.aws, "dynamodb", shop).describe_table(TableName=name)["Table"]["KeySchema"]
         key = {each["AttributeName"]: {"S": "nobody"} for each in schema}
         never = {"TableName": name, "ConditionExpression": f"attribute_exists({schema[0]['AttributeName']})"}

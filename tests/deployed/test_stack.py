@@ -34,6 +34,8 @@ def test_every_output_of_the_template_is_there_and_names_something_that_exists(s
         "TopicArn": lambda arn: client("sns").get_topic_attributes(TopicArn=arn),
         "FunctionName": lambda name: client("lambda").get_function(FunctionName=name),
         "LogGroupName": log_group,
+        "SocketId": lambda name: client("apigatewayv2").get_api(ApiId=name),
+        "TableId": lambda name: client("dynamodb").describe_table(TableName=name),
         "ApiId": lambda name: client("apigateway").get_rest_api(restApiId=name),
         "ApiStage": lambda name: client("apigateway").get_stage(restApiId=api, stageName=name),
         "UserPoolId": lambda name: client("cognito-idp").describe_user_pool(UserPoolId=name),
@@ -44,6 +46,8 @@ def test_every_output_of_the_template_is_there_and_names_something_that_exists(s
     }
     # then
     assert outputs.pop("ApiUrl") == f"https://{api}.execute-api.us-east-1.amazonaws.com/{stage}"
+    socket = outputs["SocketId"]
+    assert outputs.pop("SocketUrl") == f"wss://{socket}.execute-api.us-east-1.amazonaws.com/{stage}"
     assert outputs.pop("TokenUrl") == f"{sign_in}/token"
     assert outputs.pop("SignInUrl") == f"{sign_in}/authorize"
     for name, value in outputs.items():
@@ -56,6 +60,7 @@ def test_the_description_says_where_the_api_is(shop: Shop, engine: Engine) -> No
     assert shop.outputs["region"] == "us-east-1"
     assert shop.outputs["apiUrl"].startswith(engine.url)
     assert shop.outputs["tokenUrl"].startswith(engine.url)
+    assert shop.outputs["socketUrl"].startswith(engine.url.replace("http", "ws", 1))
 
 
 def test_deploying_again_with_nothing_changed_leaves_everything_as_it_is(

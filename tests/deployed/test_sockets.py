@@ -1,0 +1,294 @@
+"""Orders are followed over a WebSocket connection, by those who may."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import simplejson
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from tests.deployed.shop import PATIENCE, Shop, eventually
+from tests.deployed.test_authorization import BAD_TOKENS
+from tests.deployed.tokens import SCOPES, Forger
+from tests.support.template import functions, load_template
+
+SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
+
+
+class Follower:
+    """A client with an open connection."""
+
+    def __init__(self, shop: Shop, headers: Mapping[str, str], *protocols: str) -> None:
+        # No proxy: one for the world outside is not for the loopback interface.
+        self.connection: ClientConnection = connect(
+            shop.outputs["socketUrl"],
+            additional_headers=headers,
+            subprotocols=protocols or None,  # type: ignore[arg-type]
+            open_timeout=PATIENCE,
+            proxy=None,
+        )
+        self._events: list[dict[str, Any]] = []
+
+    def say(self, message: object) -> dict[str, Any]:
+        """Send a message, a text as it is, and wait for its answer; events that come before it are kept."""
+        self.connection.send(message if isinstance(message, str | bytes) else simplejson.dumps(message))
+        while "specversion" in (told := self._next()):
+            self._events.append(told)
+        return told
+
+    def follow(self, **what: str) -> dict[str, Any]:
+        """Subscribe to an orderId or a customerId."""
+        return self.say({"action": "subscribe", **what})
+
+    def story(self, order_id: str, until: str) -> list[tuple[str, str]]:
+        """The events of an order as they come, up to one of this type, each once."""
+        heard: dict[str, tuple[str, str]] = {}
+        while True:
+            event = self._events.pop(0) if self._events else self._next()
+            if event["subject"] == order_id:
+                heard.setdefault(event["id"], (event["sequence"], event["type"]))
+                if event["type"] == until:
+                    return list(heard.values())
+
+    def heard_nothing(self) -> bool:
+        """Whether there has come nothing but answers."""
+        with contextlib.suppress(TimeoutError):
+            self._events.append(simplejson.loads(self.connection.recv(timeout=0.5)))
+        return not self._events
+
+    def _next(self) -> dict[str, Any]:
+        told: dict[str, Any] = simplejson.loads(self.connection.recv(timeout=PATIENCE), use_decimal=True)
+        return told
+
+
+@contextlib.contextmanager
+def following(shop: Shop, customer: str = "") -> Iterator[Follower]:
+    """A customer who has connected, or a service."""
+    follower = Follower(shop, {"Authorization": shop.bearer(customer)})
+    with follower.connection:
+        yield follower
+
+
+def followed(shop: Shop, key: str) -> list[str]:
+    """The connections that follow something, as the table has it."""
+    table = shop.aws.client("dynamodb", endpoint_url=shop.endpoint)
+    items = table.query(
+        TableName=shop.outputs["ConnectionTableId"],
+        KeyConditionExpression="followed = :this",
+        ExpressionAttributeValues={":this": {"S": key}},
+    )["Items"]
+    return [item["connectionId"]["S"] for item in items]
+
+
+@pytest.fixture(scope="module")
+def forger(shop: Shop) -> Forger:
+    return Forger(shop)
+
+
+def refused(shop: Shop, headers: Mapping[str, str], *protocols: str) -> int:
+    """The status with which a connection is refused."""
+    with pytest.raises(InvalidStatus) as refusal:
+        Follower(shop, headers, *protocols)
+    return refusal.value.response.status_code
+
+
+@pytest.mark.parametrize("bad", BAD_TOKENS)
+def test_a_bad_token_opens_no_connection(shop: Shop, forger: Forger, bad: str) -> None:
+    token = forger.tokens[bad]
+
+    assert refused(shop, {"Authorization": token} if token else {}) == 403
+
+
+@pytest.mark.parametrize("bad", [bad for bad in BAD_TOKENS if bad not in ("no token", "another scheme")])
+def test_nor_does_one_that_is_offered_as_a_protocol(shop: Shop, forger: Forger, bad: str) -> None:
+    token = forger.tokens[bad].removeprefix("Bearer").strip()
+
+    assert refused(shop, {}, "order-capture", *([token] if token else [])) == 403
+
+
+def test_a_token_in_the_address_opens_no_connection(shop: Shop) -> None:
+    token = shop.tokens.of_service()
+    with pytest.raises(InvalidStatus):
+        connect(f"{shop.outputs['socketUrl']}?Authorization={token}", proxy=None)
+
+
+def test_every_scope_but_the_one_opens_no_connection(shop: Shop) -> None:
+    others = " ".join(scope for scope in SCOPES if scope != "orders/read")
+
+    assert refused(shop, {"Authorization": f"Bearer {shop.tokens.of_service(others)}"}) == 403
+
+
+def test_the_one_scope_opens_it(shop: Shop) -> None:
+    token = shop.tokens.of_service("orders/read")
+
+    with Follower(shop, {"Authorization": f"Bearer {token}"}).connection as connection:
+        assert connection.subprotocol is None
+
+
+def test_a_browser_offers_its_token_as_a_protocol_and_is_answered_with_ours(shop: Shop) -> None:
+    alice = shop.new_customer()
+    follower = Follower(shop, {}, "order-capture", shop.tokens.of_customer(alice))
+
+    with follower.connection as connection:
+        assert connection.subprotocol == "order-capture"
+        assert follower.follow(customerId=alice) == {"subscribed": {"customerId": alice}}
+
+
+def test_who_follows_an_order_knows_how_it_stands_and_hears_the_rest(shop: Shop) -> None:
+    # given a shop in which nothing ships
+    alice, pen = shop.new_customer("100.00"), shop.new_product(5)
+    with following(shop, alice) as follower:
+        with held_up(shop, "ShipOrder"):
+            order_id = shop.place(alice, {pen: 1}, "10.00")
+            confirmed = eventually(lambda: shop.order(order_id), lambda order: order["status"] == "CONFIRMED")
+            # when she follows it
+            answer = follower.follow(orderId=order_id)
+            # then
+            assert answer == {"subscribed": {"orderId": order_id}, "order": confirmed}
+        assert follower.story(order_id, "order.shipped")[-1] == ("3", "order.shipped")
+
+
+def test_an_order_is_followed_from_its_placing_to_its_shipping(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer("100.00"), shop.new_product(5)
+    with following(shop, alice) as hers, following(shop) as service:
+        hers.follow(customerId=alice)
+        service.follow(customerId=alice)
+        # when
+        order_id = shop.place(alice, {pen: 1}, "10.00")
+        # then
+        assert hers.story(order_id, "order.shipped") == SHIPPED
+        assert service.story(order_id, "order.shipped") == SHIPPED
+
+
+def test_who_follows_twice_over_is_told_once(shop: Shop) -> None:
+    alice, pen = shop.new_customer("100.00"), shop.new_product(5)
+    with following(shop, alice) as follower:
+        follower.follow(customerId=alice)
+        assert follower.follow(customerId=alice) == {"subscribed": {"customerId": alice}}
+        order_id = shop.place(alice, {pen: 1}, "10.00")
+        follower.follow(orderId=order_id)
+        heard = [follower._events.pop(0) if follower._events else follower._next() for _ in range(3)]
+
+        assert [(event["sequence"], event["type"]) for event in heard] == SHIPPED
+        assert follower.heard_nothing()
+
+
+def test_an_event_is_the_one_of_the_topic_with_the_whole_order(shop: Shop) -> None:
+    alice = shop.new_customer("1.00")
+    with following(shop, alice) as follower:
+        follower.follow(customerId=alice)
+        order_id = shop.place(alice, {shop.new_product(): 1}, "10.00")
+        placed, rejected = follower._next(), follower._next()
+
+    assert (placed["specversion"], placed["type"], placed["subject"]) == ("1.0", "order.placed", order_id)
+    assert rejected["type"] == "order.rejected"
+    assert (
+        eventually(lambda: shop.order(order_id), lambda order: order == rejected["data"]) == rejected["data"]
+    )
+
+
+def test_what_is_anothers_is_told_to_nobody_else(shop: Shop) -> None:
+    # given
+    alice, bob, pen = shop.new_customer("100.00"), shop.new_customer(), shop.new_product(5)
+    with following(shop, bob) as follower:
+        order_id = shop.place(alice, {pen: 1}, "10.00")
+        # when
+        foreign, unknown = follower.follow(orderId=order_id), follower.follow(orderId="no-such-order")
+        customer, nobody = follower.follow(customerId=alice), follower.follow(customerId="nobody")
+        # then
+        assert same(foreign) == same(unknown)
+        assert same(customer) == same(nobody)
+        assert foreign["problem"]["detail"] == "There is no such order."
+        assert customer["problem"]["type"] == "urn:order-capture:problem:not-found"
+        shop.ended(order_id)
+        assert follower.heard_nothing()
+    assert followed(shop, f"order#{order_id}") == followed(shop, f"customer#{alice}") == []
+
+
+def same(answer: dict[str, Any]) -> dict[str, Any]:
+    """What is the same in two answers that must not be told apart."""
+    return {name: value for name, value in answer["problem"].items() if name != "requestId"}
+
+
+@pytest.mark.parametrize(
+    ("garbage", "field"),
+    [
+        ("", "body"),
+        ("garbage", "body"),
+        ("[" * 1000, "body"),
+        (" " * 1025, "body"),
+        ("null", "body"),
+        ("[]", "body"),
+        ("{}", "action"),
+        ('{"action":"$connect","orderId":"1"}', "action"),
+        ('{"action":"$disconnect"}', "action"),
+        ('{"action":{"subscribe":1}}', "action"),
+        ('{"action":"subscribe"}', "orderId"),
+        ('{"action":"subscribe","orderId":"1","customerId":"2"}', "orderId"),
+        ('{"action":"subscribe","orderId":"#"}', "orderId"),
+        ('{"action":"subscribe","orderId":17}', "orderId"),
+        ('{"action":"subscribe","orderId":"1","more":1}', "more"),
+    ],
+)
+def test_garbage_is_answered_and_the_connection_kept(shop: Shop, garbage: str, field: str) -> None:
+    with following(shop) as follower:
+        answer = follower.say(garbage)
+
+        assert answer["problem"]["type"] == "urn:order-capture:problem:invalid-request"
+        assert field in [error["field"] for error in answer["problem"]["errors"]]
+        assert answer["asked"] == garbage[:200]
+        assert "subscribed" in follower.follow(customerId="alice")
+
+
+def test_a_connection_that_ends_is_forgotten(shop: Shop) -> None:
+    alice = shop.new_customer()
+    with following(shop, alice) as follower:
+        follower.follow(customerId=alice)
+        assert len(followed(shop, f"customer#{alice}")) == 1
+
+    assert eventually(lambda: followed(shop, f"customer#{alice}"), lambda left: not left) == []
+
+
+def test_a_connection_that_is_found_dead_is_forgotten_and_holds_up_nobody(shop: Shop) -> None:
+    # given a connection that has ended and nobody said so
+    alice, pen = shop.new_customer("100.00"), shop.new_product(5)
+    shop.aws.client("dynamodb", endpoint_url=shop.endpoint).put_item(
+        TableName=shop.outputs["ConnectionTableId"],
+        Item={"followed": {"S": f"customer#{alice}"}, "connectionId": {"S": "0000000000000000"}},
+    )
+    with following(shop, alice) as follower:
+        follower.follow(customerId=alice)
+        assert len(followed(shop, f"customer#{alice}")) == 2
+        # when
+        order_id = shop.place(alice, {pen: 1}, "10.00")
+        # then
+        assert follower.story(order_id, "order.shipped") == SHIPPED
+        (left,) = eventually(lambda: followed(shop, f"customer#{alice}"), lambda left: len(left) == 1)
+        assert left != "0000000000000000"
+
+
+def test_nothing_of_it_is_left_undone(shop: Shop) -> None:
+    """No event is given back to the queue, or lies among the dead letters."""
+    shop.come_to_rest()
+    assert eventually(lambda: shop.waiting(shop.outputs["SocketPusherQueueUrl"]), lambda left: left == 0) == 0
+    assert shop.waiting(shop.outputs["SocketPusherDlqUrl"]) == 0
+    assert shop.waiting(shop.outputs["OrderEventTopicDlqUrl"]) == 0
+
+
+@contextlib.contextmanager
+def held_up(shop: Shop, function: str) -> Iterator[None]:
+    """A function that is given nothing of its queue for a while."""
+    client = shop.aws.client("lambda", endpoint_url=shop.endpoint)
+    assert functions(load_template())[f"{function}Function"]
+    mappings = client.list_event_source_mappings(FunctionName=shop.outputs[f"{function}FunctionName"])
+    uuid = mappings["EventSourceMappings"][0]["UUID"]
+    client.update_event_source_mapping(UUID=uuid, Enabled=False)
+    try:
+        yield
+    finally:
+        client.update_event_source_mapping(UUID=uuid, Enabled=True)
