@@ -13,16 +13,18 @@ from order_capture.adapters.snapshots import order_values
 from order_capture.adapters.terms import terms_from, terms_values
 from order_capture.application.messages import (
     CheckOrder,
+    DeliverWebhook,
     Message,
     OrderChecked,
     OrderHappened,
+    OrderNews,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
     order_id_of,
 )
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.domain.events import OrderEvent
+from order_capture.domain.events import OrderEvent, OrderEventType
 from order_capture.domain.order import Check
 
 SPEC_VERSION = "1.0"
@@ -35,7 +37,9 @@ _TYPES: Mapping[type[Message], str] = {
     ShipOrder: "order.ship",
     OrderChecked: "order.checked",
     WatchOrder: "order.watch",
+    DeliverWebhook: "webhook.deliver",
 }
+_EVENTS = frozenset(OrderEventType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,25 @@ def decode(body: str) -> Message:
                 return WatchOrder(
                     str(data["orderId"]), correlation_id, int(data["delay"]), int(data["looks"])
                 )
+            case "webhook.deliver":
+                return DeliverWebhook(
+                    str(data["webhookId"]),
+                    str(data["deliveryId"]),
+                    str(data["orderId"]),
+                    correlation_id,
+                    int(data["round"]),
+                )
+        if kind in _EVENTS:
+            terms = terms_from(data)
+            return OrderNews(
+                terms.order_id,
+                terms.customer_id,
+                str(event["id"]),
+                str(kind),
+                str(event["time"]),
+                body,
+                correlation_id,
+            )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {error!r}") from error
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
@@ -121,4 +144,13 @@ def _data(message: Message) -> dict[str, Any]:
         return {"orderId": message.order_id, "check": message.check, **decision_values(message.decision)}
     if isinstance(message, WatchOrder):
         return {"orderId": message.order_id, "delay": message.delay, "looks": message.looks}
+    if isinstance(message, DeliverWebhook):
+        return {
+            "webhookId": message.webhook_id,
+            "deliveryId": message.delivery_id,
+            "orderId": message.order_id,
+            "round": message.round,
+        }
+    if isinstance(message, OrderNews):
+        raise TypeError("what was published is not published again")
     return terms_values(message.terms)

@@ -18,6 +18,7 @@ from order_capture.domain.errors import (
     RequestRunningError,
     StatusConflictError,
     TemporaryError,
+    WebhookLimitError,
 )
 
 RETRY_AFTER_SECONDS = 1
@@ -64,6 +65,7 @@ _KINDS: dict[type[Exception], _Kind] = {
         "idempotency-key-reused", "Idempotency key reused", HTTPStatus.UNPROCESSABLE_ENTITY
     ),
     RequestRunningError: _Kind("request-running", "Request still running", HTTPStatus.CONFLICT),
+    WebhookLimitError: _Kind("too-many-webhooks", "Too many webhooks", HTTPStatus.CONFLICT),
     TemporaryError: _Kind("unavailable", "Temporarily unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
 }
 _INTERNAL = _Kind("internal-error", "Internal error", HTTPStatus.INTERNAL_SERVER_ERROR)
