@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local.console import console, step
+from local.receiver import Receiver
 
 # What the demo's customers may spend and what is in stock, set anew by every run.
 # The orders are checked in any order, so those that are to be shipped leave enough for one another.
@@ -30,6 +31,9 @@ CREDIT = {
     "dave": Decimal("10.00"),
 }
 STOCK = {"coffee": 40, "mug": 25, "grinder": 2, "espresso-machine": 3}
+
+_TOLD = "alice"  # has a webhook
+_EVENTS = {"PENDING": "placed"}  # the others are called as the status is
 
 # Seconds until every order has to be decided and shipped; ten, when all functions start on a busy machine.
 _PATIENCE = 120
@@ -150,6 +154,10 @@ class Api:
         headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
         return self._answer(self._http.post(path, content=simplejson.dumps(body), headers=headers), expected)
 
+    def delete(self, path: str) -> None:
+        """Delete what is there."""
+        self._answer(self._http.delete(path), 200)
+
     @staticmethod
     def _answer(response: httpx.Response, expected: int) -> dict[str, Any]:
         if response.status_code != expected:
@@ -174,6 +182,19 @@ def run(api_url: str, token: str) -> None:
         DemoError: an order or the books did not come out as they should.
     """
     api = Api(api_url, token)
+    with Receiver() as receiver:
+        body = {"customerId": _TOLD, "url": receiver.url}
+        webhook = api.post("/webhooks", body, 201)
+        receiver.secret = webhook["secret"]
+        try:
+            shipped = _show(api, receiver)
+        finally:
+            api.delete(f"/webhooks/{webhook['webhookId']}")
+    _print_next(api_url, shipped)
+
+
+def _show(api: Api, receiver: Receiver) -> DemoOrder:
+    """Send the orders and judge how they end; one that has shipped."""
     with step("Loading demo accounts and stock"):
         for customer, credit in CREDIT.items():
             api.post("/account", {"customerId": customer, "balance": credit}, 200)
@@ -196,12 +217,41 @@ def run(api_url: str, token: str) -> None:
 
     with step("Waiting for what the refused orders held to come back"):
         after = _settled_books(api, before)
+    heard = _heard(receiver, [order for order in orders if order.customer == _TOLD])
     _print_books("The books after", after, before)
-    complaints = [c for order in orders if (c := order.complaint())] + _audit(orders, before, after)
+    complaints = [c for order in orders if (c := order.complaint())] + heard + _audit(orders, before, after)
     if complaints:
         raise DemoError("\n  ".join(["the demo did not come out as it should:", *complaints]))
     console.print("\n[green]Every order ended as it should, and the books add up.[/]\n")
-    _print_next(api_url, orders[0])
+    return orders[0]
+
+
+def _heard(receiver: Receiver, orders: list[DemoOrder]) -> list[str]:
+    """What is wrong with what the customer's receiver was told of these orders."""
+    told = {
+        (order.order_id, f"order.{_EVENTS.get(s, s).lower()}") for order in orders for s in order.statuses
+    }
+    with step(f"Waiting for {_TOLD}'s receiver to be told of it"):
+        deadline = time.monotonic() + _PATIENCE
+        while not told <= (heard := _events(receiver)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    if told != heard or receiver.refused:
+        return [
+            f"webhooks: {len(heard)} of {len(told)} events were received, {receiver.refused} were refused"
+        ]
+    forged = httpx.post(receiver.url, json={"type": "order.shipped"}, trust_env=False)
+    if forged.status_code != 400:
+        return ["webhooks: the receiver took a forged one"]
+    console.print(
+        f"  {_TOLD}'s receiver was sent {len(heard)} webhooks about {len(orders)} orders: each signature "
+        "[green]verified[/]; a forged one was [green]refused[/]",
+        soft_wrap=True,
+    )
+    return []
+
+
+def _events(receiver: Receiver) -> set[tuple[str, str]]:
+    return {(event["subject"], event["type"]) for event in list(receiver.events.values())}
 
 
 def _send_batch(api: Api, batch: list[DemoOrder]) -> str:

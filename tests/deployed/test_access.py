@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 
 from tests.deployed.shop import QUEUES, Shop, body_of, eventually
 
-FED = (*QUEUES, "OrderWatch")
-TABLES = ("OrderTable", "AccountTable", "StockTable")
+FED = (*QUEUES, "OrderWatch", "WebhookDispatcher", "WebhookSender")
+SETTLED = ("OrderTable", "AccountTable", "StockTable")
+TABLES = (*SETTLED, "WebhookTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
 
 # What each role is allowed of all that is tried below; everything else it is denied.
@@ -25,9 +26,12 @@ ALLOWED = {
     "BalanceChecker": {f"{action} AccountTable" for action in READ_WRITE} | {"ReceiveMessage BalanceChecker"},
     "StockChecker": {f"{action} StockTable" for action in READ_WRITE} | {"ReceiveMessage StockChecker"},
     "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderUpdate"},
-    "ShipOrder": {f"UpdateItem {table}" for table in TABLES} | {"ReceiveMessage ShipOrder"},
+    "ShipOrder": {f"UpdateItem {table}" for table in SETTLED} | {"ReceiveMessage ShipOrder"},
     "ChangePublisher": set(),
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
+    "WebhookApi": {f"{action} WebhookTable" for action in READ_WRITE | {"DeleteItem"}},
+    "WebhookDispatcher": {"PutItem WebhookTable", "ReceiveMessage WebhookDispatcher"},
+    "WebhookSender": {"GetItem WebhookTable", "UpdateItem WebhookTable", "ReceiveMessage WebhookSender"},
 }
 SENDS = {
     "BalanceChecker": ["SendMessage OrderUpdate"],
@@ -35,6 +39,9 @@ SENDS = {
     "OrderUpdate": ["SendMessage ShipOrder"],
     "ChangePublisher": ["SendMessage OrderWatch"],
     "OrderWatchdog": ["SendMessage OrderWatch", "SendMessage ShipOrder"],
+    "WebhookApi": ["SendMessage WebhookSender"],
+    "WebhookDispatcher": ["SendMessage WebhookSender"],
+    "WebhookSender": ["SendMessage WebhookSender"],
 }
 
 
