@@ -96,7 +96,7 @@ def test_a_receiver_that_hangs_holds_up_no_order_and_nobody_elses_webhook(shop: 
         seconds = time.monotonic() - began
         assert {each.verified(webhook["secret"])["subject"] for each in receiver.received} == {bobs}
         assert seconds < 30
-        # and of fifteen deliveries to the one that hangs, one for each slot was tried, and one after each rest
+        # and of fifteen deliveries to the one that hangs one was tried for each slot, and one after each rest
         assert len(hanging.received) <= SLOTS + seconds / FIRST_REST + 2
 
 
