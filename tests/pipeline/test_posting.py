@@ -238,6 +238,21 @@ def test_a_head_without_end_is_not_read() -> None:
     assert answer == Answer(None, "no answer: HTTPException")
 
 
+def test_where_one_address_of_a_name_does_not_answer_the_next_is_tried_in_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connected: list[str] = []
+
+    def connect(address: tuple[str, int], **_: object) -> socket.socket:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    answer = post("https://shop.example/", "1.1.1.1", "2606:4700::1111", "8.8.8.8", "9.9.9.9", loopback=False)
+    assert connected == ["1.1.1.1", "2606:4700::1111", "8.8.8.8"]
+    assert answer == Answer(None, "no answer: ConnectionRefusedError")
+
+
 def test_nobody_there_is_an_answer_too() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

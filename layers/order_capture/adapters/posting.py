@@ -120,7 +120,7 @@ class _Exchange:
         secure = self._url.scheme == "https"
         host, port = self._url.hostname or "", self._url.port or (443 if secure else 80)
         addresses = self._checked(self._resolve(host, port), secure)
-        for left, address in reversed(list(enumerate(addresses))):
+        for address in addresses:
             connection = self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
             try:
                 # http.client connects only where there is no socket yet.
@@ -131,7 +131,7 @@ class _Exchange:
             except ssl.SSLError:
                 raise
             except OSError:
-                if not left:
+                if address == addresses[-1]:
                     raise
         path = urllib.parse.urlunsplit(("", "", self._url.path or "/", self._url.query, ""))
         connection.putrequest("POST", path, skip_host=True, skip_accept_encoding=True)
