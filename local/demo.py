@@ -8,7 +8,7 @@ It checks itself: every order must end as it should, for the reason it should, a
 import dataclasses
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,6 +24,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from local.console import console, step
+from local.receiver import Receiver
 
 # What the demo's customers may spend and what is in stock, set anew by every run.
 # The orders are checked in any order, so those that are to be shipped leave enough for one another.
@@ -34,6 +35,9 @@ CREDIT = {
     "dave": Decimal("10.00"),
 }
 STOCK = {"coffee": 40, "mug": 25, "grinder": 2, "espresso-machine": 3}
+
+_TOLD = "alice"  # has a webhook
+_EVENTS = {"PENDING": "placed"}  # the others are called as the status is
 
 # Seconds until every order has to be decided and shipped; ten, when all functions start on a busy machine.
 _PATIENCE = 120
@@ -158,6 +162,10 @@ class Api:
         headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
         return self._answer(self._http.post(path, content=simplejson.dumps(body), headers=headers), expected)
 
+    def delete(self, path: str) -> None:
+        """Delete what is there."""
+        self._answer(self._http.delete(path), 200)
+
     @staticmethod
     def _answer(response: httpx.Response, expected: int) -> dict[str, Any]:
         if response.status_code != expected:
@@ -182,6 +190,19 @@ def run(api_url: str, socket_url: str, token: str) -> None:
         DemoError: an order or the books did not come out as they should.
     """
     api = Api(api_url, token)
+    with Receiver() as receiver:
+        body = {"customerId": _TOLD, "url": receiver.url}
+        webhook = api.post("/webhooks", body, 201)
+        receiver.secret = webhook["secret"]
+        try:
+            shipped = _show(api, receiver, lambda order: _be_told(api, socket_url, token, order))
+        finally:
+            api.delete(f"/webhooks/{webhook['webhookId']}")
+    _print_next(api_url, shipped)
+
+
+def _show(api: Api, receiver: Receiver, be_told: Callable[[DemoOrder], None]) -> DemoOrder:
+    """Send the orders, one by `be_told`, and judge how they end; one that has shipped."""
     with step("Loading demo accounts and stock"):
         for customer, credit in CREDIT.items():
             api.post("/account", {"customerId": customer, "balance": credit}, 200)
@@ -205,7 +226,7 @@ def run(api_url: str, socket_url: str, token: str) -> None:
     console.print("[bold]One more[/], whose news come over a WebSocket connection")
     told = _told_order()
     try:
-        _be_told(api, socket_url, token, told)
+        be_told(told)
     except (OSError, WebSocketException) as error:
         raise DemoError(f"the WebSocket connection failed: {error!r}") from error
     orders.append(told)
@@ -213,12 +234,41 @@ def run(api_url: str, socket_url: str, token: str) -> None:
 
     with step("Waiting for what the refused orders held to come back"):
         after = _settled_books(api, before)
+    heard = _heard(receiver, [order for order in orders if order.customer == _TOLD])
     _print_books("The books after", after, before)
-    complaints = [c for order in orders if (c := order.complaint())] + _audit(orders, before, after)
+    complaints = [c for order in orders if (c := order.complaint())] + heard + _audit(orders, before, after)
     if complaints:
         raise DemoError("\n  ".join(["the demo did not come out as it should:", *complaints]))
     console.print("\n[green]Every order ended as it should, and the books add up.[/]\n")
-    _print_next(api_url, orders[0])
+    return orders[0]
+
+
+def _heard(receiver: Receiver, orders: list[DemoOrder]) -> list[str]:
+    """What is wrong with what the customer's receiver was told of these orders."""
+    told = {
+        (order.order_id, f"order.{_EVENTS.get(s, s).lower()}") for order in orders for s in order.statuses
+    }
+    with step(f"Waiting for {_TOLD}'s receiver to be told of it"):
+        deadline = time.monotonic() + _PATIENCE
+        while not told <= (heard := _events(receiver)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    if told != heard or receiver.refused:
+        return [
+            f"webhooks: {len(heard)} of {len(told)} events were received, {receiver.refused} were refused"
+        ]
+    forged = httpx.post(receiver.url, json={"type": "order.shipped"}, trust_env=False)
+    if forged.status_code != 400:
+        return ["webhooks: the receiver took a forged one"]
+    console.print(
+        f"  {_TOLD}'s receiver was sent {len(heard)} webhooks about {len(orders)} orders: each signature "
+        "[green]verified[/]; a forged one was [green]refused[/]",
+        soft_wrap=True,
+    )
+    return []
+
+
+def _events(receiver: Receiver) -> set[tuple[str, str]]:
+    return {(event["subject"], event["type"]) for event in list(receiver.events.values())}
 
 
 def _send_batch(api: Api, batch: list[DemoOrder]) -> str:

@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 
 from tests.deployed.shop import QUEUES, Shop, body_of, eventually
 
-FED = (*QUEUES, "OrderWatch", "SocketPusher")
-TABLES = ("OrderTable", "AccountTable", "StockTable")
+FED = (*QUEUES, "OrderWatch", "WebhookDispatcher", "WebhookSender", "SocketPusher")
+SETTLED = ("OrderTable", "AccountTable", "StockTable")
+TABLES = (*SETTLED, "WebhookTable")
 TRIED_TABLES = (*TABLES, "ConnectionTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
 
@@ -26,9 +27,12 @@ ALLOWED = {
     "BalanceChecker": {f"{action} AccountTable" for action in READ_WRITE} | {"ReceiveMessage BalanceChecker"},
     "StockChecker": {f"{action} StockTable" for action in READ_WRITE} | {"ReceiveMessage StockChecker"},
     "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderUpdate"},
-    "ShipOrder": {f"UpdateItem {table}" for table in TABLES} | {"ReceiveMessage ShipOrder"},
+    "ShipOrder": {f"UpdateItem {table}" for table in SETTLED} | {"ReceiveMessage ShipOrder"},
     "ChangePublisher": set(),
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
+    "WebhookApi": {f"{action} WebhookTable" for action in READ_WRITE | {"DeleteItem"}},
+    "WebhookDispatcher": {"PutItem WebhookTable", "ReceiveMessage WebhookDispatcher"},
+    "WebhookSender": {"GetItem WebhookTable", "UpdateItem WebhookTable", "ReceiveMessage WebhookSender"},
     "SocketAuthorizer": set(),
     "SocketApi": {"GetItem OrderTable"} | {f"{each} ConnectionTable" for each in (*READ_WRITE, "DeleteItem")},
     "SocketPusher": {
@@ -44,6 +48,9 @@ SENDS = {
     "OrderUpdate": ["SendMessage ShipOrder"],
     "ChangePublisher": ["SendMessage OrderWatch"],
     "OrderWatchdog": ["SendMessage OrderWatch", "SendMessage ShipOrder"],
+    "WebhookApi": ["SendMessage WebhookSender"],
+    "WebhookDispatcher": ["SendMessage WebhookSender"],
+    "WebhookSender": ["SendMessage WebhookSender"],
 }
 
 

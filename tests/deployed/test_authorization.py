@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -46,11 +47,8 @@ class Route:
         """The status of an answer that says yes."""
         return min(int(status) for status in self.operation["responses"])
 
-    def ask(
-        self, shop: Shop, authorization: str, customer: str, product: str, order_id: str
-    ) -> httpx.Response:
+    def ask(self, shop: Shop, authorization: str, named: Mapping[str, str]) -> httpx.Response:
         """Send a request that is good but for its token, made of the contract's own example."""
-        named = {"customerId": customer, "productId": product, "orderId": order_id}
         path = re.sub(r"{(\w+)}", lambda name: named[name[1]], self.path)
         asked = {
             parameter["name"]: named[parameter["name"]]
@@ -118,14 +116,38 @@ class Alice:
     product: str
     order_id: str
     authorization: str
+    webhook_id: str
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What of hers goes where in a request."""
+        return {
+            "customerId": self.name,
+            "productId": self.product,
+            "orderId": self.order_id,
+            "webhookId": self.webhook_id,
+            "deliveryId": "0" * 32,
+        }
+
+
+UNKNOWN = {"orderId": "no-such-order", "webhookId": f"nobody.{'0' * 32}"}
+
+
+@pytest.fixture
+def alice(shop: Shop, ordered: Alice) -> Iterator[Alice]:
+    """Alice, with a webhook of which no event comes: nothing happens to her order any more."""
+    body = {"customerId": ordered.name, "url": "https://shop.example.com/", "eventTypes": ["order.expired"]}
+    webhook_id = body_of(shop.post("/webhooks", body))["webhookId"]
+    yield dataclasses.replace(ordered, webhook_id=webhook_id)
+    shop.request("DELETE", f"/webhooks/{webhook_id}")
 
 
 @pytest.fixture(scope="module")
-def alice(shop: Shop) -> Alice:
+def ordered(shop: Shop) -> Alice:
     name, product = shop.new_customer("100.00"), shop.new_product(50)
     order_id = shop.place(name, {product: 1}, "10.00")
     assert shop.ended(order_id)["status"] == "SHIPPED"
-    return Alice(name, product, order_id, shop.bearer(name))
+    return Alice(name, product, order_id, shop.bearer(name), "")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +184,7 @@ def assert_unauthenticated(answer: httpx.Response) -> None:
 def test_a_bad_token_is_let_in_nowhere(
     shop: Shop, forger: Forger, alice: Alice, route: Route, bad: str
 ) -> None:
-    answer = route.ask(shop, forger.tokens[bad], alice.name, alice.product, alice.order_id)
+    answer = route.ask(shop, forger.tokens[bad], alice.ids)
 
     assert_unauthenticated(answer)
 
@@ -171,7 +193,7 @@ def test_a_bad_token_is_let_in_nowhere(
 def test_a_token_with_every_scope_but_the_one_is_not_let_in(
     shop: Shop, forger: Forger, alice: Alice, route: Route
 ) -> None:
-    answer = route.ask(shop, forger.without(route.scope), alice.name, alice.product, alice.order_id)
+    answer = route.ask(shop, forger.without(route.scope), alice.ids)
 
     assert_unauthenticated(answer)
 
@@ -180,7 +202,7 @@ def test_a_token_with_every_scope_but_the_one_is_not_let_in(
 def test_a_customer_is_not_let_in_to_accounts_and_stock_their_own_included(
     shop: Shop, alice: Alice, route: Route
 ) -> None:
-    answer = route.ask(shop, alice.authorization, alice.name, alice.product, alice.order_id)
+    answer = route.ask(shop, alice.authorization, alice.ids)
 
     assert_unauthenticated(answer)
 
@@ -196,13 +218,14 @@ def test_what_was_refused_had_no_effect(shop: Shop, alice: Alice) -> None:
 def test_another_customers_order_is_there_for_nobody_else(shop: Shop, alice: Alice, route: Route) -> None:
     bob = shop.bearer(shop.new_customer())
 
-    foreign = route.ask(shop, bob, alice.name, alice.product, alice.order_id)
+    foreign = route.ask(shop, bob, alice.ids)
 
-    if "{orderId}" in route.path:
-        unknown = route.ask(shop, bob, alice.name, alice.product, "no-such-order")
+    if "{orderId}" in route.path or "{webhookId}" in route.path:
+        unknown = route.ask(shop, bob, alice.ids | UNKNOWN)
         assert foreign.status_code == unknown.status_code == 404
         assert _of_any_answer(foreign) == _of_any_answer(unknown)
-        assert body_of(foreign)["detail"] == "There is no such order."
+        (kind,) = re.findall(r"{(order|webhook)Id}", route.path)
+        assert body_of(foreign)["detail"] == f"There is no such {kind}."
         return
     # What it asks for in Alice's name is refused, in an answer of its own or for each order of a batch.
     body = body_of(foreign)
@@ -232,20 +255,23 @@ def _of_any_answer(answer: httpx.Response) -> tuple[dict[str, str], dict[str, An
 def test_a_service_is_let_in_with_the_one_scope(shop: Shop, alice: Alice, route: Route) -> None:
     service = f"Bearer {shop.tokens.of_service(route.scope)}"
 
-    answer = route.ask(shop, service, alice.name, alice.product, alice.order_id)
+    answer = route.ask(shop, service, alice.ids)
 
     assert_let_in(route, answer)
 
 
 @every_route_of_orders
 def test_a_customer_is_let_in_to_their_own(shop: Shop, alice: Alice, route: Route) -> None:
-    answer = route.ask(shop, alice.authorization, alice.name, alice.product, alice.order_id)
+    answer = route.ask(shop, alice.authorization, alice.ids)
 
     assert_let_in(route, answer)
 
 
 def assert_let_in(route: Route, answer: httpx.Response) -> None:
-    """It has been done; only cancelling comes too late, and says so."""
+    """It has been done; only cancelling comes too late, and nothing was delivered yet: the answers say so."""
+    if route.path.endswith("/replay"):
+        assert (answer.status_code, body_of(answer)["detail"]) == (404, "There is no such delivery.")
+        return
     too_late = route.path.endswith("/cancel")
     assert answer.status_code == (409 if too_late else route.success), answer.text
     assert answer.headers["access-control-allow-origin"] == "*"

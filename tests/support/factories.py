@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -18,8 +19,11 @@ from order_capture.application.messages import (
     WatchOrder,
 )
 from order_capture.domain.order import Check, Decision, DeclineCode, Line, Order, OrderTerms, Outcome
+from order_capture.domain.signatures import secret_of
+from order_capture.domain.webhooks import Delivery, Webhook
 
 NOW = "2026-11-20T10:00:00.000Z"
+WEBHOOK_SECRET = secret_of(bytes(range(32)))
 
 
 def ticking_clock() -> Callable[[], str]:
@@ -77,6 +81,24 @@ def checked(
 
 def watch(order_id: str = "order-1", delay: int = 60, looks: int = 0) -> WatchOrder:
     return WatchOrder(order_id, "corr-1", delay, looks)
+
+
+def webhook_of(**values: Any) -> Webhook:
+    webhook = Webhook("alice.1", "alice", "https://a.example/", (), WEBHOOK_SECRET, "print", NOW, NOW)
+    return replace(webhook, **values)
+
+
+def delivery_of(webhook: Webhook | None = None, event_id: str = "event-1", event_time: str = NOW) -> Delivery:
+    return Delivery.begin(
+        webhook or webhook_of(),
+        event_id=event_id,
+        event_type="order.placed",
+        event_time=event_time,
+        order_id="order-1",
+        body="{}",
+        correlation_id="corr-1",
+        now=NOW,
+    )
 
 
 def body_of(message: Message) -> str:

@@ -30,6 +30,7 @@ from order_capture.domain.ledger import (
     merged,
 )
 from order_capture.domain.order import Order, OrderStatus, OrderTerms, shipped_log
+from order_capture.domain.webhooks import SLOTS, Delivery, Webhook, WebhookStatus
 
 
 @dataclass
@@ -272,6 +273,88 @@ _Kind = TypeVar("_Kind", Hold, Adjustment)
 
 def _if_a(kind: type[_Kind], entry: Entry | None) -> _Kind | None:
     return entry if isinstance(entry, kind) else None
+
+
+class MemoryWebhooks:
+    """Implements `application.webhook_ports.Webhooks`."""
+
+    def __init__(self) -> None:
+        self._webhooks: dict[str, Webhook] = {}
+        self._deliveries: dict[tuple[str, str], Delivery] = {}
+
+    def add(self, webhook: Webhook) -> Webhook | None:
+        existing = self._webhooks.get(webhook.webhook_id)
+        self._webhooks.setdefault(webhook.webhook_id, webhook)
+        return existing
+
+    def get(self, webhook_id: str) -> Webhook | None:
+        return self._webhooks.get(webhook_id)
+
+    def of_customer(self, customer_id: str) -> Sequence[Webhook]:
+        return [each for each in self._webhooks.values() if each.customer_id == customer_id]
+
+    def remove(self, webhook_id: str) -> None:
+        self._webhooks.pop(webhook_id, None)
+
+    def rotate(self, webhook: Webhook, over: str) -> None:
+        existing = self._webhooks.get(webhook.webhook_id)
+        if existing is None or existing.secret != over:
+            raise VersionConflictError(webhook.webhook_id)
+        self._webhooks[webhook.webhook_id] = replace(
+            existing,
+            secret=webhook.secret,
+            previous_secret=webhook.previous_secret,
+            previous_until=webhook.previous_until,
+            update_time=webhook.update_time,
+        )
+
+    def disable(self, webhook_id: str, now: str) -> None:
+        if existing := self._webhooks.get(webhook_id):
+            self._webhooks[webhook_id] = replace(existing, status=WebhookStatus.DISABLED, update_time=now)
+
+    def take(self, webhook_id: str, slot: int, now: str, until: str) -> bool:
+        existing = self._webhooks.get(webhook_id)
+        if existing is None or now < existing.rest_until or now < _slots(existing)[slot]:
+            return False
+        self._set(existing, slot, until)
+        return True
+
+    def release(self, webhook_id: str, slot: int, until: str, failures: int, rest_until: str) -> None:
+        existing = self._webhooks.get(webhook_id)
+        if existing is not None and _slots(existing)[slot] == until:
+            self._set(replace(existing, failures=failures, rest_until=rest_until), slot, "")
+
+    def add_delivery(self, delivery: Delivery) -> None:
+        self._deliveries.setdefault((delivery.webhook_id, delivery.delivery_id), delivery)
+
+    def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:
+        return self._deliveries.get((webhook_id, delivery_id))
+
+    def deliveries(self, webhook_id: str, before: str | None, limit: int) -> Sequence[Delivery]:
+        found = [each for (of, _), each in sorted(self._deliveries.items(), reverse=True) if of == webhook_id]
+        return [each for each in found if before is None or each.delivery_id < before][:limit]
+
+    def save_delivery(self, delivery: Delivery, over: Delivery) -> bool:
+        key = (delivery.webhook_id, delivery.delivery_id)
+        existing = self._deliveries.get(key)
+        if existing is None or (existing.next_time, existing.status, existing.round) != (
+            over.next_time,
+            over.status,
+            over.round,
+        ):
+            return False
+        self._deliveries[key] = delivery
+        return True
+
+    def _set(self, webhook: Webhook, slot: int, until: str) -> None:
+        slots = _slots(webhook)
+        self._webhooks[webhook.webhook_id] = replace(
+            webhook, slots=(*slots[:slot], until, *slots[slot + 1 :])
+        )
+
+
+def _slots(webhook: Webhook) -> tuple[str, ...]:
+    return (*webhook.slots, *[""] * SLOTS)[:SLOTS]
 
 
 class MemoryFollowers:

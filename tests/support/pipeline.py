@@ -188,6 +188,10 @@ class Pipeline:
         """Let time pass, for our functions and for AWS alike."""
         self._time.passed += timedelta(seconds=seconds)
 
+    def configure(self, name: str, **settings: str) -> None:
+        """Give a function other settings than the template's defaults."""
+        self._functions[name].environment.update(settings)
+
     def put(self, name: str, body: str) -> None:
         """Put a message into the queue that feeds a function."""
         self._aws["sqs"].send_message(QueueUrl=self._queue_url(self._functions[name]), MessageBody=body)

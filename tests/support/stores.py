@@ -8,9 +8,11 @@ from typing import Any
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
+from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
 from order_capture.adapters.runtime import pause
 from order_capture.application.ports import Ledger, Orders, Shipments
-from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments
+from order_capture.application.webhook_ports import Webhooks
+from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments, MemoryWebhooks
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Stores:
     accounts: Ledger
     stock: Ledger
     shipments: Shipments
+    webhooks: Webhooks
 
 
 def dynamo_stores(client: Any, tables: dict[str, str]) -> Stores:
@@ -30,9 +33,10 @@ def dynamo_stores(client: Any, tables: dict[str, str]) -> Stores:
         DynamoLedger(client, tables["AccountTable"], "customerId"),
         DynamoLedger(client, tables["StockTable"], "productId"),
         DynamoShipments(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
+        DynamoWebhooks(client, tables["WebhookTable"]),
     )
 
 
 def memory_stores() -> Stores:
     orders, accounts, stock = MemoryOrders(), MemoryLedger(), MemoryLedger()
-    return Stores(orders, accounts, stock, MemoryShipments(orders, accounts, stock))
+    return Stores(orders, accounts, stock, MemoryShipments(orders, accounts, stock), MemoryWebhooks())

@@ -96,6 +96,8 @@ def _is_unset(variable: Any) -> bool:
     match variable:
         case {"Ref": "AWS::NoValue"} | {"Fn::If": ["AllowsOrigin", _, {"Ref": "AWS::NoValue"}]}:
             return True
+        case {"Fn::If": ["OnAws", {"Ref": "AWS::NoValue"}, _]}:
+            return True
     return False
 
 

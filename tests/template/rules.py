@@ -63,7 +63,25 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "ShipOrderQueue": {"sqs:SendMessage"},
         "OrderWatchQueue": CONSUME | {"sqs:SendMessage"},
     },
+    "WebhookApiFunction": {
+        "WebhookTable": READ_AND_WRITE | {"dynamodb:DeleteItem", "dynamodb:Query"},
+        "WebhookSenderQueue": {"sqs:SendMessage"},
+    },
+    "WebhookDispatcherFunction": {
+        "WebhookTable": {"dynamodb:PutItem", "dynamodb:Query"},
+        "WebhookSenderQueue": {"sqs:SendMessage"},
+        "WebhookDispatcherQueue": CONSUME,
+    },
+    "WebhookSenderFunction": {
+        "WebhookTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
+        "WebhookSenderQueue": CONSUME | {"sqs:SendMessage"},
+        "WebhookSenderDlq": {"sqs:SendMessage"},
+    },
 }
+# Queues whose messages are delayed on purpose.
+DELAYED = {"OrderWatchQueue", "WebhookSenderQueue"}
+# Each of its messages waits for somebody else's server, and none may wait for another's.
+ONE_BY_ONE = {"WebhookSenderFunction"}
 _FOLLOW = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query"}
 NEEDED |= {
     "SocketAuthorizerFunction": {},
@@ -186,7 +204,10 @@ def a_bad_message_fails_alone(template: Template) -> Iterator[str]:
 @rule
 def a_batch_is_ten_messages_and_never_waited_for(template: Template) -> Iterator[str]:
     for function, _, event in queue_events(template):
-        if event.get("BatchSize") != 10 or event.get("MaximumBatchingWindowInSeconds", 0):
+        if function in ONE_BY_ONE:
+            if event.get("BatchSize") != 1:
+                yield f"{function} makes one receiver wait for another"
+        elif event.get("BatchSize") != 10 or event.get("MaximumBatchingWindowInSeconds", 0):
             yield f"{function} has another batch than ten at once"
 
 
@@ -252,10 +273,10 @@ def old_records_of_a_stream_raise_an_alarm(template: Template) -> Iterator[str]:
 # ----------------------------------------------------------------------------------------------------- alarms
 @rule
 def the_age_of_a_delayed_message_alone_raises_no_alarm(template: Template) -> Iterator[str]:
-    """Those of the watch queue wait for up to 15 minutes on purpose."""
+    """Those of some queues wait for up to 15 minutes on purpose."""
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
         for dimension in alarm["Dimensions"]:
-            delayed = refers_to(dimension["Value"]) == "OrderWatchQueue"
+            delayed = refers_to(dimension["Value"]) in DELAYED
             if delayed and not (isinstance(alarm["Threshold"], int) and alarm["Threshold"] > MAX_DELAY):
                 yield f"{name} rings for messages that are not due"
 
@@ -433,6 +454,14 @@ def the_api_is_throttled_metered_and_logged(template: Template) -> Iterator[str]
     plans = of_type(template, "AWS::ApiGateway::UsagePlan").values()
     if not any({"Throttle", "Quota"} <= plan.keys() for plan in plans):
         yield "there is no usage plan with a throttle and a quota"
+
+
+@rule
+def a_webhook_reaches_the_functions_own_machine_on_the_local_engine_only(template: Template) -> Iterator[str]:
+    """As it is on AWS, where Lambda's runtime API listens there."""
+    for name, function in functions(template).items():
+        if "LOOPBACK_WEBHOOKS" in function["Environment"]["Variables"]:
+            yield f"{name} lets a webhook into its own machine"
 
 
 @rule

@@ -115,6 +115,19 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "OrderUpdateFunction has another batch than ten at once",
     ),
     (
+        rules.a_batch_is_ten_messages_and_never_waited_for,
+        event("WebhookSenderFunction", BatchSize=10),
+        "WebhookSenderFunction makes one receiver wait for another",
+    ),
+    (
+        rules.a_webhook_reaches_the_functions_own_machine_on_the_local_engine_only,
+        properties(
+            "WebhookSenderFunction",
+            lambda p: p["Environment"]["Variables"].update(LOOPBACK_WEBHOOKS="true"),
+        ),
+        "WebhookSenderFunction lets a webhook into its own machine",
+    ),
+    (
         rules.a_queue_is_encrypted_and_keeps_messages_as_long_as_it_can,
         without("BalanceCheckerDlq", "SqsManagedSseEnabled"),
         "BalanceCheckerDlq is not encrypted",

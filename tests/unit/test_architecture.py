@@ -16,7 +16,9 @@ HANDLERS = sorted((ROOT / "functions").glob("*/app.py"))
 
 OURS = "order_capture"
 INNER_FIRST = ["domain", "application", "adapters"]
-MAX_HANDLER_LINES = 70  # six routes; a handler only says which use case answers, the rest belongs further in
+MAX_HANDLER_LINES = (
+    80  # seven routes; a handler only says which use case answers, the rest belongs further in
+)
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -26,7 +26,16 @@ def orders() -> MemoryOrders:
 
 
 def news(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice") -> OrderNews:
-    return OrderNews(order_id, customer_id, sequence, "corr-1", f"{order_id}/{sequence}")
+    return OrderNews(
+        order_id,
+        customer_id,
+        event_id=f"event-{sequence}",
+        type="order.placed",
+        sequence=sequence,
+        time=NOW,
+        body=f"{order_id}/{sequence}",
+        correlation_id="corr-1",
+    )
 
 
 @pytest.mark.parametrize("caller", [ALICE, SERVICE])

@@ -15,7 +15,7 @@ from openapi_schema_validator import OAS30Validator
 from pydantic import BaseModel, ValidationError
 
 from local.contract import Facts, Place, fields, resolve
-from order_capture.adapters import http, requests
+from order_capture.adapters import http, requests, webhook_requests
 from order_capture.adapters.problems import RequestInvalidError
 from tests.support.factories import SERVICE
 
@@ -27,11 +27,14 @@ BODIES: dict[str, tuple[type[BaseModel], int]] = {
     "/orders": (requests.NewOrders, requests.MAX_BATCH_BYTES),
     "/account": (requests.AccountChange, requests.MAX_BODY_BYTES),
     "/stock": (requests.StockChange, requests.MAX_BODY_BYTES),
+    "/webhooks": (webhook_requests.NewWebhook, requests.MAX_BODY_BYTES),
 }
 QUERIES: dict[str, type[BaseModel]] = {
     "/orders": requests.OrdersQuery,
     "/order/{orderId}": requests.OrderQuery,
     "/order/{orderId}/status": requests.OrderQuery,
+    "/webhooks": webhook_requests.WebhooksQuery,
+    "/webhooks/{webhookId}/deliveries": webhook_requests.DeliveriesQuery,
 }
 BY_MODEL = {"cursor", "from", "to"}  # texts that a function takes apart: tests/unit/test_requests.py
 

@@ -15,9 +15,9 @@ import yaml
 from openapi_schema_validator import OAS30Validator
 
 from local.contract import resolve
-from order_capture.adapters import http, wiring
-from tests.support.factories import api_event
-from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryOutbox
+from order_capture.adapters import http, webhook_wiring, wiring
+from tests.support.factories import api_event, delivery_of
+from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryOutbox, MemoryWebhooks
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
 ORDER = {"customerId": "alice", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 9.5}
@@ -26,11 +26,13 @@ BODIES = {
     "/orders": {"orders": [ORDER, ORDER]},
     "/account": {"customerId": "alice", "balance": 100},
     "/stock": {"productId": "pen", "balance": 5},
+    "/webhooks": {"customerId": "alice", "url": "https://shop.example.com/hooks"},
 }
 FUNCTIONS = {
     "OrderApiFunction": "order_api",
     "AccountApiFunction": "account_api",
     "StockApiFunction": "stock_api",
+    "WebhookApiFunction": "webhook_api",
 }
 
 
@@ -66,7 +68,7 @@ class Desk:
     """The API's functions over stores in memory, and what they read of each request."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.order_id = ""
+        self.order_id = self.webhook_id = self.delivery_id = ""
         self._seen: list[http.Request] = []
         for name, fake in (
             ("orders", MemoryOrders()),
@@ -75,6 +77,9 @@ class Desk:
         ):
             monkeypatch.setattr(wiring, name, lambda fake=fake: fake)
         monkeypatch.setattr(wiring, "checkers", lambda _source: MemoryOutbox())
+        webhooks = MemoryWebhooks()
+        monkeypatch.setattr(webhook_wiring, "webhooks", lambda: webhooks)
+        monkeypatch.setattr(webhook_wiring, "senders", lambda _source: MemoryOutbox())
         read = http._request
 
         def watched(*arguments: Any) -> http.Request:
@@ -87,19 +92,31 @@ class Desk:
         self.order_id = self.ask("POST", "/order")[1]["orderId"]
         self.ask("POST", "/account")
         self.ask("POST", "/stock")
+        self.webhook_id = self.ask("POST", "/webhooks")[1]["webhookId"]
+        webhook = webhooks.get(self.webhook_id)
+        assert webhook is not None
+        delivery = delivery_of(webhook)
+        webhooks.add_delivery(delivery)
+        self.delivery_id = delivery.delivery_id
 
     def ask(self, method: str, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """A good request to a route: the answer, and its body."""
         integration = CONTRACT["paths"][path][method.lower()]["x-amazon-apigateway-integration"]
         (function,) = re.findall(r"\{(\w+)\.Arn\}", integration["uri"]["Fn::Sub"])
-        ids = {"orderId": self.order_id, "customerId": "alice", "productId": "pen"}
+        ids = {
+            "orderId": self.order_id,
+            "customerId": "alice",
+            "productId": "pen",
+            "webhookId": self.webhook_id,
+            "deliveryId": self.delivery_id,
+        }
         event = api_event(
             method,
             path,
             BODIES.get(path) if method == "POST" else None,
             headers={"Idempotency-Key": f"key-{len(self._seen)}"},
             path={name: ids[name] for name in re.findall(r"{(\w+)}", path)},
-            query={"customerId": ["alice"]} if (method, path) == ("GET", "/orders") else None,
+            query={"customerId": ["alice"]} if method == "GET" and path in ("/orders", "/webhooks") else None,
         )
         answer: dict[str, Any] = importlib.import_module(f"functions.{FUNCTIONS[function]}.app").handler(
             event, None

@@ -13,6 +13,7 @@ from order_capture.adapters.snapshots import order_values
 from order_capture.adapters.terms import terms_from, terms_values
 from order_capture.application.messages import (
     CheckOrder,
+    DeliverWebhook,
     Message,
     OrderChecked,
     OrderHappened,
@@ -36,8 +37,9 @@ _TYPES: Mapping[type[Message], str] = {
     ShipOrder: "order.ship",
     OrderChecked: "order.checked",
     WatchOrder: "order.watch",
+    DeliverWebhook: "webhook.deliver",
 }
-_EVENT_TYPES = {str(each) for each in OrderEventType}
+_EVENTS = frozenset(OrderEventType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
     return Envelope(kind, VERSION, jsontext.dumps(body))
 
 
-def decode(body: str) -> Message | OrderNews:
+def decode(body: str) -> Message:
     """Read a message; an event stays as it is, for whoever it is passed on to.
 
     Raises:
@@ -102,14 +104,26 @@ def decode(body: str) -> Message | OrderNews:
                 return WatchOrder(
                     str(data["orderId"]), correlation_id, int(data["delay"]), int(data["looks"])
                 )
-            case _ if kind in _EVENT_TYPES:
-                return OrderNews(
+            case "webhook.deliver":
+                return DeliverWebhook(
+                    str(data["webhookId"]),
+                    str(data["deliveryId"]),
                     str(data["orderId"]),
-                    str(data["customerId"]),
-                    int(event["sequence"]),
                     correlation_id,
-                    body,
+                    int(data["round"]),
                 )
+        if kind in _EVENTS:
+            terms = terms_from(data)
+            return OrderNews(
+                terms.order_id,
+                terms.customer_id,
+                str(event["id"]),
+                str(kind),
+                int(event["sequence"]),
+                str(event["time"]),
+                body,
+                correlation_id,
+            )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {error!r}") from error
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
@@ -131,4 +145,13 @@ def _data(message: Message) -> dict[str, Any]:
         return {"orderId": message.order_id, "check": message.check, **decision_values(message.decision)}
     if isinstance(message, WatchOrder):
         return {"orderId": message.order_id, "delay": message.delay, "looks": message.looks}
+    if isinstance(message, DeliverWebhook):
+        return {
+            "webhookId": message.webhook_id,
+            "deliveryId": message.delivery_id,
+            "orderId": message.order_id,
+            "round": message.round,
+        }
+    if isinstance(message, OrderNews):
+        raise TypeError("what was published is not published again")
     return terms_values(message.terms)

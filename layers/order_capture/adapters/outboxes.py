@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import botocore.exceptions
 
 from order_capture.adapters import cloudevents
-from order_capture.application.messages import Message, WatchOrder, order_id_of
+from order_capture.application.messages import DeliverWebhook, Message, WatchOrder, order_id_of
 from order_capture.application.ports import Clock, Pause
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def _batches(
             body_name: envelope.body,
             "MessageAttributes": attributes,
         }
-        if isinstance(message, WatchOrder):
+        if isinstance(message, WatchOrder | DeliverWebhook):
             entry["DelaySeconds"] = message.delay
         batch.append((order_id_of(message), entry))
     if batch:

@@ -19,6 +19,7 @@ from order_capture.domain.errors import (
     StatusConflictError,
     SubscriptionLimitError,
     TemporaryError,
+    WebhookLimitError,
 )
 
 RETRY_AFTER_SECONDS = 1
@@ -65,6 +66,7 @@ _KINDS: dict[type[Exception], _Kind] = {
         "idempotency-key-reused", "Idempotency key reused", HTTPStatus.UNPROCESSABLE_ENTITY
     ),
     RequestRunningError: _Kind("request-running", "Request still running", HTTPStatus.CONFLICT),
+    WebhookLimitError: _Kind("too-many-webhooks", "Too many webhooks", HTTPStatus.CONFLICT),
     SubscriptionLimitError: _Kind("subscription-limit", "Too many subscriptions", HTTPStatus.CONFLICT),
     TemporaryError: _Kind("unavailable", "Temporarily unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
 }

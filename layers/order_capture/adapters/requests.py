@@ -270,7 +270,7 @@ def orders_query(request: Request) -> Query:
     Raises:
         RequestInvalidError: with every parameter that is wrong.
     """
-    query = _query(OrdersQuery, request)
+    query = query_of(OrdersQuery, request)
     if query.cursor is not None and not query.since <= query.cursor.create_time <= query.until:
         # Of another list than this one. DynamoDB would refuse it.
         raise RequestInvalidError([FieldError("cursor", _MESSAGES["cursor"])])
@@ -283,7 +283,7 @@ def wait_seconds(request: Request) -> int:
     Raises:
         RequestInvalidError: too long, or no number; or there is another parameter.
     """
-    return _query(OrderQuery, request).wait
+    return query_of(OrderQuery, request).wait
 
 
 def path_id(request: Request, name: str) -> str:
@@ -342,7 +342,12 @@ def _validated(model: type[Model], values: Any, place: str = "") -> Model:
         raise RequestInvalidError([_error(place, each) for each in details]) from error
 
 
-def _query(model: type[Model], request: Request) -> Model:
+def query_of(model: type[Model], request: Request) -> Model:
+    """A request's query, by its model.
+
+    Raises:
+        RequestInvalidError: with every parameter that is wrong, or that the model does not have.
+    """
     names = [field.alias or name for name, field in model.model_fields.items()]
     return _validated(model, request.parameters(*names))
 
@@ -379,9 +384,11 @@ _MESSAGES = {
     "missing": "is required",
     "model_type": "must be an object",
     "string_pattern_mismatch": "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -",
+    "string_too_long": "must be at most {max_length} characters",
     "string_type": "must be text",
     "string_unicode": "must be text",
     "time": "must be a date and time with its offset, like 2026-11-20T10:00:00Z",
     "too_long": "must have at most {max_length} entries",
     "too_short": "must have at least {min_length} entry",
+    "url": "must be an https:// address of a named host, in ASCII, with no user and no fragment",
 }

@@ -33,28 +33,29 @@ def shipments() -> DynamoShipments:
 
 def checkers(source: str) -> TopicOutbox:
     """Both checkers, through the order topic."""
-    return TopicOutbox(client("sns"), setting("ORDER_TOPIC_ARN"), _sender(source))
+    return TopicOutbox(client("sns"), setting("ORDER_TOPIC_ARN"), sender(source))
 
 
 def order_update(source: str) -> QueueOutbox:
     """The function that decides orders."""
-    return QueueOutbox(client("sqs"), setting("ORDER_UPDATE_QUEUE_URL"), _sender(source))
+    return QueueOutbox(client("sqs"), setting("ORDER_UPDATE_QUEUE_URL"), sender(source))
 
 
 def shipping(source: str) -> QueueOutbox:
     """The function that ships orders."""
-    return QueueOutbox(client("sqs"), setting("SHIP_ORDER_QUEUE_URL"), _sender(source))
+    return QueueOutbox(client("sqs"), setting("SHIP_ORDER_QUEUE_URL"), sender(source))
 
 
 def watchdog(source: str) -> QueueOutbox:
     """The function that looks after open orders."""
-    return QueueOutbox(client("sqs"), setting("ORDER_WATCH_QUEUE_URL"), _sender(source))
+    return QueueOutbox(client("sqs"), setting("ORDER_WATCH_QUEUE_URL"), sender(source))
 
 
 def listeners(source: str) -> TopicOutbox:
     """Whoever follows what happens to orders."""
-    return TopicOutbox(client("sns"), setting("ORDER_EVENT_TOPIC_ARN"), _sender(source))
+    return TopicOutbox(client("sns"), setting("ORDER_EVENT_TOPIC_ARN"), sender(source))
 
 
-def _sender(source: str) -> Sender:
+def sender(source: str) -> Sender:
+    """What the messages of a function need."""
     return Sender(f"/order-capture/{source}", new_id, clock, pause)

@@ -56,6 +56,6 @@ def push_events(followers: Followers, connections: Connections, news: Sequence[O
                 for connection_id in followers.of(what)
             }
             for connection_id, what in sorted(following.items(), key=lambda pair: pair[0]):
-                if not connections.send(connection_id, each.event):
+                if not connections.send(connection_id, each.body):
                     followers.remove(connection_id, what)
     return failed

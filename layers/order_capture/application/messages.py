@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from order_capture.domain.events import OrderEvent
 from order_capture.domain.order import Check, Decision, OrderTerms
+
+if TYPE_CHECKING:  # every function imports this module, and most know no webhooks
+    from order_capture.domain.webhooks import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +70,58 @@ class OrderHappened:
 
 @dataclass(frozen=True, slots=True)
 class OrderNews:
-    """What somebody is told that follows orders: an event as it was published, and whose it is."""
+    """What an `OrderHappened` is to those who pass it on; `body` is the whole of it, as it was published."""
 
     order_id: str
     customer_id: str
+    event_id: str
+    type: str
     sequence: int
+    time: str
+    body: str
     correlation_id: str
-    event: str
 
 
-Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked | WatchOrder | OrderHappened
+@dataclass(frozen=True, slots=True)
+class DeliverWebhook:
+    """To the sender of webhooks: look at this delivery after `delay` seconds, in its `round` or a new one."""
+
+    webhook_id: str
+    delivery_id: str
+    order_id: str
+    correlation_id: str
+    round: int = 0
+    delay: int = 0
+
+    @classmethod
+    def of(cls, delivery: Delivery, *, round_: int | None = None, delay: int = 0) -> DeliverWebhook:
+        """What asks for a delivery, in the round that it is in if no other is given."""
+        return cls(
+            delivery.webhook_id,
+            delivery.delivery_id,
+            delivery.order_id,
+            delivery.correlation_id,
+            delivery.round if round_ is None else round_,
+            delay,
+        )
+
+
+Message = (
+    CheckOrder
+    | ReleaseOrder
+    | ShipOrder
+    | OrderChecked
+    | WatchOrder
+    | OrderHappened
+    | OrderNews
+    | DeliverWebhook
+)
 
 
 def order_id_of(message: Message | OrderNews) -> str:
     """The order that a message is about."""
     match message:
-        case OrderChecked() | WatchOrder() | OrderNews():
+        case OrderChecked() | WatchOrder() | OrderNews() | DeliverWebhook():
             return message.order_id
         case OrderHappened():
             return message.event.order.order_id

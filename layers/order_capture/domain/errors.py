@@ -48,6 +48,13 @@ class RequestRunningError(OrderCaptureError):
         super().__init__("The first request with this Idempotency-Key is still running. Send it again soon.")
 
 
+class WebhookLimitError(OrderCaptureError):
+    """A customer has as many webhooks as one may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A customer may have {limit} webhooks. Remove one first.")
+
+
 class SubscriptionLimitError(OrderCaptureError):
     """A connection wants to follow more than it can, or what too many others follow."""
 

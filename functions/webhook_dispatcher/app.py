@@ -1,0 +1,20 @@
+"""webhook_dispatcher: makes of each event of an order the deliveries that its customer's webhooks want."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from order_capture.adapters import webhook_wiring
+from order_capture.adapters.queues import queue_handler
+from order_capture.adapters.runtime import clock
+from order_capture.application.dispatch_webhooks import dispatch_webhooks
+from order_capture.application.messages import OrderNews
+
+
+def work(messages: Sequence[OrderNews]) -> set[str]:
+    """Begin the deliveries of each event."""
+    senders = webhook_wiring.senders("webhook_dispatcher")
+    return dispatch_webhooks(webhook_wiring.webhooks(), senders, messages, clock)
+
+
+handler = queue_handler(work, OrderNews)

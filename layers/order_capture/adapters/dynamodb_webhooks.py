@@ -1,0 +1,272 @@
+"""Webhooks and their deliveries in a DynamoDB table. Key: `customerId` and `entry`.
+
+A webhook's id holds its customer's, so that whoever has the one reaches the item by its key. Deliveries are
+removed by the table's TTL, thirty days after they were begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import botocore.exceptions
+
+from order_capture.adapters.attributes import Item, from_item, to_item
+from order_capture.application.ports import VersionConflictError
+from order_capture.domain.events import OrderEventType
+from order_capture.domain.webhooks import (
+    SLOTS,
+    Attempt,
+    Delivery,
+    DeliveryStatus,
+    Webhook,
+    WebhookStatus,
+    customer_id_of,
+    unix_seconds,
+)
+
+KEPT_SECONDS = 30 * 24 * 3600
+
+_WEBHOOK, _DELIVERY = "WEBHOOK#", "DELIVERY#"
+
+
+class DynamoWebhooks:
+    """Implements `application.webhook_ports.Webhooks`."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def add(self, webhook: Webhook) -> Webhook | None:  # noqa: D102 - the port says it
+        item = to_item({**_webhook_key(webhook.webhook_id), **_webhook_values(webhook)})
+        existing = self._put_new(item)
+        return _webhook_from(existing) if existing else None
+
+    def get(self, webhook_id: str) -> Webhook | None:  # noqa: D102
+        item = self._get(_webhook_key(webhook_id))
+        return _webhook_from(item) if item else None
+
+    def of_customer(self, customer_id: str) -> Sequence[Webhook]:  # noqa: D102
+        return [_webhook_from(item) for item in self._query(customer_id, _WEBHOOK)]
+
+    def remove(self, webhook_id: str) -> None:  # noqa: D102
+        self._client.delete_item(TableName=self._table, Key=to_item(_webhook_key(webhook_id)))
+
+    def rotate(self, webhook: Webhook, over: str) -> None:  # noqa: D102
+        written = self._update(
+            _webhook_key(webhook.webhook_id),
+            "SET secret = :secret, previousSecret = :previous, previousUntil = :until, updateTime = :now",
+            "secret = :over",
+            {
+                ":secret": webhook.secret,
+                ":previous": webhook.previous_secret,
+                ":until": webhook.previous_until,
+                ":now": webhook.update_time,
+                ":over": over,
+            },
+        )
+        if not written:
+            raise VersionConflictError(webhook.webhook_id)
+
+    def disable(self, webhook_id: str, now: str) -> None:  # noqa: D102
+        self._update(
+            _webhook_key(webhook_id),
+            "SET #status = :disabled, updateTime = :now",
+            "attribute_exists(entry)",
+            {":disabled": WebhookStatus.DISABLED, ":now": now},
+            {"#status": "status"},
+        )
+
+    def take(self, webhook_id: str, slot: int, now: str, until: str) -> bool:  # noqa: D102
+        return self._update(
+            _webhook_key(webhook_id),
+            f"SET slot{slot} = :until",
+            f"attribute_exists(entry) AND (attribute_not_exists(slot{slot}) OR slot{slot} <= :now)"
+            " AND (attribute_not_exists(restUntil) OR restUntil <= :now)",
+            {":until": until, ":now": now},
+        )
+
+    def release(  # noqa: D102
+        self, webhook_id: str, slot: int, until: str, failures: int, rest_until: str
+    ) -> None:
+        self._update(
+            _webhook_key(webhook_id),
+            f"SET failures = :failures, restUntil = :rest REMOVE slot{slot}",
+            f"slot{slot} = :until",  # past its time it may be another's
+            {":failures": failures, ":rest": rest_until, ":until": until},
+        )
+
+    def add_delivery(self, delivery: Delivery) -> None:  # noqa: D102
+        self._put_new(to_item({**_delivery_key(delivery), **_delivery_values(delivery)}))
+
+    def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:  # noqa: D102
+        item = self._get(_key(webhook_id, f"{_DELIVERY}{webhook_id}#{delivery_id}"))
+        return _delivery_from(item) if item else None
+
+    def deliveries(  # noqa: D102
+        self, webhook_id: str, before: str | None, limit: int
+    ) -> Sequence[Delivery]:
+        prefix = f"{_DELIVERY}{webhook_id}#"
+        more = {} if before is None else {"ExclusiveStartKey": to_item(_key(webhook_id, prefix + before))}
+        items = self._query(customer_id_of(webhook_id), prefix, ScanIndexForward=False, Limit=limit, **more)
+        return [_delivery_from(item) for item in items]
+
+    def save_delivery(self, delivery: Delivery, over: Delivery) -> bool:  # noqa: D102
+        changing = _changing_values(delivery)
+        return self._update(
+            _delivery_key(delivery),
+            "SET " + ", ".join(f"#{name} = :{name}" for name in changing),
+            "#nextTime = :overTime AND #status = :overStatus AND #round = :overRound",
+            {f":{name}": value for name, value in changing.items()}
+            | {":overTime": over.next_time, ":overStatus": over.status, ":overRound": over.round},
+            {f"#{name}": name for name in changing},
+        )
+
+    def _get(self, key: dict[str, str]) -> Item | None:
+        answer = self._client.get_item(TableName=self._table, Key=to_item(key), ConsistentRead=True)
+        return answer.get("Item") or None
+
+    def _query(self, customer_id: str, prefix: str, **more: Any) -> list[Item]:
+        """The items of a customer's whose entries begin so.
+
+        One page: ten webhooks take 20 KB; of a hundred deliveries, each with a whole order, as many come as a
+        page of 1 MB holds, and the list goes on behind them.
+        """
+        answer = self._client.query(
+            TableName=self._table,
+            KeyConditionExpression="customerId = :customer AND begins_with(entry, :prefix)",
+            ExpressionAttributeValues=to_item({":customer": customer_id, ":prefix": prefix}),
+            ConsistentRead=True,
+            **more,
+        )
+        items: list[Item] = answer["Items"]
+        return items
+
+    def _put_new(self, item: Item) -> Item | None:
+        """Write an item if there is none of its key; otherwise return that one."""
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(entry)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except botocore.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            existing: Item = error.response["Item"]  # type: ignore[typeddict-item]
+            return existing
+        return None
+
+    def _update(
+        self,
+        key: dict[str, str],
+        expression: str,
+        condition: str,
+        values: Mapping[str, Any],
+        names: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Whether the condition held and it is written."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=to_item(key),
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=to_item(values),
+                **({"ExpressionAttributeNames": names} if names else {}),
+            )
+        except botocore.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
+
+
+def _key(webhook_id: str, entry: str) -> dict[str, str]:
+    return {"customerId": customer_id_of(webhook_id), "entry": entry}
+
+
+def _webhook_key(webhook_id: str) -> dict[str, str]:
+    return _key(webhook_id, _WEBHOOK + webhook_id)
+
+
+def _delivery_key(delivery: Delivery) -> dict[str, str]:
+    return _key(delivery.webhook_id, f"{_DELIVERY}{delivery.webhook_id}#{delivery.delivery_id}")
+
+
+def _webhook_values(webhook: Webhook) -> dict[str, Any]:
+    """What a new one has; the rest comes later, attribute by attribute."""
+    return {
+        "url": webhook.url,
+        "eventTypes": [str(each) for each in webhook.event_types],
+        "secret": webhook.secret,
+        "fingerprint": webhook.fingerprint,
+        "status": webhook.status,
+        "createTime": webhook.create_time,
+        "updateTime": webhook.update_time,
+    }
+
+
+def _webhook_from(item: Item) -> Webhook:
+    values = from_item(item)
+    return Webhook(
+        webhook_id=values["entry"].removeprefix(_WEBHOOK),
+        customer_id=values["customerId"],
+        url=values["url"],
+        event_types=tuple(OrderEventType(each) for each in values["eventTypes"]),
+        secret=values["secret"],
+        fingerprint=values["fingerprint"],
+        create_time=values["createTime"],
+        update_time=values["updateTime"],
+        status=WebhookStatus(values["status"]),
+        previous_secret=values.get("previousSecret", ""),
+        previous_until=values.get("previousUntil", ""),
+        slots=tuple(values.get(f"slot{slot}", "") for slot in range(SLOTS)),
+        failures=int(values.get("failures", 0)),
+        rest_until=values.get("restUntil", ""),
+    )
+
+
+def _changing_values(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "status": delivery.status,
+        "since": delivery.since,
+        "nextTime": delivery.next_time,
+        "round": delivery.round,
+        "tries": delivery.tries,
+        "attempts": [{"time": each.time, "result": each.result} for each in delivery.attempts],
+        "expireTime": unix_seconds(delivery.since) + KEPT_SECONDS,
+    }
+
+
+def _delivery_values(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "deliveryId": delivery.delivery_id,
+        "webhookId": delivery.webhook_id,
+        "orderId": delivery.order_id,
+        "eventType": delivery.event_type,
+        "body": delivery.body,
+        "correlationId": delivery.correlation_id,
+        "createTime": delivery.create_time,
+        **_changing_values(delivery),
+    }
+
+
+def _delivery_from(item: Item) -> Delivery:
+    values = from_item(item)
+    return Delivery(
+        delivery_id=values["deliveryId"],
+        webhook_id=values["webhookId"],
+        order_id=values["orderId"],
+        event_type=values["eventType"],
+        body=values["body"],
+        correlation_id=values["correlationId"],
+        create_time=values["createTime"],
+        since=values["since"],
+        next_time=values["nextTime"],
+        status=DeliveryStatus(values["status"]),
+        round=int(values["round"]),
+        tries=int(values["tries"]),
+        attempts=tuple(Attempt(each["time"], each["result"]) for each in values["attempts"]),
+    )

@@ -1,0 +1,164 @@
+"""POSTs to addresses that customers have chosen, so that none of them leads to what is ours.
+
+A name is resolved once; all of its addresses must be public, and the connection goes to one of those that
+were looked at, whatever the name says a moment later (DNS rebinding). TLS and Host still speak of the name.
+No redirect is followed and no answer is read beyond its head. Proxies of the environment are passed by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import logging
+import socket
+import ssl
+import threading
+import urllib.parse
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from order_capture.domain.addresses import is_public
+from order_capture.domain.webhooks import Answer
+
+logger = logging.getLogger(__name__)
+
+Resolve = Callable[[str, int], list[str]]
+"""The addresses of a name."""
+
+MAX_ADDRESSES = 3  # of a name that are tried
+
+
+class ForbiddenAddressError(Exception):
+    """A name leads to where nothing is sent."""
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses that the system's resolver has for a name."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def post(
+    url: str,
+    headers: Mapping[str, str],
+    body: str,
+    *,
+    timeout: float,
+    loopback: bool = False,
+    resolver: Resolve = resolve,
+) -> Answer:
+    """POST, and say what came of it within `timeout` seconds, whatever takes the time.
+
+    `loopback` lets http://127.0.0.1 be reached as well, for a stack whose receivers are on the same machine.
+    """
+    exchange = _Exchange(url, headers, body, timeout, loopback, resolver)
+    # In a thread of its own, since neither resolving a name nor an answer that drips in byte by byte would
+    # end at any other timeout. A thread that is given up ends when its socket is closed.
+    thread = threading.Thread(target=exchange.run, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    answer = exchange.answer
+    if answer is None:
+        exchange.close()
+        return exchange.too_late
+    return answer
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: str,
+        timeout: float,
+        loopback: bool,
+        resolver: Resolve,
+    ) -> None:
+        self._url = urllib.parse.urlsplit(url)
+        self._headers = headers
+        self._body = body.encode()
+        self._timeout = timeout
+        self._loopback = loopback
+        self._resolve = resolver
+        self._connection: http.client.HTTPConnection | None = None
+        self.answer: Answer | None = None
+        self.too_late = Answer(None, f"no answer in {timeout:g} s")
+
+    def run(self) -> None:
+        """Have `answer` set."""
+        try:
+            self.answer = Answer(self._send())
+        except ForbiddenAddressError as error:
+            self.answer = Answer(None, str(error))
+        except socket.gaierror:
+            self.answer = Answer(None, "the name has no address")
+        except ssl.SSLError as error:
+            self.answer = Answer(None, f"TLS failed: {error.reason or 'no certificate to trust'}")
+        except TimeoutError:
+            self.answer = self.too_late
+        except (OSError, http.client.HTTPException) as error:
+            # Its text may hold what the other side sent.
+            self.answer = Answer(None, f"no answer: {type(error).__name__}")
+        except Exception:
+            logger.exception("could not post")
+            self.answer = Answer(None, "no answer: an error of ours")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            # Closing alone wakes no thread that reads.
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _send(self) -> int:
+        secure = self._url.scheme == "https"
+        host, port = self._url.hostname or "", self._url.port or (443 if secure else 80)
+        addresses = self._checked(self._resolve(host, port), secure)
+        for address in addresses:
+            connection = self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+            try:
+                # http.client connects only where there is no socket yet.
+                connection.sock = socket.create_connection((address, port), timeout=self._timeout)
+                if secure:
+                    connection.sock = _context().wrap_socket(connection.sock, server_hostname=host)
+                break
+            except ssl.SSLError:
+                raise
+            except OSError:
+                if address == addresses[-1]:
+                    raise
+        path = urllib.parse.urlunsplit(("", "", self._url.path or "/", self._url.query, ""))
+        connection.putrequest("POST", path, skip_host=True, skip_accept_encoding=True)
+        default = 443 if secure else 80
+        connection.putheader("host", host if port == default else f"{host}:{port}")
+        connection.putheader("content-length", str(len(self._body)))
+        for name, value in self._headers.items():
+            connection.putheader(name, value)
+        connection.endheaders(self._body)
+        return connection.getresponse().status
+
+    def _checked(self, addresses: list[str], secure: bool) -> list[str]:
+        """The addresses, if each of them may be reached.
+
+        Raises:
+            ForbiddenAddressError: one may not.
+        """
+        if not addresses:
+            raise socket.gaierror(socket.EAI_NONAME)
+        if self._loopback and set(addresses) == {"127.0.0.1"}:
+            return addresses
+        # A scope ("%eth0") belongs to addresses of one's own link only.
+        if not secure or not all("%" not in each and is_public(each) for each in addresses):
+            raise ForbiddenAddressError("the address is not a public one")
+        return addresses[:MAX_ADDRESSES]
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    return ssl.create_default_context()

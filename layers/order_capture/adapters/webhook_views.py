@@ -1,0 +1,59 @@
+"""What clients are shown of webhooks, under the contract's names."""
+
+from __future__ import annotations
+
+import base64
+import urllib.parse
+from typing import Any
+
+from order_capture.adapters.http import Request
+from order_capture.application.manage_webhooks import DeliveryPage, Registered
+from order_capture.domain.webhooks import Delivery, DeliveryStatus, Webhook, all_types
+
+
+def webhook_view(webhook: Webhook) -> dict[str, Any]:
+    """A webhook, without its secret."""
+    return {
+        "webhookId": webhook.webhook_id,
+        "customerId": webhook.customer_id,
+        "url": webhook.url,
+        "eventTypes": all_types(webhook.event_types),
+        "status": webhook.status,
+        "createTime": webhook.create_time,
+        "updateTime": webhook.update_time,
+    }
+
+
+def secret_view(webhook: Webhook) -> dict[str, Any]:
+    """A webhook with its secret, which is shown when it is new."""
+    return {**webhook_view(webhook), "secret": webhook.secret}
+
+
+def registered_headers(registered: Registered) -> dict[str, str]:
+    """Where to look the webhook up, and whether an earlier request with the same key registered it."""
+    replayed = {"Idempotency-Replayed": "true"} if registered.replayed else {}
+    return {"Location": f"webhooks/{registered.webhook.webhook_id}", **replayed}
+
+
+def delivery_view(delivery: Delivery) -> dict[str, Any]:
+    """A delivery, without what is delivered."""
+    pending = delivery.status is DeliveryStatus.PENDING
+    return {
+        "deliveryId": delivery.delivery_id,
+        "webhookId": delivery.webhook_id,
+        "orderId": delivery.order_id,
+        "eventType": delivery.event_type,
+        "status": delivery.status,
+        "attempts": [{"time": each.time, "result": each.result} for each in delivery.attempts],
+        "createTime": delivery.create_time,
+        "nextTime": delivery.next_time if pending else None,
+    }
+
+
+def page_headers(request: Request, page: DeliveryPage) -> dict[str, str]:
+    """Where the next page is, by RFC 8288, if there is one."""
+    if page.next is None:
+        return {}
+    cursor = base64.urlsafe_b64encode(page.next.encode()).decode().rstrip("=")
+    parameters = {name: values[0] for name, values in request.query.items()}
+    return {"Link": f'<deliveries?{urllib.parse.urlencode(parameters | {"cursor": cursor})}>; rel="next"'}

@@ -1,0 +1,43 @@
+"""Dispatch webhooks: each event becomes one delivery for each webhook that wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from order_capture.application.batches import given_back
+from order_capture.application.messages import DeliverWebhook, OrderNews
+from order_capture.application.ports import Clock, Outbox
+from order_capture.application.webhook_ports import Webhooks
+from order_capture.domain.webhooks import Delivery, Webhook
+
+
+def dispatch_webhooks(
+    webhooks: Webhooks, senders: Outbox, news: Sequence[OrderNews], clock: Clock
+) -> set[str]:
+    """Write down each delivery, then ask for it. Returns the orders whose events are to come again.
+
+    Both may be done again: a delivery that is there stays as it is, and asked for twice it is made once.
+    """
+    failed: set[str] = set()
+    of_customer: dict[str, Sequence[Webhook]] = {}
+    messages: list[DeliverWebhook] = []
+    for event in news:
+        with given_back(failed, {event.order_id}):
+            if event.customer_id not in of_customer:
+                of_customer[event.customer_id] = webhooks.of_customer(event.customer_id)
+            for webhook in of_customer[event.customer_id]:
+                if not webhook.wants(event.type):
+                    continue
+                delivery = Delivery.begin(
+                    webhook,
+                    event_id=event.event_id,
+                    event_type=event.type,
+                    event_time=event.time,
+                    order_id=event.order_id,
+                    body=event.body,
+                    correlation_id=event.correlation_id,
+                    now=clock(),
+                )
+                webhooks.add_delivery(delivery)
+                messages.append(DeliverWebhook.of(delivery))
+    return failed | (senders.send(messages) if messages else set())

@@ -1,0 +1,146 @@
+"""Register, look up, rotate and remove webhooks, see what was delivered, and have it delivered again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from order_capture.application.callers import Caller
+from order_capture.application.messages import DeliverWebhook
+from order_capture.application.ports import Clock, Outbox, VersionConflictError
+from order_capture.application.webhook_ports import Webhooks
+from order_capture.domain.errors import (
+    ForeignCustomerError,
+    KeyReusedError,
+    NotFoundError,
+    StatusConflictError,
+    TemporaryError,
+    WebhookLimitError,
+)
+from order_capture.domain.webhooks import Delivery, Webhook, WebhookStatus, customer_id_of
+
+# Each event becomes as many deliveries: what one order can set off is bounded by this.
+MAX_WEBHOOKS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A webhook as it was answered; `replayed` if an earlier request with the same key registered it."""
+
+    webhook: Webhook
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """Some deliveries, newest first, and the id of the last if there are more."""
+
+    deliveries: Sequence[Delivery]
+    next: str | None
+
+
+def register_webhook(webhooks: Webhooks, webhook: Webhook, caller: Caller) -> Registered:
+    """Register it; a repeated request is given the one that is there, its secret included.
+
+    Raises:
+        ForeignCustomerError: it is in another customer's name.
+        KeyReusedError: the key came before with another request.
+        WebhookLimitError: the customer has as many as one may have.
+    """
+    if not caller.reaches(webhook.customer_id):
+        raise ForeignCustomerError
+    known = {each.webhook_id: each for each in webhooks.of_customer(webhook.customer_id)}
+    # Two requests at once may end up with one too many, which harms nobody.
+    if webhook.webhook_id not in known and len(known) >= MAX_WEBHOOKS:
+        raise WebhookLimitError(MAX_WEBHOOKS)
+    existing = webhooks.add(webhook)
+    if existing is not None and existing.fingerprint != webhook.fingerprint:
+        raise KeyReusedError
+    return Registered(existing or webhook, replayed=existing is not None)
+
+
+def list_webhooks(webhooks: Webhooks, customer_id: str, caller: Caller) -> Sequence[Webhook]:
+    """A customer's webhooks, in the order in which they were registered.
+
+    Raises:
+        ForeignCustomerError: they are of a customer that is not the caller.
+    """
+    if not caller.reaches(customer_id):
+        raise ForeignCustomerError
+    return sorted(webhooks.of_customer(customer_id), key=lambda each: (each.create_time, each.webhook_id))
+
+
+def get_webhook(webhooks: Webhooks, webhook_id: str, caller: Caller) -> Webhook:
+    """A webhook.
+
+    Raises:
+        NotFoundError: there is none of that id that the caller reaches.
+    """
+    webhook = webhooks.get(webhook_id) if caller.reaches(customer_id_of(webhook_id)) else None
+    if webhook is None:
+        raise NotFoundError("There is no such webhook.")
+    return webhook
+
+
+def remove_webhook(webhooks: Webhooks, webhook_id: str, caller: Caller) -> Webhook:
+    """Remove a webhook: nothing more is sent to it, not even what is on its way to a next try.
+
+    Raises:
+        NotFoundError: there is none of that id that the caller reaches.
+    """
+    webhook = get_webhook(webhooks, webhook_id, caller)
+    webhooks.remove(webhook_id)
+    return webhook
+
+
+def rotate_secret(webhooks: Webhooks, webhook_id: str, caller: Caller, secret: str, clock: Clock) -> Webhook:
+    """Give a webhook a new secret; the one before signs along for a day.
+
+    Raises:
+        NotFoundError: there is none of that id that the caller reaches.
+        StatusConflictError: it is turned off, or is being rotated by somebody else.
+    """
+    webhook = get_webhook(webhooks, webhook_id, caller)
+    rotated = webhook.rotate(secret, clock())
+    try:
+        webhooks.rotate(rotated, over=webhook.secret)
+    except VersionConflictError as error:
+        raise StatusConflictError("The secret was changed by another request at this moment.") from error
+    return rotated
+
+
+def list_deliveries(
+    webhooks: Webhooks, webhook_id: str, caller: Caller, before: str | None, limit: int
+) -> DeliveryPage:
+    """A page of what was, or is to be, delivered to a webhook.
+
+    Raises:
+        NotFoundError: there is no webhook of that id that the caller reaches.
+    """
+    get_webhook(webhooks, webhook_id, caller)
+    # One more than a page takes tells whether there is another page.
+    found = webhooks.deliveries(webhook_id, before, limit + 1)
+    return DeliveryPage(found[:limit], found[limit - 1].delivery_id if len(found) > limit else None)
+
+
+def replay_delivery(
+    webhooks: Webhooks, senders: Outbox, webhook_id: str, delivery_id: str, caller: Caller
+) -> Delivery:
+    """Have a delivery made once more, from the beginning; how it stood until now is returned.
+
+    Its id stays the same, so that a receiver which has it can tell.
+
+    Raises:
+        NotFoundError: there is none of that id that the caller reaches.
+        StatusConflictError: the webhook is turned off.
+        TemporaryError: it could not be asked for.
+    """
+    webhook = get_webhook(webhooks, webhook_id, caller)
+    delivery = webhooks.delivery(webhook_id, delivery_id)
+    if delivery is None:
+        raise NotFoundError("There is no such delivery.")
+    if webhook.status is not WebhookStatus.ACTIVE:
+        raise StatusConflictError(f"The webhook is {webhook.status}.")
+    if senders.send([DeliverWebhook.of(delivery, round_=delivery.round + 1)]):
+        raise TemporaryError("The delivery could not be begun again.")
+    return delivery

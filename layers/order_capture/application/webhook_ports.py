@@ -1,0 +1,58 @@
+"""What the use cases of webhooks need of the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from order_capture.domain.webhooks import Answer, Delivery, Webhook
+
+Post = Callable[[str, Mapping[str, str], str], Answer]
+"""POSTs a body with these headers to an address. It raises nothing: what goes wrong is an answer too."""
+
+Chance = Callable[[], float]
+"""A random number from 0 to 1."""
+
+
+class Webhooks(Protocol):
+    """Where webhooks and their deliveries are kept. Reads see every write that was answered before."""
+
+    def add(self, webhook: Webhook) -> Webhook | None:
+        """Write it if there is none of its id; otherwise return that one, and change nothing."""
+
+    def get(self, webhook_id: str) -> Webhook | None:
+        """A webhook, or None."""
+
+    def of_customer(self, customer_id: str) -> Sequence[Webhook]:
+        """All webhooks of a customer."""
+
+    def remove(self, webhook_id: str) -> None:
+        """Forget it."""
+
+    def rotate(self, webhook: Webhook, over: str) -> None:
+        """Write its secrets over those whose present one is `over`.
+
+        Raises:
+            VersionConflictError: it is no longer.
+        """
+
+    def disable(self, webhook_id: str, now: str) -> None:
+        """Turn it off, if it is there."""
+
+    def take(self, webhook_id: str, slot: int, now: str, until: str) -> bool:
+        """Take a slot that is free by now; False if it is not, or the webhook rests or is gone."""
+
+    def release(self, webhook_id: str, slot: int, until: str, failures: int, rest_until: str) -> None:
+        """Give back the slot that was taken `until` then, and say how the webhook stands."""
+
+    def add_delivery(self, delivery: Delivery) -> None:
+        """Write it, unless it is there."""
+
+    def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:
+        """A delivery, or None."""
+
+    def deliveries(self, webhook_id: str, before: str | None, limit: int) -> Sequence[Delivery]:
+        """A webhook's deliveries, the newest first; only those behind the one of id `before`, if given."""
+
+    def save_delivery(self, delivery: Delivery, over: Delivery) -> bool:
+        """Write it over `over`; False if it has changed since, or is gone."""

@@ -1,0 +1,57 @@
+"""Which addresses are anybody's to reach. The others may be ours alone: nothing is sent there."""
+
+from __future__ import annotations
+
+import ipaddress
+
+# Spelled out rather than left to `ipaddress.is_global`, which changes with Python's patch releases. From
+# IANA's registries of special-purpose addresses.
+_SPECIAL_V4 = tuple(
+    ipaddress.IPv4Network(each)
+    for each in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by a provider's customers (CGNAT), and within clouds
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, the metadata of clouds among it
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",  # private
+        "192.175.48.0/24",  # AS112
+        "198.18.0.0/15",  # benchmarking
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+)
+# Of IPv6 only what is given out as public. That leaves out loopback, link-local, unique local (fd00:ec2::254,
+# the metadata of EC2, among it), multicast, and what stands for an IPv4 address: ::ffff:0:0/96, 64:ff9b::/96.
+_PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
+_SPECIAL_V6 = tuple(
+    ipaddress.IPv6Network(each)
+    for each in (
+        "2001::/23",  # protocol assignments; Teredo, which holds an IPv4 address, among it
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4, which holds an IPv4 address
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public network, and stands for no other address.
+
+    Raises:
+        ValueError: it is no IP address.
+    """
+    match ipaddress.ip_address(address):
+        case ipaddress.IPv4Address() as v4:
+            return not any(v4 in network for network in _SPECIAL_V4)
+        case v6:
+            return v6 in _PUBLIC_V6 and not any(v6 in network for network in _SPECIAL_V6)

@@ -1,0 +1,128 @@
+"""What every store of webhooks does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from order_capture.application.ports import VersionConflictError
+from order_capture.domain.events import OrderEventType
+from order_capture.domain.webhooks import SLOTS, DeliveryStatus, Webhook, WebhookStatus, after
+from tests.support.factories import NOW, delivery_of, webhook_of
+from tests.support.stores import Stores
+
+# The calls of AWS that the simulation knows are not those of webhooks, which it leaves out.
+pytestmark = pytest.mark.parametrize("stores", ["memory", "moto", "dynamodb_local"], indirect=True)
+
+LATER, LAST = after(NOW, 30), after(NOW, 60)
+
+
+def stored(stores: Stores) -> Webhook:
+    webhook = stores.webhooks.get("alice.1")
+    assert webhook is not None
+    return webhook
+
+
+def test_a_webhook_is_written_once(stores: Stores) -> None:
+    webhook = webhook_of(event_types=(OrderEventType.SHIPPED,))
+    assert stores.webhooks.add(webhook) is None
+    assert stores.webhooks.add(replace(webhook, url="https://other.example/")) == stored(stores)
+    assert stored(stores).url == webhook.url
+    assert stored(stores).event_types == webhook.event_types
+
+
+def test_what_is_not_there_is_none(stores: Stores) -> None:
+    assert stores.webhooks.get("alice.1") is None
+    assert stores.webhooks.delivery("alice.1", "delivery-1") is None
+    assert list(stores.webhooks.of_customer("alice")) == []
+
+
+def test_a_customers_webhooks_are_theirs_alone(stores: Stores) -> None:
+    for webhook_id, customer in (("alice.1", "alice"), ("alice.2", "alice"), ("bob.1", "bob")):
+        stores.webhooks.add(webhook_of(webhook_id=webhook_id, customer_id=customer))
+    stores.webhooks.add_delivery(delivery_of())
+    assert {each.webhook_id for each in stores.webhooks.of_customer("alice")} == {"alice.1", "alice.2"}
+
+
+def test_a_removed_webhook_is_gone_and_stays_so_whatever_is_under_way(stores: Stores) -> None:
+    stores.webhooks.add(webhook_of())
+    stores.webhooks.remove("alice.1")
+    stores.webhooks.disable("alice.1", NOW)
+    stores.webhooks.release("alice.1", 0, LATER, 1, LATER)
+    assert not stores.webhooks.take("alice.1", 0, NOW, LATER)
+    with pytest.raises(VersionConflictError):
+        stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), over=webhook_of().secret)
+    assert stores.webhooks.get("alice.1") is None
+
+
+def test_of_two_who_rotate_at_once_one_does(stores: Stores) -> None:
+    stores.webhooks.add(webhook_of())
+    stores.webhooks.rotate(webhook_of().rotate("whsec_b25l", NOW), over=webhook_of().secret)
+    with pytest.raises(VersionConflictError):
+        stores.webhooks.rotate(webhook_of().rotate("whsec_dHdv", NOW), over=webhook_of().secret)
+    assert stored(stores).secrets(NOW) == ["whsec_b25l", webhook_of().secret]
+
+
+def test_a_webhook_that_is_turned_off_stays_off(stores: Stores) -> None:
+    stores.webhooks.add(webhook_of())
+    stores.webhooks.disable("alice.1", LATER)
+    assert (stored(stores).status, stored(stores).update_time) == (WebhookStatus.DISABLED, LATER)
+
+
+def test_a_slot_is_taken_by_one_until_it_is_given_back_or_its_time_is_over(stores: Stores) -> None:
+    stores.webhooks.add(webhook_of())
+    assert stores.webhooks.take("alice.1", 1, NOW, LATER)
+    assert not stores.webhooks.take("alice.1", 1, NOW, LATER)
+    assert stores.webhooks.take("alice.1", 2, NOW, LATER)
+    stores.webhooks.release("alice.1", 2, LATER, 0, "")
+    assert stores.webhooks.take("alice.1", 2, NOW, LATER)
+    assert stores.webhooks.take("alice.1", 1, LATER, LAST)
+    # who comes back after their time gives nothing back
+    stores.webhooks.release("alice.1", 1, LATER, 5, LAST)
+    webhook = stored(stores)
+    assert (webhook.slots[1], webhook.failures) == (LAST, 0)
+    assert len(webhook.slots) <= SLOTS
+
+
+def test_while_a_webhook_rests_no_slot_is_taken(stores: Stores) -> None:
+    stores.webhooks.add(webhook_of())
+    stores.webhooks.take("alice.1", 0, NOW, LATER)
+    stores.webhooks.release("alice.1", 0, LATER, 1, LATER)
+    assert (stored(stores).failures, stored(stores).rest_until) == (1, LATER)
+    assert not stores.webhooks.take("alice.1", 0, NOW, LAST)
+    assert stores.webhooks.take("alice.1", 0, LATER, LAST)
+
+
+def test_a_delivery_is_written_once(stores: Stores) -> None:
+    delivery = delivery_of()
+    stores.webhooks.add_delivery(delivery)
+    tried = delivery.retry("answered 500", LATER, 0)
+    assert stores.webhooks.save_delivery(tried, over=delivery)
+    stores.webhooks.add_delivery(delivery)
+    assert stores.webhooks.delivery("alice.1", delivery.delivery_id) == tried
+
+
+def test_a_delivery_that_has_changed_since_is_not_written_over(stores: Stores) -> None:
+    delivery = delivery_of()
+    stores.webhooks.add_delivery(delivery)
+    claimed = replace(delivery, next_time=LATER)
+    assert stores.webhooks.save_delivery(claimed, over=delivery)
+    assert not stores.webhooks.save_delivery(claimed, over=delivery)
+    ended = claimed.end(DeliveryStatus.DELIVERED, "answered 204", LATER)
+    assert stores.webhooks.save_delivery(ended, over=claimed)
+    assert not stores.webhooks.save_delivery(claimed, over=claimed)
+    again = ended.again(1, LAST)
+    assert stores.webhooks.save_delivery(again, over=ended)
+    assert not stores.webhooks.save_delivery(ended, over=replace(again, round=0))
+    assert not stores.webhooks.save_delivery(delivery_of(event_id="none"), over=delivery_of(event_id="none"))
+
+
+def test_deliveries_come_newest_first_page_by_page_and_of_one_webhook(stores: Stores) -> None:
+    events = [delivery_of(event_id=f"event-{n}", event_time=after(NOW, n)) for n in range(5)]
+    for delivery in events:
+        stores.webhooks.add_delivery(delivery)
+    stores.webhooks.add_delivery(delivery_of(webhook_of(webhook_id="alice.11")))
+    newest_first = events[::-1]
+    assert list(stores.webhooks.deliveries("alice.1", None, 2)) == newest_first[:2]
+    assert list(stores.webhooks.deliveries("alice.1", newest_first[1].delivery_id, 10)) == newest_first[2:]

@@ -1,0 +1,107 @@
+"""A receiver on the same machine is told of orders, through the engine, with every role enforced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from order_capture.domain.webhooks import FIRST_REST, SLOTS
+from tests.deployed.shop import Shop, View, body_of, eventually
+from tests.support.receiver import HANGS, Receiver
+
+SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
+
+
+def registered(shop: Shop, customer: str, receiver: Receiver, **more: Sequence[str]) -> View:
+    answer = shop.post("/webhooks", {"customerId": customer, "url": receiver.url, **more})
+    assert answer.status_code == 201, answer.text
+    return body_of(answer)
+
+
+def log(shop: Shop, webhook: View) -> list[View]:
+    deliveries: list[View] = body_of(shop.get(f"/webhooks/{webhook['webhookId']}/deliveries?limit=100"))[
+        "deliveries"
+    ]
+    return deliveries
+
+
+def test_every_event_of_every_order_arrives_signed(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer(), shop.new_product()
+    with Receiver() as receiver:
+        webhook = registered(shop, alice, receiver)
+        # when
+        placed = [shop.place(alice, {pen: 1}, "1.00") for _ in range(10)]
+        eventually(lambda: len(receiver.received), lambda count: count == 30)
+        # then
+        events = [each.verified(webhook["secret"]) for each in receiver.received]
+    story = {
+        order: sorted((event["sequence"], event["type"]) for event in events if event["subject"] == order)
+        for order in placed
+    }
+    assert story == dict.fromkeys(placed, SHIPPED)
+    last = next(event for event in events if event["subject"] == placed[0] and event["sequence"] == "3")
+    assert last["data"] == shop.order(placed[0])
+
+
+def test_what_failed_comes_again_under_its_own_id_and_the_log_says_so(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer(), shop.new_product()
+    with Receiver(503, 204) as receiver:
+        webhook = registered(shop, alice, receiver, eventTypes=["order.shipped"])
+        # when
+        shop.place(alice, {pen: 1}, "1.00")
+        (delivery,) = eventually(
+            lambda: log(shop, webhook), lambda found: [each["status"] for each in found] == ["DELIVERED"]
+        )
+        # then
+        first, second = receiver.received
+        assert first.headers["webhook-id"] == second.headers["webhook-id"] == delivery["deliveryId"]
+        assert [each["result"] for each in delivery["attempts"]] == ["answered 503", "answered 204"]
+        # and it comes once more if it is asked for
+        path = f"/webhooks/{webhook['webhookId']}/deliveries/{delivery['deliveryId']}/replay"
+        assert shop.post(path, "").status_code == 202
+        eventually(lambda: len(receiver.received), lambda count: count == 3)
+        assert receiver.received[2].body == first.body
+
+
+def test_gone_turns_it_off(shop: Shop) -> None:
+    alice, pen = shop.new_customer(), shop.new_product()
+    with Receiver(410) as receiver:
+        webhook = registered(shop, alice, receiver)
+        shop.ended(shop.place(alice, {pen: 1}, "1.00"))
+        view = eventually(
+            lambda: body_of(shop.get(f"/webhooks/{webhook['webhookId']}")),
+            lambda view: view["status"] == "DISABLED",
+        )
+        assert view["status"] == "DISABLED"
+        assert len(receiver.received) == 1
+
+
+def test_a_receiver_that_hangs_holds_up_no_order_and_nobody_elses_webhook(shop: Shop) -> None:
+    # given
+    alice, bob, pen = shop.new_customer(), shop.new_customer(), shop.new_product()
+    with Receiver(HANGS) as hanging, Receiver() as receiver:
+        registered(shop, alice, hanging)
+        webhook = registered(shop, bob, receiver)
+        for _ in range(5):
+            shop.place(alice, {pen: 1}, "1.00")
+        eventually(lambda: len(hanging.received), lambda count: count == 1)
+        # when
+        began = time.monotonic()
+        bobs = shop.place(bob, {pen: 1}, "1.00")
+        shop.ended(bobs)
+        eventually(lambda: len(receiver.received), lambda count: count == 3)
+        # then
+        seconds = time.monotonic() - began
+        assert {each.verified(webhook["secret"])["subject"] for each in receiver.received} == {bobs}
+        assert seconds < 30
+        # and of fifteen deliveries to the one that hangs one was tried for each slot, and one after each rest
+        assert len(hanging.received) <= SLOTS + seconds / FIRST_REST + 2
+
+
+def test_an_address_that_is_not_public_is_refused_at_once_or_never_reached(shop: Shop) -> None:
+    alice = shop.new_customer()
+    for url in ("https://127.0.0.1/", "https://169.254.169.254/", "http://10.0.0.1/", "https://localhost/"):
+        answer = shop.post("/webhooks", {"customerId": alice, "url": url})
+        assert (answer.status_code, body_of(answer)["errors"][0]["field"]) == (400, "url")

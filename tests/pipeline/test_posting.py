@@ -1,0 +1,259 @@
+"""What is POSTed, over real sockets: to the address that was looked at, to no other, and not for long."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from order_capture.adapters import posting
+from order_capture.domain.webhooks import Answer
+from tests.support.receiver import HANGS, Receiver
+
+HEADERS = {"content-type": "application/json", "webhook-id": "msg-1"}
+NOT_PUBLIC = Answer(None, "the address is not a public one")
+
+
+def post(url: str, *addresses: str, loopback: bool = True, timeout: float = 5) -> Answer:
+    def resolver(host: str, port: int) -> list[str]:
+        return list(addresses) or posting.resolve(host, port)
+
+    return posting.post(url, HEADERS, '{"of": "żółw"}', timeout=timeout, loopback=loopback, resolver=resolver)
+
+
+def test_the_request_arrives_whole_and_its_status_is_the_answer() -> None:
+    with Receiver(202) as receiver:
+        answer = post(receiver.url)
+        (received,) = receiver.received
+
+    assert answer == Answer(202)
+    assert (received.path, received.body) == ("/hooks/orders?of=alice", '{"of": "żółw"}')
+    assert received.headers["host"] == f"127.0.0.1:{receiver.port}"
+    assert received.headers["webhook-id"] == "msg-1"
+
+
+def test_a_redirect_is_an_answer_and_leads_nowhere() -> None:
+    with Receiver(200) as elsewhere, Receiver(307, headers={"location": elsewhere.url}) as receiver:
+        assert post(receiver.url) == Answer(307)
+        assert elsewhere.received == []
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ("127.0.0.1",),
+        ("10.0.0.1",),
+        ("169.254.169.254",),
+        ("100.64.0.1",),
+        ("::1",),
+        ("::ffff:127.0.0.1",),
+        ("64:ff9b::7f00:1",),
+        ("2002:7f00:1::",),
+        ("fe80::1%eth0",),
+        ("fd00:ec2::254",),
+        ("8.8.8.8", "127.0.0.1"),  # one bad one is enough
+    ],
+)
+def test_a_name_that_leads_to_an_address_of_ours_is_not_reached(
+    addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise AssertionError("something was connected to")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert post("https://innocent.example/", *addresses, loopback=False) == NOT_PUBLIC
+
+
+def test_on_the_local_engine_too_nothing_but_loopback_itself_is_let_through() -> None:
+    assert post("http://127.0.0.1:1/", "10.0.0.1") == NOT_PUBLIC
+    assert post("http://127.0.0.1:1/", "127.0.0.2") == NOT_PUBLIC
+
+
+@pytest.mark.parametrize("address", ["2130706433", "0x7f.1", "127.1", "0177.0.0.1", "localhost"])
+def test_another_way_to_write_loopback_is_loopback(address: str) -> None:
+    assert post(f"https://{address}/", loopback=False) == NOT_PUBLIC
+
+
+def test_the_address_that_was_looked_at_is_the_one_that_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # GIVEN a name that is public when it is asked for first, and loopback from then on
+    answers = iter([["93.184.215.14"]])
+    connected: list[tuple[str, int]] = []
+
+    def connect(address: tuple[str, int], **_: object) -> socket.socket:
+        connected.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    # WHEN something is sent there
+    answer = posting.post(
+        "https://rebinds.example/",
+        HEADERS,
+        "{}",
+        timeout=5,
+        resolver=lambda *_: next(answers, ["127.0.0.1"]),
+    )
+    # THEN the first answer is where it went, and the name was not asked for again
+    assert connected == [("93.184.215.14", 443)]
+    assert answer == Answer(None, "no answer: ConnectionRefusedError")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key with a certificate for shop.example, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.example")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("shop.example")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture
+def tls_receiver(certificate: Path) -> Iterator[Receiver]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Receiver(204) as receiver:
+        receiver._server.socket = context.wrap_socket(receiver._server.socket, server_side=True)
+        yield receiver
+
+
+def test_tls_is_made_with_the_name_and_not_with_the_address(
+    tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(posting, "_context", lambda: trusting)
+
+    assert post(f"https://shop.example:{tls_receiver.port}/", "127.0.0.1") == Answer(204)
+    assert tls_receiver.received[0].headers["host"] == f"shop.example:{tls_receiver.port}"
+    other = post(f"https://other.example:{tls_receiver.port}/", "127.0.0.1")
+    assert other == Answer(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
+
+
+def test_a_certificate_that_nobody_has_signed_is_refused(tls_receiver: Receiver) -> None:
+    answer = post(f"https://shop.example:{tls_receiver.port}/", "127.0.0.1")
+
+    assert answer == Answer(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
+    assert tls_receiver.received == []
+
+
+def test_a_receiver_that_hangs_is_left_in_time() -> None:
+    with Receiver(HANGS) as receiver:
+        began = time.monotonic()
+        assert post(receiver.url, timeout=0.3) == Answer(None, "no answer in 0.3 s")
+        assert time.monotonic() - began < 2
+
+
+def test_a_receiver_that_drips_is_left_in_time() -> None:
+    # GIVEN one that sends a byte of its answer now and then, so that no read ever times out
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _ = listening.accept()
+        with connection, listening:
+            try:
+                for byte in b"HTTP/1.1 200 OK\r\nx: " + b"x" * 1000:
+                    connection.send(bytes([byte]))
+                    time.sleep(0.05)
+            except OSError:
+                return
+
+    threading.Thread(target=drip, daemon=True).start()
+    # THEN it does not hold up the sender
+    port = listening.getsockname()[1]
+    assert post(f"http://127.0.0.1:{port}/", timeout=0.3) == Answer(None, "no answer in 0.3 s")
+
+
+def test_a_name_whose_answer_never_comes_is_left_in_time() -> None:
+    over = threading.Event()
+
+    def resolver(*_: object) -> list[str]:
+        over.wait(5)
+        return []
+
+    answer = posting.post("https://slow.example/", HEADERS, "{}", timeout=0.2, resolver=resolver)
+    over.set()
+    assert answer == Answer(None, "no answer in 0.2 s")
+
+
+def test_an_answer_without_end_is_not_read() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def flood() -> None:
+        connection, _ = listening.accept()
+        with connection, listening:
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while True:
+                    connection.sendall(b"x" * 65536)
+            except OSError:
+                return
+
+    threading.Thread(target=flood, daemon=True).start()
+    assert post(f"http://127.0.0.1:{listening.getsockname()[1]}/") == Answer(200)
+
+
+def test_a_head_without_end_is_not_read() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def flood() -> None:
+        connection, _ = listening.accept()
+        with connection, listening:
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    connection.sendall(b"x: y\r\n" * 1000)
+            except OSError:
+                return
+
+    threading.Thread(target=flood, daemon=True).start()
+    answer = post(f"http://127.0.0.1:{listening.getsockname()[1]}/")
+    assert answer == Answer(None, "no answer: HTTPException")
+
+
+def test_where_one_address_of_a_name_does_not_answer_the_next_is_tried_in_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connected: list[str] = []
+
+    def connect(address: tuple[str, int], **_: object) -> socket.socket:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    answer = post("https://shop.example/", "1.1.1.1", "2606:4700::1111", "8.8.8.8", "9.9.9.9", loopback=False)
+    assert connected == ["1.1.1.1", "2606:4700::1111", "8.8.8.8"]
+    assert answer == Answer(None, "no answer: ConnectionRefusedError")
+
+
+def test_nobody_there_is_an_answer_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    assert post(f"http://127.0.0.1:{port}/") == Answer(None, "no answer: ConnectionRefusedError")

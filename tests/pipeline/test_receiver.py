@@ -1,0 +1,64 @@
+"""The sample of a receiver believes what is genuine and new, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from local.receiver import Receiver
+from order_capture.domain.signatures import secret_of, signature
+from tests.support.factories import WEBHOOK_SECRET
+
+BODY = '{"type": "order.shipped"}'
+
+
+class Counting(Receiver):
+    """Counts how often it acts."""
+
+    acted = 0
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        assert event == {"type": "order.shipped"}
+        self.acted += 1
+
+
+@pytest.fixture
+def receiver() -> Iterator[Counting]:
+    with Counting(WEBHOOK_SECRET) as receiver:
+        yield receiver
+
+
+def sent(
+    receiver: Receiver, secret: str = WEBHOOK_SECRET, age: int = 0, body: str = BODY, **changed: str
+) -> int:
+    timestamp = int(datetime.now(UTC).timestamp()) - age
+    headers = {
+        "webhook-id": "msg-1",
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signature([secret], "msg-1", timestamp, BODY),
+    } | {name.replace("_", "-"): value for name, value in changed.items()}
+    return httpx.post(receiver.url, content=body, headers=headers, trust_env=False).status_code
+
+
+def test_a_genuine_one_is_acted_on(receiver: Counting) -> None:
+    assert sent(receiver) == 204
+    assert receiver.acted == 1
+
+
+def test_what_comes_again_is_answered_and_not_acted_on_again(receiver: Counting) -> None:
+    assert [sent(receiver) for _ in range(3)] == [204] * 3
+    assert receiver.acted == 1
+
+
+def test_what_is_forged_changed_or_old_is_refused(receiver: Counting) -> None:
+    assert sent(receiver, secret=secret_of(bytes(32))) == 400
+    assert sent(receiver, body=BODY.replace("shipped", "expired")) == 400
+    assert sent(receiver, webhook_id="msg-2") == 400
+    assert sent(receiver, webhook_signature="v1,") == 400
+    assert sent(receiver, age=301) == 400
+    assert httpx.post(receiver.url, content=BODY, trust_env=False).status_code == 400
+    assert (receiver.acted, receiver.refused) == (0, 6)

@@ -1,0 +1,91 @@
+"""Somebody's receiver of webhooks, not the project's own: it knows HTTP and Standard Webhooks only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook
+
+from order_capture.adapters import jsontext
+
+HANGS = 0
+"""In place of a status: the answer never comes."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it came in."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: str
+
+    def verified(self, secret: str) -> dict[str, Any]:
+        """The event in it, once the standard's own library has found it genuine.
+
+        Raises:
+            standardwebhooks.WebhookVerificationError: it is not.
+        """
+        Webhook(secret).verify(self.body, dict(self.headers))
+        event: dict[str, Any] = jsontext.loads(self.body)
+        return event
+
+
+class Receiver:
+    """A server on loopback. It answers with the statuses of `answers` in turn, and with the last for ever."""
+
+    def __init__(self, *answers: int, headers: Mapping[str, str] | None = None) -> None:
+        self.answers = list(answers or [204])
+        self.received: list[Received] = []
+        self._over = threading.Event()
+        receiver, more = self, headers or {}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver._take(self)
+                answer = receiver.answers.pop(0) if len(receiver.answers) > 1 else receiver.answers[0]
+                if answer == HANGS:
+                    receiver._over.wait()
+                    return
+                self.send_response(answer)
+                for name, value in more.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            do_GET = do_POST  # noqa: N815 - for whoever follows a redirect
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hooks/orders?of=alice"
+
+    def close(self) -> None:
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def __enter__(self) -> Receiver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _take(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("content-length", 0))).decode()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.received.append(Received(request.path, headers, body))

@@ -1,0 +1,239 @@
+"""Webhooks as a matter of rules: what is signed, what is tried when, and where nothing is ever sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from standardwebhooks import Webhook as Verifier
+from standardwebhooks import WebhookVerificationError
+
+from order_capture.domain.addresses import is_public
+from order_capture.domain.errors import StatusConflictError
+from order_capture.domain.events import OrderEventType
+from order_capture.domain.signatures import secret_of, signature
+from order_capture.domain.webhooks import (
+    SLOTS,
+    Answer,
+    DeliveryStatus,
+    WebhookStatus,
+    after,
+    customer_id_of,
+    seconds_until,
+    webhook_id_of,
+)
+from tests.support.factories import NOW, WEBHOOK_SECRET, delivery_of, webhook_of
+
+SECRET, OTHER = WEBHOOK_SECRET, secret_of(bytes(range(1, 33)))
+
+
+class TestSignatures:
+    @staticmethod
+    def headers(*secrets: str, message_id: str = "msg-1", age: int = 0, body: str = "{}") -> dict[str, str]:
+        timestamp = int(datetime.now(UTC).timestamp()) - age
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature(secrets, message_id, timestamp, body),
+        }
+
+    def test_the_standards_own_library_takes_them(self) -> None:
+        body = '{"of": "żółw"}'
+        assert Verifier(SECRET).verify(body, self.headers(SECRET, body=body)) == {"of": "żółw"}
+
+    def test_the_standards_own_example_is_signed_alike(self) -> None:
+        secret, message_id = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
+        assert (
+            signature([secret], message_id, 1614265330, '{"test": 2432232314}')
+            == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        )
+
+    @pytest.mark.parametrize("change", ["body", "id", "time", "secret", "old"])
+    def test_what_was_forged_or_is_old_is_refused(self, change: str) -> None:
+        headers, body = self.headers(SECRET, age=301 if change == "old" else 0), "{}"
+        match change:
+            case "body":
+                body = "[]"
+            case "id":
+                headers["webhook-id"] = "msg-2"
+            case "time":
+                headers["webhook-timestamp"] = str(int(headers["webhook-timestamp"]) + 1)
+            case "secret":
+                headers = self.headers(OTHER)
+        with pytest.raises(WebhookVerificationError):
+            Verifier(SECRET).verify(body, headers)
+
+    def test_for_a_day_a_receiver_is_right_with_the_old_secret_and_with_the_new(self) -> None:
+        rotated = webhook_of().rotate(OTHER, NOW)
+        headers = self.headers(*rotated.secrets(after(NOW, 23 * 3600)))
+        assert Verifier(SECRET).verify("{}", headers) == {}
+        assert Verifier(OTHER).verify("{}", headers) == {}
+        assert rotated.secrets(after(NOW, 24 * 3600)) == [OTHER]
+
+    def test_what_is_turned_off_gets_no_new_secret(self) -> None:
+        with pytest.raises(StatusConflictError):
+            webhook_of(status=WebhookStatus.DISABLED).rotate(OTHER, NOW)
+
+
+class TestWebhooks:
+    def test_an_id_says_whose_it_is(self) -> None:
+        assert customer_id_of(webhook_id_of("a.b@c", "0f")) == "a.b@c"
+
+    def test_it_is_told_of_what_it_named_or_of_everything(self) -> None:
+        ends = webhook_of(event_types=(OrderEventType.SHIPPED, OrderEventType.REJECTED))
+        assert [each for each in OrderEventType if ends.wants(each)] == ["order.rejected", "order.shipped"]
+        assert all(webhook_of().wants(each) for each in OrderEventType)
+
+    def test_what_is_turned_off_is_told_of_nothing(self) -> None:
+        assert not any(webhook_of(status=WebhookStatus.DISABLED).wants(each) for each in OrderEventType)
+
+    def test_only_so_many_deliveries_are_under_way_to_one(self) -> None:
+        taken = tuple([after(NOW, 30)] * (SLOTS - 1))
+        assert webhook_of().free_slot(NOW) == 0
+        assert webhook_of(slots=taken).free_slot(NOW) == SLOTS - 1
+        assert webhook_of(slots=(*taken, after(NOW, 30))).free_slot(NOW) is None
+
+    def test_the_slot_of_a_sender_that_died_is_free_again_after_its_time(self) -> None:
+        assert webhook_of(slots=tuple([NOW] * SLOTS)).free_slot(NOW) == 0
+
+    def test_one_that_fails_rests_and_is_then_tried_by_one_delivery_alone(self) -> None:
+        failing = webhook_of(failures=1, rest_until=after(NOW, 5))
+        assert failing.free_slot(NOW) is None
+        assert failing.free_slot(after(NOW, 5)) == 0
+        assert replace(failing, slots=("", after(NOW, 30))).free_slot(after(NOW, 5)) is None
+
+    def test_it_rests_longer_each_time_up_to_five_minutes(self) -> None:
+        rests = [seconds_until(webhook_of(failures=failures).rest(NOW), NOW) for failures in (0, 1, 2, 3, 50)]
+        assert rests == [5, 10, 20, 40, 300]
+
+
+class TestDeliveries:
+    def test_an_event_is_the_same_delivery_to_a_webhook_however_often_it_comes(self) -> None:
+        ids = {delivery_of(event_id="event-1").delivery_id, delivery_of(event_id="event-1").delivery_id}
+        assert len(ids) == 1
+
+    def test_another_event_or_another_webhook_is_another_delivery(self) -> None:
+        ids = {
+            delivery_of().delivery_id,
+            delivery_of(event_id="event-2").delivery_id,
+            delivery_of(webhook_of(webhook_id="alice.2")).delivery_id,
+        }
+        assert len(ids) == 3
+
+    def test_their_ids_sort_as_the_events_happened(self) -> None:
+        times = ["1999-01-01T00:00:00.000Z", NOW, after(NOW, 0.001), "2199-01-01T00:00:00.000Z"]
+        ids = [delivery_of(event_time=time).delivery_id for time in times]
+        assert ids == sorted(ids)
+
+    @pytest.mark.parametrize("chance", [0.0, 1.0])
+    def test_it_is_tried_for_a_day_ever_more_rarely(self, chance: float) -> None:
+        # GIVEN a receiver that never takes it
+        delivery, now, waits = delivery_of(), NOW, []
+        # WHEN each try comes when it is due
+        while not delivery.is_overdue(now):
+            delivery = delivery.retry("answered 500", now, chance)
+            waits.append(round(seconds_until(delivery.next_time, now)))
+            now = delivery.next_time
+        # THEN the waits are the standard's, a tenth longer at most, and the last try is after a day
+        usual = [5, 300, 1800, 7200, 18000, 36000]
+        assert waits[:-1] == [round(wait * (1 + chance / 10)) for wait in usual]
+        assert now == after(NOW, 24 * 3600)
+        assert delivery.tries == len(delivery.attempts) == 7
+
+    def test_a_replay_begins_anew_under_the_same_id(self) -> None:
+        failed = delivery_of().end(DeliveryStatus.FAILED, "answered 500", after(NOW, 90_000))
+        again = failed.again(1, after(NOW, 100_000))
+        assert again.delivery_id == failed.delivery_id
+        assert (again.status, again.tries, len(again.attempts)) == (DeliveryStatus.PENDING, 0, 1)
+        assert not again.is_overdue(after(NOW, 100_000))
+
+    def test_of_many_tries_the_last_twenty_are_kept(self) -> None:
+        delivery = delivery_of()
+        for number in range(30):
+            delivery = delivery.again(number, NOW).retry(f"answered {number}", NOW, 0)
+        assert [each.result for each in delivery.attempts] == [f"answered {n}" for n in range(10, 30)]
+
+    @pytest.mark.parametrize(
+        ("status", "success"),
+        [(200, True), (204, True), (299, True), (199, False), (302, False), (410, False)],
+    )
+    def test_any_2xx_and_nothing_else_is_a_success(self, status: int, success: bool) -> None:
+        assert Answer(status).is_success is success
+        assert Answer(status).is_gone is (status == 410)
+
+    def test_no_answer_is_no_success(self) -> None:
+        assert not Answer(None, "no answer in 15 s").is_success
+
+
+FORBIDDEN = [
+    "0.0.0.0",
+    "10.0.0.1",
+    "10.255.255.255",
+    "100.64.0.1",
+    "100.100.100.200",
+    "127.0.0.1",
+    "127.8.8.8",
+    "169.254.169.254",
+    "169.254.170.2",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.192",
+    "192.168.1.1",
+    "192.88.99.1",
+    "198.18.0.1",
+    "203.0.113.7",
+    "224.0.0.1",
+    "239.255.255.250",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::ffff:8.8.8.8",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:0:7f00:1::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::a9fe:a9fe",
+    "fec0::1",
+    "ff02::1",
+]
+PUBLIC = [
+    "8.8.8.8",
+    "1.1.1.1",
+    "172.15.255.255",
+    "172.32.0.1",
+    "100.63.255.255",
+    "100.128.0.1",
+    "2606:4700::1111",
+    "2a00:1450::1",
+]
+
+
+@pytest.mark.parametrize("address", FORBIDDEN)
+def test_nothing_is_sent_to(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_a_public_address_may_be_sent_to(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "0x7f.1", "2130706433", "127.1"])
+def test_what_is_no_address_is_not_taken_for_one(text: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        is_public(text)
