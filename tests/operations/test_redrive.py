@@ -147,7 +147,7 @@ class TestRedrive:
         served = {dlq.url for dlq in dead_letters.queues(stack)}
         fed = {name.removesuffix("QueueUrl") for name in stack.outputs if name.endswith("QueueUrl")}
 
-        assert served == {stack.outputs[f"{name}DlqUrl"] for name in (*fed, "OrderTopic")}
+        assert served == {stack.outputs[f"{name}DlqUrl"] for name in (*fed, "OrderTopic", "OrderEventTopic")}
         assert all(dlq.targets for dlq in dead_letters.queues(stack))
 
     def test_leaves_what_is_no_message_of_ours(self, run: Run, stack: Stack, sqs: Any) -> None:
