@@ -8,7 +8,8 @@ import pytest
 
 from order_capture.application.ports import VersionConflictError
 from order_capture.domain.events import OrderEventType
-from order_capture.domain.webhooks import SLOTS, DeliveryStatus, Webhook, WebhookStatus, after
+from order_capture.domain.times import after
+from order_capture.domain.webhooks import SLOTS, DeliveryStatus, Webhook, WebhookStatus
 from tests.support.factories import NOW, delivery_of, webhook_of
 from tests.support.stores import Stores
 

@@ -18,6 +18,11 @@ def registered(shop: Shop, customer: str, receiver: Receiver, **more: Sequence[s
     return body_of(answer)
 
 
+def arrived(receiver: Receiver) -> int:
+    """How many messages: on a busy machine one may come twice, when its first answer took too long."""
+    return len({each.headers["webhook-id"] for each in receiver.received})
+
+
 def log(shop: Shop, webhook: View) -> list[View]:
     deliveries: list[View] = body_of(shop.get(f"/webhooks/{webhook['webhookId']}/deliveries?limit=100"))[
         "deliveries"
@@ -32,11 +37,11 @@ def test_every_event_of_every_order_arrives_signed(shop: Shop) -> None:
         webhook = registered(shop, alice, receiver)
         # when
         placed = [shop.place(alice, {pen: 1}, "1.00") for _ in range(10)]
-        eventually(lambda: len(receiver.received), lambda count: count == 30)
+        eventually(lambda: arrived(receiver), lambda count: count == 30)
         # then
         events = [each.verified(webhook["secret"]) for each in receiver.received]
     story = {
-        order: sorted((event["sequence"], event["type"]) for event in events if event["subject"] == order)
+        order: sorted({(event["sequence"], event["type"]) for event in events if event["subject"] == order})
         for order in placed
     }
     assert story == dict.fromkeys(placed, SHIPPED)
@@ -61,7 +66,7 @@ def test_what_failed_comes_again_under_its_own_id_and_the_log_says_so(shop: Shop
         # and it comes once more if it is asked for
         path = f"/webhooks/{webhook['webhookId']}/deliveries/{delivery['deliveryId']}/replay"
         assert shop.post(path, "").status_code == 202
-        eventually(lambda: len(receiver.received), lambda count: count == 3)
+        eventually(lambda: len(receiver.received), lambda count: count >= 3)
         assert receiver.received[2].body == first.body
 
 
@@ -86,12 +91,12 @@ def test_a_receiver_that_hangs_holds_up_no_order_and_nobody_elses_webhook(shop: 
         webhook = registered(shop, bob, receiver)
         for _ in range(5):
             shop.place(alice, {pen: 1}, "1.00")
-        eventually(lambda: len(hanging.received), lambda count: count == 1)
+        eventually(lambda: len(hanging.received), lambda count: count >= 1)
         # when
         began = time.monotonic()
         bobs = shop.place(bob, {pen: 1}, "1.00")
         shop.ended(bobs)
-        eventually(lambda: len(receiver.received), lambda count: count == 3)
+        eventually(lambda: arrived(receiver), lambda count: count == 3)
         # then
         seconds = time.monotonic() - began
         assert {each.verified(webhook["secret"])["subject"] for each in receiver.received} == {bobs}

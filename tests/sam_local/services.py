@@ -23,7 +23,7 @@ class Services:
 
     endpoint: str  # as containers reach it
     tables: dict[str, str]
-    topic: str
+    topics: dict[str, str]
     queues: dict[str, str]
     dynamodb: Any = field(repr=False)
     sqs: Any = field(repr=False)
@@ -34,7 +34,8 @@ class Services:
             "ORDER_TABLE": self.tables["OrderTable"],
             "ACCOUNT_TABLE": self.tables["AccountTable"],
             "STOCK_TABLE": self.tables["StockTable"],
-            "ORDER_TOPIC_ARN": self.topic,
+            "ORDER_TOPIC_ARN": self.topics["Checks"],
+            "ORDER_EVENT_TOPIC_ARN": self.topics["Events"],
             "ORDER_UPDATE_QUEUE_URL": self.queues["OrderUpdate"],
             "SHIP_ORDER_QUEUE_URL": self.queues["ShipOrder"],
             "ORDER_WATCH_QUEUE_URL": self.queues["OrderWatch"],
@@ -57,19 +58,24 @@ class Services:
 
 
 def create_services(engine: Engine, endpoint: str) -> Services:
-    """Create what the functions need; the queue "Checks" gets what the topic is told."""
+    """Create what the functions need; the queues "Checks" and "Events" get what the two topics are told."""
     session = stack.session()
     dynamodb = session.client("dynamodb", endpoint_url=engine.url)
     sns = session.client("sns", endpoint_url=engine.url)
     sqs = session.client("sqs", endpoint_url=engine.url)
-    names = ("Checks", "OrderUpdate", "ShipOrder", "OrderWatch")
+    names = ("Checks", "Events", "OrderUpdate", "ShipOrder", "OrderWatch")
     queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in names}
-    checks = sqs.get_queue_attributes(QueueUrl=queues["Checks"], AttributeNames=["QueueArn"])["Attributes"]
-    topic = sns.create_topic(Name="Orders")["TopicArn"]
-    sns.subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=checks["QueueArn"], Attributes={"RawMessageDelivery": "true"}
-    )
-    return Services(endpoint, create_tables(dynamodb), topic, queues, dynamodb, sqs)
+    topics = {}
+    for name in ("Checks", "Events"):
+        topics[name] = sns.create_topic(Name=name)["TopicArn"]
+        queue = sqs.get_queue_attributes(QueueUrl=queues[name], AttributeNames=["QueueArn"])["Attributes"]
+        sns.subscribe(
+            TopicArn=topics[name],
+            Protocol="sqs",
+            Endpoint=queue["QueueArn"],
+            Attributes={"RawMessageDelivery": "true"},
+        )
+    return Services(endpoint, create_tables(dynamodb), topics, queues, dynamodb, sqs)
 
 
 @contextlib.contextmanager

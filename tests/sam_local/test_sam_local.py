@@ -65,8 +65,10 @@ def test_the_event_files_one_after_another_ship_an_order(sam: Sam, services: Ser
     (asked,) = services.messages("Checks")
     assert content(asked) == content(message("balance_checker")) == content(message("stock_checker"))
 
-    # It is watched. As long as no check has answered, a look at it asks for them again.
+    # It is told of, and watched. As long as no check has answered, a look at it asks for them again.
     assert sam.invoke("ChangePublisherFunction", "events/change_publisher.json") == {}
+    (told,) = services.messages("Events")
+    assert (told["type"], told["subject"]) == ("order.placed", order_id)
     (watched,) = services.messages("OrderWatch")
     assert watched["data"] == message("order_watchdog")["data"] | {"delay": 0}
     assert sam.invoke("OrderWatchdogFunction", "events/order_watchdog.json") == NO_FAILURES

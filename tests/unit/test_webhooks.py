@@ -13,12 +13,12 @@ from order_capture.domain.addresses import is_public
 from order_capture.domain.errors import StatusConflictError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.signatures import secret_of, signature
+from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
     SLOTS,
     Answer,
     DeliveryStatus,
     WebhookStatus,
-    after,
     customer_id_of,
     seconds_until,
     webhook_id_of,

@@ -11,7 +11,7 @@ import re
 import urllib.parse
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -40,6 +40,7 @@ from order_capture.application.ports import Place
 from order_capture.domain.errors import NotFoundError, OrderCaptureError
 from order_capture.domain.ledger import ACCOUNTS, STOCK
 from order_capture.domain.order import MAX_ITEMS, Line, Order, OrderStatus, OrderTerms
+from order_capture.domain.times import written
 
 MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters, takes 6 KiB
 MAX_BATCH_BYTES = 1024 * 1024  # a hundred of them take 600 KiB
@@ -75,10 +76,9 @@ def _instant(value: str) -> str:
     try:
         if not re.fullmatch(TIME_PATTERN, value):
             raise ValueError(value)
-        time = datetime.fromisoformat(value).astimezone(UTC)
+        return written(datetime.fromisoformat(value))
     except (ValueError, OverflowError) as error:
         raise PydanticCustomError("time", "not a time") from error
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _whole_number(value: str) -> int:

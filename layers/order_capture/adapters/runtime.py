@@ -14,6 +14,8 @@ from typing import Any
 import botocore.config
 import botocore.session
 
+from order_capture.domain.times import written
+
 
 def setting(name: str) -> str:
     """The environment variable `name`, which template.yaml sets.
@@ -62,7 +64,7 @@ _CONFIG = botocore.config.Config(
 
 def clock() -> str:
     """The time now, ISO 8601, UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return written(datetime.now(UTC))
 
 
 def pause(tries: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 from order_capture.application.callers import Caller
 from order_capture.application.messages import CheckOrder
@@ -18,13 +17,14 @@ from order_capture.domain.errors import (
     TemporaryError,
 )
 from order_capture.domain.order import Order, OrderStatus
+from order_capture.domain.times import after
 
 logger = logging.getLogger(__name__)
 
 # How long a repetition is told that the first request is still running, should that one never say that it
 # is done: far more than its few calls take, and little for a client that waits behind a crash. If the first
 # runs for even longer, the repetition does the same work beside it, which harms nothing.
-RUNNING = timedelta(seconds=5)
+RUNNING_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def capture_order(
     if not caller.reaches(order.terms.customer_id):
         raise ForeignCustomerError
     if keyed:
-        order = replace(order, running_until=_running_until(clock()))
+        order = replace(order, running_until=after(clock(), RUNNING_SECONDS))
     existing = orders.add([order])
     (answer,) = _capture(orders, checkers, [order], existing, clock, keyed=keyed)
     if keyed and not existing:
@@ -97,7 +97,7 @@ def capture_batch(
     # The ids of its orders alone would let a changed batch through that is valid where the first was not.
     if batch.request_id:
         now = clock()
-        earlier = orders.pin(RequestRecord(batch.request_id, batch.fingerprint, _running_until(now)))
+        earlier = orders.pin(RequestRecord(batch.request_id, batch.fingerprint, after(now, RUNNING_SECONDS)))
         if earlier and earlier.fingerprint != batch.fingerprint:
             raise KeyReusedError()
         if earlier and now < earlier.running_until:
@@ -173,13 +173,8 @@ def _capture(
     return [answers[order.order_id] for order in placed]
 
 
-def _running_until(now: str) -> str:
-    until = datetime.fromisoformat(now) + RUNNING
-    return until.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _finish(orders: Orders, request_id: str) -> None:
-    """Let a repetition of the request have its answer at once. It may fail: after `RUNNING` it can anyway."""
+    """Let a repetition of the request have its answer at once. It may fail: the mark runs out."""
     try:
         orders.finish(request_id)
     except Exception:

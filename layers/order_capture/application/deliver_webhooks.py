@@ -19,12 +19,12 @@ from order_capture.application.ports import Clock, Outbox
 from order_capture.application.webhook_ports import Chance, Post, Webhooks
 from order_capture.domain.errors import TemporaryError
 from order_capture.domain.signatures import signature
+from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
     Delivery,
     DeliveryStatus,
     Webhook,
     WebhookStatus,
-    after,
     seconds_until,
     unix_seconds,
 )

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from order_capture.domain.errors import StatusConflictError
 from order_capture.domain.events import OrderEventType
+from order_capture.domain.times import after
 
 # Seconds from one try to the next, as Standard Webhooks recommends. The last comes at the deadline.
 RETRY_DELAYS = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600)
@@ -219,12 +220,6 @@ def webhook_id_of(customer_id: str, unique: str) -> str:
 def customer_id_of(webhook_id: str) -> str:
     """Whose webhook it is, if there is one of that id."""
     return webhook_id.rpartition(".")[0]
-
-
-def after(time: str, seconds: float) -> str:
-    """The time so many seconds later, as it is written everywhere."""
-    later = _time(time) + timedelta(seconds=seconds)
-    return later.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def seconds_until(time: str, now: str) -> float:

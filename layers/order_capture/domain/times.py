@@ -1,0 +1,15 @@
+"""Times as they are written everywhere: ISO 8601, UTC, to the millisecond. So they sort as text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+def written(moment: datetime) -> str:
+    """A moment, whose zone is known, as text."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def after(time: str, seconds: float) -> str:
+    """The time so many seconds later."""
+    return written(datetime.fromisoformat(time) + timedelta(seconds=seconds))
