@@ -16,13 +16,15 @@ from order_capture.application.messages import (
     Message,
     OrderChecked,
     OrderHappened,
+    OrderTold,
+    Received,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
     order_id_of,
 )
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.domain.events import OrderEvent
+from order_capture.domain.events import OrderEventType, OrderFact, moments
 from order_capture.domain.order import Check
 
 SPEC_VERSION = "1.0"
@@ -53,7 +55,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
     if isinstance(message, OrderHappened):
         event = message.event
         kind = str(event.type)
-        message_id, time = _event_id(event), event.order.update_time
+        message_id, time = event_id(event.type, event.order.order_id), event.time
         more["sequence"] = str(event.sequence)
     else:
         kind = _TYPES[type(message)]
@@ -73,7 +75,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
     return Envelope(kind, VERSION, jsontext.dumps(body))
 
 
-def decode(body: str) -> Message:
+def decode(body: str) -> Received:
     """Read a message.
 
     Raises:
@@ -100,14 +102,28 @@ def decode(body: str) -> Message:
                 return WatchOrder(
                     str(data["orderId"]), correlation_id, int(data["delay"]), int(data["looks"])
                 )
+        if kind in _EVENT_TYPES:
+            return OrderTold(_fact(event, OrderEventType(kind)), correlation_id)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {error!r}") from error
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
 
 
-def _event_id(event: OrderEvent) -> str:
+def event_id(kind: OrderEventType, order_id: str) -> str:
     """The same each time that an event is published, so that a consumer knows what it has seen."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{event.type}/{event.order.order_id}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{order_id}"))
+
+
+_EVENT_TYPES = frozenset(OrderEventType)
+
+
+def _fact(event: Mapping[str, Any], kind: OrderEventType) -> OrderFact:
+    """What is read of an event: its id, its place in the order's life, and what was ordered."""
+    data = event["data"]
+    moment = moments(data["logs"])[-1]
+    if (moment.type, str(moment.sequence), moment.time) != (kind, event["sequence"], event["time"]):
+        raise InvalidMessageError("an event that is not the last thing that happened to its order")
+    return OrderFact(str(event["id"]), moment, terms_from(data))
 
 
 def _schema(kind: object, version: str) -> str:

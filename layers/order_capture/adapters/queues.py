@@ -8,7 +8,7 @@ from typing import Any
 
 from order_capture.adapters import cloudevents, logs
 from order_capture.application.batches import given_back
-from order_capture.application.messages import Message, order_id_of
+from order_capture.application.messages import Received, order_id_of
 from order_capture.domain.errors import InvalidMessageError
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ Work = Callable[[Sequence[Any]], set[str]]
 
 
 def queue_handler(
-    work: Work, *accepted: type[Message]
+    work: Work, *accepted: type[Received]
 ) -> Callable[[dict[str, Any], object], dict[str, list[dict[str, str]]]]:
     """The Lambda handler of a queue's function, which reads messages of the `accepted` types.
 
@@ -28,7 +28,7 @@ def queue_handler(
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
         logs.configure()
-        messages: dict[str, Message] = {}
+        messages: dict[str, Received] = {}
         order_ids: dict[str, str] = {}
         failures: list[str] = []
         for record in event["Records"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from order_capture.domain.events import OrderEvent
+from order_capture.domain.events import OrderEvent, OrderFact
 from order_capture.domain.order import Check, Decision, OrderTerms
 
 
@@ -64,14 +64,25 @@ class OrderHappened:
         return self.event.order.correlation_id
 
 
+@dataclass(frozen=True, slots=True)
+class OrderTold:
+    """From the event topic, to one who follows along: what `OrderHappened` said, as far as it is read."""
+
+    fact: OrderFact
+    correlation_id: str
+
+
 Message = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked | WatchOrder | OrderHappened
+Received = Message | OrderTold
 
 
-def order_id_of(message: Message) -> str:
+def order_id_of(message: Received) -> str:
     """The order that a message is about."""
     match message:
         case OrderChecked() | WatchOrder():
             return message.order_id
         case OrderHappened():
             return message.event.order.order_id
+        case OrderTold():
+            return message.fact.terms.order_id
     return message.terms.order_id
