@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 
 from tests.deployed.shop import QUEUES, Shop, body_of, eventually
 
-FED = (*QUEUES, "OrderWatch")
+FED = (*QUEUES, "OrderWatch", "Report")
 TABLES = ("OrderTable", "AccountTable", "StockTable")
+ALL_TABLES = (*TABLES, "ReportTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
 
 # What each role is allowed of all that is tried below; everything else it is denied.
@@ -28,6 +29,8 @@ ALLOWED = {
     "ShipOrder": {f"UpdateItem {table}" for table in TABLES} | {"ReceiveMessage ShipOrder"},
     "ChangePublisher": set(),
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
+    "ReportProjector": {f"{action} ReportTable" for action in READ_WRITE} | {"ReceiveMessage Report"},
+    "ReportsApi": {"GetItem ReportTable"},
 }
 SENDS = {
     "BalanceChecker": ["SendMessage OrderUpdate"],
@@ -65,7 +68,7 @@ def _attempts(shop: Shop, session: boto3.Session) -> dict[str, Callable[[], obje
     """What is tried. What is allowed of it changes nothing: the conditions never hold."""
     tables, queues = _client(session, "dynamodb", shop), _client(session, "sqs", shop)
     attempts: dict[str, Callable[[], object]] = {}
-    for table in TABLES:
+    for table in ALL_TABLES:
         name = shop.outputs[f"{table}Name"]
         schema = _client(shop.aws, "dynamodb", shop).describe_table(TableName=name)["Table"]["KeySchema"]
         key = {each["AttributeName"]: {"S": "nobody"} for each in schema}

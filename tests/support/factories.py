@@ -17,6 +17,7 @@ from order_capture.application.messages import (
     ShipOrder,
     WatchOrder,
 )
+from order_capture.domain.events import Moment, OrderEventType, OrderFact
 from order_capture.domain.order import Check, Decision, DeclineCode, Line, Order, OrderTerms, Outcome
 
 NOW = "2026-11-20T10:00:00.000Z"
@@ -77,6 +78,19 @@ def checked(
 
 def watch(order_id: str = "order-1", delay: int = 60, looks: int = 0) -> WatchOrder:
     return WatchOrder(order_id, "corr-1", delay, looks)
+
+
+def fact_of(
+    kind: OrderEventType = OrderEventType.PLACED,
+    terms: OrderTerms | None = None,
+    time: str = NOW,
+    sequence: int = 1,
+    reason: str | None = None,
+) -> OrderFact:
+    """What a follower hears: that this happened to an order."""
+    terms = terms or terms_of()
+    moment = Moment(kind, sequence, time, reason)
+    return OrderFact(cloudevents.event_id(kind, terms.order_id), moment, terms)
 
 
 def body_of(message: Message) -> str:

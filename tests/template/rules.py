@@ -63,6 +63,8 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "ShipOrderQueue": {"sqs:SendMessage"},
         "OrderWatchQueue": CONSUME | {"sqs:SendMessage"},
     },
+    "ReportProjectorFunction": {"ReportTable": READ_AND_WRITE, "ReportQueue": CONSUME},
+    "ReportsApiFunction": {"ReportTable": {"dynamodb:GetItem", "dynamodb:Query"}},
 }
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 STREAM_KEEPS = 24 * 60 * 60  # seconds, DynamoDB's own

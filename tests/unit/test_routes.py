@@ -15,9 +15,9 @@ import yaml
 from openapi_schema_validator import OAS30Validator
 
 from local.contract import resolve
-from order_capture.adapters import http, wiring
-from tests.support.factories import api_event
-from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryOutbox
+from order_capture.adapters import dynamodb_reports, http, wiring
+from tests.support.factories import api_event, fact_of
+from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryOutbox, MemoryReports
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
 ORDER = {"customerId": "alice", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 9.5}
@@ -27,10 +27,15 @@ BODIES = {
     "/account": {"customerId": "alice", "balance": 100},
     "/stock": {"productId": "pen", "balance": 5},
 }
+QUERIES = {
+    "/orders": {"customerId": ["alice"]},
+    "/reports/daily": {"from": ["2026-11-20"], "to": ["2026-11-20"]},
+}
 FUNCTIONS = {
     "OrderApiFunction": "order_api",
     "AccountApiFunction": "account_api",
     "StockApiFunction": "stock_api",
+    "ReportsApiFunction": "reports_api",
 }
 
 
@@ -75,6 +80,9 @@ class Desk:
         ):
             monkeypatch.setattr(wiring, name, lambda fake=fake: fake)
         monkeypatch.setattr(wiring, "checkers", lambda _source: MemoryOutbox())
+        reports = MemoryReports()
+        reports.count(1, [fact_of()], "")
+        monkeypatch.setattr(dynamodb_reports, "of_function", lambda: reports)
         read = http._request
 
         def watched(*arguments: Any) -> http.Request:
@@ -99,7 +107,7 @@ class Desk:
             BODIES.get(path) if method == "POST" else None,
             headers={"Idempotency-Key": f"key-{len(self._seen)}"},
             path={name: ids[name] for name in re.findall(r"{(\w+)}", path)},
-            query={"customerId": ["alice"]} if (method, path) == ("GET", "/orders") else None,
+            query=QUERIES.get(path) if method == "GET" else None,
         )
         answer: dict[str, Any] = importlib.import_module(f"functions.{FUNCTIONS[function]}.app").handler(
             event, None

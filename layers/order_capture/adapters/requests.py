@@ -268,10 +268,10 @@ def orders_query(request: Request) -> Query:
     Raises:
         RequestInvalidError: with every parameter that is wrong.
     """
-    query = _query(OrdersQuery, request)
+    query = read_query(OrdersQuery, request)
     if query.cursor is not None and not query.since <= query.cursor.create_time <= query.until:
         # Of another list than this one. DynamoDB would refuse it.
-        raise RequestInvalidError([FieldError("cursor", _MESSAGES["cursor"])])
+        raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
     return Query(query.customerId, query.since, query.until, query.status, query.limit, query.cursor)
 
 
@@ -281,7 +281,7 @@ def wait_seconds(request: Request) -> int:
     Raises:
         RequestInvalidError: too long, or no number; or there is another parameter.
     """
-    return _query(OrderQuery, request).wait
+    return read_query(OrderQuery, request).wait
 
 
 def path_id(request: Request, name: str) -> str:
@@ -340,7 +340,12 @@ def _validated(model: type[Model], values: Any, place: str = "") -> Model:
         raise RequestInvalidError([_error(place, each) for each in details]) from error
 
 
-def _query(model: type[Model], request: Request) -> Model:
+def read_query(model: type[Model], request: Request) -> Model:
+    """A request's query, which has no other parameters than the model.
+
+    Raises:
+        RequestInvalidError: with every parameter that is wrong.
+    """
     names = [field.alias or name for name, field in model.model_fields.items()]
     return _validated(model, request.parameters(*names))
 
@@ -362,8 +367,10 @@ def _error(place: str, error: ErrorDetails) -> FieldError:
     return FieldError(_field(place, *error["loc"]), message)
 
 
+NOT_A_CURSOR = "must be one that an answer to this request gave"
 _MESSAGES = {
-    "cursor": "must be one that an answer to this request gave",
+    "cursor": NOT_A_CURSOR,
+    "date": "must be a date, like 2026-11-20",
     "decimal_max_places": "must have at most {decimal_places} decimal places",
     "enum": "must be {expected}",
     "extra_forbidden": "is not a field of this request",
