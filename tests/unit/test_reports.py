@@ -10,7 +10,7 @@ from order_capture.adapters import cloudevents, reports
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import RequestInvalidError
 from order_capture.application.get_reports import get_reports
-from order_capture.application.messages import OrderHappened, OrderNews
+from order_capture.application.messages import OrderHappened, OrderTold
 from order_capture.application.project_reports import CountRefusedError, groups, project_reports
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.events import OrderEvent, OrderEventType, OrderFact, moments
@@ -28,16 +28,12 @@ def later(seconds: int) -> str:
     return f"2026-11-20T10:00:{seconds:02}.000Z"
 
 
-def news_of(fact: OrderFact) -> OrderNews:
-    terms, moment = fact.terms, fact.moment
-    told = (moment.type, moment.sequence, moment.time, "the event", "corr-1")
-    return OrderNews(terms.order_id, terms.customer_id, fact.event_id, *told)
+def told(*facts: OrderFact) -> list[OrderTold]:
+    return [OrderTold(fact, "corr-1") for fact in facts]
 
 
 def project(store: MemoryReports, *facts: OrderFact, now: str = NOW) -> set[str]:
-    by_id = {fact.event_id: fact for fact in facts}
-    news = [news_of(fact) for fact in facts]
-    return project_reports(store, lambda event: by_id[event.event_id], news, lambda: now, lambda _: None)
+    return project_reports(store, told(*facts), lambda: now, lambda _: None)
 
 
 def figures(store: MemoryReports, generation: int = 1) -> dict[RowKey, dict[Figure, Decimal]]:
@@ -90,17 +86,14 @@ class TestReadingAnEvent:
     def event(self, order: Order, kind: OrderEventType, sequence: int = 1) -> str:
         return body_of(OrderHappened(OrderEvent(kind, sequence, order)))
 
-    def fact(self, body: str) -> OrderFact:
-        news = cloudevents.decode(body)
-        assert isinstance(news, OrderNews)
-        return cloudevents.fact_from(news)
-
     def test_what_is_published_is_what_the_orders_log_implies(self) -> None:
         order = placed().decide(Check.BALANCE, declined(), now=later(1))
 
-        fact = self.fact(self.event(order, OrderEventType.REJECTED, 2))
+        message = cloudevents.decode_fact(self.event(order, OrderEventType.REJECTED, 2))
 
-        assert fact == fact_of(OrderEventType.REJECTED, order.terms, later(1), 2, "INSUFFICIENT_BALANCE")
+        assert message == OrderTold(
+            fact_of(OrderEventType.REJECTED, order.terms, later(1), 2, "INSUFFICIENT_BALANCE"), "corr-1"
+        )
 
     @pytest.mark.parametrize(
         ("was", "became"),
@@ -117,7 +110,7 @@ class TestReadingAnEvent:
         body = self.event(placed(), PLACED)
         assert was in body
         with pytest.raises(InvalidMessageError):
-            self.fact(body.replace(was, became))
+            cloudevents.decode_fact(body.replace(was, became))
 
 
 class TestWhatAnEventAdds:

@@ -18,6 +18,7 @@ from order_capture.application.messages import (
     OrderChecked,
     OrderHappened,
     OrderNews,
+    OrderTold,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
@@ -134,17 +135,20 @@ def event_id(kind: OrderEventType, order_id: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{order_id}"))
 
 
-def fact_from(news: OrderNews) -> OrderFact:
-    """What those read of an event who count: its place in the order's life, and what was ordered.
+def decode_fact(body: str) -> OrderTold:
+    """Read what those read of an event who count: its place in the order's life, and what was ordered.
 
     Raises:
-        InvalidMessageError: it is not the last thing that happened to its order.
+        InvalidMessageError: it is no event, or not the last thing that happened to its order.
     """
-    data = jsontext.loads(news.body)["data"]
+    news = decode(body)
+    if not isinstance(news, OrderNews):
+        raise InvalidMessageError(f"a {type(news).__name__} is no event")
+    data = jsontext.loads(body)["data"]
     try:
         moment = moments(data["logs"])[-1]
         if (moment.type, moment.sequence, moment.time) == (news.type, news.sequence, news.time):
-            return OrderFact(news.event_id, moment, terms_from(data))
+            return OrderTold(OrderFact(news.event_id, moment, terms_from(data)), news.correlation_id)
     except (LookupError, TypeError) as error:
         raise InvalidMessageError(f"not an order with its log: {error!r}") from error
     raise InvalidMessageError("an event that is not the last thing that happened to its order")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from order_capture.application.batches import given_back
-from order_capture.application.messages import OrderNews
+from order_capture.application.messages import OrderTold
 from order_capture.application.ports import TRIES, Clock, Pause
 from order_capture.domain.errors import InvalidMessageError, TemporaryError
 from order_capture.domain.events import OrderFact
@@ -60,13 +60,7 @@ class Reports(Protocol):
         """The rows of a day, its own first, then by product: at most `limit` of those behind `after`."""
 
 
-FactOf = Callable[[OrderNews], OrderFact]
-"""Reads what there is to count of an event; raises InvalidMessageError."""
-
-
-def project_reports(
-    reports: Reports, fact_of: FactOf, news: Sequence[OrderNews], clock: Clock, pause: Pause
-) -> set[str]:
+def project_reports(reports: Reports, messages: Sequence[OrderTold], clock: Clock, pause: Pause) -> set[str]:
     """Count every event of a batch, in the reports that are read and in those that are being built.
 
     Which ones there are is asked when the events are there already. So an event that is counted in the old
@@ -77,9 +71,9 @@ def project_reports(
     """
     failed: set[str] = set()
     facts: dict[str, OrderFact] = {}
-    for event in news:
-        with given_back(failed, [event.order_id]):
-            fact = fact_of(event)
+    for message in messages:
+        fact = message.fact
+        with given_back(failed, [fact.terms.order_id]):
             if datetime.fromisoformat(clock()) - datetime.fromisoformat(fact.moment.time) > OLDEST:
                 raise InvalidMessageError(f"event {fact.event_id} is too old to know if it was counted")
             facts[fact.event_id] = fact
