@@ -1,7 +1,7 @@
 """Webhooks and their deliveries in a DynamoDB table. Key: `customerId` and `entry`.
 
 A webhook's id holds its customer's, so that whoever has the one reaches the item by its key. Deliveries are
-removed by the table's TTL, thirty days after they were begun.
+removed by the table's TTL, thirty days after they were begun, and so is what is known of where callbacks go.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from order_capture.domain.webhooks import (
     Attempt,
     Delivery,
     DeliveryStatus,
+    Host,
     Webhook,
     WebhookStatus,
     customer_id_of,
@@ -27,7 +28,7 @@ from order_capture.domain.webhooks import (
 
 KEPT_SECONDS = 30 * 24 * 3600
 
-_WEBHOOK, _DELIVERY = "WEBHOOK#", "DELIVERY#"
+_WEBHOOK, _DELIVERY, _HOST, _REFUSED = "WEBHOOK#", "DELIVERY#", "HOST#", "REFUSED#"
 
 
 class DynamoWebhooks:
@@ -95,6 +96,38 @@ class DynamoWebhooks:
             f"slot{slot} = :until",  # past its time it may be another's
             {":failures": failures, ":rest": rest_until, ":until": until},
         )
+
+    def host(self, webhook_id: str, name: str) -> Host:  # noqa: D102
+        item = self._get(_key(webhook_id, f"{_HOST}{webhook_id}#{name}"))
+        if item is None:
+            return Host(webhook_id, name)
+        values = from_item(item)
+        return Host(webhook_id, name, int(values["failures"]), values["restUntil"])
+
+    def save_host(self, host: Host, over: Host, now: str) -> bool:  # noqa: D102
+        unknown = "" if over.rest_until else " OR attribute_not_exists(restUntil)"
+        return self._update(
+            _key(host.webhook_id, f"{_HOST}{host.webhook_id}#{host.name}"),
+            "SET failures = :failures, restUntil = :rest, expireTime = :expire",
+            "restUntil = :over" + unknown,
+            {
+                ":failures": host.failures,
+                ":rest": host.rest_until,
+                ":expire": unix_seconds(now) + KEPT_SECONDS,
+                ":over": over.rest_until,
+            },
+        )
+
+    def refuse_order(self, webhook_id: str, order_id: str, now: str) -> None:  # noqa: D102
+        self._client.update_item(
+            TableName=self._table,
+            Key=to_item(_key(webhook_id, f"{_REFUSED}{webhook_id}#{order_id}")),
+            UpdateExpression="SET expireTime = :expire",
+            ExpressionAttributeValues=to_item({":expire": unix_seconds(now) + KEPT_SECONDS}),
+        )
+
+    def is_refused(self, webhook_id: str, order_id: str) -> bool:  # noqa: D102
+        return self._get(_key(webhook_id, f"{_REFUSED}{webhook_id}#{order_id}")) is not None
 
     def add_delivery(self, delivery: Delivery) -> None:  # noqa: D102
         self._put_new(to_item({**_delivery_key(delivery), **_delivery_values(delivery)}))
@@ -249,6 +282,7 @@ def _delivery_values(delivery: Delivery) -> dict[str, Any]:
         "body": delivery.body,
         "correlationId": delivery.correlation_id,
         "createTime": delivery.create_time,
+        "callbackUrl": delivery.callback_url or None,
         **_changing_values(delivery),
     }
 
@@ -269,4 +303,5 @@ def _delivery_from(item: Item) -> Delivery:
         round=int(values["round"]),
         tries=int(values["tries"]),
         attempts=tuple(Attempt(each["time"], each["result"]) for each in values["attempts"]),
+        callback_url=values.get("callbackUrl", ""),
     )
