@@ -238,6 +238,43 @@ def test_nothing_is_sent_either_when_the_connection_is_made_too_late(monkeypatch
         assert receiver.received == []
 
 
+def answering(*parts: bytes, forever: bytes = b"") -> str:
+    """The address of somebody who takes one request and sends these one after another, the last for ever."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        connection, _ = listening.accept()
+        with connection, listening:
+            try:
+                request = b""
+                while not request.endswith(b"}"):  # what is left unread would reset the connection
+                    request += connection.recv(65536)
+                for part in parts:
+                    connection.sendall(part)
+                    time.sleep(0.02)
+                while forever:
+                    connection.sendall(forever)
+                    time.sleep(0.02)
+            except OSError:
+                return
+
+    threading.Thread(target=answer, daemon=True).start()
+    return f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+def test_what_is_said_before_the_answer_is_not_taken_for_it() -> None:
+    before = [b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"]
+    assert post(answering(*before, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) == Answer(200)
+    assert post(answering(*before, b"HTTP/1.1 410 Gone\r\n\r\n")).is_gone
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"
+    assert post(answering(switching)) == Answer(101)
+
+
+def test_one_that_keeps_saying_that_it_will_answer_is_left_in_time() -> None:
+    url = answering(forever=b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    assert post(url, timeout=0.3) == Answer(None, "no answer in 0.3 s")
+
+
 def test_an_address_that_does_not_answer_leaves_the_others_their_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

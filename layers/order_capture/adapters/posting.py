@@ -64,6 +64,17 @@ def post(
     return answer
 
 
+class _Response(http.client.HTTPResponse):
+    """An answer behind all that is said before it (1xx), of which http.client knows 100 only."""
+
+    def begin(self) -> None:
+        """Read the head of the answer itself."""
+        super().begin()
+        while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment]  # or it takes itself for read
+            super().begin()
+
+
 class _Exchange:
     """One request and its answer."""
 
@@ -136,6 +147,7 @@ class _Exchange:
         secure = self._url.scheme == "https"
         host, port = self._url.hostname or "", self._url.port or (443 if secure else 80)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        connection.response_class = _Response
         # http.client connects only where there is no socket yet.
         connection.sock = self._connected(host, port, secure)
         path = urllib.parse.urlunsplit(("", "", self._url.path or "/", self._url.query, ""))
