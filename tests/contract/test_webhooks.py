@@ -165,6 +165,22 @@ def test_a_delivery_that_has_changed_since_is_not_written_over(stores: Stores) -
     assert not stores.webhooks.save_delivery(delivery_of(event_id="none"), over=delivery_of(event_id="none"))
 
 
+def test_as_many_large_deliveries_come_as_were_asked_for(stores: Stores) -> None:
+    # GIVEN more than a page of DynamoDB's holds, which is 1 MB
+    bodies = [
+        replace(delivery_of(event_id=f"event-{n}", event_time=after(NOW, n)), body="x" * 300_000)
+        for n in range(5)
+    ]
+    for delivery in bodies:
+        stores.webhooks.add_delivery(delivery)
+    # THEN nobody takes the end of the page for the end of the log
+    assert [each.delivery_id for each in stores.webhooks.deliveries("alice.1", None, 5)] == [
+        each.delivery_id for each in bodies[::-1]
+    ]
+    assert len(stores.webhooks.deliveries("alice.1", None, 4)) == 4
+    assert len(stores.webhooks.deliveries("alice.1", None, 10)) == 5
+
+
 def test_deliveries_come_newest_first_page_by_page_and_of_one_webhook(stores: Stores) -> None:
     events = [delivery_of(event_id=f"event-{n}", event_time=after(NOW, n)) for n in range(5)]
     for delivery in events:

@@ -27,6 +27,9 @@ from order_capture.domain.webhooks import (
 )
 
 KEPT_SECONDS = 30 * 24 * 3600
+MOST_WEBHOOKS = (
+    100  # of a customer that are read: far more than one may have, even if many are registered at once
+)
 
 _WEBHOOK, _DELIVERY, _HOST, _REFUSED = "WEBHOOK#", "DELIVERY#", "HOST#", "REFUSED#"
 
@@ -48,7 +51,7 @@ class DynamoWebhooks:
         return _webhook_from(item) if item else None
 
     def of_customer(self, customer_id: str) -> Sequence[Webhook]:  # noqa: D102
-        return [_webhook_from(item) for item in self._query(customer_id, _WEBHOOK)]
+        return [_webhook_from(item) for item in self._query(customer_id, _WEBHOOK, MOST_WEBHOOKS)]
 
     def remove(self, webhook_id: str) -> None:  # noqa: D102
         self._client.delete_item(TableName=self._table, Key=to_item(_webhook_key(webhook_id)))
@@ -140,8 +143,8 @@ class DynamoWebhooks:
         self, webhook_id: str, before: str | None, limit: int
     ) -> Sequence[Delivery]:
         prefix = f"{_DELIVERY}{webhook_id}#"
-        more = {} if before is None else {"ExclusiveStartKey": to_item(_key(webhook_id, prefix + before))}
-        items = self._query(customer_id_of(webhook_id), prefix, ScanIndexForward=False, Limit=limit, **more)
+        start = {} if before is None else {"ExclusiveStartKey": to_item(_key(webhook_id, prefix + before))}
+        items = self._query(customer_id_of(webhook_id), prefix, limit=limit, ScanIndexForward=False, **start)
         return [_delivery_from(item) for item in items]
 
     def save_delivery(self, delivery: Delivery, over: Delivery) -> bool:  # noqa: D102
@@ -159,21 +162,23 @@ class DynamoWebhooks:
         answer = self._client.get_item(TableName=self._table, Key=to_item(key), ConsistentRead=True)
         return answer.get("Item") or None
 
-    def _query(self, customer_id: str, prefix: str, **more: Any) -> list[Item]:
-        """The items of a customer's whose entries begin so.
-
-        One page: ten webhooks take 20 KB; of a hundred deliveries, each with a whole order, as many come as a
-        page of 1 MB holds, and the list goes on behind them.
-        """
-        answer = self._client.query(
-            TableName=self._table,
-            KeyConditionExpression="customerId = :customer AND begins_with(entry, :prefix)",
-            ExpressionAttributeValues=to_item({":customer": customer_id, ":prefix": prefix}),
-            ConsistentRead=True,
-            **more,
-        )
-        items: list[Item] = answer["Items"]
-        return items
+    def _query(self, customer_id: str, prefix: str, limit: int, **more: Any) -> list[Item]:
+        """The items of a customer's whose entries begin so, up to the limit."""
+        items: list[Item] = []
+        while True:
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="customerId = :customer AND begins_with(entry, :prefix)",
+                ExpressionAttributeValues=to_item({":customer": customer_id, ":prefix": prefix}),
+                ConsistentRead=True,
+                Limit=limit - len(items),
+                **more,
+            )
+            items += answer["Items"]
+            if len(items) >= limit or "LastEvaluatedKey" not in answer:
+                return items
+            # A page ends at 1 MB: a hundred deliveries, each with a large order, may be more than that.
+            more["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _put_new(self, item: Item) -> Item | None:
         """Write an item if there is none of its key; otherwise return that one."""
