@@ -407,6 +407,11 @@ def test_a_customer_reaches_their_own_callbacks_only(calls: Callbacks, receiver:
     ]:
         foreign = calls.pipeline.ask(method, ALICES + below, claims=customer_claims("bob"))
         assert foreign.status == 404
+    # nor can they make those that are not there yet, and so be told their secret
+    bobs = ALICES.replace("alice", "bob")
+    for customer, status in [("carol", 404), ("bob", 200)]:
+        made = calls.pipeline.ask("POST", f"{bobs}/rotate-secret", claims=customer_claims(customer))
+        assert made.status == status
     own = calls.pipeline.ask("POST", ALICES + "/rotate-secret", claims=customer_claims("alice"))
     assert own.status == 200
     # and nobody has an order of another's told to them

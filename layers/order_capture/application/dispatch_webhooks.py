@@ -35,7 +35,8 @@ def dispatch_webhooks(
             known = of_customer[event.customer_id]
             if event.callback_url and not any(each.is_for_callbacks for each in known):
                 callbacks = Webhook.for_callbacks(event.customer_id, new_secret(), clock())
-                known = of_customer[event.customer_id] = [*known, webhooks.add(callbacks) or callbacks]
+                webhooks.add(callbacks)  # unless somebody else just has
+                known = of_customer[event.customer_id] = [*known, callbacks]
             for webhook in known:
                 if not webhook.wants(event.type, event.callback_url):
                     continue
