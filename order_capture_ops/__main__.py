@@ -129,6 +129,8 @@ def _audit(where: Stack, options: argparse.Namespace) -> int:
     table = _table(f"The books of {where.name}", "", right=["number"])
     table.add_row("accounts", f"{report.accounts:,}")
     table.add_row("products", f"{report.products:,}")
+    if report.deleted:
+        table.add_row("deleted", f"{report.deleted:,}")
     table.add_row("ledger entries", f"{report.entries:,}")
     table.add_row("orders", f"{sum(report.orders.values()):,}")
     for status, number in sorted(report.orders.items()):

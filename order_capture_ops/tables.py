@@ -232,7 +232,10 @@ def read_head(item: Item) -> Head:
 
 def _head(values: Mapping[str, Any]) -> Head:
     balance, held, settled = (_number(values[figure]) for figure in ("balance", "held", "settled"))
-    return Head(balance, held, settled, int(_number(values["version"])), str(values["updateTime"]))
+    deleted = values.get("deleted", False)
+    if not isinstance(deleted, bool):
+        raise TypeError(f"true or false expected, not {type(deleted).__name__}")
+    return Head(balance, held, settled, int(_number(values["version"])), str(values["updateTime"]), deleted)
 
 
 def _number(value: object) -> Decimal:

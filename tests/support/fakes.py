@@ -168,6 +168,8 @@ class MemoryLedger:
         head = self.head(movement.entity)
         if head is None or movement.expected == 0:
             return head is None and movement.expected == 0
+        if movement.unless_deleted and head.deleted:
+            return False
         after = moved(head, movement, "")
         return movement.expected in (None, head.version) and not any(
             change < 0 and figure < 0
@@ -250,6 +252,7 @@ def moved(head: Head | None, movement: Movement, now: str) -> Head:
         old.settled + movement.settled,
         old.version + 1,
         now,
+        old.deleted if movement.deleted is None else movement.deleted,
     )
 
 

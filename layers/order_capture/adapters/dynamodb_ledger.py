@@ -112,6 +112,14 @@ def movement_action(table: str, key: str, movement: Movement, now: str) -> dict[
         }
     changes = ["version = version + :one", "updateTime = :now"]
     conditions = ["attribute_exists(entry)"]
+    if movement.unless_deleted:
+        # A head that was never deleted has no such mark, and is unequal to it as well.
+        conditions.append("deleted <> :tombstone")
+        values[":tombstone"] = True
+    if movement.deleted is not None:
+        # Set to false and not removed where it is made anew: no release takes an attribute off an item.
+        changes.append("deleted = :deleted")
+        values[":deleted"] = movement.deleted
     for figure, change in (
         ("balance", movement.balance),
         ("held", movement.held),
@@ -154,6 +162,7 @@ def _entry_values(entry: Entry) -> Mapping[str, Any]:
                 "settled": entry.after.settled,
                 "version": entry.after.version,
                 "updateTime": entry.after.update_time,
+                "deleted": entry.after.deleted or None,  # left out unless it is
             }
             return {
                 "amount": entry.amount,
@@ -165,4 +174,9 @@ def _entry_values(entry: Entry) -> Mapping[str, Any]:
 
 def _head_from(values: Mapping[str, Any]) -> Head:
     figures: tuple[Decimal, Decimal, Decimal] = (values["balance"], values["held"], values["settled"])
-    return Head(*figures, version=int(values["version"]), update_time=values["updateTime"])
+    return Head(
+        *figures,
+        version=int(values["version"]),
+        update_time=values["updateTime"],
+        deleted=values.get("deleted", False),
+    )
