@@ -57,6 +57,9 @@ audit: .local/venv/development/.ready ## replay every ledger, compare it with th
 redrive: .local/venv/development/.ready ## move dead letters back (QUEUE=order_update, DRY_RUN=1, RATE=10, LIMIT=100)
 	@$(OPS) redrive "$(QUEUE)" $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(if $(LIMIT),--limit $(LIMIT)) $(ON_STACK)
 
+republish: .local/venv/development/.ready ## publish the state of all accounts and stock again (DRY_RUN=1, RATE=100, ARGS=--stock)
+	@$(OPS) republish $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(ON_STACK)
+
 stuck: .local/venv/development/.ready ## list the orders that are open, and why
 	@$(OPS) stuck $(ON_STACK)
 
@@ -114,7 +117,7 @@ clean: stop ## stop the engine and remove everything that was made
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	    /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	    /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	    /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo; echo "One suite: make $(subst $() $(), | make ,$(SUITES))"
 
 # Environments: one per tool that pins what another pins differently, installed when its requirements change.
@@ -156,4 +159,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit baseline bench check clean docs format fuzz help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench check clean docs format fuzz help lock logs redrive republish run setup simulate stop stuck test token watch FORCE $(SUITES)
