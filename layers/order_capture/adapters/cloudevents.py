@@ -59,11 +59,11 @@ def encode(message: Message | EntityState, *, message_id: str, source: str, time
     if isinstance(message, OrderHappened):
         event = message.event
         kind = str(event.type)
-        message_id, time = _same_id(kind, event.order.order_id), event.order.update_time
+        message_id, time = _event_id(kind, event.order.order_id), event.order.update_time
         more["sequence"] = str(event.sequence)
     elif isinstance(message, EntityState):
         kind = _STATES[message.kind.check]
-        message_id, time = _same_id(kind, message.correlation_id), message.head.update_time
+        message_id, time = _event_id(kind, message.correlation_id), message.head.update_time
     else:
         kind = _TYPES[type(message)]
     body = {
@@ -134,7 +134,7 @@ def decode(body: str) -> Message:
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
 
 
-def _same_id(kind: str, what: str) -> str:
+def _event_id(kind: str, what: str) -> str:
     """The same each time that a fact is published, so that a consumer knows what it has seen."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{what}"))
 
