@@ -785,7 +785,7 @@ def _events_collapsed() -> AbstractContextManager[Any]:
 
 @mutant("events: a new id each time that one is published")
 def _events_new_ids() -> AbstractContextManager[Any]:
-    return mock.patch.object(cloudevents, "_event_id", side_effect=lambda *_: str(uuid.uuid4()))
+    return mock.patch.object(cloudevents, "event_id", side_effect=lambda *_: str(uuid.uuid4()))
 
 
 # What the watchdog does

@@ -19,13 +19,14 @@ from order_capture.application.messages import (
     OrderChecked,
     OrderHappened,
     OrderNews,
+    OrderTold,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
     subject_of,
 )
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.domain.events import OrderEventType
+from order_capture.domain.events import OrderEventType, OrderFact, moments
 from order_capture.domain.order import Check
 
 SPEC_VERSION = "1.0"
@@ -59,11 +60,11 @@ def encode(message: Message | EntityState, *, message_id: str, source: str, time
     if isinstance(message, OrderHappened):
         event = message.event
         kind = str(event.type)
-        message_id, time = _event_id(kind, event.order.order_id), event.order.update_time
+        message_id, time = event_id(kind, event.order.order_id), event.time
         more["sequence"] = str(event.sequence)
     elif isinstance(message, EntityState):
         kind = _STATES[message.kind.check]
-        message_id, time = _event_id(kind, message.correlation_id), message.head.update_time
+        message_id, time = event_id(kind, message.correlation_id), message.head.update_time
     else:
         kind = _TYPES[type(message)]
     body = {
@@ -134,9 +135,28 @@ def decode(body: str) -> Message:
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
 
 
-def _event_id(kind: str, what: str) -> str:
+def event_id(kind: str, what: str) -> str:
     """The same each time that a fact is published, so that a consumer knows what it has seen."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{what}"))
+
+
+def decode_fact(body: str) -> OrderTold:
+    """Read what those read of an event who count: its place in the order's life, and what was ordered.
+
+    Raises:
+        InvalidMessageError: it is no event, or not the last thing that happened to its order.
+    """
+    news = decode(body)
+    if not isinstance(news, OrderNews):
+        raise InvalidMessageError(f"a {type(news).__name__} is no event")
+    data = jsontext.loads(body)["data"]
+    try:
+        moment = moments(data["logs"])[-1]
+        if (moment.type, moment.sequence, moment.time) == (news.type, news.sequence, news.time):
+            return OrderTold(OrderFact(news.event_id, moment, terms_from(data)), news.correlation_id)
+    except (LookupError, TypeError) as error:
+        raise InvalidMessageError(f"not an order with its log: {error!r}") from error
+    raise InvalidMessageError("an event that is not the last thing that happened to its order")
 
 
 def _schema(kind: object, version: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from order_capture.domain.events import OrderEvent
+from order_capture.domain.events import OrderEvent, OrderFact
 from order_capture.domain.ledger import Head, LedgerKind
 from order_capture.domain.order import Check, Decision, OrderTerms
 
@@ -84,6 +84,14 @@ class OrderNews:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderTold:
+    """What an `OrderHappened` is to those who count: as far as they read it."""
+
+    fact: OrderFact
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeliverWebhook:
     """To the sender of webhooks: look at this delivery after `delay` seconds, in its `round` or a new one."""
 
@@ -117,6 +125,7 @@ Message = (
     | OrderNews
     | DeliverWebhook
 )
+Received = Message | OrderTold
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +147,13 @@ def subject_of(message: Message | EntityState) -> str:
     return message.entity if isinstance(message, EntityState) else order_id_of(message)
 
 
-def order_id_of(message: Message | OrderNews) -> str:
+def order_id_of(message: Received) -> str:
     """The order that a message is about."""
     match message:
         case OrderChecked() | WatchOrder() | OrderNews() | DeliverWebhook():
             return message.order_id
         case OrderHappened():
             return message.event.order.order_id
+        case OrderTold():
+            return message.fact.terms.order_id
     return message.terms.order_id
