@@ -104,7 +104,7 @@ def _suspect_entities(table: LedgerTable, orders: OrderTable, report: Report, ti
             tally.add(item, known)
             if item["entry"]["S"] != HEAD:
                 report.entries += 1
-            elif item.get("deleted", {}).get("BOOL"):
+            elif item.get("deleted", {}).get("N", "0") != "0":
                 report.deleted += 1
             elif table.noun == "account":
                 report.accounts += 1

@@ -19,6 +19,7 @@ from order_capture.domain.errors import OrderCaptureError
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
+    ZERO,
     Adjustment,
     Entry,
     Head,
@@ -248,9 +249,7 @@ def read_head(item: Item) -> Head:
 
 def _head(values: Mapping[str, Any]) -> Head:
     balance, held, settled = (_number(values[figure]) for figure in ("balance", "held", "settled"))
-    deleted = values.get("deleted", False)
-    if not isinstance(deleted, bool):
-        raise TypeError(f"true or false expected, not {type(deleted).__name__}")
+    deleted = bool(_number(values.get("deleted", ZERO)))
     return Head(balance, held, settled, int(_number(values["version"])), str(values["updateTime"]), deleted)
 
 

@@ -367,7 +367,7 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
     ),
     (
         "what is sold was marked as deleted by hand",
-        lambda t, _: put(t.stock, pen(), deleted=True),
+        lambda t, _: put(t.stock, pen(), deleted=1),
         "product pen",
         "held of what is deleted",
     ),

@@ -285,7 +285,7 @@ def demands(order: Item) -> dict[str, dict[str, Decimal]]:
 
 def is_deleted(head: Item) -> bool:
     """Whether a head is a tombstone."""
-    return "deleted" in head and head["deleted"]["BOOL"] is True
+    return "deleted" in head and head["deleted"]["N"] == "1"
 
 
 @lru_cache(maxsize=4096)

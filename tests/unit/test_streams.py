@@ -93,7 +93,7 @@ def states(*records: dict[str, Any]) -> list[list[EntityState]]:
 def test_each_head_is_handed_over_as_it_stands(key: str, kind: LedgerKind) -> None:
     figures = Decimal(5), Decimal(1), Decimal(2)
 
-    assert states(head(key, "one"), head(key, "two", deleted=True)) == [
+    assert states(head(key, "one"), head(key, "two", deleted=1)) == [
         [
             EntityState(kind, "one", Head(*figures, version=7, update_time=NOW)),
             EntityState(kind, "two", Head(*figures, version=7, update_time=NOW, deleted=True)),

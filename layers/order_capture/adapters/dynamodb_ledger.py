@@ -115,11 +115,12 @@ def movement_action(table: str, key: str, movement: Movement, now: str) -> dict[
     if movement.unless_deleted:
         # A head that was never deleted has no such mark, and is unequal to it as well.
         conditions.append("deleted <> :tombstone")
-        values[":tombstone"] = True
+        values[":tombstone"] = 1
     if movement.deleted is not None:
-        # Set to false and not removed where it is made anew: no release takes an attribute off an item.
+        # A number, since an older release can't read an item with any other mark; and set to 0 where it is
+        # made anew, not removed, since no release takes an attribute off an item.
         changes.append("deleted = :deleted")
-        values[":deleted"] = movement.deleted
+        values[":deleted"] = int(movement.deleted)
     for figure, change in (
         ("balance", movement.balance),
         ("held", movement.held),
@@ -162,7 +163,7 @@ def _entry_values(entry: Entry) -> Mapping[str, Any]:
                 "settled": entry.after.settled,
                 "version": entry.after.version,
                 "updateTime": entry.after.update_time,
-                "deleted": entry.after.deleted or None,  # left out unless it is
+                "deleted": 1 if entry.after.deleted else None,  # left out unless it is
             }
             return {
                 "amount": entry.amount,
@@ -179,5 +180,5 @@ def head_from(values: Mapping[str, Any]) -> Head:
         *figures,
         version=int(values["version"]),
         update_time=values["updateTime"],
-        deleted=values.get("deleted", False),
+        deleted=bool(values.get("deleted", 0)),
     )
