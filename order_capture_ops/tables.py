@@ -19,6 +19,7 @@ from order_capture.domain.errors import OrderCaptureError
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
+    ZERO,
     Adjustment,
     Entry,
     Head,
@@ -94,6 +95,20 @@ class LedgerTable(Table):
             ConsistentRead=True,
         ):
             yield page["Items"]
+
+    def heads(self) -> Iterator[tuple[int, list[Item]]]:
+        """All heads, a page of items at a time: how many items were read for it, and the heads among them.
+
+        DynamoDB reads the entries as well, and bills them, but leaves them out of the answer.
+        """
+        paginator = self.client.get_paginator("scan")
+        for page in paginator.paginate(
+            TableName=self.name,
+            FilterExpression="entry = :head",
+            ExpressionAttributeValues=to_item({":head": HEAD}),
+            ConsistentRead=True,
+        ):
+            yield page["ScannedCount"], page["Items"]
 
     def label(self, entity: str) -> str:
         """How a customer or product is called in a report."""
@@ -234,7 +249,8 @@ def read_head(item: Item) -> Head:
 
 def _head(values: Mapping[str, Any]) -> Head:
     balance, held, settled = (_number(values[figure]) for figure in ("balance", "held", "settled"))
-    return Head(balance, held, settled, int(_number(values["version"])), str(values["updateTime"]))
+    deleted = bool(_number(values.get("deleted", ZERO)))
+    return Head(balance, held, settled, int(_number(values["version"])), str(values["updateTime"]), deleted)
 
 
 def _number(value: object) -> Decimal:

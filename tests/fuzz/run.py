@@ -182,8 +182,9 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
     """Make a good request as good as the contract's words ask for, where no schema can.
 
     Amounts have two places at most, a cursor is one that an answer gave, and a report is of 92 days at most.
-    To wait for long shows nothing more. An Idempotency-Key stands for one body: schemathesis is fond of a few
-    keys, and most requests would be answered with 422, whatever else is in them. In chains it keeps them.
+    To wait for long shows nothing more. An Idempotency-Key stands for one request: schemathesis is fond of
+    a few keys, and most requests would be answered with 422, whatever else is in them. In chains it keeps
+    them.
 
     And no address that is taken leads anywhere: what would be sent there is nobody's to get.
     """
@@ -202,7 +203,8 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
                 case.query["to"] = case.query["from"]
     reuses_keys = case.meta.phase.name is TestPhase.STATEFUL
     if KEY in case.headers and not reuses_keys and not case.meta.is_negative_at(ParameterLocation.HEADER):
-        own = uuid.uuid5(uuid.NAMESPACE_OID, f"{case.headers[KEY]} {case.body!r}")
+        request = f"{case.operation.label} {case.path_parameters!r} {case.body!r}"
+        own = uuid.uuid5(uuid.NAMESPACE_OID, f"{case.headers[KEY]} {request}")
         case.headers[KEY] = str(own).ljust(len(case.headers[KEY]), "-")
 
 
