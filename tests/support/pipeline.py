@@ -61,7 +61,7 @@ class Function:
     environment: dict[str, str]
     routes: list[tuple[str, str]] = field(default_factory=list)
     queue: str | None = None
-    stream: str | None = None
+    streams: list[str] = field(default_factory=list)
     filters: list[dict[str, Any]] = field(default_factory=list)
     batch_size: int = 1
     reports_failures: bool = False
@@ -79,7 +79,7 @@ class Pipeline:
             self._aws: dict[str, Any] = {service: session.create_client(service) for service in SERVICES}
         self._template = load_template()
         self._physical: dict[str, str] = create_tables(self._aws["dynamodb"], streams=True)
-        self._streamed = 0
+        self._streamed: dict[str, int] = {}
         self._listeners = 0
         self._arns: dict[str, str] = {}
         self._create_queues()
@@ -156,21 +156,21 @@ class Pipeline:
         return len(messages)
 
     def publish_changes(self, times: int = 1) -> int:
-        """Hand what was written since the last time to those who follow the table's stream, `times` over.
+        """Hand what was written since the last time to those who follow the tables' streams, `times` over.
 
-        If one of them raises, so does this: it is all handed over again next time.
+        If one of them raises, so does this: what it was given is all handed over again next time.
         """
-        records = self._stream[self._streamed :]
         handed = 0
         for function in self._functions.values():
-            if function.stream is None:
-                continue
-            wanted = [each for each in records if any(_matches(each, f) for f in function.filters)]
-            for start in range(0, len(wanted), function.batch_size):
-                for _ in range(times):
-                    self._call(function, {"Records": wanted[start : start + function.batch_size]})
-            handed += len(wanted)
-        self._streamed += len(records)
+            for table in function.streams:
+                name = f"{function.name} of {table}"
+                records = self._stream(table)[self._streamed.get(name, 0) :]
+                wanted = [each for each in records if any(_matches(each, f) for f in function.filters)]
+                for start in range(0, len(wanted), function.batch_size):
+                    for _ in range(times):
+                        self._call(function, {"Records": wanted[start : start + function.batch_size]})
+                self._streamed[name] = self._streamed.get(name, 0) + len(records)
+                handed += len(wanted)
         return handed
 
     def run(self, times: int = 1) -> None:
@@ -325,12 +325,9 @@ class Pipeline:
 
     # How it is wired
 
-    @property
-    def _stream(self) -> list[dict[str, Any]]:
-        """All that was ever written to the order table: moto has it, though not under AWS's own address."""
-        stream = (
-            dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical["OrderTable"]).stream_shard
-        )
+    def _stream(self, table: str) -> list[dict[str, Any]]:
+        """All that was ever written to a table: moto has it, though not under AWS's own address."""
+        stream = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical[table]).stream_shard
         assert stream is not None
         return [
             {
@@ -383,7 +380,9 @@ class Pipeline:
         module, _, attribute = properties["Handler"].rpartition(".")
         events = [(event["Type"], event["Properties"]) for event in properties.get("Events", {}).values()]
         fed = [event for kind, event in events if kind in ("SQS", "DynamoDB")]
-        assert len(fed) <= 1, f"{logical_id} is fed by several sources"
+        # What follows several streams follows them all alike.
+        sources = [{**event, "Stream": "", "Queue": event.get("Queue")} for event in fed]
+        assert sources[1:] == sources[:-1], f"{logical_id} is fed by several sources"
         source = fed[0] if fed else {}
         filters = source.get("FilterCriteria", {}).get("Filters", [])
         return Function(
@@ -392,7 +391,7 @@ class Pipeline:
             environment={k: self._value(v) for k, v in properties["Environment"]["Variables"].items()},
             routes=[(event["Method"], event["Path"]) for kind, event in events if kind == "Api"],
             queue=refers_to(source.get("Queue")),
-            stream=refers_to(source.get("Stream")),
+            streams=[table for event in fed if (table := refers_to(event.get("Stream")))],
             filters=[json.loads(each["Pattern"]) for each in filters] or [{}],
             batch_size=source.get("BatchSize", 10),
             reports_failures="ReportBatchItemFailures" in source.get("FunctionResponseTypes", []),

@@ -21,6 +21,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from order_capture.adapters import cloudevents, streams
 from order_capture.adapters.dynamodb_orders import DynamoOrders
+from order_capture.adapters.ledger_streams import ledger_stream_handler
 from order_capture.adapters.requests import derived_id
 from order_capture.adapters.tokens import caller_of
 from order_capture.application.messages import (
@@ -35,6 +36,7 @@ from order_capture.application.messages import (
     order_id_of,
 )
 from order_capture.application.publish_changes import OrderChange
+from order_capture.domain.history import Commit, Line
 
 ROOT = Path(__file__).parents[2]
 SWAGGER_TEXT = (ROOT / "swagger.yaml").read_text(encoding="utf-8")
@@ -42,10 +44,11 @@ SWAGGER: dict[str, Any] = yaml.safe_load(SWAGGER_TEXT)
 EVENTS = {path.stem: json.loads(path.read_bytes()) for path in sorted((ROOT / "events").glob("*.json"))}
 API_EVENTS = {name: event for name, event in EVENTS.items() if "httpMethod" in event}
 STREAM_EVENT = EVENTS["change_publisher"]
+HISTORY_EVENT = EVENTS["history_projector"]
 RECORDS = [
     (name, record)
     for name, event in EVENTS.items()
-    if event is not STREAM_EVENT
+    if event not in (STREAM_EVENT, HISTORY_EVENT)
     for record in event.get("Records", [])
 ]
 COLLECTION = json.loads((ROOT / "postman/order-capture.postman_collection.json").read_bytes())
@@ -168,8 +171,10 @@ class TestSwagger:
             ("POST", "/order/{orderId}/cancel"): "cancelOrder",
             ("POST", "/account"): "adjustAccount",
             ("GET", "/account/{customerId}"): "getAccount",
+            ("GET", "/account/{customerId}/history"): "getAccountHistory",
             ("POST", "/stock"): "adjustStock",
             ("GET", "/stock/{productId}"): "getStock",
+            ("GET", "/stock/{productId}/history"): "getStockHistory",
             ("POST", "/webhooks"): "registerWebhook",
             ("GET", "/webhooks"): "listWebhooks",
             ("GET", "/webhooks/{webhookId}"): "getWebhook",
@@ -204,7 +209,9 @@ class TestSwagger:
             expected |= {("query", name) for name in names}
         if operation["operationId"] == "listWebhooks":
             expected.add(("query", "customerId"))
-        if operation["operationId"] == "listDeliveries":
+        if operation["operationId"] in ("getAccount", "getStock"):
+            expected.add(("query", "at"))
+        if operation["operationId"] in ("listDeliveries", "getAccountHistory", "getStockHistory"):
             expected |= {("query", "limit"), ("query", "cursor")}
         if "requestBody" in operation:
             expected.add(("header", "Idempotency-Key"))
@@ -435,6 +442,15 @@ class TestEvents:
         order = DynamoOrders(Table(), "OrderTable", lambda _: None).get("any")
         assert order is not None
         assert order == order.as_placed()
+
+    def test_the_history_s_event_is_of_the_same_order(self) -> None:
+        told: list[Line] = []
+        ledger_stream_handler(lambda _key, lines: told.extend(lines))(HISTORY_EVENT, None)
+        (_, held) = next(each for each in RECORDS if each[0] == "order_update")
+        order_id = order_id_of(cloudevents.decode(held["body"]))
+        assert [(line.entity, line.key) for line in told if isinstance(line, Commit)][1:] == [
+            ("alice", f"HOLD#{order_id}")
+        ]
 
     def test_together_they_tell_the_story_of_one_order(self) -> None:
         order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)
