@@ -188,6 +188,10 @@ class Pipeline:
         """Let time pass, for our functions and for AWS alike."""
         self._time.passed += timedelta(seconds=seconds)
 
+    def now(self) -> str:
+        """The time, as our functions see it."""
+        return runtime.clock()
+
     def configure(self, name: str, **settings: str) -> None:
         """Give a function other settings than the template's defaults."""
         self._functions[name].environment.update(settings)
