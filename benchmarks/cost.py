@@ -59,6 +59,11 @@ class Meter:
             case "TransactWriteItems":
                 actions = [a for each in parameters["TransactItems"] for a in each.values()]
                 self.writes += sum(2 * self._units(action) + _is_indexed(action) for action in actions)
+            case "BatchWriteItem":
+                puts = [
+                    each["PutRequest"] for of_one in parameters["RequestItems"].values() for each in of_one
+                ]
+                self.writes += sum(math.ceil(stored_size(put["Item"]) / 1024) for put in puts)
             case "GetItem":
                 self.reads += _read_units(answer.get("Item", {}))
             case "BatchGetItem":
@@ -114,6 +119,7 @@ def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool, keyed: boo
         shop = Shop(pipeline)
         products = {line["productId"] for order in orders for line in order["items"]}
         shop.open({order["customerId"]: 100 for order in orders}, dict.fromkeys(products, 1000))
+        pipeline.publish_changes()
         pipeline.calls.clear()
         meter = Meter(pipeline)
         for number, body in enumerate([{"orders": orders}] if batch else orders):
@@ -139,9 +145,10 @@ def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool, keyed: boo
 
 
 def _follow(pipeline: Pipeline, meter: Meter) -> bool:
-    """What the stream's function does. Lambda reads streams for nothing."""
+    """What the streams' functions do. Lambda reads streams for nothing."""
+    before = pipeline.invocations
     followed = bool(pipeline.publish_changes())
-    meter.requests["lambda"] += followed
+    meter.requests["lambda"] += pipeline.invocations - before
     return followed
 
 

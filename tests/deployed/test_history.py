@@ -42,7 +42,7 @@ def figures(view: View) -> View:
 
 
 def are_all_settled(entries: list[View]) -> bool:
-    return sum(each["type"] == "SETTLE" for each in entries) == UNITS
+    return [each["type"] for each in entries].count("SETTLE") == UNITS
 
 
 def test_while_nothing_else_happens_it_is_what_a_get_said_at_the_moment_of_asking(shop: Shop) -> None:
@@ -76,6 +76,7 @@ def test_of_forty_orders_at_once_every_state_that_was_seen_is_seen_again(shop: S
     def keep_asking() -> None:
         while not is_over.is_set():
             said.extend((path, now(), ask(shop, path)) for path in paths)
+            time.sleep(0.05)
 
     asking = threading.Thread(target=keep_asking)
     asking.start()

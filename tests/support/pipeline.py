@@ -87,6 +87,8 @@ class Pipeline:
         self._functions = {function.name: function for function in map(self._function, self._logical_ids())}
         self.calls: list[str] = []
         """Every call of ours to AWS, as "service.Operation", in order."""
+        self.invocations = 0
+        """How often a function was called."""
         self.delivered: list[tuple[str, str]] = []
         """Every message that a function was given: the function's name, and the body."""
         for client in self._clients.values():
@@ -172,6 +174,10 @@ class Pipeline:
                 self._streamed[name] = self._streamed.get(name, 0) + len(records)
                 handed += len(wanted)
         return handed
+
+    def replay_streams(self) -> None:
+        """All that was ever written will be handed over again."""
+        self._streamed.clear()
 
     def run(self, times: int = 1) -> None:
         """Deliver, every batch `times` over, until the stream and all queues are empty.
@@ -442,6 +448,7 @@ class Pipeline:
 
     def _call(self, function: Function, event: dict[str, Any]) -> dict[str, Any]:
         """Call a function with the settings that the template gives it and no others."""
+        self.invocations += 1
         with mock.patch.dict(os.environ, {**AWS_SETTINGS, **function.environment}, clear=True):
             return json.loads(json.dumps(function.handler(json.loads(json.dumps(event)), None)))  # type: ignore[no-any-return]
 

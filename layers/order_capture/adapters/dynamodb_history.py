@@ -38,7 +38,10 @@ class DynamoHistory:
 
     def put(self, lines: Sequence[Line]) -> None:  # noqa: D102 - the port says it
         items = list(
-            {(item["entity"]["S"], item["line"]["S"]): item for item in map(self._item, lines)}.values()
+            {
+                (item["entity"]["S"], item["line"]["S"]): item
+                for item in (item_of(self._key, line) for line in lines)
+            }.values()
         )
         for start in range(0, len(items), BATCH_WRITES):
             self._put([{"PutRequest": {"Item": item}} for item in items[start : start + BATCH_WRITES]])
@@ -46,7 +49,7 @@ class DynamoHistory:
     def covering(self, entity: str, at: str) -> Commit | None:  # noqa: D102
         # The lines of one time begin with it and a "#", and "$" is the next character.
         for page in self._pages(entity, "line > :from", f"{at}$", COMMITS, forward=True):
-            commits = [line for item in page if isinstance(line := _line_from(entity, item), Commit)]
+            commits = [line for item in page if isinstance(line := line_in(item), Commit)]
             if found := as_of(commits, at):
                 return found
         return None
@@ -55,7 +58,7 @@ class DynamoHistory:
         # No line begins with anything greater than a digit.
         bound = f"{until.time}#{until.key}" if until else ":"
         for page in self._pages(entity, "line <= :from", bound, limit, forward=False):
-            return [_line_from(entity, item) for item in page]
+            return [line_in(item) for item in page]
         return []
 
     def _pages(
@@ -87,10 +90,10 @@ class DynamoHistory:
             self._pause(tries)
         raise TemporaryError("the history could not be written")
 
-    def _item(self, line: Line) -> Item:
-        return to_item(
-            {"entity": f"{self._key}#{line.entity}", "line": f"{line.time}#{line.key}", **_values(line)}
-        )
+
+def item_of(key: str, line: Line) -> Item:
+    """A line as it is stored; `key` is the name of the partition key of the ledger's own table."""
+    return to_item({"entity": f"{key}#{line.entity}", "line": f"{line.time}#{line.key}", **_values(line)})
 
 
 def line_of(key: str, images: Mapping[str, Any]) -> Line | None:
@@ -114,6 +117,22 @@ def line_of(key: str, images: Mapping[str, Any]) -> Line | None:
     return None
 
 
+def line_in(item: Item) -> Line:
+    """The line in an item."""
+    values = from_item(item)
+    entity = values["entity"].partition("#")[2]
+    time, _, key = values["line"].partition("#")
+    if "version" not in values:
+        return Hold(entity, key.partition("#")[2], ZERO, decision_from(values), time)
+    figures: tuple[Decimal, Decimal, Decimal] = (values["balance"], values["held"], values["settled"])
+    changes = tuple(
+        Change(ChangeType(kind), amount, entry_id or None)
+        for name, amount in sorted(values["changes"].items())
+        for kind, _, entry_id in (name.partition("#"),)
+    )
+    return Commit(entity, changes, Head(*figures, int(values["version"]), time), values["since"])
+
+
 def _values(line: Line) -> dict[str, Any]:
     if isinstance(line, Hold):
         return decision_values(line.decision)
@@ -125,17 +144,3 @@ def _values(line: Line) -> dict[str, Any]:
         "since": line.since,
         "changes": {change.key: change.amount for change in line.changes},
     }
-
-
-def _line_from(entity: str, item: Item) -> Line:
-    values = from_item(item)
-    time, _, key = values["line"].partition("#")
-    if "version" not in values:
-        return Hold(entity, key.partition("#")[2], ZERO, decision_from(values), time)
-    figures: tuple[Decimal, Decimal, Decimal] = (values["balance"], values["held"], values["settled"])
-    changes = tuple(
-        Change(ChangeType(kind), amount, entry_id or None)
-        for name, amount in sorted(values["changes"].items())
-        for kind, _, entry_id in (name.partition("#"),)
-    )
-    return Commit(entity, changes, Head(*figures, int(values["version"]), time), values["since"])
