@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import accumulate, pairwise
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from order_capture.adapters.attributes import to_item
 from order_capture.adapters.dynamodb_history import line_of
+from order_capture.adapters.dynamodb_ledger import movement_action
 from order_capture.domain.history import Change, ChangeType, Commit, as_of, commit_of, replayed
-from order_capture.domain.ledger import Head, Movement
+from order_capture.domain.ledger import ACCOUNTS, Head, Movement
 from tests.support.fakes import moved
+from tests.support.sizes import stored_size
 
 ADJUST, HOLD, RELEASE, SETTLE = ChangeType
 
@@ -183,6 +186,19 @@ class TestWhatWasDone:
         commits = [commit_of("pen", old, new, {}) for old, new in pairwise(heads)]
 
         assert len({commit.key for commit in commits}) == 2
+
+
+class TestWhatAHeadTells:
+    @pytest.mark.parametrize("kind", ["HOLD", "RELEASE", "SETTLE"])
+    def test_the_names_of_a_batch_of_ten_leave_it_under_the_kilobyte_that_a_write_unit_takes(
+        self, kind: str
+    ) -> None:
+        # given the longest id there may be, and the largest figures
+        names = {f"{kind}#{uuid.UUID(int=number)}": Decimal("999999999.99") for number in range(10)}
+        movement = Movement("c" * 64, *[ACCOUNTS.largest] * 3, expected=0, entries=names)
+        head = movement_action("AccountTable", "customerId", movement, written(0))["Put"]["Item"]
+
+        assert stored_size(head) + len(str(10**9)) < 1024
 
 
 class TestWhatTheStreamTells:
