@@ -195,7 +195,8 @@ class TestWhatAHeadTells:
     ) -> None:
         # given the longest id there may be, and the largest figures
         names = {f"{kind}#{uuid.UUID(int=number)}": Decimal("999999999.99") for number in range(10)}
-        movement = Movement("c" * 64, *[ACCOUNTS.largest] * 3, expected=0, entries=names)
+        most = ACCOUNTS.largest
+        movement = Movement("c" * 64, most, most, most, expected=0, entries=names)
         head = movement_action("AccountTable", "customerId", movement, written(0))["Put"]["Item"]
 
         assert stored_size(head) + len(str(10**9)) < 1024
