@@ -63,6 +63,9 @@ republish: .local/venv/development/.ready ## publish the state of all accounts a
 stuck: .local/venv/development/.ready ## list the orders that are open, and why
 	@$(OPS) stuck $(ON_STACK)
 
+rebuild-history: .local/venv/development/.ready ## write what the ledgers have and their history has not (DRY_RUN=1)
+	@$(OPS) rebuild-history $(if $(DRY_RUN),--dry-run) $(ON_STACK)
+
 watch: .local/venv/development/.ready ## have the watchdog look at what is open, now (ORDERS="id …" for some)
 	@$(OPS) watch $(ORDERS) $(ON_STACK)
 
@@ -165,4 +168,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-reports redrive republish run setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-history rebuild-reports redrive republish run setup simulate stop stuck test token watch FORCE $(SUITES)

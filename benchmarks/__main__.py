@@ -31,9 +31,11 @@ def main() -> None:
     with step("Importing every function"):
         times = imports.measure(LOCAL_BUILD)
 
-    table = _table("per order, with all that follows", "calls", "requests", "write units", "read units")
+    table = _table(
+        "per order, with all that follows", "calls", "requests", "write units", "of history", "read units"
+    )
     for each in costs:
-        figures = (each.calls, each.requests, each.write_units, each.read_units)
+        figures = (each.calls, each.requests, each.write_units, each.history_units, each.read_units)
         table.add_row(each.scenario, *(f"{figure:.1f}" for figure in figures))
     console.print(table)
     for orders, calls in before.items():

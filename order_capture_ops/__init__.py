@@ -1,4 +1,4 @@
-"""Operators' tools, the same on AWS and on the local engine: audit, redrive, stuck, watch, reports."""
+"""Operators' tools, the same on AWS and on the local engine."""
 
 import sys
 from pathlib import Path

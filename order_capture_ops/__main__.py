@@ -24,6 +24,7 @@ from rich.table import Table
 from order_capture.domain.errors import TemporaryError
 from order_capture_ops import dead_letters, stack
 from order_capture_ops.audit import PATIENCE, audit
+from order_capture_ops.history import rebuild
 from order_capture_ops.reports import PATIENCE as REPORTS_PATIENCE
 from order_capture_ops.reports import check_reports, rebuild_reports
 from order_capture_ops.republish import republish
@@ -130,6 +131,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("orders", nargs="*", metavar="ORDER_ID", help="default: every order that is open")
     command.set_defaults(command=_watch)
+
+    command = commands.add_parser(
+        "rebuild-history",
+        parents=[common],
+        help="write what the ledgers have and their history has not",
+        description="Writes the history's missing lines. Exits 1 if some can't be found out.",
+    )
+    command.add_argument("--dry-run", action="store_true", help="count them, and write nothing")
+    command.set_defaults(command=_rebuild_history)
 
     command = commands.add_parser(
         "check-reports",
@@ -278,6 +288,23 @@ def _watch(where: Stack, options: argparse.Namespace) -> int:
     else:
         console.print(f"Orders that are looked at now: {len(orders)}")
     return 0
+
+
+def _rebuild_history(where: Stack, options: argparse.Namespace) -> int:
+    tables = Tables.of(where)
+    with _progress() as tick:
+        for ledger in tables.ledgers:
+            tick(f"{ledger.noun} entries", 0, ledger.size())
+        report = rebuild(tables, dry_run=options.dry_run, tick=tick)
+    if options.json:
+        _print_json({"stack": where.name, "dryRun": options.dry_run, **asdict(report)})
+        return 1 if report.left else 0
+    done = "missing; nothing was written" if options.dry_run else "missing, and are there now"
+    console.print(f"Accounts: {report.accounts:,}, products: {report.products:,}.")
+    console.print(f"Lines: {report.lines:,} {done}.")
+    for left in report.left:
+        console.print("[red]Left:[/]", escape(left))
+    return 1 if report.left else 0
 
 
 def _check_reports(where: Stack, options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The audit: replays every ledger and compares it with the heads and with the orders.
+"""The audit: replays every ledger and compares it with the heads, with the orders and with its history.
 
 The system runs on meanwhile, so the tables are read twice. A first pass streams through them, page by page,
 and only collects what looks wrong. Each of those is then looked at again on its own, with a head that stood
@@ -16,6 +16,7 @@ from order_capture.adapters.attributes import Item
 from order_capture.application.watch_orders import MAX_DELAY
 from order_capture.domain.ledger import ZERO, Adjustment, Head, Hold, Release, first, replay
 from order_capture.domain.order import OrderStatus, Outcome
+from order_capture_ops.history import UnknownError, gap, missing_lines
 from order_capture_ops.tables import (
     HEAD,
     RECEIPTS,
@@ -81,8 +82,15 @@ def audit(
     report = Report()
     suspects: dict[Suspect, None] = {}
     for table in tables.ledgers:
-        for entity in _suspect_entities(table, tables.orders, report, tick):
+        entities: dict[str, None] = {}
+        for entity in _suspect_entities(table, tables.orders, report, tick, entities):
             suspects[_Ledger(table, tables.orders, entity)] = None
+        for entity in entities:
+            # Of a ledger that is wrong itself, the history says nothing more.
+            history = _History(tables, table, entity)
+            if _Ledger(table, tables.orders, entity) not in suspects and history.look():
+                suspects[history] = None
+            tick(f"{table.noun} histories", 1)
     for order_id in _suspect_orders(tables, deadline, report, tick):
         suspects[_Order(tables, order_id, deadline)] = None
     report.looked_again = len(suspects)
@@ -91,7 +99,10 @@ def audit(
 
 
 # ----------------------------------------------------------------------------------------------- first pass
-def _suspect_entities(table: LedgerTable, orders: OrderTable, report: Report, tick: Tick) -> Iterator[str]:
+def _suspect_entities(
+    table: LedgerTable, orders: OrderTable, report: Report, tick: Tick, entities: dict[str, None]
+) -> Iterator[str]:
+    """Those that look wrong; `entities` is told of all."""
     tally = None
     for page in table.pages():
         items = [item for item in page if not table.entity(item).startswith(RECEIPTS)]
@@ -101,6 +112,7 @@ def _suspect_entities(table: LedgerTable, orders: OrderTable, report: Report, ti
                 if tally is not None and tally.differences():
                     yield tally.entity
                 tally = Tally(table, table.entity(item))
+                entities[tally.entity] = None
             tally.add(item, known)
             if item["entry"]["S"] != HEAD:
                 report.entries += 1
@@ -334,7 +346,32 @@ class _Order:
         return _orders_differences(self.tables, orders, self.deadline).get(self.order_id, [])
 
 
-Suspect = _Ledger | _Order
+@dataclass(frozen=True)
+class _History:
+    """One customer's or product's history that looked wrong."""
+
+    tables: Tables
+    table: LedgerTable
+    entity: str
+
+    def look(self) -> list[Difference]:
+        """What is wrong with it now. What was written in the last minute may still be on its way into it."""
+        label = self.table.label(self.entity)
+        try:
+            missing = missing_lines(self.tables, self.table, self.entity)
+        except UnknownError:
+            return []  # which is for the ledger's own look to report
+        if missing:
+            what = "entries that its history does not have (rebuild-history writes them)"
+            return [Difference(label, what, "0", str(len(missing)))]
+        if found := gap(self.tables, self.table, self.entity):
+            commit, head = found
+            what = f"its history's balance, held and settled at {commit.time} (replayed from the line before)"
+            return [Difference(label, what, _three(head), _three(commit.after))]
+        return []
+
+
+Suspect = _Ledger | _Order | _History
 
 
 def _look_again(suspects: list[Suspect], patience: float, tick: Tick) -> list[Difference]:
@@ -362,6 +399,10 @@ def _look_again(suspects: list[Suspect], patience: float, tick: Tick) -> list[Di
 def _order_ids(items: Iterable[Item]) -> set[str]:
     keys = (item["entry"]["S"].partition("#") for item in items)
     return {order_id for kind, _, order_id in keys if kind in ("HOLD", "RELEASE")}
+
+
+def _three(head: Head) -> str:
+    return f"{head.balance:f}, {head.held:f}, {head.settled:f}"
 
 
 def _text(value: Decimal | str) -> str:

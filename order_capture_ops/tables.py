@@ -14,8 +14,10 @@ from typing import Any
 
 from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.decisions import decision_from
+from order_capture.adapters.dynamodb_history import item_of, line_in
 from order_capture.adapters.terms import terms_from
 from order_capture.domain.errors import OrderCaptureError
+from order_capture.domain.history import Line
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
@@ -193,12 +195,42 @@ class OrderTable(Table):
 
 
 @dataclass(frozen=True)
+class HistoryTable(Table):
+    """The history of both ledgers. It is no part of the books, and is read as clients see it."""
+
+    def lines(self, ledger: LedgerTable, entity: str) -> Iterator[Line]:
+        """All lines of one customer or product, oldest first."""
+        paginator = self.client.get_paginator("query")
+        for page in paginator.paginate(
+            TableName=self.name,
+            KeyConditionExpression="entity = :entity",
+            ExpressionAttributeValues=to_item({":entity": f"{ledger.key}#{entity}"}),
+            ConsistentRead=True,
+        ):
+            yield from map(line_in, page["Items"])
+
+    def add(self, ledger: LedgerTable, line: Line) -> None:
+        """Write a line if it is not there; a conditional check fails if it is."""
+        self.client.put_item(
+            TableName=self.name,
+            Item=item_of(ledger.key, line),
+            ConditionExpression="attribute_not_exists(line)",
+        )
+
+    def remove(self, ledger: LedgerTable, line: Line) -> None:
+        """Take a line out."""
+        item = item_of(ledger.key, line)
+        self.client.delete_item(TableName=self.name, Key={name: item[name] for name in ("entity", "line")})
+
+
+@dataclass(frozen=True)
 class Tables:
-    """All three of a stack."""
+    """Those of a stack."""
 
     orders: OrderTable
     accounts: LedgerTable
     stock: LedgerTable
+    history: HistoryTable
 
     @property
     def ledgers(self) -> tuple[LedgerTable, LedgerTable]:
@@ -213,6 +245,7 @@ class Tables:
             OrderTable(client, stack.output("OrderTableName")),
             LedgerTable(client, stack.output("AccountTableName"), ACCOUNTS, "customerId", "account"),
             LedgerTable(client, stack.output("StockTableName"), STOCK, "productId", "product"),
+            HistoryTable(client, stack.output("HistoryTableName")),
         )
 
 

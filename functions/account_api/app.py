@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from order_capture.adapters import requests, views, wiring
+from order_capture.adapters import histories, history_wiring, requests, views, wiring
 from order_capture.adapters.http import Request, Response, Routes, http_handler
-from order_capture.adapters.runtime import clock, new_id, pause
-from order_capture.application import adjust_balance, get_balance
+from order_capture.adapters.runtime import clock, new_id, pause, sleep
+from order_capture.application import adjust_balance, look_back
 from order_capture.domain.ledger import ACCOUNTS
 
 
@@ -23,10 +23,20 @@ def post_account(request: Request) -> Response:
 
 def get_account(request: Request) -> Response:
     """GET /account/{customerId}."""
-    entity = requests.path_id(request, "customerId")
-    return Response(
-        views.head_view(ACCOUNTS, "customerId", entity, get_balance.get_balance(wiring.accounts(), entity))
+    entity, at = requests.path_id(request, "customerId"), histories.time_asked(request, clock())
+    history = history_wiring.history("customerId")
+    head = look_back.get_balance_at(wiring.accounts(), history, entity, at, sleep)
+    return Response(views.head_view(ACCOUNTS, "customerId", entity, head))
+
+
+def get_history(request: Request) -> Response:
+    """GET /account/{customerId}/history."""
+    entity, (after, limit) = requests.path_id(request, "customerId"), histories.page_asked(request)
+    page = look_back.list_history(
+        wiring.accounts(), history_wiring.history("customerId"), entity, after, limit
     )
+    body = histories.history_view(ACCOUNTS, "customerId", entity, page)
+    return Response(body, headers=histories.history_headers(request, page))
 
 
 def delete_account(request: Request) -> Response:
@@ -40,5 +50,6 @@ ROUTES: Routes = {
     ("POST", "/account"): post_account,
     ("GET", "/account/{customerId}"): get_account,
     ("DELETE", "/account/{customerId}"): delete_account,
+    ("GET", "/account/{customerId}/history"): get_history,
 }
 handler = http_handler(ROUTES)

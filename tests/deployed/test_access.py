@@ -16,7 +16,7 @@ from tests.deployed.shop import QUEUES, Shop, body_of, eventually
 FED = (*QUEUES, "OrderWatch", "WebhookDispatcher", "WebhookSender", "SocketPusher", "Report")
 SETTLED = ("OrderTable", "AccountTable", "StockTable")
 TABLES = (*SETTLED, "WebhookTable")
-TRIED_TABLES = (*TABLES, "ConnectionTable", "ReportTable")
+TRIED_TABLES = (*TABLES, "ConnectionTable", "ReportTable", "HistoryTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
 
 # What each role is allowed of all that is tried below; everything else it is denied.
@@ -30,6 +30,7 @@ ALLOWED = {
     "ShipOrder": {f"UpdateItem {table}" for table in SETTLED} | {"ReceiveMessage ShipOrder"},
     "ChangePublisher": set(),
     "LedgerPublisher": set(),
+    "HistoryProjector": {"BatchWriteItem HistoryTable"},
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
     "WebhookApi": {f"{action} WebhookTable" for action in READ_WRITE | {"DeleteItem"}},
     "WebhookDispatcher": {"PutItem WebhookTable", "ReceiveMessage WebhookDispatcher"},
@@ -103,6 +104,9 @@ def _attempts(shop: Shop, session: boto3.Session) -> dict[str, Callable[[], obje
             f"UpdateItem {table}": partial(tables.update_item, Key=key, **never),
             f"DeleteItem {table}": partial(tables.delete_item, Key=key, **never),
             f"Scan {table}": partial(tables.scan, TableName=name, Limit=1),
+            f"BatchWriteItem {table}": partial(
+                tables.batch_write_item, RequestItems={name: [{"DeleteRequest": {"Key": key}}]}
+            ),
         }
     for queue in FED:
         url = shop.outputs[f"{queue}QueueUrl"]

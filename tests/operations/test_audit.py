@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -75,6 +76,7 @@ def business(shop: Shop) -> dict[str, str]:
     confirm(shop)
     orders["half"] = shop.order(order_of("alice", 2, pen=1))
     shop.pipeline.deliver("balance_checker")
+    shop.pipeline.publish_changes()
     assert shop.statuses([orders["open"], orders["half"]]) == ["CONFIRMED", "PENDING"]
     return orders
 
@@ -161,17 +163,16 @@ class TestBooksThatAddUp:
 def copied(tables: Tables, client: Any) -> Tables:
     """The same items in other tables."""
     names = create_tables(client)
-    for table in (tables.orders, *tables.ledgers):
+    for table in (tables.orders, *tables.ledgers, tables.history):
         for page in table.pages():
             for item in page:
                 client.put_item(TableName=table.name, Item=item)
-    kinds = (type(tables.orders), type(tables.accounts))
+    assert {table.name for table in (tables.orders, *tables.ledgers, tables.history)} <= set(names.values())
     return Tables(
-        kinds[0](client, names["OrderTable"]),
-        *(
-            kinds[1](client, names[name], table.kind, table.key, table.noun)
-            for name, table in zip(("AccountTable", "StockTable"), tables.ledgers, strict=True)
-        ),
+        replace(tables.orders, client=client),
+        replace(tables.accounts, client=client),
+        replace(tables.stock, client=client),
+        replace(tables.history, client=client),
     )
 
 

@@ -6,12 +6,15 @@ heads must come to is worked out again from what is stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from order_capture.domain.history import Commit, Line
+from order_capture.domain.ledger import Hold
 from tests.support.aws.dynamodb import Change
 from tests.support.aws.expressions import Item
 
@@ -72,6 +75,8 @@ class Books:
         """At which commit each order came."""
         self._lives: dict[str, list[str]] = {}
         """Every status that an order came to, in order."""
+        self._moving: dict[str, Counter[tuple[str, str]]] = {ledger: Counter() for ledger in CHECKS.values()}
+        """The entries of each ledger that moved a head, by whose they are."""
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Take in a commit, and check all that must hold at every instant."""
@@ -142,6 +147,26 @@ class Books:
         if heard != expected:
             self._break("I5", f"told {sorted(heard.items())}; what happened is {sorted(expected.items())}")
 
+    def remembered(self, ledger: str, lines: Iterable[Line]) -> None:
+        """Check what a ledger's stream says was done: each entry once, in order, with figures that follow."""
+        known: dict[str, Commit] = {}
+        named: Counter[tuple[str, str]] = Counter()
+        for line in lines:
+            if isinstance(line, Hold):
+                continue
+            before = known.get(line.entity)
+            if line.before != (before.after if before else None):
+                self._break("I10", f"{line.entity}: what is undone from {line} is not {before}")
+            known[line.entity] = line
+            named.update((line.entity, change.key) for change in line.changes)
+        expected = Counter(self._moving[ledger])
+        for order_id, order in self.orders.items():
+            if order["status"]["S"] == "SHIPPED":
+                expected.update((entity, f"SETTLE#{order_id}") for entity in demands(order)[ledger])
+        if named != expected:
+            wrong = f"{named - expected} too much, {expected - named} too little"
+            self._break("I10", f"the history of {ledger} has {wrong}")
+
     def status(self, order_id: str) -> str | None:
         """The status of an order, if there is such an order."""
         order = self.orders.get(order_id)
@@ -194,6 +219,8 @@ class Books:
         amount = decimal(change.new["amount"]["N"])
         tally = self._tally(change.table, entity)
         place = self._places.setdefault((change.table, entry_id), Place())
+        if change.new.get("outcome") != {"S": "DECLINED"}:
+            self._moving[change.table][entity, entry] += 1
         match kind:
             case "ADJUST":
                 tally.adjusted += amount

@@ -912,6 +912,19 @@ def _cancel_silently() -> Iterator[None]:
         yield
 
 
+@mutant("history: a head does not tell of the entries that it was written by")
+def _nameless() -> AbstractContextManager[Any]:
+    return mock.patch.object(Movement, "made_by", lambda self, _entries: self)
+
+
+@mutant("history: a head tells of the entries of other heads as well")
+def _names_of_others() -> AbstractContextManager[Any]:
+    def changed(movement: Movement, entries: Sequence[Entry]) -> Movement:
+        return replace(movement, entries={entry.key: entry.amount for entry in entries if entry.moves})
+
+    return mock.patch.object(Movement, "made_by", changed)
+
+
 @dataclass(frozen=True)
 class Caught:
     """How many schedules it took to see that a mutant is one, and what fell first; None if it lives."""

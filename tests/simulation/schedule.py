@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any
 
 from order_capture.adapters import jsontext
+from order_capture.adapters.dynamodb_history import line_of
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.application.adjust_balance import BalanceChange, adjust_balance
 from order_capture.domain.ledger import ACCOUNTS, STOCK
 from tests.simulation import cloud, functions, next_release, trace
-from tests.simulation.books import Books
+from tests.simulation.books import CHECKS, Books
 from tests.simulation.calls import Client, target_of
 from tests.simulation.faults import Cells, Faults, Mishap, NoFaults
 from tests.simulation.scheduler import Crashed, Scheduler, Task, current, running, timestamp
@@ -249,6 +250,10 @@ class Schedule:
         self.books.at_rest()
         told = self._cloud.sqs.queues[cloud.LISTENER].messages
         self.books.told(jsontext.loads(message.body) for message in told)
+        for ledger in CHECKS.values():
+            records, (key, _) = self._cloud.dynamodb.stream(ledger), cloud.TABLES[ledger]
+            found = (line_of(key, record["dynamodb"]) for record in records)
+            self.books.remembered(ledger, (line for line in found if line))
         self.promises.at_rest()
         self._check_patience()
 

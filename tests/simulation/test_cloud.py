@@ -12,13 +12,15 @@ TEMPLATE = on_aws(load_template())
 
 # Those who listen to the event topic write nothing that an order depends on: that all is told is simulated.
 # Nor does what follows the ledgers' streams.
+# And so do those who follow the ledgers.
 LISTENERS = {
     "ledger_publisher",
+    "history_projector",
     *("webhook_api", "webhook_dispatcher", "webhook_sender"),
     *("socket_authorizer", "socket_api", "socket_pusher"),
     *("report_projector", "reports_api"),
 }
-OF_LISTENERS = {"WebhookTable", "ConnectionTable", "ReportTable"}
+OF_LISTENERS = {"WebhookTable", "ConnectionTable", "ReportTable", "HistoryTable"}
 
 
 def test_every_function_of_the_template_is_simulated_but_for_those_that_only_listen() -> None:

@@ -19,11 +19,13 @@ from order_capture.application.messages import (
     WatchOrder,
 )
 from order_capture.domain.events import Moment, OrderEventType, OrderFact
+from order_capture.domain.history import Change, ChangeType, Commit
+from order_capture.domain.ledger import Head, Hold
 from order_capture.domain.order import Check, Decision, DeclineCode, Line, Order, OrderTerms, Outcome
 from order_capture.domain.signatures import secret_of
 from order_capture.domain.webhooks import Delivery, Webhook
 
-NOW = "2026-11-20T10:00:00.000Z"
+EARLIER, NOW = "2026-11-20T09:00:00.000Z", "2026-11-20T10:00:00.000Z"
 WEBHOOK_SECRET = secret_of(bytes(range(32)))
 
 
@@ -82,6 +84,18 @@ def checked(
 
 def watch(order_id: str = "order-1", delay: int = 60, looks: int = 0) -> WatchOrder:
     return WatchOrder(order_id, "corr-1", delay, looks)
+
+
+def a_commit(entity: str, *order_ids: str, version: int = 2, time: str = NOW, since: str = EARLIER) -> Commit:
+    """A write of a head that held one unit for each of some orders."""
+    changes = tuple(Change(ChangeType.HOLD, Decimal(1), order_id) for order_id in order_ids or ("order-1",))
+    after = Head(Decimal(20 - len(changes)), Decimal(len(changes)), version=version, update_time=time)
+    return Commit(entity, changes, after, since)
+
+
+def a_decline(entity: str, order_id: str = "order-2", time: str = NOW) -> Hold:
+    """An order that got nothing."""
+    return Hold(entity, order_id, Decimal(0), declined(entity=entity), time)
 
 
 def webhook_of(**values: Any) -> Webhook:

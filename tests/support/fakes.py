@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 
+from order_capture.application.history_ports import LinePlace
 from order_capture.application.messages import Message, order_id_of
 from order_capture.application.ports import (
     Followed,
@@ -20,6 +21,7 @@ from order_capture.application.ports import (
 from order_capture.application.project_reports import CountRefusedError, Generations
 from order_capture.domain.errors import SubscriptionLimitError, TemporaryError
 from order_capture.domain.events import OrderFact
+from order_capture.domain.history import Commit, Line, as_of
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
@@ -214,6 +216,29 @@ class MemoryShipments:
             for ledger, settling in movements:
                 ledger.write(settling, [], now)
             self.writes += 1
+
+
+class MemoryHistory:
+    """Implements `application.history_ports.History`."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str, str], Line] = {}
+
+    def put(self, lines: Sequence[Line]) -> None:
+        for line in lines:
+            self._lines[line.entity, line.time, line.key] = line
+
+    def covering(self, entity: str, at: str) -> Commit | None:
+        return as_of((line for line in self._of(entity) if isinstance(line, Commit)), at)
+
+    def newest(self, entity: str, until: LinePlace | None, limit: int) -> Sequence[Line]:
+        lines = reversed(self._of(entity))
+        return [line for line in lines if until is None or (line.time, line.key) <= (until.time, until.key)][
+            :limit
+        ]
+
+    def _of(self, entity: str) -> list[Line]:
+        return [line for (of, _, _), line in sorted(self._lines.items()) if of == entity]
 
 
 class MemoryOutbox:

@@ -81,8 +81,6 @@ class Pipeline:
         self._template = load_template()
         self._physical: dict[str, str] = create_tables(self._aws["dynamodb"], streams=True)
         self._streamed: Counter[str] = Counter()
-        self.streamed_calls = 0
-        """How often a function was called with changes of a table."""
         self._listeners = 0
         self._arns: dict[str, str] = {}
         self._create_queues()
@@ -90,6 +88,8 @@ class Pipeline:
         self._functions = {function.name: function for function in map(self._function, self._logical_ids())}
         self.calls: list[str] = []
         """Every call of ours to AWS, as "service.Operation", in order."""
+        self.invocations = 0
+        """How often a function was called."""
         self.delivered: list[tuple[str, str]] = []
         """Every message that a function was given: the function's name, and the body."""
         for client in self._clients.values():
@@ -161,23 +161,24 @@ class Pipeline:
     def publish_changes(self, times: int = 1) -> int:
         """Hand what was written since the last time to those who follow the tables' streams, `times` over.
 
-        If one of them raises, so does this: that table's changes are all handed over again next time.
-        Returns how many changes were handed over.
+        If one of them raises, so does this: what it was given is all handed over again next time.
         """
         handed = 0
-        tables = dict.fromkeys(table for function in self._functions.values() for table in function.streams)
-        for table in tables:
-            records = self._stream(table)[self._streamed[table] :]
-            for function in self._functions.values():
-                filters = function.streams.get(table, [])
+        for function in self._functions.values():
+            for table, filters in function.streams.items():
+                name = f"{function.name} of {table}"
+                records = self._stream(table)[self._streamed[name] :]
                 wanted = [each for each in records if any(_matches(each, f) for f in filters)]
                 for start in range(0, len(wanted), function.batch_size):
                     for _ in range(times):
                         self._call(function, {"Records": wanted[start : start + function.batch_size]})
-                        self.streamed_calls += 1
+                self._streamed[name] += len(records)
                 handed += len(wanted)
-            self._streamed[table] += len(records)
         return handed
+
+    def replay_streams(self) -> None:
+        """All that was ever written will be handed over again."""
+        self._streamed.clear()
 
     def run(self, times: int = 1) -> None:
         """Deliver, every batch `times` over, until the stream and all queues are empty.
@@ -193,6 +194,10 @@ class Pipeline:
     def wait(self, seconds: float) -> None:
         """Let time pass, for our functions and for AWS alike."""
         self._time.passed += timedelta(seconds=seconds)
+
+    def now(self) -> str:
+        """The time, as our functions see it."""
+        return runtime.clock()
 
     def configure(self, name: str, **settings: str) -> None:
         """Give a function other settings than the template's defaults."""
@@ -443,6 +448,7 @@ class Pipeline:
 
     def _call(self, function: Function, event: dict[str, Any]) -> dict[str, Any]:
         """Call a function with the settings that the template gives it and no others."""
+        self.invocations += 1
         with mock.patch.dict(os.environ, {**AWS_SETTINGS, **function.environment}, clear=True):
             return json.loads(json.dumps(function.handler(json.loads(json.dumps(event)), None)))  # type: ignore[no-any-return]
 

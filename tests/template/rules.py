@@ -15,6 +15,7 @@ RULES: list[Rule] = []
 # What each function's code calls, besides writing its own log: the whole of what its role may allow. It is by
 # resource, so that a grant on one table does not pass for one on another.
 READ_AND_WRITE = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
 CONSUME = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 NEEDED: dict[str, dict[str, set[str]]] = {
     "OrderApiFunction": {
@@ -22,8 +23,8 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "${OrderTable.Arn}/index/CustomerIndex": {"dynamodb:Query"},
         "OrderTopic": {"sns:Publish"},
     },
-    "AccountApiFunction": {"AccountTable": READ_AND_WRITE},
-    "StockApiFunction": {"StockTable": READ_AND_WRITE},
+    "AccountApiFunction": {"AccountTable": READ_AND_WRITE, "HistoryTable": {"dynamodb:Query"}},
+    "StockApiFunction": {"StockTable": READ_AND_WRITE, "HistoryTable": {"dynamodb:Query"}},
     "BalanceCheckerFunction": {
         "AccountTable": READ_AND_WRITE,
         "OrderUpdateQueue": {"sqs:SendMessage"},
@@ -46,12 +47,15 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "StockTable": {"dynamodb:UpdateItem"},
         "ShipOrderQueue": CONSUME,
     },
+    "HistoryProjectorFunction": {
+        "AccountTable.StreamArn": READ_STREAM,
+        "StockTable.StreamArn": READ_STREAM,
+        "*": {"dynamodb:ListStreams"},  # it is of no resource
+        "HistoryTable": {"dynamodb:BatchWriteItem"},
+        "HistoryProjectorDlq": {"sqs:SendMessage"},
+    },
     "ChangePublisherFunction": {
-        "OrderTable.StreamArn": {
-            "dynamodb:DescribeStream",
-            "dynamodb:GetRecords",
-            "dynamodb:GetShardIterator",
-        },
+        "OrderTable.StreamArn": READ_STREAM,
         "*": {"dynamodb:ListStreams"},  # it is of no resource
         "OrderEventTopic": {"sns:Publish"},
         "OrderWatchQueue": {"sqs:SendMessage"},

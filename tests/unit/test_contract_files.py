@@ -24,6 +24,7 @@ from order_capture.adapters import cloudevents, streams
 from order_capture.adapters.attributes import from_item
 from order_capture.adapters.dynamodb_ledger import head_from
 from order_capture.adapters.dynamodb_orders import DynamoOrders
+from order_capture.adapters.ledger_streams import ledger_stream_handler
 from order_capture.adapters.requests import derived_id
 from order_capture.adapters.tokens import caller_of
 from order_capture.application.messages import (
@@ -39,6 +40,7 @@ from order_capture.application.messages import (
     order_id_of,
 )
 from order_capture.application.publish_changes import OrderChange
+from order_capture.domain.history import Commit, Line
 from order_capture.domain.ledger import ACCOUNTS, Head, Movement
 from tests.support.fakes import moved
 
@@ -49,10 +51,11 @@ EVENTS = {path.stem: json.loads(path.read_bytes()) for path in sorted((ROOT / "e
 API_EVENTS = {name: event for name, event in EVENTS.items() if "httpMethod" in event}
 STREAM_EVENT = EVENTS["change_publisher"]
 LEDGER_STREAM_EVENT = EVENTS["ledger_publisher"]
+HISTORY_EVENT = EVENTS["history_projector"]
 RECORDS = [
     (name, record)
     for name, event in EVENTS.items()
-    if event not in (STREAM_EVENT, LEDGER_STREAM_EVENT)
+    if event not in (STREAM_EVENT, LEDGER_STREAM_EVENT, HISTORY_EVENT)
     for record in event.get("Records", [])
 ]
 COLLECTION = json.loads((ROOT / "postman/order-capture.postman_collection.json").read_bytes())
@@ -177,9 +180,11 @@ class TestSwagger:
             ("POST", "/account"): "adjustAccount",
             ("GET", "/account/{customerId}"): "getAccount",
             ("DELETE", "/account/{customerId}"): "deleteAccount",
+            ("GET", "/account/{customerId}/history"): "getAccountHistory",
             ("POST", "/stock"): "adjustStock",
             ("GET", "/stock/{productId}"): "getStock",
             ("DELETE", "/stock/{productId}"): "deleteStock",
+            ("GET", "/stock/{productId}/history"): "getStockHistory",
             ("POST", "/webhooks"): "registerWebhook",
             ("GET", "/webhooks"): "listWebhooks",
             ("GET", "/webhooks/{webhookId}"): "getWebhook",
@@ -215,7 +220,9 @@ class TestSwagger:
             expected |= {("query", name) for name in names}
         if operation["operationId"] == "listWebhooks":
             expected.add(("query", "customerId"))
-        if operation["operationId"] == "listDeliveries":
+        if operation["operationId"] in ("getAccount", "getStock"):
+            expected.add(("query", "at"))
+        if operation["operationId"] in ("listDeliveries", "getAccountHistory", "getStockHistory"):
             expected |= {("query", "limit"), ("query", "cursor")}
         if operation["operationId"] in ("deleteAccount", "deleteStock"):
             expected.add(("header", "Idempotency-Key"))
@@ -466,6 +473,15 @@ class TestEvents:
         for record, before in zip(LEDGER_STREAM_EVENT["Records"], (opened, held), strict=True):
             old = head_from(from_item(record["dynamodb"]["OldImage"]))
             assert dataclasses.replace(old, update_time="") == dataclasses.replace(before, update_time="")
+
+    def test_the_history_s_event_is_of_the_same_order(self) -> None:
+        told: list[Line] = []
+        ledger_stream_handler(lambda _key, lines: told.extend(lines))(HISTORY_EVENT, None)
+        (_, held) = next(each for each in RECORDS if each[0] == "order_update")
+        order_id = order_id_of(cloudevents.decode(held["body"]))
+        assert [(line.entity, line.key) for line in told if isinstance(line, Commit)][1:] == [
+            ("alice", f"HOLD#{order_id}")
+        ]
 
     def test_together_they_tell_the_story_of_one_order(self) -> None:
         order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)

@@ -15,7 +15,7 @@ from openapi_schema_validator import OAS30Validator
 from pydantic import BaseModel, ValidationError
 
 from local.contract import Facts, Place, fields, resolve
-from order_capture.adapters import http, reports, requests, webhook_requests
+from order_capture.adapters import histories, http, reports, requests, webhook_requests
 from order_capture.adapters.problems import RequestInvalidError
 from tests.support.factories import SERVICE
 
@@ -33,11 +33,16 @@ QUERIES: dict[str, type[BaseModel]] = {
     "/orders": requests.OrdersQuery,
     "/order/{orderId}": requests.OrderQuery,
     "/order/{orderId}/status": requests.OrderQuery,
+    "/account/{customerId}": histories.BalanceQuery,
+    "/account/{customerId}/history": histories.HistoryQuery,
+    "/stock/{productId}": histories.BalanceQuery,
+    "/stock/{productId}/history": histories.HistoryQuery,
     "/webhooks": webhook_requests.WebhooksQuery,
     "/webhooks/{webhookId}/deliveries": webhook_requests.DeliveriesQuery,
     "/reports/daily": reports.DailyQuery,
 }
-BY_MODEL = {"cursor", "from", "to"}  # texts that a function takes apart: test_requests.py, test_reports.py
+# Texts that a function takes apart: test_requests.py, test_reports.py, test_histories.py
+BY_MODEL = {"at", "cursor", "from", "to"}
 
 
 def of_contract(schema: Mapping[str, Any]) -> dict[Place, Facts]:

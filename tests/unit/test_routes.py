@@ -15,9 +15,16 @@ import yaml
 from openapi_schema_validator import OAS30Validator
 
 from local.contract import resolve
-from order_capture.adapters import dynamodb_reports, http, webhook_wiring, wiring
-from tests.support.factories import api_event, delivery_of, fact_of
-from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryOutbox, MemoryReports, MemoryWebhooks
+from order_capture.adapters import dynamodb_reports, history_wiring, http, webhook_wiring, wiring
+from tests.support.factories import a_commit, a_decline, api_event, delivery_of, fact_of
+from tests.support.fakes import (
+    MemoryHistory,
+    MemoryLedger,
+    MemoryOrders,
+    MemoryOutbox,
+    MemoryReports,
+    MemoryWebhooks,
+)
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
 ORDER = {"customerId": "alice", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 9.5}
@@ -83,6 +90,8 @@ class Desk:
         ):
             monkeypatch.setattr(wiring, name, lambda fake=fake: fake)
         monkeypatch.setattr(wiring, "checkers", lambda _source: MemoryOutbox())
+        histories = {"customerId": MemoryHistory(), "productId": MemoryHistory()}
+        monkeypatch.setattr(history_wiring, "history", histories.__getitem__)
         webhooks = MemoryWebhooks()
         monkeypatch.setattr(webhook_wiring, "webhooks", lambda: webhooks)
         monkeypatch.setattr(webhook_wiring, "senders", lambda _source: MemoryOutbox())
@@ -101,6 +110,8 @@ class Desk:
         self.order_id = self.ask("POST", "/order")[1]["orderId"]
         self.ask("POST", "/account")
         self.ask("POST", "/stock")
+        for key, entity in (("customerId", "alice"), ("productId", "pen")):
+            histories[key].put([a_commit(entity), a_decline(entity)])
         self.webhook_id = self.ask("POST", "/webhooks")[1]["webhookId"]
         webhook = webhooks.get(self.webhook_id)
         assert webhook is not None

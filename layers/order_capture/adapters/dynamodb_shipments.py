@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from order_capture.adapters.attributes import to_item
@@ -68,6 +69,9 @@ def _settle(
     kind: LedgerKind, orders: Sequence[OrderTerms], table: str, key: str, now: str
 ) -> list[dict[str, Any]]:
     movements = merged(
-        Movement.settle(entity, amount) for terms in orders for entity, amount in kind.demand(terms).items()
+        # The record of it is the order's own status: there is no entry, but it goes by the name of one.
+        replace(Movement.settle(entity, amount), entries={f"SETTLE#{terms.order_id}": amount})
+        for terms in orders
+        for entity, amount in kind.demand(terms).items()
     )
     return [movement_action(table, key, movement, now) for movement in movements]

@@ -9,7 +9,7 @@ what it asks for (`balance` to `held`), and later either *settles* it (`held` to
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from order_capture.domain.errors import BalanceOutOfRangeError, StillHeldError
@@ -86,6 +86,7 @@ class Movement:
 
     With `expected`, it is also refused unless the head is of that version (0: there is none yet); with
     `unless_deleted`, if it is a tombstone. `deleted` is what the head is marked as (None: as it was).
+    `entries` are the keys of the entries that it is made by, and what each of them moves.
     """
 
     entity: str
@@ -95,6 +96,7 @@ class Movement:
     expected: int | None = None
     unless_deleted: bool = False
     deleted: bool | None = None
+    entries: Mapping[str, Decimal] = field(default_factory=dict)
 
     @staticmethod
     def hold(entity: str, amount: Decimal) -> Movement:
@@ -113,6 +115,11 @@ class Movement:
     def settle(entity: str, amount: Decimal) -> Movement:
         """Spend or ship `amount` for good."""
         return Movement(entity, held=-amount, settled=amount)
+
+    def made_by(self, entries: Iterable[Entry]) -> Movement:
+        """The same movement, with those of the entries that it is made by."""
+        own = {entry.key: entry.amount for entry in entries if entry.entity == self.entity and entry.moves}
+        return replace(self, entries=own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,11 @@ class Hold:
         """The sort key: one decision per order and no second one."""
         return f"HOLD#{self.order_id}"
 
+    @property
+    def moves(self) -> bool:
+        """Whether it changed a head."""
+        return self.decision.outcome is Outcome.HELD
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -148,6 +160,11 @@ class Release:
     def key(self) -> str:
         """The sort key: an order is released once."""
         return f"RELEASE#{self.order_id}"
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changed a head."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +182,11 @@ class Adjustment:
     def key(self) -> str:
         """The sort key: the same request adjusts once."""
         return f"ADJUST#{self.adjustment_id}"
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changed a head."""
+        return True
 
     def receipt(self) -> Adjustment:
         """A copy to be found by its id alone: a key that comes again may name another customer."""
@@ -276,6 +298,7 @@ def merged(movements: Iterable[Movement]) -> list[Movement]:
             total.held + movement.held,
             total.settled + movement.settled,
             unless_deleted=total.unless_deleted or movement.unless_deleted,
+            entries={**total.entries, **movement.entries},
         )
     return list(totals.values())
 

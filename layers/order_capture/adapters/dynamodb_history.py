@@ -1,0 +1,150 @@
+"""The history of a ledger in a DynamoDB table that follows it. Key: `entity` + `line`, which begins with the
+time.
+
+An item is a whole commit, or a hold that was declined. Whoever writes it, it has the same key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from order_capture.adapters.attributes import Item, from_item, to_item
+from order_capture.adapters.decisions import decision_from, decision_values
+from order_capture.adapters.dynamodb_ledger import HEAD, head_from
+from order_capture.application.history_ports import LinePlace
+from order_capture.application.ports import TRIES, Pause
+from order_capture.domain.errors import TemporaryError
+from order_capture.domain.history import Change, ChangeType, Commit, Line, as_of, commit_of
+from order_capture.domain.ledger import ZERO, Head, Hold
+from order_capture.domain.order import Outcome
+
+BATCH_WRITES = 25  # what DynamoDB's batch write takes
+# How many commits one call reads to find the one that covers a time. It is the first one, but where times
+# overlap.
+COMMITS = 20
+
+
+class DynamoHistory:
+    """Implements `application.ports.History`."""
+
+    def __init__(self, client: Any, table: str, key: str, pause: Pause) -> None:
+        """`key` is the name of the partition key of the ledger's own table."""
+        self._client = client
+        self._table = table
+        self._key = key
+        self._pause = pause
+
+    def put(self, lines: Sequence[Line]) -> None:  # noqa: D102 - the port says it
+        items = list(
+            {
+                (item["entity"]["S"], item["line"]["S"]): item
+                for item in (item_of(self._key, line) for line in lines)
+            }.values()
+        )
+        for start in range(0, len(items), BATCH_WRITES):
+            self._put([{"PutRequest": {"Item": item}} for item in items[start : start + BATCH_WRITES]])
+
+    def covering(self, entity: str, at: str) -> Commit | None:  # noqa: D102
+        # The lines of one time begin with it and a "#", and "$" is the next character.
+        for page in self._pages(entity, "line > :from", f"{at}$", COMMITS, forward=True):
+            commits = [line for item in page if isinstance(line := line_in(item), Commit)]
+            if found := as_of(commits, at):
+                return found
+        return None
+
+    def newest(self, entity: str, until: LinePlace | None, limit: int) -> Sequence[Line]:  # noqa: D102
+        # No line begins with anything greater than a digit.
+        bound = f"{until.time}#{until.key}" if until else ":"
+        for page in self._pages(entity, "line <= :from", bound, limit, forward=False):
+            return [line_in(item) for item in page]
+        return []
+
+    def _pages(
+        self, entity: str, condition: str, bound: str, limit: int, *, forward: bool
+    ) -> Iterator[list[Item]]:
+        more: dict[str, Any] = {}
+        while True:
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression=f"entity = :entity AND {condition}",
+                ExpressionAttributeValues=to_item({":entity": f"{self._key}#{entity}", ":from": bound}),
+                ScanIndexForward=forward,
+                Limit=limit,
+                ConsistentRead=True,
+                **more,
+            )
+            yield answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _put(self, requests: list[dict[str, Any]]) -> None:
+        for tries in range(1, TRIES + 1):
+            answer = self._client.batch_write_item(RequestItems={self._table: requests})
+            # A batch may be written in part, with HTTP 200.
+            requests = answer.get("UnprocessedItems", {}).get(self._table, [])
+            if not requests:
+                return
+            self._pause(tries)
+        raise TemporaryError("the history could not be written")
+
+
+def item_of(key: str, line: Line) -> Item:
+    """A line as it is stored; `key` is the name of the partition key of the ledger's own table."""
+    return to_item({"entity": f"{key}#{line.entity}", "line": f"{line.time}#{line.key}", **_values(line)})
+
+
+def line_of(key: str, images: Mapping[str, Any]) -> Line | None:
+    """The line that a change in a ledger's table is; `key` is the name of the table's partition key.
+
+    None for what needs none of its own: an entry that moved the head is told of by the head.
+    """
+    new, old = images.get("NewImage"), images.get("OldImage")
+    if not new:
+        return None
+    entity, entry = new[key]["S"], new["entry"]["S"]
+    if entry == HEAD:
+        values = from_item(new)
+        entries = values.get("lastEntries", {})
+        if old and old.get("lastEntries") == new.get("lastEntries"):
+            entries = {}  # whoever wrote it does not know of them: no entry is made twice
+        before = head_from(from_item(old)) if old else None
+        return commit_of(entity, before, head_from(values), entries)
+    if new.get("outcome") == {"S": Outcome.DECLINED}:
+        values = from_item(new)
+        return Hold(entity, entry.partition("#")[2], ZERO, decision_from(values), values["time"])
+    return None
+
+
+def line_in(item: Item) -> Line:
+    """The line in an item."""
+    values = from_item(item)
+    entity = values["entity"].partition("#")[2]
+    time, _, key = values["line"].partition("#")
+    if "version" not in values:
+        return Hold(entity, key.partition("#")[2], ZERO, decision_from(values), time)
+    figures: tuple[Decimal, Decimal, Decimal] = (values["balance"], values["held"], values["settled"])
+    changes = tuple(
+        Change(ChangeType(kind), amount, entry_id or None)
+        for name, amount in sorted(values["changes"].items())
+        for kind, _, entry_id in (name.partition("#"),)
+    )
+    head = Head(*figures, int(values["version"]), time, deleted="deleted" in values)
+    return Commit(entity, changes, head, values["since"], "wasDeleted" in values)
+
+
+def _values(line: Line) -> dict[str, Any]:
+    if isinstance(line, Hold):
+        return decision_values(line.decision)
+    return {
+        "balance": line.after.balance,
+        "held": line.after.held,
+        "settled": line.after.settled,
+        "version": line.after.version,
+        "since": line.since,
+        "changes": {change.key: change.amount for change in line.changes},
+        "deleted": True if line.after.deleted else None,  # left out unless it is, as the other one
+        "wasDeleted": True if line.was_deleted else None,
+    }

@@ -1,0 +1,105 @@
+"""How clients ask for the past, and how they are shown it."""
+
+from __future__ import annotations
+
+import urllib.parse
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from order_capture.adapters import cursors
+from order_capture.adapters.decisions import decision_values
+from order_capture.adapters.http import Request
+from order_capture.adapters.problems import FieldError, RequestInvalidError
+from order_capture.adapters.requests import MAX_PAGE, Time, WholeNumber, query_of
+from order_capture.application.history_ports import LinePlace
+from order_capture.application.look_back import Entry, HistoryPage
+from order_capture.application.ports import Place
+from order_capture.domain.history import ChangeType
+from order_capture.domain.ledger import Hold, LedgerKind
+from order_capture.domain.order import Decision
+
+
+def _place(value: str) -> LinePlace:
+    try:
+        place = cursors.decode(value)
+        key, _, index = place.order_id.rpartition("/")
+        return LinePlace(place.create_time, key, int(index))
+    except ValueError as error:
+        raise PydanticCustomError("cursor", "not a cursor") from error
+
+
+class BalanceQuery(BaseModel):
+    """The query of `GET /account/{customerId}` and `GET /stock/{productId}`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: Time | None = None
+
+
+class HistoryQuery(BaseModel):
+    """The query of a history."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
+    cursor: Annotated[LinePlace, PlainValidator(_place)] | None = None
+
+
+def time_asked(request: Request, now: str) -> str | None:
+    """The time that a client wants to look back to; None for now.
+
+    Raises:
+        RequestInvalidError: it is no time, or still to come; or there is another parameter.
+    """
+    at = query_of(BalanceQuery, request).at
+    if at is not None and at > now:
+        raise RequestInvalidError([FieldError("at", f"must not be in the future: it is {now}")])
+    return at
+
+
+def page_asked(request: Request) -> tuple[LinePlace | None, int]:
+    """Where the page that a client wants begins, and how many entries it takes at most.
+
+    Raises:
+        RequestInvalidError: with every parameter that is wrong.
+    """
+    query = query_of(HistoryQuery, request)
+    return query.cursor, query.limit
+
+
+def history_view(kind: LedgerKind, name: str, entity: str, page: HistoryPage) -> dict[str, Any]:
+    """What was done to a customer's account or a product's stock; `name` is its field's name."""
+    return {name: entity, "entries": [_entry_view(kind, entry) for entry in page.entries]}
+
+
+def history_headers(request: Request, page: HistoryPage) -> dict[str, str]:
+    """Where the next page is, by RFC 8288, if there can be one: the same request, with another cursor."""
+    if page.next is None:
+        return {}
+    place = Place(page.next.time, f"{page.next.key}/{page.next.index}")
+    parameters = {name: values[0] for name, values in request.query.items()}
+    query = urllib.parse.urlencode(parameters | {"cursor": cursors.encode(place)})
+    return {"Link": f'<history?{query}>; rel="next"'}
+
+
+def _entry_view(kind: LedgerKind, entry: Entry) -> dict[str, Any]:
+    line, change = entry.line, entry.change
+    view: dict[str, Any] = {"time": line.time}
+    if isinstance(line, Hold):
+        view |= {"type": ChangeType.HOLD, "orderId": line.order_id, "amount": kind.amount(line.amount)}
+        return view | {"declined": _decline_view(kind, line.decision)}
+    if change is not None:
+        view |= {"type": change.type, "amount": kind.amount(change.amount)}
+        if change.id and change.type is not ChangeType.ADJUST:
+            view["orderId"] = change.id
+    figures = {"balance": line.after.balance, "held": line.after.held, "settled": line.after.settled}
+    after: dict[str, Any] = {name: kind.amount(figure) for name, figure in figures.items()}
+    return view | {"after": after | {"deleted": True} if line.after.deleted else after}
+
+
+def _decline_view(kind: LedgerKind, decision: Decision) -> dict[str, Any]:
+    available = None if decision.available is None else kind.amount(decision.available)
+    values = decision_values(decision) | {"asked": kind.amount(decision.asked), "available": available}
+    return {name: value for name, value in values.items() if name != "outcome"}

@@ -1,0 +1,157 @@
+"""What was done to a customer's account or to a product's stock, and how it stood at any time.
+
+Each write of a head is a *commit*: the entries that it was made by, and the head that they led to. Commits
+come one after the other, as the head's version counts them. Their times need not: each is taken before its
+write, by the clock of whoever writes, so that of two writes that are under way together the later one may
+carry the earlier time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from order_capture.domain.ledger import ZERO, Head, Hold, Movement
+
+
+class ChangeType(StrEnum):
+    """What a change does to the figures."""
+
+    ADJUST = "ADJUST"
+    HOLD = "HOLD"
+    RELEASE = "RELEASE"
+    SETTLE = "SETTLE"
+
+
+_TYPES = {str(each) for each in ChangeType}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry's part of a commit, or an order's part of a settlement.
+
+    `id` is the order's or the adjustment's; None if the commit is of a release that did not tell of its
+    entries.
+    """
+
+    type: ChangeType
+    amount: Decimal
+    id: str | None = None
+
+    def movement(self, entity: str) -> Movement:
+        """What it does to the head."""
+        match self.type:
+            case ChangeType.ADJUST:
+                return Movement(entity, balance=self.amount)
+            case ChangeType.HOLD:
+                return Movement.hold(entity, self.amount)
+            case ChangeType.RELEASE:
+                return Movement.release(entity, self.amount)
+            case ChangeType.SETTLE:
+                return Movement.settle(entity, self.amount)
+
+    @property
+    def key(self) -> str:
+        """The sort key of its entry; of one that is not known, its type alone."""
+        return f"{self.type}#{self.id}" if self.id else str(self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One write of a head: from `since`, when the head before it was written ("" if there was none), until
+    its own time, the head stood as it was `before`, which may have been a tombstone."""
+
+    entity: str
+    changes: tuple[Change, ...]
+    after: Head
+    since: str
+    was_deleted: bool = False
+
+    @property
+    def time(self) -> str:
+        """When it was written."""
+        return self.after.update_time
+
+    @property
+    def key(self) -> str:
+        """The same for the same commit, whoever tells of it. No two have an entry in common."""
+        named = sorted(change.key for change in self.changes if change.id)
+        return named[0] if named else f"#{self.after.version:012d}"
+
+    @property
+    def before(self) -> Head | None:
+        """The head before it: the one after it, with the changes undone."""
+        if not self.since:
+            return None
+        balance, held, settled = _sum(self.entity, self.changes)
+        return Head(
+            self.after.balance - balance,
+            self.after.held - held,
+            self.after.settled - settled,
+            self.after.version - 1,
+            self.since,
+            self.was_deleted,
+        )
+
+
+Line = Commit | Hold
+"""What a history consists of: commits, and the holds that were declined, which changed no head."""
+
+
+def commit_of(entity: str, before: Head | None, after: Head, entries: Mapping[str, Decimal]) -> Commit:
+    """The commit that led from one head to the next. `entries` are those that it says it was made by.
+
+    They are believed if they add up to it. A release that does not know of them leaves those of an earlier
+    commit where they are; then all that is known is what the figures tell.
+    """
+    old = before or Head(ZERO)
+    moved = (after.balance - old.balance, after.held - old.held, after.settled - old.settled)
+    named = tuple(
+        Change(ChangeType(kind), amount, entry_id)
+        for key, amount in sorted(entries.items())
+        for kind, _, entry_id in (key.partition("#"),)
+        if kind in _TYPES
+    )
+    if _sum(entity, named) != moved:
+        named = _told_by(*moved)
+    return Commit(entity, named, after, before.update_time if before else "", old.deleted)
+
+
+def as_of(commits: Iterable[Commit], at: str) -> Commit | None:
+    """The commit before which the head stood as it did at that time, if it is among these.
+
+    Where times overlap there may be several. It is the first of them: none was written before the time that
+    it carries, so that until then the head can't have shown it.
+    """
+    covering = (commit for commit in commits if commit.since <= at < commit.time)
+    return min(covering, key=lambda commit: commit.after.version, default=None)
+
+
+def replayed(entity: str, changes: Iterable[Change]) -> Head:
+    """The figures that changes, in any order, come to."""
+    return Head(*_sum(entity, changes))
+
+
+def _sum(entity: str, changes: Iterable[Change]) -> tuple[Decimal, Decimal, Decimal]:
+    movements = [change.movement(entity) for change in changes]
+    return (
+        sum((movement.balance for movement in movements), ZERO),
+        sum((movement.held for movement in movements), ZERO),
+        sum((movement.settled for movement in movements), ZERO),
+    )
+
+
+def _told_by(balance: Decimal, held: Decimal, settled: Decimal) -> tuple[Change, ...]:
+    """The fewest changes that move the figures so."""
+    taken = held + settled
+    adjusted = balance + taken
+    found = []
+    if adjusted:
+        found.append(Change(ChangeType.ADJUST, adjusted))
+    if taken:
+        found.append(Change(ChangeType.HOLD if taken > 0 else ChangeType.RELEASE, abs(taken)))
+    if settled:
+        found.append(Change(ChangeType.SETTLE, settled))
+    return tuple(found)

@@ -1,0 +1,105 @@
+"""The history: the table does what the fake does. (The fake of AWS's own calls has none of this.)"""
+
+from __future__ import annotations
+
+import itertools
+from decimal import Decimal
+
+import pytest
+
+from order_capture.adapters import dynamodb_history
+from order_capture.adapters.dynamodb_history import DynamoHistory
+from order_capture.application.history_ports import History, LinePlace
+from order_capture.domain.history import Commit, Line
+from order_capture.domain.ledger import Head
+from tests.support.factories import EARLIER, NOW, a_commit, a_decline
+from tests.support.fakes import MemoryHistory, Pauses
+from tests.support.tables import create_tables
+
+LATER = "2026-11-20T11:00:00.000Z"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(params=["memory", "moto", "dynamodb_local"])
+def history(request: pytest.FixtureRequest) -> History:
+    if request.param == "memory":
+        return MemoryHistory()
+    client = request.getfixturevalue(f"{request.param}_client")
+    table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
+    return DynamoHistory(client, table, "productId", Pauses())
+
+
+def second(number: int) -> str:
+    return f"2026-11-20T10:{number // 60:02}:{number % 60:02}.000Z"
+
+
+def test_lines_come_newest_first_as_they_were_written(history: History) -> None:
+    lines: list[Line] = [
+        a_commit("pen", "a", "b"),
+        a_decline("pen", time=LATER),
+        Commit("pen", (), Head(Decimal("0.01"), version=1, update_time=EARLIER), since=""),
+    ]
+    history.put(lines)
+
+    assert history.newest("pen", None, 10) == [lines[1], lines[0], lines[2]]
+    assert history.newest("pen", None, 2) == [lines[1], lines[0]]
+    assert history.newest("pen", LinePlace(NOW, lines[0].key, 0), 10) == [lines[0], lines[2]]
+
+
+def test_a_line_that_is_written_again_is_there_once(history: History) -> None:
+    history.put([a_commit("pen"), a_commit("pen")])
+    history.put([a_commit("pen")])
+
+    assert history.newest("pen", None, 10) == [a_commit("pen")]
+
+
+def test_one_product_s_lines_are_not_another_s(history: History) -> None:
+    history.put([a_commit("pen"), a_commit("pen2")])
+
+    assert [line.entity for line in history.newest("pen", None, 10)] == ["pen"]
+    assert history.newest("ink", None, 10) == []
+    assert history.covering("ink", EARLIER) is None
+
+
+def test_more_lines_than_a_batch_takes_are_all_written(history: History) -> None:
+    history.put([a_decline("pen", f"order-{number}") for number in range(60)])
+
+    assert len(history.newest("pen", None, 100)) == 60
+
+
+@pytest.mark.parametrize(
+    ("at", "version"),
+    [(EARLIER, 2), ("2026-11-20T09:59:59.999Z", 2), (NOW, 3), ("2026-11-20T08:59:59.999Z", None)],
+)
+def test_the_commit_that_covers_a_time_is_found(history: History, at: str, version: int | None) -> None:
+    history.put(
+        [
+            a_commit("pen", "a", version=2, since=EARLIER, time=NOW),
+            a_commit("pen", "b", version=3, since=NOW, time=LATER),
+            a_decline("pen", "c", time=NOW),
+        ]
+    )
+
+    found = history.covering("pen", at)
+
+    assert (found.after.version if found else None) == version
+
+
+def test_it_is_found_behind_many_that_do_not_cover_it(history: History) -> None:
+    # given a write whose clock was an hour ahead, so that those after it carry earlier times
+    ahead = a_commit("pen", "ahead", version=2, since=EARLIER, time=LATER)
+    others = [
+        a_commit("pen", f"order-{number}", version=3 + number, since=LATER, time=second(number))
+        for number in range(3 * dynamodb_history.COMMITS)
+    ]
+    history.put([ahead, *others])
+
+    assert history.covering("pen", EARLIER) == ahead
+
+
+def test_accounts_and_products_of_the_same_id_are_two_things(request: pytest.FixtureRequest) -> None:
+    client = request.getfixturevalue("moto_client")
+    table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
+    DynamoHistory(client, table, "productId", Pauses()).put([a_commit("one")])
+
+    assert DynamoHistory(client, table, "customerId", Pauses()).newest("one", None, 10) == []

@@ -1,0 +1,123 @@
+"""Looking back in the deployed stack: whatever a GET has said of an account or a product, it says again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+
+from order_capture.domain.times import written
+from tests.deployed.shop import Shop, View, at_once, body_of, eventually
+
+ORDERS, UNITS = 40, 15
+
+
+def now() -> str:
+    return written(datetime.now(UTC))
+
+
+def ask(shop: Shop, path: str, at: str | None = None) -> View:
+    answer = shop.get(path if at is None else f"{path}?at={at}")
+    assert answer.status_code == 200, answer.text
+    return body_of(answer)
+
+
+def history(shop: Shop, path: str, limit: int) -> list[View]:
+    """All entries, newest first, page by page."""
+    entries: list[View] = []
+    query = f"limit={limit}"
+    while query:
+        answer = shop.get(f"{path}/history?{query}")
+        assert answer.status_code == 200, answer.text
+        entries += body_of(answer)["entries"]
+        query = answer.headers.get("Link", "").removeprefix("<history?").removesuffix('>; rel="next"')
+    return entries
+
+
+def figures(view: View) -> View:
+    return {name: view[name] for name in ("balance", "held", "settled")}
+
+
+def are_all_settled(entries: list[View]) -> bool:
+    return [each["type"] for each in entries].count("SETTLE") == UNITS
+
+
+def test_while_nothing_else_happens_it_is_what_a_get_said_at_the_moment_of_asking(shop: Shop) -> None:
+    alice, pen = shop.new_customer("100.00"), shop.new_product(10)
+    paths = (f"/account/{alice}", f"/stock/{pen}")
+    said = []
+    for step in range(4):
+        if step == 2:
+            shop.post("/stock", {"productId": pen, "adjust": -3})
+        else:
+            shop.ended(shop.place(alice, {pen: 1}, "10.00"))
+        # right after the write, and by the time before asking as well as after it
+        for path in paths:
+            asked = now()
+            said += [(path, asked, ask(shop, path)), (path, now(), ask(shop, path))]
+        time.sleep(0.05)
+
+    for path, at, view in said:
+        assert ask(shop, path, at) == view
+    assert len({str(view) for _, _, view in said}) == 7  # three states of the account and four of the stock
+
+
+@pytest.mark.timeout(300)
+def test_of_forty_orders_at_once_every_state_that_was_seen_is_seen_again(shop: Shop) -> None:
+    # given a product of which there is enough for some of them, and somebody who keeps asking
+    alice, pen = shop.new_customer("1000.00"), shop.new_product(UNITS)
+    paths = (f"/account/{alice}", f"/stock/{pen}")
+    said: list[tuple[str, str, View]] = []
+    is_over = threading.Event()
+
+    def keep_asking() -> None:
+        while not is_over.is_set():
+            said.extend((path, now(), ask(shop, path)) for path in paths)
+            time.sleep(0.05)
+
+    asking = threading.Thread(target=keep_asking)
+    asking.start()
+    # when
+    try:
+        order_ids = at_once(ORDERS, lambda _: shop.place(alice, {pen: 1}, "1.00"))
+        statuses = [view["status"] for view in shop.all_ended(order_ids)]
+        shop.come_to_rest()
+    finally:
+        is_over.set()
+        asking.join()
+    # then every entry is in the history, once
+    for path, released in ((paths[0], ORDERS - UNITS), (paths[1], 0)):
+        entries = eventually(partial(history, shop, path, 7), are_all_settled)
+        orders = [(each["type"], each["orderId"]) for each in entries if each["type"] != "ADJUST"]
+        assert len(set(orders)) == len(orders)
+        assert {order_id for _, order_id in orders} == set(order_ids)
+        counts = {name: sum(kind == name for kind, _ in orders) for name in ("HOLD", "SETTLE", "RELEASE")}
+        assert counts == {"HOLD": ORDERS, "SETTLE": UNITS, "RELEASE": released}
+        assert entries == history(shop, path, limit=100)
+    assert statuses.count("SHIPPED") == UNITS
+    # and each answer that was given is one that is given again: of its own time exactly, but where another
+    # write was under way at that moment
+    overlaps = 0
+    for path, asked, view in said:
+        if ask(shop, path, view["updateTime"]) != view:
+            overlaps += 1
+            assert figures(view) in [each["after"] for each in history(shop, path, 100) if "after" in each]
+        then = ask(shop, path, asked)
+        assert sum(figures(then).values()) == sum(figures(view).values())
+    assert len({str(view) for _, _, view in said}) > 4
+    assert overlaps <= len(said) // 10, f"{overlaps} of {len(said)}"
+
+
+def test_what_can_not_be_looked_back_to_is_refused_by_name(shop: Shop) -> None:
+    pen = shop.new_product(1)
+
+    for query, field in (("at=2999-01-01T00:00:00Z", "at"), ("at=soon", "at"), ("when=now", "when")):
+        answer = shop.get(f"/stock/{pen}?{query}")
+        assert (answer.status_code, body_of(answer)["errors"][0]["field"]) == (400, field)
+    answer = shop.get(f"/stock/{pen}/history?cursor=none")
+    assert (answer.status_code, body_of(answer)["errors"][0]["field"]) == (400, "cursor")
+    assert shop.get(f"/stock/{pen}?at=2020-01-01T00:00:00Z").status_code == 404
+    assert shop.get(f"/stock/never-{pen}/history").status_code == 404

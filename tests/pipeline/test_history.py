@@ -1,0 +1,146 @@
+"""The history of the ledgers: every entry is in it, and whatever a GET has shown can be shown again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.pipeline import Pipeline
+from tests.support.shop import Shop, order_of
+
+PATHS = ("/account/alice", "/account/bob", "/stock/pen", "/stock/ink")
+
+
+class Diary:
+    """What every GET said, with the time of asking."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self.said: list[tuple[str, str, Any]] = []
+
+    def write(self) -> None:
+        """Ask for everything now, in a millisecond in which nothing else happens."""
+        self._pipeline.wait(0.05)
+        for path in PATHS:
+            answer = self._pipeline.ask("GET", path)
+            self.said.append((path, self._pipeline.now(), answer.body))
+        self._pipeline.wait(0.05)
+
+    def is_told_again(self) -> None:
+        """Each of the answers, by its time."""
+        for path, at, body in self.said:
+            assert self._pipeline.ask("GET", f"{path}?at={at}").body == body, (path, at)
+
+
+@pytest.fixture
+def diary(shop: Shop) -> Diary:
+    return Diary(shop.pipeline)
+
+
+def history(pipeline: Pipeline, path: str, limit: int = 100) -> list[Any]:
+    """All entries, page by page."""
+    entries: list[Any] = []
+    query = f"limit={limit}"
+    while query:
+        answer = pipeline.ask("GET", f"{path}/history?{query}")
+        assert answer.status == 200
+        entries += answer.body["entries"]
+        link = answer.headers.get("Link", "")
+        query = link.removeprefix("<history?").removesuffix('>; rel="next"')
+    return entries
+
+
+def test_whatever_a_get_said_it_says_again_of_that_time(shop: Shop, diary: Diary) -> None:
+    shop.pipeline.wait(0.05)
+    diary.write()
+    # step by step, so that open orders, too, are seen
+    shop.order(order_of("alice", 10, pen=1))
+    shop.order(order_of("alice", 20, pen=1, ink=1))
+    shop.order(order_of("bob", 100, pen=1))
+    cancelled = shop.order(order_of("alice", 30, pen=1))
+    for name in ("balance_checker", "stock_checker", "order_update"):
+        shop.pipeline.deliver(name)
+        diary.write()
+    shop.cancel(cancelled)
+    shop.pipeline.run()
+    diary.write()
+    shop.pipeline.ask("POST", "/stock", {"productId": "pen", "adjust": 7})
+    shop.pipeline.run()
+    diary.write()
+
+    assert len({str(body) for _, _, body in diary.said}) > 10
+    diary.is_told_again()
+
+
+def test_every_entry_is_there_once_newest_first_with_what_it_led_to(shop: Shop) -> None:
+    shipped = shop.order(order_of("alice", 10, pen=2))
+    shop.pipeline.run()
+    refused = shop.order(order_of("alice", 10, pen=9))
+    shop.pipeline.run(times=2)
+
+    stock = history(shop.pipeline, "/stock/pen")
+    assert [(each["type"], each.get("orderId"), each["amount"]) for each in stock] == [
+        ("HOLD", refused, 0),
+        ("SETTLE", shipped, 2),
+        ("HOLD", shipped, 2),
+        ("ADJUST", None, 5),
+    ]
+    assert stock[0]["declined"] == {"code": "INSUFFICIENT_STOCK", "id": "pen", "asked": 9, "available": 3}
+    assert [each["after"] for each in stock[1:]] == [
+        {"balance": 3, "held": 0, "settled": 2},
+        {"balance": 3, "held": 2, "settled": 0},
+        {"balance": 5, "held": 0, "settled": 0},
+    ]
+    account = history(shop.pipeline, "/account/alice", limit=1)
+    assert sorted(
+        (each["type"], each.get("orderId")) for each in account if each["type"] != "ADJUST"
+    ) == sorted([("HOLD", shipped), ("SETTLE", shipped), ("HOLD", refused), ("RELEASE", refused)])
+
+
+def test_a_batch_of_orders_for_one_product_is_a_line_each(shop: Shop) -> None:
+    orders = [shop.order(order_of("alice", 1, pen=1)) for _ in range(7)]
+    shop.pipeline.run()
+
+    for limit in (2, 100):
+        entries = history(shop.pipeline, "/stock/pen", limit)
+        held = [each["orderId"] for each in entries if each["type"] == "HOLD" and "declined" not in each]
+        settled = [each["orderId"] for each in entries if each["type"] == "SETTLE"]
+        declined = [each["orderId"] for each in entries if "declined" in each]
+        assert sorted(held) == sorted(settled)
+        assert sorted(held + declined) == sorted(orders)
+        assert len(held) == 5
+
+
+def test_it_is_all_there_though_the_history_could_not_be_written_at_first(shop: Shop, diary: Diary) -> None:
+    diary.write()
+    with shop.pipeline.refusing("dynamodb.BatchWriteItem"), pytest.raises(ClientError):
+        shop.pipeline.publish_changes()
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.run(times=2)
+    diary.write()
+
+    diary.is_told_again()
+
+
+def test_a_time_that_the_history_does_not_have_yet_is_never_made_up_for(shop: Shop, diary: Diary) -> None:
+    shop.pipeline.run()
+    diary.write()
+    shop.pipeline.ask("POST", "/stock", {"productId": "pen", "adjust": 1})
+    (before,) = {at for path, at, _ in diary.said if path == "/stock/pen"}
+
+    answer = shop.pipeline.ask("GET", f"/stock/pen?at={before}")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+
+    shop.pipeline.publish_changes()
+    diary.is_told_again()
+
+
+def test_before_the_first_balance_it_was_unknown_and_the_future_is_refused(shop: Shop) -> None:
+    shop.pipeline.run()
+
+    assert shop.pipeline.ask("GET", "/stock/pen?at=2020-01-01T00:00:00Z").status == 404
+    future = shop.pipeline.ask("GET", "/stock/pen?at=2999-01-01T00:00:00Z")
+    assert (future.status, future.body["errors"][0]["field"]) == (400, "at")
+    assert shop.pipeline.ask("GET", "/stock/nothing/history").status == 404
