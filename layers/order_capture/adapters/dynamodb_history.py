@@ -1,4 +1,4 @@
-"""The history of a ledger in a DynamoDB table that follows it. Key: `entity` + `line` (its time and its name).
+"""The history of a ledger in a DynamoDB table that follows it. Key: `entity` + `line` (its time and name).
 
 An item is a whole commit, or a hold that was declined. Whoever writes it, it has the same key.
 """

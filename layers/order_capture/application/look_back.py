@@ -68,7 +68,7 @@ def list_history(
     Raises:
         NotFoundError: no balance was ever set for it, and no order ever asked for it.
     """
-    # The line at `after` is read again: some of its entries may be left. And one more, to know if there is one.
+    # The line at `after` is read again: some of its entries may be left. And one more, to know if there is.
     most = limit + 2
     lines = history.newest(entity, after, most)
     entries = [entry for line in lines for entry in _entries(line) if not _is_shown(entry.place, after)]
