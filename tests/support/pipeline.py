@@ -336,7 +336,7 @@ class Pipeline:
     # How it is wired
 
     def _stream(self, table: str, after: int) -> list[dict[str, Any]]:
-        """What was written to a table after so many writes: moto has it, though not under AWS's own address."""
+        """What was written to a table after so many writes: moto has it, if not under AWS's own address."""
         stream = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical[table]).stream_shard
         assert stream is not None
         return [
