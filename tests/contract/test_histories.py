@@ -97,6 +97,23 @@ def test_it_is_found_behind_many_that_do_not_cover_it(history: History) -> None:
     assert history.covering("pen", EARLIER) == ahead
 
 
+def test_in_a_gap_it_is_not_looked_for_through_all_that_came_later(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamodb_history, "COMMITS", 2)
+    client = request.getfixturevalue("moto_client")
+    table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
+    history = DynamoHistory(client, table, "productId", Pauses())
+    history.put(
+        [a_commit("pen", f"order-{n}", version=9 + n, since=second(n), time=second(n + 1)) for n in range(60)]
+    )
+    calls: list[object] = []
+    client.meta.events.register("before-call.dynamodb.Query", lambda **_: calls.append(None))
+
+    assert history.covering("pen", EARLIER) is None
+    assert len(calls) == dynamodb_history.MOST_CALLS
+
+
 def test_accounts_and_products_of_the_same_id_are_two_things(request: pytest.FixtureRequest) -> None:
     client = request.getfixturevalue("moto_client")
     table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]

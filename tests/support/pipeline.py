@@ -167,7 +167,7 @@ class Pipeline:
         for function in self._functions.values():
             for table, filters in function.streams.items():
                 name = f"{function.name} of {table}"
-                records = self._stream(table)[self._streamed[name] :]
+                records = self._stream(table, self._streamed[name])
                 wanted = [each for each in records if any(_matches(each, f) for f in filters)]
                 for start in range(0, len(wanted), function.batch_size):
                     for _ in range(times):
@@ -337,8 +337,8 @@ class Pipeline:
 
     # How it is wired
 
-    def _stream(self, table: str) -> list[dict[str, Any]]:
-        """All that was ever written to a table: moto has it, though not under AWS's own address."""
+    def _stream(self, table: str, after: int) -> list[dict[str, Any]]:
+        """What was written to a table after so many writes: moto has it, if not under AWS's own address."""
         stream = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical[table]).stream_shard
         assert stream is not None
         return [
@@ -348,7 +348,7 @@ class Pipeline:
                 "awsRegion": REGION,
                 "dynamodb": {name: record["dynamodb"].get(name) for name in ("Keys", "NewImage", "OldImage")},
             }
-            for record in (each.to_json() for each in stream.items)
+            for record in (each.to_json() for each in stream.items[after:])
         ]
 
     def _create_queues(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from order_capture.application.adjust_balance import Adjusted, BalanceChange, adjust_balance
-from order_capture.application.get_balance import get_balance
+from order_capture.application.look_back import get_balance_at
 from order_capture.application.ports import TRIES, WriteRefusedError
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
@@ -19,7 +19,7 @@ from order_capture.domain.errors import (
 )
 from order_capture.domain.ledger import ACCOUNTS, Head, Movement, replay
 from tests.support.factories import NOW, ticking_clock
-from tests.support.fakes import MemoryLedger, Pauses
+from tests.support.fakes import MemoryHistory, MemoryLedger, Pauses
 
 
 def change(
@@ -57,9 +57,12 @@ class Bank:
         return adjust_balance(ACCOUNTS, self.ledger, change, self.clock, self.pauses)
 
     def balance(self, entity: str = "alice") -> Decimal:
-        head = get_balance(self.ledger, entity)
+        head = self.head(entity)
         assert replay(self.ledger.entries(entity)) == head.balance
         return head.balance
+
+    def head(self, entity: str = "alice") -> Head:
+        return get_balance_at(self.ledger, MemoryHistory(), entity, None, lambda _: None)
 
 
 def test_a_balance_that_is_set_opens_an_account() -> None:
@@ -195,7 +198,7 @@ def test_what_is_deleted_is_unknown_and_its_books_add_up() -> None:
     assert deleted.head == Head(Decimal(0), version=2, update_time=deleted.head.update_time, deleted=True)
     assert replay(bank.ledger.entries("alice")) == 0
     with pytest.raises(NotFoundError):
-        get_balance(bank.ledger, "alice")
+        bank.head()
 
 
 @pytest.mark.parametrize("request_of", [{"adjust": "5"}, {"delete": True}])
@@ -240,7 +243,7 @@ def test_what_was_deleted_is_made_anew_by_setting_it_and_its_version_and_what_is
 
     again = bank.make(change(balance="7", unique="unique-2")).head
 
-    assert again == get_balance(bank.ledger, "alice")
+    assert again == bank.head()
     assert again == Head(Decimal(7), Decimal(0), Decimal(30), 5, again.update_time)
 
 
@@ -263,4 +266,4 @@ def test_the_key_of_a_deletion_does_nothing_else() -> None:
 
 def test_who_was_never_set_is_not_found() -> None:
     with pytest.raises(NotFoundError):
-        get_balance(MemoryLedger(), "alice")
+        Bank().head()

@@ -1,11 +1,11 @@
-"""The history of a ledger in a DynamoDB table that follows it. Key: `entity` + `line`, which begins with the
-time.
+"""The history of a ledger in a DynamoDB table that follows it. Key: `entity` + `line` (its time and name).
 
 An item is a whole commit, or a hold that was declined. Whoever writes it, it has the same key.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -21,9 +21,9 @@ from order_capture.domain.ledger import ZERO, Head, Hold
 from order_capture.domain.order import Outcome
 
 BATCH_WRITES = 25  # what DynamoDB's batch write takes
-# How many commits one call reads to find the one that covers a time. It is the first one, but where times
-# overlap.
-COMMITS = 20
+# How many lines one call reads to find the commit that covers a time. It is the first one, but where times
+# overlap or lines are missing; and where it is none of five hundred, it is missing itself.
+COMMITS, MOST_CALLS = 20, 25
 
 
 class DynamoHistory:
@@ -48,7 +48,8 @@ class DynamoHistory:
 
     def covering(self, entity: str, at: str) -> Commit | None:  # noqa: D102
         # The lines of one time begin with it and a "#", and "$" is the next character.
-        for page in self._pages(entity, "line > :from", f"{at}$", COMMITS, forward=True):
+        pages = self._pages(entity, "line > :from", f"{at}$", COMMITS, forward=True)
+        for page in itertools.islice(pages, MOST_CALLS):
             commits = [line for item in page if isinstance(line := line_in(item), Commit)]
             if found := as_of(commits, at):
                 return found

@@ -71,8 +71,7 @@ def list_history(
     Raises:
         NotFoundError: no balance was ever set for it, and no order ever asked for it.
     """
-    # The line at `after` is read again: some of its entries may be left. One line more tells whether there
-    # are more.
+    # The line at `after` is read again: some of its entries may be left. And one more, to know if there is.
     most = limit + 2
     lines = history.newest(entity, after, most)
     entries = [entry for line in lines for entry in _entries(line) if not _is_shown(entry.place, after)]
@@ -82,8 +81,7 @@ def list_history(
     page = entries[:limit]
     if len(entries) > limit:
         return HistoryPage(page, page[-1].place)
-    # A commit that changed nothing has no entries, so that a page may be short and have another one behind
-    # it.
+    # A commit that changed nothing has no entries: a page may be short, and have another one behind it.
     last = lines[-1] if len(lines) == most else None
     return HistoryPage(page, LinePlace(last.time, last.key, _size(last)) if last else None)
 
