@@ -58,9 +58,28 @@ def test_a_whole_history_is_rebuilt_as_the_stream_wrote_it(day: dict[str, str], 
     report = rebuild(tables)
 
     assert history(tables) == written
-    assert report == Rebuilt(accounts=3, products=3, lines=len(written))
+    assert report == Rebuilt(accounts=3, products=5, lines=len(written))
     assert found(tables) == []
     assert rebuild(tables).lines == 0
+
+
+def test_what_was_deleted_and_made_anew_is_rebuilt_as_the_stream_wrote_it(shop: Shop, tables: Tables) -> None:
+    shop.open({"alice": 50}, {"pen": 0, "ink": 3})
+    for path in ("/account/alice", "/stock/pen", "/stock/ink"):
+        shop.pipeline.wait(1)
+        assert shop.pipeline.ask("DELETE", path).status == 204
+    shop.pipeline.wait(1)
+    shop.open({"alice": 7}, {"pen": 0})
+    shop.pipeline.run()
+    shop.pipeline.wait(LONG_AFTER)
+    written = history(tables)
+    forget(tables, *written)
+
+    rebuild(tables)
+
+    assert history(tables) == written
+    assert sum("deleted" in item for item in written.values()) == 3
+    assert found(tables) == []
 
 
 @pytest.mark.parametrize("number", [0, 5, -1])

@@ -99,6 +99,29 @@ def test_every_entry_is_there_once_newest_first_with_what_it_led_to(shop: Shop) 
     ) == sorted([("HOLD", shipped), ("SETTLE", shipped), ("HOLD", refused), ("RELEASE", refused)])
 
 
+def test_at_a_time_at_which_it_was_deleted_it_is_not_found_and_before_and_after_it_is(shop: Shop) -> None:
+    def balance(then: str) -> object:
+        answer = shop.pipeline.ask("GET", f"/stock/pen?at={then}")
+        return answer.body["balance"] if answer.status == 200 else answer.status
+
+    times = []
+    for change in (
+        lambda: shop.open({}, {"pen": 0}),  # there, though there is none of it
+        lambda: shop.pipeline.ask("DELETE", "/stock/pen"),
+        lambda: shop.open({}, {"pen": 7}),
+        lambda: shop.pipeline.ask("DELETE", "/stock/pen"),
+    ):
+        shop.pipeline.wait(1)
+        change()
+        times.append(shop.pipeline.now())
+    shop.pipeline.run()
+
+    assert [balance(time) for time in times] == [0, 404, 7, 404]
+    assert [
+        (each["amount"], each["after"].get("deleted")) for each in history(shop.pipeline, "/stock/pen")
+    ] == [*((-7, True), (7, None), (0, True), (-5, None), (5, None))]
+
+
 def test_a_batch_of_orders_for_one_product_is_a_line_each(shop: Shop) -> None:
     orders = [shop.order(order_of("alice", 1, pen=1)) for _ in range(7)]
     shop.pipeline.run()

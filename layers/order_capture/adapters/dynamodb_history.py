@@ -146,6 +146,6 @@ def _values(line: Line) -> dict[str, Any]:
         "version": line.after.version,
         "since": line.since,
         "changes": {change.key: change.amount for change in line.changes},
-        "deleted": True if line.after.deleted else None,  # left out unless it is, as the other one
-        "wasDeleted": True if line.was_deleted else None,
+        "deleted": 1 if line.after.deleted else None,  # left out unless it is, as the other one
+        "wasDeleted": 1 if line.was_deleted else None,
     }
