@@ -31,7 +31,7 @@ SPEC_VERSION = "1.0"
 VERSION = "1"
 """The version of the messages' data that we write, and the only one that there is to read."""
 
-_TYPES: Mapping[type[Message], str] = {
+TYPES: Mapping[type[Message], str] = {
     CheckOrder: "order.check",
     ReleaseOrder: "order.release",
     ShipOrder: "order.ship",
@@ -60,7 +60,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
         message_id, time = _event_id(event), event.order.update_time
         more["sequence"] = str(event.sequence)
     else:
-        kind = _TYPES[type(message)]
+        kind = TYPES[type(message)]
     body = {
         "specversion": SPEC_VERSION,
         "id": message_id,
@@ -70,7 +70,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
         "subject": order_id_of(message),
         **more,
         "datacontenttype": "application/json",
-        "dataschema": _schema(kind, VERSION),
+        "dataschema": dataschema(kind),
         "correlationid": message.correlation_id,
         "data": _data(message),
     }
@@ -86,7 +86,7 @@ def decode(body: str) -> Message:
     try:
         event = jsontext.loads(body)
         kind = event["type"]
-        if event["specversion"] != SPEC_VERSION or event["dataschema"] != _schema(kind, VERSION):
+        if event["specversion"] != SPEC_VERSION or event["dataschema"] != dataschema(kind):
             raise InvalidMessageError(f"message of an unknown version: {event['dataschema']}")
         data, correlation_id = event["data"], str(event["correlationid"])
         match kind:
@@ -134,7 +134,8 @@ def _event_id(event: OrderEvent) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{event.type}/{event.order.order_id}"))
 
 
-def _schema(kind: object, version: str) -> str:
+def dataschema(kind: object, version: str = VERSION) -> str:
+    """The name of the schema of a message's data: `schemas/<kind>/<version>.json` has it for its `$id`."""
     return f"urn:order-capture:{kind}:{version}"
 
 
