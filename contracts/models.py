@@ -22,10 +22,10 @@ Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Text = Annotated[str, Field(min_length=1)]
 # In UTC and to the millisecond, so that times sort as texts.
 _TIME = (
-    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z$"
+    r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
 )
-Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "pattern": _TIME})]
+Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "pattern": f"^{_TIME}$"})]
 # A number with all its decimals, which is not for floats: 25.50.
 Amount = Annotated[Decimal, WithJsonSchema({"type": "number", "minimum": 0})]
 TotalAmount = Annotated[
@@ -144,8 +144,8 @@ class Order(Terms):
     """The whole order, as `GET /order/{orderId}` showed it at that moment."""
 
     status: OrderStatus
-    logs: list[str]
-    """What happened to it, a line each, in order: when, and what."""
+    logs: Annotated[list[Annotated[str, Field(pattern=f"^{_TIME} .+$")]], Field(min_length=1)]
+    """What has happened to it by then, a line each, in order: when, and what."""
     checks: Checks
     createTime: Timestamp  # noqa: N815
     updateTime: Timestamp  # noqa: N815

@@ -182,6 +182,14 @@ CHANNELS = (
         topic="OrderEventTopic",
     ),
     Channel(
+        "ReportQueue",
+        Kind.QUEUE,
+        "The events, for the daily reports.",
+        EVENTS,
+        receivers=("report_projector",),
+        topic="OrderEventTopic",
+    ),
+    Channel(
         "SocketApi",
         Kind.SOCKET,
         "What a client follows, and what it is told. docs/websocket.md describes it.",
