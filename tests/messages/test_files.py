@@ -90,6 +90,13 @@ def test_a_version_that_nobody_knows_yet_is_refused(path: Path) -> None:
         cloudevents.decode(newer)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "events").glob("*.json")), ids=lambda path: path.stem)
+def test_the_events_to_try_functions_with_carry_such_messages(path: Path) -> None:
+    for record in json.loads(path.read_bytes()).get("Records", []):
+        if "body" in record:
+            assert faults(record["body"]) == []
+
+
 def test_who_knows_an_earlier_schema_understands_what_is_said_today() -> None:
     """They ignore what they do not know: the schemas are open. (test_changes.py shows it for a change.)"""
     found = [
