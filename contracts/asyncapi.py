@@ -221,7 +221,7 @@ def _sending(channel: Channel) -> Node:
         if queue.topic == channel.name
     ]
     match channel.kind:
-        case Kind.TOPIC:
+        case Kind.TOPIC if behind:
             return {"bindings": {"sns": {"consumers": behind, "bindingVersion": "0.1.0"}}}
         case Kind.WEBHOOK:
             return {"bindings": {"http": {"method": "POST", "bindingVersion": "0.3.0"}}}

@@ -45,17 +45,20 @@ def committed_schema(message: Message) -> Schema:
 
 
 def errors_of(schema: Schema, value: Any) -> list[str]:
-    """What is wrong with a value."""
+    """What is wrong with a value for who reads it by this schema, and passes over what it does not name."""
     validator = Draft202012Validator(_strict(schema), format_checker=FormatChecker())
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
 def faults(text: str, message: Message | None = None) -> list[str]:
-    """What is wrong with a message as it travels; with one of CloudEvents, by what it says that it is."""
+    """What is wrong with a message that we have sent; with a CloudEvent, by what it says that it is.
+
+    What we say has no field that its schema does not name.
+    """
     told = json.loads(text)
     if message is not None and not message.enveloped:
-        return errors_of(committed_schema(message), told)
-    found = errors_of(committed_schema(ENVELOPE), told)
+        return errors_of(_closed(committed_schema(message)), told)
+    found = errors_of(_closed(committed_schema(ENVELOPE)), told)
     if found:
         return found
     named = BY_DATASCHEMA.get(told["dataschema"])
@@ -65,7 +68,7 @@ def faults(text: str, message: Message | None = None) -> list[str]:
         found.append(f"$.type: {told['type']}")
     if ("sequence" in told) is not named.sequenced:
         found.append("$.sequence: of events, and of nothing else")
-    return found + errors_of(committed_schema(named), told["data"])
+    return found + errors_of(_closed(committed_schema(named)), told["data"])
 
 
 def anything_by(whole: Schema, node: Mapping[str, Any] | None = None) -> st.SearchStrategy[Any]:
@@ -126,6 +129,18 @@ def texts_of(message: Message) -> st.SearchStrategy[str]:
         anything_by(envelope),
         anything_by(committed_schema(message)),
     )
+
+
+def _closed(node: Any) -> Any:
+    """A schema that lets through only the fields that it names."""
+    match node:
+        case {"properties": dict()}:
+            return {key: _closed(each) for key, each in node.items()} | {"additionalProperties": False}
+        case dict():
+            return {key: _closed(each) for key, each in node.items()}
+        case list():
+            return [_closed(each) for each in node]
+    return node
 
 
 def _strict(node: Any) -> Any:
