@@ -44,6 +44,8 @@ from tests.support.factories import socket_event
 
 # The same examples in every run: a failure here is a fault, and not the luck of a run.
 EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None, database=None)
+# Of what is made up from a schema, which takes longer.
+FEWER_EXAMPLES = settings(EXAMPLES, max_examples=25)
 
 # What there can be, by the business's own rules.
 
@@ -182,7 +184,7 @@ def test_the_answer_to_a_subscription_is_by_its_schema(life: list[Order], custom
     )
 
 
-@EXAMPLES
+@FEWER_EXAMPLES
 @given(st.text() | texts_of(SUBSCRIBE).map(lambda text: text[:-1] + ',"more":1}'))
 def test_the_answer_to_anything_else_is_by_its_schema(text: str) -> None:
     def listen(frame: sockets.Frame) -> Mapping[str, Any]:
@@ -213,7 +215,7 @@ def test_every_message_that_is_sent_to_us_is_read_here() -> None:
 
 @pytest.mark.parametrize("message", READ_AS, ids=lambda message: message.type)
 def test_whatever_a_schema_allows_is_read_whatever_a_later_release_adds(message: Message) -> None:
-    @EXAMPLES
+    @FEWER_EXAMPLES
     @given(texts_of(message))
     def look(text: str) -> None:
         more = json.loads(text) | {"traceparent": "00-1-2-01"}
@@ -228,7 +230,7 @@ def test_whatever_a_schema_allows_is_read_whatever_a_later_release_adds(message:
     look()
 
 
-@EXAMPLES
+@FEWER_EXAMPLES
 @given(texts_of(SUBSCRIBE))
 def test_whatever_a_client_may_ask_is_read(text: str) -> None:
     asked = json.loads(text)
@@ -238,7 +240,7 @@ def test_whatever_a_client_may_ask_is_read(text: str) -> None:
     assert wanted.id == asked["orderId" if wanted.is_order else "customerId"]
 
 
-@EXAMPLES
+@FEWER_EXAMPLES
 @given(texts_of(SUBSCRIBE))
 def test_what_a_client_asks_beyond_is_refused(text: str) -> None:
     with pytest.raises(RequestInvalidError):
