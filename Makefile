@@ -57,6 +57,9 @@ audit: .local/venv/development/.ready ## replay every ledger, compare it with th
 redrive: .local/venv/development/.ready ## move dead letters back (QUEUE=order_update, DRY_RUN=1, RATE=10, LIMIT=100)
 	@$(OPS) redrive "$(QUEUE)" $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(if $(LIMIT),--limit $(LIMIT)) $(ON_STACK)
 
+republish: .local/venv/development/.ready ## publish the state of all accounts and stock again (DRY_RUN=1, RATE=100, ARGS=--stock)
+	@$(OPS) republish $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(ON_STACK)
+
 stuck: .local/venv/development/.ready ## list the orders that are open, and why
 	@$(OPS) stuck $(ON_STACK)
 
@@ -165,4 +168,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-reports redrive run schemas setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-reports redrive republish run schemas setup simulate stop stuck test token watch FORCE $(SUITES)

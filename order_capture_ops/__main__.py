@@ -26,6 +26,7 @@ from order_capture_ops import dead_letters, stack
 from order_capture_ops.audit import PATIENCE, audit
 from order_capture_ops.reports import PATIENCE as REPORTS_PATIENCE
 from order_capture_ops.reports import check_reports, rebuild_reports
+from order_capture_ops.republish import republish
 from order_capture_ops.stack import Stack
 from order_capture_ops.stuck import stuck
 from order_capture_ops.tables import Tables
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m order_capture_ops",
-        description="Audit the books, redrive dead letters, see what is stuck.",
+        description="Audit the books, redrive dead letters, republish states, see what is stuck.",
         epilog="Exit codes: 0 all is well, 1 something is not and is listed, 2 it could not be found out.",
     )
     common = argparse.ArgumentParser(add_help=False)
@@ -97,6 +98,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--limit", type=_positive(int), metavar="N", help="at most N messages in all")
     command.add_argument("--force", action="store_true", help="move what is no message of ours as well")
     command.set_defaults(command=_redrive)
+
+    command = commands.add_parser(
+        "republish",
+        parents=[common],
+        help="publish again how every account and product stands",
+        description="Publishes the state of accounts and stock again, for those who keep copies. Exits 1 if "
+        "some could not be read or sent.",
+    )
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--accounts", action="store_true", help="only those of accounts")
+    which.add_argument("--stock", action="store_true", help="only those of products")
+    which.add_argument("--all", action="store_true", help="both (the default)")
+    command.add_argument("--dry-run", action="store_true", help="count them, and publish nothing")
+    command.add_argument("--rate", type=_positive(float), metavar="N", help="at most N states a second")
+    command.set_defaults(command=_republish)
 
     command = commands.add_parser(
         "stuck",
@@ -154,6 +170,8 @@ def _audit(where: Stack, options: argparse.Namespace) -> int:
     table = _table(f"The books of {where.name}", "", right=["number"])
     table.add_row("accounts", f"{report.accounts:,}")
     table.add_row("products", f"{report.products:,}")
+    if report.deleted:
+        table.add_row("deleted", f"{report.deleted:,}")
     table.add_row("ledger entries", f"{report.entries:,}")
     table.add_row("orders", f"{sum(report.orders.values()):,}")
     for status, number in sorted(report.orders.items()):
@@ -207,6 +225,30 @@ def _redrive(where: Stack, options: argparse.Namespace) -> int:
         if moved.failed:
             console.print(f"[red]Left, since they could not be sent (run it again):[/] {moved.failed}")
     return 1 if moved.not_ours or moved.failed else 0
+
+
+def _republish(where: Stack, options: argparse.Namespace) -> int:
+    tables = Tables.of(where)
+    skipped = (options.stock and tables.accounts, options.accounts and tables.stock)
+    ledgers = [ledger for ledger in tables.ledgers if ledger not in skipped]
+    with _progress() as tick:
+        for ledger in ledgers:
+            tick(f"{ledger.noun} entries", 0, ledger.size())
+        done = {
+            ledger.noun: republish(where, ledger, rate=options.rate, dry_run=options.dry_run, tick=tick)
+            for ledger in ledgers
+        }
+    unreadable = [f"{noun} {entity}" for noun, each in done.items() for entity in each.unreadable]
+    if options.json:
+        counts = {noun: asdict(each) for noun, each in done.items()}
+        _print_json({"stack": where.name, "published": not options.dry_run, "ledgers": counts})
+        return 1 if unreadable else 0
+    for noun, each in done.items():
+        console.print(f"States of {noun}s: {each.states:,}, of which deleted: {each.deleted:,}")
+    console.print("Nothing was published." if options.dry_run else "All of them are published.")
+    if unreadable:
+        console.print(f"[red]Left out, since they can't be read:[/] {escape(', '.join(unreadable))}")
+    return 1 if unreadable else 0
 
 
 def _stuck(where: Stack, options: argparse.Namespace) -> int:

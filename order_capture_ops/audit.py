@@ -58,6 +58,8 @@ class Report:
 
     accounts: int = 0
     products: int = 0
+    deleted: int = 0
+    """Customers and products that are no more; their books are audited like any other."""
     entries: int = 0
     orders: dict[str, int] = field(default_factory=dict)
     """How many there are of each status."""
@@ -102,6 +104,8 @@ def _suspect_entities(table: LedgerTable, orders: OrderTable, report: Report, ti
             tally.add(item, known)
             if item["entry"]["S"] != HEAD:
                 report.entries += 1
+            elif item.get("deleted", {}).get("BOOL"):
+                report.deleted += 1
             elif table.noun == "account":
                 report.accounts += 1
             else:
@@ -181,6 +185,12 @@ class Tally:
             for name, figure in figures.items()
             if figure < 0
         ]
+        if head.deleted:
+            found += [
+                Difference(self._label, f"{name} of what is deleted", "0", f"{figures[name]:f}")
+                for name in ("balance", "held")
+                if figures[name]
+            ]
         comparisons = [
             ("balance (replayed from the entries)", self._balance, head.balance),
             ("balance + held + settled (the sum of all adjustments)", self._adjusted, sum(figures.values())),

@@ -95,6 +95,20 @@ class LedgerTable(Table):
         ):
             yield page["Items"]
 
+    def heads(self) -> Iterator[tuple[int, list[Item]]]:
+        """All heads, a page of items at a time: how many items were read for it, and the heads among them.
+
+        DynamoDB reads the entries as well, and bills them, but leaves them out of the answer.
+        """
+        paginator = self.client.get_paginator("scan")
+        for page in paginator.paginate(
+            TableName=self.name,
+            FilterExpression="entry = :head",
+            ExpressionAttributeValues=to_item({":head": HEAD}),
+            ConsistentRead=True,
+        ):
+            yield page["ScannedCount"], page["Items"]
+
     def label(self, entity: str) -> str:
         """How a customer or product is called in a report."""
         return f"{self.noun} {entity}"
@@ -234,7 +248,10 @@ def read_head(item: Item) -> Head:
 
 def _head(values: Mapping[str, Any]) -> Head:
     balance, held, settled = (_number(values[figure]) for figure in ("balance", "held", "settled"))
-    return Head(balance, held, settled, int(_number(values["version"])), str(values["updateTime"]))
+    deleted = values.get("deleted", False)
+    if not isinstance(deleted, bool):
+        raise TypeError(f"true or false expected, not {type(deleted).__name__}")
+    return Head(balance, held, settled, int(_number(values["version"])), str(values["updateTime"]), deleted)
 
 
 def _number(value: object) -> Decimal:

@@ -1,6 +1,8 @@
-"""account_api: sets what a customer may spend, and tells how it stands."""
+"""account_api: sets what a customer may spend, tells how it stands, and closes the account."""
 
 from __future__ import annotations
+
+from http import HTTPStatus
 
 from order_capture.adapters import requests, views, wiring
 from order_capture.adapters.http import Request, Response, Routes, http_handler
@@ -27,8 +29,16 @@ def get_account(request: Request) -> Response:
     )
 
 
+def delete_account(request: Request) -> Response:
+    """DELETE /account/{customerId}."""
+    change = requests.deletion(request, new_id, "customerId")
+    deleted = adjust_balance.adjust_balance(ACCOUNTS, wiring.accounts(), change, clock, pause)
+    return Response(None, HTTPStatus.NO_CONTENT, views.replay_headers(deleted))
+
+
 ROUTES: Routes = {
     ("POST", "/account"): post_account,
     ("GET", "/account/{customerId}"): get_account,
+    ("DELETE", "/account/{customerId}"): delete_account,
 }
 handler = http_handler(ROUTES)

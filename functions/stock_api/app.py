@@ -1,6 +1,8 @@
-"""stock_api: sets what is in stock of a product, and tells how it stands."""
+"""stock_api: sets what is in stock of a product, tells how it stands, and delists it."""
 
 from __future__ import annotations
+
+from http import HTTPStatus
 
 from order_capture.adapters import requests, views, wiring
 from order_capture.adapters.http import Request, Response, Routes, http_handler
@@ -27,8 +29,16 @@ def get_stock(request: Request) -> Response:
     )
 
 
+def delete_stock(request: Request) -> Response:
+    """DELETE /stock/{productId}."""
+    change = requests.deletion(request, new_id, "productId")
+    deleted = adjust_balance.adjust_balance(STOCK, wiring.stock(), change, clock, pause)
+    return Response(None, HTTPStatus.NO_CONTENT, views.replay_headers(deleted))
+
+
 ROUTES: Routes = {
     ("POST", "/stock"): post_stock,
     ("GET", "/stock/{productId}"): get_stock,
+    ("DELETE", "/stock/{productId}"): delete_stock,
 }
 handler = http_handler(ROUTES)

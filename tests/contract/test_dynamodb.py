@@ -150,6 +150,30 @@ def test_what_is_not_there_is_refused_by_any_condition_on_it(dynamodb: Any, orde
     assert item(dynamodb, orders, "one") is None
 
 
+@pytest.mark.parametrize(("mark", "is_written"), [(None, True), (False, True), (True, False)])
+def test_what_is_unequal_to_a_mark_is_not_marked_or_has_no_mark(
+    dynamodb: Any, orders: str, mark: bool | None, is_written: bool
+) -> None:
+    values: dict[str, Any] = {} if mark is None else {"deleted": {"BOOL": mark}}
+    dynamodb.put_item(**put(orders, "o-1", **values))
+
+    call: Action = {
+        "TableName": orders,
+        "Key": order("o-1"),
+        "UpdateExpression": "SET n = :one",
+        "ConditionExpression": "deleted <> :tombstone",
+        "ExpressionAttributeValues": {":one": {"N": "1"}, ":tombstone": {"BOOL": True}},
+    }
+    if is_written:
+        dynamodb.update_item(**call)
+    else:
+        refused(dynamodb, "update_item", **call)
+
+    assert item(dynamodb, orders, "o-1") == order(
+        "o-1", **values, **({"n": {"N": "1"}} if is_written else {})
+    )
+
+
 def test_every_part_of_an_update_sees_the_item_as_it_was(dynamodb: Any, orders: str) -> None:
     dynamodb.put_item(**put(orders, "one", a={"N": "1"}, b={"N": "10"}, logs={"L": [{"S": "x"}]}))
 

@@ -41,6 +41,11 @@ def figures(ledger: Ledger, entity: str = "one") -> tuple[Decimal, Decimal, Deci
     return head.balance, head.held, head.settled
 
 
+def buried(entity: str = "one", balance: str = "5", version: int = 1) -> Movement:
+    """The movement that makes a head a tombstone."""
+    return Movement(entity, balance=-Decimal(balance), expected=version, deleted=True)
+
+
 def decimals(balance: str, held: str, settled: str) -> tuple[Decimal, Decimal, Decimal]:
     return Decimal(balance), Decimal(held), Decimal(settled)
 
@@ -131,6 +136,60 @@ def test_a_head_that_is_gone_or_not_there_has_no_version_to_expect(ledger: Ledge
     assert refusal(ledger, [Movement("one", balance=Decimal(1), expected=1)], []).heads == {"one": None}
 
 
+def test_a_tombstone_keeps_its_version_and_is_held_by_nobody(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+
+    ledger.write([buried()], [], LATER)
+    stands = Head(Decimal(0), version=2, update_time=LATER, deleted=True)
+    assert ledger.head("one") == stands
+
+    refused = refusal(ledger, [Movement.hold("one", Decimal(0))], [hold(amount="0")])
+    assert refused.heads == {"one": stands}
+    assert ledger.head("one") == stands
+    assert ledger.hold("one", "order-1") is None
+
+
+def test_what_was_deleted_is_not_opened_as_if_it_had_never_been(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+    ledger.write([buried()], [], NOW)
+
+    refused = refusal(ledger, [opened("one", "9")], [])
+
+    assert refused.heads == {"one": Head(Decimal(0), version=2, update_time=NOW, deleted=True)}
+
+
+def test_what_was_deleted_is_made_anew_and_then_held_as_ever(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+    ledger.write([buried()], [], NOW)
+
+    ledger.write([Movement("one", balance=Decimal(9), expected=2, deleted=False)], [], LATER)
+    assert ledger.head("one") == Head(Decimal(9), version=3, update_time=LATER)
+    ledger.write([Movement.hold("one", Decimal(4))], [hold(amount="4")], LATER)
+
+    assert figures(ledger) == decimals("5", "4", "0")
+
+
+def test_nothing_may_be_given_back_to_a_tombstone_or_settled_of_it(ledger: Ledger) -> None:
+    """Of an order that costs nothing: it holds nothing that would keep an account from being deleted."""
+    ledger.write([opened("one", "5")], [], NOW)
+    ledger.write([buried()], [], NOW)
+
+    ledger.write([Movement.release("one", Decimal(0))], [], LATER)
+    ledger.write([Movement.settle("one", Decimal(0))], [], LATER)
+
+    assert ledger.head("one") == Head(Decimal(0), version=4, update_time=LATER, deleted=True)
+
+
+def test_a_tombstone_stands_in_the_way_of_its_own_orders_only(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5"), opened("two", "5")], [], NOW)
+    ledger.write([buried()], [], NOW)
+
+    movements = [Movement.hold(entity, Decimal(0)) for entity in ("one", "two")]
+    refused = refusal(ledger, movements, [hold("one", "0"), hold("two", "0")])
+
+    assert refused.heads.keys() == {"one"}
+
+
 def test_several_heads_move_together_or_not_at_all(ledger: Ledger) -> None:
     ledger.write([opened("one", "5"), opened("two", "1"), opened("three", "5")], [], NOW)
     stands = ledger.head("two")
@@ -162,6 +221,7 @@ ENTRIES: list[Entry] = [
     Hold("one", "order-1", Decimal("2.00"), held("5", None), NOW),
     Release("one", "order-1", Decimal("25.50"), NOW),
     Adjustment("one", "id-1", Decimal("-2.5"), "print-1", Head(*decimals("7.5", "1", "0.25"), 3, NOW), NOW),
+    Adjustment("one", "id-1", Decimal(-5), "print-1", Head(*decimals("0", "0", "2"), 3, NOW, True), NOW),
 ]
 
 

@@ -29,6 +29,7 @@ ALLOWED = {
     "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderUpdate"},
     "ShipOrder": {f"UpdateItem {table}" for table in SETTLED} | {"ReceiveMessage ShipOrder"},
     "ChangePublisher": set(),
+    "LedgerPublisher": set(),
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
     "WebhookApi": {f"{action} WebhookTable" for action in READ_WRITE | {"DeleteItem"}},
     "WebhookDispatcher": {"PutItem WebhookTable", "ReceiveMessage WebhookDispatcher"},

@@ -200,8 +200,8 @@ def test_bad_headers_are_named_too(shop: Shop, header: str, value: str) -> None:
     [
         ("/order/unknown", "There is no such order."),
         ("/order/unknown/status", "There is no such order."),
-        ("/account/unknown", "No balance was ever set for it."),
-        ("/stock/unknown", "No balance was ever set for it."),
+        ("/account/unknown", "No balance is set for it."),
+        ("/stock/unknown", "No balance is set for it."),
         ("/order/no%20id", "Nothing has such an id."),
         ("/account/" + "x" * 300, "Nothing has such an id."),
     ],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 import simplejson
 
+from tests.deployed.listener import Listener, listening
 from tests.deployed.shop import Shop, View, body_of, eventually, order_body
 
 ORDERS = 200
@@ -15,40 +15,18 @@ CONFIRMED_AND_SHIPPED = ["order.placed", "order.confirmed", "order.shipped"]
 REJECTED = ["order.placed", "order.rejected"]
 
 
-class Listener:
-    """Subscribes a queue, and keeps all that comes."""
+class Stories:
+    """All that was heard of orders."""
 
-    def __init__(self, shop: Shop) -> None:
-        self._sqs, topic = shop.sqs, shop.outputs["OrderEventTopicArn"]
-        self.url = self._sqs.create_queue(QueueName="listener")["QueueUrl"]
-        queue = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": queue["QueueArn"],
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
-        shop.aws.client("sns", endpoint_url=shop.endpoint).subscribe(
-            TopicArn=topic,
-            Protocol="sqs",
-            Endpoint=queue["QueueArn"],
-            Attributes={"RawMessageDelivery": "true"},
-        )
-        self.heard: list[View] = []
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._heard: list[View] = []
 
-    def stories(self) -> dict[str, list[View]]:
+    def listen(self) -> dict[str, list[View]]:
         """What was heard of each order, each event once, by its sequence."""
-        while messages := self._sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get(
-            "Messages"
-        ):
-            for message in messages:
-                self.heard.append(simplejson.loads(message["Body"], use_decimal=True))
-                self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        self._heard += [simplejson.loads(body, use_decimal=True) for body in self._listener.take()]
         stories: dict[str, dict[str, View]] = {}
-        for event in self.heard:
+        for event in self._heard:
             stories.setdefault(event["subject"], {})[event["id"]] = event
         return {
             order_id: sorted(events.values(), key=lambda event: int(event["sequence"]))
@@ -57,15 +35,14 @@ class Listener:
 
 
 @pytest.fixture
-def listener(shop: Shop) -> Iterator[Listener]:
-    listener = Listener(shop)
-    yield listener
-    shop.sqs.delete_queue(QueueUrl=listener.url)
+def stories(shop: Shop) -> Iterator[Stories]:
+    with listening(shop, "OrderEventTopicArn") as listener:
+        yield Stories(listener)
 
 
 @pytest.mark.timeout(300)
 def test_of_two_hundred_orders_every_event_is_told_in_order_and_none_is_missing(
-    shop: Shop, listener: Listener
+    shop: Shop, stories: Stories
 ) -> None:
     # given a product of which there is enough for half of them
     alice, pen = shop.new_customer("1000.00"), shop.new_product(ORDERS // 2)
@@ -79,9 +56,9 @@ def test_of_two_hundred_orders_every_event_is_told_in_order_and_none_is_missing(
     views = {view["orderId"]: view for view in shop.all_ended(order_ids)}
     # then
     told = eventually(
-        listener.stories,
-        lambda stories: all(
-            stories.get(order_id, [{}])[-1].get("type") == f"order.{view['status'].lower()}"
+        stories.listen,
+        lambda told: all(
+            told.get(order_id, [{}])[-1].get("type") == f"order.{view['status'].lower()}"
             for order_id, view in views.items()
         ),
     )

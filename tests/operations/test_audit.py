@@ -42,7 +42,10 @@ def kept() -> tuple[dict[str, str], Items]:
 
 
 def business(shop: Shop) -> dict[str, str]:
-    """Four orders ship, four are refused, two cancelled, two are still open; balances are adjusted."""
+    """Four orders ship, four are refused, two cancelled, two are still open; balances are adjusted.
+
+    One product is no more, and another one is sold again.
+    """
     ask = shop.pipeline.ask
     orders = {
         "shipped": shop.order(order_of("alice", 25.5, pen=2)),
@@ -62,6 +65,11 @@ def business(shop: Shop) -> dict[str, str]:
     for amount in (50, -20):
         body = {"customerId": "alice", "adjust": amount}
         assert ask("POST", "/account", body, {"Idempotency-Key": f"key {amount}"}).status == 200
+    for product, balances in (("cap", [7]), ("mug", [3, 2])):
+        for balance in balances:
+            ask("DELETE", f"/stock/{product}")
+            assert ask("POST", "/stock", {"productId": product, "balance": balance}).status == 200
+    assert ask("DELETE", "/stock/cap").status == 204
     shop.pipeline.run()
     orders["open"] = shop.order(order_of("alice", 3, pen=1, ink=1))
     confirm(shop)
@@ -100,7 +108,7 @@ class TestBooksThatAddUp:
         report = audit(tables, DEADLINE, patience=0)
 
         assert report.differences == []
-        assert (report.accounts, report.products) == (2, 2)
+        assert (report.accounts, report.products, report.deleted) == (2, 3, 1)
         assert report.orders == {"SHIPPED": 4, "REJECTED": 4, "CANCELLED": 2, "CONFIRMED": 1, "PENDING": 1}
 
     def test_are_read_page_by_page(self, day: dict[str, str], tables: Tables) -> None:
@@ -116,7 +124,7 @@ class TestBooksThatAddUp:
 
         assert report.differences == []
         assert report.looked_again == 0
-        assert (report.accounts, report.products, sum(report.orders.values())) == (2, 2, 12)
+        assert (report.accounts, report.products, sum(report.orders.values())) == (2, 3, 12)
         assert len(pages) > 20
 
     def test_are_read_in_any_order_of_the_items(
@@ -350,6 +358,18 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
         lambda t, o: change(t.accounts, {"customerId": "bob", "entry": f"HOLD#{o['poor']}"}, amount=1),
         "account bob",
         "declined for order",
+    ),
+    (
+        "what was deleted has units again",
+        lambda t, _: put(t.stock, {"productId": "cap", "entry": "BALANCE"}, balance=Decimal(7)),
+        "product cap",
+        "balance of what is deleted",
+    ),
+    (
+        "what is sold was marked as deleted by hand",
+        lambda t, _: put(t.stock, pen(), deleted=True),
+        "product pen",
+        "held of what is deleted",
     ),
     ("a head is gone", lambda t, _: delete(t.stock, pen()), "product pen", "head"),
     (

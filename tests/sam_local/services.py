@@ -36,6 +36,7 @@ class Services:
             "STOCK_TABLE": self.tables["StockTable"],
             "ORDER_TOPIC_ARN": self.topics["Checks"],
             "ORDER_EVENT_TOPIC_ARN": self.topics["Events"],
+            "ACCOUNT_TOPIC_ARN": self.topics["States"],
             "ORDER_UPDATE_QUEUE_URL": self.queues["OrderUpdate"],
             "SHIP_ORDER_QUEUE_URL": self.queues["ShipOrder"],
             "ORDER_WATCH_QUEUE_URL": self.queues["OrderWatch"],
@@ -58,15 +59,16 @@ class Services:
 
 
 def create_services(engine: Engine, endpoint: str) -> Services:
-    """Create what the functions need; the queues "Checks" and "Events" get what the two topics are told."""
+    """Create what the functions need; "Checks", "Events" and "States" get what topics are told."""
     session = stack.session()
     dynamodb = session.client("dynamodb", endpoint_url=engine.url)
     sns = session.client("sns", endpoint_url=engine.url)
     sqs = session.client("sqs", endpoint_url=engine.url)
-    names = ("Checks", "Events", "OrderUpdate", "ShipOrder", "OrderWatch")
+    told = ("Checks", "Events", "States")
+    names = (*told, "OrderUpdate", "ShipOrder", "OrderWatch")
     queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in names}
     topics = {}
-    for name in ("Checks", "Events"):
+    for name in told:
         topics[name] = sns.create_topic(Name=name)["TopicArn"]
         queue = sqs.get_queue_attributes(QueueUrl=queues[name], AttributeNames=["QueueArn"])["Attributes"]
         sns.subscribe(

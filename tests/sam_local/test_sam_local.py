@@ -100,6 +100,11 @@ def test_the_event_files_one_after_another_ship_an_order(sam: Sam, services: Ser
     assert figures(services.item("AccountTable", **account)) == [Decimal("74.50"), 0, Decimal("25.50")]
     assert figures(services.item("StockTable", **stock)) == [38, 0, 2]
 
+    # Who keeps a copy of the account is told how it stands: once for a batch of its changes.
+    assert sam.invoke("LedgerPublisherFunction", "events/ledger_publisher.json") == {}
+    (state,) = services.messages("States")
+    assert (state["type"], state["subject"], state["data"]["version"]) == ("account.state", "alice", 3)
+
 
 def test_the_api_takes_an_order(sam: Sam, services: Services) -> None:
     body = {"customerId": "bob", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 1.5}

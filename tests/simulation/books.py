@@ -39,6 +39,13 @@ class Tally:
     released: Decimal = ZERO
     shipped: Decimal = ZERO
     head: Item | None = None
+    turned: int = 0
+    """At which commit it was made, deleted, or made anew, whichever came last."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is such a customer or product."""
+        return self.head is not None and not is_deleted(self.head)
 
 
 @dataclass
@@ -60,11 +67,15 @@ class Books:
         """How often the adjustment of each id was made."""
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._places: dict[tuple[str, str], Place] = {}
+        self._commits = 0
+        self._placed: dict[str, int] = {}
+        """At which commit each order came."""
         self._lives: dict[str, list[str]] = {}
         """Every status that an order came to, in order."""
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Take in a commit, and check all that must hold at every instant."""
+        self._commits += 1
         touched: dict[tuple[str, str], None] = {}
         for change in changes:
             if change.old is not None and not change.old.keys() <= change.new.keys():
@@ -73,7 +84,7 @@ class Books:
         for change in changes:
             if change.table != "OrderTable" and change.key[1] == HEAD:
                 touched[change.table, change.key[0]] = None
-                self._tally(change.table, change.key[0]).head = change.new
+                self._moved(self._tally(change.table, change.key[0]), change.new)
         for change in changes:
             if change.table != "OrderTable" and change.key[1] != HEAD:
                 self._write_once(change)
@@ -143,6 +154,7 @@ class Books:
         (order_id,) = change.key
         new, old = change.new, change.old
         self.orders[order_id] = new
+        self._placed.setdefault(order_id, self._commits)
         status = new["status"]["S"]
         was = old["status"]["S"] if old and "status" in old else None
         if status != was:
@@ -190,6 +202,7 @@ class Books:
                 self.adjustments[entry_id] = self.adjustments.get(entry_id, 0) + 1
             case "HOLD":
                 tally.held += amount
+                self._known(change, entity, entry_id)
                 if change.new["outcome"]["S"] == "HELD":
                     place.held[entity] = amount
                 elif amount:
@@ -206,6 +219,26 @@ class Books:
             case _:
                 self._break("I10", f"an entry of no known kind: {entry}")
 
+    def _moved(self, tally: Tally, head: Item) -> None:
+        was_known = tally.is_known
+        tally.head = head
+        if tally.is_known is not was_known:
+            tally.turned = self._commits
+
+    def _known(self, change: Change, entity: str, order_id: str) -> None:
+        """Nothing is held of what was deleted, and an order is told what was so since it was placed."""
+        if change.new["outcome"]["S"] == "HELD":
+            if not self._tally(change.table, entity).is_known:
+                self._break("I1", f"{order_id} holds something of {entity}, which is unknown")
+            return
+        code = change.new["code"]["S"]
+        if code == "ORDER_CLOSED":
+            return
+        asked = self._tally(change.table, change.new["id"]["S"])
+        is_unknown = code.startswith("UNKNOWN")
+        if asked.is_known is is_unknown and asked.turned < self._placed.get(order_id, 0):
+            self._break("I9", f"{order_id} is told {code} of {change.new['id']['S']}, which was never so")
+
     def _write_once(self, change: Change) -> None:
         if change.old is not None:
             self._break("I10", f"the entry {change.key} was written again")
@@ -216,6 +249,8 @@ class Books:
             balance = held = settled = ZERO
         else:
             balance, held, settled = (decimal(tally.head[n]["N"]) for n in ("balance", "held", "settled"))
+        if tally.head is not None and is_deleted(tally.head) and (balance or held):
+            self._break("I1", f"{entity} is deleted, and has balance {balance}, held {held}")
         if balance < 0 or held < 0 or settled < 0:
             self._break("I1", f"{entity}: balance {balance}, held {held}, settled {settled}")
         if tally.adjusted != balance + held + settled:
@@ -248,6 +283,11 @@ def demands(order: Item) -> dict[str, dict[str, Decimal]]:
     }
 
 
+def is_deleted(head: Item) -> bool:
+    """Whether a head is a tombstone."""
+    return "deleted" in head and head["deleted"]["BOOL"] is True
+
+
 @lru_cache(maxsize=4096)
 def decimal(text: str) -> Decimal:
     """A number of an item."""
@@ -256,4 +296,8 @@ def decimal(text: str) -> Decimal:
 
 def _tells(after: Item, head: Item | None) -> bool:
     """Whether what an adjustment says that it led to is how the head stands."""
-    return head is not None and all(head[name] == value for name, value in after.items())
+    return (
+        head is not None
+        and all(head.get(name) == value for name, value in after.items())
+        and is_deleted(after) is is_deleted(head)
+    )

@@ -47,7 +47,7 @@ from order_capture.application.ports import Outbox, RequestRecord, VersionConfli
 from order_capture.application.publish_changes import OrderChange
 from order_capture.domain import ledger
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.domain.ledger import Adjustment, Entry, Hold, LedgerKind, Movement, Release
+from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, LedgerKind, Movement, Release
 from order_capture.domain.order import (
     REFUSED,
     TRANSITIONS,
@@ -118,6 +118,34 @@ def _entries_without(kind: type[Entry]) -> AbstractContextManager[Any]:
 @mutant("hold: the balance is not a condition")
 def _balance() -> AbstractContextManager[Any]:
     return _movements_without(dynamodb_ledger, "balance >=", ":least_balance")
+
+
+@mutant("hold: a tombstone is no obstacle")
+def _tombstone() -> AbstractContextManager[Any]:
+    return _movements_without(dynamodb_ledger, "deleted <>", ":tombstone")
+
+
+@mutant("hold: what is deleted counts as used up")
+def _used_up() -> AbstractContextManager[Any]:
+    return mock.patch.object(ledger, "known", lambda head: head)
+
+
+@mutant("delete: what is held is no obstacle")
+def _delete_what_is_held() -> AbstractContextManager[Any]:
+    def changed(kind: LedgerKind, head: Head, now: str) -> Head:
+        return replace(head, balance=ledger.ZERO, version=head.version + 1, update_time=now, deleted=True)
+
+    return mock.patch.object(adjust_balance, "delete", changed)
+
+
+@mutant("adjust: what was deleted stays so when it is set anew")
+def _stays_deleted() -> AbstractContextManager[Any]:
+    real = dynamodb_ledger.movement_action
+
+    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+        return real(table, key, replace(movement, deleted=movement.deleted or None), now)
+
+    return mock.patch.object(dynamodb_ledger, "movement_action", changed)
 
 
 @mutant("hold: an entry that exists is written over")
@@ -757,7 +785,7 @@ def _events_collapsed() -> AbstractContextManager[Any]:
 
 @mutant("events: a new id each time that one is published")
 def _events_new_ids() -> AbstractContextManager[Any]:
-    return mock.patch.object(cloudevents, "_event_id", side_effect=lambda _: str(uuid.uuid4()))
+    return mock.patch.object(cloudevents, "event_id", side_effect=lambda *_: str(uuid.uuid4()))
 
 
 # What the watchdog does

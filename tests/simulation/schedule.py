@@ -171,7 +171,8 @@ class Schedule:
             answered = Answer(502)
             try:
                 answer = functions.handler(name)(event, None)
-                answered = Answer(answer["statusCode"], jsontext.loads(answer["body"]))
+                told = jsontext.loads(answer["body"]) if answer["body"] else None
+                answered = Answer(answer["statusCode"], told)
             finally:
                 answers.append(answered)
                 client.wakes = self._scheduler.now

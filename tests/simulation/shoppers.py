@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from order_capture.adapters import jsontext
@@ -73,8 +74,8 @@ class Promises:
             self._break("I5", f"order {order_id} was accepted and is nowhere")
         self._one_answer(key, order)
 
-    def of_adjustment(self, head: Mapping[str, Any], key: str | None) -> None:
-        """An adjustment was answered with 200."""
+    def of_adjustment(self, head: Mapping[str, Any] | None, key: str | None) -> None:
+        """An adjustment was answered with 200, or a deletion with 204."""
         if key is not None:
             self.adjusted.add(key)
         self._one_answer(key, head)
@@ -117,7 +118,7 @@ class Promises:
             if times != 1:
                 self._break("I9", f"adjustment {adjustment_id} was made {times} times")
 
-    def _one_answer(self, key: str | None, answer: Mapping[str, Any]) -> None:
+    def _one_answer(self, key: str | None, answer: Mapping[str, Any] | None) -> None:
         if key is not None and self.told.setdefault(key, answer) != answer:
             self._break("I9", f"the key {key} was answered {answer} after {self.told[key]}")
 
@@ -140,6 +141,11 @@ class Shopper:
         """Adjust a balance; return how it stands, or None."""
         return self.insist(resource, body, key, self._promises.of_adjustment)
 
+    def delete(self, resource: str, name: str, entity: str, key: str | None) -> None:
+        """Delete a customer or a product."""
+        ask = partial(self._shop.ask, "DELETE", f"{resource}/{{{name}}}", {name: entity}, None)
+        self._insist(ask, f"DELETE {entity}", key, self._promises.of_adjustment)
+
     def insist(
         self,
         resource: str,
@@ -148,10 +154,15 @@ class Shopper:
         done: Callable[[Mapping[str, Any], str | None], None],
     ) -> Any:
         """Send a request until it is answered; without a key, only as long as nothing can have happened."""
+        return self._insist(partial(self._shop.ask, "POST", resource, {}, body), body, key, done)
+
+    def _insist(
+        self, ask: Callable[[str | None], Answer], body: str, key: str | None, done: Callable[..., None]
+    ) -> Any:
         self._promises.of_request(key, body)
         for _ in range(GIVES_UP_AFTER):
-            answer = self._shop.ask("POST", resource, {}, body, key)
-            if answer.status in (200, 202):
+            answer = ask(key)
+            if answer.status in (200, 202, 204):
                 self._promises.of_success(key, body)
                 done(answer.body, key)
                 return answer.body
@@ -217,6 +228,7 @@ class Crowd:
         ]
         scripts += [self._adjustment() for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))]
         scripts += self._newcomers() if chance.random() < 0.04 else []
+        scripts += [self._deletion()] if chance.random() < 0.1 else []
         chance.shuffle(scripts)
         return scripts
 
@@ -299,6 +311,35 @@ class Crowd:
             return lambda shop: Shopper(shop, self._promises).adjust("/stock", body, key)
 
         return [first(f'{{"productId":"mug","balance":{units}}}', self._key()) for units in (3, 5)]
+
+    def _deletion(self) -> Script:
+        """An operator deletes something; then it is ordered for nothing, and perhaps made anew."""
+        chance = self._chance
+        resource, name, entities = chance.choice(
+            (("/account", "customerId", self.opening.credit), ("/stock", "productId", self.opening.units))
+        )
+        entity = chance.choice(list(entities))
+        # Among the orders, or once they are over: while they hold something, it is refused.
+        arrives = self._soon() if chance.random() < 0.4 else chance.randint(1_000, 5_000)
+        keys = [self._key() for _ in range(3)]
+        repeats, renewed = chance.random() < 0.3, chance.random() < 0.4
+        wanted = {"customerId": chance.choice(list(self.opening.credit)), "productId": "pen", name: entity}
+        order = (
+            f'{{"customerId":"{wanted["customerId"]}","totalAmount":0.00,'
+            f'"items":[{{"productId":"{wanted["productId"]}","qty":1}}]}}'
+        )
+
+        def script(shop: Shop) -> None:
+            shopper = Shopper(shop, self._promises)
+            shop.sleep(arrives)
+            shopper.delete(resource, name, entity, keys[0])
+            shopper.order(order, keys[1])
+            if renewed:
+                shopper.adjust(resource, f'{{"{name}":"{entity}","balance":1}}', keys[2])
+            if repeats:
+                shopper.delete(resource, name, entity, keys[0])
+
+        return script
 
     # What it asks for
 

@@ -46,4 +46,4 @@ def _key(key: Mapping[str, Any]) -> str:
 
 
 _KEYS = ("orderId", "customerId", "productId", "entry")
-_TOLD = (":status", ":balance", ":held", ":settled", ":shipped", ":over")
+_TOLD = (":status", ":balance", ":held", ":settled", ":shipped", ":over", ":deleted")

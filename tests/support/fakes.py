@@ -172,6 +172,8 @@ class MemoryLedger:
         head = self.head(movement.entity)
         if head is None or movement.expected == 0:
             return head is None and movement.expected == 0
+        if movement.unless_deleted and head.deleted:
+            return False
         after = moved(head, movement, "")
         return movement.expected in (None, head.version) and not any(
             change < 0 and figure < 0
@@ -254,6 +256,7 @@ def moved(head: Head | None, movement: Movement, now: str) -> Head:
         old.settled + movement.settled,
         old.version + 1,
         now,
+        old.deleted if movement.deleted is None else movement.deleted,
     )
 
 

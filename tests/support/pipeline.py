@@ -12,6 +12,7 @@ import json
 import os
 import re
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
@@ -61,8 +62,8 @@ class Function:
     environment: dict[str, str]
     routes: list[tuple[str, str]] = field(default_factory=list)
     queue: str | None = None
-    stream: str | None = None
-    filters: list[dict[str, Any]] = field(default_factory=list)
+    streams: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """The filters of each table whose stream it follows."""
     batch_size: int = 1
     reports_failures: bool = False
 
@@ -79,7 +80,9 @@ class Pipeline:
             self._aws: dict[str, Any] = {service: session.create_client(service) for service in SERVICES}
         self._template = load_template()
         self._physical: dict[str, str] = create_tables(self._aws["dynamodb"], streams=True)
-        self._streamed = 0
+        self._streamed: Counter[str] = Counter()
+        self.streamed_calls = 0
+        """How often a function was called with changes of a table."""
         self._listeners = 0
         self._arns: dict[str, str] = {}
         self._create_queues()
@@ -156,21 +159,24 @@ class Pipeline:
         return len(messages)
 
     def publish_changes(self, times: int = 1) -> int:
-        """Hand what was written since the last time to those who follow the table's stream, `times` over.
+        """Hand what was written since the last time to those who follow the tables' streams, `times` over.
 
-        If one of them raises, so does this: it is all handed over again next time.
+        If one of them raises, so does this: that table's changes are all handed over again next time.
+        Returns how many changes were handed over.
         """
-        records = self._stream[self._streamed :]
         handed = 0
-        for function in self._functions.values():
-            if function.stream is None:
-                continue
-            wanted = [each for each in records if any(_matches(each, f) for f in function.filters)]
-            for start in range(0, len(wanted), function.batch_size):
-                for _ in range(times):
-                    self._call(function, {"Records": wanted[start : start + function.batch_size]})
-            handed += len(wanted)
-        self._streamed += len(records)
+        tables = dict.fromkeys(table for function in self._functions.values() for table in function.streams)
+        for table in tables:
+            records = self._stream(table)[self._streamed[table] :]
+            for function in self._functions.values():
+                filters = function.streams.get(table, [])
+                wanted = [each for each in records if any(_matches(each, f) for f in filters)]
+                for start in range(0, len(wanted), function.batch_size):
+                    for _ in range(times):
+                        self._call(function, {"Records": wanted[start : start + function.batch_size]})
+                        self.streamed_calls += 1
+                handed += len(wanted)
+            self._streamed[table] += len(records)
         return handed
 
     def run(self, times: int = 1) -> None:
@@ -293,7 +299,7 @@ class Pipeline:
 
     def order_ids(self) -> list[str]:
         """All orders there are."""
-        return [item["orderId"]["S"] for item in self._items("OrderTable") if "status" in item]
+        return [item["orderId"]["S"] for item in self.items("OrderTable") if "status" in item]
 
     def stored(self, table: str, key: dict[str, Any]) -> dict[str, Any]:
         """An item as it is stored, by the table's own name and its key; empty if there is none."""
@@ -305,7 +311,8 @@ class Pipeline:
         self._time.close()
         runtime.client.cache_clear()
 
-    def _items(self, table: str) -> list[dict[str, Any]]:
+    def items(self, table: str) -> list[dict[str, Any]]:
+        """All items of a table."""
         pages = self._aws["dynamodb"].get_paginator("scan").paginate(TableName=self._physical[table])
         return [item for page in pages for item in page["Items"]]
 
@@ -325,12 +332,9 @@ class Pipeline:
 
     # How it is wired
 
-    @property
-    def _stream(self) -> list[dict[str, Any]]:
-        """All that was ever written to the order table: moto has it, though not under AWS's own address."""
-        stream = (
-            dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical["OrderTable"]).stream_shard
-        )
+    def _stream(self, table: str) -> list[dict[str, Any]]:
+        """All that was ever written to a table: moto has it, though not under AWS's own address."""
+        stream = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical[table]).stream_shard
         assert stream is not None
         return [
             {
@@ -383,17 +387,17 @@ class Pipeline:
         module, _, attribute = properties["Handler"].rpartition(".")
         events = [(event["Type"], event["Properties"]) for event in properties.get("Events", {}).values()]
         fed = [event for kind, event in events if kind in ("SQS", "DynamoDB")]
-        assert len(fed) <= 1, f"{logical_id} is fed by several sources"
+        streams = {refers_to(event["Stream"]) or "?": _filters(event) for event in fed if "Stream" in event}
+        assert len(fed) in (0, 1, len(streams)), f"{logical_id} is fed by several queues"
         source = fed[0] if fed else {}
-        filters = source.get("FilterCriteria", {}).get("Filters", [])
+        assert all(event["BatchSize"] == source["BatchSize"] for event in fed)
         return Function(
             name=code.name,
             handler=getattr(_load(code / f"{module}.py"), attribute),
             environment={k: self._value(v) for k, v in properties["Environment"]["Variables"].items()},
             routes=[(event["Method"], event["Path"]) for kind, event in events if kind == "Api"],
             queue=refers_to(source.get("Queue")),
-            stream=refers_to(source.get("Stream")),
-            filters=[json.loads(each["Pattern"]) for each in filters] or [{}],
+            streams=streams,
             batch_size=source.get("BatchSize", 10),
             reports_failures="ReportBatchItemFailures" in source.get("FunctionResponseTypes", []),
         )
@@ -470,6 +474,12 @@ class _Time:
     def close(self) -> None:
         """Back to the real time."""
         self._patches.close()
+
+
+def _filters(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a source lets through, each a pattern; with none, everything."""
+    filters = event.get("FilterCriteria", {}).get("Filters", [])
+    return [json.loads(each["Pattern"]) for each in filters] or [{}]
 
 
 def _matches(record: Any, pattern: dict[str, Any]) -> bool:

@@ -57,6 +57,22 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "OrderWatchQueue": {"sqs:SendMessage"},
         "ChangePublisherDlq": {"sqs:SendMessage"},
     },
+    "LedgerPublisherFunction": {
+        "AccountTable.StreamArn": {
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+        },
+        "StockTable.StreamArn": {
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+        },
+        "*": {"dynamodb:ListStreams"},  # it is of no resource
+        "AccountTopic": {"sns:Publish"},
+        "StockTopic": {"sns:Publish"},
+        "LedgerPublisherDlq": {"sqs:SendMessage"},
+    },
     "OrderWatchdogFunction": {
         "OrderTable": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"},
         "OrderTopic": {"sns:Publish"},

@@ -1,16 +1,23 @@
-"""A balance is set, added to or taken from, once per request, and read."""
+"""A balance is set, added to, taken from or deleted, once per request, and read."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from order_capture.application.adjust_balance import Adjusted, BalanceChange, adjust_balance
 from order_capture.application.get_balance import get_balance
 from order_capture.application.ports import TRIES, WriteRefusedError
-from order_capture.domain.errors import BalanceOutOfRangeError, KeyReusedError, NotFoundError, TemporaryError
-from order_capture.domain.ledger import ACCOUNTS, Movement, replay
+from order_capture.domain.errors import (
+    BalanceOutOfRangeError,
+    KeyReusedError,
+    NotFoundError,
+    StillHeldError,
+    TemporaryError,
+)
+from order_capture.domain.ledger import ACCOUNTS, Head, Movement, replay
 from tests.support.factories import NOW, ticking_clock
 from tests.support.fakes import MemoryLedger, Pauses
 
@@ -23,6 +30,7 @@ def change(
     key: str | None = None,
     fingerprint: str = "print-1",
     unique: str = "unique-1",
+    delete: bool = False,
 ) -> BalanceChange:
     return BalanceChange(
         entity,
@@ -31,6 +39,7 @@ def change(
         keyed=key is not None,
         balance=None if balance is None else Decimal(balance),
         adjust=None if adjust is None else Decimal(adjust),
+        delete=delete,
     )
 
 
@@ -114,7 +123,7 @@ def test_the_same_key_gets_the_same_answer_though_the_change_would_not_be_possib
 
 @pytest.mark.parametrize("other", [{"adjust": "6"}, {"adjust": "5", "entity": "bob"}, {"balance": "5"}])
 def test_the_same_key_with_another_request_is_refused_even_for_another_customer(
-    other: dict[str, str],
+    other: dict[str, Any],
 ) -> None:
     bank = Bank("100")
     bank.make(change(balance="100", entity="bob", unique="opening-bob"))
@@ -175,6 +184,81 @@ def test_a_change_that_never_gets_through_may_be_sent_again() -> None:
 
     assert bank.balance() == 100
     assert bank.make(change(adjust="5")).head.balance == 105
+
+
+def test_what_is_deleted_is_unknown_and_its_books_add_up() -> None:
+    bank = Bank("100")
+
+    deleted = bank.make(change(delete=True))
+
+    assert deleted.head == bank.ledger.head("alice")
+    assert deleted.head == Head(Decimal(0), version=2, update_time=deleted.head.update_time, deleted=True)
+    assert replay(bank.ledger.entries("alice")) == 0
+    with pytest.raises(NotFoundError):
+        get_balance(bank.ledger, "alice")
+
+
+@pytest.mark.parametrize("request_of", [{"adjust": "5"}, {"delete": True}])
+def test_to_what_was_deleted_nothing_is_added_and_it_is_not_deleted_again(request_of: dict[str, Any]) -> None:
+    bank = Bank("100")
+    bank.make(change(delete=True))
+
+    with pytest.raises(NotFoundError):
+        bank.make(change(**request_of, unique="unique-2"))
+
+
+def test_what_never_was_is_not_deleted() -> None:
+    with pytest.raises(NotFoundError):
+        Bank().make(change(delete=True))
+
+
+def test_what_open_orders_hold_is_not_deleted_and_the_refusal_says_how_much() -> None:
+    bank = Bank("100")
+    bank.ledger.write([Movement.hold("alice", Decimal("30.5"))], [], NOW)
+
+    with pytest.raises(StillHeldError, match=r"hold 30\.50 of it"):
+        bank.make(change(delete=True))
+
+    assert bank.ledger.head("alice") == Head(Decimal("69.5"), Decimal("30.5"), version=2, update_time=NOW)
+
+
+def test_a_hold_that_is_quicker_than_the_deletion_keeps_it_from_happening() -> None:
+    bank = Bank("100")
+    bank.ledger.interruptions.coming = [
+        lambda: bank.ledger.write([Movement.hold("alice", Decimal(30))], [], NOW)
+    ]
+
+    with pytest.raises(StillHeldError):
+        bank.make(change(delete=True))
+
+
+def test_what_was_deleted_is_made_anew_by_setting_it_and_its_version_and_what_is_settled_go_on() -> None:
+    bank = Bank("100")
+    bank.ledger.write([Movement.hold("alice", Decimal(30))], [], NOW)
+    bank.ledger.write([Movement.settle("alice", Decimal(30))], [], NOW)
+    bank.make(change(delete=True))
+
+    again = bank.make(change(balance="7", unique="unique-2")).head
+
+    assert again == get_balance(bank.ledger, "alice")
+    assert again == Head(Decimal(7), Decimal(0), Decimal(30), 5, again.update_time)
+
+
+def test_the_same_key_deletes_once_and_gets_the_same_answer_though_it_was_made_anew() -> None:
+    bank = Bank("100")
+    first = bank.make(change(delete=True, key="key-1"))
+    bank.make(change(balance="7"))
+
+    assert bank.make(change(delete=True, key="key-1")) == Adjusted(first.head, replayed=True)
+    assert bank.balance() == 7
+
+
+def test_the_key_of_a_deletion_does_nothing_else() -> None:
+    bank = Bank("100")
+    bank.make(change(delete=True, key="key-1"))
+
+    with pytest.raises(KeyReusedError):
+        bank.make(change(balance="7", key="key-1", fingerprint="print-2"))
 
 
 def test_who_was_never_set_is_not_found() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from order_capture.application.adjust_balance import BalanceChange, adjust_balance
 from order_capture.application.check_orders import check_orders
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
 from order_capture.application.ports import TRIES, WriteRefusedError
@@ -108,6 +109,19 @@ class TestHolding:
 
         decision = checker.decisions()["order-1"]
         assert (decision.code, decision.entity, decision.available) == (code, entity, None)
+
+    def test_what_is_deleted_while_a_batch_is_decided_is_unknown_to_all_of_it(self) -> None:
+        checker = Checker(pen=5)
+        deletion = BalanceChange("pen", "deletion", "", keyed=False, delete=True)
+        checker.ledger.interruptions.coming = [
+            lambda: adjust_balance(STOCK, checker.ledger, deletion, ticking_clock(), checker.pauses)
+        ]
+
+        checker.handle(check(pens("order-1", 2)), check(pens("order-2", 9)))
+
+        codes = [(decision.code, decision.available) for decision in checker.decisions().values()]
+        assert codes == [(DeclineCode.UNKNOWN_PRODUCT, None)] * 2
+        assert checker.figures() == (0, 0, 0)
 
     def test_an_order_of_several_products_gets_all_or_nothing(self) -> None:
         checker = Checker(pen=5, ink=1)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from order_capture.adapters import cloudevents
-from order_capture.application.messages import Message, OrderChecked, OrderHappened
+from order_capture.application.messages import EntityState, Message, OrderChecked, OrderHappened
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.events import OrderEvent, event_of
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Head
 from order_capture.domain.order import Check, Decision, DeclineCode, Outcome
 from tests.support.factories import (
     NOW,
@@ -193,3 +194,52 @@ def test_what_a_later_release_adds_is_left_alone() -> None:
     event = json.loads(with_data(check(), giftWrap=True)) | {"traceparent": "00-1-2-01"}
 
     assert cloudevents.decode(json.dumps(event)) == check()
+
+
+def state(of: EntityState) -> dict[str, Any]:
+    """What a state is in its envelope, whoever publishes it, and whenever."""
+    envelope = cloudevents.encode(of, message_id="any", source="/order-capture/any", time="any")
+    event: dict[str, Any] = json.loads(envelope.body, parse_float=Decimal)
+    assert (envelope.type, envelope.version) == (event["type"], "1")
+    return event
+
+
+def test_the_state_of_an_account_is_its_figures_and_which_of_its_states_it_is() -> None:
+    head = Head(Decimal("74.5"), Decimal("25.5"), Decimal(0), version=7, update_time=NOW)
+
+    event = state(EntityState(ACCOUNTS, "alice", head))
+
+    assert (event["type"], event["subject"], event["time"]) == ("account.state", "alice", NOW)
+    assert (event["dataschema"], event["correlationid"]) == ("urn:order-capture:account.state:1", "alice@7")
+    assert event["data"] == {
+        "customerId": "alice",
+        "version": 7,
+        "deleted": False,
+        "balance": Decimal("74.50"),
+        "held": Decimal("25.50"),
+        "settled": Decimal("0.00"),
+    }
+
+
+def test_the_state_of_a_product_is_in_units() -> None:
+    event = state(EntityState(STOCK, "pen", Head(Decimal(5), version=1, update_time=NOW)))
+
+    assert event["type"] == "stock.state"
+    assert event["data"]["productId"] == "pen"
+    assert [event["data"][name] for name in ("balance", "held", "settled")] == [5, 0, 0]
+
+
+def test_a_tombstone_has_its_place_among_the_states_and_no_figures() -> None:
+    event = state(EntityState(STOCK, "pen", Head(Decimal(0), version=8, update_time=NOW, deleted=True)))
+
+    assert event["data"] == {"productId": "pen", "version": 8, "deleted": True}
+
+
+def test_a_state_has_the_same_id_each_time_it_is_published_and_no_other_has_it() -> None:
+    heads = [Head(Decimal(5), version=version, update_time=NOW) for version in (1, 2)]
+    states = [EntityState(kind, name, head) for kind in (ACCOUNTS, STOCK) for name in "ab" for head in heads]
+
+    ids = [state(each)["id"] for each in states]
+
+    assert ids == [state(each)["id"] for each in states]
+    assert len(set(ids)) == len(states)

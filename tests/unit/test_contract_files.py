@@ -6,6 +6,7 @@ wrong fails here and not in somebody's hands.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -20,12 +21,15 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from order_capture.adapters import cloudevents, streams
+from order_capture.adapters.attributes import from_item
+from order_capture.adapters.dynamodb_ledger import head_from
 from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.requests import derived_id
 from order_capture.adapters.tokens import caller_of
 from order_capture.application.messages import (
     CheckOrder,
     DeliverWebhook,
+    EntityState,
     Message,
     OrderChecked,
     OrderNews,
@@ -35,6 +39,8 @@ from order_capture.application.messages import (
     order_id_of,
 )
 from order_capture.application.publish_changes import OrderChange
+from order_capture.domain.ledger import ACCOUNTS, Head, Movement
+from tests.support.fakes import moved
 
 ROOT = Path(__file__).parents[2]
 SWAGGER_TEXT = (ROOT / "swagger.yaml").read_text(encoding="utf-8")
@@ -42,10 +48,11 @@ SWAGGER: dict[str, Any] = yaml.safe_load(SWAGGER_TEXT)
 EVENTS = {path.stem: json.loads(path.read_bytes()) for path in sorted((ROOT / "events").glob("*.json"))}
 API_EVENTS = {name: event for name, event in EVENTS.items() if "httpMethod" in event}
 STREAM_EVENT = EVENTS["change_publisher"]
+LEDGER_STREAM_EVENT = EVENTS["ledger_publisher"]
 RECORDS = [
     (name, record)
     for name, event in EVENTS.items()
-    if event is not STREAM_EVENT
+    if event not in (STREAM_EVENT, LEDGER_STREAM_EVENT)
     for record in event.get("Records", [])
 ]
 COLLECTION = json.loads((ROOT / "postman/order-capture.postman_collection.json").read_bytes())
@@ -169,8 +176,10 @@ class TestSwagger:
             ("POST", "/order/{orderId}/cancel"): "cancelOrder",
             ("POST", "/account"): "adjustAccount",
             ("GET", "/account/{customerId}"): "getAccount",
+            ("DELETE", "/account/{customerId}"): "deleteAccount",
             ("POST", "/stock"): "adjustStock",
             ("GET", "/stock/{productId}"): "getStock",
+            ("DELETE", "/stock/{productId}"): "deleteStock",
             ("POST", "/webhooks"): "registerWebhook",
             ("GET", "/webhooks"): "listWebhooks",
             ("GET", "/webhooks/{webhookId}"): "getWebhook",
@@ -208,6 +217,9 @@ class TestSwagger:
             expected.add(("query", "customerId"))
         if operation["operationId"] == "listDeliveries":
             expected |= {("query", "limit"), ("query", "cursor")}
+        if operation["operationId"] in ("deleteAccount", "deleteStock"):
+            expected.add(("header", "Idempotency-Key"))
+            answers |= {"409", "422"}
         if operation["operationId"] == "getDailyReports":
             expected |= {("query", name) for name in ("from", "to", "limit", "cursor")}
         if "requestBody" in operation:
@@ -222,7 +234,7 @@ class TestSwagger:
         assert operation["summary"]
         assert operation["description"]
         for status, response in operation["responses"].items():
-            if status == "304":
+            if status in ("204", "304"):
                 assert "content" not in resolve(response)
                 continue
             media_type = "application/json" if status < "300" else "application/problem+json"
@@ -441,6 +453,19 @@ class TestEvents:
         order = DynamoOrders(Table(), "OrderTable", lambda _: None).get("any")
         assert order is not None
         assert order == order.as_placed()
+
+    def test_the_ledger_stream_event_is_what_a_held_and_shipped_order_did_to_its_account(self) -> None:
+        states: list[EntityState] = []
+        streams.ledger_stream_handler(states.extend)(LEDGER_STREAM_EVENT, None)
+        order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)
+        opened = Head(Decimal(json.loads(API_EVENTS["account_api"]["body"])["balance"]), version=1)
+        held = moved(opened, Movement.hold("alice", order["totalAmount"]), states[0].head.update_time)
+        shipped = moved(held, Movement.settle("alice", order["totalAmount"]), states[1].head.update_time)
+
+        assert states == [EntityState(ACCOUNTS, order["customerId"], head) for head in (held, shipped)]
+        for record, before in zip(LEDGER_STREAM_EVENT["Records"], (opened, held), strict=True):
+            old = head_from(from_item(record["dynamodb"]["OldImage"]))
+            assert dataclasses.replace(old, update_time="") == dataclasses.replace(before, update_time="")
 
     def test_together_they_tell_the_story_of_one_order(self) -> None:
         order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)

@@ -18,6 +18,7 @@ from order_capture.domain.errors import (
     KeyReusedError,
     NotFoundError,
     RequestRunningError,
+    StillHeldError,
     TemporaryError,
 )
 from tests.support.factories import api_event
@@ -83,6 +84,7 @@ def test_an_unknown_route_is_not_found(method: str, resource: str) -> None:
         (RequestInvalidError([FieldError("qty", "is odd")]), 400, "invalid-request"),
         (NotFoundError("No such thing."), 404, "not-found"),
         (BalanceOutOfRangeError("Too little."), 409, "balance-out-of-range"),
+        (StillHeldError("Held."), 409, "still-held"),
         (KeyReusedError(), 422, "idempotency-key-reused"),
         (RequestRunningError(), 409, "request-running"),
         (TemporaryError("Come again."), 503, "unavailable"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_capture.domain.errors import BalanceOutOfRangeError
+from order_capture.domain.errors import BalanceOutOfRangeError, StillHeldError
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
@@ -23,6 +23,7 @@ from order_capture.domain.ledger import (
     adjust,
     closed_entry,
     decide_holds,
+    delete,
     first,
     hold_entries,
     merged,
@@ -89,11 +90,20 @@ class TestWhoGetsWhat:
         ("kind", "entity", "code"),
         [(ACCOUNTS, "alice", DeclineCode.UNKNOWN_CUSTOMER), (STOCK, "pen", DeclineCode.UNKNOWN_PRODUCT)],
     )
-    def test_who_or_what_is_unknown_is_named(self, kind: LedgerKind, entity: str, code: DeclineCode) -> None:
-        decision = decide_holds(kind, [terms_of()], {entity: None})["order-1"]
+    @pytest.mark.parametrize("head", [None, Head(ZERO, version=2, deleted=True)], ids=["never", "deleted"])
+    def test_who_or_what_is_unknown_is_named(
+        self, kind: LedgerKind, entity: str, code: DeclineCode, head: Head | None
+    ) -> None:
+        decision = decide_holds(kind, [terms_of()], {entity: head})["order-1"]
 
         assert (decision.outcome, decision.code, decision.entity) == (DECLINED, code, entity)
         assert decision.available is None
+
+    def test_nothing_is_sold_of_what_was_deleted_even_for_nothing(self) -> None:
+        free = terms_of(total="0")
+
+        assert outcomes(ACCOUNTS, [free], {"alice": Head(ZERO, version=2, deleted=True)}) == [DECLINED]
+        assert outcomes(ACCOUNTS, [free], {"alice": Head(ZERO, version=2)}) == [HELD]
 
     def test_the_earliest_that_fit_are_held_and_the_others_declined(self) -> None:
         orders = [terms_of(f"order-{qty}", items=(("pen", qty),)) for qty in (3, 4, 2, 1)]
@@ -222,7 +232,9 @@ Step = tuple[str, int]
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["set", "add", "hold", "release", "settle"]), st.integers(-20, 20)),
+        st.tuples(
+            st.sampled_from(["set", "add", "hold", "release", "settle", "delete"]), st.integers(-20, 20)
+        ),
         max_size=40,
     )
 )
@@ -256,6 +268,7 @@ class Books:
             "hold": lambda: self._hold(terms_of(f"order-{number}", items=(("pen", abs(amount) + 1),))),
             "release": lambda: self._end(amount, released=True),
             "settle": lambda: self._end(amount, released=False),
+            "delete": lambda: self._delete(number),
         }
         steps[step]()
 
@@ -264,6 +277,16 @@ class Books:
             after = adjust(STOCK, self.head, NOW, balance=balance, by=by)
         except BalanceOutOfRangeError:
             return
+        self._adjusted_to(after, number)
+
+    def _delete(self, number: int) -> None:
+        try:
+            after = delete(STOCK, self.head, NOW)
+        except StillHeldError:
+            return
+        self._adjusted_to(after, number)
+
+    def _adjusted_to(self, after: Head, number: int) -> None:
         change = after.balance - self.head.balance
         self.head = after
         self.adjusted.append(change)

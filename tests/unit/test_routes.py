@@ -130,7 +130,7 @@ class Desk:
         answer: dict[str, Any] = importlib.import_module(f"functions.{FUNCTIONS[function]}.app").handler(
             event, None
         )
-        return answer, json.loads(answer["body"])
+        return answer, json.loads(answer["body"]) if answer["body"] else {}
 
     def read(self) -> set[tuple[str, str]]:
         """What was read of the last request, as the contract names parameters."""
@@ -170,9 +170,13 @@ def test_a_route_answers_as_the_contract_says(
 ) -> None:
     answer, body = desk.ask(method, path)
     response = resolve(CONTRACT, operation["responses"][str(answer["statusCode"])])
-    (content,) = response["content"].items()
     assert answer["statusCode"] < 300
-    assert answer["headers"].pop("Content-Type") == content[0]
+    media_type = answer["headers"].pop("Content-Type", None)
     assert answer["headers"].keys() <= response["headers"].keys()
+    if "content" not in response:
+        assert (media_type, answer["body"]) == (None, "")
+        return
+    (content,) = response["content"].items()
+    assert media_type == content[0]
     schema = {**content[1]["schema"], "components": CONTRACT["components"]}
     assert [error.message for error in OAS30Validator(schema).iter_errors(body)] == []

@@ -1,16 +1,19 @@
-"""DynamoDB stream batches in: every change of an order is taken from them, all or none."""
+"""DynamoDB stream batches in: what changed, of an order or a ledger, is taken from them, all or none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from order_capture.adapters.attributes import to_item
 from order_capture.adapters.dynamodb_orders import to_order_item
-from order_capture.adapters.streams import stream_handler
+from order_capture.adapters.streams import ledger_stream_handler, stream_handler
+from order_capture.application.messages import EntityState
 from order_capture.application.publish_changes import OrderChange
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
 from order_capture.domain.order import Check, Order
 from tests.support.factories import NOW, declined, placed, terms_of
 
@@ -61,3 +64,57 @@ def test_what_fails_is_told_to_lambda_so_that_the_batch_comes_again() -> None:
 
     with pytest.raises(RuntimeError, match="no queue"):
         stream_handler(work)({"Records": [record(ONE)]}, None)
+
+
+def head(key: str, entity: str, **more: Any) -> dict[str, Any]:
+    keys = to_item({key: entity, "entry": "BALANCE"})
+    values = {
+        "balance": Decimal(5),
+        "held": Decimal(1),
+        "settled": Decimal(2),
+        "version": 7,
+        "updateTime": NOW,
+    }
+    return {"eventName": "MODIFY", "dynamodb": {"Keys": keys, "NewImage": keys | to_item(values | more)}}
+
+
+def states(*records: dict[str, Any]) -> list[list[EntityState]]:
+    """What `work` was called with, each time."""
+    calls: list[list[EntityState]] = []
+
+    def work(found: Sequence[EntityState]) -> None:
+        calls.append(list(found))
+
+    assert ledger_stream_handler(work)({"Records": list(records)}, None) == {}
+    return calls
+
+
+@pytest.mark.parametrize(("key", "kind"), [("customerId", ACCOUNTS), ("productId", STOCK)])
+def test_each_head_is_handed_over_as_it_stands(key: str, kind: LedgerKind) -> None:
+    figures = Decimal(5), Decimal(1), Decimal(2)
+
+    assert states(head(key, "one"), head(key, "two", deleted=True)) == [
+        [
+            EntityState(kind, "one", Head(*figures, version=7, update_time=NOW)),
+            EntityState(kind, "two", Head(*figures, version=7, update_time=NOW, deleted=True)),
+        ]
+    ]
+
+
+def test_an_attribute_of_a_later_release_is_passed_over() -> None:
+    assert states(head("productId", "pen", later=1)) == states(head("productId", "pen"))
+
+
+def test_an_entry_is_no_state_and_neither_is_a_head_that_somebody_removed() -> None:
+    removed = {"Keys": to_item({"productId": "pen", "entry": "BALANCE"})}
+    entry = to_item({"productId": "pen", "entry": "HOLD#order-1"})
+
+    assert states({"dynamodb": removed}, {"dynamodb": {"Keys": entry, "NewImage": entry}}) == []
+
+
+def test_states_that_fail_come_again() -> None:
+    def work(_: Sequence[EntityState]) -> None:
+        raise RuntimeError("no topic")
+
+    with pytest.raises(RuntimeError, match="no topic"):
+        ledger_stream_handler(work)({"Records": [head("productId", "pen")]}, None)

@@ -28,6 +28,8 @@ def _to_attribute(value: Any) -> dict[str, Any]:
             return {"S": str(value)}
         case Decimal():
             return {"N": f"{value:f}"}  # not every engine that stands in for DynamoDB reads "1E+3"
+        case bool():  # before int, which it is as well
+            return {"BOOL": value}
         case int():
             return {"N": str(value)}
         case Mapping():
@@ -40,7 +42,7 @@ def _to_attribute(value: Any) -> dict[str, Any]:
 def _from_attribute(attribute: Mapping[str, Any]) -> Any:
     ((kind, value),) = attribute.items()
     match kind:
-        case "S":
+        case "S" | "BOOL":
             return value
         case "N":
             return Decimal(value)

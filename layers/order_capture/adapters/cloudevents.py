@@ -9,11 +9,12 @@ from typing import Any
 
 from order_capture.adapters import jsontext
 from order_capture.adapters.decisions import decision_from, decision_values
-from order_capture.adapters.snapshots import order_values
+from order_capture.adapters.snapshots import order_values, state_values
 from order_capture.adapters.terms import terms_from, terms_values
 from order_capture.application.messages import (
     CheckOrder,
     DeliverWebhook,
+    EntityState,
     Message,
     OrderChecked,
     OrderHappened,
@@ -22,7 +23,7 @@ from order_capture.application.messages import (
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
-    order_id_of,
+    subject_of,
 )
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.events import OrderEventType, OrderFact, moments
@@ -40,6 +41,7 @@ TYPES: Mapping[type[Message], str] = {
     WatchOrder: "order.watch",
     DeliverWebhook: "webhook.deliver",
 }
+STATES: Mapping[Check, str] = {Check.BALANCE: "account.state", Check.STOCK: "stock.state"}
 _EVENTS = frozenset(OrderEventType)
 
 
@@ -52,14 +54,17 @@ class Envelope:
     body: str
 
 
-def encode(message: Message, *, message_id: str, source: str, time: str) -> Envelope:
+def encode(message: Message | EntityState, *, message_id: str, source: str, time: str) -> Envelope:
     """Put a message into its envelope."""
     more: dict[str, Any] = {}
     if isinstance(message, OrderHappened):
         event = message.event
         kind = str(event.type)
-        message_id, time = event_id(event.type, event.order.order_id), event.time
+        message_id, time = event_id(kind, event.order.order_id), event.time
         more["sequence"] = str(event.sequence)
+    elif isinstance(message, EntityState):
+        kind = STATES[message.kind.check]
+        message_id, time = event_id(kind, message.correlation_id), message.head.update_time
     else:
         kind = TYPES[type(message)]
     body = {
@@ -68,7 +73,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
         "source": source,
         "type": kind,
         "time": time,
-        "subject": order_id_of(message),
+        "subject": subject_of(message),
         **more,
         "datacontenttype": "application/json",
         "dataschema": dataschema(kind),
@@ -130,9 +135,9 @@ def decode(body: str) -> Message:
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
 
 
-def event_id(kind: OrderEventType, order_id: str) -> str:
-    """The same each time that an event is published, so that a consumer knows what it has seen."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{order_id}"))
+def event_id(kind: str, what: str) -> str:
+    """The same each time that a fact is published, so that a consumer knows what it has seen."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{what}"))
 
 
 def decode_fact(body: str) -> OrderTold:
@@ -159,7 +164,9 @@ def dataschema(kind: object, version: str = VERSION) -> str:
     return f"urn:order-capture:{kind}:{version}"
 
 
-def _data(message: Message) -> dict[str, Any]:
+def _data(message: Message | EntityState) -> dict[str, Any]:
+    if isinstance(message, EntityState):
+        return state_values(message.kind, message.entity, message.head)
     if isinstance(message, OrderHappened):
         return order_values(message.event.order)
     if isinstance(message, OrderChecked):

@@ -29,7 +29,7 @@ class DynamoLedger:
 
     def head(self, entity: str) -> Head | None:  # noqa: D102 - the port says it
         item = self._get(entity, HEAD)
-        return _head_from(from_item(item)) if item else None
+        return head_from(from_item(item)) if item else None
 
     def hold(self, entity: str, order_id: str) -> Hold | None:  # noqa: D102
         item = self._get(entity, f"HOLD#{order_id}")
@@ -57,7 +57,7 @@ class DynamoLedger:
                     existing[_id_of(entries[position])] = self._entry_from(item)
             else:
                 entity = movements[position - len(entries)].entity
-                heads[entity] = _head_from(from_item(item)) if item else None
+                heads[entity] = head_from(from_item(item)) if item else None
         raise WriteRefusedError(existing, heads, conflicted(reasons))
 
     def _get(self, entity: str, entry: str) -> Item | None:
@@ -91,7 +91,7 @@ class DynamoLedger:
                     entry_id,
                     values["amount"],
                     values["fingerprint"],
-                    _head_from(values["after"]),
+                    head_from(values["after"]),
                     values["time"],
                 )
 
@@ -112,6 +112,14 @@ def movement_action(table: str, key: str, movement: Movement, now: str) -> dict[
         }
     changes = ["version = version + :one", "updateTime = :now"]
     conditions = ["attribute_exists(entry)"]
+    if movement.unless_deleted:
+        # A head that was never deleted has no such mark, and is unequal to it as well.
+        conditions.append("deleted <> :tombstone")
+        values[":tombstone"] = True
+    if movement.deleted is not None:
+        # Set to false and not removed where it is made anew: no release takes an attribute off an item.
+        changes.append("deleted = :deleted")
+        values[":deleted"] = movement.deleted
     for figure, change in (
         ("balance", movement.balance),
         ("held", movement.held),
@@ -154,6 +162,7 @@ def _entry_values(entry: Entry) -> Mapping[str, Any]:
                 "settled": entry.after.settled,
                 "version": entry.after.version,
                 "updateTime": entry.after.update_time,
+                "deleted": entry.after.deleted or None,  # left out unless it is
             }
             return {
                 "amount": entry.amount,
@@ -163,6 +172,12 @@ def _entry_values(entry: Entry) -> Mapping[str, Any]:
             }
 
 
-def _head_from(values: Mapping[str, Any]) -> Head:
+def head_from(values: Mapping[str, Any]) -> Head:
+    """The head in an item's values."""
     figures: tuple[Decimal, Decimal, Decimal] = (values["balance"], values["held"], values["settled"])
-    return Head(*figures, version=int(values["version"]), update_time=values["updateTime"])
+    return Head(
+        *figures,
+        version=int(values["version"]),
+        update_time=values["updateTime"],
+        deleted=values.get("deleted", False),
+    )

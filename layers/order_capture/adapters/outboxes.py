@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import botocore.exceptions
 
 from order_capture.adapters import cloudevents
-from order_capture.application.messages import DeliverWebhook, Message, WatchOrder, order_id_of
+from order_capture.application.messages import DeliverWebhook, EntityState, Message, WatchOrder, subject_of
 from order_capture.application.ports import Clock, Pause
 
 logger = logging.getLogger(__name__)
@@ -39,14 +39,14 @@ class _BatchCall(Protocol):
 
 
 class TopicOutbox:
-    """Implements `application.ports.Outbox` over an SNS topic."""
+    """Implements `application.ports.Outbox` and `StateOutbox` over an SNS topic."""
 
     def __init__(self, client: Any, topic_arn: str, sender: Sender) -> None:
         self._client = client
         self._topic_arn = topic_arn
         self._sender = sender
 
-    def send(self, messages: Sequence[Message]) -> set[str]:  # noqa: D102 - the port says it
+    def send(self, messages: Sequence[Message | EntityState]) -> set[str]:  # noqa: D102 - the port says it
         return _send(messages, self._sender, "Message", self._publish)
 
     def _publish(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -72,11 +72,13 @@ class QueueOutbox:
         return answer
 
 
-def _send(messages: Sequence[Message], sender: Sender, body_name: str, call: _BatchCall) -> set[str]:
+def _send(
+    messages: Sequence[Message | EntityState], sender: Sender, body_name: str, call: _BatchCall
+) -> set[str]:
     failed: set[str] = set()
     reachable = True
     for batch in _batches(messages, sender, body_name):
-        unsent = {entry["Id"]: (order_id, entry) for order_id, entry in batch}
+        unsent = {entry["Id"]: (subject, entry) for subject, entry in batch}
         for tries in range(1, SEND_TRIES + 1):
             if not reachable:
                 break
@@ -95,12 +97,12 @@ def _send(messages: Sequence[Message], sender: Sender, body_name: str, call: _Ba
             logger.warning("entries of a batch failed", extra={"failures": [f["Code"] for f in failures]})
             if tries < SEND_TRIES:
                 sender.pause(tries)
-        failed.update(order_id for order_id, _ in unsent.values())
+        failed.update(subject for subject, _ in unsent.values())
     return failed
 
 
 def _batches(
-    messages: Sequence[Message], sender: Sender, body_name: str
+    messages: Sequence[Message | EntityState], sender: Sender, body_name: str
 ) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     batch: list[tuple[str, dict[str, Any]]] = []
     for message in messages:
@@ -121,6 +123,6 @@ def _batches(
         }
         if isinstance(message, WatchOrder | DeliverWebhook):
             entry["DelaySeconds"] = message.delay
-        batch.append((order_id_of(message), entry))
+        batch.append((subject_of(message), entry))
     if batch:
         yield batch

@@ -17,6 +17,7 @@ from order_capture.domain.errors import (
     OrderCaptureError,
     RequestRunningError,
     StatusConflictError,
+    StillHeldError,
     SubscriptionLimitError,
     TemporaryError,
     WebhookLimitError,
@@ -62,6 +63,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     NotFoundError: _Kind("not-found", "Not found", HTTPStatus.NOT_FOUND),
     StatusConflictError: _Kind("status-conflict", "Status conflict", HTTPStatus.CONFLICT),
     BalanceOutOfRangeError: _Kind("balance-out-of-range", "Balance out of range", HTTPStatus.CONFLICT),
+    StillHeldError: _Kind("still-held", "Still held", HTTPStatus.CONFLICT),
     KeyReusedError: _Kind(
         "idempotency-key-reused", "Idempotency key reused", HTTPStatus.UNPROCESSABLE_ENTITY
     ),

@@ -264,6 +264,19 @@ def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
     return _change(body.productId, balance, adjust, fingerprint, request, new_id)
 
 
+def deletion(request: Request, new_id: Callable[[], str], name: str) -> BalanceChange:
+    """Whom or what a `DELETE` asks to be deleted; `name` is the path parameter's.
+
+    Raises:
+        NotFoundError: nothing can have such an id.
+        RequestInvalidError: with every header or parameter that is wrong.
+    """
+    entity = path_id(request, name)
+    # No body has this fingerprint: an adjustment under the same key is another request.
+    fingerprint = hashlib.sha256(f"DELETE {name} {entity}".encode()).hexdigest()
+    return _change(entity, None, None, fingerprint, request, new_id, delete=True)
+
+
 def orders_query(request: Request) -> Query:
     """Which orders `GET /orders` asks for.
 
@@ -328,10 +341,12 @@ def _change(
     fingerprint: str,
     request: Request,
     new_id: Callable[[], str],
+    *,
+    delete: bool = False,
 ) -> BalanceChange:
     key = request.idempotency_key
     adjustment_id = derived_id(request.caller, key) if key else new_id()
-    return BalanceChange(entity, adjustment_id, fingerprint, key is not None, balance, adjust)
+    return BalanceChange(entity, adjustment_id, fingerprint, key is not None, balance, adjust, delete)
 
 
 def _validated(model: type[Model], values: Any, place: str = "") -> Model:

@@ -1,4 +1,7 @@
-"""An order as it stands, as clients and the consumers of events see it, under the contract's names."""
+"""How orders, accounts and stock stand, as clients and the consumers of events see it.
+
+Under the contract's names.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from typing import Any
 
 from order_capture.adapters.decisions import decision_values
 from order_capture.adapters.terms import terms_values
-from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerKind
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
 from order_capture.domain.order import Check, Decision, Order
 
 _KINDS = {Check.BALANCE: ACCOUNTS, Check.STOCK: STOCK}
+ENTITY_NAMES = {Check.BALANCE: "customerId", Check.STOCK: "productId"}
+"""What an id of a ledger's is called."""
 
 
 def order_values(order: Order) -> dict[str, Any]:
@@ -32,6 +37,25 @@ def status_values(order: Order) -> dict[str, Any]:
         "checks": {
             check.lower(): _check_values(kind, order.checks.get(check)) for check, kind in _KINDS.items()
         },
+    }
+
+
+def state_values(kind: LedgerKind, entity: str, head: Head) -> dict[str, Any]:
+    """How a customer or product stands, for those who keep a copy; of what is deleted, only that it is.
+
+    A tombstone is a state like any other and has its place among them, which is its version: data that is
+    null, as it is common, would leave no room for one.
+    """
+    state = {ENTITY_NAMES[kind.check]: entity, "version": head.version, "deleted": head.deleted}
+    return state if head.deleted else state | figures(kind, head)
+
+
+def figures(kind: LedgerKind, head: Head) -> dict[str, Any]:
+    """The figures of a head, with their decimals."""
+    return {
+        "balance": kind.amount(head.balance),
+        "held": kind.amount(head.held),
+        "settled": kind.amount(head.settled),
     }
 
 

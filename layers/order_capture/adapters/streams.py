@@ -11,8 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from order_capture.adapters import logs
+from order_capture.adapters.attributes import from_item
+from order_capture.adapters.dynamodb_ledger import HEAD, head_from
 from order_capture.adapters.dynamodb_orders import order_from
+from order_capture.adapters.snapshots import ENTITY_NAMES
+from order_capture.application.messages import EntityState
 from order_capture.application.publish_changes import OrderChange
+from order_capture.domain.ledger import ACCOUNTS, STOCK
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +41,34 @@ def stream_handler(
         return {}
 
     return handler
+
+
+def ledger_stream_handler(
+    work: Callable[[Sequence[EntityState]], None],
+) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+    """The Lambda handler of a ledger's stream: `work` is given every head that was written, in order.
+
+    It serves accounts and stock alike, whose keys tell them apart, and raises what `work` raises.
+    """
+
+    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        logs.configure()
+        states = [state for record in event["Records"] if (state := _state(record["dynamodb"]))]
+        if states:
+            work(states)
+        logger.info("handled %d states", len(states))
+        return {}
+
+    return handler
+
+
+def _state(images: Mapping[str, Any]) -> EntityState | None:
+    """How a customer or product stands after a write; None if it was of an entry, or the head is gone."""
+    if images["Keys"]["entry"]["S"] != HEAD or not images.get("NewImage"):
+        return None
+    kind = next(kind for kind in (ACCOUNTS, STOCK) if ENTITY_NAMES[kind.check] in images["Keys"])
+    entity = images["Keys"][ENTITY_NAMES[kind.check]]["S"]
+    return EntityState(kind, entity, head_from(from_item(images["NewImage"])))
 
 
 def _change(images: Mapping[str, Any]) -> OrderChange | None:

@@ -8,7 +8,7 @@ from typing import Any
 from order_capture.adapters import cursors
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import RETRY_AFTER_SECONDS, problem
-from order_capture.adapters.snapshots import order_values
+from order_capture.adapters.snapshots import figures, order_values
 from order_capture.application.adjust_balance import Adjusted
 from order_capture.application.capture_orders import Captured, CapturedBatch
 from order_capture.application.list_orders import Page
@@ -63,8 +63,6 @@ def head_view(kind: LedgerKind, name: str, entity: str, head: Head) -> dict[str,
     """How a customer or product stands; `name` is its field's name."""
     return {
         name: entity,
-        "balance": kind.amount(head.balance),
-        "held": kind.amount(head.held),
-        "settled": kind.amount(head.settled),
+        **figures(kind, head),
         "updateTime": head.update_time,
     }

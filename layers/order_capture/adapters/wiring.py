@@ -7,6 +7,7 @@ from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
 from order_capture.adapters.outboxes import QueueOutbox, Sender, TopicOutbox
 from order_capture.adapters.runtime import client, clock, new_id, pause, setting
+from order_capture.domain.order import Check
 
 
 def orders() -> DynamoOrders:
@@ -54,6 +55,12 @@ def watchdog(source: str) -> QueueOutbox:
 def listeners(source: str) -> TopicOutbox:
     """Whoever follows what happens to orders."""
     return TopicOutbox(client("sns"), setting("ORDER_EVENT_TOPIC_ARN"), sender(source))
+
+
+def followers(check: Check, source: str) -> TopicOutbox:
+    """Whoever keeps a copy of the accounts (`BALANCE`) or of the stock."""
+    topic = "ACCOUNT_TOPIC_ARN" if check is Check.BALANCE else "STOCK_TOPIC_ARN"
+    return TopicOutbox(client("sns"), setting(topic), sender(source))
 
 
 def sender(source: str) -> Sender:

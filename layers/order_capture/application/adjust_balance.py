@@ -1,4 +1,4 @@
-"""Adjust a balance: set what a customer may spend or what is in stock, or add to it, or take from it."""
+"""Adjust a balance: set what a customer may spend or what is in stock, add to it, take from it, delete it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from decimal import Decimal
 
 from order_capture.application.ports import TRIES, Clock, Ledger, Pause, WriteRefusedError
 from order_capture.domain.errors import KeyReusedError, NotFoundError, TemporaryError
-from order_capture.domain.ledger import ZERO, Adjustment, Head, LedgerKind, Movement, adjust, receipt_place
+from order_capture.domain.ledger import (
+    ZERO,
+    Adjustment,
+    Head,
+    LedgerKind,
+    Movement,
+    adjust,
+    delete,
+    known,
+    receipt_place,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceChange:
-    """What is asked for: exactly one of `balance` (set it) and `adjust` (change it by so much).
+    """What is asked for: exactly one of `balance` (set it), `adjust` (change it by so much) and `delete`.
 
     `adjustment_id` is the same for the same Idempotency-Key (`keyed`) and unique without one;
     `fingerprint` is the same for the same request.
@@ -24,6 +34,7 @@ class BalanceChange:
     keyed: bool
     balance: Decimal | None = None
     adjust: Decimal | None = None
+    delete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,8 @@ def adjust_balance(
     Raises:
         BalanceOutOfRangeError: the balance would fall below zero or rise too high.
         KeyReusedError: the key came with another request before.
-        NotFoundError: there is nothing to add to or to take from.
+        NotFoundError: there is nothing to add to, to take from, or to delete.
+        StillHeldError: it is to be deleted, and open orders hold something of it.
         TemporaryError: too many others change it at this moment.
     """
     earlier = (
@@ -56,13 +68,16 @@ def adjust_balance(
             if earlier.fingerprint != change.fingerprint:
                 raise KeyReusedError()
             return Adjusted(earlier.after, replayed=True)
-        head = ledger.head(change.entity)
-        if head is None and change.balance is None:
-            raise NotFoundError(f"{change.entity} is unknown: set its balance first.")
-        now = clock()
-        after = adjust(kind, head, now, balance=change.balance, by=change.adjust)
+        head, now = ledger.head(change.entity), clock()
+        after = _after(kind, head, change, now)
         amount = after.balance - (head.balance if head else ZERO)
-        movement = Movement(change.entity, balance=amount, expected=head.version if head else 0)
+        # The version says all that `after` was worked out from: a hold in between counts it up as well.
+        movement = Movement(
+            change.entity,
+            balance=amount,
+            expected=head.version if head else 0,
+            deleted=after.deleted if head and after.deleted is not head.deleted else None,
+        )
         adjustment = Adjustment(change.entity, change.adjustment_id, amount, change.fingerprint, after, now)
         try:
             ledger.write([movement], [adjustment, *([adjustment.receipt()] if change.keyed else [])], now)
@@ -74,3 +89,14 @@ def adjust_balance(
                 case _:
                     pause(tries)
     raise TemporaryError("Too many orders and adjustments of it at this moment.")
+
+
+def _after(kind: LedgerKind, head: Head | None, change: BalanceChange, now: str) -> Head:
+    current = known(head)
+    if change.delete:
+        if current is None:
+            raise NotFoundError(f"{change.entity} is unknown.")
+        return delete(kind, current, now)
+    if current is None and change.balance is None:
+        raise NotFoundError(f"{change.entity} is unknown: set its balance first.")
+    return adjust(kind, head, now, balance=change.balance, by=change.adjust)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from order_capture.domain.events import OrderEvent, OrderFact
+from order_capture.domain.ledger import Head, LedgerKind
 from order_capture.domain.order import Check, Decision, OrderTerms
 
 if TYPE_CHECKING:  # every function imports this module, and most know no webhooks
@@ -125,6 +126,25 @@ Message = (
     | DeliverWebhook
 )
 Received = Message | OrderTold
+
+
+@dataclass(frozen=True, slots=True)
+class EntityState:
+    """To whoever keeps a copy: how a customer or product stands. The highest version is the latest."""
+
+    kind: LedgerKind
+    entity: str
+    head: Head
+
+    @property
+    def correlation_id(self) -> str:
+        """Of no one request, since a head is moved for many at once: the entity and its version."""
+        return f"{self.entity}@{self.head.version}"
+
+
+def subject_of(message: Message | EntityState) -> str:
+    """What a message is about: an order, or the customer or product whose state it is."""
+    return message.entity if isinstance(message, EntityState) else order_id_of(message)
 
 
 def order_id_of(message: Received) -> str:

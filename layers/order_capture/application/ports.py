@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from order_capture.application.messages import Message
+from order_capture.application.messages import EntityState, Message
 from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement
 from order_capture.domain.order import Order, OrderStatus, OrderTerms
 
@@ -184,3 +184,10 @@ class Outbox(Protocol):
 
     def send(self, messages: Sequence[Message]) -> set[str]:
         """Send all; return the ids of the orders whose message could not be sent, after retries."""
+
+
+class StateOutbox(Protocol):
+    """Whoever keeps a copy of a ledger."""
+
+    def send(self, states: Sequence[EntityState], /) -> set[str]:
+        """Send all; return the customers or products whose state could not be sent, after retries."""

@@ -34,6 +34,10 @@ class BalanceOutOfRangeError(OrderCaptureError):
     """An adjustment would take a balance below zero, or above what a ledger may hold."""
 
 
+class StillHeldError(OrderCaptureError):
+    """What is to be deleted is held by open orders."""
+
+
 class KeyReusedError(OrderCaptureError):
     """An Idempotency-Key came again with another request."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from order_capture.domain.errors import BalanceOutOfRangeError
+from order_capture.domain.errors import BalanceOutOfRangeError, StillHeldError
 from order_capture.domain.order import Check, Decision, DeclineCode, OrderTerms, Outcome
 
 ZERO = Decimal(0)
@@ -70,13 +70,22 @@ class Head:
     settled: Decimal = ZERO  # spent or shipped for good
     version: int = 0  # 0: not written yet
     update_time: str = ""
+    deleted: bool = False
+    """A tombstone: it counts as unknown. It stays for its version, which goes on if it is made anew, and for
+    its entries, which are the books."""
+
+
+def known(head: Head | None) -> Head | None:
+    """The head, unless it is a tombstone."""
+    return None if head is None or head.deleted else head
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
     """A change of one head. It is refused as a whole if it would take any figure below zero.
 
-    With `expected`, it is also refused unless the head is of that version (0: there is none yet).
+    With `expected`, it is also refused unless the head is of that version (0: there is none yet); with
+    `unless_deleted`, if it is a tombstone. `deleted` is what the head is marked as (None: as it was).
     """
 
     entity: str
@@ -84,11 +93,16 @@ class Movement:
     held: Decimal = ZERO
     settled: Decimal = ZERO
     expected: int | None = None
+    unless_deleted: bool = False
+    deleted: bool | None = None
 
     @staticmethod
     def hold(entity: str, amount: Decimal) -> Movement:
         """Set `amount` aside."""
-        return Movement(entity, balance=-amount, held=amount)
+        return Movement(entity, balance=-amount, held=amount, unless_deleted=True)
+
+    # What is deleted holds nothing, so that whatever is released or settled after it is 0, of an order that
+    # costs nothing. It may pass: a tombstone's figures stay as they are.
 
     @staticmethod
     def release(entity: str, amount: Decimal) -> Movement:
@@ -138,7 +152,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """A balance was set, added to or taken from. `after` is the head that it led to."""
+    """A balance was set, added to or taken from, or deleted. `after` is the head that it led to."""
 
     entity: str
     adjustment_id: str
@@ -173,7 +187,7 @@ def decide_holds(
     An order gets all it asks for or nothing. `seen` are the heads known by now (None: there is no such
     customer or product); one that is not in it is taken to have enough, which the write then proves.
     """
-    left = {entity: head.balance if head else None for entity, head in seen.items()}
+    left = {entity: head.balance if (head := known(each)) else None for entity, each in seen.items()}
     decisions = {}
     for terms in orders:
         demand = kind.demand(terms)
@@ -230,6 +244,19 @@ def adjust(
     return Head(new, old.held, old.settled, old.version + 1, now)
 
 
+def delete(kind: LedgerKind, head: Head, now: str) -> Head:
+    """The head after it is deleted: nothing is left of it but what was settled.
+
+    Raises:
+        StillHeldError: open orders hold something of it.
+    """
+    if head.held > 0:
+        raise StillHeldError(
+            f"Open orders hold {kind.amount(head.held)} of it. It can be deleted once they are over."
+        )
+    return Head(ZERO, head.held, head.settled, head.version + 1, now, deleted=True)
+
+
 def replay(entries: Iterable[Entry]) -> Decimal:
     """The balance that a head's entries, in any order, come to."""
     balance = ZERO
@@ -248,6 +275,7 @@ def merged(movements: Iterable[Movement]) -> list[Movement]:
             total.balance + movement.balance,
             total.held + movement.held,
             total.settled + movement.settled,
+            unless_deleted=total.unless_deleted or movement.unless_deleted,
         )
     return list(totals.values())
 

@@ -376,7 +376,7 @@ def _tells_old(operation: str, action: Mapping[str, Any]) -> bool:
 def _stored(attribute: dict[str, Any]) -> dict[str, Any]:
     """An attribute as it is kept: with its numbers in their one form, and a copy of what holds others."""
     ((kind, value),) = attribute.items()
-    if kind == "S":
+    if kind in ("S", "BOOL"):
         return attribute
     if kind == "N":
         return attribute if number(value) == value else {"N": number(value)}

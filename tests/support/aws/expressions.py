@@ -1,7 +1,7 @@
 """Just the part of DynamoDB's expression language that the application writes; the rest is an error.
 
-Conditions: `attribute_exists`, `attribute_not_exists`, `=`, `>=`, joined by AND. Updates: SET with a value,
-a sum, or `list_append`. Paths are names of the item's own attributes, plain or as `#placeholder`.
+Conditions: `attribute_exists`, `attribute_not_exists`, `=`, `<>`, `>=`, joined by AND. Updates: SET with a
+value, a sum, or `list_append`. Paths are names of the item's own attributes, plain or as `#placeholder`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Values = Mapping[str, Attribute]
 _PATH = r"(#?[A-Za-z_]\w*)"
 _VALUE = r"(:\w+)"
 _EXISTENCE = re.compile(rf"(attribute_exists|attribute_not_exists)\s*\(\s*{_PATH}\s*\)")
-_COMPARISON = re.compile(rf"{_PATH}\s*(=|>=)\s*{_VALUE}")
+_COMPARISON = re.compile(rf"{_PATH}\s*(=|<>|>=)\s*{_VALUE}")
 _ASSIGNMENT = re.compile(rf"{_PATH}\s*=\s*(.+)")
 _SUM = re.compile(rf"{_PATH}\s*\+\s*{_VALUE}")
 _APPEND = re.compile(rf"list_append\s*\(\s*{_PATH}\s*,\s*{_VALUE}\s*\)")
@@ -86,7 +86,7 @@ def _clause(text: str) -> Expression:
         return Expression(_used(path), lambda item, names, _: (_name(path, names) in item) is wanted)
     if match := _COMPARISON.fullmatch(text):
         path, comparison, value = match.groups()
-        compare = _equal if comparison == "=" else _at_least
+        compare = _COMPARE[comparison]
         return Expression(
             _used(path, value),
             lambda item, names, values: compare(item.get(_name(path, names)), _value(value, values)),
@@ -145,6 +145,11 @@ def _equal(left: Attribute | None, right: Attribute) -> bool:
     return left == right
 
 
+def _unequal(left: Attribute | None, right: Attribute) -> bool:
+    """What is not there is unequal to everything."""
+    return left != right
+
+
 def _at_least(left: Attribute | None, right: Attribute) -> bool:
     """Numbers by value, text by its bytes; what is not of one type is not comparable, and fails."""
     if left is None or left.keys() != right.keys():
@@ -154,6 +159,13 @@ def _at_least(left: Attribute | None, right: Attribute) -> bool:
     if "S" in right:
         return bool(left["S"].encode() >= right["S"].encode())
     raise ExpressionError(f"not to be compared: {right}")
+
+
+_COMPARE: Mapping[str, Callable[[Attribute | None, Attribute], bool]] = {
+    "=": _equal,
+    "<>": _unequal,
+    ">=": _at_least,
+}
 
 
 def _sum(left: Attribute, right: Attribute) -> Attribute:

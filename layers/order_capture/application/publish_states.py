@@ -1,0 +1,28 @@
+"""Publish states: whoever keeps a copy of accounts or stock is told how they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from order_capture.application.messages import EntityState
+from order_capture.application.ports import StateOutbox
+from order_capture.domain.errors import TemporaryError
+
+
+def publish_states(followers: StateOutbox, states: Sequence[EntityState]) -> None:
+    """Send the last state of each customer or product, by version.
+
+    Those in between need not be told: a copy keeps the highest version, and is none the wiser for others. A
+    hot product that moves a hundred times is one message.
+
+    Raises:
+        TemporaryError: not all could be sent; all may be sent again, since a version says what is old.
+    """
+    latest: dict[str, EntityState] = {}
+    for state in states:
+        known = latest.get(state.entity)
+        if known is None or known.head.version < state.head.version:
+            latest[state.entity] = state
+    failed = followers.send(list(latest.values()))
+    if failed:
+        raise TemporaryError(f"{len(failed)} states are not published yet")

@@ -1,0 +1,32 @@
+"""A service that keeps its own copy of accounts or stock, as it hears of them from a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import simplejson
+
+State = dict[str, Any]
+
+
+class Copy:
+    """The last state of each customer or product, by id: that of the highest version, whenever it came."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, State] = {}
+
+    def hear(self, bodies: Iterable[str]) -> None:
+        """Take in messages of the topic: late, twice or out of order."""
+        for body in bodies:
+            event = simplejson.loads(body, use_decimal=True)
+            state, known = event["data"], self.states.get(event["subject"])
+            if known is None or known["version"] < state["version"]:
+                self.states[event["subject"]] = state | {"updateTime": event["time"]}
+
+    def view(self, entity: str) -> State | None:
+        """What `GET` says of it; None if that is 404."""
+        state = self.states.get(entity)
+        if state is None or state["deleted"]:
+            return None
+        return {name: value for name, value in state.items() if name not in ("version", "deleted")}

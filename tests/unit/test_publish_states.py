@@ -1,0 +1,50 @@
+"""Whoever keeps a copy is told how customers and products stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+
+from order_capture.application.messages import EntityState
+from order_capture.application.publish_states import publish_states
+from order_capture.domain.errors import TemporaryError
+from order_capture.domain.ledger import STOCK, Head
+
+
+class Followers:
+    """Implements `application.ports.StateOutbox`."""
+
+    def __init__(self, *failing: str) -> None:
+        self.failing = {*failing}
+        self.told: list[EntityState] = []
+
+    def send(self, states: Sequence[EntityState]) -> set[str]:
+        self.told += [state for state in states if state.entity not in self.failing]
+        return {state.entity for state in states} & self.failing
+
+
+def state(entity: str, version: int) -> EntityState:
+    return EntityState(STOCK, entity, Head(Decimal(version), version=version))
+
+
+def test_of_each_only_the_last_state_is_told() -> None:
+    followers = Followers()
+
+    publish_states(followers, [state("pen", 1), state("ink", 4), state("pen", 2), state("pen", 3)])
+
+    assert followers.told == [state("pen", 3), state("ink", 4)]
+
+
+def test_the_last_state_is_that_of_the_highest_version_wherever_it_comes() -> None:
+    followers = Followers()
+
+    publish_states(followers, [state("pen", 3), state("pen", 2)])
+
+    assert followers.told == [state("pen", 3)]
+
+
+def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:
+    with pytest.raises(TemporaryError):
+        publish_states(Followers("ink"), [state("pen", 1), state("ink", 1)])
