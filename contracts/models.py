@@ -53,14 +53,14 @@ class Envelope(_Open):
     time: Timestamp
     """When it was written; of an event, when it happened."""
     subject: Text
-    """What it is about: the id of the order."""
+    """What it is about: the id of the order, or of the customer or product whose state it is."""
     sequence: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")] | Absent = None
     """Of an event: its place among the events of its order, from 1, without a gap."""
     datacontenttype: Literal["application/json"]
     dataschema: Text
     """The `$id` of the schema of `data`; its version is at the end."""
     correlationid: Annotated[str, Field(max_length=128)]
-    """The correlation id of the request that it all began with."""
+    """The correlation id of the request that it all began with; of a state, the id and its version."""
     data: dict[str, Any]
 
 
@@ -163,6 +163,31 @@ def order_at(event_type: OrderEventType) -> type[Order]:
         __doc__=f"An order was {name.lower()}. {Order.__doc__}",
         status=(pinned, ...),
     )
+
+
+class _State(_Open):
+    version: Annotated[int, Field(ge=1)]
+    """Counts the changes: keep the state that has the highest."""
+    deleted: bool
+    """If so, there are no figures."""
+
+
+class AccountState(_State):
+    """How a customer's account stands."""
+
+    customerId: Id  # noqa: N815
+    balance: Amount | Absent = None
+    held: Amount | Absent = None
+    settled: Amount | Absent = None
+
+
+class StockState(_State):
+    """How a product's stock stands."""
+
+    productId: Id  # noqa: N815
+    balance: Count | Absent = None
+    held: Count | Absent = None
+    settled: Count | Absent = None
 
 
 class SocketSubscribe(BaseModel):

@@ -82,11 +82,17 @@ SHIP = Message("order.ship", models.OrderShip)
 WATCH = Message("order.watch", models.OrderWatch)
 DELIVER = Message("webhook.deliver", models.WebhookDeliver)
 EVENTS = tuple(Message(str(each), models.order_at(each), sequenced=True) for each in OrderEventType)
+ACCOUNT = Message("account.state", models.AccountState)
+STOCK = Message("stock.state", models.StockState)
 SUBSCRIBE = Message("socket.subscribe", models.SocketSubscribe, enveloped=False, others=(SENT,))
 SUBSCRIBED = Message("socket.subscribed", models.SocketSubscribed, enveloped=False, others=(ANSWERED,))
 REFUSED = Message("socket.problem", models.SocketProblem, enveloped=False, others=(ANSWERED,))
 
-MESSAGES = (CHECK, RELEASE, CHECKED, SHIP, WATCH, *EVENTS, DELIVER, SUBSCRIBE, SUBSCRIBED, REFUSED)
+MESSAGES = (
+    *(CHECK, RELEASE, CHECKED, SHIP, WATCH, DELIVER),
+    *(*EVENTS, ACCOUNT, STOCK),
+    *(SUBSCRIBE, SUBSCRIBED, REFUSED),
+)
 
 CHANNELS = (
     Channel(
@@ -188,6 +194,20 @@ CHANNELS = (
         EVENTS,
         receivers=("report_projector",),
         topic="OrderEventTopic",
+    ),
+    Channel(
+        "AccountTopic",
+        Kind.TOPIC,
+        "How each customer's account stands, for whoever keeps a copy.",
+        (ACCOUNT,),
+        senders=("ledger_publisher",),
+    ),
+    Channel(
+        "StockTopic",
+        Kind.TOPIC,
+        "How each product's stock stands, for whoever keeps a copy.",
+        (STOCK,),
+        senders=("ledger_publisher",),
     ),
     Channel(
         "SocketApi",

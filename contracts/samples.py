@@ -14,6 +14,7 @@ from order_capture.adapters import cloudevents, jsontext, sockets, subscriptions
 from order_capture.application.messages import (
     CheckOrder,
     DeliverWebhook,
+    EntityState,
     OrderChecked,
     OrderHappened,
     ReleaseOrder,
@@ -24,6 +25,7 @@ from order_capture.application.messages import Message as Said
 from order_capture.application.ports import Followed
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.events import event_of
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
 from order_capture.domain.order import (
     Check,
     Decision,
@@ -59,7 +61,7 @@ _CLOSED = Decision(Outcome.DECLINED, Decimal(7), code=DeclineCode.ORDER_CLOSED)
 
 def samples() -> dict[tuple[str, str], str]:
     """Every sample, by the type of its message and its own name."""
-    return _between_functions() | _events() | _over_a_socket()
+    return _between_functions() | _events() | _states() | _over_a_socket()
 
 
 def readable(text: str) -> str:
@@ -71,7 +73,7 @@ def _time(milliseconds: int) -> str:
     return f"2026-11-20T10:00:00.{milliseconds:03}Z"
 
 
-def _body(said: Said, function: str, milliseconds: int) -> str:
+def _body(said: Said | EntityState, function: str, milliseconds: int) -> str:
     return cloudevents.encode(
         said,
         message_id="b6a1f3c2-0d4e-4f5a-8b6c-7d8e9fa0b1c2",
@@ -146,6 +148,23 @@ def _events() -> dict[tuple[str, str], str]:
             raise ValueError(f"nothing has happened: {name}")
         told[str(event.type), name] = _body(OrderHappened(event), "change_publisher", 999)
     return told
+
+
+def _states() -> dict[tuple[str, str], str]:
+    """How a customer and a product stand, and how what was deleted does."""
+
+    def state(kind: LedgerKind, entity: str, head: Head) -> str:
+        return _body(EntityState(kind, entity, head), "ledger_publisher", 999)
+
+    money = Head(Decimal(69), Decimal("25.50"), Decimal("405.50"), version=7, update_time=_time(243))
+    units = Head(Decimal(38), Decimal(2), Decimal(0), version=3, update_time=_time(243))
+    gone = Head(Decimal(0), settled=Decimal(12), version=9, update_time=_time(500), deleted=True)
+    return {
+        ("account.state", "open"): state(ACCOUNTS, "alice", money),
+        ("account.state", "deleted"): state(ACCOUNTS, "carol", gone),
+        ("stock.state", "open"): state(STOCK, "espresso-beans", units),
+        ("stock.state", "deleted"): state(STOCK, "grinder", gone),
+    }
 
 
 def _over_a_socket() -> dict[tuple[str, str], str]:

@@ -106,7 +106,7 @@ def test_it_carries_nothing_that_its_topic_does_not(queue: Channel) -> None:
 
 def test_it_has_every_message_that_can_be_written_and_every_event() -> None:
     enveloped = {message.type for message in MESSAGES if message.enveloped}
-    assert enveloped == {*cloudevents.TYPES.values(), *OrderEventType}
+    assert enveloped == {*cloudevents.TYPES.values(), *cloudevents.STATES.values(), *OrderEventType}
     assert [message.type for message in EVENTS] == list(OrderEventType)
     assert {message for channel in CHANNELS for message in channel.carries} == set(MESSAGES)
 

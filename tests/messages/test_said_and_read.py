@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from order_capture.application.ports import Followed
 from order_capture.application.watch_orders import MAX_DELAY
 from order_capture.domain.errors import NotFoundError, SubscriptionLimitError, TemporaryError
 from order_capture.domain.events import OrderEventType, event_of
-from order_capture.domain.ledger import ACCOUNTS, STOCK
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
 from order_capture.domain.order import (
     MAX_ITEMS,
     Check,
@@ -62,11 +63,16 @@ terms = st.builds(
 )
 
 
+def amounts_of(kind: LedgerKind) -> st.SearchStrategy[Decimal]:
+    """Money, or units."""
+    return st.decimals(0, kind.largest, places=-int(kind.quantum.as_tuple().exponent))
+
+
 @st.composite
 def decisions(draw: st.DrawFn, check: Check, outcome: Outcome) -> Decision:
     """What a check answers, of one customer or product or of several."""
     kind = ACCOUNTS if check is Check.BALANCE else STOCK
-    amounts = st.decimals(0, kind.largest, places=-int(kind.quantum.as_tuple().exponent))
+    amounts = amounts_of(kind)
     asked, entity = draw(amounts), draw(st.none() | ids)
     if outcome is Outcome.HELD:
         return Decision(outcome, asked, entity)
@@ -134,7 +140,18 @@ commands: st.SearchStrategy[said.Message] = st.one_of(
 )
 
 
-def envelope_of(message: said.Message, time: str) -> cloudevents.Envelope:
+def heads(kind: LedgerKind) -> st.SearchStrategy[Head]:
+    """How a customer or product can stand."""
+    amounts = amounts_of(kind)
+    return st.builds(Head, amounts, amounts, amounts, st.integers(1, 10**9), times, deleted=st.booleans())
+
+
+states = st.sampled_from([ACCOUNTS, STOCK]).flatmap(
+    lambda kind: st.builds(said.EntityState, st.just(kind), ids, heads(kind))
+)
+
+
+def envelope_of(message: said.Message | said.EntityState, time: str) -> cloudevents.Envelope:
     envelope = cloudevents.encode(message, message_id="m-1", source="/order-capture/order_api", time=time)
     # The attributes say what the body says.
     assert json.loads(envelope.body)["dataschema"] == f"urn:order-capture:{envelope.type}:{envelope.version}"
@@ -147,6 +164,12 @@ def test_what_functions_say_to_each_other_is_by_its_schema(message: said.Message
     envelope = envelope_of(message, time)
 
     assert faults(envelope.body) == []
+
+
+@EXAMPLES
+@given(states, times)
+def test_what_is_told_of_accounts_and_stock_is_by_its_schema(state: said.EntityState, time: str) -> None:
+    assert faults(envelope_of(state, time).body) == []
 
 
 def test_what_is_told_of_any_order_is_by_its_schema() -> None:

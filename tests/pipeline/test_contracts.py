@@ -22,6 +22,7 @@ from tests.support.receiver import Receiver
 from tests.support.shop import Shop, order_of
 
 READERS = {name: channel for channel in CHANNELS if channel.kind is Kind.QUEUE for name in channel.receivers}
+BY_NAME = {channel.name: channel for channel in CHANNELS}
 SAMPLES = {kind: text for (kind, _), text in samples().items()}
 
 
@@ -76,6 +77,22 @@ def test_every_message_that_a_function_is_given_is_one_of_its_queues_by_the_sche
         given.add((name, BY_DATASCHEMA[json.loads(body)["dataschema"]]))
     # Of each kind there was one, and none where it does not belong.
     assert given == {(name, message) for name, channel in READERS.items() for message in channel.messages}
+
+
+def test_how_accounts_and_stock_stand_is_told_by_the_schema(shop: Shop) -> None:
+    heard = {name: shop.pipeline.listen(name) for name in ("AccountTopic", "StockTopic")}
+    shop.open({"carol": 5}, {"lamp": 1})
+    live(shop)
+    for path in ("/account/carol", "/stock/lamp"):
+        assert shop.pipeline.ask("DELETE", path).status == 204
+    shop.pipeline.run()
+
+    for name, take in heard.items():
+        bodies = take()
+        assert {json.loads(body)["data"]["deleted"] for body in bodies} == {True, False}
+        assert [faults(body) for body in bodies if faults(body)] == []
+        (message,) = {BY_DATASCHEMA[json.loads(body)["dataschema"]] for body in bodies}
+        assert (message,) == BY_NAME[name].messages
 
 
 def test_what_customers_are_sent_is_by_the_schema_with_its_headers(shop: Shop, receiver: Receiver) -> None:
