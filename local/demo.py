@@ -1,6 +1,7 @@
 """The demo: a handful of orders, each followed to its end, and the books before and after.
 
-All but one are asked after; of that one, the demo is told.
+All but one are asked after; of that one, the demo is told. Webhooks tell of one
+customer's, and of an order that names an address of its own.
 
 It checks itself: every order must end as it should, for the reason it should, and the books must add up.
 """
@@ -37,6 +38,8 @@ CREDIT = {
 STOCK = {"coffee": 40, "mug": 25, "grinder": 2, "espresso-machine": 3}
 
 _TOLD = "alice"  # has a webhook
+_CALLED_BACK = "dave"  # names an address with the order
+_CALLBACKS = f"{_CALLED_BACK}.{'0' * 32}"  # the webhook that signs what is sent there
 _EVENTS = {"PENDING": "placed"}  # the others are called as the status is
 
 # Seconds until every order has to be decided and shipped; ten, when all functions start on a busy machine.
@@ -60,6 +63,7 @@ class DemoOrder:
     code: str | None = None
     asked: Decimal | int | None = None
     available: Decimal | int | None = None
+    callback_url: str = ""
 
     order_id: str = ""
     statuses: list[str] = field(default_factory=list)
@@ -71,7 +75,8 @@ class DemoOrder:
     def body(self) -> dict[str, Any]:
         """The order as it is posted."""
         items = [{"productId": self.product, "qty": self.qty}]
-        return {"customerId": self.customer, "items": items, "totalAmount": self.total}
+        callback = {"callbackUrl": self.callback_url} if self.callback_url else {}
+        return {"customerId": self.customer, "items": items, "totalAmount": self.total, **callback}
 
     @property
     def status(self) -> str:
@@ -132,11 +137,11 @@ def _orders() -> list[DemoOrder]:
     ]  # fmt: skip
 
 
-def _batch() -> list[DemoOrder]:
+def _batch(callback_url: str) -> list[DemoOrder]:
     return [
         DemoOrder("alice", "mug", 4, Decimal("38.00")),
         DemoOrder("carol", "coffee", 3, Decimal("46.50")),
-        DemoOrder("dave", "mug", 1, Decimal("9.50")),
+        DemoOrder(_CALLED_BACK, "mug", 1, Decimal("9.50"), callback_url=callback_url),
     ]
 
 
@@ -190,18 +195,19 @@ def run(api_url: str, socket_url: str, token: str) -> None:
         DemoError: an order or the books did not come out as they should.
     """
     api = Api(api_url, token)
-    with Receiver() as receiver:
+    with Receiver() as receiver, Receiver() as called:
         body = {"customerId": _TOLD, "url": receiver.url}
         webhook = api.post("/webhooks", body, 201)
         receiver.secret = webhook["secret"]
+        called.secret = api.post(f"/webhooks/{_CALLBACKS}/rotate-secret", {}, 200)["secret"]
         try:
-            shipped = _show(api, receiver, lambda order: _be_told(api, socket_url, token, order))
+            shipped = _show(api, receiver, called, lambda order: _be_told(api, socket_url, token, order))
         finally:
             api.delete(f"/webhooks/{webhook['webhookId']}")
     _print_next(api_url, shipped)
 
 
-def _show(api: Api, receiver: Receiver, be_told: Callable[[DemoOrder], None]) -> DemoOrder:
+def _show(api: Api, receiver: Receiver, called: Receiver, be_told: Callable[[DemoOrder], None]) -> DemoOrder:
     """Send the orders, one by `be_told`, and judge how they end; one that has shipped."""
     with step("Loading demo accounts and stock"):
         for customer, credit in CREDIT.items():
@@ -211,7 +217,7 @@ def _show(api: Api, receiver: Receiver, be_told: Callable[[DemoOrder], None]) ->
     before = _books(api)
     _print_books("The books before", before)
 
-    orders, batch = _orders(), _batch()
+    orders, batch = _orders(), _batch(called.url)
     console.print(
         "\n[bold]The orders[/]: four on their own, then a batch of three good ones and an invalid one"
     )
@@ -234,7 +240,15 @@ def _show(api: Api, receiver: Receiver, be_told: Callable[[DemoOrder], None]) ->
 
     with step("Waiting for what the refused orders held to come back"):
         after = _settled_books(api, before)
-    heard = _heard(receiver, [order for order in orders if order.customer == _TOLD])
+    told_of = [order for order in orders if order.customer == _TOLD]
+    heard = _heard(
+        receiver, told_of, f"{_TOLD}'s receiver was sent {{}} webhooks about {len(told_of)} orders"
+    )
+    heard += _heard(
+        called,
+        [order for order in orders if order.callback_url],
+        f"{_CALLED_BACK}'s order has a callbackUrl, which was sent {{}} webhooks",
+    )
     _print_books("The books after", after, before)
     complaints = [c for order in orders if (c := order.complaint())] + heard + _audit(orders, before, after)
     if complaints:
@@ -243,12 +257,12 @@ def _show(api: Api, receiver: Receiver, be_told: Callable[[DemoOrder], None]) ->
     return orders[0]
 
 
-def _heard(receiver: Receiver, orders: list[DemoOrder]) -> list[str]:
-    """What is wrong with what the customer's receiver was told of these orders."""
+def _heard(receiver: Receiver, orders: list[DemoOrder], summary: str) -> list[str]:
+    """What is wrong with what a receiver was told of these orders; nothing of it is what the summary says."""
     told = {
         (order.order_id, f"order.{_EVENTS.get(s, s).lower()}") for order in orders for s in order.statuses
     }
-    with step(f"Waiting for {_TOLD}'s receiver to be told of it"):
+    with step(f"Waiting for {orders[0].customer}'s receiver to be told of it"):
         deadline = time.monotonic() + _PATIENCE
         while not told <= (heard := _events(receiver)) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -260,8 +274,8 @@ def _heard(receiver: Receiver, orders: list[DemoOrder]) -> list[str]:
     if forged.status_code != 400:
         return ["webhooks: the receiver took a forged one"]
     console.print(
-        f"  {_TOLD}'s receiver was sent {len(heard)} webhooks about {len(orders)} orders: each signature "
-        "[green]verified[/]; a forged one was [green]refused[/]",
+        f"  {summary.format(len(heard))}: each signature [green]verified[/]; "
+        "a forged one was [green]refused[/]",
         soft_wrap=True,
     )
     return []

@@ -27,9 +27,15 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = 15  # for what takes its time to arrive
+
             def do_POST(self) -> None:
-                length = int(self.headers.get("content-length") or 0)
-                taken = length <= _MAX_BYTES and receiver.take(dict(self.headers), self.rfile.read(length))
+                length = self.headers.get("content-length", "")
+                taken = (
+                    length.isdecimal()
+                    and int(length) <= _MAX_BYTES
+                    and receiver.take(dict(self.headers), self.rfile.read(int(length)))
+                )
                 self.send_response(204 if taken else 400)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -49,7 +55,7 @@ class Receiver:
         """Take a message in, once; False if it is not from whom it says."""
         try:
             event: dict[str, Any] = Webhook(self.secret).verify(body, headers)
-        except WebhookVerificationError:
+        except (WebhookVerificationError, ValueError):  # or what is no signature at all, or no text
             self.refused += 1
             return False
         message_id = next(value for name, value in headers.items() if name.lower() == "webhook-id")

@@ -14,9 +14,7 @@ SOURCE = "webhook_api"
 
 def post_webhook(request: Request) -> Response:
     """POST /webhooks."""
-    loopback = webhook_wiring.takes_loopback()
-    secret = webhook_wiring.new_secret()
-    webhook = webhook_requests.new_webhook(request, new_id, secret, clock(), loopback=loopback)
+    webhook = webhook_requests.new_webhook(request, new_id, webhook_wiring.new_secret(), clock())
     registered = manage_webhooks.register_webhook(webhook_wiring.webhooks(), webhook, request.caller)
     headers = webhook_views.registered_headers(registered)
     return Response(webhook_views.secret_view(registered.webhook), HTTPStatus.CREATED, headers)

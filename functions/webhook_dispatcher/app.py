@@ -1,4 +1,7 @@
-"""webhook_dispatcher: makes of each event of an order the deliveries that its customer's webhooks want."""
+"""webhook_dispatcher: makes of each event of an order the deliveries that its customer's webhooks want.
+
+The order's own callback is one of them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from order_capture.application.messages import OrderNews
 def work(messages: Sequence[OrderNews]) -> set[str]:
     """Begin the deliveries of each event."""
     senders = webhook_wiring.senders("webhook_dispatcher")
-    return dispatch_webhooks(webhook_wiring.webhooks(), senders, messages, clock)
+    webhooks = webhook_wiring.webhooks()
+    return dispatch_webhooks(webhooks, senders, messages, webhook_wiring.new_secret, clock)
 
 
 handler = queue_handler(work, OrderNews)

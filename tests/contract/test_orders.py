@@ -40,6 +40,16 @@ def test_an_order_is_read_back_exactly_at_every_stage_of_its_life(stores: Stores
         assert stores.orders.get("order-1") == order
 
 
+def test_where_an_order_is_told_of_stays_with_it(stores: Stores) -> None:
+    order = replace(placed(), callback_url="https://a.example/")
+    stores.orders.add([order])
+    decided = order.decide(Check.BALANCE, held(), now=LATER)
+    stores.orders.save(decided, over=1)
+
+    assert decided.callback_url == order.callback_url
+    assert stores.orders.get("order-1") == decided
+
+
 @pytest.mark.parametrize("total", ["0.00", "0.10", "25.50", "999999999.99"])
 def test_an_amount_keeps_its_two_decimals(stores: Stores, total: str) -> None:
     stores.orders.add([placed(terms_of(total=total))])

@@ -9,8 +9,8 @@ import pytest
 from order_capture.application.ports import VersionConflictError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.times import after
-from order_capture.domain.webhooks import SLOTS, DeliveryStatus, Webhook, WebhookStatus
-from tests.support.factories import NOW, delivery_of, webhook_of
+from order_capture.domain.webhooks import SLOTS, DeliveryStatus, Host, Webhook, WebhookStatus
+from tests.support.factories import NOW, callbacks_of, delivery_of, webhook_of
 from tests.support.stores import Stores
 
 # The calls of AWS that the simulation knows are not those of webhooks, which it leaves out.
@@ -95,6 +95,52 @@ def test_while_a_webhook_rests_no_slot_is_taken(stores: Stores) -> None:
     assert stores.webhooks.take("alice.1", 0, LATER, LAST)
 
 
+def test_a_customers_callbacks_are_a_webhook_like_any_other(stores: Stores) -> None:
+    assert stores.webhooks.add(callbacks_of()) is None
+    existing = stores.webhooks.add(replace(callbacks_of(), secret="whsec_bmV3"))
+    assert existing is not None
+    assert (existing.webhook_id, existing.secret) == (f"alice.{'0' * 32}", callbacks_of().secret)
+    assert list(stores.webhooks.of_customer("alice")) == [existing]
+    delivery = delivery_of(callbacks_of(), callback_url="https://a.example/x")
+    stores.webhooks.add_delivery(delivery)
+    assert stores.webhooks.delivery(delivery.webhook_id, delivery.delivery_id) == delivery
+    assert delivery.callback_url == "https://a.example/x"
+
+
+def test_a_host_that_nobody_knows_is_well(stores: Stores) -> None:
+    assert stores.webhooks.host("alice.1", "a.example") == Host("alice.1", "a.example")
+
+
+def test_of_two_who_say_how_a_host_fares_the_first_is_believed(stores: Stores) -> None:
+    well = Host("alice.1", "a.example")
+    failing, other = well.after_try(NOW, success=False), well.after_try(LATER, success=False)
+    assert stores.webhooks.save_host(failing, over=well, now=NOW)
+    assert not stores.webhooks.save_host(other, over=well, now=NOW)
+    assert stores.webhooks.host("alice.1", "a.example") == failing
+    # and of two who claim it, one has it, until it is well again and anybody may say otherwise
+    assert stores.webhooks.save_host(failing.claim(LAST), over=failing, now=NOW)
+    assert not stores.webhooks.save_host(failing.claim(LATER), over=failing, now=NOW)
+    assert stores.webhooks.save_host(well, over=failing.claim(LAST), now=NOW)
+    assert stores.webhooks.save_host(other, over=well, now=NOW)
+    assert stores.webhooks.host("alice.1", "a.example") == other
+
+
+def test_a_host_is_one_customers_own(stores: Stores) -> None:
+    well = Host("alice.1", "a.example")
+    stores.webhooks.save_host(well.after_try(NOW, success=False), over=well, now=NOW)
+    assert stores.webhooks.host("bob.1", "a.example").failures == 0
+    assert stores.webhooks.host("alice.1", "b.example").failures == 0
+
+
+def test_an_order_of_which_nothing_more_is_wanted_is_kept_in_mind(stores: Stores) -> None:
+    stores.webhooks.refuse_order("alice.1", "order-1", NOW)
+    stores.webhooks.refuse_order("alice.1", "order-1", LATER)
+    assert stores.webhooks.is_refused("alice.1", "order-1")
+    assert not stores.webhooks.is_refused("alice.1", "order-2")
+    assert not stores.webhooks.is_refused("bob.1", "order-1")
+    assert list(stores.webhooks.of_customer("alice")) == []
+
+
 def test_a_delivery_is_written_once(stores: Stores) -> None:
     delivery = delivery_of()
     stores.webhooks.add_delivery(delivery)
@@ -117,6 +163,22 @@ def test_a_delivery_that_has_changed_since_is_not_written_over(stores: Stores) -
     assert stores.webhooks.save_delivery(again, over=ended)
     assert not stores.webhooks.save_delivery(ended, over=replace(again, round=0))
     assert not stores.webhooks.save_delivery(delivery_of(event_id="none"), over=delivery_of(event_id="none"))
+
+
+def test_as_many_large_deliveries_come_as_were_asked_for(stores: Stores) -> None:
+    # GIVEN more than a page of DynamoDB's holds, which is 1 MB
+    bodies = [
+        replace(delivery_of(event_id=f"event-{n}", event_time=after(NOW, n)), body="x" * 300_000)
+        for n in range(5)
+    ]
+    for delivery in bodies:
+        stores.webhooks.add_delivery(delivery)
+    # THEN nobody takes the end of the page for the end of the log
+    assert [each.delivery_id for each in stores.webhooks.deliveries("alice.1", None, 5)] == [
+        each.delivery_id for each in bodies[::-1]
+    ]
+    assert len(stores.webhooks.deliveries("alice.1", None, 4)) == 4
+    assert len(stores.webhooks.deliveries("alice.1", None, 10)) == 5
 
 
 def test_deliveries_come_newest_first_page_by_page_and_of_one_webhook(stores: Stores) -> None:

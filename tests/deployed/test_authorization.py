@@ -133,7 +133,7 @@ class Alice:
         }
 
 
-UNKNOWN = {"orderId": "no-such-order", "webhookId": f"nobody.{'0' * 32}"}
+UNKNOWN = {"orderId": "no-such-order", "webhookId": f"nobody.{'1' * 32}"}
 
 
 @pytest.fixture

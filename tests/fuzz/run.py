@@ -7,6 +7,7 @@ not allow must be refused, and nothing may answer 5xx.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.generation.meta import TestPhase
 
 from order_capture.adapters.reports import MAX_DAYS
+from order_capture.adapters.urls import MAX_URL
 from tests.support.template import ROOT
 
 # The examples and the edges of the schemas come first and once: about 500 cases. Then in rounds: random
@@ -45,6 +47,11 @@ _SECONDS = 60  # for one answer: far more than a function may take, so what exce
 KEY = "Idempotency-Key"
 
 Case = schemathesis.Case[Any]
+
+
+_ADDRESS = OAS30Validator(
+    yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8"))["components"]["schemas"]["Address"]
+)
 
 
 @dataclass
@@ -177,9 +184,12 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
     Amounts have two places at most, a cursor is one that an answer gave, and a report is of 92 days at most.
     To wait for long shows nothing more. An Idempotency-Key stands for one body: schemathesis is fond of a few
     keys, and most requests would be answered with 422, whatever else is in them. In chains it keeps them.
+
+    And no address that is taken leads anywhere: what would be sent there is nobody's to get.
     """
     if case.meta is None:
         return
+    case.body = _leading_nowhere(case.body)
     if not case.meta.is_negative_at(ParameterLocation.BODY):
         case.body = _rounded(case.body)
     if not case.meta.is_negative_at(ParameterLocation.QUERY):
@@ -204,6 +214,18 @@ def _rounded(value: Any) -> Any:
             return [_rounded(each) for each in value]
         case dict():
             return {name: _rounded(each) for name, each in value.items()}
+    return value
+
+
+def _leading_nowhere(value: Any) -> Any:
+    """With another host in every address that the contract allows, of those that nobody will ever have."""
+    match value:
+        case list():
+            return [_leading_nowhere(each) for each in value]
+        case dict():
+            return {name: _leading_nowhere(each) for name, each in value.items()}
+        case str() if _ADDRESS.is_valid(value):
+            return re.sub("^https?://[^/?]+", "https://nobody.invalid", value)[:MAX_URL]
     return value
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -201,6 +202,92 @@ def test_a_name_whose_answer_never_comes_is_left_in_time() -> None:
     answer = posting.post("https://slow.example/", HEADERS, "{}", timeout=0.2, resolver=resolver)
     over.set()
     assert answer == Answer(None, "no answer in 0.2 s")
+
+
+def test_nothing_is_sent_any_more_once_it_is_given_up() -> None:
+    # GIVEN a name that is resolved too late
+    late = threading.Event()
+
+    def resolver(*_: object) -> list[str]:
+        late.wait(5)
+        return ["127.0.0.1"]
+
+    with Receiver() as receiver:
+        answer = posting.post(receiver.url, HEADERS, "{}", timeout=0.2, loopback=True, resolver=resolver)
+        assert answer == Answer(None, "no answer in 0.2 s")
+        # WHEN its answer comes after all
+        late.set()
+        time.sleep(0.3)
+        # THEN nobody is sent anything
+        assert receiver.received == []
+
+
+def test_nothing_is_sent_either_when_the_connection_is_made_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, made = socket.create_connection, threading.Event()
+
+    def slowly(*of: Any, **more: Any) -> socket.socket:
+        time.sleep(0.4)
+        made.set()
+        return connect(*of, **more)
+
+    with Receiver() as receiver:
+        monkeypatch.setattr(socket, "create_connection", slowly)
+        assert post(receiver.url, timeout=0.2) == Answer(None, "no answer in 0.2 s")
+        assert made.wait(5)
+        time.sleep(0.2)
+        assert receiver.received == []
+
+
+def answering(*parts: bytes, forever: bytes = b"") -> str:
+    """The address of somebody who takes one request and sends these one after another, the last for ever."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        connection, _ = listening.accept()
+        with connection, listening:
+            try:
+                request = b""
+                while not request.endswith(b"}"):  # what is left unread would reset the connection
+                    request += connection.recv(65536)
+                for part in parts:
+                    connection.sendall(part)
+                    time.sleep(0.02)
+                while forever:
+                    connection.sendall(forever)
+                    time.sleep(0.02)
+            except OSError:
+                return
+
+    threading.Thread(target=answer, daemon=True).start()
+    return f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+def test_what_is_said_before_the_answer_is_not_taken_for_it() -> None:
+    before = [b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"]
+    assert post(answering(*before, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) == Answer(200)
+    assert post(answering(*before, b"HTTP/1.1 410 Gone\r\n\r\n")).is_gone
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"
+    assert post(answering(switching)) == Answer(101)
+
+
+def test_one_that_keeps_saying_that_it_will_answer_is_left_in_time() -> None:
+    url = answering(forever=b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    assert post(url, timeout=0.3) == Answer(None, "no answer in 0.3 s")
+
+
+def test_an_address_that_does_not_answer_leaves_the_others_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[float] = []
+
+    def connect(_: tuple[str, int], timeout: float) -> socket.socket:
+        given.append(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    post("https://shop.example/", "1.1.1.1", "8.8.8.8", loopback=False, timeout=5)
+    post("https://shop.example/", "1.1.1.1", loopback=False, timeout=5)
+    assert given == [2.5, 2.5, 5]
 
 
 def test_an_answer_without_end_is_not_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -62,3 +63,28 @@ def test_what_is_forged_changed_or_old_is_refused(receiver: Counting) -> None:
     assert sent(receiver, age=301) == 400
     assert httpx.post(receiver.url, content=BODY, trust_env=False).status_code == 400
     assert (receiver.acted, receiver.refused) == (0, 6)
+
+
+@pytest.mark.parametrize("signature", ["v1", "v1,!!!", "v1,a,b", "v1,a", "v2,", ",", ""])
+def test_what_is_no_signature_is_refused_like_a_wrong_one(receiver: Counting, signature: str) -> None:
+    assert sent(receiver, webhook_signature=signature) == 400
+    assert receiver.acted == 0
+
+
+@pytest.mark.parametrize("time", ["inf", "9" * 400, "-1", "now"])
+def test_what_is_no_time_is_refused_like_an_old_one(receiver: Counting, time: str) -> None:
+    assert sent(receiver, webhook_timestamp=time) == 400
+
+
+def test_what_is_no_text_is_refused(receiver: Counting) -> None:
+    headers = {"webhook-id": "msg-1", "webhook-timestamp": "1", "webhook-signature": "v1,a"}
+    answer = httpx.post(receiver.url, content=b"\xff\xfe", headers=headers, trust_env=False)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "1e3", str(2**21)])
+def test_a_length_that_is_none_or_too_large_is_refused_unread(receiver: Counting, length: str) -> None:
+    host, port = httpx.URL(receiver.url).host, httpx.URL(receiver.url).port
+    with socket.create_connection((host, port), timeout=5) as connection:
+        connection.sendall(f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode())
+        assert b" 400 " in connection.recv(1024)

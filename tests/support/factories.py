@@ -89,7 +89,16 @@ def webhook_of(**values: Any) -> Webhook:
     return replace(webhook, **values)
 
 
-def delivery_of(webhook: Webhook | None = None, event_id: str = "event-1", event_time: str = NOW) -> Delivery:
+def callbacks_of(customer_id: str = "alice") -> Webhook:
+    return Webhook.for_callbacks(customer_id, WEBHOOK_SECRET, NOW)
+
+
+def delivery_of(
+    webhook: Webhook | None = None,
+    event_id: str = "event-1",
+    event_time: str = NOW,
+    callback_url: str = "",
+) -> Delivery:
     return Delivery.begin(
         webhook or webhook_of(),
         event_id=event_id,
@@ -99,6 +108,7 @@ def delivery_of(webhook: Webhook | None = None, event_id: str = "event-1", event
         body="{}",
         correlation_id="corr-1",
         now=NOW,
+        callback_url=callback_url,
     )
 
 

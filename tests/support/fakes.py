@@ -34,7 +34,7 @@ from order_capture.domain.ledger import (
 )
 from order_capture.domain.order import Order, OrderStatus, OrderTerms, shipped_log
 from order_capture.domain.reports import Figure, Row, RowKey, added_up
-from order_capture.domain.webhooks import SLOTS, Delivery, Webhook, WebhookStatus
+from order_capture.domain.webhooks import SLOTS, Delivery, Host, Webhook, WebhookStatus
 
 
 @dataclass
@@ -288,6 +288,8 @@ class MemoryWebhooks:
     def __init__(self) -> None:
         self._webhooks: dict[str, Webhook] = {}
         self._deliveries: dict[tuple[str, str], Delivery] = {}
+        self._hosts: dict[tuple[str, str], Host] = {}
+        self._refused: set[tuple[str, str]] = set()
 
     def add(self, webhook: Webhook) -> Webhook | None:
         existing = self._webhooks.get(webhook.webhook_id)
@@ -330,6 +332,21 @@ class MemoryWebhooks:
         existing = self._webhooks.get(webhook_id)
         if existing is not None and _slots(existing)[slot] == until:
             self._set(replace(existing, failures=failures, rest_until=rest_until), slot, "")
+
+    def host(self, webhook_id: str, name: str) -> Host:
+        return self._hosts.get((webhook_id, name), Host(webhook_id, name))
+
+    def save_host(self, host: Host, over: Host, now: str) -> bool:
+        if self.host(host.webhook_id, host.name).rest_until != over.rest_until:
+            return False
+        self._hosts[host.webhook_id, host.name] = host
+        return True
+
+    def refuse_order(self, webhook_id: str, order_id: str, now: str) -> None:
+        self._refused.add((webhook_id, order_id))
+
+    def is_refused(self, webhook_id: str, order_id: str) -> bool:
+        return (webhook_id, order_id) in self._refused
 
     def add_delivery(self, delivery: Delivery) -> None:
         self._deliveries.setdefault((delivery.webhook_id, delivery.delivery_id), delivery)

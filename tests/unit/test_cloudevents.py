@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from order_capture.adapters import cloudevents
-from order_capture.application.messages import EntityState, Message, OrderChecked, OrderHappened
+from order_capture.application.messages import (
+    EntityState,
+    Message,
+    OrderChecked,
+    OrderHappened,
+    OrderNews,
+)
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.events import OrderEvent, event_of
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Head
@@ -112,6 +119,19 @@ def test_an_event_has_the_whole_order_and_its_place_in_the_orders_life() -> None
     assert body["data"]["totalAmount"] == "0.10"
     assert body["data"]["checks"]["stock"]["code"] == "INSUFFICIENT_BALANCE"
     assert body["data"]["logs"] == list(rejected.logs)
+
+
+@pytest.mark.parametrize("url", ["", "https://a.example/"])
+def test_who_passes_an_event_on_sees_where_its_order_wants_it(url: str) -> None:
+    event = event_of(None, replace(placed(), callback_url=url))
+    assert event is not None
+    body = cloudevents.encode(OrderHappened(event), message_id="m-1", source="/test", time=NOW).body
+
+    news = cloudevents.decode(body)
+
+    assert isinstance(news, OrderNews)
+    assert (news.callback_url, news.body) == (url, body)
+    assert json.loads(body)["data"].get("callbackUrl", "") == url
 
 
 def test_an_event_that_is_published_again_is_the_same_one() -> None:

@@ -236,6 +236,8 @@ def test_a_refused_order_that_holds_nothing_has_nothing_to_release(status: Order
 def test_a_repeated_request_is_answered_with_the_order_as_it_was_placed() -> None:
     assert confirmed().as_placed() == placed()
     assert rejected().as_placed() == placed()
+    told = replace(placed(), callback_url="https://a.example/")
+    assert replace(told, version=2, logs=("later",)).as_placed() == told
 
 
 def test_a_decision_says_in_words_what_was_asked_and_what_there_was() -> None:

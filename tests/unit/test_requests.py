@@ -102,10 +102,25 @@ class TestAnOrder:
     def test_may_cost_anything_within_the_bounds(self, total: str, amount: str) -> None:
         assert str(order_of(order_json(totalAmount=total)).terms.total_amount) == amount
 
+    def test_may_say_where_it_is_told_of_or_not(self) -> None:
+        told = order_of({**ORDER, "callbackUrl": "https://shop.example.com:8443/hooks?of=alice"})
+
+        assert told.callback_url == "https://shop.example.com:8443/hooks?of=alice"
+        assert order_of(ORDER).callback_url == ""
+
+    def test_is_told_of_at_this_machine_on_the_local_engine_only(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        body = {**ORDER, "callbackUrl": "http://127.0.0.1:8000/"}
+        assert wrong_fields(order_of, body) == {"callbackUrl": "must begin with https://"}
+        monkeypatch.setenv("LOOPBACK_WEBHOOKS", "true")
+        assert order_of(body).callback_url == "http://127.0.0.1:8000/"
+
     def test_may_be_as_large_as_the_bounds_say(self) -> None:
         lines = [{"productId": f"{i:064}", "qty": 100_000} for i in range(50)]
+        url = "https://shop.example.com/".ljust(512, "x")
 
-        order = order_of({**ORDER, "items": lines, "customerId": "c" * 64})
+        order = order_of({**ORDER, "items": lines, "customerId": "c" * 64, "callbackUrl": url})
 
         assert len(order.terms.items) == 50
 
@@ -366,6 +381,7 @@ class TestAFingerprint:
             {**ORDER, "customerId": "bob"},
             {**ORDER, "items": [{"productId": "pen", "qty": 2}]},
             {**ORDER, "items": [PEN, PEN]},
+            {**ORDER, "callbackUrl": "https://shop.example.com/"},
         ],
     )
     def test_is_another_for_another_order(self, other: object) -> None:

@@ -18,12 +18,13 @@ from order_capture.domain.webhooks import (
     SLOTS,
     Answer,
     DeliveryStatus,
+    Host,
     WebhookStatus,
     customer_id_of,
     seconds_until,
     webhook_id_of,
 )
-from tests.support.factories import NOW, WEBHOOK_SECRET, delivery_of, webhook_of
+from tests.support.factories import NOW, WEBHOOK_SECRET, callbacks_of, delivery_of, webhook_of
 
 SECRET, OTHER = WEBHOOK_SECRET, secret_of(bytes(range(1, 33)))
 
@@ -106,6 +107,40 @@ class TestWebhooks:
     def test_it_rests_longer_each_time_up_to_five_minutes(self) -> None:
         rests = [seconds_until(webhook_of(failures=failures).rest(NOW), NOW) for failures in (0, 1, 2, 3, 50)]
         assert rests == [5, 10, 20, 40, 300]
+
+
+class TestCallbacks:
+    URL = "https://a.example/x"
+
+    def test_they_are_told_of_every_event_of_an_order_that_names_an_address_and_of_no_other(self) -> None:
+        assert all(callbacks_of().wants(each, self.URL) for each in OrderEventType)
+        assert not any(callbacks_of().wants(each) for each in OrderEventType)
+
+    def test_a_webhook_is_told_of_an_order_whatever_address_it_names(self) -> None:
+        assert webhook_of().wants(OrderEventType.SHIPPED, self.URL)
+
+    def test_only_a_callback_goes_to_the_orders_address(self) -> None:
+        assert delivery_of(callbacks_of(), callback_url=self.URL).callback_url == self.URL
+        assert delivery_of(webhook_of(), callback_url=self.URL).callback_url == ""
+
+    @pytest.mark.parametrize(
+        ("url", "host"),
+        [
+            ("https://A.Example/x?y", "a.example"),
+            ("https://a.example:8443", "a.example:8443"),
+            ("https://a.example?at=b.example/", "a.example"),
+        ],
+    )
+    def test_a_host_is_one_however_its_addresses_are_written(self, url: str, host: str) -> None:
+        assert delivery_of(callbacks_of(), callback_url=url).host == host
+
+    def test_a_host_that_fails_rests_longer_each_time_and_is_well_after_one_success(self) -> None:
+        host, rests = Host("alice.1", "a.example"), []
+        for _ in range(8):
+            host = host.after_try(NOW, success=False)
+            rests.append(round(seconds_until(host.rest_until, NOW)))
+        assert rests == [5, 10, 20, 40, 80, 160, 300, 300]
+        assert host.after_try(NOW, success=True) == Host("alice.1", "a.example")
 
 
 class TestDeliveries:

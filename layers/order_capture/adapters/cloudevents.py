@@ -129,6 +129,7 @@ def decode(body: str) -> Message:
                 str(event["time"]),
                 body,
                 correlation_id,
+                str(data.get("callbackUrl") or ""),
             )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {error!r}") from error

@@ -195,6 +195,7 @@ def to_order_item(order: Order) -> Item:
             "createTime": order.create_time,
             "correlationId": order.correlation_id,
             "fingerprint": order.fingerprint,
+            "callbackUrl": order.callback_url or None,
             "runningUntil": order.running_until or None,
         }
     )
@@ -215,5 +216,6 @@ def order_from(item: Mapping[str, Any]) -> Order | None:
         checks={Check(check): decision_from(decision) for check, decision in values["checks"].items()},
         logs=tuple(values["logs"]),
         version=int(values["version"]),
+        callback_url=values.get("callbackUrl", ""),
         running_until=values.get("runningUntil", ""),
     )

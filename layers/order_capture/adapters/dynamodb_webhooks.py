@@ -1,7 +1,7 @@
 """Webhooks and their deliveries in a DynamoDB table. Key: `customerId` and `entry`.
 
 A webhook's id holds its customer's, so that whoever has the one reaches the item by its key. Deliveries are
-removed by the table's TTL, thirty days after they were begun.
+removed by the table's TTL, thirty days after they were begun, and so is what is known of where callbacks go.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from order_capture.domain.webhooks import (
     Attempt,
     Delivery,
     DeliveryStatus,
+    Host,
     Webhook,
     WebhookStatus,
     customer_id_of,
@@ -26,8 +27,11 @@ from order_capture.domain.webhooks import (
 )
 
 KEPT_SECONDS = 30 * 24 * 3600
+MOST_WEBHOOKS = (
+    100  # of a customer that are read: far more than one may have, even if many are registered at once
+)
 
-_WEBHOOK, _DELIVERY = "WEBHOOK#", "DELIVERY#"
+_WEBHOOK, _DELIVERY, _HOST, _REFUSED = "WEBHOOK#", "DELIVERY#", "HOST#", "REFUSED#"
 
 
 class DynamoWebhooks:
@@ -47,7 +51,7 @@ class DynamoWebhooks:
         return _webhook_from(item) if item else None
 
     def of_customer(self, customer_id: str) -> Sequence[Webhook]:  # noqa: D102
-        return [_webhook_from(item) for item in self._query(customer_id, _WEBHOOK)]
+        return [_webhook_from(item) for item in self._query(customer_id, _WEBHOOK, MOST_WEBHOOKS)]
 
     def remove(self, webhook_id: str) -> None:  # noqa: D102
         self._client.delete_item(TableName=self._table, Key=to_item(_webhook_key(webhook_id)))
@@ -96,6 +100,38 @@ class DynamoWebhooks:
             {":failures": failures, ":rest": rest_until, ":until": until},
         )
 
+    def host(self, webhook_id: str, name: str) -> Host:  # noqa: D102
+        item = self._get(_key(webhook_id, f"{_HOST}{webhook_id}#{name}"))
+        if item is None:
+            return Host(webhook_id, name)
+        values = from_item(item)
+        return Host(webhook_id, name, int(values["failures"]), values["restUntil"])
+
+    def save_host(self, host: Host, over: Host, now: str) -> bool:  # noqa: D102
+        unknown = "" if over.rest_until else " OR attribute_not_exists(restUntil)"
+        return self._update(
+            _key(host.webhook_id, f"{_HOST}{host.webhook_id}#{host.name}"),
+            "SET failures = :failures, restUntil = :rest, expireTime = :expire",
+            "restUntil = :over" + unknown,
+            {
+                ":failures": host.failures,
+                ":rest": host.rest_until,
+                ":expire": unix_seconds(now) + KEPT_SECONDS,
+                ":over": over.rest_until,
+            },
+        )
+
+    def refuse_order(self, webhook_id: str, order_id: str, now: str) -> None:  # noqa: D102
+        self._client.update_item(
+            TableName=self._table,
+            Key=to_item(_key(webhook_id, f"{_REFUSED}{webhook_id}#{order_id}")),
+            UpdateExpression="SET expireTime = :expire",
+            ExpressionAttributeValues=to_item({":expire": unix_seconds(now) + KEPT_SECONDS}),
+        )
+
+    def is_refused(self, webhook_id: str, order_id: str) -> bool:  # noqa: D102
+        return self._get(_key(webhook_id, f"{_REFUSED}{webhook_id}#{order_id}")) is not None
+
     def add_delivery(self, delivery: Delivery) -> None:  # noqa: D102
         self._put_new(to_item({**_delivery_key(delivery), **_delivery_values(delivery)}))
 
@@ -107,8 +143,8 @@ class DynamoWebhooks:
         self, webhook_id: str, before: str | None, limit: int
     ) -> Sequence[Delivery]:
         prefix = f"{_DELIVERY}{webhook_id}#"
-        more = {} if before is None else {"ExclusiveStartKey": to_item(_key(webhook_id, prefix + before))}
-        items = self._query(customer_id_of(webhook_id), prefix, ScanIndexForward=False, Limit=limit, **more)
+        start = {} if before is None else {"ExclusiveStartKey": to_item(_key(webhook_id, prefix + before))}
+        items = self._query(customer_id_of(webhook_id), prefix, limit=limit, ScanIndexForward=False, **start)
         return [_delivery_from(item) for item in items]
 
     def save_delivery(self, delivery: Delivery, over: Delivery) -> bool:  # noqa: D102
@@ -126,21 +162,23 @@ class DynamoWebhooks:
         answer = self._client.get_item(TableName=self._table, Key=to_item(key), ConsistentRead=True)
         return answer.get("Item") or None
 
-    def _query(self, customer_id: str, prefix: str, **more: Any) -> list[Item]:
-        """The items of a customer's whose entries begin so.
-
-        One page: ten webhooks take 20 KB; of a hundred deliveries, each with a whole order, as many come as a
-        page of 1 MB holds, and the list goes on behind them.
-        """
-        answer = self._client.query(
-            TableName=self._table,
-            KeyConditionExpression="customerId = :customer AND begins_with(entry, :prefix)",
-            ExpressionAttributeValues=to_item({":customer": customer_id, ":prefix": prefix}),
-            ConsistentRead=True,
-            **more,
-        )
-        items: list[Item] = answer["Items"]
-        return items
+    def _query(self, customer_id: str, prefix: str, limit: int, **more: Any) -> list[Item]:
+        """The items of a customer's whose entries begin so, up to the limit."""
+        items: list[Item] = []
+        while True:
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="customerId = :customer AND begins_with(entry, :prefix)",
+                ExpressionAttributeValues=to_item({":customer": customer_id, ":prefix": prefix}),
+                ConsistentRead=True,
+                Limit=limit - len(items),
+                **more,
+            )
+            items += answer["Items"]
+            if len(items) >= limit or "LastEvaluatedKey" not in answer:
+                return items
+            # A page ends at 1 MB: a hundred deliveries, each with a large order, may be more than that.
+            more["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _put_new(self, item: Item) -> Item | None:
         """Write an item if there is none of its key; otherwise return that one."""
@@ -249,6 +287,7 @@ def _delivery_values(delivery: Delivery) -> dict[str, Any]:
         "body": delivery.body,
         "correlationId": delivery.correlation_id,
         "createTime": delivery.create_time,
+        "callbackUrl": delivery.callback_url or None,
         **_changing_values(delivery),
     }
 
@@ -269,4 +308,5 @@ def _delivery_from(item: Item) -> Delivery:
         round=int(values["round"]),
         tries=int(values["tries"]),
         attempts=tuple(Attempt(each["time"], each["result"]) for each in values["attempts"]),
+        callback_url=values.get("callbackUrl", ""),
     )

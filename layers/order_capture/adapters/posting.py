@@ -64,6 +64,17 @@ def post(
     return answer
 
 
+class _Response(http.client.HTTPResponse):
+    """An answer behind all that is said before it (1xx), of which http.client knows 100 only."""
+
+    def begin(self) -> None:
+        """Read the head of the answer itself."""
+        super().begin()
+        while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment]  # or it takes itself for read
+            super().begin()
+
+
 class _Exchange:
     """One request and its answer."""
 
@@ -82,7 +93,9 @@ class _Exchange:
         self._timeout = timeout
         self._loopback = loopback
         self._resolve = resolver
-        self._connection: http.client.HTTPConnection | None = None
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._over = False
         self.answer: Answer | None = None
         self.too_late = Answer(None, f"no answer in {timeout:g} s")
 
@@ -108,31 +121,35 @@ class _Exchange:
             self.close()
 
     def close(self) -> None:
-        """Hang up."""
-        connection = self._connection
-        if connection is not None and connection.sock is not None:
+        """Hang up, and send nothing more, whatever the thread is at: resolving a name may take minutes."""
+        with self._lock:
+            self._over, used = True, self._socket
+        if used is not None:
             # Closing alone wakes no thread that reads.
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            connection.close()
+                used.shutdown(socket.SHUT_RDWR)
+            used.close()
+
+    def _use(self, new: socket.socket) -> None:
+        """Let `close` hang up on this socket.
+
+        Raises:
+            TimeoutError: it has been called already.
+        """
+        with self._lock:
+            if not self._over:
+                self._socket = new
+                return
+        new.close()
+        raise TimeoutError
 
     def _send(self) -> int:
         secure = self._url.scheme == "https"
         host, port = self._url.hostname or "", self._url.port or (443 if secure else 80)
-        addresses = self._checked(self._resolve(host, port), secure)
-        for address in addresses:
-            connection = self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
-            try:
-                # http.client connects only where there is no socket yet.
-                connection.sock = socket.create_connection((address, port), timeout=self._timeout)
-                if secure:
-                    connection.sock = _context().wrap_socket(connection.sock, server_hostname=host)
-                break
-            except ssl.SSLError:
-                raise
-            except OSError:
-                if address == addresses[-1]:
-                    raise
+        connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        connection.response_class = _Response
+        # http.client connects only where there is no socket yet.
+        connection.sock = self._connected(host, port, secure)
         path = urllib.parse.urlunsplit(("", "", self._url.path or "/", self._url.query, ""))
         connection.putrequest("POST", path, skip_host=True, skip_accept_encoding=True)
         default = 443 if secure else 80
@@ -142,6 +159,31 @@ class _Exchange:
             connection.putheader(name, value)
         connection.endheaders(self._body)
         return connection.getresponse().status
+
+    def _connected(self, host: str, port: int, secure: bool) -> socket.socket:
+        """A socket to the first of the host's addresses that answers."""
+        addresses = self._checked(self._resolve(host, port), secure)
+        for address in addresses:
+            if self._over:
+                raise TimeoutError
+            try:
+                # An address that is not there leaves the next ones their time.
+                plain = socket.create_connection((address, port), timeout=self._timeout / len(addresses))
+                self._use(plain)
+                plain.settimeout(self._timeout)
+                if not secure:
+                    return plain
+                # What wraps a socket takes its place, before a handshake that may take its time.
+                wrapped = _context().wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+                self._use(wrapped)
+                wrapped.do_handshake()
+                return wrapped
+            except ssl.SSLError:
+                raise
+            except OSError:
+                if address == addresses[-1]:
+                    raise
+        raise AssertionError("a name without an address was let through")
 
     def _checked(self, addresses: list[str], secure: bool) -> list[str]:
         """The addresses, if each of them may be reached.

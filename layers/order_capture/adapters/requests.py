@@ -32,6 +32,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from order_capture.adapters import cursors, jsontext
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import FieldError, RequestInvalidError
+from order_capture.adapters.urls import Url
 from order_capture.application.adjust_balance import BalanceChange
 from order_capture.application.callers import Caller
 from order_capture.application.capture_orders import Batch
@@ -119,6 +120,7 @@ class NewOrder(_Body):
     customerId: Id  # noqa: N815
     items: Annotated[list[OrderLine], Field(min_length=1, max_length=MAX_ITEMS)]
     totalAmount: Annotated[Money, Field(ge=0, le=MAX_TOTAL)]  # noqa: N815
+    callbackUrl: Url = ""  # noqa: N815
 
 
 class ErrorPolicy(StrEnum):
@@ -331,7 +333,13 @@ def _order(body: NewOrder, order_id: str, request: Request, fingerprint: str, no
         items=tuple(Line(line.productId, line.qty) for line in body.items),
         total_amount=ACCOUNTS.amount(body.totalAmount),
     )
-    return Order.place(terms, now=now, correlation_id=request.correlation_id, fingerprint=fingerprint)
+    return Order.place(
+        terms,
+        now=now,
+        correlation_id=request.correlation_id,
+        fingerprint=fingerprint,
+        callback_url=body.callbackUrl,
+    )
 
 
 def _change(
@@ -393,6 +401,7 @@ _MESSAGES = {
     "extra_forbidden": "is not a field of this request",
     "finite_number": "must be a number",
     "greater_than_equal": "must be at least {ge}",
+    "https": "must begin with https://",
     "int_type": "must be a whole number",
     "is_instance_of": "must be a number",
     "less_than_equal": "must be at most {le}",

@@ -34,6 +34,11 @@ def optional_setting(name: str) -> str:
     return os.environ.get(name, "")
 
 
+def takes_loopback() -> bool:
+    """Whether a receiver may be on the engine's own machine: on the local engine only (template.yaml)."""
+    return optional_setting("LOOPBACK_WEBHOOKS") == "true"
+
+
 def address(name: str) -> str:
     """The address in the environment variable `name`; one that is a mere path is the local engine's."""
     return urllib.parse.urljoin(optional_setting("AWS_ENDPOINT_URL"), setting(name))

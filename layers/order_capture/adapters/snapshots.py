@@ -19,12 +19,14 @@ ENTITY_NAMES = {Check.BALANCE: "customerId", Check.STOCK: "productId"}
 
 def order_values(order: Order) -> dict[str, Any]:
     """The whole order."""
+    callback = {"callbackUrl": order.callback_url} if order.callback_url else {}
     return {
         **terms_values(order.terms),
         **status_values(order),
         "createTime": order.create_time,
         "updateTime": order.update_time,
         "correlationId": order.correlation_id,
+        **callback,
     }
 
 

@@ -37,6 +37,7 @@ def registered_headers(registered: Registered) -> dict[str, str]:
 
 def delivery_view(delivery: Delivery) -> dict[str, Any]:
     """A delivery, without what is delivered."""
+    callback = {"url": delivery.callback_url} if delivery.callback_url else {}
     pending = delivery.status is DeliveryStatus.PENDING
     return {
         "deliveryId": delivery.delivery_id,
@@ -47,6 +48,7 @@ def delivery_view(delivery: Delivery) -> dict[str, Any]:
         "attempts": [{"time": each.time, "result": each.result} for each in delivery.attempts],
         "createTime": delivery.create_time,
         "nextTime": delivery.next_time if pending else None,
+        **callback,
     }
 
 

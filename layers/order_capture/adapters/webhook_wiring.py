@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from order_capture.adapters import posting, wiring
 from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
 from order_capture.adapters.outboxes import QueueOutbox
-from order_capture.adapters.runtime import client, optional_setting, setting
+from order_capture.adapters.runtime import client, setting, takes_loopback
 from order_capture.domain.signatures import SECRET_BYTES, secret_of
 from order_capture.domain.webhooks import Answer
 
@@ -33,11 +33,6 @@ def post(url: str, headers: Mapping[str, str], body: str) -> Answer:
     """POST a webhook."""
     timeout = float(setting("WEBHOOK_TIMEOUT_SECONDS"))
     return posting.post(url, headers, body, timeout=timeout, loopback=takes_loopback())
-
-
-def takes_loopback() -> bool:
-    """Whether a receiver may be on the engine's own machine: on the local engine only (template.yaml)."""
-    return optional_setting("LOOPBACK_WEBHOOKS") == "true"
 
 
 def chance() -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from order_capture.application.batches import given_back
 from order_capture.application.messages import DeliverWebhook
@@ -21,8 +21,10 @@ from order_capture.domain.errors import TemporaryError
 from order_capture.domain.signatures import signature
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
+    Answer,
     Delivery,
     DeliveryStatus,
+    Host,
     Webhook,
     WebhookStatus,
     seconds_until,
@@ -38,6 +40,16 @@ MAX_DELAY = 900  # the longest that SQS delays a message: what is due later hops
 SLOT_DELAY = 2
 
 USER_AGENT = "order-capture-webhooks/1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A delivery that is claimed for a try, its slot, and how its host stood if it is a callback."""
+
+    webhook: Webhook
+    delivery: Delivery
+    slot: int
+    host: Host | None
 
 
 def deliver_webhooks(
@@ -81,19 +93,41 @@ def _look(
     wait = seconds_until(delivery.next_time, now)
     if wait > 0:
         return _send(senders, delivery, wait)
-    slot = webhook.free_slot(now)
+    host = None
+    if delivery.callback_url:
+        if webhooks.is_refused(webhook.webhook_id, delivery.order_id):
+            _saved(webhooks, delivery.end(DeliveryStatus.FAILED, "the address is gone", now), delivery)
+            return None
+        host = webhooks.host(webhook.webhook_id, delivery.host)
     until = after(now, CLAIM_SECONDS)
-    if slot is None or not webhooks.take(webhook.webhook_id, slot, now, until):
+    slot = _slot(webhooks, webhook, host, now, until)
+    if slot is None:
         if delivery.is_overdue(now):
             return _give_up(webhooks, dead_letters, delivery, "not tried: too many failed before it", now)
-        wait = seconds_until(webhook.rest_until, now) if now < webhook.rest_until else 0
+        rest_until = max(webhook.rest_until, host.rest_until if host else "")
+        wait = seconds_until(rest_until, now) if now < rest_until else 0
         return _send(senders, delivery, wait + SLOT_DELAY * (1 + chance()))
-    claimed = replace(delivery, next_time=until)
-    if not webhooks.save_delivery(claimed, over=delivery):
+    turn = _Turn(webhook, replace(delivery, next_time=until), slot, host)
+    if not webhooks.save_delivery(turn.delivery, over=delivery):
         # Somebody else has it, and their message is theirs.
         webhooks.release(webhook.webhook_id, slot, until, webhook.failures, webhook.rest_until)
+        if host and host.failures:
+            webhooks.save_host(host, over=host.claim(until), now=now)
         return None
-    return _try(webhooks, post, senders, dead_letters, webhook, claimed, slot, clock, chance)
+    return _try(webhooks, post, senders, dead_letters, turn, clock, chance)
+
+
+def _slot(webhooks: Webhooks, webhook: Webhook, host: Host | None, now: str, until: str) -> int | None:
+    """Take a slot, and with it the host of a callback if that fails; None if there is none, or they rest."""
+    slot = webhook.free_slot(now)
+    if slot is None or (host and now < host.rest_until):
+        return None
+    if not webhooks.take(webhook.webhook_id, slot, now, until):
+        return None
+    if host and host.failures and not webhooks.save_host(host.claim(until), over=host, now=now):
+        webhooks.release(webhook.webhook_id, slot, until, webhook.failures, webhook.rest_until)
+        return None
+    return slot
 
 
 def _try(
@@ -101,27 +135,26 @@ def _try(
     post: Post,
     senders: Outbox,
     dead_letters: Outbox,
-    webhook: Webhook,
-    delivery: Delivery,
-    slot: int,
+    turn: _Turn,
     clock: Clock,
     chance: Chance,
 ) -> None:
-    answer = post(webhook.url, _headers(webhook, delivery, clock()), delivery.body)
+    webhook, delivery = turn.webhook, turn.delivery
+    answer = post(delivery.callback_url or webhook.url, _headers(webhook, delivery, clock()), delivery.body)
     now = clock()
     logger.info(
         "tried a webhook: %s",
         answer,
         extra={"webhook_id": webhook.webhook_id, "delivery_id": delivery.delivery_id},
     )
-    if answer.is_gone:
+    if answer.is_gone and delivery.callback_url:
+        webhooks.refuse_order(webhook.webhook_id, delivery.order_id, now)
+    elif answer.is_gone:
         webhooks.disable(webhook.webhook_id, now)
+    _release(webhooks, turn, answer, now)
     if answer.is_success:
-        webhooks.release(webhook.webhook_id, slot, delivery.next_time, 0, "")
         webhooks.save_delivery(delivery.end(DeliveryStatus.DELIVERED, str(answer), now), over=delivery)
-        return
-    webhooks.release(webhook.webhook_id, slot, delivery.next_time, webhook.failures + 1, webhook.rest(now))
-    if answer.is_gone:
+    elif answer.is_gone:
         webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, str(answer), now), over=delivery)
     elif delivery.is_overdue(now):
         _give_up(webhooks, dead_letters, delivery, str(answer), now)
@@ -129,6 +162,21 @@ def _try(
         retried = delivery.retry(str(answer), now, chance())
         if webhooks.save_delivery(retried, over=delivery):
             _send(senders, retried, seconds_until(retried.next_time, now))
+
+
+def _release(webhooks: Webhooks, turn: _Turn, answer: Answer, now: str) -> None:
+    """Give the slot back, and say how the receiver fares: the webhook, or the host of a callback."""
+    webhook, host, until = turn.webhook, turn.host, turn.delivery.next_time
+    if host is None and not answer.is_success:
+        webhooks.release(webhook.webhook_id, turn.slot, until, webhook.failures + 1, webhook.rest(now))
+        return
+    webhooks.release(webhook.webhook_id, turn.slot, until, 0, "")
+    if host is not None:
+        # A host that wants no more of one order is well.
+        stands = host.after_try(now, success=answer.is_success or answer.is_gone)
+        was = host.claim(until) if host.failures else host
+        if stands != was:
+            webhooks.save_host(stands, over=was, now=now)  # of two at once, the first may say it
 
 
 def _give_up(webhooks: Webhooks, dead_letters: Outbox, delivery: Delivery, result: str, now: str) -> None:

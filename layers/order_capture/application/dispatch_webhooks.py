@@ -1,8 +1,11 @@
-"""Dispatch webhooks: each event becomes one delivery for each webhook that wants it."""
+"""Dispatch webhooks: each event becomes one delivery for each webhook that wants it.
+
+An order's own address is served by its customer's callbacks, a webhook that is made here when there is none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from order_capture.application.batches import given_back
 from order_capture.application.messages import DeliverWebhook, OrderNews
@@ -12,7 +15,11 @@ from order_capture.domain.webhooks import Delivery, Webhook
 
 
 def dispatch_webhooks(
-    webhooks: Webhooks, senders: Outbox, news: Sequence[OrderNews], clock: Clock
+    webhooks: Webhooks,
+    senders: Outbox,
+    news: Sequence[OrderNews],
+    new_secret: Callable[[], str],
+    clock: Clock,
 ) -> set[str]:
     """Write down each delivery, then ask for it. Returns the orders whose events are to come again.
 
@@ -25,8 +32,13 @@ def dispatch_webhooks(
         with given_back(failed, {event.order_id}):
             if event.customer_id not in of_customer:
                 of_customer[event.customer_id] = webhooks.of_customer(event.customer_id)
-            for webhook in of_customer[event.customer_id]:
-                if not webhook.wants(event.type):
+            known = of_customer[event.customer_id]
+            if event.callback_url and not any(each.is_for_callbacks for each in known):
+                callbacks = Webhook.for_callbacks(event.customer_id, new_secret(), clock())
+                webhooks.add(callbacks)  # unless somebody else just has
+                known = of_customer[event.customer_id] = [*known, callbacks]
+            for webhook in known:
+                if not webhook.wants(event.type, event.callback_url):
                     continue
                 delivery = Delivery.begin(
                     webhook,
@@ -37,6 +49,7 @@ def dispatch_webhooks(
                     body=event.body,
                     correlation_id=event.correlation_id,
                     now=clock(),
+                    callback_url=event.callback_url,
                 )
                 webhooks.add_delivery(delivery)
                 messages.append(DeliverWebhook.of(delivery))

@@ -17,7 +17,7 @@ from order_capture.domain.errors import (
     TemporaryError,
     WebhookLimitError,
 )
-from order_capture.domain.webhooks import Delivery, Webhook, WebhookStatus, customer_id_of
+from order_capture.domain.webhooks import Delivery, Webhook, WebhookStatus, customer_id_of, is_for_callbacks
 
 # Each event becomes as many deliveries: what one order can set off is bounded by this.
 MAX_WEBHOOKS = 10
@@ -49,7 +49,11 @@ def register_webhook(webhooks: Webhooks, webhook: Webhook, caller: Caller) -> Re
     """
     if not caller.reaches(webhook.customer_id):
         raise ForeignCustomerError
-    known = {each.webhook_id: each for each in webhooks.of_customer(webhook.customer_id)}
+    known = {
+        each.webhook_id: each
+        for each in webhooks.of_customer(webhook.customer_id)
+        if not each.is_for_callbacks
+    }
     # Two requests at once may end up with one too many, which harms nobody.
     if webhook.webhook_id not in known and len(known) >= MAX_WEBHOOKS:
         raise WebhookLimitError(MAX_WEBHOOKS)
@@ -96,12 +100,20 @@ def remove_webhook(webhooks: Webhooks, webhook_id: str, caller: Caller) -> Webho
 def rotate_secret(webhooks: Webhooks, webhook_id: str, caller: Caller, secret: str, clock: Clock) -> Webhook:
     """Give a webhook a new secret; the one before signs along for a day.
 
+    It makes a customer's callbacks, if no order has asked for them yet.
+
     Raises:
         NotFoundError: there is none of that id that the caller reaches.
         StatusConflictError: it is turned off, or is being rotated by somebody else.
     """
+    now = clock()
+    customer_id = customer_id_of(webhook_id)
+    if is_for_callbacks(webhook_id) and caller.reaches(customer_id):
+        callbacks = Webhook.for_callbacks(customer_id, secret, now)
+        if webhooks.add(callbacks) is None:
+            return callbacks
     webhook = get_webhook(webhooks, webhook_id, caller)
-    rotated = webhook.rotate(secret, clock())
+    rotated = webhook.rotate(secret, now)
     try:
         webhooks.rotate(rotated, over=webhook.secret)
     except VersionConflictError as error:
@@ -132,7 +144,7 @@ def replay_delivery(
 
     Raises:
         NotFoundError: there is none of that id that the caller reaches.
-        StatusConflictError: the webhook is turned off.
+        StatusConflictError: the webhook is turned off, or the order's own address wants no more of it.
         TemporaryError: it could not be asked for.
     """
     webhook = get_webhook(webhooks, webhook_id, caller)
@@ -141,6 +153,8 @@ def replay_delivery(
         raise NotFoundError("There is no such delivery.")
     if webhook.status is not WebhookStatus.ACTIVE:
         raise StatusConflictError(f"The webhook is {webhook.status}.")
+    if delivery.callback_url and webhooks.is_refused(webhook_id, delivery.order_id):
+        raise StatusConflictError("The order's callbackUrl has answered 410 and is sent nothing more.")
     if senders.send([DeliverWebhook.of(delivery, round_=delivery.round + 1)]):
         raise TemporaryError("The delivery could not be begun again.")
     return delivery

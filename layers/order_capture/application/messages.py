@@ -81,6 +81,7 @@ class OrderNews:
     time: str
     body: str
     correlation_id: str
+    callback_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

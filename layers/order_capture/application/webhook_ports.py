@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from order_capture.domain.webhooks import Answer, Delivery, Webhook
+from order_capture.domain.webhooks import Answer, Delivery, Host, Webhook
 
 Post = Callable[[str, Mapping[str, str], str], Answer]
 """POSTs a body with these headers to an address. It raises nothing: what goes wrong is an answer too."""
@@ -44,6 +44,18 @@ class Webhooks(Protocol):
 
     def release(self, webhook_id: str, slot: int, until: str, failures: int, rest_until: str) -> None:
         """Give back the slot that was taken `until` then, and say how the webhook stands."""
+
+    def host(self, webhook_id: str, name: str) -> Host:
+        """How the callbacks to a host fare; well, if nothing else is known."""
+
+    def save_host(self, host: Host, over: Host, now: str) -> bool:
+        """Write it over `over`; False if it has changed since."""
+
+    def refuse_order(self, webhook_id: str, order_id: str, now: str) -> None:
+        """Keep in mind that nothing more of this order is wanted."""
+
+    def is_refused(self, webhook_id: str, order_id: str) -> bool:
+        """Whether nothing more of this order is wanted."""
 
     def add_delivery(self, delivery: Delivery) -> None:
         """Write it, unless it is there."""

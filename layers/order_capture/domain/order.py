@@ -144,6 +144,8 @@ class Order:
     checks: Mapping[Check, Decision] = field(default_factory=dict)
     logs: tuple[str, ...] = ()
     version: int = 1
+    callback_url: str = ""
+    """Where its own events are sent, beside the webhooks of its customer; empty if nowhere."""
     running_until: str = ""
     """Until then the request that brought it may still be at work; empty once it was answered."""
 
@@ -158,7 +160,9 @@ class Order:
         return bool(TRANSITIONS[self.status])
 
     @classmethod
-    def place(cls, terms: OrderTerms, *, now: str, correlation_id: str, fingerprint: str) -> Order:
+    def place(
+        cls, terms: OrderTerms, *, now: str, correlation_id: str, fingerprint: str, callback_url: str = ""
+    ) -> Order:
         """A new order. `fingerprint` identifies the request that it came from."""
         return cls(
             terms=terms,
@@ -167,6 +171,7 @@ class Order:
             correlation_id=correlation_id,
             fingerprint=fingerprint,
             logs=(_log(now, "order received"),),
+            callback_url=callback_url,
         )
 
     def as_placed(self) -> Order:
@@ -176,6 +181,7 @@ class Order:
             now=self.create_time,
             correlation_id=self.correlation_id,
             fingerprint=self.fingerprint,
+            callback_url=self.callback_url,
         )
 
     def decide(self, check: Check, decision: Decision, *, now: str) -> Order:

@@ -7,6 +7,7 @@ delivery may come twice or late: it only says "look at it".
 from __future__ import annotations
 
 import hashlib
+import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +30,10 @@ SECRET_OVERLAP = 24 * 3600
 SLOTS = 4
 FIRST_REST, LONGEST_REST = 5, 300  # seconds; twice as long after each failure more
 
+# A customer's callbacks, which go to the addresses that their orders name, are one webhook of theirs. Its id
+# is known beforehand, in the form that all ids of webhooks have.
+CALLBACKS = "0" * 32
+
 MAX_ATTEMPTS_KEPT = 20  # of a delivery that is replayed again and again
 
 
@@ -49,7 +54,11 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An address of a customer's, and what it is to be told. No `event_types` are all of them."""
+    """An address of a customer's, and what it is to be told. No `event_types` are all of them.
+
+    A customer's callbacks are one webhook without an address: its secret signs them, and its slots are shared
+    by all of them. Each delivery has its own address, whose host fails and rests on its own (`Host`).
+    """
 
     webhook_id: str
     customer_id: str
@@ -68,8 +77,20 @@ class Webhook:
     """How many deliveries have failed since the last that did not."""
     rest_until: str = ""
 
-    def wants(self, event_type: str) -> bool:
-        """Whether it is to be told of such an event."""
+    @classmethod
+    def for_callbacks(cls, customer_id: str, secret: str, now: str) -> Webhook:
+        """What signs a customer's callbacks, new."""
+        return cls(webhook_id_of(customer_id, CALLBACKS), customer_id, "", (), secret, "", now, now)
+
+    @property
+    def is_for_callbacks(self) -> bool:
+        """Whether it has no address of its own."""
+        return is_for_callbacks(self.webhook_id)
+
+    def wants(self, event_type: str, callback_url: str = "") -> bool:
+        """Whether it is to be told of such an event, of an order that names `callback_url` or none."""
+        if self.is_for_callbacks:
+            return bool(callback_url)
         wanted = not self.event_types or event_type in self.event_types
         return wanted and self.status is WebhookStatus.ACTIVE
 
@@ -104,8 +125,28 @@ class Webhook:
 
     def rest(self, now: str) -> str:
         """Until when nothing is sent after one failure more."""
-        seconds = min(FIRST_REST * 2 ** min(self.failures, 10), LONGEST_REST)
-        return after(now, seconds)
+        return _rest(self.failures, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """How a customer's callbacks to one host fare. While it fails, they rest, and are tried one at a time."""
+
+    webhook_id: str
+    name: str
+    failures: int = 0
+    """How many have failed since the last that did not."""
+    rest_until: str = ""
+
+    def claim(self, until: str) -> Host:
+        """Kept for one delivery alone until then."""
+        return replace(self, rest_until=until)
+
+    def after_try(self, now: str, *, success: bool) -> Host:
+        """How it stands after one try more."""
+        if success:
+            return replace(self, failures=0, rest_until="")
+        return replace(self, failures=self.failures + 1, rest_until=_rest(self.failures, now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +198,8 @@ class Delivery:
     tries: int = 0
     """In this round."""
     attempts: tuple[Attempt, ...] = ()
+    callback_url: str = ""
+    """Where it goes, if not to its webhook's address."""
 
     @classmethod
     def begin(
@@ -170,6 +213,7 @@ class Delivery:
         body: str,
         correlation_id: str,
         now: str,
+        callback_url: str = "",
     ) -> Delivery:
         """The delivery of an event to a webhook. Its id is the same each time that it is asked for.
 
@@ -187,7 +231,13 @@ class Delivery:
             create_time=now,
             since=now,
             next_time=now,
+            callback_url=callback_url if webhook.is_for_callbacks else "",
         )
+
+    @property
+    def host(self) -> str:
+        """The host, with its port, that a callback goes to."""
+        return urllib.parse.urlsplit(self.callback_url).netloc.lower()
 
     def again(self, round_: int, now: str) -> Delivery:
         """From the beginning, whatever became of it before."""
@@ -217,6 +267,11 @@ def webhook_id_of(customer_id: str, unique: str) -> str:
     return f"{customer_id}.{unique}"
 
 
+def is_for_callbacks(webhook_id: str) -> bool:
+    """Whether that is the id of a customer's callbacks."""
+    return webhook_id.endswith(f".{CALLBACKS}")
+
+
 def customer_id_of(webhook_id: str) -> str:
     """Whose webhook it is, if there is one of that id."""
     return webhook_id.rpartition(".")[0]
@@ -235,6 +290,10 @@ def unix_seconds(time: str) -> int:
 def all_types(event_types: Sequence[OrderEventType]) -> tuple[OrderEventType, ...]:
     """What a webhook that names these is told of."""
     return tuple(event_types) or tuple(OrderEventType)
+
+
+def _rest(failures: int, now: str) -> str:
+    return after(now, min(FIRST_REST * 2 ** min(failures, 10), LONGEST_REST))
 
 
 def _time(time: str) -> datetime:

@@ -1,0 +1,128 @@
+"""Orders name addresses of their own on the same machine, and are told of there, with every role enforced."""
+
+from __future__ import annotations
+
+from tests.deployed.shop import Shop, View, body_of, eventually, order_body
+from tests.support.receiver import HANGS, Received, Receiver
+
+SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
+
+
+def callbacks_of(customer: str) -> str:
+    return f"/webhooks/{customer}.{'0' * 32}"
+
+
+def secret_of(shop: Shop, customer: str) -> str:
+    answer = shop.post(f"{callbacks_of(customer)}/rotate-secret", "")
+    assert answer.status_code == 200, answer.text
+    return str(body_of(answer)["secret"])
+
+
+def place(shop: Shop, customer: str, product: str, url: str) -> str:
+    answer = shop.post("/order", {**order_body(customer, {product: 1}, "1.00"), "callbackUrl": url})
+    assert answer.status_code == 202, answer.text
+    return str(body_of(answer)["orderId"])
+
+
+def log(shop: Shop, customer: str) -> list[View]:
+    deliveries: list[View] = body_of(shop.get(f"{callbacks_of(customer)}/deliveries?limit=100"))["deliveries"]
+    return deliveries
+
+
+def at(receiver: Receiver, path: str) -> list[Received]:
+    return [each for each in list(receiver.received) if each.path == path]
+
+
+def test_every_event_of_each_order_arrives_signed_at_its_own_address(shop: Shop) -> None:
+    # given
+    alice, pen = shop.new_customer(), shop.new_product()
+    secret = secret_of(shop, alice)
+    with Receiver() as receiver:
+        base = f"http://127.0.0.1:{receiver.port}"
+        # when
+        placed = {f"/orders/{n}": place(shop, alice, pen, f"{base}/orders/{n}") for n in range(10)}
+        shop.place(alice, {pen: 1}, "1.00")
+        eventually(
+            lambda: len({e.headers["webhook-id"] for e in receiver.received}), lambda count: count == 30
+        )
+        shop.come_to_rest()
+        # then
+        for path, order_id in placed.items():
+            events = [each.verified(secret) for each in at(receiver, path)]
+            assert {event["subject"] for event in events} == {order_id}
+            assert sorted({(event["sequence"], event["type"]) for event in events}) == SHIPPED
+            last = next(event for event in events if event["sequence"] == "3")
+            assert last["data"] == shop.order(order_id)
+        assert {each.path for each in receiver.received} == placed.keys()
+
+
+def test_a_secret_that_is_asked_for_later_is_right_for_what_was_refused_before(shop: Shop) -> None:
+    # given an order whose callback made the secret, and a receiver who does not know it
+    alice, pen = shop.new_customer(), shop.new_product()
+    with Receiver(401, 401, 401, 204) as receiver:
+        place(shop, alice, pen, receiver.url)
+        eventually(lambda: len(receiver.received), lambda count: count >= 1)
+        # when
+        secret = secret_of(shop, alice)
+        receiver.answers = [204]
+        # then
+        eventually(
+            lambda: {e["status"] for e in log(shop, alice)}, lambda statuses: statuses == {"DELIVERED"}
+        )
+        assert receiver.received[-1].verified(secret)
+        assert {each["url"] for each in log(shop, alice)} == {receiver.url}
+        # and it comes once more if it is asked for
+        sent, (delivery, *_) = len(receiver.received), log(shop, alice)
+        path = f"{callbacks_of(alice)}/deliveries/{delivery['deliveryId']}/replay"
+        assert shop.post(path, "").status_code == 202
+        eventually(lambda: len(receiver.received), lambda count: count > sent)
+        assert receiver.received[-1].headers["webhook-id"] == delivery["deliveryId"]
+
+
+def test_gone_ends_it_for_that_order(shop: Shop) -> None:
+    alice, pen = shop.new_customer(), shop.new_product()
+    with Receiver(410) as gone, Receiver() as receiver:
+        place(shop, alice, pen, gone.url)
+        place(shop, alice, pen, receiver.url)
+        deliveries = eventually(
+            lambda: log(shop, alice),
+            lambda found: len(found) == 6 and "PENDING" not in {each["status"] for each in found},
+        )
+        ended = {each["status"] for each in deliveries if each["url"] == gone.url}
+        assert ended == {"FAILED"}
+        assert len(gone.received) == 1
+        assert len({each.headers["webhook-id"] for each in receiver.received}) == 3
+
+
+def test_a_host_that_hangs_holds_up_neither_another_host_nor_another_customer(shop: Shop) -> None:
+    alice, bob, pen = shop.new_customer(), shop.new_customer(), shop.new_product()
+    with Receiver(HANGS) as hanging, Receiver() as alices, Receiver() as bobs:
+        for _ in range(5):
+            place(shop, alice, pen, hanging.url)
+        eventually(lambda: len(hanging.received), lambda count: count >= 1)
+        place(shop, alice, pen, alices.url)
+        place(shop, bob, pen, bobs.url)
+        for receiver in (alices, bobs):
+            count = eventually(
+                lambda receiver=receiver: len({e.headers["webhook-id"] for e in receiver.received}),  # type: ignore[misc]
+                lambda count: count == 3,
+            )
+            assert count == 3
+        assert {each["status"] for each in log(shop, alice) if each["url"] == hanging.url} == {"PENDING"}
+
+
+def test_a_bad_address_is_refused_at_once(shop: Shop) -> None:
+    alice, pen = shop.new_customer(), shop.new_product()
+    good = order_body(alice, {pen: 1}, "1.00")
+    for url in (
+        "https://127.0.0.1/",
+        "https://169.254.169.254/",
+        "http://10.0.0.1/",
+        "https://a:b@c.example/",
+    ):
+        answer = shop.post("/order", {**good, "callbackUrl": url})
+        assert (answer.status_code, body_of(answer)["errors"][0]["field"]) == (400, "callbackUrl")
+        batch = shop.post("/orders", {"orders": [good, {**good, "callbackUrl": url}]})
+        accepted, refused = body_of(batch)["orders"]
+        assert accepted["status"] == "PENDING"
+        assert refused["problem"]["errors"][0]["field"] == "orders[1].callbackUrl"
