@@ -300,7 +300,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         shop.orders.finishing.coming = [lambda: noted.append(None)]
 
         shop.capture(placed())
-        shop.capture_batch([placed("order-2")])
+        shop.capture_batch([placed(terms_of("order-2"))])
 
         assert shop.stored() == placed()
         assert noted == []
