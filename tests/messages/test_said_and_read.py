@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -91,11 +91,15 @@ WAYS = {  # to each status: what the checks have answered by then, one after the
 }
 
 
+OPTIONAL = [each for each in fields(Order) if each.default is not MISSING]
+
+
 @st.composite
 def lives(draw: st.DrawFn) -> list[Order]:
     """An order as it stood after each thing that happened to it."""
     status, now = draw(st.sampled_from(OrderStatus)), draw(times)
-    life = [Order.place(draw(terms), now=now, correlation_id=draw(correlation_ids), fingerprint="print")]
+    placed = Order.place(draw(terms), now=now, correlation_id=draw(correlation_ids), fingerprint="print")
+    life = [replace(placed, running_until=draw(times))]
     answers: zip[tuple[Check, Outcome]] = zip(
         draw(st.permutations(list(Check))), draw(st.sampled_from(WAYS[status])), strict=False
     )
@@ -174,6 +178,7 @@ def test_what_is_told_of_accounts_and_stock_is_by_its_schema(state: said.EntityS
 
 def test_what_is_told_of_any_order_is_by_its_schema() -> None:
     told: set[OrderEventType] = set()
+    varied: set[str] = set()
 
     @EXAMPLES
     @given(lives(), times)
@@ -184,9 +189,13 @@ def test_what_is_told_of_any_order_is_by_its_schema() -> None:
             # Who counts reads of the log what happened, which a schema can't say.
             assert cloudevents.decode_fact(body).fact.terms.order_id == event.event.order.order_id
             told.add(event.event.type)
+            varied.update(
+                each.name for each in OPTIONAL if getattr(event.event.order, each.name) != each.default
+            )
 
     look()
     assert told == set(OrderEventType), "the examples leave something out"
+    assert varied == {each.name for each in OPTIONAL}, "what is in no example may be in no schema"
 
 
 # Over a WebSocket connection.
