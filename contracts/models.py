@@ -14,6 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from order_capture.adapters.requests import ID_PATTERN, MAX_QTY, MAX_TOTAL
 from order_capture.adapters.sockets import MAX_ASKED
+from order_capture.adapters.urls import MAX_URL
 from order_capture.application.watch_orders import MAX_DELAY
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.order import MAX_ITEMS, Check, DeclineCode, OrderStatus, Outcome
@@ -147,6 +148,8 @@ class Order(Terms):
     logs: Annotated[list[Annotated[str, Field(pattern=f"^{_TIME} .+$")]], Field(min_length=1)]
     """What has happened to it by then, a line each, in order: when, and what."""
     checks: Checks
+    callbackUrl: Annotated[str, Field(min_length=1, max_length=MAX_URL)] | Absent = None  # noqa: N815
+    """Where its events are sent as well, if it names an address."""
     createTime: Timestamp  # noqa: N815
     updateTime: Timestamp  # noqa: N815
     correlationId: Annotated[str, Field(max_length=128)]  # noqa: N815

@@ -126,6 +126,7 @@ def _events() -> dict[tuple[str, str], str]:
     both = (Check.BALANCE, _PAID), (Check.STOCK, _IN_STOCK)
     one, several = placed(TERMS), placed(SEVERAL)
     confirmed = decided(one, *both)
+    called_back = replace(several, callback_url="https://shop.example.com/hooks/orders?of=bob")
     # Shipping writes this itself, in one transaction with the ledgers.
     shipped = replace(
         confirmed,
@@ -135,6 +136,7 @@ def _events() -> dict[tuple[str, str], str]:
     )
     happened = {
         "placed": (None, one),
+        "placed-with-callback": (None, called_back),
         "confirmed": (one, confirmed),
         "rejected": (several, decided(several, (Check.BALANCE, _SHORT))),
         "shipped": (confirmed, shipped),

@@ -20,6 +20,7 @@ from contracts.registry import CHANNELS, REFUSED, SUBSCRIBE, SUBSCRIBED, Message
 from order_capture.adapters import cloudevents, jsontext, sockets, subscriptions
 from order_capture.adapters.problems import RequestInvalidError
 from order_capture.adapters.requests import ID_PATTERN, MAX_QTY, MAX_TOTAL
+from order_capture.adapters.urls import MAX_URL, URL_PATTERN
 from order_capture.application import messages as said
 from order_capture.application.ports import Followed
 from order_capture.application.watch_orders import MAX_DELAY
@@ -52,6 +53,7 @@ FEWER_EXAMPLES = settings(EXAMPLES, max_examples=25)
 
 ids = st.from_regex(ID_PATTERN, fullmatch=True)
 times = st.integers(0, 4 * 10**12).map(lambda each: written(datetime.fromtimestamp(each / 1000, UTC)))
+addresses = st.from_regex(URL_PATTERN, fullmatch=True).filter(lambda url: len(url) <= MAX_URL)
 correlation_ids = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=128)
 lines = st.builds(Line, ids, st.integers(1, MAX_QTY))
 terms = st.builds(
@@ -98,7 +100,13 @@ OPTIONAL = [each for each in fields(Order) if each.default is not MISSING]
 def lives(draw: st.DrawFn) -> list[Order]:
     """An order as it stood after each thing that happened to it."""
     status, now = draw(st.sampled_from(OrderStatus)), draw(times)
-    placed = Order.place(draw(terms), now=now, correlation_id=draw(correlation_ids), fingerprint="print")
+    placed = Order.place(
+        draw(terms),
+        now=now,
+        correlation_id=draw(correlation_ids),
+        fingerprint="print",
+        callback_url=draw(st.just("") | addresses),
+    )
     life = [replace(placed, running_until=draw(times))]
     answers: zip[tuple[Check, Outcome]] = zip(
         draw(st.permutations(list(Check))), draw(st.sampled_from(WAYS[status])), strict=False
