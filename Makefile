@@ -31,7 +31,7 @@ LOCAL := .local/venv/development/bin/python -m
 # sam and uv by name, for deploy.sh and for the layer's build inside `sam build`.
 ON_PATH := PATH="$$PWD/.local/bin:$$PATH"
 SUITES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
-PYTHON_CODE := $(wildcard functions layers local order_capture_ops tests benchmarks)
+PYTHON_CODE := $(wildcard functions layers contracts local order_capture_ops tests benchmarks)
 
 ##@ Try it
 run: setup ## set up, start the engine, deploy, and run the demo (PORT=4566)
@@ -99,6 +99,9 @@ docs: .local/venv/development/.ready .local/venv/docs/.ready ## write the API's 
 
 baseline: .local/venv/development/.ready ## take swagger.yaml for what clients have, unless it breaks them
 	@$(LOCAL) local.contract
+
+schemas: .local/venv/development/.ready ## write schemas/ and asyncapi.yaml from contracts/, unless it breaks who knows them
+	@PYTHONPATH=layers $(LOCAL) contracts
 
 bench: setup ## what an order costs: calls, requests, write units, import times, sizes
 	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks
@@ -168,4 +171,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-history rebuild-reports redrive republish run setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-history rebuild-reports redrive republish run schemas setup simulate stop stuck test token watch FORCE $(SUITES)

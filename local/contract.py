@@ -33,6 +33,7 @@ _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _PROSE = ("description", "summary", "example", "examples", "tags", "links", "externalDocs")
 # What holds things by names of their own.
 _NAMED = (
+    "$defs",
     "content",
     "headers",
     "parameters",
@@ -51,9 +52,9 @@ _HEAD = "# The contract that clients have, written by `make baseline`: swagger.y
 
 def read(path: Path) -> Document:
     """A contract without its prose and without what is for API Gateway only."""
-    bare: Document = _bare(yaml.safe_load(path.read_text(encoding="utf-8")))
-    bare["paths"] = {route: item for route, item in bare["paths"].items() if item}  # no catch-all
-    return bare
+    found: Document = bare(yaml.safe_load(path.read_text(encoding="utf-8")))
+    found["paths"] = {route: item for route, item in found["paths"].items() if item}  # no catch-all
+    return found
 
 
 def surface(contract: Document) -> dict[Place, Facts]:
@@ -123,7 +124,11 @@ def resolve(contract: Document, node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def breaking_changes(old: Document, new: Document) -> list[str]:
     """What a client of the old contract runs into with the new one; nothing if it may go on as before."""
-    before, now = surface(old), surface(new)
+    return broken(surface(old), surface(new))
+
+
+def broken(before: dict[Place, Facts], now: dict[Place, Facts]) -> list[str]:
+    """What whoever relies on how it was before runs into now."""
     found = [
         f"{_told(place)} is gone" for place in before if place not in now and _above(place, before) in now
     ]
@@ -172,17 +177,17 @@ def _told(place: Place) -> str:
     return " ".join(place).replace(" []", "[]")
 
 
-def _bare(node: Any, *, named: bool = False) -> Any:
+def bare(node: Any, *, named: bool = False) -> Any:
     """A node without prose and extensions; the keys of a `named` one are names, whatever they look like."""
     match node:
         case dict():
             return {
-                key: _bare(value, named=not named and key in _NAMED)
+                key: bare(value, named=not named and key in _NAMED)
                 for key, value in node.items()
                 if named or not (key in _PROSE or key.startswith("x-"))
             }
         case list():
-            return [_bare(each) for each in node]
+            return [bare(each) for each in node]
     return node
 
 

@@ -33,7 +33,7 @@ SPEC_VERSION = "1.0"
 VERSION = "1"
 """The version of the messages' data that we write, and the only one that there is to read."""
 
-_TYPES: Mapping[type[Message], str] = {
+TYPES: Mapping[type[Message], str] = {
     CheckOrder: "order.check",
     ReleaseOrder: "order.release",
     ShipOrder: "order.ship",
@@ -41,7 +41,7 @@ _TYPES: Mapping[type[Message], str] = {
     WatchOrder: "order.watch",
     DeliverWebhook: "webhook.deliver",
 }
-_STATES: Mapping[Check, str] = {Check.BALANCE: "account.state", Check.STOCK: "stock.state"}
+STATES: Mapping[Check, str] = {Check.BALANCE: "account.state", Check.STOCK: "stock.state"}
 _EVENTS = frozenset(OrderEventType)
 
 
@@ -63,10 +63,10 @@ def encode(message: Message | EntityState, *, message_id: str, source: str, time
         message_id, time = event_id(kind, event.order.order_id), event.time
         more["sequence"] = str(event.sequence)
     elif isinstance(message, EntityState):
-        kind = _STATES[message.kind.check]
+        kind = STATES[message.kind.check]
         message_id, time = event_id(kind, message.correlation_id), message.head.update_time
     else:
-        kind = _TYPES[type(message)]
+        kind = TYPES[type(message)]
     body = {
         "specversion": SPEC_VERSION,
         "id": message_id,
@@ -76,7 +76,7 @@ def encode(message: Message | EntityState, *, message_id: str, source: str, time
         "subject": subject_of(message),
         **more,
         "datacontenttype": "application/json",
-        "dataschema": _schema(kind, VERSION),
+        "dataschema": dataschema(kind),
         "correlationid": message.correlation_id,
         "data": _data(message),
     }
@@ -92,7 +92,7 @@ def decode(body: str) -> Message:
     try:
         event = jsontext.loads(body)
         kind = event["type"]
-        if event["specversion"] != SPEC_VERSION or event["dataschema"] != _schema(kind, VERSION):
+        if event["specversion"] != SPEC_VERSION or event["dataschema"] != dataschema(kind):
             raise InvalidMessageError(f"message of an unknown version: {event['dataschema']}")
         data, correlation_id = event["data"], str(event["correlationid"])
         match kind:
@@ -160,7 +160,8 @@ def decode_fact(body: str) -> OrderTold:
     raise InvalidMessageError("an event that is not the last thing that happened to its order")
 
 
-def _schema(kind: object, version: str) -> str:
+def dataschema(kind: object, version: str = VERSION) -> str:
+    """The name of the schema of a message's data: `schemas/<kind>/<version>.json` has it for its `$id`."""
     return f"urn:order-capture:{kind}:{version}"
 
 

@@ -53,7 +53,7 @@ def socket_handler(listen: Listen, forget: Forget) -> Callable[[dict[str, Any], 
         elif kind == "DISCONNECT":
             forget(connection_id)
         else:
-            answer["body"] = jsontext.dumps(_told(event, listen))
+            answer["body"] = jsontext.dumps(answer_to(event, listen))
         logger.info(kind.lower(), extra={"request_id": context["requestId"], "connection_id": connection_id})
         return answer
 
@@ -71,7 +71,8 @@ def _chosen_protocol(event: Mapping[str, Any]) -> dict[str, str]:
     return {"Sec-WebSocket-Protocol": PROTOCOL} if PROTOCOL in offered_protocols(headers) else {}
 
 
-def _told(event: Mapping[str, Any], listen: Listen) -> Mapping[str, Any]:
+def answer_to(event: Mapping[str, Any], listen: Listen) -> Mapping[str, Any]:
+    """What a client is answered to a message: what `listen` says, or what is wrong with it."""
     context, text = event["requestContext"], event.get("body") or ""
     try:
         caller = caller_named_by(context.get("authorizer") or {})

@@ -1,0 +1,312 @@
+"""asyncapi.yaml: who says what to whom, as AsyncAPI 3.0, from the registry."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from contracts.registry import CHANNELS, ENVELOPE, MESSAGES, Channel, Kind, Message
+from contracts.samples import samples
+from local.contract import CONTRACT
+from order_capture.adapters.sockets import PROTOCOL
+from order_capture.application.deliver_webhooks import USER_AGENT
+
+Node = dict[str, Any]
+
+_HEAD = "# Who says what to whom, written by `make schemas` from contracts/. The HTTP API is swagger.yaml.\n"
+_DESCRIPTION = """\
+What the functions say to each other, and what they tell others: customers by webhooks and over WebSocket
+connections, other services on topics. Each message is a CloudEvent 1.0, whose `dataschema` names the schema
+of its `data`: `schemas/` has them all, by type and version, with samples.
+
+Everything comes at least once, and may come out of order. Ignore fields that you do not know: a change that
+would break you gets another version. Topics and queues are named by the stack, whose outputs tell the names.
+"""
+
+# Of Standard Webhooks 1.0. Values of an example: what a receiver is to check depends on its secret.
+_WEBHOOK_HEADERS = {
+    "content-type": ("^application/json$", "application/json", "What the body is."),
+    "user-agent": (f"^{USER_AGENT}$", USER_AGENT, "Who sends it."),
+    "webhook-id": (
+        "^[0-9a-f]{32}$",
+        "019a9c0e7b7b4f1d2c3b5a69788796a5",
+        "The same each time that this is sent: act once on each.",
+    ),
+    "webhook-timestamp": ("^[0-9]{10}$", "1795168801", "When it was sent this time, in seconds since 1970."),
+    "webhook-signature": (
+        "^v1,[A-Za-z0-9+/]{43}=( v1,[A-Za-z0-9+/]{43}=)*$",
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        "Signatures, any of which is to be right: two while the secret is being changed.",
+    ),
+}
+
+
+def text() -> str:
+    """The document."""
+    return _HEAD + yaml.dump(document(), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=118)
+
+
+def document() -> Node:
+    """The document as data."""
+    operations: Node = {}
+    for channel in CHANNELS:
+        operations |= _operations(channel)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Order capture: messages",
+            "version": yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))["info"]["version"],
+            "description": _DESCRIPTION,
+        },
+        "defaultContentType": "application/json",
+        "servers": _SERVERS,
+        "channels": {channel.name: _channel(channel) for channel in CHANNELS},
+        "operations": operations,
+        "components": {
+            "messages": _messages(),
+            "schemas": {_key(message): _payload(message) for message in MESSAGES},
+            "securitySchemes": {
+                "accessToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "An access token of the stack's user pool with the scope `orders/read`, "
+                    "in the header `Authorization`, or from a page in a browser as a second subprotocol "
+                    f"beside `{PROTOCOL}`.",
+                }
+            },
+        },
+    }
+
+
+def headers(kind: Kind, message: Message) -> Node:
+    """The schema of what goes with a message beside its body."""
+    match kind:
+        case Kind.TOPIC | Kind.QUEUE:
+            attributes = {"type": message.type, "version": message.version}
+            return {
+                "type": "object",
+                "description": "Message attributes, for filters.",
+                "required": list(attributes),
+                "properties": {
+                    name: {"type": "string", "const": value} for name, value in attributes.items()
+                },
+            }
+        case Kind.WEBHOOK:
+            return {
+                "type": "object",
+                "required": list(_WEBHOOK_HEADERS),
+                "properties": {
+                    name: {"type": "string", "pattern": pattern, "description": about}
+                    for name, (pattern, _, about) in _WEBHOOK_HEADERS.items()
+                },
+            }
+    return {}  # a WebSocket message is its text
+
+
+_SERVERS = {
+    "sns": {
+        "host": "sns.{region}.amazonaws.com",
+        "protocol": "sns",
+        "description": "Topics. Who may publish or subscribe, IAM says.",
+        "variables": {"region": {"default": "us-east-1"}},
+    },
+    "sqs": {
+        "host": "sqs.{region}.amazonaws.com",
+        "protocol": "sqs",
+        "description": "Queues. Who may send or receive, IAM says.",
+        "variables": {"region": {"default": "us-east-1"}},
+    },
+    "wss": {
+        "host": "{apiId}.execute-api.{region}.amazonaws.com",
+        "pathname": "/{stage}",
+        "protocol": "wss",
+        "description": "The WebSocket API: the stack's output `SocketUrl`. Each connection is authorized "
+        "once, as it is opened.",
+        "variables": {
+            "apiId": {"description": "Made by API Gateway."},
+            "region": {"default": "us-east-1"},
+            "stage": {"default": "v1"},
+        },
+        "security": [{"$ref": "#/components/securitySchemes/accessToken"}],
+    },
+    "https": {
+        "host": "{receiver}",
+        "protocol": "https",
+        "description": "Where a customer wants to be told: what they registered by `POST /webhooks`.",
+        "variables": {
+            "receiver": {"description": "The customer's own host.", "examples": ["shop.example.com"]}
+        },
+    },
+}
+
+
+def _channel(channel: Channel) -> Node:
+    told: Node = {
+        "title": channel.name,
+        "description": channel.title,
+        "servers": [{"$ref": f"#/servers/{channel.kind.value}"}],
+        "messages": {
+            _key(message): {"$ref": f"#/components/messages/{_name(channel.kind, message)}"}
+            for message in channel.carries
+        },
+    }
+    match channel.kind:
+        case Kind.TOPIC:
+            binding = {"name": channel.name, "ordering": {"type": "standard"}, "bindingVersion": "0.1.0"}
+            return {**_by_output(f"{channel.name}Arn"), **told, "bindings": {"sns": binding}}
+        case Kind.QUEUE:
+            queue = {"name": channel.name, "fifoQueue": False}
+            binding = {"queue": queue, "bindingVersion": "0.2.0"}
+            return {**_by_output(f"{channel.name}Url"), **told, "bindings": {"sqs": binding}}
+        case Kind.SOCKET:
+            binding = {"method": "GET", "headers": _HANDSHAKE, "bindingVersion": "0.1.0"}
+            return {"address": "/", **told, "bindings": {"ws": binding}}
+    return {"address": None, **told}  # a webhook's is its customer's own
+
+
+def _by_output(output: str) -> Node:
+    return {
+        "address": f"{{{output}}}",
+        "parameters": {output: {"description": "An output of the stack."}},
+    }
+
+
+_HANDSHAKE = {
+    "type": "object",
+    "properties": {
+        "Authorization": {"type": "string", "pattern": "^Bearer .+$"},
+        "Sec-WebSocket-Protocol": {
+            "type": "string",
+            "pattern": f"^{PROTOCOL}, *[^, ]+$",
+            "description": "For pages in a browser, which can't set the other one: the second is the token.",
+        },
+    },
+}
+
+
+def _operations(channel: Channel) -> Node:
+    sent = {
+        f"{function}_to_{channel.name}": _operation("send", channel, channel.messages) | _sending(channel)
+        for function in channel.senders
+    }
+    received = {
+        f"{function}_from_{channel.name}": _operation("receive", channel, channel.asked or channel.messages)
+        | _replying(channel)
+        for function in channel.receivers
+    }
+    return sent | received
+
+
+def _operation(action: str, channel: Channel, messages: tuple[Message, ...]) -> Node:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{channel.name}"},
+        "messages": _references(channel, messages),
+    }
+
+
+def _sending(channel: Channel) -> Node:
+    behind = [
+        {
+            "protocol": "sqs",
+            "endpoint": {"name": queue.name},
+            "filterPolicy": {"type": [message.type for message in queue.messages]},
+            "filterPolicyScope": "MessageAttributes",
+            "rawMessageDelivery": True,
+        }
+        for queue in CHANNELS
+        if queue.topic == channel.name
+    ]
+    match channel.kind:
+        case Kind.TOPIC if behind:
+            return {"bindings": {"sns": {"consumers": behind, "bindingVersion": "0.1.0"}}}
+        case Kind.WEBHOOK:
+            return {"bindings": {"http": {"method": "POST", "bindingVersion": "0.3.0"}}}
+    return {}
+
+
+def _replying(channel: Channel) -> Node:
+    if not channel.answers:
+        return {}
+    reply = {
+        "channel": {"$ref": f"#/channels/{channel.name}"},
+        "messages": _references(channel, channel.answers),
+    }
+    return {"reply": reply}
+
+
+def _references(channel: Channel, messages: tuple[Message, ...]) -> list[Node]:
+    return [{"$ref": f"#/channels/{channel.name}/messages/{_key(message)}"} for message in messages]
+
+
+def _messages() -> Node:
+    """Each message in each way that it is told, which differ in its headers only."""
+    return {
+        _name(channel.kind, message): _message(channel.kind, message)
+        for channel in CHANNELS
+        for message in channel.carries
+    }
+
+
+def _message(kind: Kind, message: Message) -> Node:
+    beside = headers(kind, message)
+    found = [
+        {"name": name, "payload": json.loads(body)}
+        for (of, name), body in samples().items()
+        if of == message.type
+    ]
+    return {
+        "name": message.type,
+        "title": f"{message.type}, version {message.version}",
+        "summary": str(message.model.__doc__).partition("\n")[0],
+        **({"headers": beside} if beside else {}),
+        "payload": {"$ref": f"#/components/schemas/{_key(message)}"},
+        "examples": [{"headers": _sample_headers(beside), **each} if beside else each for each in found],
+    }
+
+
+def _sample_headers(schema: Node) -> Node:
+    return {
+        name: each.get("const") or _WEBHOOK_HEADERS[name][1] for name, each in schema["properties"].items()
+    }
+
+
+def _payload(message: Message) -> Node:
+    if not message.enveloped:
+        return {"$ref": f"schemas/{message.type}/{message.version}.json"}
+    return {
+        "allOf": [{"$ref": f"schemas/{ENVELOPE.type}/{ENVELOPE.version}.json"}],
+        "type": "object",
+        **({"required": ["sequence"]} if message.sequenced else {}),
+        "properties": {
+            "type": {"const": message.type},
+            "dataschema": {"const": message.dataschema},
+            "data": {"$ref": f"schemas/{message.type}/{message.version}.json"},
+        },
+    }
+
+
+def _key(message: Message) -> str:
+    return f"{message.type}.v{message.version}"
+
+
+def _name(kind: Kind, message: Message) -> str:
+    """A message as this kind of channel carries it."""
+    way = {Kind.WEBHOOK: "webhook", Kind.SOCKET: "socket"}.get(kind)
+    return f"{way}.{_key(message)}" if way and message.enveloped else _key(message)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML without anchors, and longer texts as they are read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)

@@ -1,0 +1,198 @@
+"""A sample of every message, as this release writes it: by the functions' own code, at fixed times."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import simplejson
+
+from order_capture.adapters import cloudevents, jsontext, sockets, subscriptions
+from order_capture.application.messages import (
+    CheckOrder,
+    DeliverWebhook,
+    EntityState,
+    OrderChecked,
+    OrderHappened,
+    ReleaseOrder,
+    ShipOrder,
+    WatchOrder,
+)
+from order_capture.application.messages import Message as Said
+from order_capture.application.ports import Followed
+from order_capture.domain.errors import NotFoundError
+from order_capture.domain.events import event_of
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
+from order_capture.domain.order import (
+    Check,
+    Decision,
+    DeclineCode,
+    Line,
+    Order,
+    OrderStatus,
+    OrderTerms,
+    Outcome,
+    shipped_log,
+)
+
+CORRELATION_ID = "checkout-7731"
+TERMS = OrderTerms(
+    "9bd61222-4d3c-5ee8-982e-149f3123790b", "alice", (Line("espresso-beans", 2),), Decimal("25.50")
+)
+SEVERAL = OrderTerms(
+    "5655db37-7c55-4f55-94bd-aa63f3bed86b",
+    "bob",
+    (Line("grinder", 1), Line("mug", 4), Line("mug", 2)),
+    Decimal("449.00"),
+)
+
+_PAID = Decision(Outcome.HELD, Decimal("25.50"), "alice")
+_IN_STOCK = Decision(Outcome.HELD, Decimal(2), "espresso-beans")
+_SEVERAL_IN_STOCK = Decision(Outcome.HELD, Decimal(7))
+_SHORT = Decision(
+    Outcome.DECLINED, Decimal("449.00"), "bob", DeclineCode.INSUFFICIENT_BALANCE, Decimal("20.00")
+)
+_UNKNOWN = Decision(Outcome.DECLINED, Decimal(7), "grinder", DeclineCode.UNKNOWN_PRODUCT)
+_CLOSED = Decision(Outcome.DECLINED, Decimal(7), code=DeclineCode.ORDER_CLOSED)
+
+
+def samples() -> dict[tuple[str, str], str]:
+    """Every sample, by the type of its message and its own name."""
+    return _between_functions() | _events() | _states() | _over_a_socket()
+
+
+def readable(text: str) -> str:
+    """JSON in lines, each number as it was written."""
+    return simplejson.dumps(jsontext.loads(text), use_decimal=True, ensure_ascii=False, indent=2) + "\n"
+
+
+def _time(milliseconds: int) -> str:
+    return f"2026-11-20T10:00:00.{milliseconds:03}Z"
+
+
+def _body(said: Said | EntityState, function: str, milliseconds: int) -> str:
+    return cloudevents.encode(
+        said,
+        message_id="b6a1f3c2-0d4e-4f5a-8b6c-7d8e9fa0b1c2",
+        source=f"/order-capture/{function}",
+        time=_time(milliseconds),
+    ).body
+
+
+def _between_functions() -> dict[tuple[str, str], str]:
+    def answer(function: str, terms: OrderTerms, check: Check, decision: Decision) -> str:
+        return _body(OrderChecked(terms.order_id, check, decision, CORRELATION_ID), function, 203)
+
+    look = DeliverWebhook(
+        "alice.3f2c8a546f0e4c1b9a532d1f7b8f4e10",
+        "019a9c0e7b7b4f1d2c3b5a69788796a5",
+        TERMS.order_id,
+        CORRELATION_ID,
+        round=1,
+    )
+    return {
+        ("order.check", "one-product"): _body(CheckOrder(TERMS, CORRELATION_ID), "order_api", 138),
+        ("order.check", "several-products"): _body(CheckOrder(SEVERAL, CORRELATION_ID), "order_api", 138),
+        ("order.release", "one-product"): _body(ReleaseOrder(TERMS, CORRELATION_ID), "order_update", 293),
+        ("order.ship", "one-product"): _body(ShipOrder(TERMS, CORRELATION_ID), "order_update", 293),
+        ("order.checked", "paid"): answer("balance_checker", TERMS, Check.BALANCE, _PAID),
+        ("order.checked", "several-in-stock"): answer(
+            "stock_checker", SEVERAL, Check.STOCK, _SEVERAL_IN_STOCK
+        ),
+        ("order.checked", "short"): answer("balance_checker", SEVERAL, Check.BALANCE, _SHORT),
+        ("order.checked", "unknown"): answer("stock_checker", SEVERAL, Check.STOCK, _UNKNOWN),
+        ("order.checked", "closed"): answer("stock_checker", SEVERAL, Check.STOCK, _CLOSED),
+        ("order.watch", "new"): _body(
+            WatchOrder(TERMS.order_id, CORRELATION_ID, delay=60), "change_publisher", 310
+        ),
+        ("webhook.deliver", "replayed"): _body(look, "webhook_api", 640),
+    }
+
+
+def _events() -> dict[tuple[str, str], str]:
+    """The lives of some orders, from one status to the next."""
+
+    def placed(terms: OrderTerms) -> Order:
+        return Order.place(terms, now=_time(123), correlation_id=CORRELATION_ID, fingerprint="")
+
+    def decided(order: Order, *answers: tuple[Check, Decision]) -> Order:
+        for check, decision in answers:
+            order = order.decide(check, decision, now=_time(243))
+        return order
+
+    both = (Check.BALANCE, _PAID), (Check.STOCK, _IN_STOCK)
+    one, several = placed(TERMS), placed(SEVERAL)
+    confirmed = decided(one, *both)
+    called_back = replace(several, callback_url="https://shop.example.com/hooks/orders?of=bob")
+    # Shipping writes this itself, in one transaction with the ledgers.
+    shipped = replace(
+        confirmed,
+        status=OrderStatus.SHIPPED,
+        logs=(*confirmed.logs, shipped_log(_time(312))),
+        update_time=_time(312),
+    )
+    happened = {
+        "placed": (None, one),
+        "placed-with-callback": (None, called_back),
+        "confirmed": (one, confirmed),
+        "rejected": (several, decided(several, (Check.BALANCE, _SHORT))),
+        "shipped": (confirmed, shipped),
+        "cancelled": (one, one.cancel(now=_time(180))),
+        "expired": (one, one.expire(now=_time(900))),
+    }
+    told = {}
+    for name, (before, after) in happened.items():
+        event = event_of(before, after)
+        if event is None:
+            raise ValueError(f"nothing has happened: {name}")
+        told[str(event.type), name] = _body(OrderHappened(event), "change_publisher", 999)
+    return told
+
+
+def _states() -> dict[tuple[str, str], str]:
+    """How a customer and a product stand, and how what was deleted does."""
+
+    def state(kind: LedgerKind, entity: str, head: Head) -> str:
+        return _body(EntityState(kind, entity, head), "ledger_publisher", 999)
+
+    money = Head(Decimal(69), Decimal("25.50"), Decimal("405.50"), version=7, update_time=_time(243))
+    units = Head(Decimal(38), Decimal(2), Decimal(0), version=3, update_time=_time(243))
+    gone = Head(Decimal(0), settled=Decimal(12), version=9, update_time=_time(500), deleted=True)
+    return {
+        ("account.state", "open"): state(ACCOUNTS, "alice", money),
+        ("account.state", "deleted"): state(ACCOUNTS, "carol", gone),
+        ("stock.state", "open"): state(STOCK, "espresso-beans", units),
+        ("stock.state", "deleted"): state(STOCK, "grinder", gone),
+    }
+
+
+def _over_a_socket() -> dict[tuple[str, str], str]:
+    ask_order = json.dumps({"action": "subscribe", "orderId": TERMS.order_id})
+    ask_customer = json.dumps({"action": "subscribe", "customerId": "alice"})
+    order = Order.place(TERMS, now=_time(123), correlation_id=CORRELATION_ID, fingerprint="")
+
+    def listen(frame: sockets.Frame) -> Mapping[str, Any]:
+        what = subscriptions.wanted(frame.text)
+        if what == Followed.customer("bob"):
+            raise NotFoundError("There is no such customer.")
+        return subscriptions.subscribed(what, order if what.is_order else None)
+
+    def heard(text: str) -> str:
+        context = {
+            "connectionId": "Wq3uLdZZoAMCJhA=",
+            "requestId": "Wq3uLFZ0oAMF1Jw=",
+            "authorizer": {"sub": "0b7e6a52", "token_use": "access", "username": "alice"},
+        }
+        return jsontext.dumps(sockets.answer_to({"requestContext": context, "body": text}, listen))
+
+    return {
+        ("socket.subscribe", "order"): ask_order,
+        ("socket.subscribe", "customer"): ask_customer,
+        ("socket.subscribed", "order"): heard(ask_order),
+        ("socket.subscribed", "customer"): heard(ask_customer),
+        ("socket.problem", "not-found"): heard(ask_customer.replace("alice", "bob")),
+        ("socket.problem", "invalid"): heard('{"action": "subscribe"}'),
+    }

@@ -1,0 +1,118 @@
+"""JSON Schemas from the models, and which changes of them break whoever reads or writes the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from contracts.registry import Message
+from local.contract import Facts, Place, bare, broken, fields, resolve
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+# What `changes` compares. A keyword that it passes over could break somebody unseen, so it takes no other.
+_COMPARED = {
+    *("additionalProperties", "enum", "format", "items", "pattern", "properties", "required", "type"),
+    *(
+        "maximum",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "minimum",
+        "minItems",
+        "minLength",
+        "minProperties",
+    ),
+    "nullable",
+}
+_OF_THE_FILE = {"$schema", "$id", "$defs", "title"}
+
+
+def schema_of(message: Message) -> Schema:
+    """The schema of a message, named by the `dataschema` that its envelope carries."""
+    own = _without_titles(message.model.model_json_schema(schema_generator=_Generator))
+    definitions = {"$defs": own.pop("$defs")} if "$defs" in own else {}
+    return {
+        "$schema": DIALECT,
+        "$id": message.dataschema,
+        "title": f"{message.type}, version {message.version}",
+        **own,
+        **definitions,
+    }
+
+
+def same(old: Schema, new: Schema) -> bool:
+    """Whether two schemas differ in their words at most."""
+    return bool(bare(old) == bare(new))
+
+
+def breaking_changes(message: Message, old: Schema, new: Schema) -> list[str]:
+    """What those run into with `new` who know the message by `old`; nothing if they may go on as before.
+
+    Who has sent one, then, must still be understood, and who is given one must still understand it. They
+    ignore fields that they do not know. What is so both ways, as between any two functions, may only get new
+    fields, and only such as may be left out.
+    """
+    return broken(_surface(message, old), _surface(message, new))
+
+
+def _surface(message: Message, schema: Schema) -> dict[Place, Facts]:
+    name = f"{message.type} {message.version}"
+    found: dict[Place, Facts] = {(): {}, (name,): {}}
+    for side in message.others:
+        found |= fields({}, _in_the_contracts_words(schema, schema), (name, side))
+    return found
+
+
+def _in_the_contracts_words(whole: Schema, node: Mapping[str, Any]) -> Schema:
+    """A schema as OpenAPI 3.0 would put it, which is what `local.contract` compares."""
+    beside = {key: value for key, value in node.items() if key != "$ref"}
+    words = dict(bare({**resolve(whole, node), **beside}))
+    if "anyOf" in words:
+        alternatives = words.pop("anyOf")
+        present = [each for each in alternatives if each != {"type": "null"}]
+        if len(present) != 1:
+            raise NotImplementedError("of anyOf, only one thing or null can be compared")
+        words |= {**_in_the_contracts_words(whole, present[0]), "nullable": len(alternatives) > 1}
+    if "const" in words:
+        words["enum"] = [words.pop("const")]
+    if unknown := words.keys() - _COMPARED - _OF_THE_FILE:
+        raise NotImplementedError(f"can't be compared: {', '.join(sorted(unknown))}")
+    if isinstance(words.get("additionalProperties"), dict):
+        raise NotImplementedError("additionalProperties can be compared as true or false only")
+    if "items" in words:
+        words["items"] = _in_the_contracts_words(whole, words["items"])
+    if "properties" in words:
+        words["properties"] = {
+            name: _in_the_contracts_words(whole, each) for name, each in words["properties"].items()
+        }
+    return words
+
+
+class _Generator(GenerateJsonSchema):
+    """As pydantic does it, without defaults: a field that is not there has none, it is absent."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _without_titles(node: Any) -> Any:
+    """Without the names of the Python classes."""
+    match node:
+        case dict():
+            return {
+                key: _without_titles(each)
+                for key, each in node.items()
+                if not (key == "title" and isinstance(each, str))
+            }
+        case list():
+            return [_without_titles(each) for each in node]
+    return node

@@ -1,0 +1,165 @@
+"""asyncapi.yaml is AsyncAPI by its own parser, and says what the template, schemas and samples say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from contracts.registry import CHANNELS, Channel, Kind, Message
+from local.engine import ROOT
+from tests.support.absent import absent
+from tests.support.contracts import faults
+from tests.support.template import load_template
+
+Document = dict[str, Any]
+
+DOCUMENT: Document = yaml.safe_load((ROOT / "asyncapi.yaml").read_text(encoding="utf-8"))
+TOLD = {
+    f"{channel.name} {message.type}": (channel, message)
+    for channel in CHANNELS
+    for message in channel.carries
+}
+
+# What it finds: 0 is an error, 1 a warning, 2 a remark. References are looked up beside the document.
+_PARSE = """
+import { Parser, fromFile } from "@asyncapi/parser";
+const { document, diagnostics } = await fromFile(new Parser(), process.argv[1]).parse();
+const found = diagnostics.map(({ severity, code, message, path }) => ({ severity, code, message, path }));
+console.log(JSON.stringify({ version: document?.version(), found }));
+"""
+
+
+def parsed(path: Path) -> Document:
+    """What the parser of AsyncAPI makes of a document."""
+    node = shutil.which("node")
+    if node is None or not (ROOT / "node_modules/@asyncapi/parser").exists():
+        absent("AsyncAPI's parser needs node, and `npm ci` installs it (make test does)")
+    finished = subprocess.run(
+        [node, "--input-type=module", "--eval", _PARSE, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"PATH": str(Path(node).parent)},
+    )
+    assert finished.returncode == 0, finished.stderr
+    answer: Document = json.loads(finished.stdout)
+    return answer
+
+
+def resolve(node: Document) -> Document:
+    """The thing itself where `node` is a reference into the document."""
+    while "$ref" in node and node["$ref"].startswith("#/"):
+        target: Any = DOCUMENT
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        node = target
+    return node
+
+
+def test_the_parser_of_asyncapi_finds_nothing_wrong_with_it() -> None:
+    answer = parsed(ROOT / "asyncapi.yaml")
+    assert answer["version"] == "3.0.0"
+    # It would like a later version of AsyncAPI.
+    assert [each["code"] for each in answer["found"]] == ["asyncapi-latest-version"]
+
+
+WRONG: dict[str, Callable[[Document], object]] = {
+    "a schema that is not there": lambda new: new["components"]["schemas"].update(
+        {"order.ship.v1": {"$ref": "schemas/order.ship/9.json"}}
+    ),
+    "a message that is not there": lambda new: new["channels"]["ShipOrderQueue"]["messages"].update(
+        more={"$ref": "#/components/messages/more"}
+    ),
+    "an operation that is none": lambda new: new["operations"]["order_update_to_ShipOrderQueue"].update(
+        action="shout"
+    ),
+    "a binding that is none": lambda new: new["channels"]["OrderTopic"]["bindings"]["sns"].pop("name"),
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
+def test_the_parser_would_find_it(change: Callable[[Document], object], tmp_path: Path) -> None:
+    wrong = deepcopy(DOCUMENT)
+    change(wrong)
+    (tmp_path / "schemas").symlink_to(ROOT / "schemas")
+    (tmp_path / "asyncapi.yaml").write_text(yaml.safe_dump(wrong), encoding="utf-8")
+    assert [each for each in parsed(tmp_path / "asyncapi.yaml")["found"] if each["severity"] == 0]
+
+
+def test_it_has_every_channel_and_every_message_on_it() -> None:
+    channels = {name: set(channel["messages"]) for name, channel in DOCUMENT["channels"].items()}
+    assert channels == {
+        channel.name: {f"{message.type}.v{message.version}" for message in channel.carries}
+        for channel in CHANNELS
+    }
+
+
+def test_it_says_who_sends_and_who_receives() -> None:
+    assert set(DOCUMENT["operations"]) == {
+        *(f"{name}_to_{channel.name}" for channel in CHANNELS for name in channel.senders),
+        *(f"{name}_from_{channel.name}" for channel in CHANNELS for name in channel.receivers),
+    }
+
+
+def test_an_address_that_the_stack_makes_is_one_of_its_outputs() -> None:
+    outputs = {name for channel in DOCUMENT["channels"].values() for name in channel.get("parameters", {})}
+    assert len(outputs) == len([each for each in CHANNELS if each.kind in (Kind.TOPIC, Kind.QUEUE)])
+    assert outputs <= load_template()["Outputs"].keys()
+
+
+@pytest.mark.parametrize(("channel", "message"), TOLD.values(), ids=TOLD)
+def test_an_example_is_one(channel: Channel, message: Message) -> None:
+    told = resolve(DOCUMENT["channels"][channel.name]["messages"][f"{message.type}.v{message.version}"])
+    assert told["examples"]
+    for example in told["examples"]:
+        assert faults(json.dumps(example["payload"]), message) == []
+        if "headers" in told:
+            assert list(Draft202012Validator(told["headers"]).iter_errors(example["headers"])) == []
+
+
+@pytest.mark.parametrize(("channel", "message"), TOLD.values(), ids=TOLD)
+def test_a_payload_is_by_the_committed_schemas(channel: Channel, message: Message) -> None:
+    told = resolve(DOCUMENT["channels"][channel.name]["messages"][f"{message.type}.v{message.version}"])
+    path = f"schemas/{message.type}/{message.version}.json"
+    payload = resolve(told["payload"])
+    if message.enveloped:
+        assert payload["allOf"] == [{"$ref": "schemas/envelope/1.json"}]
+        assert payload["properties"]["dataschema"] == {"const": message.dataschema}
+        payload = payload["properties"]["data"]
+    assert payload == {"$ref": path}
+    assert (ROOT / path).is_file()
+
+
+def test_what_goes_with_a_message_is_what_its_channel_has() -> None:
+    def headers(channel: str) -> list[set[str]]:
+        messages = DOCUMENT["channels"][channel]["messages"].values()
+        return [set(resolve(each).get("headers", {}).get("required", [])) for each in messages]
+
+    assert all(each == {"type", "version"} for each in headers("OrderEventTopic"))
+    assert all(each == {"type", "version"} for each in headers("SocketPusherQueue"))
+    assert all(
+        {"webhook-id", "webhook-timestamp", "webhook-signature"} <= each for each in headers("Webhook")
+    )
+    assert not any(headers("SocketApi"))
+
+
+def test_a_connection_takes_a_token_and_what_is_asked_is_answered() -> None:
+    (server,) = (resolve(each) for each in DOCUMENT["channels"]["SocketApi"]["servers"])
+    (scheme,) = (resolve(each) for each in server["security"])
+    assert (server["protocol"], scheme["type"], scheme["scheme"]) == ("wss", "http", "bearer")
+    asked = DOCUMENT["operations"]["socket_api_from_SocketApi"]
+    assert [each["$ref"].rpartition("/")[2] for each in asked["messages"]] == ["socket.subscribe.v1"]
+    assert [each["$ref"].rpartition("/")[2] for each in asked["reply"]["messages"]] == [
+        "socket.subscribed.v1",
+        "socket.problem.v1",
+    ]

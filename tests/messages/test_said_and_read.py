@@ -1,0 +1,287 @@
+"""What the functions really write is by the committed schemas, and whatever those allow is really read.
+
+The functions know nothing of the schemas: this is what holds the two to each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.registry import CHANNELS, REFUSED, SUBSCRIBE, SUBSCRIBED, Message
+from order_capture.adapters import cloudevents, jsontext, sockets, subscriptions
+from order_capture.adapters.problems import RequestInvalidError
+from order_capture.adapters.requests import ID_PATTERN, MAX_QTY, MAX_TOTAL
+from order_capture.adapters.urls import MAX_URL, URL_PATTERN
+from order_capture.application import messages as said
+from order_capture.application.ports import Followed
+from order_capture.application.watch_orders import MAX_DELAY
+from order_capture.domain.errors import NotFoundError, SubscriptionLimitError, TemporaryError
+from order_capture.domain.events import OrderEventType, event_of
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
+from order_capture.domain.order import (
+    MAX_ITEMS,
+    Check,
+    Decision,
+    DeclineCode,
+    Line,
+    Order,
+    OrderStatus,
+    OrderTerms,
+    Outcome,
+    shipped_log,
+)
+from order_capture.domain.times import written
+from order_capture.domain.webhooks import webhook_id_of
+from tests.support.contracts import READ_AS, faults, texts_of
+from tests.support.factories import socket_event
+
+# The same examples in every run: a failure here is a fault, and not the luck of a run.
+EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None, database=None)
+# Of what is made up from a schema, which takes longer.
+FEWER_EXAMPLES = settings(EXAMPLES, max_examples=25)
+
+# What there can be, by the business's own rules.
+
+ids = st.from_regex(ID_PATTERN, fullmatch=True)
+times = st.integers(0, 4 * 10**12).map(lambda each: written(datetime.fromtimestamp(each / 1000, UTC)))
+addresses = st.from_regex(URL_PATTERN, fullmatch=True).filter(lambda url: len(url) <= MAX_URL)
+correlation_ids = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=128)
+lines = st.builds(Line, ids, st.integers(1, MAX_QTY))
+terms = st.builds(
+    OrderTerms,
+    ids,
+    ids,
+    st.lists(lines, min_size=1, max_size=MAX_ITEMS).map(tuple),
+    st.decimals(0, MAX_TOTAL, places=2),
+)
+
+
+def amounts_of(kind: LedgerKind) -> st.SearchStrategy[Decimal]:
+    """Money, or units."""
+    return st.decimals(0, kind.largest, places=-int(kind.quantum.as_tuple().exponent))
+
+
+@st.composite
+def decisions(draw: st.DrawFn, check: Check, outcome: Outcome) -> Decision:
+    """What a check answers, of one customer or product or of several."""
+    kind = ACCOUNTS if check is Check.BALANCE else STOCK
+    amounts = amounts_of(kind)
+    asked, entity = draw(amounts), draw(st.none() | ids)
+    if outcome is Outcome.HELD:
+        return Decision(outcome, asked, entity)
+    code, available = draw(st.sampled_from(DeclineCode)), draw(st.none() | amounts)
+    return Decision(outcome, asked, entity, code, available)
+
+
+HELD, DECLINED = Outcome
+WAYS = {  # to each status: what the checks have answered by then, one after the other
+    OrderStatus.PENDING: [[], [HELD]],
+    OrderStatus.CONFIRMED: [[HELD, HELD]],
+    OrderStatus.SHIPPED: [[HELD, HELD]],
+    OrderStatus.REJECTED: [[DECLINED], [HELD, DECLINED], [DECLINED, HELD], [DECLINED, DECLINED]],
+    OrderStatus.CANCELLED: [[], [HELD], [HELD, HELD]],
+    OrderStatus.EXPIRED: [[], [HELD]],
+}
+
+
+OPTIONAL = [each for each in fields(Order) if each.default is not MISSING]
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Order]:
+    """An order as it stood after each thing that happened to it."""
+    status, now = draw(st.sampled_from(OrderStatus)), draw(times)
+    placed = Order.place(
+        draw(terms),
+        now=now,
+        correlation_id=draw(correlation_ids),
+        fingerprint="print",
+        callback_url=draw(st.just("") | addresses),
+    )
+    life = [replace(placed, running_until=draw(times))]
+    answers: zip[tuple[Check, Outcome]] = zip(
+        draw(st.permutations(list(Check))), draw(st.sampled_from(WAYS[status])), strict=False
+    )
+    for check, outcome in answers:
+        life.append(life[-1].decide(check, draw(decisions(check, outcome)), now=now))
+    last = life[-1]
+    match status:
+        case OrderStatus.SHIPPED:
+            logs = (*last.logs, shipped_log(now))
+            life.append(replace(last, status=status, logs=logs, update_time=now))
+        case OrderStatus.CANCELLED:
+            life.append(last.cancel(now=now))
+        case OrderStatus.EXPIRED:
+            life.append(last.expire(now=now))
+    assert life[-1].status is status
+    return life
+
+
+def happened(life: list[Order]) -> list[said.OrderHappened]:
+    """What is told of an order's life."""
+    steps = zip([None, *life], life, strict=False)
+    return [said.OrderHappened(event) for before, after in steps if (event := event_of(before, after))]
+
+
+commands: st.SearchStrategy[said.Message] = st.one_of(
+    st.builds(said.CheckOrder, terms, correlation_ids),
+    st.builds(said.ReleaseOrder, terms, correlation_ids),
+    st.builds(said.ShipOrder, terms, correlation_ids),
+    st.tuples(st.sampled_from(Check), st.sampled_from(Outcome)).flatmap(
+        lambda asked: st.builds(said.OrderChecked, ids, st.just(asked[0]), decisions(*asked), correlation_ids)
+    ),
+    st.builds(said.WatchOrder, ids, correlation_ids, st.integers(1, MAX_DELAY), st.integers(0, 10**6)),
+    st.builds(
+        said.DeliverWebhook,
+        st.builds(webhook_id_of, ids, st.uuids().map(lambda each: each.hex)),
+        st.uuids().map(lambda each: each.hex),
+        ids,
+        correlation_ids,
+        st.integers(0, 10**6),
+        st.integers(0, MAX_DELAY),
+    ),
+)
+
+
+def heads(kind: LedgerKind) -> st.SearchStrategy[Head]:
+    """How a customer or product can stand."""
+    amounts = amounts_of(kind)
+    return st.builds(Head, amounts, amounts, amounts, st.integers(1, 10**9), times, deleted=st.booleans())
+
+
+states = st.sampled_from([ACCOUNTS, STOCK]).flatmap(
+    lambda kind: st.builds(said.EntityState, st.just(kind), ids, heads(kind))
+)
+
+
+def envelope_of(message: said.Message | said.EntityState, time: str) -> cloudevents.Envelope:
+    envelope = cloudevents.encode(message, message_id="m-1", source="/order-capture/order_api", time=time)
+    # The attributes say what the body says.
+    assert json.loads(envelope.body)["dataschema"] == f"urn:order-capture:{envelope.type}:{envelope.version}"
+    return envelope
+
+
+@EXAMPLES
+@given(commands, times)
+def test_what_functions_say_to_each_other_is_by_its_schema(message: said.Message, time: str) -> None:
+    envelope = envelope_of(message, time)
+
+    assert faults(envelope.body) == []
+
+
+@EXAMPLES
+@given(states, times)
+def test_what_is_told_of_accounts_and_stock_is_by_its_schema(state: said.EntityState, time: str) -> None:
+    assert faults(envelope_of(state, time).body) == []
+
+
+def test_what_is_told_of_any_order_is_by_its_schema() -> None:
+    told: set[OrderEventType] = set()
+    varied: set[str] = set()
+
+    @EXAMPLES
+    @given(lives(), times)
+    def look(life: list[Order], time: str) -> None:
+        for event in happened(life):
+            body = envelope_of(event, time).body
+            assert faults(body) == []
+            # Who counts reads of the log what happened, which a schema can't say.
+            assert cloudevents.decode_fact(body).fact.terms.order_id == event.event.order.order_id
+            told.add(event.event.type)
+            varied.update(
+                each.name for each in OPTIONAL if getattr(event.event.order, each.name) != each.default
+            )
+
+    look()
+    assert told == set(OrderEventType), "the examples leave something out"
+    assert varied == {each.name for each in OPTIONAL}, "what is in no example may be in no schema"
+
+
+# Over a WebSocket connection.
+
+
+def answer_to(text: str, listen: sockets.Listen) -> str:
+    return jsontext.dumps(sockets.answer_to(socket_event(text), listen))
+
+
+@EXAMPLES
+@given(lives(), ids)
+def test_the_answer_to_a_subscription_is_by_its_schema(life: list[Order], customer: str) -> None:
+    for order in life:
+        answer = jsontext.dumps(subscriptions.subscribed(Followed.order(order.order_id), order))
+        assert faults(answer, SUBSCRIBED) == []
+    assert (
+        faults(jsontext.dumps(subscriptions.subscribed(Followed.customer(customer), None)), SUBSCRIBED) == []
+    )
+
+
+@FEWER_EXAMPLES
+@given(st.text() | texts_of(SUBSCRIBE).map(lambda text: text[:-1] + ',"more":1}'))
+def test_the_answer_to_anything_else_is_by_its_schema(text: str) -> None:
+    def listen(frame: sockets.Frame) -> Mapping[str, Any]:
+        return subscriptions.subscribed(subscriptions.wanted(frame.text), None)
+
+    assert faults(answer_to(text, listen), REFUSED) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotFoundError("No."), SubscriptionLimitError("No."), TemporaryError("Later."), ValueError("a secret")],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_goes_wrong_is_told_by_the_schema(error: Exception) -> None:
+    def listen(_: sockets.Frame) -> Mapping[str, Any]:
+        raise error
+
+    assert faults(answer_to("{}", listen), REFUSED) == []
+
+
+# What is read.
+
+
+def test_every_message_that_is_sent_to_us_is_read_here() -> None:
+    received = {each for way in CHANNELS if way.receivers for each in way.asked or way.messages}
+    assert READ_AS.keys() | {SUBSCRIBE} == received
+
+
+@pytest.mark.parametrize("message", READ_AS, ids=lambda message: message.type)
+def test_whatever_a_schema_allows_is_read_whatever_a_later_release_adds(message: Message) -> None:
+    @FEWER_EXAMPLES
+    @given(texts_of(message))
+    def look(text: str) -> None:
+        more = json.loads(text) | {"traceparent": "00-1-2-01"}
+        more["data"] |= {"giftWrap": {"a": [1]}}
+        assert isinstance(cloudevents.decode(text), READ_AS[message])
+        assert read(json.dumps(more)) == read(text)
+
+    def read(text: str) -> said.Message:
+        told = cloudevents.decode(text)
+        return replace(told, body="") if isinstance(told, said.OrderNews) else told
+
+    look()
+
+
+@FEWER_EXAMPLES
+@given(texts_of(SUBSCRIBE))
+def test_whatever_a_client_may_ask_is_read(text: str) -> None:
+    asked = json.loads(text)
+
+    wanted = subscriptions.wanted(text)
+
+    assert wanted.id == asked["orderId" if wanted.is_order else "customerId"]
+
+
+@FEWER_EXAMPLES
+@given(texts_of(SUBSCRIBE))
+def test_what_a_client_asks_beyond_is_refused(text: str) -> None:
+    with pytest.raises(RequestInvalidError):
+        subscriptions.wanted(json.dumps(json.loads(text) | {"giftWrap": True}))
