@@ -321,8 +321,7 @@ class Schedule:
         visible = sqs.visible(queue)
         if not visible:  # they were received too often
             return
-        most = min(len(visible), cloud.BATCH_SIZE)
-        number = most if chance.random() < self._style.whole_batches else chance.randint(1, most)
+        number = self._some(min(len(visible), cloud.BATCH_SIZE))
         batch = chance.sample(visible, number) if len(visible) > 1 else visible
         for message in batch:
             sqs.receive(queue, message)
@@ -344,9 +343,14 @@ class Schedule:
         if self._trace is not None:
             self._tell(f"gets {[trace.gist(message.body) for message in batch]}", task.name)
 
+    def _some(self, most: int) -> int:
+        """How many of those that wait a function gets."""
+        chance = self._chance
+        return most if chance.random() < self._style.whole_batches else chance.randint(1, most)
+
     def _relay(self) -> None:
         """Start the stream's function with the next records; they come again until it returns."""
-        records = self._streamed[: self._chance.randint(1, 3)]
+        records = self._streamed[: self._some(len(self._streamed))]
         self._stream_free_at = NEVER
 
         def work() -> None:
