@@ -63,6 +63,12 @@ stuck: .local/venv/development/.ready ## list the orders that are open, and why
 watch: .local/venv/development/.ready ## have the watchdog look at what is open, now (ORDERS="id …" for some)
 	@$(OPS) watch $(ORDERS) $(ON_STACK)
 
+check-reports: .local/venv/development/.ready ## compare the daily reports with the orders, event by event
+	@$(OPS) check-reports $(ON_STACK)
+
+rebuild-reports: .local/venv/development/.ready ## build the daily reports anew from the orders, while everything runs
+	@$(OPS) rebuild-reports $(ON_STACK)
+
 ##@ Work on it
 test: check node_modules/.ready ## check, then every suite, on an engine of its own (ARGS="-k name")
 	@$(ON_PATH) $(LOCAL) pytest $(ARGS)
@@ -114,7 +120,7 @@ clean: stop ## stop the engine and remove everything that was made
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	    /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	    /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	    /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo; echo "One suite: make $(subst $() $(), | make ,$(SUITES))"
 
 # Environments: one per tool that pins what another pins differently, installed when its requirements change.
@@ -156,4 +162,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit baseline bench check clean docs format fuzz help lock logs redrive run setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-reports redrive run setup simulate stop stuck test token watch FORCE $(SUITES)

@@ -1,4 +1,4 @@
-"""Operators' tools, the same on AWS and on the local engine: audit, redrive, stuck."""
+"""Operators' tools, the same on AWS and on the local engine: audit, redrive, stuck, watch, reports."""
 
 import sys
 from pathlib import Path

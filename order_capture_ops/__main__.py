@@ -1,4 +1,4 @@
-"""`python -m order_capture_ops audit | redrive | stuck | watch`: see `--help`.
+"""`python -m order_capture_ops COMMAND`: see `--help`.
 
 Exit codes: 0 all is well; 1 something is not, and is listed; 2 it could not be found out.
 """
@@ -24,6 +24,8 @@ from rich.table import Table
 from order_capture.domain.errors import TemporaryError
 from order_capture_ops import dead_letters, stack
 from order_capture_ops.audit import PATIENCE, audit
+from order_capture_ops.reports import PATIENCE as REPORTS_PATIENCE
+from order_capture_ops.reports import check_reports, rebuild_reports
 from order_capture_ops.stack import Stack
 from order_capture_ops.stuck import stuck
 from order_capture_ops.tables import Tables
@@ -112,6 +114,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("orders", nargs="*", metavar="ORDER_ID", help="default: every order that is open")
     command.set_defaults(command=_watch)
+
+    command = commands.add_parser(
+        "check-reports",
+        parents=[common],
+        help="compare the daily reports with the orders",
+        description="Compares the daily reports with the orders, event by event. Exits 1 if they differ.",
+    )
+    command.add_argument(
+        "--patience",
+        type=float,
+        default=REPORTS_PATIENCE,
+        metavar="SECONDS",
+        help="how long an event may take to be counted (default: %(default).0f)",
+    )
+    command.set_defaults(command=_check_reports)
+
+    command = commands.add_parser(
+        "rebuild-reports",
+        parents=[common],
+        help="build the daily reports anew from the orders, while everything runs",
+        description="Builds the daily reports anew from the orders. Until it is done, the old ones are read.",
+    )
+    command.set_defaults(command=_rebuild_reports)
     return parser
 
 
@@ -210,6 +235,36 @@ def _watch(where: Stack, options: argparse.Namespace) -> int:
         _print_json({"stack": where.name, "watched": [order.order_id for order in orders]})
     else:
         console.print(f"Orders that are looked at now: {len(orders)}")
+    return 0
+
+
+def _check_reports(where: Stack, options: argparse.Namespace) -> int:
+    with _progress() as tick:
+        report = check_reports(where, options.patience, tick)
+    if options.json:
+        _print_json({"stack": where.name, "ok": not report.differences, **asdict(report)})
+        return 1 if report.differences else 0
+    if report.differences:
+        table = _table("Differences", "row", "what", "expected", "found")
+        for each in report.differences:
+            table.add_row(*map(escape, (each.entity, each.what, each.expected, each.found)))
+        console.print(table)
+        console.print(f"[red]✗[/] Differences: {len(report.differences)}")
+        return 1
+    console.print(
+        f"[green]✓[/] The reports are those of the orders: {report.orders:,} orders, "
+        f"{report.events:,} events, {report.rows:,} rows."
+    )
+    return 0
+
+
+def _rebuild_reports(where: Stack, options: argparse.Namespace) -> int:
+    with _progress() as tick:
+        rebuilt = rebuild_reports(where, tick)
+    if options.json:
+        _print_json({"stack": where.name, **asdict(rebuilt)})
+    else:
+        console.print(f"Built anew: {rebuilt.events:,} events of {rebuilt.orders:,} orders.")
     return 0
 
 

@@ -150,6 +150,7 @@ class Order:
     create_time: str
     update_time: str
     correlation_id: str
+    logs: tuple[str, ...]
 
     @property
     def order_id(self) -> str:
@@ -216,6 +217,7 @@ def read_order(item: Item) -> Order | None:
             _time(values["createTime"]),
             _time(values["updateTime"]),
             str(values["correlationId"]),
+            tuple(str(line) for line in values["logs"]),
         )
     except (*UNREADABLE, OrderCaptureError):
         return None

@@ -13,10 +13,10 @@ from botocore.exceptions import ClientError
 
 from tests.deployed.shop import QUEUES, Shop, body_of, eventually
 
-FED = (*QUEUES, "OrderWatch", "WebhookDispatcher", "WebhookSender", "SocketPusher")
+FED = (*QUEUES, "OrderWatch", "WebhookDispatcher", "WebhookSender", "SocketPusher", "Report")
 SETTLED = ("OrderTable", "AccountTable", "StockTable")
 TABLES = (*SETTLED, "WebhookTable")
-TRIED_TABLES = (*TABLES, "ConnectionTable")
+TRIED_TABLES = (*TABLES, "ConnectionTable", "ReportTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
 
 # What each role is allowed of all that is tried below; everything else it is denied.
@@ -41,6 +41,8 @@ ALLOWED = {
         "ReceiveMessage SocketPusher",
         "PostToConnection",
     },
+    "ReportProjector": {f"{action} ReportTable" for action in READ_WRITE} | {"ReceiveMessage Report"},
+    "ReportsApi": {"GetItem ReportTable"},
 }
 SENDS = {
     "BalanceChecker": ["SendMessage OrderUpdate"],

@@ -17,7 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from local.tokens import Tokens
 from tests.deployed.shop import PATIENCE, Shop
 
-SCOPES = ("orders/read", "orders/write", "accounts/read", "accounts/write", "stock/read", "stock/write")
+SCOPES = (
+    *("orders/read", "orders/write", "accounts/read", "accounts/write", "stock/read", "stock/write"),
+    "reports/read",
+)
 PASSWORD = "Another-password-1"
 OWN_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -97,7 +100,7 @@ class Forger:
 
     def _another_pool(self) -> str:
         pool: str = self._pools.create_user_pool(PoolName="another")["UserPool"]["Id"]
-        for server in ("orders", "accounts", "stock"):
+        for server in ("orders", "accounts", "stock", "reports"):
             scopes = [{"ScopeName": name, "ScopeDescription": name} for name in ("read", "write")]
             self._pools.create_resource_server(UserPoolId=pool, Identifier=server, Name=server, Scopes=scopes)
         return pool

@@ -14,8 +14,9 @@ TEMPLATE = on_aws(load_template())
 LISTENERS = {
     *("webhook_api", "webhook_dispatcher", "webhook_sender"),
     *("socket_authorizer", "socket_api", "socket_pusher"),
+    *("report_projector", "reports_api"),
 }
-OF_LISTENERS = {"WebhookTable", "ConnectionTable"}
+OF_LISTENERS = {"WebhookTable", "ConnectionTable", "ReportTable"}
 
 
 def test_every_function_of_the_template_is_simulated_but_for_those_that_only_listen() -> None:

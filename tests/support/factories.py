@@ -18,6 +18,7 @@ from order_capture.application.messages import (
     ShipOrder,
     WatchOrder,
 )
+from order_capture.domain.events import Moment, OrderEventType, OrderFact
 from order_capture.domain.order import Check, Decision, DeclineCode, Line, Order, OrderTerms, Outcome
 from order_capture.domain.signatures import secret_of
 from order_capture.domain.webhooks import Delivery, Webhook
@@ -99,6 +100,19 @@ def delivery_of(webhook: Webhook | None = None, event_id: str = "event-1", event
         correlation_id="corr-1",
         now=NOW,
     )
+
+
+def fact_of(
+    kind: OrderEventType = OrderEventType.PLACED,
+    terms: OrderTerms | None = None,
+    time: str = NOW,
+    sequence: int = 1,
+    reason: str | None = None,
+) -> OrderFact:
+    """What a follower hears: that this happened to an order."""
+    terms = terms or terms_of()
+    moment = Moment(kind, sequence, time, reason)
+    return OrderFact(cloudevents.event_id(kind, terms.order_id), moment, terms)
 
 
 def body_of(message: Message) -> str:

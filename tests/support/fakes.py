@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TypeVar
 
 from order_capture.application.messages import Message, order_id_of
@@ -16,7 +17,9 @@ from order_capture.application.ports import (
     VersionConflictError,
     WriteRefusedError,
 )
+from order_capture.application.project_reports import CountRefusedError, Generations
 from order_capture.domain.errors import SubscriptionLimitError, TemporaryError
+from order_capture.domain.events import OrderFact
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
@@ -30,6 +33,7 @@ from order_capture.domain.ledger import (
     merged,
 )
 from order_capture.domain.order import Order, OrderStatus, OrderTerms, shipped_log
+from order_capture.domain.reports import Figure, Row, RowKey, added_up
 from order_capture.domain.webhooks import SLOTS, Delivery, Webhook, WebhookStatus
 
 
@@ -390,3 +394,41 @@ class MemoryConnections:
         if connection_id not in self.gone:
             self.sent.append((connection_id, text))
         return connection_id not in self.gone
+
+
+class MemoryReports:
+    """Implements `application.project_reports.Reports`."""
+
+    def __init__(self) -> None:
+        self._generations = Generations(1)
+        self._counted: set[tuple[int, str]] = set()
+        self._rows: dict[tuple[int, RowKey], dict[Figure, Decimal]] = {}
+        self.interruptions = Interruptions()
+        self.writes = 0
+
+    def generations(self) -> Generations:
+        return self._generations
+
+    def build(self, generation: int) -> None:
+        """Begin a new generation."""
+        self._generations = Generations(self._generations.current, generation)
+
+    def count(self, generation: int, facts: Sequence[OrderFact], forget: str) -> None:
+        self.interruptions.happen()
+        again = frozenset(fact.event_id for fact in facts if (generation, fact.event_id) in self._counted)
+        if again:
+            raise CountRefusedError(again)
+        self.writes += 1
+        self._counted |= {(generation, fact.event_id) for fact in facts}
+        for key, figures in added_up(facts).items():
+            row = self._rows.setdefault((generation, key), {})
+            for figure, added in figures.items():
+                row[figure] = row.get(figure, ZERO) + added
+
+    def rows(self, generation: int, day: str, after: RowKey | None, limit: int) -> Sequence[Row]:
+        def place(key: RowKey) -> str:
+            return key.product_id or ""
+
+        own = sorted((key for number, key in self._rows if (number, key.day) == (generation, day)), key=place)
+        behind = [key for key in own if after is None or place(key) > place(after)]
+        return [Row(key, self._rows[generation, key]) for key in behind[:limit]]

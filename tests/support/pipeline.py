@@ -404,7 +404,7 @@ class Pipeline:
             case {"Fn::If": ["OnAws", on_aws, _]}:
                 return self._value(on_aws)
             case {"Fn::Sub": str(text)}:
-                return text  # an address, which nobody answers here
+                return re.sub(r"\$\{[^}]+\}", "nowhere", text)  # an address, which nobody answers here
             case {"Ref": str(name)} if name in self._template["Parameters"]:
                 return str(self._template["Parameters"][name]["Default"])
             case {"Ref": str(name)}:

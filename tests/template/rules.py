@@ -95,6 +95,8 @@ NEEDED |= {
         "/POST/@connections/*": {"execute-api:ManageConnections"},
         "SocketPusherQueue": CONSUME,
     },
+    "ReportProjectorFunction": {"ReportTable": READ_AND_WRITE, "ReportQueue": CONSUME},
+    "ReportsApiFunction": {"ReportTable": {"dynamodb:GetItem", "dynamodb:Query"}},
 }
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 STREAM_KEEPS = 24 * 60 * 60  # seconds, DynamoDB's own

@@ -329,7 +329,7 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
     (
         rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
         properties("TracingPolicy", lambda p: p["Roles"].pop()),
-        "TracingPolicy forgets SocketPusherFunction",
+        "TracingPolicy forgets ReportsApiFunction",
     ),
     (
         rules.each_function_has_a_log_group_with_a_retention,

@@ -296,10 +296,14 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
 
     def test_is_no_matter_without_a_key(self) -> None:
         shop = Shop()
+        noted: list[None] = []
+        shop.orders.finishing.coming = [lambda: noted.append(None)]
 
         shop.capture(placed())
+        shop.capture_batch([placed(terms_of("order-2"))])
 
         assert shop.stored() == placed()
+        assert noted == []
 
     def test_of_a_batch_is_done_once_the_first_can_no_longer_be_waited_for(self) -> None:
         shop = Shop()

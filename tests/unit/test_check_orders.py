@@ -322,6 +322,7 @@ class TestMeetingOthers:
         assert checker.handle(release(pens("order-1", 2))) == set()
 
         assert checker.figures() == (5, 0, 0)
+        assert checker.pauses.after == [*range(1, TRIES + 1), *range(1, TRIES)]
 
     def test_whoever_takes_the_last_units_first_has_them(self) -> None:
         checker = Checker(pen=5)

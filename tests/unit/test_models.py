@@ -15,7 +15,7 @@ from openapi_schema_validator import OAS30Validator
 from pydantic import BaseModel, ValidationError
 
 from local.contract import Facts, Place, fields, resolve
-from order_capture.adapters import http, requests, webhook_requests
+from order_capture.adapters import http, reports, requests, webhook_requests
 from order_capture.adapters.problems import RequestInvalidError
 from tests.support.factories import SERVICE
 
@@ -35,8 +35,9 @@ QUERIES: dict[str, type[BaseModel]] = {
     "/order/{orderId}/status": requests.OrderQuery,
     "/webhooks": webhook_requests.WebhooksQuery,
     "/webhooks/{webhookId}/deliveries": webhook_requests.DeliveriesQuery,
+    "/reports/daily": reports.DailyQuery,
 }
-BY_MODEL = {"cursor", "from", "to"}  # texts that a function takes apart: tests/unit/test_requests.py
+BY_MODEL = {"cursor", "from", "to"}  # texts that a function takes apart: test_requests.py, test_reports.py
 
 
 def of_contract(schema: Mapping[str, Any]) -> dict[Place, Facts]:
@@ -143,7 +144,7 @@ def shown_bodies() -> Iterator[tuple[str, str, str]]:
             yield path, name, json.dumps(example["value"])
     for file in sorted((ROOT / "events").glob("*.json")):
         event = json.loads(file.read_bytes())
-        if "httpMethod" in event:
+        if "httpMethod" in event and event["body"] is not None:
             yield event["resource"], file.name, event["body"]
 
 

@@ -15,9 +15,9 @@ import yaml
 from openapi_schema_validator import OAS30Validator
 
 from local.contract import resolve
-from order_capture.adapters import http, webhook_wiring, wiring
-from tests.support.factories import api_event, delivery_of
-from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryOutbox, MemoryWebhooks
+from order_capture.adapters import dynamodb_reports, http, webhook_wiring, wiring
+from tests.support.factories import api_event, delivery_of, fact_of
+from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryOutbox, MemoryReports, MemoryWebhooks
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
 ORDER = {"customerId": "alice", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 9.5}
@@ -28,11 +28,17 @@ BODIES = {
     "/stock": {"productId": "pen", "balance": 5},
     "/webhooks": {"customerId": "alice", "url": "https://shop.example.com/hooks"},
 }
+QUERIES = {
+    "/orders": {"customerId": ["alice"]},
+    "/webhooks": {"customerId": ["alice"]},
+    "/reports/daily": {"from": ["2026-11-20"], "to": ["2026-11-20"]},
+}
 FUNCTIONS = {
     "OrderApiFunction": "order_api",
     "AccountApiFunction": "account_api",
     "StockApiFunction": "stock_api",
     "WebhookApiFunction": "webhook_api",
+    "ReportsApiFunction": "reports_api",
 }
 
 
@@ -80,6 +86,9 @@ class Desk:
         webhooks = MemoryWebhooks()
         monkeypatch.setattr(webhook_wiring, "webhooks", lambda: webhooks)
         monkeypatch.setattr(webhook_wiring, "senders", lambda _source: MemoryOutbox())
+        reports = MemoryReports()
+        reports.count(1, [fact_of()], "")
+        monkeypatch.setattr(dynamodb_reports, "of_function", lambda: reports)
         read = http._request
 
         def watched(*arguments: Any) -> http.Request:
@@ -116,7 +125,7 @@ class Desk:
             BODIES.get(path) if method == "POST" else None,
             headers={"Idempotency-Key": f"key-{len(self._seen)}"},
             path={name: ids[name] for name in re.findall(r"{(\w+)}", path)},
-            query={"customerId": ["alice"]} if method == "GET" and path in ("/orders", "/webhooks") else None,
+            query=QUERIES.get(path) if method == "GET" else None,
         )
         answer: dict[str, Any] = importlib.import_module(f"functions.{FUNCTIONS[function]}.app").handler(
             event, None

@@ -18,13 +18,14 @@ from order_capture.application.messages import (
     OrderChecked,
     OrderHappened,
     OrderNews,
+    OrderTold,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
     order_id_of,
 )
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.domain.events import OrderEvent, OrderEventType
+from order_capture.domain.events import OrderEventType, OrderFact, moments
 from order_capture.domain.order import Check
 
 SPEC_VERSION = "1.0"
@@ -57,7 +58,7 @@ def encode(message: Message, *, message_id: str, source: str, time: str) -> Enve
     if isinstance(message, OrderHappened):
         event = message.event
         kind = str(event.type)
-        message_id, time = _event_id(event), event.order.update_time
+        message_id, time = event_id(event.type, event.order.order_id), event.time
         more["sequence"] = str(event.sequence)
     else:
         kind = _TYPES[type(message)]
@@ -129,9 +130,28 @@ def decode(body: str) -> Message:
     raise InvalidMessageError(f"message of an unknown type: {kind!r}")
 
 
-def _event_id(event: OrderEvent) -> str:
+def event_id(kind: OrderEventType, order_id: str) -> str:
     """The same each time that an event is published, so that a consumer knows what it has seen."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{event.type}/{event.order.order_id}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{order_id}"))
+
+
+def decode_fact(body: str) -> OrderTold:
+    """Read what those read of an event who count: its place in the order's life, and what was ordered.
+
+    Raises:
+        InvalidMessageError: it is no event, or not the last thing that happened to its order.
+    """
+    news = decode(body)
+    if not isinstance(news, OrderNews):
+        raise InvalidMessageError(f"a {type(news).__name__} is no event")
+    data = jsontext.loads(body)["data"]
+    try:
+        moment = moments(data["logs"])[-1]
+        if (moment.type, moment.sequence, moment.time) == (news.type, news.sequence, news.time):
+            return OrderTold(OrderFact(news.event_id, moment, terms_from(data)), news.correlation_id)
+    except (LookupError, TypeError) as error:
+        raise InvalidMessageError(f"not an order with its log: {error!r}") from error
+    raise InvalidMessageError("an event that is not the last thing that happened to its order")
 
 
 def _schema(kind: object, version: str) -> str:

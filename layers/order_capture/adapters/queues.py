@@ -8,7 +8,7 @@ from typing import Any
 
 from order_capture.adapters import cloudevents, logs
 from order_capture.application.batches import given_back
-from order_capture.application.messages import Message, OrderNews, order_id_of
+from order_capture.application.messages import Received, order_id_of
 from order_capture.domain.errors import InvalidMessageError
 
 logger = logging.getLogger(__name__)
@@ -18,9 +18,9 @@ Work = Callable[[Sequence[Any]], set[str]]
 
 
 def queue_handler(
-    work: Work, *accepted: type[Message | OrderNews]
+    work: Work, *accepted: type[Received], read: Callable[[str], Received] = cloudevents.decode
 ) -> Callable[[dict[str, Any], object], dict[str, list[dict[str, str]]]]:
-    """The Lambda handler of a queue's function, which reads messages of the `accepted` types.
+    """The Lambda handler of a queue's function, which takes messages of the `accepted` types.
 
     A message that is not ours, or whose order must be tried again, is reported by its own id and no
     other with it (ReportBatchItemFailures). After the queue's maxReceiveCount it is in the DLQ.
@@ -28,12 +28,12 @@ def queue_handler(
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
         logs.configure()
-        messages: dict[str, Message | OrderNews] = {}
+        messages: dict[str, Received] = {}
         order_ids: dict[str, str] = {}
         failures: list[str] = []
         for record in event["Records"]:
             try:
-                message = cloudevents.decode(record["body"])
+                message = read(record["body"])
                 if not isinstance(message, accepted):
                     raise InvalidMessageError(f"a {type(message).__name__} is not for this queue")
                 messages[record["messageId"]] = message

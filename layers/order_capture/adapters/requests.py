@@ -273,7 +273,7 @@ def orders_query(request: Request) -> Query:
     query = query_of(OrdersQuery, request)
     if query.cursor is not None and not query.since <= query.cursor.create_time <= query.until:
         # Of another list than this one. DynamoDB would refuse it.
-        raise RequestInvalidError([FieldError("cursor", _MESSAGES["cursor"])])
+        raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
     return Query(query.customerId, query.since, query.until, query.status, query.limit, query.cursor)
 
 
@@ -369,8 +369,10 @@ def _error(place: str, error: ErrorDetails) -> FieldError:
     return FieldError(_field(place, *error["loc"]), message)
 
 
+NOT_A_CURSOR = "must be one that an answer to this request gave"
 _MESSAGES = {
-    "cursor": "must be one that an answer to this request gave",
+    "cursor": NOT_A_CURSOR,
+    "date": "must be a date, like 2026-11-20",
     "decimal_max_places": "must have at most {decimal_places} decimal places",
     "enum": "must be {expected}",
     "extra_forbidden": "is not a field of this request",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from order_capture.domain.events import OrderEvent
+from order_capture.domain.events import OrderEvent, OrderFact
 from order_capture.domain.order import Check, Decision, OrderTerms
 
 if TYPE_CHECKING:  # every function imports this module, and most know no webhooks
@@ -83,6 +83,14 @@ class OrderNews:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderTold:
+    """What an `OrderHappened` is to those who count: as far as they read it."""
+
+    fact: OrderFact
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeliverWebhook:
     """To the sender of webhooks: look at this delivery after `delay` seconds, in its `round` or a new one."""
 
@@ -116,13 +124,16 @@ Message = (
     | OrderNews
     | DeliverWebhook
 )
+Received = Message | OrderTold
 
 
-def order_id_of(message: Message | OrderNews) -> str:
+def order_id_of(message: Received) -> str:
     """The order that a message is about."""
     match message:
         case OrderChecked() | WatchOrder() | OrderNews() | DeliverWebhook():
             return message.order_id
         case OrderHappened():
             return message.event.order.order_id
+        case OrderTold():
+            return message.fact.terms.order_id
     return message.terms.order_id

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from order_capture.domain.order import Order, OrderStatus
+from order_capture.domain.order import Order, OrderStatus, OrderTerms
 
 
 class OrderEventType(StrEnum):
@@ -36,6 +38,55 @@ class OrderEvent:
     type: OrderEventType
     sequence: int
     order: Order
+
+    @property
+    def time(self) -> str:
+        """When the order came to its status.
+
+        Not always when it was last changed: of two answers that are written at once, the first may decide.
+        """
+        return next((m.time for m in moments(self.order.logs) if m.type is self.type), self.order.update_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One of the things that happened to an order: when and, if a check refused it, its code for why."""
+
+    type: OrderEventType
+    sequence: int
+    time: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFact:
+    """An event as those read it who follow along: what happened to which order."""
+
+    event_id: str
+    moment: Moment
+    terms: OrderTerms
+
+
+def moments(logs: Sequence[str]) -> list[Moment]:
+    """The whole of an order's life, as its log lines tell it: the events that it has had, in order."""
+    life: list[Moment] = []
+    for line in logs:
+        if match := _MOMENT.fullmatch(line):
+            time, reason, what = match.groups()
+            kind = OrderEventType.REJECTED if reason else _LINES[what]
+            life.append(Moment(kind, len(life) + 1, time, reason))
+    return life
+
+
+# The first words of the lines that `Order` writes as it moves on; the lines of the checks begin otherwise.
+_LINES = {
+    "order received": OrderEventType.PLACED,
+    "confirmed": OrderEventType.CONFIRMED,
+    "shipped": OrderEventType.SHIPPED,
+    "cancelled": OrderEventType.CANCELLED,
+    "expired": OrderEventType.EXPIRED,
+}
+_MOMENT = re.compile(rf"(\S+) (?:rejected: (\w+)|({'|'.join(_LINES)})(?:: .*)?)")
 
 
 def event_of(before: Order | None, after: Order) -> OrderEvent | None:

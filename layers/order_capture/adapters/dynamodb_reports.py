@@ -1,0 +1,130 @@
+"""The daily reports in a DynamoDB table. Key: `page` and `row`.
+
+There may be two generations of everything, while the reports are built anew: the page begins with its number.
+
+* `1#2026-11-20`: a day. Row `DAY` has its figures, `PRODUCT#<id>` those of a product.
+* `1#order#<orderId>`: the events of an order that were counted, a row each, under the event's id.
+* `GENERATIONS`: which ones there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from order_capture.adapters.attributes import Item, from_item, to_item
+from order_capture.adapters.runtime import client, setting
+from order_capture.adapters.transactions import conflicted, refused, transact
+from order_capture.application.project_reports import CountRefusedError, Generations
+from order_capture.domain.events import OrderEventType, OrderFact
+from order_capture.domain.reports import Figure, Row, RowKey, added_up
+
+GENERATIONS = to_item({"page": "GENERATIONS", "row": "GENERATIONS"})
+FIRST_GENERATION = 1
+ORDER = "order#"
+_DAY, _PRODUCT = "DAY", "PRODUCT#"
+
+
+class DynamoReports:
+    """Implements `application.project_reports.Reports`."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def generations(self) -> Generations:  # noqa: D102 - the port says it
+        answer = self._client.get_item(TableName=self._table, Key=GENERATIONS, ConsistentRead=True)
+        values = from_item(answer.get("Item", {}))
+        building = values.get("building")
+        return Generations(
+            int(values.get("current", FIRST_GENERATION)), None if building is None else int(building)
+        )
+
+    def count(self, generation: int, facts: Sequence[OrderFact], forget: str) -> None:  # noqa: D102
+        marks = [self._mark(generation, fact, forget) for fact in facts]
+        adds = [self._add(generation, key, figures) for key, figures in added_up(facts).items()]
+        reasons = transact(self._client, marks + adds)
+        if reasons is not None:
+            counted = frozenset(facts[position].event_id for position, _ in refused(reasons))
+            raise CountRefusedError(counted, conflicted(reasons))
+
+    def rows(  # noqa: D102
+        self, generation: int, day: str, after: RowKey | None, limit: int
+    ) -> Sequence[Row]:
+        page = f"{generation}#{day}"
+        more = {} if after is None else {"ExclusiveStartKey": to_item({"page": page, "row": _row(after)})}
+        items: list[Item] = []
+        while True:
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="page = :page",
+                ExpressionAttributeValues=to_item({":page": page}),
+                ConsistentRead=True,
+                Limit=limit - len(items),
+                **more,
+            )
+            items += answer["Items"]
+            # A page of rows may end early, at 1 MB.
+            if "LastEvaluatedKey" not in answer or len(items) == limit:
+                return [row_from(item) for item in items]
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _mark(self, generation: int, fact: OrderFact, forget: str) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": to_item(
+                    {
+                        "page": f"{generation}#{ORDER}{fact.terms.order_id}",
+                        "row": fact.event_id,
+                        "sequence": fact.moment.sequence,
+                        "time": fact.moment.time,
+                        "expiresAt": int(datetime.fromisoformat(forget).timestamp()),
+                    }
+                ),
+                "ConditionExpression": "attribute_not_exists(page)",
+            }
+        }
+
+    def _add(self, generation: int, key: RowKey, figures: Mapping[Figure, Decimal]) -> dict[str, Any]:
+        names = {f"#{index}": _name(figure) for index, figure in enumerate(figures)}
+        values = {f":{index}": added for index, added in enumerate(figures.values())}
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": to_item({"page": f"{generation}#{key.day}", "row": _row(key)}),
+                "UpdateExpression": "ADD " + ", ".join(f"#{index} :{index}" for index in range(len(figures))),
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": to_item(values),
+            }
+        }
+
+
+def of_function() -> DynamoReports:
+    """The reports behind the running function. Not in `wiring`, so that no function imports it in vain."""
+    return DynamoReports(client("dynamodb"), setting("REPORT_TABLE"))
+
+
+def row_from(item: Item) -> Row:
+    """The row in an item of a day's page."""
+    values = from_item(item)
+    day = values.pop("page").partition("#")[2]
+    row = values.pop("row")
+    key = RowKey(day, row.removeprefix(_PRODUCT) if row.startswith(_PRODUCT) else None)
+    return Row(key, {_figure(name): Decimal(value) for name, value in values.items() if value})
+
+
+def _row(key: RowKey) -> str:
+    return _DAY if key.product_id is None else f"{_PRODUCT}{key.product_id}"
+
+
+def _name(figure: Figure) -> str:
+    """`orders#order.rejected#INSUFFICIENT_STOCK`."""
+    return "#".join(part for part in figure if part is not None)
+
+
+def _figure(name: str) -> Figure:
+    measure, what, *reason = name.split("#")
+    return Figure(measure, OrderEventType(what), *reason)

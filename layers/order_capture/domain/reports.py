@@ -1,0 +1,67 @@
+"""The daily reports: what each event adds to which row.
+
+Every event only adds, so it does not matter in which order they come; that each adds once is up to who keeps
+the rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from order_capture.domain.events import OrderEventType, OrderFact
+from order_capture.domain.ledger import STOCK
+
+ONE = Decimal(1)
+AMOUNTS_OF = (OrderEventType.PLACED, OrderEventType.SHIPPED)
+
+
+class Figure(NamedTuple):
+    """A number in a row: how many `orders` or `units`, or what `amount`, of what happened and why."""
+
+    measure: str
+    what: OrderEventType
+    reason: str | None = None
+
+
+class RowKey(NamedTuple):
+    """A row of the reports: a day, in UTC, or one product on it."""
+
+    day: str
+    product_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row, with those of its figures that are not zero."""
+
+    key: RowKey
+    figures: Mapping[Figure, Decimal]
+
+
+Rows = dict[RowKey, dict[Figure, Decimal]]
+
+
+def added_up(facts: Iterable[OrderFact]) -> Rows:
+    """What these events, each given once, add to which rows.
+
+    Each counts for the day on which it happened: an order that is placed before midnight and shipped after it
+    is in both days. What an order costs is not split among its products, so amounts are the day's alone. A
+    refused order counts for all its products, whichever of them it was refused for.
+    """
+    rows: Rows = defaultdict(lambda: defaultdict(Decimal))
+    for fact in facts:
+        moment = fact.moment
+        day = moment.time[:10]
+        of_day = rows[RowKey(day)]
+        of_day[Figure("orders", moment.type, moment.reason)] += ONE
+        if moment.type in AMOUNTS_OF:
+            of_day[Figure("amount", moment.type)] += fact.terms.total_amount
+        for product_id, units in STOCK.demand(fact.terms).items():
+            of_product = rows[RowKey(day, product_id)]
+            of_product[Figure("orders", moment.type, moment.reason)] += ONE
+            of_product[Figure("units", moment.type, moment.reason)] += units
+    return rows

@@ -1,0 +1,227 @@
+"""The daily reports against the orders: build them anew, and say where they differ.
+
+What happened to an order is in its own log, so the order table implies every event, with its id and time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+
+import botocore.exceptions
+
+from order_capture.adapters.attributes import Item, to_item
+from order_capture.adapters.cloudevents import event_id
+from order_capture.adapters.dynamodb_reports import (
+    FIRST_GENERATION,
+    GENERATIONS,
+    ORDER,
+    DynamoReports,
+    row_from,
+)
+from order_capture.adapters.runtime import clock, pause
+from order_capture.application.project_reports import OLDEST, count, groups
+from order_capture.domain.events import OrderFact, moments
+from order_capture.domain.reports import Figure, RowKey, Rows, added_up
+from order_capture_ops.audit import Difference
+from order_capture_ops.stack import Stack, StackError
+from order_capture_ops.tables import Order, OrderTable, Table, is_order, read_order
+
+PATIENCE = 60.0
+"""Seconds that an event may take to be counted: it normally takes less than one."""
+
+_DELETED = 25  # what DynamoDB's batch write takes in one call
+
+Tick = Callable[[str, int], None]
+
+
+@dataclass
+class Rebuilt:
+    """What the reports were built from."""
+
+    orders: int = 0
+    events: int = 0
+
+
+@dataclass
+class ReportsReport:
+    """What was compared, and what differs."""
+
+    orders: int = 0
+    events: int = 0
+    rows: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+
+def facts_of(order: Order) -> list[OrderFact]:
+    """Every event that an order has had."""
+    return [
+        OrderFact(event_id(moment.type, order.order_id), moment, order.terms)
+        for moment in moments(order.logs)
+    ]
+
+
+def rebuild_reports(where: Stack, tick: Tick = lambda *_: None) -> Rebuilt:
+    """Build the reports anew from the orders, while everything runs, and have them read from then on.
+
+    From the moment that the new generation is announced, report_projector counts in both, and whatever is
+    counted in both ways, from the order and from its event, is counted once, by its mark. What the projector
+    is still counting in the old one alone was written to its order before the announcement, so it is found
+    there. The old generation stays until the next rebuild: it may still be being read.
+
+    Raises:
+        StackError: another rebuild was begun meanwhile, and goes on.
+        TemporaryError: the table is too busy; it may be run again, from the start.
+    """
+    table = Table(where.client("dynamodb"), where.output("ReportTableName"))
+    orders = OrderTable(table.client, where.output("OrderTableName"))
+    reports = DynamoReports(table.client, table.name)
+    rebuilt = Rebuilt()
+    _sweep(table, reports.generations().current, tick)
+    generation = _announce(table)
+    for page in _orders(orders):
+        facts = [fact for order in page for fact in facts_of(order)]
+        for group in groups(facts):
+            count(reports, generation, group, clock, pause)
+            tick("events", len(group))
+        rebuilt.orders += len(page)
+        rebuilt.events += len(facts)
+    _switch(table, generation)
+    return rebuilt
+
+
+def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda *_: None) -> ReportsReport:
+    """Compare the reports with what the orders imply, on a system that may be running.
+
+    The figures only ever grow. So each must be at least what had happened `patience` seconds before the
+    reports were read, and at most what has happened when the orders are read, after that; once everything is
+    older than `patience`, both are the same.
+    """
+    table = Table(where.client("dynamodb"), where.output("ReportTableName"))
+    orders = OrderTable(table.client, where.output("OrderTableName"))
+    generation = DynamoReports(table.client, table.name).generations().current
+    report = ReportsReport()
+    now = datetime.now(UTC)
+    settled = _text(now - timedelta(seconds=patience))
+    found, gaps = _read(table, generation, settled, _text(now - OLDEST), tick)
+    least: Rows = defaultdict(lambda: defaultdict(Decimal))
+    most: Rows = defaultdict(lambda: defaultdict(Decimal))
+    for page in _orders(orders):
+        facts = [fact for order in page for fact in facts_of(order)]
+        _add(most, added_up(facts))
+        _add(least, added_up(fact for fact in facts if fact.moment.time <= settled))
+        report.orders += len(page)
+        report.events += len(facts)
+        tick("orders", len(page))
+    report.rows = len(found)
+    for key in sorted({*most, *found}, key=lambda key: (key.day, key.product_id or "")):
+        for figure in sorted({*most.get(key, ()), *found.get(key, ())}):
+            low, high = (rows.get(key, {}).get(figure, Decimal(0)) for rows in (least, most))
+            actual = found.get(key, {}).get(figure, Decimal(0))
+            if not low <= actual <= high:
+                expected = f"{low:f}" if low == high else f"{low:f} to {high:f}"
+                what = " ".join(part for part in figure if part)
+                report.differences.append(Difference(_label(key), what, expected, f"{actual:f}"))
+    report.differences += gaps
+    return report
+
+
+def _read(
+    table: Table, generation: int, settled: str, remembered: str, tick: Tick
+) -> tuple[dict[RowKey, Mapping[Figure, Decimal]], list[Difference]]:
+    """The rows, and the orders of which a later event was counted while an earlier one is missing.
+
+    The second needs nothing but the events' own sequence: any consumer can find its gaps like that.
+    """
+    rows: dict[RowKey, Mapping[Figure, Decimal]] = {}
+    gaps: list[Difference] = []
+    own = f"{generation}#"
+    items = (item for page in table.pages() for item in page if item["page"]["S"].startswith(own))
+    for name, group in groupby(items, key=lambda item: item["page"]["S"].removeprefix(own)):
+        found = list(group)
+        tick("reports", len(found))
+        if name.startswith(ORDER):
+            # Of an order from long ago, some events may be forgotten already, and others not.
+            recent = [item for item in found if remembered <= item["time"]["S"] <= settled]
+            counted = {int(item["sequence"]["N"]) for item in found}
+            last = max((int(item["sequence"]["N"]) for item in recent), default=0)
+            if missing := sorted({*range(1, last)} - counted):
+                label = f"order {name.removeprefix(ORDER)}"
+                gaps.append(
+                    Difference(label, f"events before number {last}", "counted", f"{missing} missing")
+                )
+        else:
+            rows.update({row.key: row.figures for row in map(row_from, found)})
+    return rows, gaps
+
+
+def _orders(orders: OrderTable) -> Iterator[list[Order]]:
+    """All orders that can be read, a page at a time; an audit tells of the others."""
+    for page in orders.pages():
+        yield [order for item in page if is_order(item) and (order := read_order(item))]
+
+
+def _announce(table: Table) -> int:
+    """Have the projector count in a new generation as well; a rebuild that did not end is given up."""
+    values = table.client.update_item(
+        TableName=table.name,
+        Key=GENERATIONS,
+        # Numbers are never used twice: a projector that is slow may still write under an old one.
+        UpdateExpression="SET building = if_not_exists(#last, :first) + :one, "
+        "#last = if_not_exists(#last, :first) + :one",
+        ExpressionAttributeNames={"#last": "last"},
+        ExpressionAttributeValues=to_item({":first": FIRST_GENERATION, ":one": 1}),
+        ReturnValues="ALL_NEW",
+    )["Attributes"]
+    return int(values["building"]["N"])
+
+
+def _switch(table: Table, generation: int) -> None:
+    """Have the new generation read."""
+    try:
+        table.client.update_item(
+            TableName=table.name,
+            Key=GENERATIONS,
+            UpdateExpression="SET #current = :new REMOVE building",
+            ConditionExpression="building = :new",
+            ExpressionAttributeNames={"#current": "current"},
+            ExpressionAttributeValues=to_item({":new": generation}),
+        )
+    except botocore.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        raise StackError("Another rebuild was begun after this one, which is given up.") from error
+
+
+def _sweep(table: Table, current: int, tick: Tick) -> None:
+    """Delete what is of no use any more: all generations but the one that is read."""
+    for page in table.pages():
+        old: list[Item] = [
+            {"page": item["page"], "row": item["row"]}
+            for item in page
+            if item["page"] != GENERATIONS["page"] and not item["page"]["S"].startswith(f"{current}#")
+        ]
+        for start in range(0, len(old), _DELETED):
+            requests = [{"DeleteRequest": {"Key": key}} for key in old[start : start + _DELETED]]
+            while requests:
+                answer = table.client.batch_write_item(RequestItems={table.name: requests})
+                requests = answer.get("UnprocessedItems", {}).get(table.name, [])
+            tick("old rows", len(old[start : start + _DELETED]))
+
+
+def _add(rows: Rows, more: Rows) -> None:
+    for key, figures in more.items():
+        for figure, number in figures.items():
+            rows[key][figure] += number
+
+
+def _label(key: RowKey) -> str:
+    return key.day if key.product_id is None else f"{key.day} {key.product_id}"
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

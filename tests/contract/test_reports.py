@@ -1,0 +1,151 @@
+"""The daily reports do the same in memory, on moto and on DynamoDB Local.
+
+Not on the fake of AWS's calls, which is the simulation's, and no report is in that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from order_capture.adapters.dynamodb_reports import DynamoReports
+from order_capture.adapters.runtime import pause
+from order_capture.application.project_reports import CountRefusedError, Generations, Reports, count, groups
+from order_capture.domain.events import OrderEventType, OrderFact
+from order_capture.domain.reports import Figure, RowKey, added_up
+from tests.support.factories import NOW, fact_of, terms_of
+from tests.support.fakes import MemoryReports
+from tests.support.tables import create_tables
+
+DAY = "2026-11-20"
+FORGET = "2027-01-19T10:00:00+00:00"
+_numbers = itertools.count(1)
+
+
+def stored(client: Any) -> DynamoReports:
+    return DynamoReports(client, create_tables(client, f"-reports-{next(_numbers)}")["ReportTable"])
+
+
+@pytest.fixture(params=["memory", "moto", "dynamodb_local"])
+def reports(request: pytest.FixtureRequest) -> Reports:
+    if request.param == "memory":
+        return MemoryReports()
+    return stored(request.getfixturevalue(f"{request.param}_client"))
+
+
+def facts() -> list[OrderFact]:
+    """Of all kinds: several lines of one product, cents, a reason, another day."""
+    order = terms_of("order-1", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
+    return [
+        fact_of(terms=order),
+        fact_of(OrderEventType.CONFIRMED, order, sequence=2),
+        fact_of(OrderEventType.SHIPPED, order, "2026-11-21T00:00:00.000Z", 3),
+        fact_of(terms=terms_of("order-2", total="0.20")),
+        fact_of(OrderEventType.REJECTED, terms_of("order-2"), sequence=2, reason="UNKNOWN_PRODUCT"),
+    ]
+
+
+def test_what_is_counted_is_there_day_by_day_and_by_product(reports: Reports) -> None:
+    reports.count(1, facts()[:3], FORGET)
+    reports.count(1, facts()[3:], FORGET)
+
+    rows = {row.key: row.figures for day in (DAY, "2026-11-21") for row in reports.rows(1, day, None, 100)}
+
+    assert rows == added_up(facts())
+    assert rows[RowKey(DAY)][Figure("amount", OrderEventType.PLACED)] == Decimal("0.30")
+
+
+def test_one_event_that_was_counted_refuses_all_and_only_it_is_named(reports: Reports) -> None:
+    first, second, *_ = facts()
+    reports.count(1, [first], FORGET)
+
+    with pytest.raises(CountRefusedError) as refused:
+        reports.count(1, [second, first], FORGET)
+
+    assert refused.value.counted == {first.event_id}
+    assert not refused.value.conflict
+    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == added_up([first])
+
+
+def test_generations_know_nothing_of_each_other(reports: Reports) -> None:
+    first, second, *_ = facts()
+    reports.count(1, [first], FORGET)
+    reports.count(2, [first, second], FORGET)
+
+    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == added_up([first])
+    assert {row.key: row.figures for row in reports.rows(2, DAY, None, 100)} == added_up([first, second])
+
+
+def test_the_first_generation_is_there_without_anybody_saying_so(reports: Reports) -> None:
+    assert reports.generations() == Generations(1)
+
+
+def test_rows_come_the_day_first_and_then_by_product_from_anywhere_on(reports: Reports) -> None:
+    names = ["~", "A", "a", "10", "9", "+", "pen-1", "pen.1", "pen"]
+    reports.count(1, [fact_of(terms=terms_of(items=tuple((name, 1) for name in names)))], FORGET)
+    expected = [RowKey(DAY), *(RowKey(DAY, name) for name in sorted(names))]
+
+    assert [row.key for row in reports.rows(1, DAY, None, 100)] == expected
+    for limit in (1, 3, len(expected)):
+        for start, after in enumerate(expected, start=1):
+            found = [row.key for row in reports.rows(1, DAY, after, limit)]
+            assert found == expected[start : start + limit]
+    assert reports.rows(1, "2026-11-19", None, 100) == []
+
+
+def test_the_largest_event_is_one_write(reports: Reports) -> None:
+    order = terms_of(items=tuple((f"product-{n}", 100_000) for n in range(50)), total="999999999.99")
+
+    reports.count(1, [fact_of(terms=order)], FORGET)
+
+    assert len(reports.rows(1, DAY, None, 100)) == 51
+
+
+def test_a_full_group_is_one_write(reports: Reports) -> None:
+    (group,) = groups(fact_of(terms=terms_of(f"order-{n}")) for n in range(98))
+
+    reports.count(1, group, FORGET)
+
+    assert reports.rows(1, DAY, None, 1)[0].figures[Figure("orders", OrderEventType.PLACED)] == 98
+
+
+def test_a_mark_is_forgotten_in_time(moto_client: Any) -> None:
+    reports = stored(moto_client)
+    reports.count(1, facts()[:1], FORGET)
+
+    items = moto_client.scan(TableName=reports._table)["Items"]
+
+    (mark,) = (item for item in items if "expiresAt" in item)
+    assert mark["page"] == {"S": "1#order#order-1"}
+    assert (mark["sequence"], mark["time"]) == ({"N": "1"}, {"S": NOW})
+    assert mark["expiresAt"] == {"N": "1800352800"}  # seconds, as DynamoDB wants it: 2027-01-19T10:00:00Z
+    assert all("expiresAt" not in item for item in items if "order#" not in item["page"]["S"])
+
+
+def test_eight_at_once_count_each_event_once(dynamodb_local_client: Any) -> None:
+    reports = stored(dynamodb_local_client)
+    all_facts = [fact_of(terms=terms_of(f"order-{n}", total="0.01")) for n in range(100)]
+    together = threading.Barrier(8)
+    problems: list[Exception] = []
+
+    def project(number: int) -> None:
+        own = all_facts[number * 10 :] + all_facts[: number * 10]
+        together.wait()
+        try:
+            for start in range(0, 100, 10):
+                count(reports, 1, own[start : start + 10], lambda: NOW, pause)
+        except Exception as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=project, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert problems == []
+    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == added_up(all_facts)

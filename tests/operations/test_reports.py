@@ -1,0 +1,245 @@
+"""The reports are checked against the orders, and built anew from them while everything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from order_capture.adapters.dynamodb_reports import DynamoReports
+from order_capture_ops import reports as ops_reports
+from order_capture_ops.reports import check_reports, rebuild_reports
+from order_capture_ops.stack import Stack, StackError
+from tests.operations.conftest import Run
+from tests.pipeline.test_reports import expected, report, some_orders
+from tests.support.shop import Shop
+
+
+def differences(stack: Stack, patience: float = 0) -> list[tuple[str, str, str, str]]:
+    found = check_reports(stack, patience).differences
+    return [(each.entity.removeprefix(today(stack)), each.what, each.expected, each.found) for each in found]
+
+
+def today(stack: Stack) -> str:
+    pages = [
+        item["page"]["S"] for item in items(stack) if "expiresAt" not in item and "#" in item["page"]["S"]
+    ]
+    return str(max(page.partition("#")[2] for page in pages))
+
+
+def items(stack: Stack) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stack.client("dynamodb").scan(TableName="ReportTable")["Items"]
+    return found
+
+
+def delete(stack: Stack, which: Callable[[dict[str, Any]], bool]) -> None:
+    for item in filter(which, items(stack)):
+        key = {name: item[name] for name in ("page", "row")}
+        stack.client("dynamodb").delete_item(TableName="ReportTable", Key=key)
+
+
+def is_row(item: dict[str, Any], name: str = "") -> bool:
+    return "order#" not in item["page"]["S"] and item["row"]["S"].endswith(name)
+
+
+@pytest.fixture
+def orders(shop: Shop) -> list[str]:
+    orders = some_orders(shop)
+    shop.pipeline.run()
+    return orders
+
+
+def test_reports_that_are_right_are_said_to_be(stack: Stack, orders: list[str]) -> None:
+    found = check_reports(stack, patience=0)
+
+    assert found.differences == []
+    # 8 placed; 3 confirmed, shipped; 4 refused; 1 called off. A day, and pen, ink and unicorn on it
+    assert (found.orders, found.events, found.rows) == (len(orders), 19, 4)
+
+
+def test_a_figure_that_is_not_the_orders_is_named(stack: Stack, orders: list[str]) -> None:
+    (row,) = (item for item in items(stack) if is_row(item, "PRODUCT#ink"))
+    row["units#order.shipped"]["N"] = "4"
+    stack.client("dynamodb").put_item(TableName="ReportTable", Item=row)
+
+    assert differences(stack) == [(" ink", "units order.shipped", "3", "4")]
+
+
+def test_a_row_that_is_missing_or_of_nothing_is_named(stack: Stack, orders: list[str]) -> None:
+    delete(stack, lambda item: is_row(item, "PRODUCT#unicorn"))
+    stack.client("dynamodb").put_item(
+        TableName="ReportTable",
+        Item={"page": {"S": "1#2020-01-01"}, "row": {"S": "DAY"}, "orders#order.placed": {"N": "1"}},
+    )
+
+    assert differences(stack) == [
+        ("2020-01-01", "orders order.placed", "0", "1"),
+        (" unicorn", "orders order.placed", "1", "0"),
+        (" unicorn", "orders order.rejected UNKNOWN_PRODUCT", "1", "0"),
+        (" unicorn", "units order.placed", "1", "0"),
+        (" unicorn", "units order.rejected UNKNOWN_PRODUCT", "1", "0"),
+    ]
+
+
+def test_a_gap_in_an_orders_events_is_found_by_their_sequence_alone(stack: Stack, orders: list[str]) -> None:
+    delete(stack, lambda item: item["page"]["S"] == f"1#order#{orders[0]}" and item["sequence"] == {"N": "2"})
+
+    assert differences(stack) == [(f"order {orders[0]}", "events before number 3", "counted", "[2] missing")]
+
+
+def test_what_has_only_just_happened_may_be_missing(shop: Shop, stack: Stack, orders: list[str]) -> None:
+    shop.order({"customerId": "bob", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 1})
+
+    assert differences(stack, patience=60) == []
+    assert (" pen", "orders order.placed", "7", "6") in differences(stack, patience=0)
+
+
+def test_reports_are_built_anew_from_nothing(shop: Shop, stack: Stack, orders: list[str]) -> None:
+    before = report(shop.pipeline)
+    delete(stack, lambda _: True)
+    assert report(shop.pipeline) == {"days": [], "products": []}
+
+    rebuilt = rebuild_reports(stack)
+
+    assert (rebuilt.orders, rebuilt.events) == (8, 19)
+    assert report(shop.pipeline) == before == expected(shop, orders)
+    assert differences(stack) == []
+
+
+def test_reports_are_built_anew_again_and_again(shop: Shop, stack: Stack, orders: list[str]) -> None:
+    size = len(items(stack))
+    for _ in range(3):
+        rebuild_reports(stack)
+        assert report(shop.pipeline) == expected(shop, orders)
+
+    # which generations there are, the one that is read, and the one before it
+    assert len(items(stack)) == 1 + 2 * size
+
+
+def test_what_was_counted_by_a_rebuild_is_not_counted_again_by_its_event(shop: Shop, stack: Stack) -> None:
+    orders = some_orders(shop)
+    for name in ("balance_checker", "stock_checker", "order_update", "ship_order"):
+        while shop.pipeline.deliver(name):
+            pass
+    rebuild_reports(stack)
+    assert report(shop.pipeline) == expected(shop, orders)
+    shop.pipeline.run(times=2)
+    shop.pipeline.redeliver_everything()
+    shop.pipeline.run()
+
+    assert report(shop.pipeline) == expected(shop, orders)
+    assert differences(stack) == []
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_orders_that_come_in_while_they_are_built_count_once(
+    shop: Shop, stack: Stack, orders: list[str], monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """At one moment of the rebuild, orders are placed, and at the next their events are counted."""
+    coming, moments = list(orders), iter(range(1000))
+    real = {
+        name: getattr(ops_reports, name) for name in ("_sweep", "_announce", "_orders", "count", "_switch")
+    }
+
+    def happen() -> None:
+        moment = next(moments)
+        if moment == step:
+            coming.extend(some_orders(shop))
+            shop.pipeline.publish_changes()
+        elif moment == step + 1:
+            shop.pipeline.run()
+
+    def around(name: str) -> Callable[..., Any]:
+        def interrupted(*arguments: Any) -> Any:
+            happen()
+            answer = real[name](*arguments)
+            happen()
+            return answer
+
+        return interrupted
+
+    for name in real:
+        monkeypatch.setattr(ops_reports, name, around(name))
+    rebuild_reports(stack)
+    for _ in range(2):
+        happen()
+    shop.pipeline.run()
+
+    assert next(moments) >= 8, "so many moments there are"
+    assert report(shop.pipeline) == expected(shop, coming)
+    assert differences(stack) == []
+
+
+def test_a_projector_that_asked_too_early_loses_nothing(
+    shop: Shop, stack: Stack, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a batch whose function has asked for the generations before a rebuild, and writes after it
+    orders += [shop.order({"customerId": "bob", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 1})]
+    shop.pipeline.publish_changes()
+    real, built = DynamoReports.generations, list[bool]()
+
+    def early(reports: Any) -> Any:
+        answer = real(reports)
+        if not built:
+            built.append(True)
+            rebuild_reports(stack)
+        return answer
+
+    monkeypatch.setattr(DynamoReports, "generations", early)
+    shop.pipeline.deliver("report_projector")
+    shop.pipeline.run()
+
+    assert built
+    assert report(shop.pipeline) == expected(shop, orders)
+    assert differences(stack) == []
+
+
+def test_of_two_rebuilds_the_later_one_counts(
+    shop: Shop, stack: Stack, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, second = ops_reports._switch, list[bool]()
+
+    def overtaken(*arguments: Any) -> None:
+        if not second:
+            second.append(True)
+            rebuild_reports(stack)
+        real(*arguments)
+
+    monkeypatch.setattr(ops_reports, "_switch", overtaken)
+    with pytest.raises(StackError, match="Another rebuild"):
+        rebuild_reports(stack)
+
+    assert report(shop.pipeline) == expected(shop, orders)
+    assert differences(stack) == []
+
+
+def test_a_rebuild_that_was_interrupted_is_run_again(
+    shop: Shop, stack: Stack, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(ops_reports, "_switch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            rebuild_reports(stack)
+    orders += some_orders(shop)
+    shop.pipeline.run()
+    assert report(shop.pipeline) == expected(shop, orders), "the old ones are read, and go on"
+    rebuild_reports(stack)
+
+    assert report(shop.pipeline) == expected(shop, orders)
+
+
+def test_by_command(stack: Stack, orders: list[str], run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check-reports", "--patience", "0") == 0
+    assert "8 orders, 19 events, 4 rows" in capsys.readouterr().out
+    delete(stack, lambda item: is_row(item, "PRODUCT#unicorn"))
+    assert run("check-reports", "--patience", "0", "--json") == 1
+    assert len(json.loads(capsys.readouterr().out)["differences"]) == 4
+    assert run("check-reports", "--patience", "0") == 1
+    assert "Differences: 4" in capsys.readouterr().out
+    assert run("rebuild-reports", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"stack": "shop", "orders": 8, "events": 19}
+    assert run("rebuild-reports") == 0
+    assert "19 events of 8 orders" in capsys.readouterr().out
+    assert run("check-reports", "--patience", "0", "--json") == 0
