@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 from unittest import mock
 
-from order_capture.adapters import cloudevents, dynamodb_orders, streams, wiring
+from order_capture.adapters import dynamodb_orders, jsontext, streams, wiring
 from order_capture.domain.order import Order
 from tests.support.template import ROOT
 
@@ -97,11 +97,11 @@ _orders: dict[int, tuple[Mapping[str, Any], Order | None]] = {}
 
 @contextmanager
 def _read_once() -> Iterator[None]:
-    """While this lasts, the same message is read once, and so is the same item; a name gives its id once.
+    """While this lasts, the same JSON is read once, and so is the same item; a name gives its id once.
 
     Both checkers get each message, and every change of an order goes through several functions: to read it
     all each time costs a tenth of a schedule's time. What is read depends on nothing but the text or item
-    that it is read from, and nobody can change it.
+    that it is read from, and nobody changes it.
     """
     read_order = dynamodb_orders.order_from
 
@@ -112,7 +112,7 @@ def _read_once() -> Iterator[None]:
         return known[1]
 
     with (
-        mock.patch.object(cloudevents, "decode", lru_cache(cloudevents.decode)),
+        mock.patch.object(jsontext, "loads", lru_cache(jsontext.loads)),
         mock.patch.object(dynamodb_orders, "order_from", order_from),
         mock.patch.object(streams, "order_from", order_from),
         mock.patch.object(uuid, "uuid5", lru_cache(maxsize=4096)(uuid.uuid5)),

@@ -17,7 +17,7 @@ MAX_BATCH_BYTES = 1024 * 1024
 MAX_DELAY = 900
 
 
-@dataclass
+@dataclass(slots=True)
 class Message:
     """One copy of a message in a queue."""
 
@@ -29,7 +29,7 @@ class Message:
     receipt: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Queue:
     """A queue and what is in it, whether it can be seen or not."""
 
