@@ -15,7 +15,7 @@ import botocore.exceptions
 
 from tests.simulation.faults import POSSIBLE, Cells, Fault, Faults
 from tests.simulation.next_release import with_more
-from tests.simulation.scheduler import Crashed, Scheduler, current
+from tests.simulation.scheduler import Crashed, Scheduler
 from tests.support.aws.errors import cancelled, client_error
 
 STALL = 70_000  # milliseconds: more than the queues' visibility timeout
@@ -64,7 +64,7 @@ class Client:
             params["ClientRequestToken"] = self._new_id()
         elif reads and not _is_consistent(params):
             possible = (*possible, Fault.STALE)
-        task = current()
+        task = self._scheduler.current
         if task.newer:
             params = with_more(operation, params)
         self._scheduler.may_switch()

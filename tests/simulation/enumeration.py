@@ -139,8 +139,8 @@ def run_case(case: Case, *, tracing: bool = False) -> Run:
     faults = ScriptedFaults(case.at)
     schedule = Schedule(random.Random(case.interleaving), style, faults, tracing=tracing)
     schedule.open(scenario.opening)
-    outcome = schedule.run(scenario.clients(schedule.promises))
-    return Run(outcome, faults.calls, schedule.books)
+    books = schedule.books
+    return Run(schedule.run(scenario.clients(schedule.promises)), faults.calls, books)
 
 
 def broken_in(case: Case) -> list[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any, Protocol
 from unittest import mock
 
-from order_capture.adapters import wiring
+from order_capture.adapters import dynamodb_orders, jsontext, streams, wiring
+from order_capture.domain.order import Order
 from tests.support.template import ROOT
 
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
@@ -60,9 +62,6 @@ def handler(name: str) -> Handler:
     return handle
 
 
-_around: dict[str, Callable[..., Any]] = {}
-
-
 @contextmanager
 def simulated() -> Iterator[None]:
     """While this lasts, the functions run in the surroundings that were last `put_into`; logs are off."""
@@ -70,10 +69,9 @@ def simulated() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     try:
         with ExitStack() as patches:
-            for module in (wiring, *map(app, FUNCTIONS)):
-                for name in _GIVEN:
-                    if hasattr(module, name):
-                        patches.enter_context(mock.patch.object(module, name, _ask(name)))
+            for module, name in _given():
+                patches.enter_context(mock.patch.object(module, name, None))
+            patches.enter_context(_read_once())
             yield
     finally:
         logging.disable(disabled)
@@ -81,11 +79,42 @@ def simulated() -> Iterator[None]:
 
 def put_into(surroundings: Surroundings) -> None:
     """From now on the functions run in these surroundings."""
-    _around.update({name: getattr(surroundings, name) for name in _GIVEN})
+    _orders.clear()
+    for module, name in _given():
+        setattr(module, name, getattr(surroundings, name))
 
 
-def _ask(name: str) -> Callable[..., Any]:
-    def ask(*arguments: Any) -> Any:
-        return _around[name](*arguments)
+@cache
+def _given() -> list[tuple[ModuleType, str]]:
+    """Where the functions find what surrounds them."""
+    modules = (wiring, *map(app, FUNCTIONS))
+    return [(module, name) for module in modules for name in _GIVEN if hasattr(module, name)]
 
-    return ask
+
+_orders: dict[int, tuple[Mapping[str, Any], Order | None]] = {}
+"""By the id of an item of this schedule: the item, and the order in it."""
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """While this lasts, the same JSON is read once, and so is the same item; a name gives its id once.
+
+    Both checkers get each message, and every change of an order goes through several functions: to read it
+    all each time costs a tenth of a schedule's time. What is read depends on nothing but the text or item
+    that it is read from, and nobody changes it.
+    """
+    read_order = dynamodb_orders.order_from
+
+    def order_from(item: Mapping[str, Any]) -> Order | None:
+        known = _orders.get(id(item))
+        if known is None:  # the item is kept as well, so that no other one has its id
+            known = _orders[id(item)] = item, read_order(item)
+        return known[1]
+
+    with (
+        mock.patch.object(jsontext, "loads", lru_cache(jsontext.loads)),
+        mock.patch.object(dynamodb_orders, "order_from", order_from),
+        mock.patch.object(streams, "order_from", order_from),
+        mock.patch.object(uuid, "uuid5", lru_cache(maxsize=4096)(uuid.uuid5)),
+    ):
+        yield

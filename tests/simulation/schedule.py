@@ -6,24 +6,25 @@ and the books must be in order.
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from order_capture.adapters import jsontext
 from order_capture.adapters.dynamodb_history import line_of
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.application.adjust_balance import BalanceChange, adjust_balance
-from order_capture.domain.ledger import ACCOUNTS, STOCK
+from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerKind
 from tests.simulation import cloud, functions, next_release, trace
 from tests.simulation.books import CHECKS, Books
 from tests.simulation.calls import Client, target_of
 from tests.simulation.faults import Cells, Faults, Mishap, NoFaults
-from tests.simulation.scheduler import Crashed, Scheduler, Task, current, running, timestamp
+from tests.simulation.scheduler import Crashed, Scheduler, Task, timestamp
 from tests.simulation.shoppers import Answer, Opening, Promises, Script
 from tests.support.aws.dynamodb import Change
 from tests.support.aws.sns import Subscription
@@ -121,6 +122,7 @@ class Schedule:
                 ("sqs", self._cloud.sqs),
             )
         }
+        self._inboxes = {name: self._cloud.sqs.queues[queue] for name, queue in cloud.FED.items()}
         self._steps = 0
         self._stream = self._cloud.dynamodb.stream("OrderTable")
         self._looked_at = 0
@@ -142,7 +144,7 @@ class Schedule:
         return self._settings[name]
 
     def clock(self) -> str:
-        return timestamp(self._scheduler.now + current().skew)
+        return timestamp(self._scheduler.now + self._scheduler.current.skew)
 
     def pause(self, tries: int) -> None:
         self._scheduler.sleep(int(self._chance.random() * 20 * 2 ** (tries - 1)))
@@ -166,7 +168,7 @@ class Schedule:
             "body": body,
             "requestContext": {"requestId": self.new_id(), "authorizer": {"claims": SERVICE_CLAIMS}},
         }
-        client, answers = current(), list[Answer]()
+        client, answers = self._scheduler.current, list[Answer]()
 
         def work() -> None:
             answered = Answer(502)
@@ -195,15 +197,15 @@ class Schedule:
 
     def open(self, opening: Opening) -> None:
         """Set the balances that there are before anybody orders, without faults."""
-        dynamodb = self._cloud.dynamodb
         for kind, table, key, amounts in (
             (ACCOUNTS, "AccountTable", "customerId", opening.credit),
             (STOCK, "StockTable", "productId", opening.units),
         ):
-            ledger = DynamoLedger(dynamodb, table, key)
             for entity, amount in amounts.items():
                 change = BalanceChange(entity, self.new_id(), "", keyed=False, balance=Decimal(amount))
-                adjust_balance(kind, ledger, change, lambda: timestamp(0), lambda tries: None)
+                self._cloud.dynamodb.transact_write_items(
+                    TransactItems=_first_balance(kind, table, key, change)
+                )
 
     def run(self, scripts: Sequence[Script]) -> Outcome:
         """Run to rest, or to the first thing that does not hold."""
@@ -213,16 +215,17 @@ class Schedule:
         try:
             if self._run_until_quiet():
                 self._run_to_rest()
+            statuses = Counter(order["status"]["S"] for order in self.books.orders.values())
+            return Outcome(self.books.broken, self._steps, self.cells, statuses, self._trace or [])
         finally:
             self._scheduler.kill_all()
             self._let_go()
-        statuses = Counter(order["status"]["S"] for order in self.books.orders.values())
-        return Outcome(self.books.broken, self._steps, self.cells, statuses, self._trace or [])
 
     def _let_go(self) -> None:
         """Cut the circles of what belongs to this schedule, which frees its memory for the next one.
         Left to the garbage collector, a schedule takes a fifth more time."""
-        for each in (*self._clients.values(), self._cloud.dynamodb, self._cloud.sqs, self._cloud.sns):
+        fakes = self._cloud.dynamodb, self._cloud.sqs, self._cloud.sns
+        for each in (*self._clients.values(), *fakes, self.promises, self):
             vars(each).clear()
 
     def _run_to_rest(self) -> None:
@@ -249,7 +252,7 @@ class Schedule:
             )
         self.books.at_rest()
         told = self._cloud.sqs.queues[cloud.LISTENER].messages
-        self.books.told(jsontext.loads(message.body) for message in told)
+        self.books.told(json.loads(message.body) for message in told)
         for ledger in CHECKS.values():
             records, (key, _) = self._cloud.dynamodb.stream(ledger), cloud.TABLES[ledger]
             found = (line_of(key, record["dynamodb"]) for record in records)
@@ -289,8 +292,8 @@ class Schedule:
     def _let_time_pass(self) -> bool:
         """Go to the next moment at which something can happen; False if there is none."""
         moments = [task.wakes for task in self._scheduler.tasks]
-        for queue in cloud.FED.values():
-            moments += [int(m.visible_at * 1000) + 1 for m in self._cloud.sqs.queues[queue].messages]
+        for queue in self._inboxes.values():
+            moments += [int(message.visible_at * 1000) + 1 for message in queue.messages]
         if self._streamed:
             moments.append(self._stream_free_at)
         if not moments:
@@ -302,10 +305,9 @@ class Schedule:
 
     def _waiting(self) -> list[str]:
         """The functions that have something to do."""
-        names = []
-        queues, now = self._cloud.sqs.queues, self._scheduler.now / 1000
-        for name, queue in cloud.FED.items():
-            for message in queues[queue].messages:
+        names, now = [], self._scheduler.now / 1000
+        for name, queue in self._inboxes.items():
+            for message in queue.messages:
                 if message.visible_at <= now:
                     names.append(name)
                     break
@@ -325,8 +327,7 @@ class Schedule:
         visible = sqs.visible(queue)
         if not visible:  # they were received too often
             return
-        most = min(len(visible), cloud.BATCH_SIZE)
-        number = most if chance.random() < self._style.whole_batches else chance.randint(1, most)
+        number = self._some(min(len(visible), cloud.BATCH_SIZE))
         batch = chance.sample(visible, number) if len(visible) > 1 else visible
         for message in batch:
             sqs.receive(queue, message)
@@ -348,9 +349,14 @@ class Schedule:
         if self._trace is not None:
             self._tell(f"gets {[trace.gist(message.body) for message in batch]}", task.name)
 
+    def _some(self, most: int) -> int:
+        """How many of those that wait a function gets."""
+        chance = self._chance
+        return most if chance.random() < self._style.whole_batches else chance.randint(1, most)
+
     def _relay(self) -> None:
         """Start the stream's function with the next records; they come again until it returns."""
-        records = self._streamed[: self._chance.randint(1, 3)]
+        records = self._streamed[: self._some(len(self._streamed))]
         self._stream_free_at = NEVER
 
         def work() -> None:
@@ -479,8 +485,30 @@ class Schedule:
         if self._trace is None:
             return
         if who is None:
-            who = running()
+            who = self._scheduler.current.name
         self._trace.append(f"{self._scheduler.now / 1000:10.3f}  {who:<20} {text}")
+
+
+class _NewLedger:
+    """The client of a ledger without items. It notes what is to be written."""
+
+    def __init__(self) -> None:
+        self.written: Sequence[Any] = ()
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+    def transact_write_items(self, *, TransactItems: Sequence[Any]) -> None:  # noqa: N803
+        self.written = TransactItems
+
+
+@lru_cache(maxsize=4096)
+def _first_balance(kind: LedgerKind, table: str, key: str, change: BalanceChange) -> Sequence[Any]:
+    """What sets a balance that was not there before. Thousands of schedules open with the same few."""
+    client = _NewLedger()
+    ledger = DynamoLedger(client, table, key)
+    adjust_balance(kind, ledger, change, lambda: timestamp(0), lambda tries: None)
+    return client.written
 
 
 def _is_last_release(message: Message) -> bool:

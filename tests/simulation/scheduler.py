@@ -47,6 +47,7 @@ class _Runner(greenlet):
 
 
 _idle: list[_Runner] = []
+_NOBODY = Task("", "", 0, False, 0, lambda: None, _Runner())
 
 
 class Scheduler:
@@ -59,6 +60,8 @@ class Scheduler:
         self._hub = getcurrent()
         self._started = 0
         self.tasks: list[Task] = []
+        self.current = _NOBODY
+        """The task that runs."""
         self.now = 0
 
     # For tasks
@@ -70,7 +73,7 @@ class Scheduler:
 
     def sleep(self, milliseconds: int) -> None:
         """Let others run for so long, at least."""
-        current().wakes = self.now + milliseconds
+        self.current.wakes = self.now + milliseconds
         self._hub.switch()
 
     # For who runs them
@@ -92,7 +95,9 @@ class Scheduler:
     def resume(self, task: Task) -> None:
         """Run a task up to where it gives way, or to its end."""
         self.now += 1
+        self.current = task
         task.runner.switch()
+        self.current = _NOBODY
         if task.runner.task is not task:
             self.tasks.remove(task)
 
@@ -103,18 +108,7 @@ class Scheduler:
         self.tasks.clear()
 
 
-def current() -> Task:
-    """The task that asks."""
-    task: Task = getcurrent().task  # type: ignore[attr-defined]  # only a _Runner is ever asked
-    return task
-
-
-def running() -> str:
-    """The name of the task that asks; nothing if it is none."""
-    runner = getcurrent()
-    return runner.task.name if isinstance(runner, _Runner) and runner.task else ""
-
-
+@lru_cache(maxsize=4096)
 def timestamp(milliseconds: int) -> str:
     """A time of a schedule as the application writes it."""
     seconds, rest = divmod(milliseconds, 1000)

@@ -224,7 +224,7 @@ class Crowd:
         chance = self._chance
         scripts = [
             self._batch() if chance.random() < 0.08 else self._order()
-            for _ in range(chance.choice((1, 1, 1, 1, 2, 2, 2, 3)))
+            for _ in range(chance.choices((1, 2, 3), (11, 4, 1))[0])
         ]
         scripts += [self._adjustment() for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))]
         scripts += self._newcomers() if chance.random() < 0.04 else []

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from unittest import mock
 
 import pytest
 from rich.console import Console
 
+from tests.simulation import functions
 from tests.simulation.report import cells_expected, cells_table
 from tests.simulation.run import Summary, run_all, run_range, trace_of
 from tests.support.template import ROOT
@@ -71,6 +74,16 @@ def test_the_trace_tells_who_did_what_and_what_went_wrong() -> None:
 
     for told in ("order_api#", "put_item OrderTable", "✓", "[", "☠ crashed", "no more faults", "POST /order"):
         assert told in traces
+
+
+def test_to_read_once_what_is_the_same_changes_nothing() -> None:
+    seeds = range(60)
+    once = [trace_of(seed) for seed in seeds]
+
+    with mock.patch.object(functions, "_read_once", nullcontext):
+        each_time = [trace_of(seed) for seed in seeds]
+
+    assert once == each_time
 
 
 def test_a_schedule_that_is_watched_goes_as_one_that_is_not() -> None:

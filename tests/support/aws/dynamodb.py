@@ -18,7 +18,6 @@ from tests.support.aws.expressions import (
     Expression,
     ExpressionError,
     Item,
-    Names,
     Values,
     condition,
     number,
@@ -70,25 +69,29 @@ class _Write(NamedTuple):
 
     table: _Table
     key: Key
-    holds: Callable[[Item], bool]
+    holds: Callable[[Item, Values], bool]
+    values: Values
     result: Callable[[Item], Item]
     tells_old: bool
 
     def refusal(self) -> dict[str, Any] | None:
         old = self.table.items.get(self.key)
-        if self.holds(old or {}):
+        if self.holds(old or {}, self.values):
             return None
         reason: dict[str, Any] = {
             "Code": "ConditionalCheckFailed",
             "Message": "The conditional request failed",
         }
         if self.tells_old and old is not None:
-            reason["Item"] = dict(old)
+            reason["Item"] = old
         return reason
 
 
 class DynamoDB:
-    """All tables of an account. Each call is one atomic step."""
+    """All tables of an account. Each call is one atomic step.
+
+    An item is never changed, only replaced: who reads one is given the item itself, and leaves it as it is.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -115,7 +118,7 @@ class DynamoDB:
         """`{"Item": …}`, or nothing."""
         table = self._table("GetItem", TableName)
         item = self._read(table, table.exact_key("GetItem", Key), consistent=ConsistentRead)
-        return {} if item is None else {"Item": dict(item)}
+        return {} if item is None else {"Item": item}
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
         """The items that there are, in no order that means anything."""
@@ -132,7 +135,7 @@ class DynamoDB:
                 raise invalid(operation, "Provided list of item keys contains duplicates")
             consistent = request.get("ConsistentRead", False)
             found = [self._read(table, place, consistent=consistent) for place in places]
-            responses[name] = [dict(item) for item in found if item is not None]
+            responses[name] = [item for item in found if item is not None]
         return {"Responses": responses, "UnprocessedKeys": {}}
 
     def query(
@@ -263,32 +266,30 @@ class DynamoDB:
         _only(operation, action, _PUT)
         table = self._table(operation, action["TableName"])
         try:
-            new = {name: _stored(attribute) for name, attribute in action["Item"].items()}
-            holds = _holds(action, None, _values(action))
+            new, values = _kept(action["Item"]), _kept(action.get("ExpressionAttributeValues", {}))
+            holds, _ = _read(action, None, values)
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
         key = table.key_of(operation, new)
-        return _Write(table, key, holds, lambda _: new, _tells_old(operation, action))
+        return _Write(table, key, holds, values, lambda _: new, _tells_old(operation, action))
 
     def _update(self, operation: str, action: Mapping[str, Any]) -> _Write:
         _only(operation, action, _UPDATE)
         table = self._table(operation, action["TableName"])
         key = table.exact_key(operation, action["Key"])
         try:
-            change = update(action["UpdateExpression"])
-            values = _values(action)
-            holds = _holds(action, action["UpdateExpression"], values)
+            values = _kept(action.get("ExpressionAttributeValues", {}))
+            holds, change = _read(action, action["UpdateExpression"], values)
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
-        names = action.get("ExpressionAttributeNames", {})
 
         def result(old: Item) -> Item:
-            changes = change.apply(old, names, values)
+            changes = change(old, values)
             if not changes.keys().isdisjoint(table.key_names):
                 raise ExpressionError("This attribute is part of the key")
             return {**action["Key"], **old, **changes}
 
-        return _Write(table, key, holds, result, _tells_old(operation, action))
+        return _Write(table, key, holds, values, result, _tells_old(operation, action))
 
     def _write_one(self, operation: str, write: _Write) -> dict[str, Any]:
         try:
@@ -340,30 +341,34 @@ def _only(operation: str, given: Mapping[str, Any], known: set[str]) -> None:
         raise NotImplementedError(f"{operation} with {sorted(given.keys() - known)}")
 
 
-def _holds(action: Mapping[str, Any], changed_by: str | None, values: Item) -> Callable[[Item], bool]:
-    """The action's condition. Every placeholder must be used, by it or by the update, and defined."""
+_Program = tuple[Callable[[Item, Values], bool], Callable[[Item, Values], Item]]
+"""Whether a condition holds for an item, and what an update changes in it."""
+
+
+def _read(action: Mapping[str, Any], update_text: str | None, values: Values) -> _Program:
+    """The action's expressions. Every placeholder must be used, by one of them, and defined."""
     names = action.get("ExpressionAttributeNames", {})
-    test = _test(action.get("ConditionExpression"), changed_by, tuple(names), tuple(values))
-    return lambda item: bool(test(item, names, values))
+    return _program(action.get("ConditionExpression"), update_text, tuple(names.items()), tuple(values))
 
 
 @lru_cache(maxsize=1024)
-def _test(
-    text: str | None, changed_by: str | None, names: Sequence[str], values: Sequence[str]
-) -> Callable[[Item, Names, Values], Any]:
-    expression = condition(text) if text is not None else _ALWAYS
-    used = expression.placeholders | (update(changed_by).placeholders if changed_by is not None else set())
-    defined = {*names, *values}
+def _program(
+    condition_text: str | None,
+    update_text: str | None,
+    names: Sequence[tuple[str, str]],
+    values: Sequence[str],
+) -> _Program:
+    known = dict(names)
+    holds = condition(condition_text, known) if condition_text is not None else _ALWAYS
+    changes = update(update_text, known) if update_text is not None else _NO_CHANGE
+    used, defined = holds.placeholders | changes.placeholders, {*known, *values}
     if defined != used:
         raise ExpressionError(f"unused, or used and not defined: {sorted(defined ^ used)}")
-    return expression.apply
+    return holds.apply, changes.apply
 
 
-_ALWAYS = Expression(frozenset(), lambda item, names, values: True)
-
-
-def _values(action: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _stored(value) for name, value in action.get("ExpressionAttributeValues", {}).items()}
+_ALWAYS = Expression(frozenset(), lambda item, values: True)
+_NO_CHANGE = Expression(frozenset(), lambda item, values: {})
 
 
 def _tells_old(operation: str, action: Mapping[str, Any]) -> bool:
@@ -373,17 +378,25 @@ def _tells_old(operation: str, action: Mapping[str, Any]) -> bool:
     return bool(wanted == "ALL_OLD")
 
 
+def _kept(attributes: Item) -> Item:
+    """Attributes as they are kept. Most are text, which stays as it is."""
+    return {
+        name: attribute if "S" in attribute and len(attribute) == 1 else _stored(attribute)
+        for name, attribute in attributes.items()
+    }
+
+
 def _stored(attribute: dict[str, Any]) -> dict[str, Any]:
     """An attribute as it is kept: with its numbers in their one form, and a copy of what holds others."""
     ((kind, value),) = attribute.items()
     if kind == "S":
         return attribute
     if kind == "N":
-        return attribute if number(value) == value else {"N": number(value)}
+        return {"N": number(value)}
     if kind == "L":
         return {"L": [_stored(element) for element in value]}
     if kind == "M":
-        return {"M": {name: _stored(inner) for name, inner in value.items()}}
+        return {"M": _kept(value)}
     raise NotImplementedError(f"an attribute of type {kind}")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.aws.errors import client_error
-from tests.support.aws.sqs import SQS, check_batch
+from tests.support.aws.sqs import SQS, check_batch, parsed
 
 MAX_BATCH_BYTES = 256 * 1024
 
@@ -60,13 +60,13 @@ class SNS:
         """Have a topic feed a queue, given by its ARN."""
         if Protocol != "sqs":
             raise NotImplementedError(f"a subscription over {Protocol}")
-        redrive = json.loads(Attributes.get("RedrivePolicy", "null"))
+        redrive = parsed(Attributes.get("RedrivePolicy", "null"))
         self._subscriptions[TopicArn].append(
             Subscription(
                 topic=TopicArn,
                 queue=Endpoint.rpartition(":")[2],
-                raw=json.loads(Attributes.get("RawMessageDelivery", "false")),
-                filters=json.loads(Attributes.get("FilterPolicy", "{}")),
+                raw=parsed(Attributes.get("RawMessageDelivery", "false")),
+                filters=parsed(Attributes.get("FilterPolicy", "{}")),
                 dead_letters=redrive["deadLetterTargetArn"].rpartition(":")[2] if redrive else None,
             )
         )

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from tests.support.aws.errors import client_error
@@ -16,7 +17,7 @@ MAX_BATCH_BYTES = 1024 * 1024
 MAX_DELAY = 900
 
 
-@dataclass
+@dataclass(slots=True)
 class Message:
     """One copy of a message in a queue."""
 
@@ -28,7 +29,7 @@ class Message:
     receipt: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Queue:
     """A queue and what is in it, whether it can be seen or not."""
 
@@ -59,7 +60,7 @@ class SQS:
         """Create a queue; of its attributes, VisibilityTimeout and RedrivePolicy count."""
         attributes = Attributes or {}
         queue = Queue(QueueName, float(attributes.get("VisibilityTimeout", 30)))
-        if policy := json.loads(attributes.get("RedrivePolicy", "null")):
+        if policy := parsed(attributes.get("RedrivePolicy", "null")):
             queue.dead_letters = policy["deadLetterTargetArn"].rpartition(":")[2]
             queue.max_receives = int(policy["maxReceiveCount"])
         self.queues[QueueName] = queue
@@ -147,6 +148,10 @@ class SQS:
         if name not in self.queues:
             raise client_error("SQS", "AWS.SimpleQueueService.NonExistentQueue", "no such queue")
         return self.queues[name]
+
+
+parsed = lru_cache(json.loads)
+"""Reads an attribute that is JSON; the same few come again and again."""
 
 
 def queue_url(name: str) -> str:
