@@ -23,6 +23,7 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.engine import events, from_schema
 from schemathesis.generation.meta import TestPhase
 
+from order_capture.adapters import runtime
 from order_capture.adapters.reports import MAX_DAYS
 from order_capture.adapters.urls import MAX_URL
 from tests.support.template import ROOT
@@ -181,7 +182,8 @@ def _expecting(*more: str) -> dict[str, Any]:
 def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
     """Make a good request as good as the contract's words ask for, where no schema can.
 
-    Amounts have two places at most, a cursor is one that an answer gave, and a report is of 92 days at most.
+    Amounts have two places at most, a cursor is one that an answer gave, a report is of 92 days at most, and
+    nobody looks back to what is still to come.
     To wait for long shows nothing more. An Idempotency-Key stands for one request: schemathesis is fond of
     a few keys, and most requests would be answered with 422, whatever else is in them. In chains it keeps
     them.
@@ -197,6 +199,8 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
         case.query.pop("cursor", None)
         if "wait" in case.query:
             case.query["wait"] = min(int(case.query["wait"]), 1)
+        if "at" in case.query:
+            case.query["at"] = min(case.query["at"], runtime.clock())
         if case.path == "/reports/daily":
             since, until = (date.fromisoformat(case.query[name]) for name in ("from", "to"))
             if (until - since).days >= MAX_DAYS:
