@@ -224,11 +224,11 @@ class Crowd:
         chance = self._chance
         scripts = [
             self._batch() if chance.random() < 0.08 else self._order()
-            for _ in range(chance.choices((1, 2, 3), (11, 4, 1))[0])
+            for _ in range(chance.choices((1, 2, 3), (12, 3, 1))[0])
         ]
         scripts += [self._adjustment() for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))]
         scripts += self._newcomers() if chance.random() < 0.04 else []
-        scripts += [self._deletion()] if chance.random() < 0.1 else []
+        scripts += [self._deletion()] if chance.random() < 0.05 else []
         chance.shuffle(scripts)
         return scripts
 
