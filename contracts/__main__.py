@@ -9,13 +9,19 @@ from pathlib import Path
 
 from contracts import files
 from contracts.registry import Message
+from contracts.schemas import NotComparableError
 from local.engine import ROOT
 
 
 def main(messages: Sequence[Message] = files.ALL, root: Path = ROOT) -> int:
     """Write what has changed, and say what."""
     argparse.ArgumentParser(prog="make schemas", description=__doc__).parse_args()
-    if broken := files.broken(messages, root):
+    try:
+        broken = files.broken(messages, root)
+    except NotComparableError as error:
+        print(f"{error}\nTeach contracts/schemas.py what of that would break somebody, or say it otherwise.")
+        return 1
+    if broken:
         print("\n".join(broken))
         print(
             "\nThis breaks whoever writes or reads these messages: leave the version as it is, and add a\n"

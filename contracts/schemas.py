@@ -15,22 +15,18 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
 
-# What `changes` compares. A keyword that it passes over could break somebody unseen, so it takes no other.
+# What `breaking_changes` compares. A keyword that it passes over could break somebody unseen, so it takes no
+# other.
 _COMPARED = {
-    *("additionalProperties", "enum", "format", "items", "pattern", "properties", "required", "type"),
-    *(
-        "maximum",
-        "maxItems",
-        "maxLength",
-        "maxProperties",
-        "minimum",
-        "minItems",
-        "minLength",
-        "minProperties",
-    ),
-    "nullable",
+    *("additionalProperties", "enum", "format", "items", "nullable", "pattern", "properties", "required"),
+    *("maximum", "maxItems", "maxLength", "maxProperties", "type"),
+    *("minimum", "minItems", "minLength", "minProperties"),
 }
 _OF_THE_FILE = {"$schema", "$id", "$defs", "title"}
+
+
+class NotComparableError(Exception):
+    """A schema says something of which it is not known here what breaks whom."""
 
 
 def schema_of(message: Message) -> Schema:
@@ -57,8 +53,14 @@ def breaking_changes(message: Message, old: Schema, new: Schema) -> list[str]:
     Who has sent one, then, must still be understood, and who is given one must still understand it. They
     ignore fields that they do not know. What is so both ways, as between any two functions, may only get new
     fields, and only such as may be left out.
+
+    Raises:
+        NotComparableError: one of the two says what can't be compared.
     """
-    return broken(_surface(message, old), _surface(message, new))
+    try:
+        return broken(_surface(message, old), _surface(message, new))
+    except NotComparableError as error:
+        raise NotComparableError(f"{message.type} {message.version}: {error}") from None
 
 
 def _surface(message: Message, schema: Schema) -> dict[Place, Facts]:
@@ -77,14 +79,14 @@ def _in_the_contracts_words(whole: Schema, node: Mapping[str, Any]) -> Schema:
         alternatives = words.pop("anyOf")
         present = [each for each in alternatives if each != {"type": "null"}]
         if len(present) != 1:
-            raise NotImplementedError("of anyOf, only one thing or null can be compared")
+            raise NotComparableError("of an anyOf, only one thing or null can be compared")
         words |= {**_in_the_contracts_words(whole, present[0]), "nullable": len(alternatives) > 1}
     if "const" in words:
         words["enum"] = [words.pop("const")]
     if unknown := words.keys() - _COMPARED - _OF_THE_FILE:
-        raise NotImplementedError(f"can't be compared: {', '.join(sorted(unknown))}")
+        raise NotComparableError(f"can't be compared: {', '.join(sorted(unknown))}")
     if isinstance(words.get("additionalProperties"), dict):
-        raise NotImplementedError("additionalProperties can be compared as true or false only")
+        raise NotComparableError("additionalProperties can be compared as true or false only")
     if "items" in words:
         words["items"] = _in_the_contracts_words(whole, words["items"])
     if "properties" in words:

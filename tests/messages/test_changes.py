@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from contracts import files, models
 from contracts.__main__ import main
@@ -27,7 +27,7 @@ from contracts.registry import (
     WATCH,
     Message,
 )
-from contracts.schemas import breaking_changes, schema_of
+from contracts.schemas import NotComparableError, breaking_changes, schema_of
 from tests.support.contracts import anything_by, errors_of
 
 Schema = dict[str, Any]
@@ -206,7 +206,7 @@ def test_what_breaks_nobody_is_not_held_up(message: Message, change: Change) -> 
 )
 def test_what_can_not_be_compared_is_refused_rather_than_passed_over(unknown: Schema) -> None:
     schema = changed(CHECKED, lambda new: new["properties"].update(more=unknown))
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotComparableError, match=f"^{CHECKED.type} {CHECKED.version}: "):
         breaking_changes(CHECKED, schema_of(CHECKED), schema)
 
 
@@ -257,6 +257,19 @@ def test_a_break_is_refused_and_leaves_everything_as_it_is(
     told = capsys.readouterr().out
     assert "order.ship 1 sent items[] productId is gone" in told
     assert "add a\nnew one to contracts/registry.py" in told
+    assert contents(root) == before
+
+
+def test_what_can_not_be_compared_is_said_in_a_line_and_leaves_everything_as_it_is(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(root)
+    paired = create_model("OrderShip", __base__=models.OrderShip, pairs=(int, Field(multiple_of=2)))
+    capsys.readouterr()
+
+    assert main(with_ship(replace(SHIP, model=paired)), root) == 1
+
+    assert capsys.readouterr().out.startswith("order.ship 1: can't be compared: multipleOf\n")
     assert contents(root) == before
 
 
