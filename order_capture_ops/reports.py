@@ -27,6 +27,7 @@ from order_capture.adapters.runtime import clock, pause
 from order_capture.application.project_reports import OLDEST, count, groups
 from order_capture.domain.events import OrderFact, moments
 from order_capture.domain.reports import Figure, RowKey, Rows, added_up
+from order_capture.domain.times import written
 from order_capture_ops.audit import Difference
 from order_capture_ops.stack import Stack, StackError
 from order_capture_ops.tables import Order, OrderTable, Table, is_order, read_order
@@ -106,8 +107,8 @@ def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda 
     generation = DynamoReports(table.client, table.name).generations().current
     report = ReportsReport()
     now = datetime.now(UTC)
-    settled = _text(now - timedelta(seconds=patience))
-    found, gaps = _read(table, generation, settled, _text(now - OLDEST), tick)
+    settled = written(now - timedelta(seconds=patience))
+    found, gaps = _read(table, generation, settled, written(now - OLDEST), tick)
     least: Rows = defaultdict(lambda: defaultdict(Decimal))
     most: Rows = defaultdict(lambda: defaultdict(Decimal))
     for page in _orders(orders):
@@ -221,7 +222,3 @@ def _add(rows: Rows, more: Rows) -> None:
 
 def _label(key: RowKey) -> str:
     return key.day if key.product_id is None else f"{key.day} {key.product_id}"
-
-
-def _text(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
