@@ -27,7 +27,7 @@ COMMITS, MOST_CALLS = 20, 25
 
 
 class DynamoHistory:
-    """Implements `application.ports.History`."""
+    """Implements `application.history_ports.History`."""
 
     def __init__(self, client: Any, table: str, key: str, pause: Pause) -> None:
         """`key` is the name of the partition key of the ledger's own table."""

@@ -27,9 +27,8 @@ from order_capture.domain.webhooks import (
 )
 
 KEPT_SECONDS = 30 * 24 * 3600
-MOST_WEBHOOKS = (
-    100  # of a customer that are read: far more than one may have, even if many are registered at once
-)
+# Of a customer, that are read: far more than one may have, even if many are registered at once.
+MOST_WEBHOOKS = 100
 
 _WEBHOOK, _DELIVERY, _HOST, _REFUSED = "WEBHOOK#", "DELIVERY#", "HOST#", "REFUSED#"
 

@@ -154,7 +154,7 @@ class DynamoDB:
         names = table.indexes[IndexName]
         match = _RANGE.fullmatch(KeyConditionExpression)
         if not match or names != (match[1], match[3]):
-            raise NotImplementedError(f"the key condition {KeyConditionExpression}")
+            raise ExpressionError(f"not a key condition that is known here: {KeyConditionExpression}")
         wanted, low, high = (ExpressionAttributeValues[match[place]]["S"] for place in (2, 4, 5))
         partition, rank = names
         order = [rank, *table.key_names]
