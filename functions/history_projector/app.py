@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from order_capture.adapters import history_wiring
-from order_capture.adapters.ledger_streams import ledger_stream_handler
+from order_capture.adapters.history_streams import history_stream_handler
 from order_capture.domain.history import Line
 
 
@@ -14,4 +14,4 @@ def work(key: str, lines: Sequence[Line]) -> None:
     history_wiring.history(key).put(lines)
 
 
-handler = ledger_stream_handler(work)
+handler = history_stream_handler(work)

@@ -24,7 +24,7 @@ from order_capture.adapters import cloudevents, streams
 from order_capture.adapters.attributes import from_item
 from order_capture.adapters.dynamodb_ledger import head_from
 from order_capture.adapters.dynamodb_orders import DynamoOrders
-from order_capture.adapters.ledger_streams import ledger_stream_handler
+from order_capture.adapters.history_streams import history_stream_handler
 from order_capture.adapters.requests import derived_id
 from order_capture.adapters.tokens import caller_of
 from order_capture.application.messages import (
@@ -476,7 +476,7 @@ class TestEvents:
 
     def test_the_history_s_event_is_of_the_same_order(self) -> None:
         told: list[Line] = []
-        ledger_stream_handler(lambda _key, lines: told.extend(lines))(HISTORY_EVENT, None)
+        history_stream_handler(lambda _key, lines: told.extend(lines))(HISTORY_EVENT, None)
         (_, held) = next(each for each in RECORDS if each[0] == "order_update")
         order_id = order_id_of(cloudevents.decode(held["body"]))
         assert [(line.entity, line.key) for line in told if isinstance(line, Commit)][1:] == [

@@ -1,5 +1,5 @@
-"""Batches of the ledgers' streams in. As with orders, a batch is done as a whole or comes again as a
-whole."""
+"""Batches of the ledgers' streams in, for their history. As with orders, a batch is done as a whole or comes
+again as a whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from order_capture.domain.history import Line
 logger = logging.getLogger(__name__)
 
 
-def ledger_stream_handler(
+def history_stream_handler(
     work: Callable[[str, Sequence[Line]], None],
 ) -> Callable[[dict[str, Any], object], dict[str, Any]]:
     """The Lambda handler of the ledgers' streams: `work` is given the lines of one ledger, by the name of its
