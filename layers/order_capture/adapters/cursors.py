@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import base64
 import re
+import urllib.parse
 
+from order_capture.adapters.http import Request
 from order_capture.application.ports import Place
 
-_PLACE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([!-~]{1,64})")
+_PLACE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z) ([!-~]{1,64})")
 
 
 def encode(place: Place) -> str:
     """A place as text that needs no escaping in an address."""
-    return base64.urlsafe_b64encode(f"{place.create_time} {place.order_id}".encode()).decode().rstrip("=")
+    return pack(f"{place.create_time} {place.order_id}")
 
 
 def decode(cursor: str) -> Place:
@@ -25,8 +27,27 @@ def decode(cursor: str) -> Place:
     Raises:
         ValueError: it is none of ours.
     """
-    text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    match = _PLACE.fullmatch(text)
+    match = _PLACE.fullmatch(unpack(cursor))
     if not match:
         raise ValueError("not a cursor")
-    return Place(match[1].decode(), match[2].decode())
+    return Place(match[1], match[2])
+
+
+def pack(text: str) -> str:
+    """Any text as a cursor."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def unpack(cursor: str) -> str:
+    """The text in a cursor.
+
+    Raises:
+        ValueError: it is none of ours.
+    """
+    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+
+
+def next_page(request: Request, name: str, cursor: str) -> dict[str, str]:
+    """Where the next page is, by RFC 8288: the same request, with another cursor. `name` ends its path."""
+    parameters = {name: values[0] for name, values in request.query.items()}
+    return {"Link": f'<{name}?{urllib.parse.urlencode(parameters | {"cursor": cursor})}>; rel="next"'}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
@@ -75,13 +74,11 @@ def history_view(kind: LedgerKind, name: str, entity: str, page: HistoryPage) ->
 
 
 def history_headers(request: Request, page: HistoryPage) -> dict[str, str]:
-    """Where the next page is, by RFC 8288, if there can be one: the same request, with another cursor."""
+    """Where the next page is, if there can be one."""
     if page.next is None:
         return {}
     place = Place(page.next.time, f"{page.next.key}/{page.next.index}")
-    parameters = {name: values[0] for name, values in request.query.items()}
-    query = urllib.parse.urlencode(parameters | {"cursor": cursors.encode(place)})
-    return {"Link": f'<history?{query}>; rel="next"'}
+    return cursors.next_page(request, "history", cursors.encode(place))
 
 
 def _entry_view(kind: LedgerKind, entry: Entry) -> dict[str, Any]:

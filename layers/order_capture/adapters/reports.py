@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import urllib.parse
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -13,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from order_capture.adapters import cursors
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import FieldError, RequestInvalidError
 from order_capture.adapters.requests import NOT_A_CURSOR, WholeNumber, query_of
@@ -24,7 +23,7 @@ from order_capture.domain.reports import AMOUNTS_OF, Figure, Row, RowKey
 MAX_DAYS = 92  # a quarter; each day is a call of its own, of some milliseconds
 MAX_ROWS = 1000  # on a page: 400 KB of answer, of the 6 MB that a function may give
 
-_CURSOR = re.compile(rb"(\d{4}-\d\d-\d\d) ([!-~]{0,64})")
+_CURSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([!-~]{0,64})")
 _COUNTED = [kind for kind in OrderEventType if kind is not OrderEventType.REJECTED]
 
 
@@ -40,11 +39,10 @@ def _date(value: str) -> date:
 
 def _row_key(value: str) -> RowKey:
     try:
-        text = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-        match = _CURSOR.fullmatch(text)
+        match = _CURSOR.fullmatch(cursors.unpack(value))
         if not match:
             raise ValueError(value)
-        return RowKey(date.fromisoformat(match[1].decode()).isoformat(), match[2].decode() or None)
+        return RowKey(date.fromisoformat(match[1]).isoformat(), match[2] or None)
     except ValueError as error:
         raise PydanticCustomError("cursor", "not a cursor") from error
 
@@ -86,13 +84,11 @@ def reports_view(page: ReportPage) -> dict[str, Any]:
 
 
 def page_headers(request: Request, page: ReportPage) -> dict[str, str]:
-    """Where the next page is, by RFC 8288, if there is one: the same request, with another cursor."""
+    """Where the next page is, if there is one."""
     if page.next is None:
         return {}
-    place = f"{page.next.day} {page.next.product_id or ''}".encode()
-    parameters = {name: values[0] for name, values in request.query.items()}
-    parameters["cursor"] = base64.urlsafe_b64encode(place).decode().rstrip("=")
-    return {"Link": f'<daily?{urllib.parse.urlencode(parameters)}>; rel="next"'}
+    place = f"{page.next.day} {page.next.product_id or ''}"
+    return cursors.next_page(request, "daily", cursors.pack(place))
 
 
 def _day_view(row: Row) -> dict[str, Any]:

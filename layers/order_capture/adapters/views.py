@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from typing import Any
 
 from order_capture.adapters import cursors
@@ -21,12 +20,10 @@ def orders_view(page: Page) -> dict[str, Any]:
 
 
 def page_headers(request: Request, page: Page) -> dict[str, str]:
-    """Where the next page is, by RFC 8288, if there can be one: the same request, with another cursor."""
+    """Where the next page is, if there can be one."""
     if page.next is None:
         return {}
-    parameters = {name: values[0] for name, values in request.query.items()}
-    query = urllib.parse.urlencode(parameters | {"cursor": cursors.encode(page.next)})
-    return {"Link": f'<orders?{query}>; rel="next"'}
+    return cursors.next_page(request, "orders", cursors.encode(page.next))
 
 
 def batch_view(batch: CapturedBatch) -> dict[str, Any]:

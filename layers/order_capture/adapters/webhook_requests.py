@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import urllib.parse
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
 
+from order_capture.adapters import cursors
 from order_capture.adapters.http import Request
 from order_capture.adapters.requests import (
     MAX_BODY_BYTES,
@@ -59,12 +59,12 @@ class WebhooksQuery(BaseModel):
 
 def _cursor(value: str) -> str:
     try:
-        delivery_id = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-        if not re.fullmatch(_DELIVERY_ID, delivery_id.decode()):
+        delivery_id = cursors.unpack(value)
+        if not re.fullmatch(_DELIVERY_ID, delivery_id):
             raise ValueError(value)
     except ValueError as error:
         raise PydanticCustomError("cursor", "not a cursor") from error
-    return delivery_id.decode()
+    return delivery_id
 
 
 class DeliveriesQuery(BaseModel):

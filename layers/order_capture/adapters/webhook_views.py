@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import urllib.parse
 from typing import Any
 
+from order_capture.adapters import cursors
 from order_capture.adapters.http import Request
 from order_capture.application.manage_webhooks import DeliveryPage, Registered
 from order_capture.domain.webhooks import Delivery, DeliveryStatus, Webhook, all_types
@@ -53,9 +52,7 @@ def delivery_view(delivery: Delivery) -> dict[str, Any]:
 
 
 def page_headers(request: Request, page: DeliveryPage) -> dict[str, str]:
-    """Where the next page is, by RFC 8288, if there is one."""
+    """Where the next page is, if there is one."""
     if page.next is None:
         return {}
-    cursor = base64.urlsafe_b64encode(page.next.encode()).decode().rstrip("=")
-    parameters = {name: values[0] for name, values in request.query.items()}
-    return {"Link": f'<deliveries?{urllib.parse.urlencode(parameters | {"cursor": cursor})}>; rel="next"'}
+    return cursors.next_page(request, "deliveries", cursors.pack(page.next))
