@@ -60,6 +60,9 @@ redrive: .local/venv/development/.ready ## move dead letters back (QUEUE=order_u
 republish: .local/venv/development/.ready ## publish the state of all accounts and stock again (DRY_RUN=1, RATE=100, ARGS=--stock)
 	@$(OPS) republish $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(ON_STACK)
 
+republish-events: .local/venv/development/.ready ## publish what happened to orders again (SINCE=time, ORDERS="id …", DRY_RUN=1)
+	@$(OPS) republish-events $(ORDERS) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(ON_STACK)
+
 stuck: .local/venv/development/.ready ## list the orders that are open, and why
 	@$(OPS) stuck $(ON_STACK)
 
@@ -129,7 +132,7 @@ clean: stop ## stop the engine and remove everything that was made
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	    /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	    /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	    /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo; echo "One suite: make $(subst $() $(), | make ,$(SUITES))"
 
 # Environments: one per tool that pins what another pins differently, installed when its requirements change.
@@ -171,4 +174,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-history rebuild-reports redrive republish run schemas setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-history rebuild-reports redrive republish republish-events run schemas setup simulate stop stuck test token watch FORCE $(SUITES)

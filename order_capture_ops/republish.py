@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from order_capture.adapters.outboxes import BATCH_ENTRIES, Sender, TopicOutbox
 from order_capture.adapters.runtime import clock, new_id, pause
@@ -21,6 +22,9 @@ from order_capture_ops.tables import UNREADABLE, LedgerTable, read_head
 
 TOPICS = {Check.BALANCE: "AccountTopicArn", Check.STOCK: "StockTopicArn"}
 """The outputs of the stack that name them."""
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -65,7 +69,7 @@ def republish(
                 states.append(EntityState(table.kind, table.entity(item), read_head(item)))
             except UNREADABLE:
                 result.unreadable.append(table.entity(item))
-        for batch in _batches(states, size):
+        for batch in batches(states, size):
             if not dry_run:
                 publish_states(followers, batch)
             result.states += len(batch)
@@ -76,5 +80,6 @@ def republish(
     return result
 
 
-def _batches(states: Sequence[EntityState], size: int) -> list[Sequence[EntityState]]:
-    return [states[start : start + size] for start in range(0, len(states), size)]
+def batches(things: Sequence[T], size: int) -> list[Sequence[T]]:
+    """All of them, so many at a time."""
+    return [things[start : start + size] for start in range(0, len(things), size)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import simplejson
@@ -71,3 +74,56 @@ def test_of_two_hundred_orders_every_event_is_told_in_order_and_none_is_missing(
         assert story[-1]["data"]["status"] == view["status"]
         assert not shipped or story[-1]["data"] == view
     assert sum(view["status"] == "SHIPPED" for view in views.values()) == ORDERS // 2
+
+
+@contextmanager
+def written_by_hand(shop: Shop, table: str, keys: dict[str, str], **more: str) -> Iterator[None]:
+    """While this lasts, there is an item in a table that no function has written."""
+    tables = shop.aws.client("dynamodb", endpoint_url=shop.endpoint)
+    key, name = {each: {"S": value} for each, value in keys.items()}, shop.outputs[f"{table}Name"]
+    tables.put_item(TableName=name, Item=key | {each: {"S": value} for each, value in more.items()})
+    yield
+    tables.delete_item(TableName=name, Key=key)
+
+
+def dead_letters(shop: Shop, function: str) -> list[dict[str, str]]:
+    """Whose records a function has set aside, taken out of its dead-letter queue."""
+    url = shop.outputs[f"{function}DlqUrl"]
+    letters = eventually(
+        lambda: shop.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []), bool
+    )
+    for letter in letters:
+        shop.sqs.delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
+    return [json.loads(letter["Body"])["keys"] for letter in letters]
+
+
+def test_an_order_that_can_not_be_read_holds_up_the_events_of_no_other(shop: Shop, stories: Stories) -> None:
+    # given
+    alice, pen, broken = shop.new_customer(), shop.new_product(), {"orderId": str(uuid.uuid4())}
+    with written_by_hand(shop, "OrderTable", broken, status="PENDING"):
+        # when
+        order_id = shop.place(alice, {pen: 1}, "1.00")
+        # then
+        told = eventually(stories.listen, lambda told: len(told.get(order_id, [])) == 3)
+        assert [event["type"] for event in told[order_id]] == CONFIRMED_AND_SHIPPED
+        assert dead_letters(shop, "ChangePublisher") == [broken]
+
+
+def test_an_account_that_can_not_be_read_holds_up_the_news_of_no_other(shop: Shop) -> None:
+    # given
+    broken = {"customerId": f"customer-{uuid.uuid4()}", "entry": "BALANCE"}
+    with (
+        listening(shop, "AccountTopicArn") as listener,
+        written_by_hand(shop, "AccountTable", broken, balance="much"),
+    ):
+        # when
+        alice = shop.new_customer()
+        # then
+        heard = eventually(lambda: [json.loads(body)["subject"] for body in listener.take()], bool)
+        assert alice in heard
+        path = f"/account/{alice}/history"
+        history = eventually(lambda: body_of(shop.get(path))["entries"], bool)
+        assert [entry["type"] for entry in history] == ["ADJUST"]
+        assert [dead_letters(shop, each) for each in ("LedgerPublisher", "HistoryProjector")] == [
+            [broken]
+        ] * 2

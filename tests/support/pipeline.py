@@ -343,10 +343,15 @@ class Pipeline:
         assert stream is not None
         return [
             {
+                "eventID": record["eventID"],
                 "eventName": record["eventName"],
                 "eventSource": "aws:dynamodb",
+                "eventSourceARN": f"arn:aws:dynamodb:{REGION}:{DEFAULT_ACCOUNT_ID}:table/{table}/stream/now",
                 "awsRegion": REGION,
-                "dynamodb": {name: record["dynamodb"].get(name) for name in ("Keys", "NewImage", "OldImage")},
+                "dynamodb": {
+                    name: record["dynamodb"].get(name)
+                    for name in ("Keys", "NewImage", "OldImage", "SequenceNumber")
+                },
             }
             for record in (each.to_json() for each in stream.items[after:])
         ]

@@ -272,11 +272,12 @@ def a_stream_is_read_from_its_beginning_and_loses_nothing(template: Template) ->
             or not 0 < event.get("MaximumRecordAgeInSeconds", 0) < STREAM_KEEPS
         ):
             yield f"{function} does not try for as long as the stream leaves time to put it right"
-        if (
-            refers_to(event.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"))
-            not in queues
-        ):
+        dead_letters = refers_to(event.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"))
+        if dead_letters not in queues:
             yield f"{function} drops what it gives up"
+        variables = functions(template)[function]["Environment"]["Variables"]
+        if variables.get("DEAD_LETTER_QUEUE_URL") != {"Ref": dead_letters}:
+            yield f"{function} has nowhere to put what it can't read"
 
 
 @rule

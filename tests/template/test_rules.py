@@ -183,6 +183,16 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "ChangePublisherFunction drops what it gives up",
     ),
     (
+        rules.a_stream_is_read_from_its_beginning_and_loses_nothing,
+        properties(
+            "LedgerPublisherFunction",
+            lambda p: p["Environment"]["Variables"].update(
+                DEAD_LETTER_QUEUE_URL={"Ref": "ChangePublisherDlq"}
+            ),
+        ),
+        "LedgerPublisherFunction has nowhere to put what it can't read",
+    ),
+    (
         rules.old_records_of_a_stream_raise_an_alarm,
         without_resource("ChangePublisherAgeAlarm"),
         "nobody hears of the old records before ChangePublisherFunction",

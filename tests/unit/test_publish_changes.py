@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from order_capture.adapters.snapshots import order_values
 from order_capture.application.messages import OrderHappened, WatchOrder
 from order_capture.application.publish_changes import OrderChange, publish_changes
 from order_capture.domain.errors import TemporaryError
-from order_capture.domain.events import OrderEvent, OrderEventType, event_of
-from order_capture.domain.order import TRANSITIONS, Check, Order, OrderStatus
+from order_capture.domain.events import OrderEvent, OrderEventType, event_of, events_of
+from order_capture.domain.order import TRANSITIONS, Check, Order, OrderStatus, shipped_log
 from tests.support.factories import NOW, declined, held, placed, terms_of
 from tests.support.fakes import MemoryOutbox
 
@@ -47,6 +48,57 @@ class TestAnEvent:
         kinds = {event.type for status in OrderStatus if (event := event_of(None, _as(status)))}
         assert kinds == set(OrderEventType)
         assert len(kinds) == len(TRANSITIONS)
+
+
+def later(seconds: int) -> str:
+    return f"2026-11-20T10:00:0{seconds}.000Z"
+
+
+def shipped(order: Order, now: str) -> Order:
+    """As ship_order writes it."""
+    logs = (*order.logs, shipped_log(now))
+    return replace(order, status=OrderStatus.SHIPPED, logs=logs, update_time=now, version=order.version + 1)
+
+
+HELD = PLACED.decide(Check.STOCK, held("1", "pen"), now=later(1)).decide(Check.BALANCE, held(), now=later(2))
+
+
+class TestTheEventsOfAnOrder:
+    @pytest.mark.parametrize(
+        "life",
+        [
+            [PLACED],
+            [PLACED, PLACED.decide(Check.BALANCE, held(), now=later(1)), HELD, shipped(HELD, later(3))],
+            [PLACED, HELD, HELD.cancel(now=later(3))],
+            [
+                PLACED,
+                refused := PLACED.decide(Check.STOCK, declined(entity="pen"), now=later(1)),
+                refused.decide(Check.BALANCE, held(), now=later(2)),
+            ],
+            [PLACED, PLACED.withdraw("it could not be handed on", now=later(1))],
+            [PLACED, half := PLACED.decide(Check.BALANCE, held(), now=later(1)), half.expire(now=later(2))],
+        ],
+    )
+    def test_are_told_by_the_last_of_it_as_they_were_by_its_changes(self, life: list[Order]) -> None:
+        changes = zip([None, *life], life, strict=False)
+        published = [event for before, after in changes if (event := event_of(before, after))]
+
+        told = events_of(life[-1])
+
+        assert [(event.type, event.sequence, event.time) for event in told] == [
+            (event.type, event.sequence, event.time) for event in published
+        ]
+        assert [order_values(event.order) for event in told] == [
+            order_values(event.order) for event in published
+        ]
+
+    def test_leave_out_an_answer_that_was_taken_in_behind_the_one_that_decided(self) -> None:
+        refused = PLACED.decide(Check.STOCK, declined(entity="pen"), now=later(1))
+
+        (_, rejected) = events_of(refused.decide(Check.BALANCE, held(), now=later(1)))
+
+        assert rejected.order.checks.keys() == {Check.STOCK}
+        assert rejected.order.logs == refused.logs
 
 
 class Relay:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from order_capture.adapters import runtime
 from order_capture.adapters.attributes import to_item
 from order_capture.adapters.dynamodb_orders import to_order_item
+from order_capture.adapters.history_streams import history_stream_handler
 from order_capture.adapters.streams import ledger_stream_handler, stream_handler
 from order_capture.application.messages import EntityState
 from order_capture.application.publish_changes import OrderChange
@@ -118,3 +121,89 @@ def test_states_that_fail_come_again() -> None:
 
     with pytest.raises(RuntimeError, match="no topic"):
         ledger_stream_handler(work)({"Records": [head("productId", "pen")]}, None)
+
+
+class DeadLetters:
+    """An SQS queue that takes letters, or nothing."""
+
+    def __init__(self) -> None:
+        self.letters: list[Mapping[str, Any]] = []
+        self.takes = True
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
+        assert QueueUrl == "the-dead-letters"
+        if not self.takes:
+            raise RuntimeError("no dead letters")
+        self.letters.append(json.loads(MessageBody))
+
+
+@pytest.fixture
+def dead_letters(monkeypatch: pytest.MonkeyPatch) -> DeadLetters:
+    queue = DeadLetters()
+    monkeypatch.setattr(runtime, "client", {"sqs": queue}.__getitem__)
+    monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", "the-dead-letters")
+    return queue
+
+
+def unreadable(record: dict[str, Any], name: str, image: str = "NewImage") -> dict[str, Any]:
+    """The record as if somebody had taken an attribute out of the table by hand."""
+    images = record["dynamodb"] | {"SequenceNumber": "42"}
+    images[image] = {key: value for key, value in images[image].items() if key != name}
+    return record | {"eventID": "event-1", "eventSourceARN": "the-stream", "dynamodb": images}
+
+
+class TestARecordThatCanNotBeRead:
+    @pytest.mark.parametrize(
+        ("handler", "bad", "good", "keys"),
+        [
+            (
+                stream_handler,
+                unreadable(record(ONE), "totalAmount"),
+                record(TWO),
+                {"orderId": "order-1"},
+            ),
+            (
+                stream_handler,
+                unreadable(record(REJECTED, ONE), "logs", "OldImage"),
+                record(TWO),
+                {"orderId": "order-1"},
+            ),
+            (
+                ledger_stream_handler,
+                unreadable(head("productId", "pen"), "held"),
+                head("productId", "ink"),
+                {"productId": "pen", "entry": "BALANCE"},
+            ),
+            (
+                history_stream_handler,
+                unreadable(head("customerId", "alice"), "version"),
+                head("customerId", "bob"),
+                {"customerId": "alice", "entry": "BALANCE"},
+            ),
+        ],
+    )
+    def test_goes_to_the_dead_letters_and_holds_up_none_behind_it(
+        self,
+        dead_letters: DeadLetters,
+        handler: Callable[..., Callable[[dict[str, Any], object], dict[str, Any]]],
+        bad: dict[str, Any],
+        good: dict[str, Any],
+        keys: dict[str, str],
+    ) -> None:
+        works: list[Sequence[Any]] = []
+
+        handler(lambda *found: works.append(found[-1]))({"Records": [bad, good]}, None)
+
+        assert [len(found) for found in works] == [1]
+        assert dead_letters.letters == [
+            {"eventID": "event-1", "eventSourceARN": "the-stream", "keys": keys, "sequenceNumber": "42"}
+        ]
+
+    def test_comes_again_with_its_batch_if_it_can_not_be_put_there(self, dead_letters: DeadLetters) -> None:
+        dead_letters.takes = False
+        works: list[Sequence[OrderChange]] = []
+
+        with pytest.raises(RuntimeError, match="no dead letters"):
+            stream_handler(works.append)({"Records": [unreadable(record(ONE), "totalAmount")]}, None)
+
+        assert works == []

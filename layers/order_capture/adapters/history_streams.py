@@ -4,11 +4,12 @@ again as a whole."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from order_capture.adapters import logs
 from order_capture.adapters.dynamodb_history import line_of
+from order_capture.adapters.streams import said_by
 from order_capture.domain.history import Line
 
 logger = logging.getLogger(__name__)
@@ -26,14 +27,18 @@ def history_stream_handler(
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
         lines: dict[str, list[Line]] = {}
-        for record in event["Records"]:
-            images = record["dynamodb"]
-            (key,) = images["Keys"].keys() - {"entry"}
-            if line := line_of(key, images):
-                lines.setdefault(key, []).append(line)
+        for key, line in said_by(event["Records"], _line):
+            lines.setdefault(key, []).append(line)
         for key, of_one in lines.items():
             work(key, of_one)
         logger.info("handled %d changes", sum(map(len, lines.values())))
         return {}
 
     return handler
+
+
+def _line(images: Mapping[str, Any]) -> tuple[str, Line] | None:
+    """The name of the ledger's key, and the line that a write is in its history; None if it is none."""
+    (key,) = images["Keys"].keys() - {"entry"}
+    line = line_of(key, images)
+    return None if line is None else (key, line)

@@ -1,16 +1,17 @@
 """DynamoDB stream batches in. A batch is done as a whole or comes again as a whole.
 
 Which of its records failed is not reported: the local engine would lose the others, and a relay that does
-nothing twice can as well be run again from the start.
+nothing twice can as well be run again from the start. But a record that can't be read never will be, and all
+that comes behind it would wait: it is set aside, and the others go on.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from order_capture.adapters import logs
+from order_capture.adapters import jsontext, logs, runtime
 from order_capture.adapters.attributes import from_item
 from order_capture.adapters.dynamodb_ledger import HEAD, head_from
 from order_capture.adapters.dynamodb_orders import order_from
@@ -20,6 +21,9 @@ from order_capture.application.publish_changes import OrderChange
 from order_capture.domain.ledger import ACCOUNTS, STOCK
 
 logger = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]
+Said = TypeVar("Said")
 
 
 def stream_handler(
@@ -32,7 +36,7 @@ def stream_handler(
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
-        changes = [change for record in event["Records"] if (change := _change(record["dynamodb"]))]
+        changes = said_by(event["Records"], _change)
         if changes:
             work(changes)
         logger.info(
@@ -53,13 +57,47 @@ def ledger_stream_handler(
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
-        states = [state for record in event["Records"] if (state := _state(record["dynamodb"]))]
+        states = said_by(event["Records"], _state)
         if states:
             work(states)
         logger.info("handled %d states", len(states))
         return {}
 
     return handler
+
+
+def said_by(records: Iterable[Record], read: Callable[[Mapping[str, Any]], Said | None]) -> list[Said]:
+    """What `read` makes of the records' images, without those that it makes nothing of.
+
+    One that it can't read is put among the function's dead letters: it was written by no release of ours, or
+    by one that has been rolled back.
+    """
+    found = []
+    for record in records:
+        try:
+            said = read(record["dynamodb"])
+        except Exception:
+            logger.exception("set aside a record", extra={"record": record["eventID"]})
+            _set_aside(record)
+        else:
+            if said is not None:
+                found.append(said)
+    return found
+
+
+def _set_aside(record: Record) -> None:
+    """Say in the dead-letter queue which item it is of, and where in the stream, which keeps it for a day.
+
+    It raises what SQS does: the batch comes again.
+    """
+    letter = {
+        "eventID": record["eventID"],
+        "eventSourceARN": record["eventSourceARN"],
+        "keys": from_item(record["dynamodb"]["Keys"]),
+        "sequenceNumber": record["dynamodb"]["SequenceNumber"],
+    }
+    queue_url = runtime.setting("DEAD_LETTER_QUEUE_URL")
+    runtime.client("sqs").send_message(QueueUrl=queue_url, MessageBody=jsontext.dumps(letter))
 
 
 def _state(images: Mapping[str, Any]) -> EntityState | None:

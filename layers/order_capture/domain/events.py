@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from order_capture.domain.order import Order, OrderStatus, OrderTerms
@@ -25,6 +25,7 @@ _TYPES = {
     status: OrderEventType.PLACED if status is OrderStatus.PENDING else OrderEventType[status.name]
     for status in OrderStatus
 }
+_STATUSES = {kind: status for status, kind in _TYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,18 @@ class OrderFact:
 
 def moments(logs: Sequence[str]) -> list[Moment]:
     """The whole of an order's life, as its log lines tell it: the events that it has had, in order."""
-    life: list[Moment] = []
-    for line in logs:
+    return [moment for _, moment in _told_by(logs)]
+
+
+def _told_by(logs: Sequence[str]) -> Iterator[tuple[Sequence[str], Moment]]:
+    """Each moment of an order's life, with the lines that there were by then, its own the last of them."""
+    sequence = 0
+    for number, line in enumerate(logs, start=1):
         if match := _MOMENT.fullmatch(line):
+            sequence += 1
             time, reason, what = match.groups()
             kind = OrderEventType.REJECTED if reason else _LINES[what]
-            life.append(Moment(kind, len(life) + 1, time, reason))
-    return life
+            yield logs[:number], Moment(kind, sequence, time, reason)
 
 
 # The first words of the lines that `Order` writes as it moves on; the lines of the checks begin otherwise.
@@ -101,3 +107,23 @@ def event_of(before: Order | None, after: Order) -> OrderEvent | None:
     else:
         sequence = 3
     return OrderEvent(_TYPES[after.status], sequence, after)
+
+
+def events_of(order: Order) -> list[OrderEvent]:
+    """All the events that an order has had, each with the order as it stood then, by what its log tells.
+
+    They are those that `event_of` made of its changes. Only where two answers were written at once and the
+    first decided, the second was in the event already, and is not in it here.
+    """
+    events: list[OrderEvent] = []
+    for lines, moment in _told_by(order.logs):
+        answered = {line.split(" ", 2)[1] for line in lines}
+        then = replace(
+            order,
+            status=_STATUSES[moment.type],
+            checks={check: each for check, each in order.checks.items() if check.lower() in answered},
+            logs=tuple(lines),
+            update_time=moment.time,
+        )
+        events.append(OrderEvent(moment.type, moment.sequence, then))
+    return events

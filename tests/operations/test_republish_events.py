@@ -1,0 +1,188 @@
+"""What happened to orders is published again, as it was and under the same ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from order_capture.domain.errors import TemporaryError
+from order_capture_ops.republish_events import RepublishedEvents, republish_events
+from order_capture_ops.stack import Stack
+from tests.operations.conftest import Run
+from tests.support.shop import CHECKERS, Shop, order_of
+
+
+def by_id(bodies: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Events by their ids, without who said them."""
+    events = {event["id"]: event for event in map(json.loads, bodies)}
+    return {event_id: {k: v for k, v in event.items() if k != "source"} for event_id, event in events.items()}
+
+
+@pytest.fixture
+def traded(shop: Shop) -> Shop:
+    """Orders that shipped, were refused, were called off, and one that is open."""
+    for body in (order_of("alice", 10, pen=1, ink=2), order_of("bob", 6, pen=99), order_of("bob", 99, pen=1)):
+        shop.order(body)
+    for checker in CHECKERS:  # one after the other: of two answers at once, an event has both
+        shop.pipeline.deliver(checker)
+        shop.pipeline.deliver("order_update")
+    shop.pipeline.run()
+    assert shop.cancel(shop.order(order_of("alice", 1, ink=1))).status == 200
+    shop.order(order_of("alice", 7, pen=1))
+    return shop
+
+
+def test_events_that_were_never_published_are_those_that_would_have_been(traded: Shop, run: Run) -> None:
+    # given: what the stream tells, which nobody heard
+    take = traded.pipeline.listen("OrderEventTopic")
+    traded.pipeline.replay_streams()
+    traded.pipeline.publish_changes()
+    told = by_id(take())
+    # when
+    assert run("republish-events", "--since", "2020-01-01") == 0
+    # then
+    again = by_id(take())
+    assert sorted(event["type"] for event in again.values()) == [
+        *["order.cancelled", "order.confirmed"],
+        *["order.placed"] * 5,
+        *["order.rejected"] * 2,
+        "order.shipped",
+    ]
+    assert again == told
+
+
+def test_only_those_of_the_orders_that_are_named(traded: Shop, run: Run) -> None:
+    first, second = (traded.order(order_of("alice", 1, pen=1)) for _ in range(2))
+    take = traded.pipeline.listen("OrderEventTopic")
+
+    assert run("republish-events", first, second, first) == 0
+
+    assert sorted(event["subject"] for event in map(json.loads, take())) == sorted([first, second])
+
+
+def test_only_those_since_a_time_of_any_zone(traded: Shop, run: Run) -> None:
+    traded.pipeline.wait(3600)
+    now = traded.pipeline.now()
+    order_id = traded.order(order_of("alice", 1, pen=1))
+    take = traded.pipeline.listen("OrderEventTopic")
+
+    assert run("republish-events", "--since", now.replace("Z", "+00:00")) == 0
+
+    assert [event["subject"] for event in map(json.loads, take())] == [order_id]
+
+
+def test_neither_orders_nor_a_time_is_not_taken_for_all_there_ever_was(
+    traded: Shop, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take = traded.pipeline.listen("OrderEventTopic")
+
+    assert run("republish-events") == 2
+
+    assert "Say which orders (ORDERS), or since when (SINCE)." in capsys.readouterr().err
+    assert take() == []
+
+
+def test_a_time_that_is_none_is_refused(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("republish-events", "--since", "yesterday")
+
+    assert "argument --since: invalid _time value: 'yesterday'" in capsys.readouterr().err
+
+
+def test_an_order_that_is_not_there_is_named_and_nothing_is_published(
+    traded: Shop, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order_id = traded.order(order_of("alice", 1, pen=1))
+    take = traded.pipeline.listen("OrderEventTopic")
+
+    assert run("republish-events", order_id, "order-0") == 2
+
+    assert "There is no order order-0 in shop." in capsys.readouterr().err
+    assert take() == []
+
+
+def test_a_dry_run_counts_and_publishes_nothing(
+    traded: Shop, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take = traded.pipeline.listen("OrderEventTopic")
+
+    assert run("republish-events", "--since", "2020-01-01", "--dry-run", "--json") == 0
+
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"stack": "shop", "published": False, "orders": 5, "events": 10, "unreadable": []}
+    assert take() == []
+
+
+def test_an_order_that_can_not_be_read_is_named_and_stops_no_other(
+    traded: Shop, stack: Stack, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.client("dynamodb").update_item(
+        TableName="OrderTable", Key={"orderId": {"S": "order-0"}}, **setting("status", "LOST")
+    )
+
+    assert run("republish-events", "--since", "2020-01-01") == 1
+
+    said = capsys.readouterr().out
+    assert "Events: 10, of orders: 5" in said
+    assert "Left out, since they can't be read: order-0" in said
+
+
+def test_what_could_not_be_read_is_told_once_it_is_put_right(traded: Shop, stack: Stack, run: Run) -> None:
+    # given an order that nobody can read, written before another one
+    take, dynamodb = traded.pipeline.listen("OrderEventTopic"), stack.client("dynamodb")
+    pages = dynamodb.get_paginator("scan").paginate(TableName="OrderTable")
+    some = next(item for page in pages for item in page["Items"] if item["status"]["S"] == "SHIPPED")
+    item = some | {"orderId": {"S": "order-0"}}
+    dynamodb.put_item(TableName="OrderTable", Item=item | {"logs": {"S": "none"}, "checks": {"S": "none"}})
+    good = traded.order(order_of("alice", 1, pen=1))
+    # when
+    traded.pipeline.publish_changes()
+    # then the other one is told of, and this one is among the dead letters
+    assert [event["subject"] for event in map(json.loads, take())][-1] == good
+    letters = stack.client("sqs").receive_message(QueueUrl=stack.output("ChangePublisherDlqUrl"))["Messages"]
+    assert [json.loads(letter["Body"])["keys"] for letter in letters] == [{"orderId": "order-0"}]
+    # and when it is put right
+    dynamodb.put_item(TableName="OrderTable", Item=item)
+    assert run("republish-events", "order-0") == 0
+    # then
+    told = [event["type"] for event in map(json.loads, take())]
+    assert told == ["order.placed", "order.confirmed", "order.shipped"]
+
+
+def setting(name: str, value: str) -> dict[str, Any]:
+    return {
+        "UpdateExpression": "SET #name = :value",
+        "ExpressionAttributeNames": {"#name": name},
+        "ExpressionAttributeValues": {":value": {"S": value}},
+    }
+
+
+def refuse(**_: object) -> tuple[object, dict[str, Any]]:
+    answer = {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}}
+    return SimpleNamespace(status_code=503), answer
+
+
+def test_what_could_not_be_sent_is_said(traded: Shop, stack: Stack) -> None:
+    sns = stack.client("sns")
+    sns.meta.events.register("before-call.sns.PublishBatch", refuse)
+    deaf = replace(stack, client=lambda service: sns if service == "sns" else stack.client(service))
+
+    with pytest.raises(TemporaryError, match="The events of 5 orders could not be published"):
+        republish_events(deaf, [], "2020-01-01T00:00:00.000Z")
+
+
+def test_no_more_are_sent_than_the_rate_allows(
+    traded: Shop, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("order_capture_ops.republish_events.time.sleep", slept.append)
+
+    done = republish_events(stack, [], "2020-01-01T00:00:00.000Z", rate=4)
+
+    assert done == RepublishedEvents(orders=5, events=10)
+    assert [round(seconds) for seconds in slept] == [1, 2, 2]
