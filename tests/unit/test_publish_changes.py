@@ -60,7 +60,9 @@ def shipped(order: Order, now: str) -> Order:
     return replace(order, status=OrderStatus.SHIPPED, logs=logs, update_time=now, version=order.version + 1)
 
 
-HELD = PLACED.decide(Check.STOCK, held("1", "pen"), now=later(1)).decide(Check.BALANCE, held(), now=later(2))
+REFUSED = PLACED.decide(Check.STOCK, declined(entity="pen"), now=later(1))
+HALF_HELD = PLACED.decide(Check.BALANCE, held(), now=later(1))
+HELD = HALF_HELD.decide(Check.STOCK, held("1", "pen"), now=later(2))
 
 
 class TestTheEventsOfAnOrder:
@@ -68,15 +70,11 @@ class TestTheEventsOfAnOrder:
         "life",
         [
             [PLACED],
-            [PLACED, PLACED.decide(Check.BALANCE, held(), now=later(1)), HELD, shipped(HELD, later(3))],
+            [PLACED, HALF_HELD, HELD, shipped(HELD, later(3))],
             [PLACED, HELD, HELD.cancel(now=later(3))],
-            [
-                PLACED,
-                refused := PLACED.decide(Check.STOCK, declined(entity="pen"), now=later(1)),
-                refused.decide(Check.BALANCE, held(), now=later(2)),
-            ],
+            [PLACED, REFUSED, REFUSED.decide(Check.BALANCE, held(), now=later(2))],
             [PLACED, PLACED.withdraw("it could not be handed on", now=later(1))],
-            [PLACED, half := PLACED.decide(Check.BALANCE, held(), now=later(1)), half.expire(now=later(2))],
+            [PLACED, HALF_HELD, HALF_HELD.expire(now=later(2))],
         ],
     )
     def test_are_told_by_the_last_of_it_as_they_were_by_its_changes(self, life: list[Order]) -> None:
@@ -93,12 +91,10 @@ class TestTheEventsOfAnOrder:
         ]
 
     def test_leave_out_an_answer_that_was_taken_in_behind_the_one_that_decided(self) -> None:
-        refused = PLACED.decide(Check.STOCK, declined(entity="pen"), now=later(1))
-
-        (_, rejected) = events_of(refused.decide(Check.BALANCE, held(), now=later(1)))
+        (_, rejected) = events_of(REFUSED.decide(Check.BALANCE, held(), now=later(1)))
 
         assert rejected.order.checks.keys() == {Check.STOCK}
-        assert rejected.order.logs == refused.logs
+        assert rejected.order.logs == REFUSED.logs
 
 
 class Relay:
