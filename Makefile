@@ -79,8 +79,8 @@ rebuild-reports: .local/venv/development/.ready ## build the daily reports anew 
 	@$(OPS) rebuild-reports $(ON_STACK)
 
 ##@ Work on it
-test: check node_modules/.ready ## check, then every suite, on an engine of its own (ARGS="-k name")
-	@$(ON_PATH) $(LOCAL) pytest $(ARGS)
+test: check node_modules/.ready ## check, then every suite, on engines of its own, two tests at a time (ARGS="-k name")
+	@$(ON_PATH) $(LOCAL) pytest --numprocesses=2 --dist=loadgroup $(ARGS)
 
 $(SUITES): setup node_modules/.ready
 	@$(ON_PATH) $(LOCAL) pytest tests/$@ $(ARGS)

@@ -1,13 +1,48 @@
-"""What more than one suite runs on."""
+"""What more than one suite runs on, and what the run as a whole says and does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from rich.console import Console, RenderableType
 
 from local.dynamodb_local import UnavailableError, dynamodb_local
 from tests.support.absent import absent
+
+Say = Callable[[RenderableType], None]
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Where two tests run at a time (`make test`), those of a module stay together, with what they share.
+
+    So do those of the deployed suite, which share an engine; but not the fuzz, which has one of its own.
+    """
+    for item in items:
+        suite, module = item.path.parent.name, item.path.stem
+        together = suite == "deployed" and module != "test_fuzz"
+        item.add_marker(pytest.mark.xdist_group(suite if together else f"{suite}/{module}"))
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Say:
+    """Have something printed at the end of the run: what was measured, and how much of it."""
+
+    def keep(what: RenderableType) -> None:
+        console = Console(width=200)
+        with console.capture() as printed:
+            console.print(what, highlight=False)
+        record_property("said", printed.get())
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, said in getattr(report, "user_properties", ()):
+                if name == "said" and report.when == "call":
+                    terminalreporter.write(said)
 
 
 @pytest.fixture(scope="session")

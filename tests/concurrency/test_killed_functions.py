@@ -24,7 +24,7 @@ from mypy_boto3_lambda import LambdaClient
 
 from local import stack
 from local.engine import ROOT, Engine, fresh
-from tests.concurrency.conftest import Say
+from tests.conftest import Say
 from tests.deployed.shop import OPEN, Books, Shop, at_once, body_of, order_body
 
 CLIENTS = 100

@@ -22,7 +22,7 @@ from order_capture.application.check_orders import check_orders
 from order_capture.domain.ledger import STOCK, Adjustment, Entry, Head, Hold, replay
 from order_capture.domain.order import Outcome
 from order_capture_ops.tables import HEAD, LedgerTable, read_head
-from tests.concurrency.conftest import Say
+from tests.conftest import Say
 from tests.support.factories import check, terms_of
 from tests.support.fakes import MemoryOutbox
 from tests.support.tables import create_tables, dynamodb_client

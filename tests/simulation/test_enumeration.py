@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from tests.conftest import Say
 from tests.simulation import functions
 from tests.simulation.enumeration import SCENARIOS, Case, parts, run_case, run_part
 from tests.simulation.faults import Fault
@@ -13,17 +14,14 @@ from tests.simulation.run import on_all_cores
 
 
 @pytest.mark.timeout(600)
-def test_all_that_must_hold_holds_after_every_fault_and_every_two(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_all_that_must_hold_holds_after_every_fault_and_every_two(say: Say) -> None:
     cases: Counter[str] = Counter()
     failed: list[str] = []
     for part, number, failures in on_all_cores(run_part, parts()):
         cases["single faults" if part.first is None else "pairs of faults"] += number
         failed += failures
 
-    with capsys.disabled():
-        print(f"\nenumerated: {dict(cases)}")
+    say(f"Enumerated: {cases['single faults']:,} single faults, {cases['pairs of faults']:,} pairs")
     assert not failed, f"{len(failed)} failed, the first of them:\n{failed[0]}"
     assert min(cases.values()) > 1000
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from rich.console import Console
 
+from tests.conftest import Say
 from tests.simulation.mutants import MUTANTS, hunt
 from tests.simulation.report import mutants_table
 from tests.simulation.run import on_all_cores
 
 
 @pytest.mark.timeout(900)
-def test_every_mutant_is_caught(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_mutant_is_caught(say: Say) -> None:
     caught = list(on_all_cores(hunt, MUTANTS))
 
-    with capsys.disabled():
-        Console(width=160).print(mutants_table(caught))
+    say(mutants_table(caught))
     assert len(caught) >= 20
     assert not [each.name for each in caught if each.broken is None]

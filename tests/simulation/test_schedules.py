@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from unittest import mock
 
 import pytest
-from rich.console import Console
 
+from tests.conftest import Say
 from tests.simulation import functions
 from tests.simulation.report import cells_expected, cells_table
 from tests.simulation.run import Summary, run_all, run_range, trace_of
@@ -43,10 +43,9 @@ def test_orders_end_in_every_way(summary: Summary) -> None:
     }
 
 
-def test_every_fault_is_met_at_every_call(summary: Summary, capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        for table in cells_table(summary.cells):
-            Console(width=200).print(table)
+def test_every_fault_is_met_at_every_call(summary: Summary, say: Say) -> None:
+    for table in cells_table(summary.cells):
+        say(table)
 
     assert cells_expected() == {cell for cell, number in summary.cells.items() if number}
 
