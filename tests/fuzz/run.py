@@ -103,6 +103,7 @@ def run(
     cases: int,
     seed: int,
     of: dict[str, Any] | None = None,
+    until: Callable[[Summary], bool] = lambda _: True,
     tell: Callable[[Summary], None] = lambda _: None,
 ) -> Summary:
     """Send at least so many cases and judge the answers.
@@ -113,10 +114,16 @@ def run(
         cases: stop as soon as so many requests have been sent.
         seed: of all that is random. What is sent is the same again, but for the ids that earlier answers had.
         of: the contract that the answers are held to, if not swagger.yaml.
+        until: go on until this holds as well, for as many cases again at most. What an operation answers
+            hangs on what is there at that moment, and not on the seed alone.
         tell: called now and then with what was seen so far.
     """
     summary, rounds = Summary(), 0
-    while summary.cases < cases and not summary.failures:
+
+    def enough() -> bool:
+        return summary.cases >= cases and (until(summary) or summary.cases >= 2 * cases)
+
+    while not enough() and not summary.failures:
         schema = _schema(of or contract(), api_url, bearer(), seed + rounds, enumerated=rounds == 0)
         stream = from_schema(schema).execute()
         for event in stream:
@@ -126,7 +133,7 @@ def run(
                     tell(summary)
                 case events.NonFatalError() | events.FatalError():
                     summary.failures.setdefault(f"error: {event!r}"[:200], str(event))
-            if summary.cases >= cases:
+            if enough():
                 stream.stop()
         rounds += 1
     return summary
@@ -184,8 +191,8 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
     """Make a good request as good as the contract's words ask for, where no schema can.
 
     Amounts have two places at most, a cursor is one that an answer gave, a report is of 92 days at most, and
-    nobody looks back to what is still to come, or to a time at which there was nothing yet: a time is one of
-    the last ten seconds.
+    nobody looks back to what is still to come, or to a time at which there was nothing yet: what there is was
+    made by these very requests and may be gone after the next, so that a time is one of the last second.
     To wait for long shows nothing more. An Idempotency-Key stands for one request: schemathesis is fond of
     a few keys, and most requests would be answered with 422, whatever else is in them. In chains it keeps
     them.
@@ -202,7 +209,7 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
         if "wait" in case.query:
             case.query["wait"] = min(int(case.query["wait"]), 1)
         if "at" in case.query:
-            ago = sum(map(ord, case.query["at"])) % 10
+            ago = sum(map(ord, case.query["at"])) % 10 / 10
             case.query["at"] = after(runtime.clock(), -ago)
         if case.path == "/reports/daily":
             since, until = (date.fromisoformat(case.query[name]) for name in ("from", "to"))
