@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 from rich.console import Console, RenderableType
@@ -12,16 +12,20 @@ from tests.support.absent import absent
 
 Say = Callable[[RenderableType], None]
 
+# Of many processes, which start anew all the time and are waited for by clients: nothing runs beside them.
+ALONE = ("concurrency", "deployed", "sam_local")
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two tests run at a time (`make test`), those of a module stay together, with what they share.
 
-    So do those of the deployed suite, which share an engine; but not the fuzz, which has one of its own.
+    The simulation comes first, whose few tests are the longest, and last what is to run alone.
     """
     for item in items:
-        suite, module = item.path.parent.name, item.path.stem
-        together = suite == "deployed" and module != "test_fuzz"
-        item.add_marker(pytest.mark.xdist_group(suite if together else f"{suite}/{module}"))
+        suite = item.path.parent.name
+        group = "alone" if suite in ALONE else f"{suite}/{item.path.stem}"
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (item.path.parent.name in ALONE, item.path.parent.name != "simulation"))
 
 
 @pytest.fixture
