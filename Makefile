@@ -80,7 +80,7 @@ rebuild-reports: .local/venv/development/.ready ## build the daily reports anew 
 
 ##@ Work on it
 test: check node_modules/.ready ## check, then every suite, on engines of its own, two tests at a time (ARGS="-k name")
-	@$(ON_PATH) $(LOCAL) pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder $(ARGS)
+	@$(ON_PATH) $(LOCAL) pytest --numprocesses=2 --no-loadscope-reorder $(ARGS)
 
 $(SUITES): setup node_modules/.ready
 	@$(ON_PATH) $(LOCAL) pytest tests/$@ $(ARGS)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from rich.console import Console, RenderableType
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from local.dynamodb_local import UnavailableError, dynamodb_local
 from tests.support.absent import absent
@@ -17,15 +19,19 @@ ALONE = ("concurrency", "deployed", "sam_local")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two tests run at a time (`make test`), those of a module stay together, with what they share.
-
-    The simulation comes first, whose few tests are the longest, and last what is to run alone.
-    """
-    for item in items:
-        suite = item.path.parent.name
-        group = "alone" if suite in ALONE else f"{suite}/{item.path.stem}"
-        item.add_marker(pytest.mark.xdist_group(group))
+    """The simulation first, whose few tests are the longest, and last what is to run alone."""
     items.sort(key=lambda item: (item.path.parent.name in ALONE, item.path.parent.name != "simulation"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Where two tests run at a time (`make test`), those of a module stay together, with what they share."""
+    return _ByModule(config, log)
+
+
+class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        module: str = nodeid.partition("::")[0]
+        return "alone" if module.split("/")[-2] in ALONE else module
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ class Pipeline:
         self._template = load_template()
         self._physical: dict[str, str] = create_tables(self._aws["dynamodb"], streams=True)
         self._streamed: Counter[str] = Counter()
+        self._written: dict[str, list[dict[str, Any]]] = {}
         self._listeners = 0
         self._arns: dict[str, str] = {}
         self._create_queues()
@@ -341,7 +342,8 @@ class Pipeline:
         """What was written to a table after so many writes: moto has it, if not under AWS's own address."""
         stream = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical[table]).stream_shard
         assert stream is not None
-        return [
+        written = self._written.setdefault(table, [])
+        written += [
             {
                 "eventID": record["eventID"],
                 "eventName": record["eventName"],
@@ -353,8 +355,12 @@ class Pipeline:
                     for name in ("Keys", "NewImage", "OldImage", "SequenceNumber")
                 },
             }
-            for record in (each.to_json() for each in stream.items[after:])
+            for record in (each.to_json() for each in stream.items)
         ]
+        # moto copies a table in each transaction, with all that is in its stream.
+        stream.starting_sequence_number += len(stream.items)
+        stream.items.clear()
+        return written[after:]
 
     def _create_queues(self) -> None:
         queues = of_type(self._template, "AWS::SQS::Queue")
