@@ -12,6 +12,7 @@ import botocore.exceptions
 import pytest
 
 from order_capture.adapters.attributes import from_item, to_item
+from order_capture.adapters.dynamodb_history import BATCH_WRITES, DynamoHistory
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
@@ -19,7 +20,7 @@ from order_capture.application.ports import TRIES, SettleRefusedError, VersionCo
 from order_capture.domain.errors import TemporaryError
 from order_capture.domain.ledger import Hold
 from order_capture.domain.order import OrderTerms
-from tests.support.factories import NOW, held, placed, terms_of
+from tests.support.factories import NOW, a_decline, held, placed, terms_of
 from tests.support.fakes import Pauses
 
 CONFLICT, THROTTLED = {"Code": "TransactionConflict"}, {"Code": "ThrottlingError"}
@@ -63,6 +64,11 @@ def ledger(dynamodb: DynamoDb) -> DynamoLedger:
 def orders(dynamodb: DynamoDb) -> tuple[DynamoOrders, Pauses]:
     pauses = Pauses()
     return DynamoOrders(dynamodb, "OrderTable", pauses), pauses
+
+
+def history(dynamodb: DynamoDb) -> tuple[DynamoHistory, Pauses]:
+    pauses = Pauses()
+    return DynamoHistory(dynamodb, "HistoryTable", "productId", pauses), pauses
 
 
 class TestAWriteOfALedger:
@@ -209,6 +215,34 @@ class TestReadingSeveralOrders:
         orders(dynamodb)[0].add([placed(terms_of(order_id))])
         item: dict[str, Any] = dynamodb.calls[0][1]["Item"]
         return item
+
+
+class TestLinesOfAHistory:
+    def test_are_written_no_more_in_a_call_than_it_takes(self) -> None:
+        dynamodb = DynamoDb()
+
+        history(dynamodb)[0].put([a_decline("pen", f"order-{i}") for i in range(60)])
+
+        assert BATCH_WRITES == 25
+        assert [len(call["RequestItems"]["HistoryTable"]) for _, call in dynamodb.calls] == [25, 25, 10]
+
+    def test_that_were_left_out_are_written_again_after_a_pause(self) -> None:
+        dynamodb = DynamoDb({"UnprocessedItems": {"HistoryTable": ["one of them"]}})
+        store, pauses = history(dynamodb)
+
+        store.put([a_decline("pen", f"order-{i}") for i in range(3)])
+
+        assert len(dynamodb.calls) == 2
+        assert dynamodb.calls[1][1]["RequestItems"] == {"HistoryTable": ["one of them"]}
+        assert pauses.after == [1]
+
+    def test_that_are_always_left_out_are_given_up(self) -> None:
+        dynamodb = DynamoDb(*[{"UnprocessedItems": {"HistoryTable": ["one of them"]}}] * TRIES)
+
+        with pytest.raises(TemporaryError):
+            history(dynamodb)[0].put([a_decline("pen")])
+
+        assert len(dynamodb.calls) == TRIES
 
 
 @pytest.mark.parametrize(
