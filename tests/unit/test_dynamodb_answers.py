@@ -6,6 +6,7 @@ Neither moto nor DynamoDB Local gives them; the contract suite shows all others 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import botocore.exceptions
@@ -16,11 +17,13 @@ from order_capture.adapters.dynamodb_history import BATCH_WRITES, DynamoHistory
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
+from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
 from order_capture.application.ports import TRIES, SettleRefusedError, VersionConflictError, WriteRefusedError
 from order_capture.domain.errors import TemporaryError
 from order_capture.domain.ledger import Hold
 from order_capture.domain.order import OrderTerms
-from tests.support.factories import NOW, a_decline, held, placed, terms_of
+from order_capture.domain.webhooks import Host
+from tests.support.factories import NOW, a_decline, delivery_of, held, placed, terms_of, webhook_of
 from tests.support.fakes import Pauses
 
 CONFLICT, THROTTLED = {"Code": "TransactionConflict"}, {"Code": "ThrottlingError"}
@@ -69,6 +72,10 @@ def orders(dynamodb: DynamoDb) -> tuple[DynamoOrders, Pauses]:
 def history(dynamodb: DynamoDb) -> tuple[DynamoHistory, Pauses]:
     pauses = Pauses()
     return DynamoHistory(dynamodb, "HistoryTable", "productId", pauses), pauses
+
+
+def webhooks(dynamodb: DynamoDb) -> DynamoWebhooks:
+    return DynamoWebhooks(dynamodb, "WebhookTable")
 
 
 class TestAWriteOfALedger:
@@ -243,6 +250,36 @@ class TestLinesOfAHistory:
             history(dynamodb)[0].put([a_decline("pen")])
 
         assert len(dynamodb.calls) == TRIES
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store: store.add_delivery(delivery_of()),
+        lambda store: store.save_delivery(delivery_of(), over=delivery_of()),
+        lambda store: store.save_host(Host("alice.1", "a.example"), Host("alice.1", "a.example"), NOW),
+        lambda store: store.refuse_order("alice.1", "order-1", NOW),
+    ],
+)
+def test_what_is_known_of_deliveries_expires_after_thirty_days(
+    write: Callable[[DynamoWebhooks], object],
+) -> None:
+    dynamodb = DynamoDb()
+
+    write(webhooks(dynamodb))
+
+    ((_, arguments),) = dynamodb.calls
+    values = arguments.get("Item", {}) | arguments.get("ExpressionAttributeValues", {})
+    expires = [value for name, value in values.items() if name.strip(":") in ("expire", "expireTime")]
+    assert expires == [{"N": str(int(datetime.fromisoformat(NOW).timestamp()) + 30 * 24 * 3600)}]
+
+
+def test_a_webhook_itself_does_not_expire() -> None:
+    dynamodb = DynamoDb()
+
+    webhooks(dynamodb).add(webhook_of())
+
+    assert "expireTime" not in dynamodb.calls[0][1]["Item"]
 
 
 @pytest.mark.parametrize(
