@@ -13,12 +13,19 @@ import botocore.exceptions
 import pytest
 
 from order_capture.adapters.attributes import from_item, to_item
+from order_capture.adapters.dynamodb_followers import DynamoFollowers
 from order_capture.adapters.dynamodb_history import BATCH_WRITES, DynamoHistory
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
 from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
-from order_capture.application.ports import TRIES, SettleRefusedError, VersionConflictError, WriteRefusedError
+from order_capture.application.ports import (
+    TRIES,
+    Followed,
+    SettleRefusedError,
+    VersionConflictError,
+    WriteRefusedError,
+)
 from order_capture.domain.errors import TemporaryError
 from order_capture.domain.ledger import Hold
 from order_capture.domain.order import OrderTerms
@@ -76,6 +83,10 @@ def history(dynamodb: DynamoDb) -> tuple[DynamoHistory, Pauses]:
 
 def webhooks(dynamodb: DynamoDb) -> DynamoWebhooks:
     return DynamoWebhooks(dynamodb, "WebhookTable")
+
+
+def followers(dynamodb: DynamoDb) -> DynamoFollowers:
+    return DynamoFollowers(dynamodb, "ConnectionTable")
 
 
 class TestAWriteOfALedger:
@@ -280,6 +291,22 @@ def test_a_webhook_itself_does_not_expire() -> None:
     webhooks(dynamodb).add(webhook_of())
 
     assert "expireTime" not in dynamodb.calls[0][1]["Item"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda dynamodb: webhooks(dynamodb).add(webhook_of()),
+        lambda dynamodb: webhooks(dynamodb).take("alice.1", 0, NOW, NOW),
+        lambda dynamodb: webhooks(dynamodb).save_delivery(delivery_of(), over=delivery_of()),
+        lambda dynamodb: followers(dynamodb).add("connection-1", Followed.order("order-1"), NOW),
+    ],
+)
+def test_a_write_that_can_not_be_made_at_all_is_an_error_and_no_refusal(
+    write: Callable[[DynamoDb], object],
+) -> None:
+    with pytest.raises(botocore.exceptions.ClientError):
+        write(DynamoDb(error("ProvisionedThroughputExceededException")))
 
 
 @pytest.mark.parametrize(
