@@ -309,6 +309,17 @@ def test_a_write_that_can_not_be_made_at_all_is_an_error_and_no_refusal(
         write(DynamoDb(error("ProvisionedThroughputExceededException")))
 
 
+def test_whoever_follows_is_found_on_every_page() -> None:
+    def page(*names: str, **more: Any) -> dict[str, Any]:
+        return {"Items": [{"connectionId": {"S": name}} for name in names], **more}
+
+    dynamodb = DynamoDb(page("one", LastEvaluatedKey="behind one"), page("two"))
+
+    assert followers(dynamodb).of(Followed.order("order-1")) == {"one", "two"}
+
+    assert [call.get("ExclusiveStartKey") for _, call in dynamodb.calls] == [None, "behind one"]
+
+
 @pytest.mark.parametrize(
     ("read", "empty"),
     [
