@@ -17,6 +17,7 @@ from order_capture.adapters.dynamodb_followers import DynamoFollowers
 from order_capture.adapters.dynamodb_history import BATCH_WRITES, DynamoHistory
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.adapters.dynamodb_orders import DynamoOrders
+from order_capture.adapters.dynamodb_reports import DynamoReports
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
 from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
 from order_capture.application.ports import (
@@ -83,6 +84,10 @@ def history(dynamodb: DynamoDb) -> tuple[DynamoHistory, Pauses]:
 
 def webhooks(dynamodb: DynamoDb) -> DynamoWebhooks:
     return DynamoWebhooks(dynamodb, "WebhookTable")
+
+
+def reports(dynamodb: DynamoDb) -> DynamoReports:
+    return DynamoReports(dynamodb, "ReportTable")
 
 
 def followers(dynamodb: DynamoDb) -> DynamoFollowers:
@@ -321,19 +326,27 @@ def test_whoever_follows_is_found_on_every_page() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "empty"),
+    "read",
     [
-        (lambda dynamodb: ledger(dynamodb).head("pen"), None),
-        (lambda dynamodb: ledger(dynamodb).hold("pen", "order-1"), None),
-        (lambda dynamodb: orders(dynamodb)[0].get("order-1"), None),
+        lambda dynamodb: ledger(dynamodb).head("pen"),
+        lambda dynamodb: ledger(dynamodb).hold("pen", "order-1"),
+        lambda dynamodb: ledger(dynamodb).adjustment("pen", "adjustment-1"),
+        lambda dynamodb: orders(dynamodb)[0].get("order-1"),
+        lambda dynamodb: reports(dynamodb).generations(),
+        lambda dynamodb: reports(dynamodb).rows(1, "2026-11-20", None, 10),
+        lambda dynamodb: followers(dynamodb).of(Followed.order("order-1")),
+        lambda dynamodb: webhooks(dynamodb).get("alice.1"),
+        lambda dynamodb: webhooks(dynamodb).of_customer("alice"),
+        lambda dynamodb: webhooks(dynamodb).host("alice.1", "a.example"),
+        lambda dynamodb: webhooks(dynamodb).is_refused("alice.1", "order-1"),
+        lambda dynamodb: webhooks(dynamodb).delivery("alice.1", "delivery-1"),
+        lambda dynamodb: webhooks(dynamodb).deliveries("alice.1", None, 10),
     ],
 )
-def test_every_read_sees_every_write_that_was_answered_before(
-    read: Callable[[DynamoDb], object], empty: object
-) -> None:
-    dynamodb = DynamoDb()
+def test_every_read_sees_every_write_that_was_answered_before(read: Callable[[DynamoDb], object]) -> None:
+    dynamodb = DynamoDb({"Items": []})
 
-    assert read(dynamodb) is empty
+    read(dynamodb)
 
     assert dynamodb.calls[0][1]["ConsistentRead"] is True
 
