@@ -10,7 +10,7 @@ import pytest
 from order_capture.adapters import dynamodb_history
 from order_capture.adapters.dynamodb_history import DynamoHistory
 from order_capture.application.history_ports import History, LinePlace
-from order_capture.domain.history import Commit, Line
+from order_capture.domain.history import Change, ChangeType, Commit, Line
 from order_capture.domain.ledger import Head
 from tests.support.factories import EARLIER, NOW, a_commit, a_decline
 from tests.support.fakes import MemoryHistory, Pauses
@@ -44,6 +44,27 @@ def test_lines_come_newest_first_as_they_were_written(history: History) -> None:
     assert history.newest("pen", None, 10) == [lines[1], lines[0], lines[2]]
     assert history.newest("pen", None, 2) == [lines[1], lines[0]]
     assert history.newest("pen", LinePlace(NOW, lines[0].key, 0), 10) == [lines[0], lines[2]]
+
+
+def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: History) -> None:
+    deletion = Commit(
+        "pen",
+        (Change(ChangeType.ADJUST, Decimal(-5), "deletion"),),
+        Head(Decimal(0), settled=Decimal(2), version=3, update_time=NOW, deleted=True),
+        since=EARLIER,
+    )
+    anew = Commit(
+        "pen",
+        (Change(ChangeType.ADJUST, Decimal(7), "anew"),),
+        Head(Decimal(7), settled=Decimal(2), version=4, update_time=LATER),
+        since=NOW,
+        was_deleted=True,
+    )
+    history.put([deletion, anew])
+
+    assert history.newest("pen", None, 10) == [anew, deletion]
+    assert history.covering("pen", EARLIER) == deletion
+    assert history.covering("pen", NOW) == anew
 
 
 def test_a_line_that_is_written_again_is_there_once(history: History) -> None:
