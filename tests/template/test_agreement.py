@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from order_capture.application.deliver_webhooks import CLAIM_SECONDS
+from order_capture.domain.webhooks import SLOTS
 from tests.support.template import ROOT, functions, load_template, of_type
 
 Routes = dict[tuple[str, str], str]  # (method, path) -> the function's logical id
@@ -153,6 +155,15 @@ def test_production_is_protected_and_asks_before_it_changes() -> None:
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_what_runs_on_aws_runs_on_arm(environment: str) -> None:
     assert overrides(environment)["Architecture"] == "arm64"
+
+
+def test_a_sender_of_webhooks_is_taken_for_dead_only_when_it_is() -> None:
+    """Who finds a claim expired sends the same webhook: nobody else may still be about to."""
+    assert functions(load_template())["WebhookSenderFunction"]["Timeout"] < CLAIM_SECONDS
+
+
+def test_one_webhook_whose_receiver_hangs_leaves_senders_to_the_others() -> None:
+    assert load_template()["Parameters"]["MaximumConcurrency"]["Default"] > SLOTS
 
 
 def test_the_runbook_says_what_to_do_about_each_alarm() -> None:
