@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 
-from order_capture.application.deliver_webhooks import CLAIM_SECONDS, deliver_webhooks
+from order_capture.application.deliver_webhooks import CLAIM_SECONDS, SLOT_DELAY, deliver_webhooks
 from order_capture.application.messages import DeliverWebhook
 from order_capture.domain.times import after
-from order_capture.domain.webhooks import SLOTS, Answer, Delivery, DeliveryStatus, Host
-from tests.support.factories import NOW, callbacks_of, delivery_of
+from order_capture.domain.webhooks import (
+    DEADLINE,
+    SLOTS,
+    Answer,
+    Delivery,
+    DeliveryStatus,
+    Host,
+    WebhookStatus,
+)
+from tests.support.factories import NOW, callbacks_of, delivery_of, webhook_of
 from tests.support.fakes import MemoryOutbox, MemoryWebhooks
 
 HANGS, OK, GONE = Answer(None, "no answer in 15 s"), Answer(204), Answer(410)
@@ -89,9 +98,36 @@ def test_a_customer_has_so_many_under_way_wherever_they_go(senders: Senders) -> 
     # each in the post of the one before, so that the first are all under way when the fifth comes
     assert len(senders.posted) == SLOTS
     assert senders.stored(deliveries[SLOTS]).status is DeliveryStatus.PENDING
+    # which is asked for again after a moment
+    assert senders.again.taken() == [DeliverWebhook.of(deliveries[SLOTS], delay=SLOT_DELAY)]
     # and the slots are given back
     senders.send(deliveries[SLOTS])
     assert len(senders.posted) == SLOTS + 1
+
+
+def test_nothing_is_sent_before_its_time(senders: Senders) -> None:
+    delivery = senders.delivery(1, "https://a.example/")
+    later = replace(delivery, next_time=after(NOW, 0.5))
+    assert senders.webhooks.save_delivery(later, over=delivery)
+
+    senders.send(later)
+    assert senders.posted == []
+    assert senders.again.taken() == [DeliverWebhook.of(later, delay=1)]
+
+    senders.now = later.next_time
+    senders.send(later)
+    assert senders.posted == ["https://a.example/"]
+
+
+def test_while_a_host_rests_nothing_is_sent_there_until_its_rest_is_over(senders: Senders) -> None:
+    failing(senders, "a.example")
+    senders.now = NOW
+    delivery = senders.delivery(1, "https://a.example/")
+
+    senders.send(delivery)
+
+    assert senders.posted == []
+    assert senders.again.taken() == [DeliverWebhook.of(delivery, delay=5 + SLOT_DELAY)]
 
 
 @pytest.mark.parametrize(("answer", "failures"), [(HANGS, 2), (OK, 0), (GONE, 0)])
@@ -159,3 +195,18 @@ def test_gone_ends_the_order_and_not_the_webhook(senders: Senders) -> None:
         "the address is gone",
     ]
     assert senders.webhooks.of_customer("alice")[0].status == "ACTIVE"
+
+
+def test_what_is_turned_off_while_it_rests_ends_without_a_dead_letter(senders: Senders) -> None:
+    # GIVEN a delivery that could no longer be made in time, of a webhook that is turned off
+    resting = webhook_of(status=WebhookStatus.DISABLED, failures=1, rest_until=after(NOW, DEADLINE + 60))
+    delivery = delivery_of(resting)
+    senders.webhooks.add(resting)
+    senders.webhooks.add_delivery(delivery)
+    # WHEN it is looked at after its day
+    senders.now = after(NOW, DEADLINE)
+    senders.send(delivery)
+    # THEN it has failed for that reason alone: there is nothing to redrive
+    assert senders.stored(delivery).status is DeliveryStatus.FAILED
+    assert senders.stored(delivery).attempts[-1].result == "the webhook is disabled"
+    assert (senders.posted, senders.again.taken(), senders.letters.taken()) == ([], [], [])
