@@ -11,8 +11,8 @@ import botocore.exceptions
 import pytest
 
 from order_capture.adapters.outboxes import SEND_TRIES, QueueOutbox, Sender, TopicOutbox
-from order_capture.application.messages import Message
-from tests.support.factories import NOW, check, checked, terms_of
+from order_capture.application.messages import DeliverWebhook, Message
+from tests.support.factories import NOW, check, checked, terms_of, watch
 from tests.support.fakes import Pauses
 
 
@@ -88,6 +88,17 @@ def test_a_queue_gets_the_message_too() -> None:
     assert json.loads(entry["MessageBody"])["type"] == "order.checked"
 
 
+def test_what_is_to_be_looked_at_later_is_kept_back_by_the_queue() -> None:
+    aws = Aws()
+    delivery = DeliverWebhook("alice.1", "delivery-1", "order-1", "corr-1", delay=7)
+
+    QueueOutbox(aws, "queue", Sender("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())).send(
+        [watch(delay=60), delivery, checked()]
+    )
+
+    assert [entry.get("DelaySeconds") for entry in aws.calls[0]] == [60, 7, None]
+
+
 def test_nothing_to_send_is_no_call() -> None:
     aws = Aws()
 
@@ -132,10 +143,11 @@ def test_what_failed_within_an_answered_call_is_sent_again_alone() -> None:
 def test_what_fails_to_the_end_is_reported_and_nothing_else() -> None:
     aws = Aws([0, 2], [0, 1], [1])
 
-    failed, _ = send(aws, checks(3))
+    failed, pauses = send(aws, checks(3))
 
     assert failed == {"order-2"}
     assert len(aws.calls) == SEND_TRIES
+    assert pauses.after == [*range(1, SEND_TRIES)], "behind the last try nothing is waited for"
 
 
 def test_a_failure_in_one_batch_does_not_stop_the_next() -> None:
