@@ -17,7 +17,7 @@ from order_capture.domain.events import OrderEvent, OrderEventType, OrderFact, m
 from order_capture.domain.order import Check, DeclineCode, Order
 from order_capture.domain.reports import Figure, RowKey, added_up
 from tests.support.factories import NOW, SERVICE, body_of, declined, fact_of, held, placed, terms_of
-from tests.support.fakes import MemoryReports
+from tests.support.fakes import MemoryReports, Pauses
 
 DAY = RowKey("2026-11-20")
 PEN, INK = RowKey("2026-11-20", "pen"), RowKey("2026-11-20", "ink")
@@ -32,8 +32,10 @@ def told(*facts: OrderFact) -> list[OrderTold]:
     return [OrderTold(fact, "corr-1") for fact in facts]
 
 
-def project(store: MemoryReports, *facts: OrderFact, now: str = NOW) -> set[str]:
-    return project_reports(store, told(*facts), lambda: now, lambda _: None)
+def project(
+    store: MemoryReports, *facts: OrderFact, now: str = NOW, pauses: Pauses | None = None
+) -> set[str]:
+    return project_reports(store, told(*facts), lambda: now, pauses or Pauses())
 
 
 def figures(store: MemoryReports, generation: int = 1) -> dict[RowKey, dict[Figure, Decimal]]:
@@ -176,13 +178,23 @@ class TestCounting:
 
         assert figures(one) == figures(other)
 
-    def test_a_write_that_meets_another_is_made_again(self) -> None:
-        store = MemoryReports()
+    def test_a_write_that_meets_another_is_made_again_after_a_pause(self) -> None:
+        store, pauses = MemoryReports(), Pauses()
         store.interruptions.coming = [CountRefusedError(conflict=True)] * 2
 
-        assert project(store, fact_of()) == set()
+        assert project(store, fact_of(), pauses=pauses) == set()
 
         assert figures(store)[DAY][Figure("orders", PLACED)] == 1
+        assert pauses.after == [1, 2]
+
+    def test_what_is_left_of_a_group_is_counted_without_a_pause(self) -> None:
+        store, pauses = MemoryReports(), Pauses()
+        project(store, fact_of())
+
+        project(store, fact_of(), fact_of(terms=terms_of("order-2")), pauses=pauses)
+
+        assert store.writes == 2
+        assert pauses.after == []
 
     def test_one_that_always_meets_others_goes_back_to_the_queue(self) -> None:
         store = MemoryReports()
@@ -262,6 +274,13 @@ class TestAsking:
                 cursor = link.partition("cursor=")[2].partition(">")[0]
                 asked = days("2026-11-01", "2026-11-30", limit=str(limit), cursor=cursor)
             assert seen == expected
+
+    def test_behind_a_last_page_that_is_full_there_is_no_other(self) -> None:
+        whole = reports.report_query(days("2026-11-19", "2026-11-20", limit="8"))
+
+        page = get_reports(self.store(), whole)
+
+        assert (len(page.rows), page.next) == (8, None)
 
     def test_a_day_is_shown_under_the_contracts_names(self) -> None:
         page = get_reports(self.store(), reports.report_query(days("2026-11-20", "2026-11-20", limit="1")))
