@@ -41,10 +41,12 @@ class Senders:
         self.webhooks.add_delivery(delivery)
         return delivery
 
-    def send(self, delivery: Delivery) -> None:
-        message = DeliverWebhook.of(delivery)
+    def send(self, delivery: Delivery, round_: int | None = None) -> set[str]:
+        message = DeliverWebhook.of(delivery, round_=round_)
         dead_letters, clock = self.letters, lambda: self.now
-        deliver_webhooks(self.webhooks, self._post, self.again, dead_letters, [message], clock, lambda: 0)
+        return deliver_webhooks(
+            self.webhooks, self._post, self.again, dead_letters, [message], clock, lambda: 0
+        )
 
     def stored(self, delivery: Delivery) -> Delivery:
         stored = self.webhooks.delivery(delivery.webhook_id, delivery.delivery_id)
@@ -117,6 +119,16 @@ def test_nothing_is_sent_before_its_time(senders: Senders) -> None:
     senders.now = later.next_time
     senders.send(later)
     assert senders.posted == ["https://a.example/"]
+
+
+def test_a_delivery_that_is_begun_anew_is_sent_at_the_first_look(senders: Senders) -> None:
+    delivery = senders.delivery(1, "https://a.example/")
+    senders.send(delivery)
+
+    assert senders.send(delivery, round_=1) == set()
+
+    assert senders.posted == ["https://a.example/"] * 2
+    assert (senders.stored(delivery).status, senders.stored(delivery).round) == (DeliveryStatus.DELIVERED, 1)
 
 
 def test_while_a_host_rests_nothing_is_sent_there_until_its_rest_is_over(senders: Senders) -> None:
