@@ -2,18 +2,24 @@
 
 Batch calls are authorised the way AWS does it: `sns:PublishBatch` and the like do not exist as permissions
 there, `sns:Publish` covers both calls, and a role made for AWS has no other. A process that does not start
-fails its own call only (see `_invoke_alone`). And API Gateway answers for itself what the API's document has
-it say, to requests that it takes no more of than on AWS; it answers a WebSocket client with the subprotocol
-that was chosen. It runs in the engine's environment.
+fails its own call only (see `_invoke_alone`), and all processes share their layers. And API Gateway answers
+for itself what the API's document has it say, to requests that it takes no more of than on AWS; it answers a
+WebSocket client with the subprotocol that was chosen. It runs in the engine's environment.
 """
 
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
-from ministack.services import apigateway, apigateway_v1
+from ministack.services import apigateway, apigateway_v1, lambda_svc
 
 _COVERED_BY = {
     "sns:PublishBatch": "sns:Publish",
@@ -44,6 +50,42 @@ def _invoke_alone(worker: Any, *arguments: Any, **more: Any) -> Any:
         process, worker._proc = worker._proc, None
         lambda_runtime._signal(process)
         return {"status": "error", "error": str(error), "cold_start": True}
+
+
+_spawn = lambda_runtime.Worker._spawn
+_layers: dict[str, Path] = {}
+_unpacking = Lock()
+
+
+def _spawn_with_common_layers(worker: Any) -> None:
+    """A process with the layers of its function, unpacked once for all: on AWS, too, nobody writes to them.
+
+    ministack unpacks them for each process anew, which takes longer than everything else in a cold start.
+    """
+    config = worker.config
+    folders = [
+        str(_unpacked(content))
+        for layer in config.get("Layers", [])
+        if (content := lambda_svc._resolve_layer_zip(layer))
+    ]
+    variables = config.get("Environment", {}).get("Variables", {})
+    common = {"Variables": {**variables, "_LAMBDA_LAYERS_DIRS": os.pathsep.join(folders)}}
+    worker.config = {**config, "Layers": [], "Environment": common}
+    try:
+        _spawn(worker)
+    finally:
+        worker.config = config
+
+
+def _unpacked(content: bytes) -> Path:
+    name = hashlib.sha256(content).hexdigest()
+    with _unpacking:
+        if name not in _layers:
+            folder = Path(tempfile.mkdtemp(prefix="layer-"))
+            with zipfile.ZipFile(io.BytesIO(content)) as packed:
+                packed.extractall(folder)
+            _layers[name] = folder
+        return _layers[name]
 
 
 _import_api = apigateway_v1._import_rest_api
@@ -150,6 +192,7 @@ async def _aws_and_docs(scope: Any, receive: Any, send: Any) -> None:
 if __name__ == "__main__":
     app.app = _aws_and_docs
     lambda_runtime.Worker.invoke = _invoke_alone
+    lambda_runtime.Worker._spawn = _spawn_with_common_layers
     iam_actions.extract_iam_action = _extract_iam_action
     apigateway.handle_websocket = _open_socket_with_protocol
     apigateway._invoke_ws_lambda = _ask_for_protocol
