@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,12 +16,25 @@ from tests.support.absent import absent
 Say = Callable[[RenderableType], None]
 
 # Of many processes, which start anew all the time and are waited for by clients: nothing runs beside them.
-ALONE = ("concurrency", "deployed", "sam_local")
+ALONE = ("tests/concurrency/", "tests/deployed/", "tests/sam_local/")
+# But not this: one request after the other to an engine of its own, and nobody minds if it takes longer.
+FUZZ = "tests/deployed/test_fuzz.py"
+
+
+def is_alone(nodeid: str) -> bool:
+    """Whether nothing is to run beside a test."""
+    return nodeid.startswith(ALONE) and not nodeid.startswith(FUZZ)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The simulation first, whose few tests are the longest, and last what is to run alone."""
-    items.sort(key=lambda item: (item.path.parent.name in ALONE, item.path.parent.name != "simulation"))
+    """First those modules whose few tests are the longest, and last what is to run alone."""
+    longest = (FUZZ, "tests/simulation/")
+    items.sort(key=lambda item: (is_alone(item.nodeid), not item.nodeid.startswith(longest)))
+
+
+def pytest_collection_finish() -> None:
+    """What there is by now is there to the end: to look through it for garbage takes a fifth of the time."""
+    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
@@ -30,8 +44,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
-        module: str = nodeid.partition("::")[0]
-        return "alone" if module.split("/")[-2] in ALONE else module
+        return "alone" if is_alone(nodeid) else nodeid.partition("::")[0]
 
 
 @pytest.fixture
