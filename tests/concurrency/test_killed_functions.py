@@ -31,9 +31,7 @@ CLIENTS = 100
 UNITS = 60  # fewer than are ordered: some orders have to be refused
 
 KILLS = 30
-KILL_EVERY = (
-    0.8  # seconds; the engine needs about one to start a process anew, as it unpacks the layers each time
-)
+KILL_EVERY = 0.8  # seconds, in which a process can just start anew while others do as well
 REST = 240.0  # seconds in which every order must have ended, once all are accepted
 
 # A hundred requests at once would be a hundred processes. Those beyond these are told to come back (429).
