@@ -138,6 +138,21 @@ class TestWhenAwsFails:
         assert shop.stock("pen") == [4, 0, 1]
         shop.books_add_up()
 
+    @pytest.mark.parametrize("operation", ["dynamodb.PutItem", "dynamodb.TransactWriteItems"])
+    @pytest.mark.parametrize("orders", [1, 2])
+    def test_a_request_is_not_taken_for_its_own_repetition(
+        self, shop: Shop, operation: str, orders: int
+    ) -> None:
+        body = order_of("alice", 10.5, pen=1)
+        request = body if orders == 1 else {"orders": [body] * orders}
+        with shop.pipeline.losing_an_answer(operation):
+            first = shop.post(request, key="key-1")
+        again = shop.post(request, key="key-1")
+
+        assert (first.status, first.headers.get("Idempotency-Replayed")) == (202, None)
+        assert (again.status, again.headers["Idempotency-Replayed"]) == (202, "true")
+        assert again.body == first.body
+
     @pytest.mark.parametrize("operation", ["dynamodb.PutItem", "sns.PublishBatch"])
     def test_an_answer_that_is_lost_on_its_way_makes_no_second_order(
         self, shop: Shop, operation: str

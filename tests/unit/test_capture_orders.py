@@ -9,6 +9,7 @@ import pytest
 
 from order_capture.application.callers import Caller
 from order_capture.application.capture_orders import (
+    RUNNING_SECONDS,
     Batch,
     Captured,
     CapturedBatch,
@@ -16,7 +17,7 @@ from order_capture.application.capture_orders import (
     capture_order,
 )
 from order_capture.application.messages import CheckOrder
-from order_capture.application.ports import Clock, VersionConflictError
+from order_capture.application.ports import Clock, RequestRecord, VersionConflictError
 from order_capture.domain.errors import (
     ForeignCustomerError,
     KeyReusedError,
@@ -241,7 +242,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         shop = Shop()
         told: list[type[Exception]] = []
         shop.checkers.interruptions.coming = [
-            lambda: told.append(refusal(lambda: shop.capture(placed(), keyed=True)))
+            lambda: told.append(refusal(lambda: shop.capture(placed(), keyed=True, clock=lambda: at(1))))
         ]
 
         first = shop.capture(placed(), keyed=True)
@@ -255,7 +256,9 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         shop = Shop()
         told: list[type[Exception]] = []
         shop.checkers.interruptions.coming = [
-            lambda: told.append(refusal(lambda: shop.captured_batch([placed()], request_id="request-1")))
+            lambda: told.append(
+                refusal(lambda: shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(1)))
+            )
         ]
 
         first = shop.captured_batch([placed()], request_id="request-1")
@@ -263,6 +266,20 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         assert told == [RequestRunningError]
         assert first.replayed is False
         assert shop.captured_batch([placed()], request_id="request-1").replayed is True
+
+    def test_is_not_the_first_itself_whose_write_was_made_twice_as_its_answer_was_lost(self) -> None:
+        shop = Shop()
+        shop.orders.add([replace(placed(), running_until=at(RUNNING_SECONDS))])
+        shop.orders.pin(RequestRecord("request-1", "print-1", at(RUNNING_SECONDS)))
+
+        one = shop.capture(placed(), keyed=True, clock=lambda: NOW)
+        batch = shop.captured_batch([placed(terms_of("order-2"))], request_id="request-1", clock=lambda: NOW)
+
+        assert (one.replayed, batch.replayed) == (False, False)
+        assert shop.checked_ids() == ["order-1", "order-2"]
+        # and both are marked as done
+        assert shop.capture(placed(), keyed=True, clock=lambda: at(1)).replayed is True
+        assert shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(1)).replayed is True
 
     def test_is_told_that_its_key_was_used_if_it_is_another_request(self) -> None:
         shop = Shop()

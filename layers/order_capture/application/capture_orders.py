@@ -73,6 +73,10 @@ def capture_order(
     if keyed:
         order = replace(order, running_until=after(clock(), RUNNING_SECONDS))
     existing = orders.add([order])
+    # What is there just as it was to be written is no earlier request's but our own: the answer to the write
+    # was lost, and it was sent again.
+    if keyed and existing.get(order.order_id) == order:
+        existing = {}
     (answer,) = _capture(orders, checkers, [order], existing, clock, keyed=keyed)
     if keyed and not existing:
         _finish(orders, order.order_id)
@@ -97,7 +101,10 @@ def capture_batch(
     # The ids of its orders alone would let a changed batch through that is valid where the first was not.
     if batch.request_id:
         now = clock()
-        earlier = orders.pin(RequestRecord(batch.request_id, batch.fingerprint, after(now, RUNNING_SECONDS)))
+        record = RequestRecord(batch.request_id, batch.fingerprint, after(now, RUNNING_SECONDS))
+        earlier = orders.pin(record)
+        if earlier == record:  # our own, as above
+            earlier = None
         if earlier and earlier.fingerprint != batch.fingerprint:
             raise KeyReusedError()
         if earlier and now < earlier.running_until:
