@@ -73,15 +73,15 @@ def moments(logs: Sequence[str]) -> list[Moment]:
     return [moment for _, moment in _told_by(logs)]
 
 
-def _told_by(logs: Sequence[str]) -> Iterator[tuple[Sequence[str], Moment]]:
-    """Each moment of an order's life, with the lines that there were by then, its own the last of them."""
+def _told_by(logs: Sequence[str]) -> Iterator[tuple[int, Moment]]:
+    """Each moment of an order's life, with the number of lines that there were by then, its own the last."""
     sequence = 0
     for number, line in enumerate(logs, start=1):
         if match := _MOMENT.fullmatch(line):
             sequence += 1
             time, reason, what = match.groups()
             kind = OrderEventType.REJECTED if reason else _LINES[what]
-            yield logs[:number], Moment(kind, sequence, time, reason)
+            yield number, Moment(kind, sequence, time, reason)
 
 
 # The first words of the lines that `Order` writes as it moves on; the lines of the checks begin otherwise.
@@ -116,13 +116,14 @@ def events_of(order: Order) -> list[OrderEvent]:
     first decided, the second was in the event already, and is not in it here.
     """
     events: list[OrderEvent] = []
-    for lines, moment in _told_by(order.logs):
+    for number, moment in _told_by(order.logs):
+        lines = order.logs[:number]
         answered = {line.split(" ", 2)[1] for line in lines}
         then = replace(
             order,
             status=_STATUSES[moment.type],
             checks={check: each for check, each in order.checks.items() if check.lower() in answered},
-            logs=tuple(lines),
+            logs=lines,
             update_time=moment.time,
         )
         events.append(OrderEvent(moment.type, moment.sequence, then))
