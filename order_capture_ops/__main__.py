@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("orders", nargs="*", metavar="ORDER_ID", help="default: every order")
     command.add_argument(
-        "--since", type=_time, metavar="TIME", help="only what happened then or later: 2026-11-20T10:00Z"
+        "--since", type=date_and_time, metavar="TIME", help="only what happened then or later: 2026-11-20T10:00Z"
     )
     command.add_argument("--dry-run", action="store_true", help="count them, and publish nothing")
     command.add_argument("--rate", type=_positive(float), metavar="N", help="at most N events a second")
@@ -404,7 +404,8 @@ def _print_json(value: dict[str, Any]) -> None:
     print(json.dumps(value, indent=2))
 
 
-def _time(text: str) -> str:
+def date_and_time(text: str) -> str:  # argparse names it in its error message
+    """A time as it is written everywhere; UTC if it has no zone."""
     moment = datetime.fromisoformat(text)
     return written(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
