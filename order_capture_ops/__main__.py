@@ -126,7 +126,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("orders", nargs="*", metavar="ORDER_ID", help="default: every order")
     command.add_argument(
-        "--since", type=date_and_time, metavar="TIME", help="only what happened then or later: 2026-11-20T10:00Z"
+        "--since",
+        type=date_and_time,
+        metavar="TIME",
+        help="only what happened then or later: 2026-11-20T10:00Z",
     )
     command.add_argument("--dry-run", action="store_true", help="count them, and publish nothing")
     command.add_argument("--rate", type=_positive(float), metavar="N", help="at most N events a second")
