@@ -199,6 +199,17 @@ class TestARecordThatCanNotBeRead:
             {"eventID": "event-1", "eventSourceARN": "the-stream", "keys": keys, "sequenceNumber": "42"}
         ]
 
+    def test_is_not_put_there_again_and_again_while_the_others_of_its_batch_fail(
+        self, dead_letters: DeadLetters
+    ) -> None:
+        def work(_: Sequence[OrderChange]) -> None:
+            raise RuntimeError("no topic")
+
+        with pytest.raises(RuntimeError, match="no topic"):
+            stream_handler(work)({"Records": [unreadable(record(ONE), "totalAmount"), record(TWO)]}, None)
+
+        assert dead_letters.letters == []
+
     def test_comes_again_with_its_batch_if_it_can_not_be_put_there(self, dead_letters: DeadLetters) -> None:
         dead_letters.takes = False
         works: list[Sequence[OrderChange]] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from order_capture.adapters import logs
 from order_capture.adapters.dynamodb_history import line_of
-from order_capture.adapters.streams import said_by
+from order_capture.adapters.streams import said_by, set_aside
 from order_capture.domain.history import Line
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,12 @@ def history_stream_handler(
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
         lines: dict[str, list[Line]] = {}
-        for key, line in said_by(event["Records"], _line):
+        found, unreadable = said_by(event["Records"], _line)
+        for key, line in found:
             lines.setdefault(key, []).append(line)
         for key, of_one in lines.items():
             work(key, of_one)
+        set_aside(unreadable)
         logger.info("handled %d changes", sum(map(len, lines.values())))
         return {}
 

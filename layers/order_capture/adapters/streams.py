@@ -36,9 +36,10 @@ def stream_handler(
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
-        changes = said_by(event["Records"], _change)
+        changes, unreadable = said_by(event["Records"], _change)
         if changes:
             work(changes)
+        set_aside(unreadable)
         logger.info(
             "handled %d changes", len(changes), extra={"orders": [after.order_id for _, after in changes]}
         )
@@ -57,47 +58,51 @@ def ledger_stream_handler(
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         logs.configure()
-        states = said_by(event["Records"], _state)
+        states, unreadable = said_by(event["Records"], _state)
         if states:
             work(states)
+        set_aside(unreadable)
         logger.info("handled %d states", len(states))
         return {}
 
     return handler
 
 
-def said_by(records: Iterable[Record], read: Callable[[Mapping[str, Any]], Said | None]) -> list[Said]:
-    """What `read` makes of the records' images, without those that it makes nothing of.
-
-    One that it can't read is put among the function's dead letters: it was written by no release of ours, or
-    by one that has been rolled back.
-    """
-    found = []
+def said_by(
+    records: Iterable[Record], read: Callable[[Mapping[str, Any]], Said | None]
+) -> tuple[list[Said], list[Record]]:
+    """What `read` makes of the records' images, without those that it makes nothing of; and those that it
+    can't read, which no release of ours has written, or one that has been rolled back."""
+    found: list[Said] = []
+    unreadable: list[Record] = []
     for record in records:
         try:
             said = read(record["dynamodb"])
         except Exception:
             logger.exception("set aside a record", extra={"record": record["eventID"]})
-            _set_aside(record)
+            unreadable.append(record)
         else:
             if said is not None:
                 found.append(said)
-    return found
+    return found, unreadable
 
 
-def _set_aside(record: Record) -> None:
-    """Say in the dead-letter queue which item it is of, and where in the stream, which keeps it for a day.
+def set_aside(records: Iterable[Record]) -> None:
+    """Say among the function's dead letters which items these are of, and where in the stream, which keeps
+    them for a day.
 
-    It raises what SQS does: the batch comes again.
+    To be called last: a batch that is tried for hours would else pile up letters. It raises what SQS does,
+    and the batch comes again.
     """
-    letter = {
-        "eventID": record["eventID"],
-        "eventSourceARN": record["eventSourceARN"],
-        "keys": from_item(record["dynamodb"]["Keys"]),
-        "sequenceNumber": record["dynamodb"]["SequenceNumber"],
-    }
-    queue_url = runtime.setting("DEAD_LETTER_QUEUE_URL")
-    runtime.client("sqs").send_message(QueueUrl=queue_url, MessageBody=jsontext.dumps(letter))
+    for record in records:
+        letter = {
+            "eventID": record["eventID"],
+            "eventSourceARN": record["eventSourceARN"],
+            "keys": from_item(record["dynamodb"]["Keys"]),
+            "sequenceNumber": record["dynamodb"]["SequenceNumber"],
+        }
+        queue_url = runtime.setting("DEAD_LETTER_QUEUE_URL")
+        runtime.client("sqs").send_message(QueueUrl=queue_url, MessageBody=jsontext.dumps(letter))
 
 
 def _state(images: Mapping[str, Any]) -> EntityState | None:
