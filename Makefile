@@ -34,14 +34,17 @@ SUITES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py))))
 PYTHON_CODE := $(wildcard functions layers contracts local order_capture_ops tests benchmarks)
 
 ##@ Try it
-run: setup ## set up, start the engine, deploy, and run the demo (PORT=4566)
-	@$(ON_PATH) $(LOCAL) local.run $(if $(PORT),--port $(PORT))
+run: setup ## set up, start the engine, deploy, and run the demo (PORT=4566, FRESH=1 forgets earlier data)
+	@$(ON_PATH) $(LOCAL) local.run $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
 
-stop: ## stop the engine
+stop: ## stop the engine, which keeps its data
 	@if [ -e .local/venv/development/.ready ]; then $(LOCAL) local.engine stop; else echo "No engine runs here."; fi
 
 logs: .local/venv/development/.ready ## show the functions' logs (FOLLOW=1 keeps on, FUNCTION=name, LINES=200)
 	@$(LOCAL) local.logs $(if $(FOLLOW),--follow) $(if $(FUNCTION),--function $(FUNCTION)) $(if $(LINES),--lines $(LINES))
+
+env: .local/venv/development/.ready ## print what AWS's tools need to reach the engine: eval "$(make -s env)"
+	@$(LOCAL) local.engine env
 
 token: .local/venv/development/.ready ## print a header with an access token (CUSTOMER=alice, SCOPES="orders/read")
 	@$(LOCAL) local.tokens $(if $(CUSTOMER),--customer "$(CUSTOMER)") $(if $(SCOPES),--scopes "$(SCOPES)")
@@ -174,4 +177,4 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit baseline bench check check-reports clean docs format fuzz help lock logs rebuild-history rebuild-reports redrive republish republish-events run schemas setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench check check-reports clean docs env format fuzz help lock logs rebuild-history rebuild-reports redrive republish republish-events run schemas setup simulate stop stuck test token watch FORCE $(SUITES)

@@ -17,7 +17,8 @@ Usage: ./deploy.sh --env dev|prod|local [--guided] [--dry-run] [--yes]
 
 On AWS the account and the region are those of your profile or environment (AWS_PROFILE, AWS_DEFAULT_REGION, ...).
 For --env local:
-  PORT, AWS_ENDPOINT_URL   where the engine listens (default: port 4566 on this machine)
+  AWS_ENDPOINT_URL         an engine's address, with its AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+                           (default: the engine that runs in this checkout)
   LAYER_PYTHON             the Python that the engine runs on (default: .local/venv/engine/bin/python)
 SAM names another sam than the one in .local/bin or on PATH.
 USAGE
@@ -70,13 +71,15 @@ config=(--config-file "$PWD/samconfig.toml" --config-env "$environment") # sam e
 template=.aws-sam/build/template.yaml
 build_options=()
 if [[ $environment == local ]]; then
-    export AWS_ENDPOINT_URL=${AWS_ENDPOINT_URL:-http://127.0.0.1:${PORT:-4566}}
-    export NO_PROXY=127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}
+    if [[ -z ${AWS_ENDPOINT_URL-} ]]; then # of this checkout's own engine, and never with the person's own credentials
+        engine=$(.local/venv/development/bin/python -m local.engine env) || die "no engine runs here"
+        unset AWS_PROFILE AWS_SESSION_TOKEN
+        eval "$engine"
+    fi
+    export NO_PROXY=127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY} # a proxy is for the world outside; both spellings are read
+    export no_proxy=$NO_PROXY
     export AWS_DEFAULT_REGION=us-east-1 # as in samconfig.toml
     export SAM_CLI_POLL_DELAY=${SAM_CLI_POLL_DELAY:-0.5} # seconds; sam's own 5 are nearly all of a local deployment
-    if [[ -z ${AWS_ACCESS_KEY_ID-}${AWS_PROFILE-} ]]; then
-        export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
-    fi
     export LAYER_PYTHON=${LAYER_PYTHON:-$PWD/.local/venv/engine/bin/python}
     version=$("$LAYER_PYTHON" -c 'import sys; print(sys.implementation.cache_tag)' 2>/dev/null) ||
         die "LAYER_PYTHON is no Python: $LAYER_PYTHON. Run 'make setup' or name the one that the engine runs on."
@@ -121,7 +124,7 @@ PYTHON
 step "Who deploys where"
 if ! identity=$(who_am_i); then
     if [[ $environment == local ]]; then
-        die "no engine answers at $AWS_ENDPOINT_URL. 'make run' starts one; PORT says where it listens."
+        die "no engine answers at $AWS_ENDPOINT_URL with these credentials. 'make run' starts one."
     fi
     die "AWS does not know you. Log in ('aws sso login', 'aws configure') or set AWS_PROFILE, and the region."
 fi

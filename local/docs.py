@@ -19,9 +19,6 @@ from local.engine import ROOT
 PAGE = ROOT / ".local/docs/index.html"
 """Where `write` puts the page, and the engine's process (local/engine_process.py) finds it."""
 
-ROUTE = "/_docs"
-"""Where the engine serves it: no bucket can have such a name, so it takes nothing from the AWS services."""
-
 _BUNDLE = "drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
 
 # The bundle's only fetch: a logo beside the words "API docs by Redocly".

@@ -1,13 +1,16 @@
 """The embedded AWS engine: a local AWS in one process (ministack) that runs the functions as its children.
 
-`start`, `find` and `Engine.stop` look after the one engine of this checkout; `fresh` gives a test an engine
-of its own. The engine keeps everything in memory: stopping it forgets it all.
+`start`, `find` and `Engine.stop` look after the one engine of this checkout, which keeps its data until it is
+told to forget it. `fresh` gives a test an engine of its own, which keeps nothing and ends with the test,
+however that ends.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -16,23 +19,32 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from local import engine_snapshots
+from local.engine_guard import TOOL_HEADER
+from local.engine_snapshots import SnapshotError
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".local/venv/engine/bin/python"
 _INSTALLED = ROOT / ".local/venv/engine/.ready"
-_PROGRAM = ROOT / "local/engine_process.py"
+_PROGRAM = sorted((ROOT / "local").glob("engine_*.py"))
 HOME = ROOT / ".local/engine"
 DEFAULT_PORT = 4566
 REGION = "us-east-1"
 
 # It is up in two seconds; a machine that is busy with other things may need many times that.
 _START_SECONDS = 60
-_STOP_SECONDS = 5
+_STOP_SECONDS = 30  # with what is under way, and its data to save
+
+# The write ends of pipes at which engines wait that end with this process.
+_lifelines: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class EngineError(Exception):
@@ -43,36 +55,41 @@ class EngineError(Exception):
 class Engine:
     """A running engine.
 
-    `home` is its directory, with `engine.json` (which process it is), `log`, and `tmp` for what the engine
-    and the functions write.
+    `home` is its directory, with `engine.json` (which process it is, and its credentials), `log`, `tmp` for
+    what the engine and the functions write, and `state`, its data. Nobody but its owner reads any of it.
     """
 
     home: Path
     port: int
     pid: int
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    keeps_data: bool = False
 
     @property
     def url(self) -> str:
         """The endpoint of every AWS service in it."""
         return f"http://127.0.0.1:{self.port}"
 
-    def environment(self) -> dict[str, str]:
-        """The environment for a process that is to talk to this engine, and can reach no other AWS."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        bypass = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "127.0.0.1"]))
-        return kept | {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+    def variables(self) -> dict[str, str]:
+        """The environment variables by which AWS's tools reach this engine, and no other AWS."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": bypass,
-            "no_proxy": bypass,
-            "PORT": str(self.port),
         }
+
+    def environment(self) -> dict[str, str]:
+        """The environment for a process that is to talk to this engine, and can reach no other AWS."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        # A proxy is for the world outside. Tools differ in which spelling they read.
+        bypass = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "127.0.0.1,localhost"]))
+        return kept | self.variables() | {"NO_PROXY": bypass, "no_proxy": bypass, "PORT": str(self.port)}
 
     def is_running(self) -> bool:
         """Whether the process is there and is this engine.
@@ -89,8 +106,11 @@ class Engine:
 
     def is_ready(self) -> bool:
         """Whether it answers, and it is this process that does."""
+        request = urllib.request.Request(
+            f"{self.url}/_ministack/ready", headers={TOOL_HEADER: self.secret_access_key}
+        )
         try:
-            with _opener.open(f"{self.url}/_ministack/ready", timeout=5) as answer:
+            with _opener.open(request, timeout=5) as answer:
                 ready = answer.status == 200
             sockets = psutil.Process(self.pid).net_connections("tcp")
         except (OSError, psutil.Error):
@@ -99,21 +119,40 @@ class Engine:
 
     def is_outdated(self) -> bool:
         """Whether its packages have been installed anew since it started, or its program has changed."""
-        newest = max(_INSTALLED.stat().st_mtime, _PROGRAM.stat().st_mtime)
+        newest = max(each.stat().st_mtime for each in (_INSTALLED, *_PROGRAM))
         return newest > (self.home / "engine.json").stat().st_mtime
 
     def stop(self) -> None:
-        """Stop it and its functions, and remove what they left in their temporary directory."""
+        """Have it save its data, stop it and its functions, and remove their temporary directory."""
         if self.is_running():
-            # With all its functions, which are in its process group. It has nothing to save, and takes four
-            # seconds and more to end them when it is asked to.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            deadline = time.monotonic() + _STOP_SECONDS
-            while self.is_running() and time.monotonic() < deadline:
-                time.sleep(0.02)
+            if self.keeps_data:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGTERM)
+                self._wait(_STOP_SECONDS)
+            self.kill()
         (self.home / "engine.json").unlink(missing_ok=True)
         shutil.rmtree(self.home / "tmp", ignore_errors=True)
+        _lifelines.pop(self.pid, None)
+
+    def kill(self) -> None:
+        """End it and its functions on the spot, with nothing saved. They are all in its process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._wait(5)
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.is_running() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def status(self) -> dict[str, Any]:
+        """What the engine says of itself."""
+        request = urllib.request.Request(
+            f"{self.url}/_ministack/status", headers={TOOL_HEADER: self.secret_access_key}
+        )
+        with _opener.open(request, timeout=30) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
 
 
 # A proxy that is set for the world outside has nothing to do with the loopback interface.
@@ -124,7 +163,14 @@ def find(home: Path = HOME) -> Engine | None:
     """The engine that was started in this directory and still runs, or None; a stale record is cleared."""
     try:
         record = json.loads((home / "engine.json").read_text())
-        engine = Engine(home, int(record["port"]), int(record["pid"]))
+        engine = Engine(
+            home,
+            int(record["port"]),
+            int(record["pid"]),
+            str(record["accessKeyId"]),
+            str(record["secretAccessKey"]),
+            bool(record["keepsData"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if engine.is_running():
@@ -133,20 +179,42 @@ def find(home: Path = HOME) -> Engine | None:
     return None
 
 
-def start(port: int, home: Path = HOME, *, auth: bool = True) -> Engine:
+def start(
+    port: int,
+    home: Path = HOME,
+    *,
+    auth: bool = True,
+    keeps_data: bool = True,
+    tied: bool = False,
+    guarded: bool = True,
+    other_hosts: Collection[str] = (),
+) -> Engine:
     """Start an engine on this port of the loopback interface and wait until it answers.
 
-    With `auth`, every function is held to its own IAM role and every queue to its policy.
+    Args:
+        port: where it listens.
+        home: its directory.
+        auth: hold every function to its own IAM role and every queue to its policy.
+        keeps_data: go on with the data in its directory, and save it.
+        tied: have it end with this process, however that ends.
+        guarded: without, anybody may ask for anything with the credentials that everybody knows. For the test
+            that shows what the guard is good for.
+        other_hosts: names under which a relay may reach it.
 
     Raises:
-        EngineError: the port is taken, or the engine does not come up.
+        EngineError: the port is taken, its data cannot be used, or the engine does not come up.
     """
     if not PYTHON.exists():
         raise EngineError("The engine is not installed yet: `make run` installs it.")
     require_free(port)
-    temporary = home / "tmp"
+    temporary, state = home / "tmp", home / "state"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    home.chmod(0o700)
+    if not keeps_data:
+        forget(home)
+    state.mkdir(mode=0o700, exist_ok=True)
+    key, secret = ("test", "test") if not guarded else _credentials(state)
     # Nothing of the caller's environment: what is set here is all that the engine and the functions see.
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -160,50 +228,134 @@ def start(port: int, home: Path = HOME, *, auth: bool = True) -> Engine:
         # A process of an idle function takes 45 MB, and a burst leaves forty: they end after a minute.
         "LAMBDA_WARM_TTL_SECONDS": "60",
         "MINISTACK_REGION": REGION,
-        "S3_DATA_DIR": str(temporary / "s3"),
-        "STATE_DIR": str(temporary / "state"),
+        "S3_DATA_DIR": str(state / "s3"),
+        "S3_PERSIST": "1" if keeps_data else "0",
+        "STATE_DIR": str(state),
         # It would otherwise remove containers of other engines from a Docker that happens to run here.
         "DOCKER_HOST": f"unix://{temporary}/no-docker.sock",
+        "PYTHONPATH": str(ROOT),
+        "ENGINE_HOME": str(home),
+        "ENGINE_SETTINGS": json.dumps(
+            {"keepsData": keeps_data, "tied": tied, "guarded": guarded, "otherHosts": sorted(other_hosts)}
+        ),
     }
+    record = {"port": port, "accessKeyId": key, "secretAccessKey": secret, "keepsData": keeps_data}
+    write_private(home / "engine.json", record | {"pid": 0})
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            [
-                PYTHON,
-                "-P",
-                _PROGRAM,
-            ],  # -P: the modules beside it are not the engine's
+            [PYTHON, "-P", "-m", "local.engine_process"],
             cwd=temporary,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            umask=0o077,
             start_new_session=True,  # it outlives the terminal, and Ctrl-C there is not for it
         )
-    engine = Engine(home, port, process.pid)
-    record = home / "engine.json.new"
-    record.write_text(json.dumps({"pid": process.pid, "port": port}))
-    record.replace(home / "engine.json")
+    if tied:
+        _lifelines[process.pid] = process
+    engine = Engine(home, port, process.pid, key, secret, keeps_data)
+    write_private(home / "engine.json", record | {"pid": process.pid})
     deadline = time.monotonic() + _START_SECONDS
     try:
         while not engine.is_ready():
+            if process.poll() == engine_snapshots.REFUSED:
+                reason = _tail(home / "log", 1)
+                raise EngineError(
+                    f"The data in {_shown(state)} cannot be used: {reason}. "
+                    "`make run FRESH=1` forgets it and starts with nothing."
+                )
             if process.poll() is not None:
                 raise EngineError(f"The engine ended at once:\n{_tail(home / 'log')}")
             if time.monotonic() > deadline:
                 raise EngineError(f"The engine gave no answer in {_START_SECONDS} s: see {home / 'log'}")
             time.sleep(0.05)
     except BaseException:
+        engine.kill()  # what it has not even read it must not save
         engine.stop()
         raise
     return engine
 
 
+def forget(home: Path = HOME) -> None:
+    """Remove the data of the engine in this directory, which must not run."""
+    shutil.rmtree(home / "state", ignore_errors=True)
+
+
+def recovered(home: Path = HOME) -> str | None:
+    """What an engine that is started in this directory goes on with, in words; None if with nothing.
+
+    Raises:
+        EngineError: the data cannot be used.
+    """
+    state = home / "state"
+    try:
+        header = engine_snapshots.read_header(state)
+    except SnapshotError as error:
+        raise EngineError(
+            f"The data in {_shown(state)} cannot be used: {error}. "
+            "`make run FRESH=1` forgets it and starts with nothing."
+        ) from error
+    if header is None:
+        return None
+    at = f"{datetime.fromtimestamp(header.saved_at, tz=UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+    lost = engine_snapshots.lost_seconds(state, header)
+    if not lost:
+        return f"It goes on with its data of {at}, in {_shown(state)}."
+    return (
+        f"The engine was killed. It goes on with its data of {at}, in {_shown(state)}: what happened in the "
+        f"last {max(1, round(lost))} s before it was killed is lost, orders that were accepted then included."
+    )
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def _credentials(state: Path) -> tuple[str, str]:
+    """The engine's own access key: made for it once, and as long kept as its data."""
+    try:
+        kept = json.loads((state / "credentials.json").read_text())
+        return str(kept["accessKeyId"]), str(kept["secretAccessKey"])
+    except (OSError, ValueError, KeyError, TypeError):
+        made = f"AKIA{secrets.token_hex(8).upper()}", secrets.token_hex(20)
+        write_private(
+            state / "credentials.json", dict(zip(("accessKeyId", "secretAccessKey"), made, strict=True))
+        )
+        return made
+
+
+def write_private(path: Path, content: Any) -> None:
+    """Write JSON that nobody but its owner may read, whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        json.dump(content, file, indent=2, sort_keys=True)
+        file.write("\n")
+    new.replace(path)
+
+
 @contextlib.contextmanager
-def fresh(*, auth: bool = True) -> Iterator[Engine]:
-    """An engine of one's own on a free port, gone with everything in it at the end."""
+def fresh(
+    *,
+    auth: bool = True,
+    keeps_data: bool = False,
+    guarded: bool = True,
+    other_hosts: Collection[str] = (),
+) -> Iterator[Engine]:
+    """An engine of one's own on a free port, gone with everything in it at the end, or with this process."""
     stop_orphans()
     home = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_fresh_homes()))
     try:
-        engine = start(free_port(), home, auth=auth)
+        engine = start(
+            free_port(),
+            home,
+            auth=auth,
+            keeps_data=keeps_data,
+            tied=True,
+            guarded=guarded,
+            other_hosts=other_hosts,
+        )
         try:
             yield engine
         finally:
@@ -260,20 +412,27 @@ def _tail(log: Path, lines: int = 15) -> str:
 
 
 def main() -> int:
-    """`python -m local.engine stop` and `status`."""
+    """`python -m local.engine stop`, `status` and `env`."""
     parser = argparse.ArgumentParser(prog="python -m local.engine")
-    parser.add_argument("command", choices=["stop", "status"])
+    parser.add_argument("command", choices=["stop", "status", "env"])
     command = parser.parse_args().command
     stop_orphans()
     engine = find()
     if engine is None:
-        print("No engine runs here.")
+        print("No engine runs here: `make run` starts one.", file=sys.stderr if command == "env" else None)
         return 0 if command == "stop" else 1
-    if command == "stop":
-        engine.stop()
-        print(f"The engine on port {engine.port} is stopped.")
-    else:
-        print(f"The engine answers at {engine.url} (process {engine.pid}).")
+    match command:
+        case "stop":
+            engine.stop()
+            print(
+                f"The engine on port {engine.port} is stopped. `make run` goes on with its data, which is in"
+            )
+            print(f"{_shown(engine.home / 'state')}; `make run FRESH=1` and `make clean` forget it.")
+        case "status":
+            print(f"The engine answers at {engine.url} (process {engine.pid}).")
+        case "env":
+            for name, value in engine.variables().items():
+                print(f"export {name}={shlex.quote(value)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The engine's process: ministack, with a few things set right and the API's documentation beside it.
+"""The engine's process: ministack behind its front, with a few things set right, and its data kept.
 
 Batch calls are authorised the way AWS does it: `sns:PublishBatch` and the like do not exist as permissions
 there, `sns:Publish` covers both calls, and a role made for AWS has no other. A process that does not start
@@ -7,19 +7,37 @@ for itself what the API's document has it say, to requests that it takes no more
 WebSocket client with the subprotocol that was chosen. It runs in the engine's environment.
 """
 
+import asyncio
+import copy
 import hashlib
 import io
+import json
 import os
+import secrets
+import signal
+import subprocess
+import sys
 import tempfile
+import time
+import traceback
 import zipfile
+from collections.abc import Callable
 from contextvars import ContextVar
+from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
+from urllib.parse import parse_qs, quote
 
 from ministack import app
-from ministack.core import iam_actions, lambda_runtime
-from ministack.services import apigateway, apigateway_v1, lambda_svc
+from ministack.core import iam_actions, lambda_runtime, sigv4
+from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
+from ministack.services import apigateway, apigateway_v1, dynamodb, lambda_svc, sqs, sts
+
+from local import engine_snapshots
+from local.engine_front import Deployed, Front, Message, Receive, Scope, Send
+from local.engine_guard import Rules
+from local.engine_snapshots import REFUSED, Header, SnapshotError, Snapshots
 
 _COVERED_BY = {
     "sns:PublishBatch": "sns:Publish",
@@ -44,12 +62,16 @@ def _invoke_alone(worker: Any, *arguments: Any, **more: Any) -> Any:
     ministack would discard all processes of that function, those included that are starting at this moment,
     whose calls then fail likewise: where several start at once, it never recovers.
     """
+    invocation = object()
+    _running.add(invocation)
     try:
         return _invoke(worker, *arguments, **more)
     except Exception as error:
         process, worker._proc = worker._proc, None
         lambda_runtime._signal(process)
         return {"status": "error", "error": str(error), "cold_start": True}
+    finally:
+        _running.discard(invocation)
 
 
 _spawn = lambda_runtime.Worker._spawn
@@ -168,29 +190,268 @@ async def _open_socket_with_protocol(scope: Any, receive: Any, send: Any, *more:
     await _open_socket(scope, receive, say, *more, **named)
 
 
-_PAGE = Path(__file__).parent.parent / ".local/docs/index.html"
-_aws = app.app
+# ---------------------------------------------------------------- credentials
+_sessions: dict[tuple[str, str], dict[str, str]] = {}
 
 
-async def _aws_and_docs(scope: Any, receive: Any, send: Any) -> None:
-    """The AWS services, and at /_docs the page that local/docs.py wrote: both come and go together."""
-    if scope["type"] != "http" or scope["path"] != "/_docs":
-        await _aws(scope, receive, send)
-        return
-    there = _PAGE.is_file()
-    body = _PAGE.read_bytes() if there else b"The page is not written yet: make docs"
-    media_type = b"text/html; charset=utf-8" if there else b"text/plain"
-    start = {
-        "type": "http.response.start",
-        "status": 200 if there else 404,
-        "headers": [(b"content-type", media_type), (b"cache-control", b"no-store")],
+def _session_of_role(config: dict[str, Any]) -> dict[str, str]:
+    """The credentials of a function: random ones. ministack derives them from names, which can be guessed."""
+    function, role = config["FunctionArn"], config["Role"]
+    if (function, role) not in _sessions:
+        account = function.split(":")[4]
+        name = config["FunctionName"][:64]
+        role_name = role.rpartition("/")[2]
+        made = {
+            "AWS_ACCESS_KEY_ID": f"ASIA{secrets.token_hex(8).upper()}",
+            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
+            "AWS_SESSION_TOKEN": secrets.token_hex(32),
+        }
+        session = {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{role_name}/{name}",
+            "UserId": f"{role_name}:{name}",
+            "SecretAccessKey": made["AWS_SECRET_ACCESS_KEY"],
+            "SessionToken": made["AWS_SESSION_TOKEN"],
+        }
+        sts.register_session(made["AWS_ACCESS_KEY_ID"], session)
+        _sessions[function, role] = made
+    return _sessions[function, role]
+
+
+def _verifier(own_key: str, secret: str) -> Callable[[Scope, bytes], bool]:
+    """What says of a signed request whether its signature is good."""
+
+    def verify(scope: Scope, body: bytes) -> bool:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1").lower(), sigv4.decode_header_value(raw_value)
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+        signature = sigv4.parse_header_signature(headers)
+        if isinstance(signature, tuple):
+            return False
+        if signature.access_key_id != own_key:
+            # Handed out by the engine, which verifies these itself, each with what its role allows.
+            return signature.access_key_id in sts._sessions
+        query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+        path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+        return (
+            sigv4.request_time_failure(signature) is None
+            and sigv4.header_signature_failure(signature, secret, scope["method"], path, query, headers, body)
+            is None
+        )
+
+    return verify
+
+
+# ---------------------------------------------------------------- data
+_running: set[object] = set()  # invocations
+
+
+def _extras() -> dict[str, Any]:
+    """What a crash must not lose and ministack's own states leave out: the tables' streams."""
+    return {
+        "records": dynamodb._stream_records,
+        "trimmed": dynamodb._stream_trimmed,
+        "closed": dynamodb._closed_streams,
+        "tokens": dynamodb._txn_idempotency,
     }
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
 
 
-if __name__ == "__main__":
-    app.app = _aws_and_docs
+def _gather() -> dict[str, Any]:
+    """The state of all services. Nobody uses this memory afterwards, so nothing is copied first."""
+    copy.deepcopy = lambda value, *_: value
+    lambda_svc._prune_orphan_code_blobs = lambda _: None  # the snapshot before this one needs them still
+    states = {key: get() for key, get in app._build_persistence_save_dict().items()}
+    for layer in states.get("lambda", {}).get("layers", AccountRegionScopedDict()).all_values():
+        for each in layer["versions"]:
+            if isinstance(each.get("_zip_data"), bytes):
+                each["_zip_data"] = {"blob": lambda_svc._write_code_blob(each["_zip_data"])}
+    return {"services": states, "streams": _extras(), "sequence": dynamodb._stream_seq_counter}
+
+
+def _restore(content: dict[str, Any], header: Header, port: int) -> None:
+    """Put a snapshot's state back into the services."""
+    services = content["services"]
+    blobs = set()
+    for layer in services.get("lambda", {}).get("layers", AccountRegionScopedDict()).all_values():
+        for each in layer["versions"]:
+            if isinstance(each.get("_zip_data"), dict):
+                name = each["_zip_data"]["blob"]
+                blobs.add(name)
+                each["_zip_data"] = lambda_svc._read_code_blob(name)
+    for function in services.get("lambda", {}).get("functions", AccountRegionScopedDict()).all_values():
+        for each in [function, *function.get("versions", {}).values()]:
+            if isinstance(each.get("code_zip"), dict):
+                blobs.add(each["code_zip"]["code_blob_ref"])
+            # Whatever it was to become a moment later, it is by now.
+            if each.get("config", {}).get("State") == "Pending":
+                each["config"]["State"] = "Active"
+    lambda_svc._prune_orphan_code_blobs(blobs)
+    if header.port != port:
+        for key in ("lambda", "cloudformation", "sns", "apigateway", "apigateway_v1"):
+            if key in services:
+                services[key] = _on_port(services[key], header.port, port)
+    _restore_queues(services.get("sqs", {}), released=not header.clean)
+    for key, store in _extras().items():
+        store.update(content["streams"][key])
+    dynamodb._stream_seq_counter = content["sequence"]
+    for key, module in app._state_map.items():
+        if services.get(key):
+            app._get_module(module).load_persisted_state(services[key])
+
+
+def _on_port(value: Any, before: int, now: int) -> Any:
+    """The same with the addresses that it gave to this engine's resources: they have the port in them."""
+    match value:
+        case str():
+            return value.replace(f"//localhost:{before}/", f"//localhost:{now}/")
+        case dict():
+            return {_on_port(key, before, now): _on_port(each, before, now) for key, each in value.items()}
+        case list():
+            return [_on_port(each, before, now) for each in value]
+        case tuple():
+            return tuple(_on_port(each, before, now) for each in value)
+        case AccountScopedDict() | AccountRegionScopedDict():
+            return type(value).from_dict(_on_port(value.to_dict(), before, now))
+    return value
+
+
+def _restore_queues(state: dict[str, Any], *, released: bool) -> None:
+    """Queues under this engine's port, and what a killed function had in hand for others to take at once."""
+    queues = AccountRegionScopedDict()
+    now = time.time()
+    for (account, region, url), queue in state.get("queues", queues).all_items():
+        canonical = sqs._queue_url_for_account(account, url.rpartition("/")[2])
+        if "url" in queue:
+            queue["url"] = canonical
+        queues.set_scoped(account, region, canonical, queue)
+        for message in queue["messages"] if released else ():
+            if message.get("receive_count", 0) > 0:
+                message["visible_at"] = min(message["visible_at"], now)
+    state["queues"] = queues
+
+
+def _may_save() -> bool:
+    """Not in the middle of a deployment: nobody would go on with half of one."""
+    stacks = getattr(sys.modules.get("ministack.services.cloudformation"), "_stacks", None)
+    statuses = [stack.get("StackStatus", "") for stack in stacks.all_values()] if stacks else []
+    return not any(status.endswith("_IN_PROGRESS") and "REVIEW" not in status for status in statuses)
+
+
+# ---------------------------------------------------------------- process
+def _deployed() -> Deployed:
+    """What is deployed here, by the outputs of a stack that has the API."""
+    stacks = getattr(sys.modules.get("ministack.services.cloudformation"), "_stacks", None)
+    for stack in stacks.all_values() if stacks else ():
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs") or ()}
+        if "ApiId" in outputs and "SocketId" in outputs:
+            parameters = {
+                each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters") or ()
+            }
+            return Deployed(
+                outputs["ApiId"],
+                outputs["SocketId"],
+                outputs["ApiStage"],
+                parameters.get("AllowedOrigin", ""),
+            )
+    return Deployed()
+
+
+def _end_together(tied: bool) -> None:
+    """Have the functions end when this process does, and this process with the one that it is for.
+
+    A process group outlives its leader. This one has a member that waits for nothing else than that, at a
+    pipe, which the system closes even where a process is killed.
+    """
+    global _guardian
+    _guardian = subprocess.Popen(["/bin/sh", "-c", "read -r _; kill -9 0"], stdin=subprocess.PIPE)
+    if tied:
+
+        def wait() -> None:
+            os.read(0, 1)
+            os.killpg(0, signal.SIGKILL)
+
+        Thread(target=wait, daemon=True, name="lifeline").start()
+
+
+_guardian: subprocess.Popen[bytes] | None = None
+
+
+_STOP_SECONDS = 10  # for what is under way
+
+
+async def _stop(front: Front, snapshots: Snapshots) -> None:
+    """Let what is under way come to its end, take the last snapshot, and end."""
+    front.closed = True
+    lambda_svc._iter_all_esms = lambda: iter(())  # no function is handed another message
+    deadline, quiet = time.monotonic() + _STOP_SECONDS, 0
+    while quiet < 3 and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+        quiet = 0 if _running or front.open_calls or any(lambda_svc._esm_inflight.values()) else quiet + 1
+    snapshots.save_and_exit()
+
+
+def main() -> None:
+    """Run the engine whose directory the environment names, until it is stopped."""
+    # Functions inherit the environment, and are not to see this checkout's packages.
+    sys.path.remove(os.environ.pop("PYTHONPATH"))
+    home = Path(os.environ.pop("ENGINE_HOME"))
+    settings = json.loads(os.environ.pop("ENGINE_SETTINGS"))
+    credentials = json.loads((home / "engine.json").read_text())
+    port = int(os.environ["GATEWAY_PORT"])
+    state = home / "state"
+    key, secret = credentials["accessKeyId"], credentials["secretAccessKey"]
+    _end_together(settings["tied"])
+
+    front = Front(
+        app.app,
+        rules=lambda allowed_origin: Rules(port, secret, frozenset(settings["otherHosts"]), allowed_origin),
+        deployed=_deployed,
+        verify=_verifier(key, secret),
+        own_key=key,
+        docs=Path(__file__).parent.parent / ".local/docs/index.html",
+        status=lambda: {"pauses": snapshots.pauses},
+    )
+    snapshots = Snapshots(state, engine=version("ministack"), port=port, gather=_gather, may_save=_may_save)
+    background = []
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan" or not settings["keepsData"]:
+            await front(scope, receive, send)
+            return
+
+        async def started(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(
+                    signal.SIGTERM,
+                    lambda: background.append(loop.create_task(_stop(front, snapshots))),
+                )
+                background.append(loop.create_task(snapshots.run()))
+            await send(message)
+
+        await front(scope, receive, started)
+
+    def load() -> None:
+        try:
+            found = engine_snapshots.load(state, version("ministack"))
+            if found:
+                _restore(found[1], found[0], port)
+        except Exception as error:
+            if not isinstance(error, SnapshotError):
+                traceback.print_exc()
+                error = SnapshotError("the engine does not understand it")
+            print(error, flush=True)
+            os._exit(REFUSED)
+
+    if settings["keepsData"]:
+        app.PERSIST_STATE = True
+        app._load_persisted_state = load
+        app.save_all = lambda _: None
+        front.on_change = snapshots.note_change
+        lambda_svc._run_sqs_batch = _noting(lambda_svc._run_sqs_batch, snapshots)
+        lambda_svc._poll_dynamodb_streams = _noting(lambda_svc._poll_dynamodb_streams, snapshots)
+    app.app = serve if settings["guarded"] else app.app
+    lambda_runtime.execution_credentials = lambda_svc.execution_credentials = _session_of_role
     lambda_runtime.Worker.invoke = _invoke_alone
     lambda_runtime.Worker._spawn = _spawn_with_common_layers
     iam_actions.extract_iam_action = _extract_iam_action
@@ -202,3 +463,19 @@ if __name__ == "__main__":
     apigateway_v1._validate_cognito_authorizer = _validate_access_token
     apigateway_v1._check_request_validation = _check_request
     app.main()
+
+
+def _noting(call: Callable[..., Any], snapshots: Snapshots) -> Callable[..., Any]:
+    """The same, noted as a change if it did anything."""
+
+    def noting(*arguments: Any) -> Any:
+        result = call(*arguments)
+        if result or arguments:
+            snapshots.note_change()
+        return result
+
+    return noting
+
+
+if __name__ == "__main__":
+    main()

@@ -59,7 +59,7 @@ def main() -> int:
     if running is None:
         console.print("No engine runs here: `make run` starts it.")
         return 1
-    logs = stack.session().client("logs", endpoint_url=running.url)
+    logs = stack.session(running).client("logs", endpoint_url=running.url)
     outputs = stack.describe(running)
     functions = [key.removesuffix("FunctionName") for key in sorted(outputs) if key.endswith("FunctionName")]
     sources = [

@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+import time
 
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from local import demo, docs, engine, stack
@@ -18,17 +20,24 @@ def main() -> int:
     """Run it all; the API stays up afterwards."""
     parser = argparse.ArgumentParser(prog="make run")
     parser.add_argument("--port", type=int, help=f"of the engine (default: {engine.DEFAULT_PORT})")
-    port = parser.parse_args().port
+    parser.add_argument("--fresh", action="store_true", help="forget the local stack's data first")
+    arguments = parser.parse_args()
+    port: int | None = arguments.port
     if port is not None and not 0 < port < 65536:
-        parser.error(f"PORT={port} is not a port")
+        parser.error(f"PORT={port} is not a port: 1 to 65535 are")
     try:
         with exclusive("run", wait=False):
+            if arguments.fresh:
+                _forget()
             running = _engine(port)
             description = _deployed(running)
         demo.run(description["apiUrl"], description["socketUrl"], Tokens(description).of_service())
         console.print("\nThe API's documentation:", description["docsUrl"], soft_wrap=True)
     except (BusyError, engine.EngineError, stack.DeployError, TokenError, demo.DemoError) as error:
         console.print("\n[red]Error:[/]", escape(str(error)), soft_wrap=True)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        console.print("\n[red]The engine does not answer:[/]", escape(str(error)), soft_wrap=True)
         return 1
     except httpx.HTTPError as error:
         console.print(
@@ -38,26 +47,39 @@ def main() -> int:
         )
         return 1
     except KeyboardInterrupt:
-        console.print("\nInterrupted. `make stop` stops the engine, `make run` goes on.")
+        console.print("\nInterrupted. `make run` goes on from here, `make stop` stops the engine.")
         return 130
     return 0
 
 
+def _forget() -> None:
+    with step("Forgetting the local stack's data"):
+        if running := engine.find():
+            running.kill()
+            running.stop()
+        engine.forget()
+        stack.DESCRIPTION.unlink(missing_ok=True)
+
+
 def _engine(port: int | None) -> engine.Engine:
-    """The engine that runs already, where it is fit for use; otherwise a new one."""
+    """The engine that runs already, where it is fit for use; otherwise one that goes on with its data."""
     running = engine.find()
     if running is not None:
         reason = _unfit(running, port)
         if reason is None:
-            return running
+            return _with_whole_stack(running)
         if port not in (None, running.port):
             engine.require_free(port)  # or one would be stopped and no other started
         with step(f"Stopping the engine on port {running.port}: {reason}"):
             running.stop()
         port = port or running.port
+    note = engine.recovered()
     port = port or engine.DEFAULT_PORT
     with step(f"Starting the engine on port {port}"):
-        return engine.start(port)
+        started = engine.start(port)
+    if note:
+        console.print(f"  {note}")
+    return _with_whole_stack(started)
 
 
 def _unfit(running: engine.Engine, port: int | None) -> str | None:
@@ -67,10 +89,39 @@ def _unfit(running: engine.Engine, port: int | None) -> str | None:
         return "it does not answer"
     if running.is_outdated():
         return "it has been updated"
-    status = stack.status(running)
-    if status is not None and not status.endswith(("CREATE_COMPLETE", "UPDATE_COMPLETE")):
-        return f"the stack was left in {status}"
     return None
+
+
+_DEPLOYMENT_SECONDS = 120  # it takes ten
+
+
+def _with_whole_stack(running: engine.Engine) -> engine.Engine:
+    """The engine, once its stack can be deployed to: another deployment may be under way, or have failed."""
+    status = stack.status(running)
+    if status and status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+        with step("Waiting for a deployment that was interrupted"):
+            deadline = time.monotonic() + _DEPLOYMENT_SECONDS
+            while status and status.endswith("_IN_PROGRESS"):
+                if time.monotonic() > deadline:
+                    raise engine.EngineError(
+                        f"The stack stays in {status}. `make run FRESH=1` forgets it, and all its data."
+                    )
+                time.sleep(0.5)
+                status = stack.status(running)
+    if status in (None, "REVIEW_IN_PROGRESS") or status.endswith(("CREATE_COMPLETE", "UPDATE_COMPLETE")):
+        return running
+    if status.startswith("UPDATE"):
+        if status != "UPDATE_ROLLBACK_COMPLETE":  # which can be deployed to
+            raise engine.EngineError(
+                f"The stack was left in {status}. `make run FRESH=1` forgets it, and all its data."
+            )
+        return running
+    # It has never been whole, so there is nothing in it.
+    with step(f"Starting anew: the stack was left in {status}"):
+        running.kill()
+        running.stop()
+        engine.forget()
+        return engine.start(running.port)
 
 
 def _deployed(running: engine.Engine) -> dict[str, str]:

@@ -1,19 +1,21 @@
 """The stack in the engine: deployed with the same deploy.sh that an operator uses."""
 
-import json
 import os
+import re
 import subprocess
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 import botocore.session
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local import docs
-from local.engine import PYTHON, REGION, ROOT, Engine
+from local.engine import PYTHON, REGION, ROOT, Engine, find, write_private
+from local.engine_guard import API_PATH, DOCS_PATH, SOCKET_PATH
 from local.lock import exclusive
 
 DESCRIPTION = ROOT / ".local/stack.json"
@@ -26,10 +28,11 @@ class DeployError(Exception):
     """The stack could not be deployed; the text holds the end of what deploy.sh said."""
 
 
-def session() -> boto3.Session:
+def session(of: Mapping[str, str] | Engine | None = None) -> boto3.Session:
     """A boto3 session that knows nothing of the profiles and settings of the person's own AWS.
 
-    Its clients take `endpoint_url=engine.url`; without, they know no account that would let them in.
+    Its credentials are those of an engine, or of the one that a description (`describe`) is of; by default of
+    the one that runs in this checkout. Its clients take `endpoint_url=engine.url`, and no proxy.
     """
     variables: dict[str, Any] = {
         "profile": (None, None, None, None),
@@ -37,8 +40,14 @@ def session() -> boto3.Session:
         "credentials_file": (None, None, os.devnull, None),
         "region": (None, None, REGION, None),
     }
+    if of is None:
+        of = find()
+    if isinstance(of, Engine):
+        of = {"accessKeyId": of.access_key_id, "secretAccessKey": of.secret_access_key}
+    keys = of or {}
     core = botocore.session.Session(session_vars=variables)
-    core.set_credentials("test", "test")
+    core.set_credentials(keys.get("accessKeyId", "unknown"), keys.get("secretAccessKey", "unknown"))
+    core.set_default_client_config(Config(proxies={}))
     return boto3.Session(botocore_session=core)
 
 
@@ -46,7 +55,7 @@ def status(engine: Engine) -> str | None:
     """The stack's status, or None when there is no stack."""
     try:
         found = (
-            session()
+            session(engine)
             .client("cloudformation", endpoint_url=engine.url)
             .describe_stacks(StackName=NAME)["Stacks"]
         )
@@ -61,8 +70,8 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
     """Build and deploy the template to the engine, and describe the result.
 
     Returns:
-        `apiUrl`, `socketUrl`, `docsUrl`, `endpointUrl`, `region`, `stackName`, where tokens come from, and
-        every output of the stack by its name.
+        `apiUrl`, `socketUrl`, `docsUrl`, `endpointUrl`, `region`, `stackName`, where tokens come from, the
+        engine's credentials, and every output of the stack by its name, but those that are for AWS only.
 
     Raises:
         DeployError: deploy.sh failed.
@@ -92,15 +101,22 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
     return describe(engine)
 
 
+# Outputs whose addresses are AWS's own; the engine's stand under the same names in camel case.
+_ON_AWS = ("ApiUrl", "SocketUrl", "TokenUrl", "SignInUrl")
+_QUEUE_HOST = re.compile(r"^http://[^/]+/")
+
+
 def describe(engine: Engine) -> dict[str, str]:
     """What tools and tests need to know of the deployed stack."""
-    stack = (
-        session()
-        .client("cloudformation", endpoint_url=engine.url)
-        .describe_stacks(StackName=NAME)["Stacks"][0]
-    )
+    aws = session(engine)
+    stack = aws.client("cloudformation", endpoint_url=engine.url).describe_stacks(StackName=NAME)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    pool = session().client("cognito-idp", endpoint_url=engine.url)
+    for name in _ON_AWS:
+        outputs.pop(name, None)
+    for name, value in outputs.items():
+        if name.endswith(("QueueUrl", "DlqUrl")):  # it was made for the port of that time
+            outputs[name] = _QUEUE_HOST.sub(f"{engine.url}/", value)
+    pool = aws.client("cognito-idp", endpoint_url=engine.url)
     services, customers = (
         pool.describe_user_pool_client(UserPoolId=outputs["UserPoolId"], ClientId=outputs[client])[
             "UserPoolClient"
@@ -108,12 +124,14 @@ def describe(engine: Engine) -> dict[str, str]:
         for client in ("ServiceClientId", "CustomerClientId")
     )
     return outputs | {
-        # The address in the outputs is the one on AWS; the engine serves the same API below this path.
-        "apiUrl": f"{engine.url}/_aws/execute-api/{outputs['ApiId']}/{outputs['ApiStage']}",
-        "docsUrl": engine.url + docs.ROUTE,
-        "socketUrl": f"ws://127.0.0.1:{engine.port}/_aws/execute-api/{outputs['SocketId']}/{outputs['ApiStage']}",
-        # Likewise for tokens: the engine has one address for all pools, and knows them by the client's id.
+        "accessKeyId": engine.access_key_id,
+        "secretAccessKey": engine.secret_access_key,
+        "apiUrl": engine.url + API_PATH,
+        "docsUrl": engine.url + DOCS_PATH,
+        "socketUrl": f"ws://127.0.0.1:{engine.port}{SOCKET_PATH}",
+        # The engine has one address for all pools, and knows them by the client's id.
         "tokenUrl": f"{engine.url}/oauth2/token",
+        "signInUrl": f"{engine.url}/oauth2/authorize",
         "serviceClientSecret": services["ClientSecret"],
         "signInCallbackUrl": customers["CallbackURLs"][0],
         "endpointUrl": engine.url,
@@ -123,7 +141,5 @@ def describe(engine: Engine) -> dict[str, str]:
 
 
 def write(description: dict[str, str], to: Path = DESCRIPTION) -> None:
-    """Leave the description where tools and tests look for it, whole or not at all."""
-    new = to.with_suffix(".new")
-    new.write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
-    new.replace(to)
+    """Leave the description where tools and tests look for it, whole or not at all, for its owner alone."""
+    write_private(to, description)

@@ -100,7 +100,7 @@ class Tokens:
         return tokens
 
     def _create_user(self, name: str) -> None:
-        pool = session().client("cognito-idp", endpoint_url=self._stack["endpointUrl"])
+        pool = session(self._stack).client("cognito-idp", endpoint_url=self._stack["endpointUrl"])
         user = {"UserPoolId": self._stack["UserPoolId"], "Username": name}
         with contextlib.suppress(pool.exceptions.UsernameExistsException):
             pool.admin_create_user(**user, MessageAction="SUPPRESS")

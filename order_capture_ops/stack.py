@@ -65,7 +65,7 @@ def find(name: str | None) -> Stack:
     if not endpoint.startswith(_LOOPBACK):
         raise StackError(f"{local_stack.DESCRIPTION} names {endpoint}, which is not on this machine.")
     direct = config.merge(botocore.config.Config(proxies={}))
-    client = partial(local_stack.session().client, endpoint_url=endpoint, config=direct)
+    client = partial(local_stack.session(description).client, endpoint_url=endpoint, config=direct)
     try:
         return _describe(name, client)
     except botocore.exceptions.EndpointConnectionError as error:

@@ -73,7 +73,7 @@ class Shop:
 
     def __init__(self, description: Mapping[str, str]) -> None:
         self.outputs = description
-        self.aws: boto3.Session = stack.session()
+        self.aws: boto3.Session = stack.session(description)
         self.endpoint = description["endpointUrl"]
         self.tokens = Tokens(description)
         self.sqs: SQSClient = self.aws.client("sqs", endpoint_url=self.endpoint)

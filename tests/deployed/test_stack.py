@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from local import stack
 from local.engine import Engine
 from tests.deployed.shop import Books, Shop
@@ -14,10 +16,12 @@ from tests.support.template import load_template
 
 def test_every_output_of_the_template_is_there_and_names_something_that_exists(shop: Shop) -> None:
     # given
-    outputs = {name: shop.outputs[name] for name in load_template()["Outputs"]}
-
     def client(service: Any) -> Any:
         return shop.aws.client(service, endpoint_url=shop.endpoint)
+
+    (deployed,) = client("cloudformation").describe_stacks(StackName=shop.outputs["stackName"])["Stacks"]
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in deployed["Outputs"]}
+    assert outputs.keys() == load_template()["Outputs"].keys()
 
     def log_group(name: str) -> object:
         groups = client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
@@ -58,9 +62,26 @@ def test_every_output_of_the_template_is_there_and_names_something_that_exists(s
 def test_the_description_says_where_the_api_is(shop: Shop, engine: Engine) -> None:
     assert shop.outputs["endpointUrl"] == engine.url
     assert shop.outputs["region"] == "us-east-1"
-    assert shop.outputs["apiUrl"].startswith(engine.url)
+    assert shop.outputs["apiUrl"] == f"{engine.url}/v1"
     assert shop.outputs["tokenUrl"].startswith(engine.url)
-    assert shop.outputs["socketUrl"].startswith(engine.url.replace("http", "ws", 1))
+    assert shop.outputs["socketUrl"] == f"ws://127.0.0.1:{engine.port}/ws/v1"
+
+
+def test_the_description_has_no_address_that_does_not_work_here(shop: Shop) -> None:
+    assert [
+        name for name, value in shop.outputs.items() if "amazonaws" in value or "amazoncognito" in value
+    ] == []
+    assert len({name.lower() for name in shop.outputs}) == len(shop.outputs)
+
+
+def test_the_api_answers_under_its_id_as_well(shop: Shop, engine: Engine) -> None:
+    # given
+    alice = shop.new_customer("10.00")
+    by_id = f"{engine.url}/_aws/execute-api/{shop.outputs['ApiId']}/{shop.outputs['ApiStage']}"
+    # when
+    answer = httpx.get(f"{by_id}/account/{alice}", headers={"Authorization": shop.bearer()}, trust_env=False)
+    # then
+    assert answer.json() == shop.get(f"/account/{alice}").json()
 
 
 def test_deploying_again_with_nothing_changed_leaves_everything_as_it_is(

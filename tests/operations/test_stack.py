@@ -90,7 +90,10 @@ def test_the_persons_own_credentials_do_not_go_to_the_engine(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "my-own-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "my-own-secret")
-    description.write_text(json.dumps({"stackName": "shop", "endpointUrl": "http://127.0.0.1:1"}))
+    of_engine = {"accessKeyId": "of-the-engine", "secretAccessKey": "secret"}
+    description.write_text(
+        json.dumps({"stackName": "shop", "endpointUrl": "http://127.0.0.1:1", **of_engine})
+    )
     made: list[Any] = []
     monkeypatch.setattr(stacks, "_describe", lambda _, client: made.append(client("sqs")))
 
@@ -98,7 +101,7 @@ def test_the_persons_own_credentials_do_not_go_to_the_engine(
 
     (client,) = made
     assert client.meta.endpoint_url == "http://127.0.0.1:1"
-    assert client._request_signer._credentials.access_key == "test"
+    assert client._request_signer._credentials.access_key == "of-the-engine"
 
 
 @pytest.mark.usefixtures("no_profile")

@@ -49,7 +49,7 @@ def bridge() -> str:
 
 @pytest.fixture(scope="module")
 def services(bridge: str) -> Iterator[Services]:
-    with fresh(auth=False) as engine, relay(bridge, engine.port) as port:
+    with fresh(auth=False, other_hosts=[bridge]) as engine, relay(bridge, engine.port) as port:
         yield create_services(engine, f"http://{bridge}:{port}")
 
 

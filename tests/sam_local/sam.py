@@ -30,7 +30,7 @@ class Sam:
         variables = directory / "variables.json"
         variables.write_text(json.dumps({"Parameters": services.variables()}))
         self._endpoint = services.endpoint
-        self._environment = _environment() | {"AWS_ENDPOINT_URL": services.endpoint}
+        self._environment = _environment() | services.credentials | {"AWS_ENDPOINT_URL": services.endpoint}
         self._options = (
             *_CONFIG,
             *("--template", f"{BUILD}/template.yaml"),

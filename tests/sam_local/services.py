@@ -22,6 +22,7 @@ class Services:
     """What the functions talk to."""
 
     endpoint: str  # as containers reach it
+    credentials: dict[str, str] = field(repr=False)
     tables: dict[str, str]
     topics: dict[str, str]
     queues: dict[str, str]
@@ -60,7 +61,7 @@ class Services:
 
 def create_services(engine: Engine, endpoint: str) -> Services:
     """Create what the functions need; "Checks", "Events" and "States" get what topics are told."""
-    session = stack.session()
+    session = stack.session(engine)
     dynamodb = session.client("dynamodb", endpoint_url=engine.url)
     sns = session.client("sns", endpoint_url=engine.url)
     sqs = session.client("sqs", endpoint_url=engine.url)
@@ -77,7 +78,11 @@ def create_services(engine: Engine, endpoint: str) -> Services:
             Endpoint=queue["QueueArn"],
             Attributes={"RawMessageDelivery": "true"},
         )
-    return Services(endpoint, create_tables(dynamodb), topics, queues, dynamodb, sqs)
+    credentials = {
+        "AWS_ACCESS_KEY_ID": engine.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": engine.secret_access_key,
+    }
+    return Services(endpoint, credentials, create_tables(dynamodb), topics, queues, dynamodb, sqs)
 
 
 @contextlib.contextmanager

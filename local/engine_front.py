@@ -1,0 +1,243 @@
+"""What stands in front of the engine's AWS services: the guard, the pages, and addresses that stay.
+
+An ASGI application around another. It lets in what the rules (engine_guard.py) let in.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.engine_guard import (
+    API_PATH,
+    DOCS_PATH,
+    SOCKET_PATH,
+    Gate,
+    RefusedError,
+    Request,
+    Rules,
+    is_below,
+    key_of,
+)
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# A page of ours is nobody else's frame.
+_PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_HOME = """\
+<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Order capture, local engine</title>
+<style>body {{ font: 1rem/1.6 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto }}</style>
+<h1>Order capture</h1>
+<p>A local AWS with the stack of this checkout. Read <a href="{docs}">the API's documentation</a>.</p>
+<p>The API answers at <code>{api}</code>, WebSocket connections at <code>{socket}</code>.
+<code>make token</code> prints an access token.</p>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The stack that is deployed now: the ids that API Gateway has given, and who may call from a page."""
+
+    api_id: str = ""
+    socket_id: str = ""
+    stage: str = ""
+    allowed_origin: str = ""
+
+
+class Front:
+    """The engine as it is reached. `verify` says of a signed request whether its signature is good."""
+
+    def __init__(
+        self,
+        aws: App,
+        *,
+        rules: Callable[[str], Rules],
+        deployed: Callable[[], Deployed],
+        verify: Callable[[Scope, bytes], bool],
+        own_key: str,
+        docs: Path,
+        status: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._aws = aws
+        self._rules = rules
+        self._deployed = deployed
+        self._verify = verify
+        self._own_key = own_key
+        self._docs = docs
+        self._status = status
+        self.closed = False
+        """Whether calls of the API are refused, because the engine stops."""
+        self.open_calls = 0
+        """Calls of the API that are under way."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called for each request that may change something."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._aws(scope, receive, send)
+            return
+        deployed = self._deployed()
+        request = _request(scope)
+        try:
+            gate = self._rules(deployed.allowed_origin).admit(request)
+        except RefusedError as refused:
+            await _refuse(scope, receive, send, refused)
+            return
+        match gate:
+            case Gate.PAGE:
+                await self._page(scope, send)
+            case Gate.API | Gate.SOCKET:
+                await self._call(scope, receive, send, deployed)
+            case Gate.AWS:
+                await self._signed(scope, receive, send, request)
+            case Gate.TOOL if request.path == "/_ministack/status":
+                await _answer(send, 200, json.dumps(self._status()), "application/json")
+            case Gate.TOOL | Gate.SIGN_IN:
+                self._note(request)
+                await self._aws(scope, receive, send)
+
+    def _note(self, request: Request) -> None:
+        if request.method not in ("GET", "HEAD", "OPTIONS") or request.is_websocket:
+            self.on_change()
+
+    async def _page(self, scope: Scope, send: Send) -> None:
+        if scope["path"] == DOCS_PATH:
+            if self._docs.is_file():
+                await _answer(send, 200, self._docs.read_bytes(), "text/html; charset=utf-8")
+            else:
+                await _answer(send, 404, "The page is not written yet: make docs", "text/plain")
+        elif scope["path"] == "/":
+            host = html.escape(_request(scope).headers["host"])
+            page = _HOME.format(
+                docs=DOCS_PATH, api=f"http://{host}{API_PATH}", socket=f"ws://{host}{SOCKET_PATH}"
+            )
+            await _answer(send, 200, page, "text/html; charset=utf-8")
+        else:
+            await _answer(send, 404, "", "text/plain")
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send, deployed: Deployed) -> None:
+        """A call of the stack's own API, under the address that stays or the one with its id."""
+        root, api_id = (
+            (SOCKET_PATH, deployed.socket_id) if scope["type"] == "websocket" else (API_PATH, deployed.api_id)
+        )
+        if is_below(scope["path"], root):
+            if not api_id:
+                reason = "No stack is deployed here yet: `make run` deploys it."
+                await _refuse(scope, receive, send, RefusedError(503, reason))
+                return
+            scope = _moved(scope, root, f"/_aws/execute-api/{api_id}/{deployed.stage}")
+        if self.closed:
+            await _refuse(scope, receive, send, RefusedError(503, "The engine is being stopped."))
+            return
+        self._note(_request(scope))
+        is_call = scope["type"] == "http"  # a WebSocket connection may stay for hours
+        self.open_calls += is_call
+        try:
+            await self._aws(scope, receive, send)
+        finally:
+            self.open_calls -= is_call
+
+    async def _signed(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
+        """A call of an AWS API. Our tools' key is the administrator's, who has another name behind."""
+        chunks: list[bytes] = []
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            chunks.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        body = b"".join(chunks)
+        if not self._verify(scope, body):
+            reason = "The signature is not good: `make env` prints this engine's credentials."
+            await _refuse(scope, receive, send, RefusedError(403, reason))
+            return
+        self._note(request)
+        key = key_of(request.headers["authorization"])
+        if key == self._own_key:
+            scope = _as_administrator(scope, key)
+        given = False
+
+        async def replay() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._aws(scope, replay, send)
+
+
+def _request(scope: Scope) -> Request:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return Request(
+        scope.get("method", "GET"),
+        scope["path"],
+        scope.get("query_string", b"").decode("latin-1"),
+        headers,
+        scope["type"] == "websocket",
+    )
+
+
+def _moved(scope: Scope, root: str, to: str) -> Scope:
+    """The request for what is below one path, as one for what is below another."""
+    raw = scope.get("raw_path") or b""
+    return scope | {
+        "path": to + scope["path"].removeprefix(root),
+        # Where the root itself is written with escapes there is nothing to replace: the path is taken then.
+        "raw_path": to.encode() + raw.removeprefix(root.encode()) if raw.startswith(root.encode()) else None,
+    }
+
+
+_ADMINISTRATOR = b"test"  # as ministack calls its own
+
+
+def _as_administrator(scope: Scope, key: str) -> Scope:
+    headers = [
+        (name, value.replace(f"Credential={key}/".encode(), b"Credential=" + _ADMINISTRATOR + b"/"))
+        if name.lower() == b"authorization"
+        else (name, value)
+        for name, value in scope["headers"]
+    ]
+    return scope | {"headers": headers}
+
+
+async def _answer(send: Send, status: int, body: str | bytes, media_type: str) -> None:
+    content = body.encode() if isinstance(body, str) else body
+    headers = {"Content-Type": media_type, "Content-Length": str(len(content)), **_PAGE_HEADERS}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, refused: RefusedError) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    # In the form that the AWS SDKs show their callers, and people can read.
+    body = json.dumps({"__type": "AccessDeniedException", "message": str(refused)})
+    await _answer(send, refused.status, body, "application/json")

@@ -1,0 +1,246 @@
+"""The engine's data on disk: snapshots of everything at one instant, taken while it works.
+
+A snapshot is written by a fork of the process, which has a copy of all its memory and disturbs nobody; a file
+is whole or not there. What came after the latest one is lost in a crash, and how much that is can be said:
+the time of the latest change is noted as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import io
+import json
+import os
+import pickle
+import signal
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+REFUSED = 3
+"""The exit code of an engine that cannot use the snapshot. The last line that it printed says why."""
+
+_EVERY = 2.0  # seconds between two snapshots, while something changes
+_AT_MOST = 5.0  # where a snapshot takes long, which must not keep a core busy all the time
+_SHARE = 4
+_TICK = 0.2
+_LONGEST = 120.0  # seconds after which a snapshot that does not come to its end is given up
+
+
+class SnapshotError(Exception):
+    """A snapshot cannot be used; the text is for the person at the keyboard."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a snapshot without reading it.
+
+    It is `clean` where nothing was under way: the engine had been asked to stop.
+    """
+
+    engine: str
+    port: int
+    saved_at: float
+    clean: bool
+    sha256: str
+    format: int = FORMAT
+
+
+def snapshot_of(state: Path) -> Path:
+    """Where the snapshot is in an engine's directory of data."""
+    return state / "snapshot"
+
+
+def _changed(state: Path) -> Path:
+    return state / "changed"
+
+
+def read_header(state: Path) -> Header | None:
+    """The header of the snapshot, or None when there is none.
+
+    Raises:
+        SnapshotError: it is damaged, or of another format.
+    """
+    try:
+        with snapshot_of(state).open("rb") as file:
+            return _header(file.readline())
+    except FileNotFoundError:
+        return None
+
+
+def _header(line: bytes) -> Header:
+    try:
+        found = json.loads(line)
+        if found.get("format") != FORMAT:
+            raise SnapshotError("it has another format than this release reads")
+        return Header(**found)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SnapshotError("it is damaged") from error
+
+
+def lost_seconds(state: Path, header: Header) -> float:
+    """How long something went on changing after the snapshot: what a crash has cost."""
+    try:
+        return max(0.0, _changed(state).stat().st_mtime - header.saved_at)
+    except FileNotFoundError:
+        return 0.0
+
+
+def load(state: Path, engine: str) -> tuple[Header, Any] | None:
+    """The snapshot's header and content, or None when there is none.
+
+    Raises:
+        SnapshotError: it is damaged, or was made by another release of the engine.
+    """
+    header = read_header(state)
+    if header is None:
+        return None
+    if header.engine != engine:
+        raise SnapshotError(f"it was made by release {header.engine} of the engine, and this is {engine}")
+    content = snapshot_of(state).read_bytes().partition(b"\n")[2]
+    if hashlib.sha256(content).hexdigest() != header.sha256:
+        raise SnapshotError("it is damaged")
+    # Nobody but the developer can write there, and the code it could run is the developer's as well.
+    return header, pickle.loads(content)
+
+
+def write(state: Path, content: Any, *, engine: str, port: int, saved_at: float, clean: bool) -> None:
+    """Write a snapshot, whole or not at all."""
+    buffer = io.BytesIO()
+    pickle.dump(content, buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    packed = buffer.getbuffer()
+    header = Header(engine, port, saved_at, clean, hashlib.sha256(packed).hexdigest())
+    new = snapshot_of(state).with_suffix(".new")
+    with open(new, "wb", opener=_private) as file:
+        file.write(json.dumps(asdict(header)).encode() + b"\n")
+        file.write(packed)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(snapshot_of(state))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+class Snapshots:
+    """Takes them while an event loop runs.
+
+    `gather` collects what there is to save, in memory that nobody else will see again. `may_save` says
+    whether this is a good moment.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        engine: str,
+        port: int,
+        gather: Callable[[], Any],
+        may_save: Callable[[], bool],
+    ) -> None:
+        self._state = state
+        self._engine = engine
+        self._port = port
+        self._gather = gather
+        self._may_save = may_save
+        self._changed_at = 0.0
+        self._noted_at = 0.0
+        self._saved_at = 0.0
+        self._child = 0
+        self.pauses: list[float] = []
+        """Seconds that each of the last hundred snapshots held up the event loop."""
+
+    def note_change(self) -> None:
+        """Something has changed, or may have."""
+        self._changed_at = time.time()
+
+    async def run(self) -> None:
+        """Take snapshots as long as the loop runs."""
+        header = read_header(self._state)
+        self._saved_at = self._noted_at = header.saved_at if header else time.time()
+        self._mark()
+        seconds = 0.0
+        while True:
+            await asyncio.sleep(_TICK)
+            if self._changed_at > self._noted_at:
+                self._noted_at = self._changed_at
+                self._mark()
+            due = self._saved_at + min(max(_EVERY, _SHARE * seconds), _AT_MOST)
+            if self._changed_at >= self._saved_at and time.time() >= due and self._may_save():
+                started = time.monotonic()
+                await self._save_by_fork()
+                seconds = time.monotonic() - started
+
+    def _mark(self) -> None:
+        """Have it on disk when the latest change was."""
+        _changed(self._state).touch(mode=0o600)
+        os.utime(_changed(self._state), (self._noted_at, self._noted_at))
+
+    async def _save_by_fork(self) -> None:
+        started = time.perf_counter()
+        before, self._saved_at = self._saved_at, time.time()
+        with warnings.catch_warnings():
+            # Of several threads only this one goes on in the fork, and takes no lock that another may hold.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            self._write_and_exit()
+        self.pauses = [*self.pauses[-99:], time.perf_counter() - started]
+        self._child = child
+        ended = asyncio.get_running_loop().run_in_executor(None, os.waitpid, child, 0)
+        try:
+            _, status = await asyncio.wait_for(asyncio.shield(ended), _LONGEST)
+        except TimeoutError:
+            os.kill(child, signal.SIGKILL)
+            _, status = await ended
+        self._child = 0
+        if status != 0:
+            self._saved_at = before
+
+    def _write_and_exit(self) -> None:
+        try:
+            gc.disable()
+            # Connections, pipes and the port are the parent's: whoever waits for their end waits for its own.
+            for descriptor in [int(each.name) for each in Path("/dev/fd").iterdir()]:
+                if descriptor > 2:
+                    with suppress(OSError):
+                        os.close(descriptor)
+            os.nice(5)
+            self._write(self._saved_at, clean=False)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+
+    def _write(self, saved_at: float, *, clean: bool) -> None:
+        write(
+            self._state,
+            self._gather(),
+            engine=self._engine,
+            port=self._port,
+            saved_at=saved_at,
+            clean=clean,
+        )
+
+    def save_and_exit(self) -> None:
+        """Take the last snapshot and end the process."""
+        status = 0
+        try:
+            if self._child:
+                with suppress(ProcessLookupError):
+                    os.kill(self._child, signal.SIGKILL)
+            if self._may_save():
+                self._write(time.time(), clean=True)
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        os._exit(status)

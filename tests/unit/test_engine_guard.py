@@ -1,0 +1,219 @@
+"""Who may ask the local engine for what."""
+
+from __future__ import annotations
+
+import pytest
+
+from local.engine_guard import Gate, RefusedError, Request, Rules, key_of
+
+PORT = 4566
+RULES = Rules(PORT, "the-secret")
+SIGNED = {
+    "authorization": "AWS4-HMAC-SHA256 Credential=AKIAOURS/20261128/us-east-1/s3/aws4_request, "
+    "SignedHeaders=host;x-amz-date, Signature=00"
+}
+STRANGER = {"origin": "http://127.0.0.1:8000", "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}
+# What a browser sends with a link, a form or an image, none of which has an Origin header in every case.
+NAVIGATION = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "accept": "text/html"}
+IMAGE = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+
+AWS_PATHS = ("/", "/bucket/page.html", "/restapis", "/2015-03-31/functions", "/v2/apis")
+
+
+def ask(
+    path: str,
+    headers: dict[str, str] | None = None,
+    *,
+    method: str = "GET",
+    query: str = "",
+    is_websocket: bool = False,
+    rules: Rules = RULES,
+) -> Gate:
+    named = {"host": f"127.0.0.1:{PORT}"} | (headers or {})
+    return rules.admit(Request(method, path, query, named, is_websocket))
+
+
+def refusal(path: str, headers: dict[str, str] | None = None, **more: object) -> int:
+    with pytest.raises(RefusedError) as refused:
+        ask(path, headers, **more)  # type: ignore[arg-type]
+    return refused.value.status
+
+
+# ---------------------------------------------------------------- host
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "attacker.example",
+        f"attacker.example:{PORT}",
+        "127.0.0.1",
+        "127.0.0.1:4567",
+        f"localhost.attacker.example:{PORT}",
+        f"[::1]:{PORT}",
+        f"0.0.0.0:{PORT}",
+        f"127.0.0.1:{PORT},attacker.example",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/v1/order", "/_docs", "/bucket/key", "/_ministack/ready"])
+def test_another_name_of_this_machine_is_not_answered_to(host: str, path: str) -> None:
+    assert refusal(path, SIGNED | {"host": host}) == 421
+
+
+def test_localhost_is_a_name_of_ours() -> None:
+    assert ask("/", {"host": f"localhost:{PORT}"}) is Gate.PAGE
+
+
+def test_a_relay_has_a_name_that_the_engine_was_started_with() -> None:
+    relayed = Rules(PORT, "the-secret", other_hosts=frozenset(["172.17.0.1"]))
+    assert ask("/v1/order", {"host": "172.17.0.1:9999"}, rules=relayed) is Gate.API
+    assert refusal("/v1/order", {"host": "172.17.0.2:9999"}, rules=relayed) == 421
+
+
+# ---------------------------------------------------------------- AWS
+@pytest.mark.parametrize("path", AWS_PATHS)
+def test_a_signed_request_of_a_tool_is_let_in_to_aws(path: str) -> None:
+    assert ask(path, SIGNED, method="POST") is Gate.AWS
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", AWS_PATHS[1:])
+@pytest.mark.parametrize("headers", [{}, NAVIGATION, IMAGE, STRANGER], ids=["tool", "link", "image", "fetch"])
+def test_an_unsigned_request_reaches_no_api_of_aws(path: str, method: str, headers: dict[str, str]) -> None:
+    assert refusal(path, headers, method=method) == 403
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+@pytest.mark.parametrize("origin", ["null", "http://attacker.example", ""])
+def test_a_form_reaches_no_api_of_aws(content_type: str, origin: str) -> None:
+    headers = {"content-type": content_type} | ({"origin": origin} if origin else {})
+    assert refusal("/", headers, method="POST") in (403, 405)
+    assert refusal("/bucket", headers, method="POST") == 403
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Action=CreateStack&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=test&X-Amz-Signature=0",
+        "x-amz-signature=0",
+        "AWSAccessKeyId=test&Signature=0&Expires=1",
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, SIGNED], ids=["by itself", "beside a header"])
+def test_an_address_with_a_signature_in_it_is_not_taken(query: str, headers: dict[str, str]) -> None:
+    assert refusal("/bucket/key", headers, query=query) == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [NAVIGATION, IMAGE, STRANGER, {"origin": "null"}, {"origin": "https://evil"}]
+)
+def test_not_even_a_signed_request_is_taken_from_a_page_of_another_site(headers: dict[str, str]) -> None:
+    assert refusal("/bucket", SIGNED | headers) == 403
+
+
+@pytest.mark.parametrize(
+    ("authorization", "key"),
+    [
+        (SIGNED["authorization"], "AKIAOURS"),
+        (
+            "AWS4-HMAC-SHA256 SignedHeaders=host, Credential=AKIA1/20261128/x/y/aws4_request, Signature=0",
+            "AKIA1",
+        ),
+        ("AWS4-HMAC-SHA256 Credential=/20261128/x/y/aws4_request", ""),
+        ("AWS4-ECDSA-P256-SHA256 Credential=AKIA1/20261128/x/aws4_request", ""),
+        ("AWS AKIA1:signature", ""),
+        ("Bearer token", ""),
+        ("", ""),
+    ],
+)
+def test_the_key_is_named_in_the_header(authorization: str, key: str) -> None:
+    assert key_of(authorization) == key
+
+
+# ---------------------------------------------------------------- the stack's API
+@pytest.mark.parametrize("headers", [{}, STRANGER, NAVIGATION, {"authorization": "Bearer token"}])
+@pytest.mark.parametrize("path", ["/v1/order", "/v1", "/_aws/execute-api/0a1b2c3d/v1/order/1/status"])
+def test_the_api_is_open_to_all_as_on_aws(path: str, headers: dict[str, str]) -> None:
+    assert ask(path, headers, method="POST") is Gate.API
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_aws/execute-api/0a1b2c3d/v1/@connections/x",
+        "/_aws/execute-api/0a1b2c3d/v1/@connections",
+        "/v1/@connections/x",
+        "/_aws/execute-api/",
+        "/_aws/execute-api/0a1b2c3d",
+        "/_aws/execute-api//v1/order",
+        "/_aws/execute-api/../v1/order",
+        "/restapis/0a1b2c3d/v1/_user_request_/order",
+        "/v1x",
+        "/us-east-1/.well-known/jwks.json",
+        "/bucket/.well-known/openid-configuration",
+    ],
+)
+def test_what_only_looks_like_it_is_an_api_of_aws(path: str) -> None:
+    assert refusal(path) == 403
+    assert ask(path, SIGNED) is Gate.AWS
+
+
+# ---------------------------------------------------------------- pages, sign-in
+@pytest.mark.parametrize("path", ["/", "/_docs", "/favicon.ico"])
+def test_the_pages_are_for_reading(path: str) -> None:
+    assert ask(path, NAVIGATION) is Gate.PAGE
+    assert refusal(path, method="POST") == 405
+
+
+def test_customers_sign_in_from_a_page_of_ours_only() -> None:
+    own = {"origin": f"http://127.0.0.1:{PORT}", "sec-fetch-site": "same-origin"}
+    assert ask("/login", own, method="POST") is Gate.SIGN_IN
+    assert ask("/login", {}, method="POST") is Gate.SIGN_IN
+    assert refusal("/login", STRANGER, method="POST") == 403
+    assert refusal("/login", {"origin": "null"}, method="POST") == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/oauth2/authorize"),
+        ("POST", "/oauth2/token"),
+        ("GET", "/us-east-1_AbCdEf123/.well-known/jwks.json"),
+    ],
+)
+def test_tokens_are_to_be_had_as_on_aws(method: str, path: str) -> None:
+    assert ask(path, NAVIGATION, method=method) is Gate.SIGN_IN
+    assert refusal(path, method="DELETE") == 403
+
+
+# ---------------------------------------------------------------- tools
+@pytest.mark.parametrize(
+    "path", ["/_ministack/reset", "/_ministack/ready", "/_ministack/config", "/_localstack/health"]
+)
+def test_the_engines_own_controls_take_the_secret(path: str) -> None:
+    assert ask(path, {"x-engine-secret": "the-secret"}, method="POST") is Gate.TOOL
+    assert refusal(path, method="POST") == 403
+    assert refusal(path, SIGNED, method="POST") == 403
+    assert refusal(path, {"x-engine-secret": "another"}, method="POST") == 403
+    assert refusal(path, {"x-engine-secret": "the-secret"} | STRANGER, method="POST") == 403
+
+
+# ---------------------------------------------------------------- WebSocket
+def test_a_tool_opens_a_websocket_connection() -> None:
+    assert ask("/ws/v1", is_websocket=True) is Gate.SOCKET
+    assert ask("/_aws/execute-api/0a1b2c3d/v1", is_websocket=True) is Gate.SOCKET
+
+
+def test_a_page_opens_one_if_the_stack_allows_its_origin() -> None:
+    page = {"origin": "https://shop.example.com"}
+    assert ask("/ws/v1", page, is_websocket=True, rules=Rules(PORT, "s", allowed_origin="*")) is Gate.SOCKET
+    allowed = Rules(PORT, "s", allowed_origin="https://shop.example.com")
+    assert ask("/ws/v1", page, is_websocket=True, rules=allowed) is Gate.SOCKET
+    assert refusal("/ws/v1", page, is_websocket=True) == 403
+    assert refusal("/ws/v1", {"origin": "null"}, is_websocket=True, rules=allowed) == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/ws", "/_docs", "/bucket"])
+def test_there_are_no_other_websocket_connections(path: str) -> None:
+    assert refusal(path, SIGNED, is_websocket=True) == 403
