@@ -11,7 +11,7 @@ from contracts.registry import CHANNELS, ENVELOPE, MESSAGES, Channel, Kind, Mess
 from contracts.samples import samples
 from local.contract import CONTRACT
 from order_capture.adapters.sockets import PROTOCOL
-from order_capture.application.deliver_webhooks import USER_AGENT
+from order_capture.application.deliver_webhooks import CONTENT_TYPE, USER_AGENT
 
 Node = dict[str, Any]
 
@@ -27,7 +27,11 @@ would break you gets another version. Topics and queues are named by the stack, 
 
 # Of Standard Webhooks 1.0. Values of an example: what a receiver is to check depends on its secret.
 _WEBHOOK_HEADERS = {
-    "content-type": ("^application/json$", "application/json", "What the body is."),
+    "content-type": (
+        f"^{CONTENT_TYPE.replace('+', '[+]')}$",
+        CONTENT_TYPE,
+        "A CloudEvent in structured mode, by which the CloudEvents SDKs recognise it.",
+    ),
     "user-agent": (f"^{USER_AGENT}$", USER_AGENT, "Who sends it."),
     "webhook-id": (
         "^[0-9a-f]{32}$",
@@ -262,6 +266,7 @@ def _message(kind: Kind, message: Message) -> Node:
         "name": message.type,
         "title": f"{message.type}, version {message.version}",
         "summary": str(message.model.__doc__).partition("\n")[0],
+        **({"contentType": CONTENT_TYPE.partition(";")[0]} if kind is Kind.WEBHOOK else {}),
         **({"headers": beside} if beside else {}),
         "payload": {"$ref": f"#/components/schemas/{_key(message)}"},
         "examples": [{"headers": _sample_headers(beside), **each} if beside else each for each in found],

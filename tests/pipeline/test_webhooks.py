@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from standardwebhooks import WebhookVerificationError
 
+from local.engine import ROOT
 from order_capture.adapters import jsontext
+from tests.support.absent import absent
 from tests.support.factories import customer_claims
 from tests.support.pipeline import Pipeline
-from tests.support.receiver import HANGS, Receiver
+from tests.support.receiver import HANGS, Received, Receiver
 from tests.support.shop import Shop, order_of
 
 SHIPPED = ["order.placed", "order.confirmed", "order.shipped"]
@@ -54,6 +60,35 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+# As a receiver's own code has it: what came in, as an HTTP request, and what the SDK makes of it.
+_TO_EVENT = """
+import { HTTP } from "cloudevents";
+import { readFileSync } from "node:fs";
+const event = HTTP.toEvent(JSON.parse(readFileSync(0, "utf8")));
+console.log(JSON.stringify({ valid: event.validate(), event }));
+"""
+
+
+def by_the_sdk(received: Received) -> dict[str, Any]:
+    """The event that the CloudEvents SDK for JavaScript finds in a request."""
+    node = shutil.which("node")
+    if node is None or not (ROOT / "node_modules/cloudevents").exists():
+        absent("the SDK of CloudEvents needs node, and `npm ci` installs it (make test does)")
+    finished = subprocess.run(
+        [node, "--input-type=module", "--eval", _TO_EVENT],
+        input=json.dumps({"headers": received.headers, "body": received.body}),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"PATH": str(Path(node).parent)},
+    )
+    assert finished.returncode == 0, finished.stderr
+    found: dict[str, Any] = json.loads(finished.stdout)
+    assert found["valid"] is True
+    return dict(found["event"])
+
+
 def types_of(receiver: Receiver) -> list[str]:
     return [jsontext.loads(each.body)["type"] for each in receiver.received]
 
@@ -70,6 +105,18 @@ def test_the_whole_life_of_an_order_is_told_signed(shop: Shop, hooks: Hooks, rec
     assert [(each["status"], each["eventType"]) for each in hooks.log(webhook)] == [
         ("DELIVERED", kind) for kind in reversed(SHIPPED)
     ]
+
+
+def test_the_sdk_of_cloudevents_recognises_each_event(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+    hooks.register(receiver.url)
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.run()
+
+    assert [each.headers["content-type"] for each in receiver.received] == [
+        "application/cloudevents+json; charset=utf-8"
+    ] * 3
+    for received in receiver.received:
+        assert by_the_sdk(received) == json.loads(received.body)
 
 
 def test_each_webhook_is_told_of_its_own_customer_and_its_own_types(shop: Shop, hooks: Hooks) -> None:

@@ -40,6 +40,8 @@ MAX_DELAY = 900  # the longest that SQS delays a message: what is due later hops
 SLOT_DELAY = 2
 
 USER_AGENT = "order-capture-webhooks/1"
+# Structured mode of the CloudEvents HTTP binding (1.0.2, section 3.2): SDKs recognise an event by it.
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ def _saved(webhooks: Webhooks, delivery: Delivery, over: Delivery) -> Delivery:
 def _headers(webhook: Webhook, delivery: Delivery, now: str) -> dict[str, str]:
     timestamp = unix_seconds(now)
     return {
-        "content-type": "application/json",
+        "content-type": CONTENT_TYPE,
         "user-agent": USER_AGENT,
         "webhook-id": delivery.delivery_id,
         "webhook-timestamp": str(timestamp),
