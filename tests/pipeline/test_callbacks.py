@@ -26,6 +26,8 @@ BAD_ADDRESSES = [
     "https://localhost/",
     "https://alice:secret@shop.example.com/",
     "https://shop.example.com/#here",
+    "https://shop.example.com/{id}",
+    "https://shop.example.com/%zz",
     "",
     None,
     ["https://shop.example.com/"],

@@ -79,6 +79,30 @@ def test_on_the_local_engine_too_nothing_but_loopback_itself_is_let_through() ->
     assert post("http://127.0.0.1:1/", "127.0.0.2") == NOT_PUBLIC
 
 
+def test_the_local_engine_itself_is_not_reached_by_any_name() -> None:
+    with Receiver() as engine:
+        for url in (engine.url, f"https://innocent.example:{engine.port}/"):
+            answer = posting.post(
+                url,
+                HEADERS,
+                "{}",
+                timeout=5,
+                loopback=True,
+                own_port=engine.port,
+                resolver=lambda *_: ["127.0.0.1"],
+            )
+            assert answer == Answer(None, "the address is the local engine's own")
+        assert engine.received == []
+
+
+@pytest.mark.parametrize("path", ["{}", "|", "\\", "^", "<>", '"', "`", " ", "%zz", "ż"])
+def test_what_was_registered_before_it_was_refused_is_never_sent_raw(path: str) -> None:
+    with Receiver() as receiver:
+        answer = post(f"http://127.0.0.1:{receiver.port}/{path}")
+        assert answer == Answer(None, "the address has characters that a URI may not have")
+        assert receiver.received == []
+
+
 @pytest.mark.parametrize("address", ["2130706433", "0x7f.1", "127.1", "0177.0.0.1", "localhost"])
 def test_another_way_to_write_loopback_is_loopback(address: str) -> None:
     assert post(f"https://{address}/", loopback=False) == NOT_PUBLIC

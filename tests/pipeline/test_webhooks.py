@@ -442,6 +442,8 @@ def test_a_customer_reaches_their_own_webhooks_only(shop: Shop, hooks: Hooks, re
         "https://shop.example.com/a b",
         "https://shop.example.com/\r\nx: y",
         "https://shop.example.com\\@127.0.0.1/",
+        "https://shop.example.com/{id}",
+        "https://shop.example.com/%zz",
         "https://żółw.example.com/",
         "https://shop..example.com/",
         "https://-shop.example.com/",

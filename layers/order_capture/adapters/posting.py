@@ -17,7 +17,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from order_capture.domain.addresses import is_public
+from order_capture.domain.addresses import is_public, is_uri_text
 from order_capture.domain.webhooks import Answer
 
 logger = logging.getLogger(__name__)
@@ -45,13 +45,17 @@ def post(
     *,
     timeout: float,
     loopback: bool = False,
+    own_port: int | None = None,
     resolver: Resolve = resolve,
 ) -> Answer:
     """POST, and say what came of it within `timeout` seconds, whatever takes the time.
 
-    `loopback` lets http://127.0.0.1 be reached as well, for a stack whose receivers are on the same machine.
+    `loopback` lets http://127.0.0.1 be reached as well, for a stack whose receivers are on the same machine;
+    of its ports all but `own_port`, which is the stack's.
     """
-    exchange = _Exchange(url, headers, body, timeout, loopback, resolver)
+    if not is_uri_text(url):  # it was registered before that was checked
+        return Answer(None, "the address has characters that a URI may not have")
+    exchange = _Exchange(url, headers, body, timeout, loopback, own_port, resolver)
     # In a thread of its own, since neither resolving a name nor an answer that drips in byte by byte would
     # end at any other timeout. A thread that is given up ends when its socket is closed.
     thread = threading.Thread(target=exchange.run, daemon=True)
@@ -85,6 +89,7 @@ class _Exchange:
         body: str,
         timeout: float,
         loopback: bool,
+        own_port: int | None,
         resolver: Resolve,
     ) -> None:
         self._url = urllib.parse.urlsplit(url)
@@ -92,6 +97,7 @@ class _Exchange:
         self._body = body.encode()
         self._timeout = timeout
         self._loopback = loopback
+        self._own_port = own_port
         self._resolve = resolver
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -162,7 +168,7 @@ class _Exchange:
 
     def _connected(self, host: str, port: int, secure: bool) -> socket.socket:
         """A socket to the first of the host's addresses that answers."""
-        addresses = self._checked(self._resolve(host, port), secure)
+        addresses = self._checked(self._resolve(host, port), port, secure)
         for address in addresses:
             if self._over:
                 raise TimeoutError
@@ -185,7 +191,7 @@ class _Exchange:
                     raise
         raise AssertionError("a name without an address was let through")
 
-    def _checked(self, addresses: list[str], secure: bool) -> list[str]:
+    def _checked(self, addresses: list[str], port: int, secure: bool) -> list[str]:
         """The addresses, if each of them may be reached.
 
         Raises:
@@ -194,6 +200,8 @@ class _Exchange:
         if not addresses:
             raise socket.gaierror(socket.EAI_NONAME)
         if self._loopback and set(addresses) == {"127.0.0.1"}:
+            if port == self._own_port:
+                raise ForbiddenAddressError("the address is the local engine's own")
             return addresses
         # A scope ("%eth0") belongs to addresses of one's own link only.
         if not secure or not all("%" not in each and is_public(each) for each in addresses):

@@ -409,6 +409,7 @@ _MESSAGES = {
     "literal_error": "must be {expected}",
     "missing": "is required",
     "model_type": "must be an object",
+    "own_port": "must not be the port of the local engine itself",
     "string_pattern_mismatch": "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -",
     "string_too_long": "must be at most {max_length} characters",
     "string_type": "must be text",
@@ -416,5 +417,6 @@ _MESSAGES = {
     "time": "must be a date and time with its offset, like 2026-11-20T10:00:00Z",
     "too_long": "must have at most {max_length} entries",
     "too_short": "must have at least {min_length} entry",
+    "uri": "must have each character that a URI may not have, % included, percent-encoded",
     "url": "must be an https:// address of a named host, in ASCII, with no user and no fragment",
 }

@@ -39,6 +39,11 @@ def takes_loopback() -> bool:
     return optional_setting("LOOPBACK_WEBHOOKS") == "true"
 
 
+def own_port() -> int | None:
+    """The port of the local engine, which a receiver must not be; none on AWS."""
+    return urllib.parse.urlsplit(optional_setting("AWS_ENDPOINT_URL")).port
+
+
 def address(name: str) -> str:
     """The address in the environment variable `name`; one that is a mere path is the local engine's."""
     return urllib.parse.urljoin(optional_setting("AWS_ENDPOINT_URL"), setting(name))

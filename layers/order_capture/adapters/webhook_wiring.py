@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from order_capture.adapters import posting, wiring
 from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
 from order_capture.adapters.outboxes import QueueOutbox
-from order_capture.adapters.runtime import client, setting, takes_loopback
+from order_capture.adapters.runtime import client, own_port, setting, takes_loopback
 from order_capture.domain.signatures import SECRET_BYTES, secret_of
 from order_capture.domain.webhooks import Answer
 
@@ -32,7 +32,9 @@ def dead_letters(source: str) -> QueueOutbox:
 def post(url: str, headers: Mapping[str, str], body: str) -> Answer:
     """POST a webhook."""
     timeout = float(setting("WEBHOOK_TIMEOUT_SECONDS"))
-    return posting.post(url, headers, body, timeout=timeout, loopback=takes_loopback())
+    return posting.post(
+        url, headers, body, timeout=timeout, loopback=takes_loopback(), own_port=own_port()
+    )
 
 
 def chance() -> float:

@@ -1,8 +1,12 @@
-"""Which addresses are anybody's to reach. The others may be ours alone: nothing is sent there."""
+"""Which addresses may be sent to: the public ones, as the text of a URI. The others may be ours alone."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
+
+# What a host's name, a path and a query may hold (RFC 3986, sections 3.2.2 to 3.4): all else is percent-encoded.
+_URI_TEXT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
 
 # Spelled out rather than left to `ipaddress.is_global`, which changes with Python's patch releases. From
 # IANA's registries of special-purpose addresses.
@@ -42,6 +46,11 @@ _SPECIAL_V6 = tuple(
         "3fff::/20",  # documentation
     )
 )
+
+
+def is_uri_text(text: str) -> bool:
+    """Whether it can stand in a request line as it is, and no server has to guess what it means."""
+    return _URI_TEXT.fullmatch(text) is not None
 
 
 def is_public(address: str) -> bool:
