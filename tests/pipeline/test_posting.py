@@ -42,6 +42,59 @@ def test_the_request_arrives_whole_and_its_status_is_the_answer() -> None:
     assert received.headers["webhook-id"] == "msg-1"
 
 
+NOW = datetime.datetime(2026, 11, 28, 12, 0, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        (" 120 ", 120),
+        ("0", 0),
+        ("9" * 400, float("inf")),
+        ("Sat, 28 Nov 2026 12:02:00 GMT", 120),
+        ("Saturday, 28-Nov-26 12:02:00 GMT", 120),
+        ("Sat Nov 28 12:02:00 2026", 120),
+        ("Sun Dec  6 12:00:00 2026", 8 * 24 * 3600),
+        ("Saturday, 28-Nov-76 12:00:00 GMT", 50 * 365.25 * 24 * 3600 - 43200),
+        ("Sat, 28 Nov 2026 11:59:00 GMT", 0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 0),
+        ("Thursday, 29-Feb-96 08:49:37 GMT", 0),
+    ],
+)
+def test_a_receiver_says_in_seconds_or_by_a_date_when_to_come_again(value: str, seconds: float) -> None:
+    assert posting.retry_after([value], NOW) == pytest.approx(seconds, abs=86400 if seconds > 1e9 else 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [""],
+        ["-1"],
+        ["+5"],
+        ["1.5"],
+        ["1e3"],
+        ["0x10"],
+        ["١٢٠"],
+        ["120 s"],
+        ["120, 60"],
+        ["soon"],
+        ["2026-11-28T12:02:00Z"],
+        ["Sat, 28 Nov 2026 12:02:00 +0100"],
+        ["Sat, 32 Nov 2026 12:02:00 GMT"],
+        ["120", "120"],
+    ],
+)
+def test_what_is_no_retry_after_asks_for_nothing(values: list[str]) -> None:
+    assert posting.retry_after(values, NOW) == 0
+
+
+def test_the_answer_has_what_the_receiver_asks_for() -> None:
+    with Receiver(503, headers={"retry-after": "120"}) as receiver:
+        assert post(receiver.url) == Answer(503, retry_after=120)
+
+
 def test_a_redirect_is_an_answer_and_leads_nowhere() -> None:
     with Receiver(200) as elsewhere, Receiver(307, headers={"location": elsewhere.url}) as receiver:
         assert post(receiver.url) == Answer(307)

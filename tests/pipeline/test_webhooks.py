@@ -189,6 +189,24 @@ def test_what_is_not_taken_is_tried_again_and_is_the_same_message(shop: Shop, ho
         assert len(receiver.received) == 3
 
 
+def test_a_receiver_that_asks_for_a_pause_is_sent_nothing_until_then(shop: Shop, hooks: Hooks) -> None:
+    with Receiver(503, headers={"retry-after": "120"}) as receiver:
+        hooks.register(receiver.url, eventTypes=["order.placed"])
+        for _ in range(2):
+            shop.order(order_of("alice", 10, pen=1))
+        shop.pipeline.run()
+        for _ in range(3):
+            shop.pipeline.wait(35)
+            shop.pipeline.run()
+        assert len(receiver.received) == 1, "it has not been left alone for two minutes"
+
+        receiver.answers = [204]
+        for _ in range(2):
+            shop.pipeline.wait(20)
+            shop.pipeline.run()
+        assert len({each.headers["webhook-id"] for each in receiver.received}) == 2
+
+
 def test_after_a_day_it_is_a_dead_letter_and_redriven_it_begins_anew(shop: Shop, hooks: Hooks) -> None:
     with Receiver(500) as receiver:
         webhook = hooks.register(receiver.url, eventTypes=["order.placed"])

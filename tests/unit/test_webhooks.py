@@ -15,6 +15,7 @@ from order_capture.domain.events import OrderEventType
 from order_capture.domain.signatures import secret_of, signature
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
+    DEADLINE,
     SLOTS,
     Answer,
     DeliveryStatus,
@@ -175,6 +176,26 @@ class TestDeliveries:
         assert waits[:-1] == [round(wait * (1 + chance / 10)) for wait in usual]
         assert now == after(NOW, 24 * 3600)
         assert delivery.tries == len(delivery.attempts) == 7
+
+    @pytest.mark.parametrize("status", [413, 429, 503])
+    @pytest.mark.parametrize(("asked", "wait"), [(0, 5), (3, 5), (120, 120), (3600, 3600), (1e9, 3600)])
+    def test_a_receiver_that_asks_for_a_pause_has_it(self, status: int, asked: float, wait: float) -> None:
+        pause = Answer(status, retry_after=asked).pause
+        retried = delivery_of().retry("answered", NOW, 0, pause)
+        assert seconds_until(retried.next_time, NOW) == wait
+        assert seconds_until(webhook_of().rest(NOW, pause), NOW) == wait
+        host = Host("alice.1", "a.example").after_try(NOW, success=False, pause=pause)
+        assert seconds_until(host.rest_until, NOW) == wait
+
+    def test_it_is_never_tried_sooner_than_without_nor_after_its_deadline(self) -> None:
+        tried_often = replace(delivery_of(), tries=4)
+        assert seconds_until(tried_often.retry("answered 429", NOW, 0, 3600).next_time, NOW) == 18000
+        late = after(NOW, DEADLINE - 60)
+        assert delivery_of().retry("answered 429", late, 1, 3600).next_time == after(NOW, DEADLINE)
+
+    @pytest.mark.parametrize("status", [200, 301, 307, 400, 410, 500, 502, None])
+    def test_with_any_other_answer_a_pause_is_not_asked_for(self, status: int | None) -> None:
+        assert Answer(status, retry_after=120).pause == 0
 
     def test_a_replay_begins_anew_under_the_same_id(self) -> None:
         failed = delivery_of().end(DeliveryStatus.FAILED, "answered 500", after(NOW, 90_000))

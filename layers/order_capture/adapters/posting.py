@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import logging
+import re
 import socket
 import ssl
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 
 from order_capture.domain.addresses import is_public, is_uri_text
@@ -68,6 +70,27 @@ def post(
     return answer
 
 
+# The forms of a date that a recipient has to take (RFC 9110, section 5.6.7). strptime takes any case, and a day of the
+# week that is not the date's: there is nothing to be gained by refusing them.
+_DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
+
+
+def retry_after(values: list[str], now: datetime) -> float:
+    """The seconds that Retry-After asks for: a number of them, or a date; 0 where it says nothing of use."""
+    value = values[0].strip() if len(values) == 1 else ""
+    if re.fullmatch("[0-9]+", value):
+        return float(value)
+    for form in _DATES:
+        with contextlib.suppress(ValueError):
+            date = datetime.strptime(value, form).replace(tzinfo=UTC)
+            if "%y" in form:  # two digits: never more than 50 years ahead
+                date = date.replace(year=now.year // 100 * 100 + date.year % 100)
+                if date.year > now.year + 50:
+                    date = date.replace(year=date.year - 100)
+            return max((date - now).total_seconds(), 0)
+    return 0
+
+
 class _Response(http.client.HTTPResponse):
     """An answer behind all that is said before it (1xx), of which http.client knows 100 only."""
 
@@ -108,7 +131,7 @@ class _Exchange:
     def run(self) -> None:
         """Have `answer` set."""
         try:
-            self.answer = Answer(self._send())
+            self.answer = self._send()
         except ForbiddenAddressError as error:
             self.answer = Answer(None, str(error))
         except socket.gaierror:
@@ -149,7 +172,7 @@ class _Exchange:
         new.close()
         raise TimeoutError
 
-    def _send(self) -> int:
+    def _send(self) -> Answer:
         secure = self._url.scheme == "https"
         host, port = self._url.hostname or "", self._url.port or (443 if secure else 80)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
@@ -164,7 +187,9 @@ class _Exchange:
         for name, value in self._headers.items():
             connection.putheader(name, value)
         connection.endheaders(self._body)
-        return connection.getresponse().status
+        response = connection.getresponse()
+        asked = response.headers.get_all("retry-after", [])
+        return Answer(response.status, retry_after=retry_after(asked, datetime.now(UTC)))
 
     def _connected(self, host: str, port: int, secure: bool) -> socket.socket:
         """A socket to the first of the host's addresses that answers."""

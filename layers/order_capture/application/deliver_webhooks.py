@@ -161,7 +161,7 @@ def _try(
     elif delivery.is_overdue(now):
         _give_up(webhooks, dead_letters, delivery, str(answer), now)
     else:
-        retried = delivery.retry(str(answer), now, chance())
+        retried = delivery.retry(str(answer), now, chance(), answer.pause)
         if webhooks.save_delivery(retried, over=delivery):
             _send(senders, retried, seconds_until(retried.next_time, now))
 
@@ -170,12 +170,13 @@ def _release(webhooks: Webhooks, turn: _Turn, answer: Answer, now: str) -> None:
     """Give the slot back, and say how the receiver fares: the webhook, or the host of a callback."""
     webhook, host, until = turn.webhook, turn.host, turn.delivery.next_time
     if host is None and not answer.is_success:
-        webhooks.release(webhook.webhook_id, turn.slot, until, webhook.failures + 1, webhook.rest(now))
+        rest_until = webhook.rest(now, answer.pause)
+        webhooks.release(webhook.webhook_id, turn.slot, until, webhook.failures + 1, rest_until)
         return
     webhooks.release(webhook.webhook_id, turn.slot, until, 0, "")
     if host is not None:
         # A host that wants no more of one order is well.
-        stands = host.after_try(now, success=answer.is_success or answer.is_gone)
+        stands = host.after_try(now, success=answer.is_success or answer.is_gone, pause=answer.pause)
         was = host.claim(until) if host.failures else host
         if stands != was:
             webhooks.save_host(stands, over=was, now=now)  # of two at once, the first may say it

@@ -29,6 +29,10 @@ SECRET_OVERLAP = 24 * 3600
 # leaves some to the others. One whose last delivery failed gets a single one at a time, and rests in between.
 SLOTS = 4
 FIRST_REST, LONGEST_REST = 5, 300  # seconds; twice as long after each failure more
+# Statuses with which a receiver may ask for a pause (RFC 9110, sections 10.2.3 and 15.5.14; RFC 6585, section 4). With
+# a redirect, which is not followed, Retry-After is about something else.
+ASKS_FOR_PAUSE = (413, 429, 503)
+LONGEST_PAUSE = 3600  # of what a receiver asks for; it may ask again
 
 # A customer's callbacks, which go to the addresses that their orders name, are one webhook of theirs. Its id
 # is known beforehand, in the form that all ids of webhooks have.
@@ -123,9 +127,9 @@ class Webhook:
             return None
         return taken.index(False) if False in taken else None
 
-    def rest(self, now: str) -> str:
-        """Until when nothing is sent after one failure more."""
-        return _rest(self.failures, now)
+    def rest(self, now: str, pause: float = 0) -> str:
+        """Until when nothing is sent after one failure more, which asked for a `pause`."""
+        return _rest(self.failures, now, pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +146,11 @@ class Host:
         """Kept for one delivery alone until then."""
         return replace(self, rest_until=until)
 
-    def after_try(self, now: str, *, success: bool) -> Host:
-        """How it stands after one try more."""
+    def after_try(self, now: str, *, success: bool, pause: float = 0) -> Host:
+        """How it stands after one try more, which asked for a `pause`."""
         if success:
             return replace(self, failures=0, rest_until="")
-        return replace(self, failures=self.failures + 1, rest_until=_rest(self.failures, now))
+        return replace(self, failures=self.failures + 1, rest_until=_rest(self.failures, now, pause))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,13 @@ class Answer:
 
     status: int | None
     fault: str = ""
+    retry_after: float = 0
+    """Seconds from now, as the receiver put it in Retry-After."""
+
+    @property
+    def pause(self) -> float:
+        """Seconds for which the receiver is left alone because it has asked for it."""
+        return min(self.retry_after, LONGEST_PAUSE) if self.status in ASKS_FOR_PAUSE else 0
 
     @property
     def is_success(self) -> bool:
@@ -251,9 +262,10 @@ class Delivery:
         """It is over, for this reason."""
         return replace(self._tried(result, now), status=status)
 
-    def retry(self, result: str, now: str, chance: float) -> Delivery:
-        """It is tried again later. `chance` is from 0 to 1."""
-        delay = RETRY_DELAYS[self.tries] if self.tries < len(RETRY_DELAYS) else DEADLINE
+    def retry(self, result: str, now: str, chance: float, pause: float = 0) -> Delivery:
+        """It is tried again later, after the `pause` at the earliest. `chance` is from 0 to 1."""
+        usual = RETRY_DELAYS[self.tries] if self.tries < len(RETRY_DELAYS) else DEADLINE
+        delay = max(usual, pause)
         next_time = min(after(now, delay * (1 + JITTER * chance)), after(self.since, DEADLINE))
         return replace(self._tried(result, now), next_time=next_time)
 
@@ -292,8 +304,8 @@ def all_types(event_types: Sequence[OrderEventType]) -> tuple[OrderEventType, ..
     return tuple(event_types) or tuple(OrderEventType)
 
 
-def _rest(failures: int, now: str) -> str:
-    return after(now, min(FIRST_REST * 2 ** min(failures, 10), LONGEST_REST))
+def _rest(failures: int, now: str, pause: float) -> str:
+    return after(now, max(pause, min(FIRST_REST * 2 ** min(failures, 10), LONGEST_REST)))
 
 
 def _time(time: str) -> datetime:
