@@ -32,9 +32,7 @@ def dead_letters(source: str) -> QueueOutbox:
 def post(url: str, headers: Mapping[str, str], body: str) -> Answer:
     """POST a webhook."""
     timeout = float(setting("WEBHOOK_TIMEOUT_SECONDS"))
-    return posting.post(
-        url, headers, body, timeout=timeout, loopback=takes_loopback(), own_port=own_port()
-    )
+    return posting.post(url, headers, body, timeout=timeout, loopback=takes_loopback(), own_port=own_port())
 
 
 def chance() -> float:
