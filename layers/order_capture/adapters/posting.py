@@ -70,8 +70,8 @@ def post(
     return answer
 
 
-# The forms of a date that a recipient has to take (RFC 9110, section 5.6.7). strptime takes any case, and a day of the
-# week that is not the date's: there is nothing to be gained by refusing them.
+# The forms of a date that a recipient has to take (RFC 9110, section 5.6.7). strptime takes any case, and a
+# day of the week that is not the date's: there is nothing to be gained by refusing them.
 _DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 
 

@@ -18,8 +18,8 @@ from order_capture.domain.addresses import is_uri_text
 # Enough for a host and a path with a token in it; more would be the larger part of an order, which is written
 # and told with it several times.
 MAX_URL = 512
-# https to a name, not to a bare address, with a port or without; no user, no fragment. On the local engine also
-# http to the machine itself. Of what it takes, `is_uri_text` refuses what has to be percent-encoded.
+# https to a name, not to a bare address, with a port or without; no user, no fragment. On the local engine
+# also http to the machine itself. Of what it takes, `is_uri_text` refuses what has to be percent-encoded.
 _PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 URL_PATTERN = (
     r"^(https://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
-# What a host's name, a path and a query may hold (RFC 3986, sections 3.2.2 to 3.4): all else is percent-encoded.
+# What a host's name, a path and a query may hold (RFC 3986, sections 3.2.2 to 3.4): all else has to be
+# percent-encoded.
 _URI_TEXT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
 
 # Spelled out rather than left to `ipaddress.is_global`, which changes with Python's patch releases. From

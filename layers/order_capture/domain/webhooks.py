@@ -29,8 +29,8 @@ SECRET_OVERLAP = 24 * 3600
 # leaves some to the others. One whose last delivery failed gets a single one at a time, and rests in between.
 SLOTS = 4
 FIRST_REST, LONGEST_REST = 5, 300  # seconds; twice as long after each failure more
-# Statuses with which a receiver may ask for a pause (RFC 9110, sections 10.2.3 and 15.5.14; RFC 6585, section 4). With
-# a redirect, which is not followed, Retry-After is about something else.
+# Statuses with which a receiver may ask for a pause (RFC 9110, sections 10.2.3 and 15.5.14; RFC 6585, section
+# 4). With a redirect, which is not followed, Retry-After is about something else.
 ASKS_FOR_PAUSE = (413, 429, 503)
 LONGEST_PAUSE = 3600  # of what a receiver asks for; it may ask again
 
