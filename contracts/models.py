@@ -29,8 +29,15 @@ _TIME = (
 Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "pattern": f"^{_TIME}$"})]
 # A number with all its decimals, which is not for floats: 25.50.
 Amount = Annotated[Decimal, WithJsonSchema({"type": "number", "minimum": 0})]
-TotalAmount = Annotated[
-    Decimal, WithJsonSchema({"type": "number", "minimum": 0, "maximum": float(MAX_TOTAL)})
+# What an order costs, or a unit of a product.
+Price = Annotated[Decimal, WithJsonSchema({"type": "number", "minimum": 0, "maximum": float(MAX_TOTAL)})]
+# An open set, so that a new one breaks nobody.
+Code = Annotated[
+    str,
+    Field(
+        pattern="^[A-Z][A-Z0-9_]{0,63}$",
+        json_schema_extra={"x-extensible-enum": [str(code) for code in DeclineCode]},
+    ),
 ]
 Count = Annotated[int, Field(ge=0)]
 
@@ -70,6 +77,8 @@ class Line(_Open):
 
     productId: Id  # noqa: N815 - the contract's name
     qty: Annotated[int, Field(ge=1, le=MAX_QTY)]
+    unitPrice: Price | Absent = None  # noqa: N815
+    """What one unit costs, if the order says it. A product that has a price is held at that price only."""
 
 
 class Terms(_Open):
@@ -77,7 +86,7 @@ class Terms(_Open):
 
     orderId: Id  # noqa: N815
     customerId: Id  # noqa: N815
-    totalAmount: TotalAmount  # noqa: N815
+    totalAmount: Price  # noqa: N815
     items: Annotated[list[Line], Field(min_length=1, max_length=MAX_ITEMS)]
 
 
@@ -97,14 +106,18 @@ class Decision(_Open):
     """What one check found. HELD: it is set aside for the order. DECLINED: it is not, and `code` says why."""
 
     outcome: Outcome
-    code: DeclineCode | None
-    """Null when it was held."""
+    code: Code | None
+    """Null when it was held. More may be added: one that is not known is a refusal like any other."""
     id: Id | None
     """The customer or product it is about; null where an order of several products was held as a whole."""
     asked: Amount
     """The amount, or the units."""
     available: Amount | None
-    """What there was at that moment; null when it was held, or if there is no such customer or product."""
+    """What there was at that moment; null unless there was too little."""
+    price: Price | Absent = None
+    """What the product cost at that moment; there only if it was declined for its price."""
+    unitPrice: Price | None = None  # noqa: N815
+    """What the order says that it costs, or null if it does not say; there only beside `price`."""
 
 
 class OrderChecked(Decision):
@@ -191,6 +204,8 @@ class StockState(_State):
     balance: Count | Absent = None
     held: Count | Absent = None
     settled: Count | Absent = None
+    price: Price | Absent = None
+    """What one unit costs, if the product has a price."""
 
 
 class SocketSubscribe(BaseModel):

@@ -48,6 +48,12 @@ SEVERAL = OrderTerms(
     (Line("grinder", 1), Line("mug", 4), Line("mug", 2)),
     Decimal("449.00"),
 )
+PRICED = OrderTerms(
+    "c8a1c2f5-5a5f-4f8e-9d43-2f3d6c1d7a90",
+    "carol",
+    (Line("gold-bar", 1, Decimal("0.00")),),
+    Decimal("0.00"),
+)
 
 _PAID = Decision(Outcome.HELD, Decimal("25.50"), "alice")
 _IN_STOCK = Decision(Outcome.HELD, Decimal(2), "espresso-beans")
@@ -56,6 +62,14 @@ _SHORT = Decision(
     Outcome.DECLINED, Decimal("449.00"), "bob", DeclineCode.INSUFFICIENT_BALANCE, Decimal("20.00")
 )
 _UNKNOWN = Decision(Outcome.DECLINED, Decimal(7), "grinder", DeclineCode.UNKNOWN_PRODUCT)
+_WRONG_PRICE = Decision(
+    Outcome.DECLINED,
+    Decimal(1),
+    "gold-bar",
+    DeclineCode.PRICE_MISMATCH,
+    price=Decimal("499.00"),
+    unit_price=Decimal("0.00"),
+)
 _CLOSED = Decision(Outcome.DECLINED, Decimal(7), code=DeclineCode.ORDER_CLOSED)
 
 
@@ -96,6 +110,7 @@ def _between_functions() -> dict[tuple[str, str], str]:
     return {
         ("order.check", "one-product"): _body(CheckOrder(TERMS, CORRELATION_ID), "order_api", 138),
         ("order.check", "several-products"): _body(CheckOrder(SEVERAL, CORRELATION_ID), "order_api", 138),
+        ("order.check", "at-a-price"): _body(CheckOrder(PRICED, CORRELATION_ID), "order_api", 138),
         ("order.release", "one-product"): _body(ReleaseOrder(TERMS, CORRELATION_ID), "order_update", 293),
         ("order.ship", "one-product"): _body(ShipOrder(TERMS, CORRELATION_ID), "order_update", 293),
         ("order.checked", "paid"): answer("balance_checker", TERMS, Check.BALANCE, _PAID),
@@ -104,6 +119,7 @@ def _between_functions() -> dict[tuple[str, str], str]:
         ),
         ("order.checked", "short"): answer("balance_checker", SEVERAL, Check.BALANCE, _SHORT),
         ("order.checked", "unknown"): answer("stock_checker", SEVERAL, Check.STOCK, _UNKNOWN),
+        ("order.checked", "wrong-price"): answer("stock_checker", PRICED, Check.STOCK, _WRONG_PRICE),
         ("order.checked", "closed"): answer("stock_checker", SEVERAL, Check.STOCK, _CLOSED),
         ("order.watch", "new"): _body(
             WatchOrder(TERMS.order_id, CORRELATION_ID, delay=60), "change_publisher", 310
@@ -124,7 +140,7 @@ def _events() -> dict[tuple[str, str], str]:
         return order
 
     both = (Check.BALANCE, _PAID), (Check.STOCK, _IN_STOCK)
-    one, several = placed(TERMS), placed(SEVERAL)
+    one, several, at_a_price = placed(TERMS), placed(SEVERAL), placed(PRICED)
     confirmed = decided(one, *both)
     called_back = replace(several, callback_url="https://shop.example.com/hooks/orders?of=bob")
     # Shipping writes this itself, in one transaction with the ledgers.
@@ -139,6 +155,7 @@ def _events() -> dict[tuple[str, str], str]:
         "placed-with-callback": (None, called_back),
         "confirmed": (one, confirmed),
         "rejected": (several, decided(several, (Check.BALANCE, _SHORT))),
+        "rejected-for-its-price": (at_a_price, decided(at_a_price, (Check.STOCK, _WRONG_PRICE))),
         "shipped": (confirmed, shipped),
         "cancelled": (one, one.cancel(now=_time(180))),
         "expired": (one, one.expire(now=_time(900))),
@@ -160,11 +177,13 @@ def _states() -> dict[tuple[str, str], str]:
 
     money = Head(Decimal(69), Decimal("25.50"), Decimal("405.50"), version=7, update_time=_time(243))
     units = Head(Decimal(38), Decimal(2), Decimal(0), version=3, update_time=_time(243))
+    priced = replace(units, price=Decimal("12.75"))
     gone = Head(Decimal(0), settled=Decimal(12), version=9, update_time=_time(500), deleted=True)
     return {
         ("account.state", "open"): state(ACCOUNTS, "alice", money),
         ("account.state", "deleted"): state(ACCOUNTS, "carol", gone),
         ("stock.state", "open"): state(STOCK, "espresso-beans", units),
+        ("stock.state", "priced"): state(STOCK, "espresso-beans", priced),
         ("stock.state", "deleted"): state(STOCK, "grinder", gone),
     }
 

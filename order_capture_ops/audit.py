@@ -151,6 +151,7 @@ class Tally:
         self._head: Head | None = None
         self._balance = self._adjusted = self._held = self._settled = ZERO
         self._refused: dict[str, tuple[OrderStatus, Decimal]] = {}  # holds that must be released
+        self._last: Head | None = None  # what the last of the adjustments led to
         self._is_sure = True  # False: what an entry means could not be found out
         self._differences: list[Difference] = []
 
@@ -170,6 +171,8 @@ class Tally:
         match entry:
             case Adjustment():
                 self._adjusted += entry.amount
+                if self._last is None or self._last.version < entry.after.version:
+                    self._last = entry.after
             case Hold() if entry.decision.outcome is Outcome.HELD:
                 self._hold(entry, orders)
             case Hold():
@@ -203,6 +206,10 @@ class Tally:
                 for name in ("balance", "held")
                 if figures[name]
             ]
+        price = self._last.price if self._last else None
+        if head.price != price:
+            what = "price (that of the last adjustment)"
+            found.append(Difference(self._label, what, _price(price), _price(head.price)))
         comparisons = [
             ("balance (replayed from the entries)", self._balance, head.balance),
             ("balance + held + settled (the sum of all adjustments)", self._adjusted, sum(figures.values())),
@@ -399,6 +406,10 @@ def _look_again(suspects: list[Suspect], patience: float, tick: Tick) -> list[Di
 def _order_ids(items: Iterable[Item]) -> set[str]:
     keys = (item["entry"]["S"].partition("#") for item in items)
     return {order_id for kind, _, order_id in keys if kind in ("HOLD", "RELEASE")}
+
+
+def _price(price: Decimal | None) -> str:
+    return "none" if price is None else f"{price:f}"
 
 
 def _three(head: Head) -> str:

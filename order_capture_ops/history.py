@@ -104,19 +104,20 @@ def missing_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Missi
     missing = [
         Missing(hold) for hold in declined if hold.time <= until and (hold.time, hold.key) not in there
     ]
-    figures, since, version, deleted = replayed(entity, ()), "", 0, False
+    figures, since, version, deleted, price = replayed(entity, ()), "", 0, False, None
     for time, of_one_time in groupby(sorted(done, key=lambda each: each.time), key=lambda each: each.time):
         group, found = list(of_one_time), commits.get(time, [])
         figures = _added(figures, replayed(entity, (each.change for each in group)))
         version = max(version + 1, *(each.version for each in group), *(line.after.version for line in found))
-        was_deleted, heads = deleted, [each.after for each in group if each.after]
-        if heads:
-            deleted = max(heads, key=lambda head: head.version).deleted
+        was_deleted, price_before = deleted, price
+        if heads := [each.after for each in group if each.after]:
+            last = max(heads, key=lambda head: head.version)
+            deleted, price = last.deleted, last.price
         unnamed = tuple(each.change for each in group if each.change.key not in named)
         if unnamed and time <= until:
             instead = next((line for line in found if _is_told_by(unnamed, line)), None)
-            head = replace(figures, version=version, update_time=time, deleted=deleted)
-            commit = Commit(entity, unnamed, head, since, was_deleted)
+            head = replace(figures, version=version, update_time=time, deleted=deleted, price=price)
+            commit = Commit(entity, unnamed, head, since, was_deleted, price_before)
             if instead:
                 commit = replace(instead, changes=unnamed)
             missing.append(Missing(commit, instead))

@@ -15,6 +15,7 @@ from typing import Any
 from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.decisions import decision_from
 from order_capture.adapters.dynamodb_history import item_of, line_in
+from order_capture.adapters.dynamodb_ledger import price_from
 from order_capture.adapters.terms import terms_from
 from order_capture.domain.errors import OrderCaptureError
 from order_capture.domain.history import Line
@@ -283,7 +284,9 @@ def read_head(item: Item) -> Head:
 def _head(values: Mapping[str, Any]) -> Head:
     balance, held, settled = (_number(values[figure]) for figure in ("balance", "held", "settled"))
     deleted = bool(_number(values.get("deleted", ZERO)))
-    return Head(balance, held, settled, int(_number(values["version"])), str(values["updateTime"]), deleted)
+    version, update_time = int(_number(values["version"])), str(values["updateTime"])
+    price = price_from(_number(values["price"])) if "price" in values else None
+    return Head(balance, held, settled, version, update_time, deleted, price)
 
 
 def _number(value: object) -> Decimal:

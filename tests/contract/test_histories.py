@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -65,6 +66,26 @@ def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: History
     assert history.newest("pen", None, 10) == [anew, deletion]
     assert history.covering("pen", EARLIER) == deletion
     assert history.covering("pen", NOW) == anew
+
+
+def test_a_line_keeps_the_price_of_before_and_after_it(history: History) -> None:
+    lines = [
+        replace(
+            a_commit("pen", version=number, time=second(number), since=EARLIER),
+            price_before=None if before is None else Decimal(before),
+            after=Head(
+                Decimal(9),
+                version=number,
+                update_time=second(number),
+                price=None if after is None else Decimal(after),
+            ),
+        )
+        for number, (before, after) in enumerate([(None, "0.00"), ("0.00", "2.50"), ("2.50", None)], 1)
+    ]
+
+    history.put(lines)
+
+    assert history.newest("pen", None, 10) == lines[::-1]
 
 
 def test_a_line_that_is_written_again_is_there_once(history: History) -> None:

@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 
 from order_capture.application.ports import Ledger, WriteRefusedError
-from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement, Release
+from order_capture.domain.ledger import UNPRICED, Adjustment, Entry, Head, Hold, Movement, Release
 from order_capture.domain.order import DeclineCode
-from tests.support.factories import NOW, declined, held
+from tests.support.factories import NOW, declined, held, wrong_price
 from tests.support.stores import Stores
 
 LATER = "2026-11-20T10:00:01.000Z"
@@ -167,6 +167,95 @@ def test_what_was_deleted_is_made_anew_and_then_held_as_ever(ledger: Ledger) -> 
     ledger.write([Movement.hold("one", Decimal(4))], [hold(amount="4")], LATER)
 
     assert figures(ledger) == decimals("5", "4", "0")
+
+
+def priced(price: str, version: int = 1, units: str = "0") -> Movement:
+    """The movement that changes a price."""
+    return Movement("one", balance=Decimal(units), expected=version, price=Decimal(price))
+
+
+def at(unit_price: str | None) -> Movement:
+    """The movement that holds one unit for an order that names this price."""
+    return Movement.hold("one", Decimal(1), None if unit_price is None else Decimal(unit_price))
+
+
+@pytest.mark.parametrize("unit_price", [None, "0", "2.50"])
+def test_a_head_without_a_price_is_held_at_any(ledger: Ledger, unit_price: str | None) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+
+    ledger.write([at(unit_price)], [], NOW)
+
+    assert figures(ledger) == decimals("4", "1", "0")
+
+
+@pytest.mark.parametrize("opening", [True, False])
+@pytest.mark.parametrize("unit_price", [None, "0", "2.49", "2.51", "25"])
+def test_a_head_with_a_price_is_held_at_that_only_and_the_refusal_tells_it(
+    ledger: Ledger, unit_price: str | None, opening: bool
+) -> None:
+    if opening:
+        ledger.write([Movement("one", balance=Decimal(5), expected=0, price=Decimal("2.50"))], [], NOW)
+    else:
+        ledger.write([opened("one", "5")], [], NOW)
+        ledger.write([priced("2.50")], [], NOW)
+
+    refused = refusal(ledger, [at(unit_price)], [hold(amount="1")])
+
+    assert refused.heads == {"one": ledger.head("one")}
+    head = ledger.head("one")
+    assert head is not None
+    assert (head.price, head.balance) == (Decimal("2.50"), Decimal(5))
+    ledger.write([at("2.5")], [hold(amount="1")], NOW)
+    assert figures(ledger) == decimals("4", "1", "0")
+
+
+def test_a_price_stays_until_it_is_changed_or_taken_away(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+    ledger.write([priced("0", version=1)], [], NOW)
+    ledger.write([at("0")], [], NOW)
+    ledger.write([Movement.release("one", Decimal(1))], [], NOW)
+
+    ledger.write([priced("7.00", version=4, units="2")], [], NOW)
+    assert refusal(ledger, [at("0")], []).heads.keys() == {"one"}
+    ledger.write([priced(str(UNPRICED), version=5)], [], LATER)
+
+    assert ledger.head("one") == Head(Decimal(7), version=6, update_time=LATER)
+    ledger.write([at(None)], [], LATER)
+    ledger.write([at("3")], [], LATER)
+    assert figures(ledger) == decimals("5", "2", "0")
+
+
+def test_what_is_held_is_given_back_and_settled_at_any_price(ledger: Ledger) -> None:
+    ledger.write([opened("one", "5")], [], NOW)
+    ledger.write([Movement.hold("one", Decimal(3))], [], NOW)
+    ledger.write([priced("9.99", version=2)], [], NOW)
+
+    ledger.write([Movement.release("one", Decimal(1))], [], NOW)
+    ledger.write([Movement.settle("one", Decimal(2))], [], NOW)
+
+    assert figures(ledger) == decimals("3", "0", "2")
+
+
+def test_a_decline_for_the_price_keeps_both_prices(ledger: Ledger) -> None:
+    entries = [
+        Hold("one", f"order-{price}", Decimal(0), wrong_price("499.00", price, "one"), NOW)
+        for price in ("0.10", None)
+    ]
+
+    ledger.write([], entries, NOW)
+
+    found = [ledger.hold("one", entry.order_id) for entry in entries]
+    assert found == entries
+    assert "price 499.00" in str(found[0] and found[0].decision)
+
+
+def test_an_adjustment_keeps_the_price_that_it_led_to(ledger: Ledger) -> None:
+    after = Head(Decimal(5), version=2, update_time=NOW, price=Decimal("2.50"))
+    adjustment = Adjustment("one", "1", Decimal(0), "print", after, NOW)
+
+    ledger.write([], [adjustment], NOW)
+
+    assert ledger.adjustment("one", "1") == adjustment
 
 
 def test_nothing_may_be_given_back_to_a_tombstone_or_settled_of_it(ledger: Ledger) -> None:

@@ -95,13 +95,13 @@ BREAKING: dict[str, tuple[Message, Change, str]] = {
     ),
     "a value less": (
         CHECKED,
-        lambda new: new["$defs"]["DeclineCode"]["enum"].remove("ORDER_CLOSED"),
-        "order.checked 1 sent code: enum",
+        lambda new: new["$defs"]["Check"]["enum"].remove("STOCK"),
+        "order.checked 1 sent check: enum",
     ),
     "a value more": (
         CHECKED,
-        lambda new: new["$defs"]["DeclineCode"]["enum"].append("BAD_LUCK"),
-        "order.checked 1 answered code: enum",
+        lambda new: new["$defs"]["Check"]["enum"].append("WEATHER"),
+        "order.checked 1 answered check: enum",
     ),
     "another value": (
         CONFIRMED,
@@ -184,6 +184,10 @@ HARMLESS: dict[str, tuple[Message, Change]] = {
     "a field that an answer always has": (
         REFUSED,
         lambda new: new["$defs"]["Problem"]["required"].append("errors"),
+    ),
+    "a code more, of an open set": (
+        CHECKED,
+        lambda new: field(new, "code")["anyOf"][0]["x-extensible-enum"].append("BAD_LUCK"),
     ),
     "an answer within narrower bounds": (REFUSED, lambda new: field(new, "asked").update(maxLength=100)),
 }

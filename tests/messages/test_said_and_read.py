@@ -55,13 +55,14 @@ ids = st.from_regex(ID_PATTERN, fullmatch=True)
 times = st.integers(0, 4 * 10**12).map(lambda each: written(datetime.fromtimestamp(each / 1000, UTC)))
 addresses = st.from_regex(URL_PATTERN, fullmatch=True).filter(lambda url: len(url) <= MAX_URL)
 correlation_ids = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=128)
-lines = st.builds(Line, ids, st.integers(1, MAX_QTY))
+prices = st.decimals(0, MAX_TOTAL, places=2)
+lines = st.builds(Line, ids, st.integers(1, MAX_QTY), st.none() | prices)
 terms = st.builds(
     OrderTerms,
     ids,
     ids,
     st.lists(lines, min_size=1, max_size=MAX_ITEMS).map(tuple),
-    st.decimals(0, MAX_TOTAL, places=2),
+    prices,
 )
 
 
@@ -78,7 +79,10 @@ def decisions(draw: st.DrawFn, check: Check, outcome: Outcome) -> Decision:
     asked, entity = draw(amounts), draw(st.none() | ids)
     if outcome is Outcome.HELD:
         return Decision(outcome, asked, entity)
-    code, available = draw(st.sampled_from(DeclineCode)), draw(st.none() | amounts)
+    code = draw(st.sampled_from(DeclineCode))
+    if code is DeclineCode.PRICE_MISMATCH:
+        return Decision(outcome, asked, entity, code, price=draw(prices), unit_price=draw(st.none() | prices))
+    available = draw(st.none() | amounts)
     return Decision(outcome, asked, entity, code, available)
 
 
@@ -155,7 +159,10 @@ commands: st.SearchStrategy[said.Message] = st.one_of(
 def heads(kind: LedgerKind) -> st.SearchStrategy[Head]:
     """How a customer or product can stand."""
     amounts = amounts_of(kind)
-    return st.builds(Head, amounts, amounts, amounts, st.integers(1, 10**9), times, deleted=st.booleans())
+    price = st.none() | prices if kind is STOCK else st.none()
+    return st.builds(
+        Head, amounts, amounts, amounts, st.integers(1, 10**9), times, deleted=st.booleans(), price=price
+    )
 
 
 states = st.sampled_from([ACCOUNTS, STOCK]).flatmap(

@@ -40,8 +40,10 @@ def terms_of(
     customer_id: str = "alice",
     items: tuple[tuple[str, int], ...] = (("pen", 1),),
     total: str = "10.00",
+    unit_price: str | None = None,
 ) -> OrderTerms:
-    lines = tuple(Line(product_id, qty) for product_id, qty in items)
+    price = None if unit_price is None else Decimal(unit_price)
+    lines = tuple(Line(product_id, qty, price) for product_id, qty in items)
     return OrderTerms(order_id, customer_id, lines, Decimal(total))
 
 
@@ -61,6 +63,18 @@ def declined(
 ) -> Decision:
     return Decision(
         Outcome.DECLINED, Decimal(asked), entity, code, None if available is None else Decimal(available)
+    )
+
+
+def wrong_price(price: str, unit_price: str | None, entity: str = "pen", asked: str = "1") -> Decision:
+    """What an order that names another price than the product's is told."""
+    return Decision(
+        Outcome.DECLINED,
+        Decimal(asked),
+        entity,
+        DeclineCode.PRICE_MISMATCH,
+        price=Decimal(price),
+        unit_price=None if unit_price is None else Decimal(unit_price),
     )
 
 

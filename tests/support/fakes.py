@@ -25,6 +25,7 @@ from order_capture.domain.history import Commit, Line, as_of
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
+    UNPRICED,
     ZERO,
     Adjustment,
     Entry,
@@ -174,7 +175,7 @@ class MemoryLedger:
         head = self.head(movement.entity)
         if head is None or movement.expected == 0:
             return head is None and movement.expected == 0
-        if movement.unless_deleted and head.deleted:
+        if movement.is_hold and (head.deleted or head.price not in (None, movement.unit_price)):
             return False
         after = moved(head, movement, "")
         return movement.expected in (None, head.version) and not any(
@@ -282,6 +283,7 @@ def moved(head: Head | None, movement: Movement, now: str) -> Head:
         old.version + 1,
         now,
         old.deleted if movement.deleted is None else movement.deleted,
+        old.price if movement.price is None else None if movement.price == UNPRICED else movement.price,
     )
 
 

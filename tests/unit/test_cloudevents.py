@@ -14,7 +14,7 @@ from order_capture.application.messages import EntityState, Message, OrderChecke
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.events import OrderEvent, event_of
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Head
-from order_capture.domain.order import Check, Decision, DeclineCode, Outcome
+from order_capture.domain.order import Check, Decision, DeclineCode, OrderStatus, Outcome
 from tests.support.factories import (
     NOW,
     body_of,
@@ -25,6 +25,7 @@ from tests.support.factories import (
     release,
     ship,
     terms_of,
+    wrong_price,
 )
 
 SEVERAL = terms_of("order-7", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
@@ -41,6 +42,8 @@ SEVERAL = terms_of("order-7", items=(("pen", 2), ("ink", 1), ("pen", 3)), total=
         checked(Check.BALANCE, declined(asked="25.50", available="0.10")),
         checked(Check.STOCK, declined(DeclineCode.UNKNOWN_PRODUCT, "3", None, "pen")),
         checked(Check.STOCK, Decision(Outcome.DECLINED, Decimal(3), code=DeclineCode.ORDER_CLOSED)),
+        checked(Check.STOCK, wrong_price("499.00", "0.10")),
+        checked(Check.STOCK, wrong_price("499.00", None)),
     ],
 )
 def test_what_is_written_is_read(message: Message) -> None:
@@ -184,6 +187,9 @@ def without(message: Message, name: str) -> str:
         with_data(check(), items=[{"productId": 7, "qty": 1}]),
         with_data(check(), items=[{"productId": "pen", "qty": float("inf")}]),
         with_data(check(), items=[{"productId": "pen", "qty": 1}] * 51),
+        with_data(check(), items=[{"productId": "pen", "qty": 1, "unitPrice": -1}]),
+        with_data(check(), items=[{"productId": "pen", "qty": 1, "unitPrice": "much"}]),
+        with_data(check(), items=[{"productId": "pen", "qty": 1, "unitPrice": float("nan")}]),
         with_data(check(), customerId=None),
         with_data(check(), orderId=""),
         with_data(check(), totalAmount=-1),
@@ -192,7 +198,10 @@ def without(message: Message, name: str) -> str:
         with_data(check(), totalAmount="many"),
         with_data(checked(), check="WEATHER"),
         with_data(checked(), outcome="PERHAPS"),
-        with_data(checked(), code="BAD_LUCK"),
+        with_data(checked(), code=7),
+        with_data(checked(), code=["BAD_LUCK"]),
+        with_data(checked(), price="much"),
+        with_data(checked(), unitPrice="much"),
         with_data(checked(), asked="many"),
         with_data(checked(), asked=None),
         with_data(checked(), available=[]),
@@ -208,6 +217,25 @@ def test_what_a_later_release_adds_is_left_alone() -> None:
     event = json.loads(with_data(check(), giftWrap=True)) | {"traceparent": "00-1-2-01"}
 
     assert cloudevents.decode(json.dumps(event)) == check()
+
+
+def test_a_code_of_a_later_release_is_a_refusal() -> None:
+    message = cloudevents.decode(with_data(checked(decision=declined()), code="BAD_LUCK"))
+
+    assert isinstance(message, OrderChecked)
+    assert (message.decision.outcome, message.decision.code) == (Outcome.DECLINED, "BAD_LUCK")
+    order = placed().decide(message.check, message.decision, now=NOW)
+    assert (order.status, order.logs[-1]) == (OrderStatus.REJECTED, f"{NOW} rejected: BAD_LUCK")
+
+
+def test_what_an_order_names_of_prices_is_sent_and_read_exactly() -> None:
+    terms = terms_of(items=(("pen", 1), ("ink", 2)), unit_price="0.10", total="0.30")
+
+    body = body_of(check(terms))
+
+    assert body.count('"unitPrice":0.10') == 2
+    assert cloudevents.decode(body) == check(terms)
+    assert "unitPrice" not in body_of(check())
 
 
 def state(of: EntityState) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from order_capture.application.messages import (
 from order_capture.application.publish_changes import OrderChange
 from order_capture.domain.history import Commit, Line
 from order_capture.domain.ledger import ACCOUNTS, Head, Movement
+from order_capture.domain.order import DeclineCode
 from tests.support.fakes import moved
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,11 @@ def nodes(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in children:
         yield from nodes(child, (*place, str(key)))
+
+
+def is_open_set(node: Any) -> bool:
+    """Whether these are the values known of a set to which more may be added."""
+    return isinstance(node, dict) and "x-extensible-enum" in node
 
 
 def resolve(node: dict[str, Any]) -> Any:
@@ -308,7 +314,19 @@ class TestSwagger:
         }
         schema = SWAGGER["components"]["schemas"]["OrderStatus"]
         assert errors_of(schema, status) == []
-        assert errors_of(schema, {**status, "checks": {"balance": {**check, "code": "MOOD"}}}) != []
+        assert errors_of(schema, {**status, "checks": {"balance": {**check, "code": "A_LATER_ONE"}}}) == []
+        assert errors_of(schema, {**status, "checks": {"balance": {**check, "code": "in a mood"}}}) != []
+
+    def test_the_codes_that_are_known_are_listed_wherever_there_is_one(self) -> None:
+        listed = [node["x-extensible-enum"] for _, node in nodes(SWAGGER) if is_open_set(node)]
+        assert listed == [list(DeclineCode)] * 2
+
+    def test_a_change_of_stock_may_set_a_price_or_take_it_away(self) -> None:
+        schema = SWAGGER["components"]["schemas"]["StockChange"]
+        assert errors_of(schema, {"productId": "pen", "price": 1.5}) == []
+        assert errors_of(schema, {"productId": "pen", "balance": 1, "price": None}) == []
+        assert errors_of(schema, {"productId": "pen"}) != []
+        assert errors_of(schema, {"productId": "pen", "balance": None}) != []
 
     def test_a_change_has_exactly_one_of_balance_and_adjust(self) -> None:
         schema = SWAGGER["components"]["schemas"]["AccountChange"]

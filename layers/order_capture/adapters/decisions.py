@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from order_capture.domain.order import Decision, DeclineCode, Outcome
+from order_capture.domain.ledger import ACCOUNTS
+from order_capture.domain.order import Decision, Outcome
 
 
 def decision_values(decision: Decision) -> dict[str, Any]:
-    """`{outcome, code, id, asked, available}`; what does not apply is None."""
+    """`{outcome, code, id, asked, available}`; what does not apply is None. `price` and `unitPrice` are there
+    where the price is why it was declined."""
+    prices = {} if decision.price is None else {"price": decision.price, "unitPrice": decision.unit_price}
     return {
         "outcome": decision.outcome,
         "code": decision.code,
         "id": decision.entity,
         "asked": decision.asked,
         "available": decision.available,
+        **prices,
     }
 
 
@@ -27,10 +31,16 @@ def decision_from(values: Mapping[str, Any]) -> Decision:
         KeyError, TypeError, ValueError, decimal.InvalidOperation: it is not one.
     """
     code, available = values.get("code"), values.get("available")
+    if code is not None and not isinstance(code, str):
+        raise TypeError(f"a code is text, not {type(code).__name__}")
+    price, unit_price = values.get("price"), values.get("unitPrice")
     return Decision(
         outcome=Outcome(values["outcome"]),
         asked=Decimal(values["asked"]),
         entity=values.get("id"),
-        code=DeclineCode(code) if code else None,
+        code=code or None,  # whatever it is: a later release may have more
         available=None if available is None else Decimal(available),
+        # DynamoDB drops trailing zeros, and the order's log has both decimals of a price.
+        price=None if price is None else ACCOUNTS.amount(Decimal(price)),
+        unit_price=None if unit_price is None else ACCOUNTS.amount(Decimal(unit_price)),
     )

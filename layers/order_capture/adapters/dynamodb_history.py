@@ -12,7 +12,7 @@ from typing import Any
 
 from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.decisions import decision_from, decision_values
-from order_capture.adapters.dynamodb_ledger import HEAD, head_from
+from order_capture.adapters.dynamodb_ledger import HEAD, head_from, price_from
 from order_capture.application.history_ports import LinePlace
 from order_capture.application.ports import TRIES, Pause
 from order_capture.domain.errors import TemporaryError
@@ -132,8 +132,10 @@ def line_in(item: Item) -> Line:
         for name, amount in sorted(values["changes"].items())
         for kind, _, entry_id in (name.partition("#"),)
     )
-    head = Head(*figures, int(values["version"]), time, deleted="deleted" in values)
-    return Commit(entity, changes, head, values["since"], "wasDeleted" in values)
+    price = price_from(values.get("price"))
+    head = Head(*figures, int(values["version"]), time, deleted="deleted" in values, price=price)
+    price_before = price_from(values.get("priceBefore"))
+    return Commit(entity, changes, head, values["since"], "wasDeleted" in values, price_before)
 
 
 def _values(line: Line) -> dict[str, Any]:
@@ -148,4 +150,6 @@ def _values(line: Line) -> dict[str, Any]:
         "changes": {change.key: change.amount for change in line.changes},
         "deleted": 1 if line.after.deleted else None,  # left out unless it is, as the other one
         "wasDeleted": 1 if line.was_deleted else None,
+        "price": line.after.price,
+        "priceBefore": line.price_before,
     }

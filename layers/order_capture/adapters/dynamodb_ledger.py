@@ -13,7 +13,16 @@ from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.decisions import decision_from, decision_values
 from order_capture.adapters.transactions import conflicted, refused, transact
 from order_capture.application.ports import WriteRefusedError
-from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement, Release
+from order_capture.domain.ledger import (
+    ACCOUNTS,
+    UNPRICED,
+    Adjustment,
+    Entry,
+    Head,
+    Hold,
+    Movement,
+    Release,
+)
 
 HEAD = "BALANCE"
 
@@ -115,6 +124,7 @@ def movement_action(table: str, key: str, movement: Movement, now: str) -> dict[
                         **head,
                         "version": 1,
                         "updateTime": now,
+                        "price": movement.price,
                         "lastEntries": movement.entries,
                     }
                 ),
@@ -123,15 +133,25 @@ def movement_action(table: str, key: str, movement: Movement, now: str) -> dict[
         }
     changes = ["version = version + :one", "updateTime = :now", "lastEntries = :entries"]
     conditions = ["attribute_exists(entry)"]
-    if movement.unless_deleted:
+    if movement.is_hold:
         # A head that was never deleted has no such mark, and is unequal to it as well.
         conditions.append("deleted <> :tombstone")
         values[":tombstone"] = 1
+        allowed = ["attribute_not_exists(price)", "price = :unpriced"]
+        values[":unpriced"] = UNPRICED
+        if movement.unit_price is not None:
+            allowed.append("price = :unitPrice")
+            values[":unitPrice"] = movement.unit_price
+        conditions.append(f"({' OR '.join(allowed)})")
     if movement.deleted is not None:
         # A number, since an older release can't read an item with any other mark; and set to 0 where it is
         # made anew, not removed, since no release takes an attribute off an item.
         changes.append("deleted = :deleted")
         values[":deleted"] = int(movement.deleted)
+    if movement.price is not None:
+        # A price is taken back by a mark as well (`UNPRICED`), for the same reason.
+        changes.append("price = :price")
+        values[":price"] = movement.price
     for figure, change in (
         ("balance", movement.balance),
         ("held", movement.held),
@@ -175,6 +195,7 @@ def _entry_values(entry: Entry) -> Mapping[str, Any]:
                 "version": entry.after.version,
                 "updateTime": entry.after.update_time,
                 "deleted": 1 if entry.after.deleted else None,  # left out unless it is
+                "price": entry.after.price,
             }
             return {
                 "amount": entry.amount,
@@ -192,4 +213,10 @@ def head_from(values: Mapping[str, Any]) -> Head:
         version=int(values["version"]),
         update_time=values["updateTime"],
         deleted=bool(values.get("deleted", 0)),
+        price=price_from(values.get("price")),
     )
+
+
+def price_from(value: Decimal | None) -> Decimal | None:
+    """The price in an item's values."""
+    return None if value is None or value == UNPRICED else ACCOUNTS.amount(value)

@@ -12,6 +12,7 @@ from order_capture.adapters.decisions import decision_values
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import FieldError, RequestInvalidError
 from order_capture.adapters.requests import MAX_PAGE, Time, WholeNumber, query_of
+from order_capture.adapters.snapshots import figures
 from order_capture.application.history_ports import LinePlace
 from order_capture.application.look_back import Entry, HistoryPage
 from order_capture.application.ports import Place
@@ -91,8 +92,7 @@ def _entry_view(kind: LedgerKind, entry: Entry) -> dict[str, Any]:
         view |= {"type": change.type, "amount": kind.amount(change.amount)}
         if change.id and change.type is not ChangeType.ADJUST:
             view["orderId"] = change.id
-    figures = {"balance": line.after.balance, "held": line.after.held, "settled": line.after.settled}
-    after: dict[str, Any] = {name: kind.amount(figure) for name, figure in figures.items()}
+    after = figures(kind, line.after)
     return view | {"after": after | {"deleted": True} if line.after.deleted else after}
 
 

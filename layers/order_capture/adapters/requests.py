@@ -10,7 +10,8 @@ import hashlib
 import re
 import urllib.parse
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -27,7 +28,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from order_capture.adapters import cursors, jsontext
 from order_capture.adapters.http import Request
@@ -39,12 +40,12 @@ from order_capture.application.capture_orders import Batch
 from order_capture.application.list_orders import Query
 from order_capture.application.ports import Place
 from order_capture.domain.errors import NotFoundError, OrderCaptureError
-from order_capture.domain.ledger import ACCOUNTS, STOCK
+from order_capture.domain.ledger import ACCOUNTS, STOCK, UNPRICED
 from order_capture.domain.order import MAX_ITEMS, Line, Order, OrderStatus, OrderTerms
 from order_capture.domain.times import written
 
-MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters, takes 6 KiB
-MAX_BATCH_BYTES = 1024 * 1024  # a hundred of them take 600 KiB
+MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters and prices, takes 8 KiB
+MAX_BATCH_BYTES = 1024 * 1024  # a hundred of them take 800 KiB
 MAX_ORDERS = 100  # what one DynamoDB transaction can write
 MAX_QTY = 100_000
 MAX_TOTAL = Decimal("999999999.99")
@@ -62,6 +63,13 @@ ID_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
 def _exact(value: Any) -> Any:
     """Take JSON's whole numbers for decimals too; leave what is no number to be refused."""
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _not_null(value: Any) -> Any:
+    """What may be left out may still not be null."""
+    if value is None:
+        raise PydanticCustomError("is_instance_of", "null")
+    return value
 
 
 def _two_places(value: Decimal) -> Decimal:
@@ -101,6 +109,7 @@ Cursor = Annotated[Place, PlainValidator(_place)]
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Number = Annotated[Decimal, BeforeValidator(_exact)]
 Money = Annotated[Number, AfterValidator(_two_places)]
+Price = Annotated[Money, Field(ge=0, le=MAX_TOTAL)]
 
 
 class _Body(BaseModel):
@@ -108,10 +117,11 @@ class _Body(BaseModel):
 
 
 class OrderLine(_Body):
-    """So many units of a product."""
+    """So many units of a product, each at a price if it is named."""
 
     productId: Id  # noqa: N815 - the contract's name
     qty: Annotated[int, Field(ge=1, le=MAX_QTY)]
+    unitPrice: Annotated[Price | None, BeforeValidator(_not_null)] = None  # noqa: N815
 
 
 class NewOrder(_Body):
@@ -119,8 +129,40 @@ class NewOrder(_Body):
 
     customerId: Id  # noqa: N815
     items: Annotated[list[OrderLine], Field(min_length=1, max_length=MAX_ITEMS)]
-    totalAmount: Annotated[Money, Field(ge=0, le=MAX_TOTAL)]  # noqa: N815
+    totalAmount: Price  # noqa: N815
     callbackUrl: Url = ""  # noqa: N815
+
+    @model_validator(mode="after")
+    def _prices_add_up(self) -> NewOrder:
+        if errors := list(_price_errors(self)):
+            raise ValidationError.from_exception_data("NewOrder", errors)
+        return self
+
+
+def _price_errors(order: NewOrder) -> Iterator[InitErrorDetails]:
+    """What is wrong with the unit prices of an order, if any of its items has one."""
+    if all(line.unitPrice is None for line in order.items):
+        return
+    total, first, complete = Decimal(0), dict[str, int](), True
+    for index, line in enumerate(order.items):
+        place = ("items", index, "unitPrice")
+        if line.unitPrice is None:
+            complete = False
+            yield _init_error("unit_price_missing", place)
+            continue
+        total += line.qty * line.unitPrice
+        same = first.setdefault(line.productId, index)
+        price = order.items[same].unitPrice
+        if price != line.unitPrice:
+            yield _init_error("unit_price_differs", place, price=price, item=f"items[{same}]")
+    if complete and total != order.totalAmount:
+        figures = {"sum": ACCOUNTS.amount(total), "total": ACCOUNTS.amount(order.totalAmount)}
+        yield _init_error("total_amount", ("totalAmount",), **figures)
+
+
+def _init_error(kind: str, place: tuple[int | str, ...], **context: object) -> InitErrorDetails:
+    error = PydanticCustomError(kind, "see _MESSAGES", {name: str(each) for name, each in context.items()})
+    return InitErrorDetails(type=error, loc=place, input=None)
 
 
 class ErrorPolicy(StrEnum):
@@ -138,11 +180,17 @@ class NewOrders(_Body):
 
 
 class _Change(_Body):
-    """Exactly one of `balance` and `adjust`."""
+    """Exactly one of `balance` and `adjust`; where there is a `price`, it may come alone."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> _Change:
         given = {name: getattr(self, name) for name in self.model_fields_set & {"balance", "adjust"}}
+        if not given and "price" in type(self).model_fields:
+            if "price" in self.model_fields_set:
+                return self
+            raise PydanticCustomError(
+                "one_of", "one of balance, adjust and price is required", {"field": "balance"}
+            )
         if len(given) != 1 or None in given.values():
             raise PydanticCustomError(
                 "one_of", "exactly one of balance and adjust is required", {"field": "balance"}
@@ -164,6 +212,7 @@ class StockChange(_Change):
     productId: Id  # noqa: N815
     balance: Annotated[int, Field(ge=0, le=int(STOCK.largest))] | None = None
     adjust: Annotated[int, Field(ge=-int(STOCK.largest), le=int(STOCK.largest))] | None = None
+    price: Price | None = None
 
 
 class OrdersQuery(BaseModel):
@@ -263,7 +312,12 @@ def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
     """
     body, fingerprint = read(StockChange, request.body, MAX_BODY_BYTES)
     balance, adjust = (None if units is None else Decimal(units) for units in (body.balance, body.adjust))
-    return _change(body.productId, balance, adjust, fingerprint, request, new_id)
+    change = _change(body.productId, balance, adjust, fingerprint, request, new_id)
+    if "price" not in body.model_fields_set:
+        return change
+    if balance is None and adjust is None:
+        change = replace(change, adjust=Decimal(0))
+    return replace(change, price=UNPRICED if body.price is None else ACCOUNTS.amount(body.price))
 
 
 def deletion(request: Request, new_id: Callable[[], str], name: str) -> BalanceChange:
@@ -330,7 +384,14 @@ def _order(body: NewOrder, order_id: str, request: Request, fingerprint: str, no
     terms = OrderTerms(
         order_id=order_id,
         customer_id=body.customerId,
-        items=tuple(Line(line.productId, line.qty) for line in body.items),
+        items=tuple(
+            Line(
+                line.productId,
+                line.qty,
+                None if line.unitPrice is None else ACCOUNTS.amount(line.unitPrice),
+            )
+            for line in body.items
+        ),
         total_amount=ACCOUNTS.amount(body.totalAmount),
     )
     return Order.place(
@@ -417,6 +478,9 @@ _MESSAGES = {
     "time": "must be a date and time with its offset, like 2026-11-20T10:00:00Z",
     "too_long": "must have at most {max_length} entries",
     "too_short": "must have at least {min_length} entry",
+    "total_amount": "must be the sum of qty x unitPrice, which is {sum}, not {total}",
+    "unit_price_differs": "must be {price}, that of {item}, which is of the same product",
+    "unit_price_missing": "is required, since another item has one",
     "uri": "must have each character that a URI may not have, % included, percent-encoded",
     "url": "must be an https:// address of a named host, in ASCII, with no user and no fragment",
 }

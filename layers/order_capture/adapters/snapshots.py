@@ -53,11 +53,13 @@ def state_values(kind: LedgerKind, entity: str, head: Head) -> dict[str, Any]:
 
 
 def figures(kind: LedgerKind, head: Head) -> dict[str, Any]:
-    """The figures of a head, with their decimals."""
+    """The figures of a head, with their decimals; and its price, if it has one."""
+    price = {} if head.price is None else {"price": head.price}
     return {
         "balance": kind.amount(head.balance),
         "held": kind.amount(head.held),
         "settled": kind.amount(head.settled),
+        **price,
     }
 
 

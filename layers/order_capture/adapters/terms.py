@@ -11,12 +11,12 @@ from order_capture.domain.order import Line, OrderTerms
 
 
 def terms_values(terms: OrderTerms) -> dict[str, Any]:
-    """`{orderId, customerId, totalAmount, items: [{productId, qty}]}`."""
+    """`{orderId, customerId, totalAmount, items: [{productId, qty, unitPrice}]}`, where it has one."""
     return {
         "orderId": terms.order_id,
         "customerId": terms.customer_id,
         "totalAmount": terms.total_amount,
-        "items": [{"productId": line.product_id, "qty": line.qty} for line in terms.items],
+        "items": [_line_values(line) for line in terms.items],
     }
 
 
@@ -29,9 +29,23 @@ def terms_from(values: Mapping[str, Any]) -> OrderTerms:
     return OrderTerms(
         order_id=_text(values["orderId"]),
         customer_id=_text(values["customerId"]),
-        items=tuple(Line(_text(item["productId"]), _units(item["qty"])) for item in values["items"]),
+        items=tuple(_line_from(item) for item in values["items"]),
         # DynamoDB drops trailing zeros; a client gets back the two decimals that money has.
         total_amount=ACCOUNTS.amount(Decimal(values["totalAmount"])),
+    )
+
+
+def _line_values(line: Line) -> dict[str, Any]:
+    values = {"productId": line.product_id, "qty": line.qty}
+    return values if line.unit_price is None else {**values, "unitPrice": line.unit_price}
+
+
+def _line_from(values: Mapping[str, Any]) -> Line:
+    price = values.get("unitPrice")
+    return Line(
+        _text(values["productId"]),
+        _units(values["qty"]),
+        None if price is None else ACCOUNTS.amount(Decimal(price)),
     )
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from order_capture.application.ports import TRIES, Clock, Ledger, Pause, WriteRefusedError
 from order_capture.domain.errors import KeyReusedError, NotFoundError, TemporaryError
 from order_capture.domain.ledger import (
+    UNPRICED,
     ZERO,
     Adjustment,
     Head,
@@ -24,6 +25,8 @@ from order_capture.domain.ledger import (
 class BalanceChange:
     """What is asked for: exactly one of `balance` (set it), `adjust` (change it by so much) and `delete`.
 
+    With a `price`, that changes as well (`UNPRICED`: the product has none from then on).
+
     `adjustment_id` is the same for the same Idempotency-Key (`keyed`) and unique without one;
     `fingerprint` is the same for the same request.
     """
@@ -35,6 +38,7 @@ class BalanceChange:
     balance: Decimal | None = None
     adjust: Decimal | None = None
     delete: bool = False
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def adjust_balance(
             balance=amount,
             expected=head.version if head else 0,
             deleted=after.deleted if head and after.deleted is not head.deleted else None,
+            price=_new_price(head, after),
         )
         adjustment = Adjustment(change.entity, change.adjustment_id, amount, change.fingerprint, after, now)
         try:
@@ -99,4 +104,11 @@ def _after(kind: LedgerKind, head: Head | None, change: BalanceChange, now: str)
         return delete(kind, current, now)
     if current is None and change.balance is None:
         raise NotFoundError(f"{change.entity} is unknown: set its balance first.")
-    return adjust(kind, head, now, balance=change.balance, by=change.adjust)
+    return adjust(kind, head, now, balance=change.balance, by=change.adjust, price=change.price)
+
+
+def _new_price(head: Head | None, after: Head) -> Decimal | None:
+    """What the head's price changes to; None if it stays as it was."""
+    if after.price == (head.price if head else None):
+        return None
+    return UNPRICED if after.price is None else after.price

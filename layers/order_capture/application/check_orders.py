@@ -6,6 +6,7 @@ Both checkers run this, one over the accounts, one over the stock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from order_capture.application.batches import given_back
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
@@ -58,17 +59,19 @@ def check_orders(
 
 
 def _groups(kind: LedgerKind, orders: Iterable[OrderTerms]) -> list[list[OrderTerms]]:
-    """Orders that are decided together: those that ask for one and the same customer or product.
+    """Orders that are decided together: those that ask for one customer, or for one product at one price.
 
     They cost one write of the hot head instead of one each. An order of several products goes alone, so
-    that no order waits on the products of another.
+    that no order waits on the products of another; and one at a wrong price goes without those at the right
+    one, whose write would be refused with it.
     """
-    groups: dict[str, list[OrderTerms]] = {}
+    groups: dict[tuple[str, Decimal | None], list[OrderTerms]] = {}
     for terms in orders:
         demand = kind.demand(terms)
+        entity = first(demand)
         # An order id is never a group's name: ids of customers and products have no "#".
-        name = first(demand) if len(demand) == 1 else f"order#{terms.order_id}"
-        groups.setdefault(name, []).append(terms)
+        name = entity if len(demand) == 1 else f"order#{terms.order_id}"
+        groups.setdefault((name, kind.unit_prices(terms).get(entity)), []).append(terms)
     return list(groups.values())
 
 
@@ -81,6 +84,7 @@ def _hold(
     stand, and the next try is made with that.
     """
     undecided = {terms.order_id: terms for terms in group}
+    unit_prices = {order_id: kind.unit_prices(terms) for order_id, terms in undecided.items()}
     decided: dict[str, Decision] = {}
     seen: dict[str, Head | None] = {}
     for tries in range(1, TRIES + 1):
@@ -92,7 +96,7 @@ def _hold(
             for entry in hold_entries(kind, terms, decisions[order_id], now)
         ]
         movements = merged(
-            Movement.hold(entry.entity, entry.amount)
+            Movement.hold(entry.entity, entry.amount, unit_prices[entry.order_id].get(entry.entity))
             for entry in entries
             if entry.decision.outcome is Outcome.HELD
         )

@@ -68,6 +68,7 @@ class Commit:
     after: Head
     since: str
     was_deleted: bool = False
+    price_before: Decimal | None = None
 
     @property
     def time(self) -> str:
@@ -93,6 +94,7 @@ class Commit:
             self.after.version - 1,
             self.since,
             self.was_deleted,
+            self.price_before,
         )
 
 
@@ -116,7 +118,7 @@ def commit_of(entity: str, before: Head | None, after: Head, entries: Mapping[st
     )
     if _sum(entity, named) != moved:
         named = _told_by(*moved)
-    return Commit(entity, named, after, before.update_time if before else "", old.deleted)
+    return Commit(entity, named, after, before.update_time if before else "", old.deleted, old.price)
 
 
 def as_of(commits: Iterable[Commit], at: str) -> Commit | None:

@@ -16,6 +16,8 @@ from order_capture.domain.errors import BalanceOutOfRangeError, StillHeldError
 from order_capture.domain.order import Check, Decision, DeclineCode, OrderTerms, Outcome
 
 ZERO = Decimal(0)
+UNPRICED = Decimal(-1)
+"""Set as the price of a product, it has none from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,19 @@ class LedgerKind:
         for line in sorted(terms.items, key=lambda line: line.product_id):
             units[line.product_id] = units.get(line.product_id, ZERO) + line.qty
         return units
+
+    def unit_prices(self, terms: OrderTerms) -> dict[str, Decimal]:
+        """The price that an order names for each product; left out where it names none, or several."""
+        if self.check is Check.BALANCE:
+            return {}
+        named: dict[str, set[Decimal | None]] = {}
+        for line in terms.items:
+            named.setdefault(line.product_id, set()).add(line.unit_price)
+        return {
+            product_id: price
+            for product_id, prices in named.items()
+            if len(prices) == 1 and (price := next(iter(prices))) is not None
+        }
 
 
 ACCOUNTS = LedgerKind(
@@ -73,6 +88,8 @@ class Head:
     deleted: bool = False
     """A tombstone: it counts as unknown. It stays for its version, which goes on if it is made anew, and for
     its entries, which are the books."""
+    price: Decimal | None = None
+    """What a unit costs; None: whatever an order says."""
 
 
 def known(head: Head | None) -> Head | None:
@@ -84,8 +101,9 @@ def known(head: Head | None) -> Head | None:
 class Movement:
     """A change of one head. It is refused as a whole if it would take any figure below zero.
 
-    With `expected`, it is also refused unless the head is of that version (0: there is none yet); with
-    `unless_deleted`, if it is a tombstone. `deleted` is what the head is marked as (None: as it was).
+    With `expected`, it is also refused unless the head is of that version (0: there is none yet). A hold
+    (`is_hold`) is also refused if the head is a tombstone, or has a price that is not `unit_price`.
+    `deleted` is what the head is marked as and `price` what its price becomes (None: as it was).
     `entries` are the keys of the entries that it is made by, and what each of them moves.
     """
 
@@ -94,14 +112,16 @@ class Movement:
     held: Decimal = ZERO
     settled: Decimal = ZERO
     expected: int | None = None
-    unless_deleted: bool = False
+    is_hold: bool = False
+    unit_price: Decimal | None = None
     deleted: bool | None = None
+    price: Decimal | None = None
     entries: Mapping[str, Decimal] = field(default_factory=dict)
 
     @staticmethod
-    def hold(entity: str, amount: Decimal) -> Movement:
-        """Set `amount` aside."""
-        return Movement(entity, balance=-amount, held=amount, unless_deleted=True)
+    def hold(entity: str, amount: Decimal, unit_price: Decimal | None = None) -> Movement:
+        """Hold `amount`, for an order that names `unit_price`."""
+        return Movement(entity, balance=-amount, held=amount, is_hold=True, unit_price=unit_price)
 
     # What is deleted holds nothing, so that whatever is released or settled after it is 0, of an order that
     # costs nothing. It may pass: a tombstone's figures stay as they are.
@@ -213,7 +233,7 @@ def decide_holds(
     decisions = {}
     for terms in orders:
         demand = kind.demand(terms)
-        decision = _decline(kind, demand, left)
+        decision = _wrong_price(kind, terms, demand, seen) or _decline(kind, demand, left)
         if decision is None:
             for entity, amount in demand.items():
                 if (available := left.get(entity)) is not None:
@@ -247,8 +267,9 @@ def adjust(
     *,
     balance: Decimal | None = None,
     by: Decimal | None = None,
+    price: Decimal | None = None,
 ) -> Head:
-    """The head after its balance is set to `balance`, or changed `by` so much.
+    """The head after its balance is set to `balance`, or changed `by` so much; with a new `price`, if given.
 
     Raises:
         BalanceOutOfRangeError: the balance would fall below zero or rise above what a ledger holds.
@@ -263,7 +284,11 @@ def adjust(
         )
     if new > kind.largest:
         raise BalanceOutOfRangeError(f"A balance is at most {kind.largest}.")
-    return Head(new, old.held, old.settled, old.version + 1, now)
+    if price is None:
+        price = old.price
+    elif price == UNPRICED:
+        price = None
+    return Head(new, old.held, old.settled, old.version + 1, now, price=price)
 
 
 def delete(kind: LedgerKind, head: Head, now: str) -> Head:
@@ -288,16 +313,22 @@ def replay(entries: Iterable[Entry]) -> Decimal:
 
 
 def merged(movements: Iterable[Movement]) -> list[Movement]:
-    """Movements that expect no version, those of one head added up: a transaction takes one per item."""
+    """Movements that expect no version, those of one head added up: a transaction takes one per item.
+
+    Holds at different prices can't all be at the head's: together they are made only if it has none.
+    """
     totals: dict[str, Movement] = {}
     for movement in movements:
-        total = totals.get(movement.entity, Movement(movement.entity))
+        if (total := totals.get(movement.entity)) is None:
+            totals[movement.entity] = movement
+            continue
         totals[movement.entity] = Movement(
             movement.entity,
             total.balance + movement.balance,
             total.held + movement.held,
             total.settled + movement.settled,
-            unless_deleted=total.unless_deleted or movement.unless_deleted,
+            is_hold=total.is_hold or movement.is_hold,
+            unit_price=total.unit_price if total.unit_price == movement.unit_price else None,
             entries={**total.entries, **movement.entries},
         )
     return list(totals.values())
@@ -309,6 +340,25 @@ def first(demand: Mapping[str, Decimal] | Sequence[str]) -> str:
     One place for everybody who asks later, whatever the order in which an order names its products.
     """
     return min(demand)
+
+
+def _wrong_price(
+    kind: LedgerKind, terms: OrderTerms, demand: Mapping[str, Decimal], seen: Mapping[str, Head | None]
+) -> Decision | None:
+    unit_prices = kind.unit_prices(terms)
+    for entity, amount in demand.items():
+        head = known(seen.get(entity))
+        unit_price = unit_prices.get(entity)
+        if head is not None and head.price is not None and head.price != unit_price:
+            return Decision(
+                Outcome.DECLINED,
+                kind.amount(amount),
+                entity,
+                DeclineCode.PRICE_MISMATCH,
+                price=head.price,
+                unit_price=unit_price,
+            )
+    return None
 
 
 def _decline(

@@ -59,12 +59,16 @@ class Outcome(StrEnum):
 
 
 class DeclineCode(StrEnum):
-    """Why a check declined."""
+    """Why a check declined.
+
+    An open set: a later release may have more, and whoever does not know one takes it for a refusal.
+    """
 
     INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
     INSUFFICIENT_STOCK = "INSUFFICIENT_STOCK"
     UNKNOWN_CUSTOMER = "UNKNOWN_CUSTOMER"
     UNKNOWN_PRODUCT = "UNKNOWN_PRODUCT"
+    PRICE_MISMATCH = "PRICE_MISMATCH"  # the order names another price than the product has, or none
     ORDER_CLOSED = "ORDER_CLOSED"  # the order was refused before this check was made
 
 
@@ -73,29 +77,37 @@ class Decision:
     """A check's answer, with the figures that explain it.
 
     `entity` is the customer or product that the answer is about; None where an order of several
-    products is held as a whole, and then `asked` is the sum of their quantities.
+    products is held as a whole, and then `asked` is the sum of their quantities. `code` is a
+    `DeclineCode`, or one of a later release. Where an order was declined for its price, `price` is the
+    product's, and `unit_price` the one that the order names, if any.
     """
 
     outcome: Outcome
     asked: Decimal
     entity: str | None = None
-    code: DeclineCode | None = None
+    code: str | None = None
     available: Decimal | None = None
+    price: Decimal | None = None
+    unit_price: Decimal | None = None
 
     def __str__(self) -> str:
         if self.outcome is Outcome.HELD:
             return f"{self.outcome} {self.asked}"
         figures = "" if self.available is None else f", asked {self.asked}, available {self.available}"
+        if self.price is not None:
+            ordered = "without a price" if self.unit_price is None else f"at {self.unit_price}"
+            figures += f", price {self.price}, ordered {ordered}"
         about = "" if self.entity is None else f" {self.entity}"
         return f"{self.outcome} {self.code}{about}{figures}"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """So many units of one product."""
+    """So many units of one product, each at `unit_price` if the order names one."""
 
     product_id: str
     qty: int
+    unit_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +123,8 @@ class OrderTerms:
         """Refuse what could never be an order, whoever sent it.
 
         Raises:
-            InvalidMessageError: an id is empty, there are no or too many items, or an amount is
-                negative, zero units, or not a number.
+            InvalidMessageError: an id is empty, there are no or too many items, or an amount or a price
+                is negative, zero units, or not a number.
         """
         if not self.order_id or not self.customer_id or not all(line.product_id for line in self.items):
             raise InvalidMessageError("an order needs an order id, a customer id and product ids")
@@ -122,6 +134,11 @@ class OrderTerms:
             raise InvalidMessageError("a quantity is at least 1")
         if not self.total_amount.is_finite() or self.total_amount < 0:
             raise InvalidMessageError("a total amount is a number of at least 0")
+        if not all(
+            line.unit_price is None or (line.unit_price.is_finite() and line.unit_price >= 0)
+            for line in self.items
+        ):
+            raise InvalidMessageError("a unit price is a number of at least 0")
 
 
 class FollowUp(StrEnum):

@@ -1,13 +1,14 @@
 """Just the part of DynamoDB's expression language that the application writes; the rest is an error.
 
-Conditions: `attribute_exists`, `attribute_not_exists`, `=`, `<>`, `>=`, joined by AND. Updates: SET with a
+Conditions: `attribute_exists`, `attribute_not_exists`, `=`, `<>`, `>=`, joined by AND; in the place of one of
+them, several in parentheses, joined by OR. Updates: SET with a
 value, a sum, or `list_append`. Paths are names of the item's own attributes, plain or as `#placeholder`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact
 from functools import lru_cache
@@ -81,6 +82,8 @@ def number(text: str) -> str:
 
 
 def _clause(text: str, names: Names) -> Expression:
+    if text[0] == "(" and text[-1] == ")":
+        return _any_of([_clause(each.strip(), names) for each in text[1:-1].split(" OR ")])
     if match := _EXISTENCE.fullmatch(text):
         function, path = match.groups()
         name, wanted = _name(path, names), function == "attribute_exists"
@@ -90,6 +93,15 @@ def _clause(text: str, names: Names) -> Expression:
         name, compare = _name(path, names), _COMPARE[comparison]
         return Expression(_used(path, value), lambda item, values: compare(item.get(name), values[value]))
     raise ExpressionError(f"not a condition that is known here: {text}")
+
+
+def _any_of(clauses: Sequence[Expression]) -> Expression:
+    tests = [clause.apply for clause in clauses]
+
+    def apply(item: Item, values: Values) -> bool:
+        return any(test(item, values) for test in tests)
+
+    return Expression(frozenset().union(*(clause.placeholders for clause in clauses)), apply)
 
 
 def _assignment(text: str, names: Names) -> Expression:
