@@ -44,6 +44,13 @@ class Tally:
     head: Item | None = None
     turned: int = 0
     """At which commit it was made, deleted, or made anew, whichever came last."""
+    prices: list[tuple[int, Decimal | None]] = field(default_factory=lambda: [(0, None)])
+    """Every price that it had, and from which commit on."""
+
+    def prices_since(self, commit: int) -> list[Decimal | None]:
+        """The price that it had at a commit, and those that it had after it."""
+        before = [price for since, price in self.prices if since <= commit]
+        return [before[-1], *(price for since, price in self.prices if since > commit)]
 
     @property
     def is_known(self) -> bool:
@@ -251,12 +258,19 @@ class Books:
         tally.head = head
         if tally.is_known is not was_known:
             tally.turned = self._commits
+        if (price := price_of(head)) != tally.prices[-1][1]:
+            tally.prices.append((self._commits, price))
 
     def _known(self, change: Change, entity: str, order_id: str) -> None:
-        """Nothing is held of what was deleted, and an order is told what was so since it was placed."""
+        """Nothing is held of what is deleted or at a wrong price; an order is told what was so since then."""
+        named = _unit_prices(self.orders.get(order_id))
         if change.new["outcome"]["S"] == "HELD":
-            if not self._tally(change.table, entity).is_known:
+            tally = self._tally(change.table, entity)
+            if not tally.is_known:
                 self._break("I1", f"{order_id} holds something of {entity}, which is unknown")
+            price = tally.prices[-1][1]
+            if price is not None and named.get(entity) != price:
+                self._break("I4", f"{order_id} holds {entity} at {named.get(entity)}, which costs {price}")
             return
         code = change.new["code"]["S"]
         if code == "ORDER_CLOSED":
@@ -265,6 +279,12 @@ class Books:
         is_unknown = code.startswith("UNKNOWN")
         if asked.is_known is is_unknown and asked.turned < self._placed.get(order_id, 0):
             self._break("I9", f"{order_id} is told {code} of {change.new['id']['S']}, which was never so")
+        if code == "PRICE_MISMATCH":
+            told = decimal(change.new["price"]["N"])
+            own = decimal(change.new["unitPrice"]["N"]) if "unitPrice" in change.new else None
+            since = asked.prices_since(self._placed.get(order_id, 0))
+            if told not in since or told == own or own != named.get(change.new["id"]["S"]):
+                self._break("I9", f"{order_id} names {named}, and is told {own} and {told}; it was {since}")
 
     def _write_once(self, change: Change) -> None:
         if change.old is not None:
@@ -310,6 +330,18 @@ def demands(order: Item) -> dict[str, dict[str, Decimal]]:
     }
 
 
+def _unit_prices(order: Item | None) -> dict[str, Decimal]:
+    """The price that an order names for each product that it names one for."""
+    lines = [line["M"] for line in order["items"]["L"]] if order else []
+    return {line["productId"]["S"]: decimal(line["unitPrice"]["N"]) for line in lines if "unitPrice" in line}
+
+
+def price_of(head: Item) -> Decimal | None:
+    """The price of a head; a negative one is none."""
+    price = decimal(head["price"]["N"]) if "price" in head else ZERO - 1
+    return price if price >= 0 else None
+
+
 def is_deleted(head: Item) -> bool:
     """Whether a head is a tombstone."""
     return "deleted" in head and head["deleted"]["N"] == "1"
@@ -327,4 +359,5 @@ def _tells(after: Item, head: Item | None) -> bool:
         head is not None
         and all(head.get(name) == value for name, value in after.items())
         and is_deleted(after) is is_deleted(head)
+        and price_of(after) == price_of(head)
     )

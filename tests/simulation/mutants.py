@@ -96,11 +96,11 @@ def _without(action: Action, clause: str, *values: str) -> Action:
     return {kind: what}
 
 
-def _movements_without(module: Any, clause: str, value: str) -> AbstractContextManager[Any]:
+def _movements_without(module: Any, clause: str, *values: str) -> AbstractContextManager[Any]:
     real = dynamodb_ledger.movement_action
 
     def changed(table: str, key: str, movement: Movement, now: str) -> Action:
-        return _without(real(table, key, movement, now), clause, value)
+        return _without(real(table, key, movement, now), clause, *values)
 
     return mock.patch.object(module, "movement_action", changed)
 
@@ -123,6 +123,62 @@ def _balance() -> AbstractContextManager[Any]:
 @mutant("hold: a tombstone is no obstacle")
 def _tombstone() -> AbstractContextManager[Any]:
     return _movements_without(dynamodb_ledger, "deleted <>", ":tombstone")
+
+
+_AT_THE_PRICE = "(attribute_not_exists(price)", ":unpriced", ":unitPrice"
+
+
+@mutant("hold: the price is not a condition")
+def _price() -> AbstractContextManager[Any]:
+    return _movements_without(dynamodb_ledger, *_AT_THE_PRICE)
+
+
+@mutant("hold: an order that names no price is held at any")
+def _no_price() -> AbstractContextManager[Any]:
+    real = dynamodb_ledger.movement_action
+
+    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+        action = real(table, key, movement, now)
+        return _without(action, *_AT_THE_PRICE) if movement.unit_price is None else action
+
+    return mock.patch.object(dynamodb_ledger, "movement_action", changed)
+
+
+@mutant("hold: a price that was seen before is taken for the price")
+@contextmanager
+def _remembered_price() -> Iterator[None]:
+    real, begin = ledger.decide_holds, functions.put_into
+    remembered: dict[str, Head | None] = {}
+
+    def changed(kind: LedgerKind, orders: Any, seen: Mapping[str, Head | None]) -> dict[str, Decision]:
+        prices = {entity: head.price for entity, head in seen.items() if head and head.price is not None}
+        remembered.update({entity: Head(kind.largest, price=price) for entity, price in prices.items()})
+        return real(kind, orders, {**remembered, **seen})
+
+    def forgetting(surroundings: functions.Surroundings) -> None:
+        remembered.clear()
+        begin(surroundings)
+
+    with (
+        mock.patch.object(check_orders, "decide_holds", changed),
+        mock.patch.object(functions, "put_into", forgetting),
+    ):
+        yield
+
+
+@mutant("adjust: a price that changes leaves the head's as it was")
+def _price_unchanged() -> AbstractContextManager[Any]:
+    return mock.patch.object(adjust_balance, "_new_price", return_value=None)
+
+
+@mutant("delete: the price stays, and is that of what is made anew")
+def _price_survives() -> AbstractContextManager[Any]:
+    real = dynamodb_ledger.movement_action
+
+    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+        return real(table, key, replace(movement, price=None) if movement.deleted else movement, now)
+
+    return mock.patch.object(dynamodb_ledger, "movement_action", changed)
 
 
 @mutant("hold: what is deleted counts as used up")

@@ -197,12 +197,15 @@ class Schedule:
 
     def open(self, opening: Opening) -> None:
         """Set the balances that there are before anybody orders, without faults."""
-        for kind, table, key, amounts in (
-            (ACCOUNTS, "AccountTable", "customerId", opening.credit),
-            (STOCK, "StockTable", "productId", opening.units),
+        for kind, table, key, amounts, prices in (
+            (ACCOUNTS, "AccountTable", "customerId", opening.credit, {}),
+            (STOCK, "StockTable", "productId", opening.units, opening.prices),
         ):
             for entity, amount in amounts.items():
-                change = BalanceChange(entity, self.new_id(), "", keyed=False, balance=Decimal(amount))
+                price = Decimal(prices[entity]) if entity in prices else None
+                change = BalanceChange(
+                    entity, self.new_id(), "", keyed=False, balance=Decimal(amount), price=price
+                )
                 self._cloud.dynamodb.transact_write_items(
                     TransactItems=_first_balance(kind, table, key, change)
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from tests.support.factories import SERVICE
 
 # Amounts whose sums are not exact in binary: 0.1 + 0.2, 10.1 + 20.2.
 TOTALS = ("0.10", "0.20", "10.10", "20.20")
+PRICES = ("0.00", "0.10", "0.20", "10.10")
 CREDITS = ("0.20", "20.30", "40.40", "100.00", "100.00", "100.00")
 GIVES_UP_AFTER = 3
 
@@ -199,10 +201,11 @@ class Shopper:
 
 @dataclass(frozen=True)
 class Opening:
-    """What there is before anybody orders: credit and units, as text."""
+    """What there is before anybody orders: credit, units and the prices of some products, as text."""
 
     credit: Mapping[str, str]
     units: Mapping[str, str]
+    prices: Mapping[str, str] = field(default_factory=dict)
 
 
 class Crowd:
@@ -217,6 +220,7 @@ class Crowd:
         self.opening = Opening(
             {customer: chance.choice(CREDITS) for customer in customers},
             {product: str(chance.choice((1, 2, 4, 9))) for product in products},
+            _priced(chance, products) if chance.random() < 0.25 else {},
         )
 
     def scripts(self) -> list[Script]:
@@ -227,6 +231,7 @@ class Crowd:
             for _ in range(chance.choices((1, 2, 3), (12, 3, 1))[0])
         ]
         scripts += [self._adjustment() for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))]
+        scripts += [self._repricing() for _ in range(chance.choice((0, 1, 2)))] if self.opening.prices else []
         scripts += self._newcomers() if chance.random() < 0.04 else []
         scripts += [self._deletion()] if chance.random() < 0.05 else []
         chance.shuffle(scripts)
@@ -304,6 +309,31 @@ class Crowd:
 
         return script
 
+    def _repricing(self) -> Script:
+        """An operator changes a price, or takes it away; then the product is ordered at the new one."""
+        chance = self._chance
+        product, key = chance.choice(list(self.opening.prices)), self._key()
+        arrives = self._soon() if chance.random() < 0.7 else chance.randint(1_000, 50_000)
+        price = chance.choice((*PRICES, "null"))
+        units = ',"adjust":1' if chance.random() < 0.2 else ""
+        body = f'{{"productId":"{product}","price":{price}{units}}}'
+        repeats, orders, order_key = chance.random() < 0.3, chance.random() < 0.7, self._key()
+        named, total = ("", "0.00") if price == "null" else (f',"unitPrice":{price}', price)
+        order = (
+            f'{{"customerId":"{chance.choice(list(self.opening.credit))}","totalAmount":{total},'
+            f'"items":[{{"productId":"{product}","qty":1{named}}}]}}'
+        )
+
+        def script(shop: Shop) -> None:
+            shopper = Shopper(shop, self._promises)
+            shop.sleep(arrives)
+            for _ in range(1 + repeats):
+                shopper.adjust("/stock", body, key)
+            if orders:
+                shopper.order(order, order_key)
+
+        return script
+
     def _newcomers(self) -> list[Script]:
         """Two who are the first to set the balance of something, at the same moment."""
 
@@ -348,14 +378,22 @@ class Crowd:
         customer = chance.choice(list(self.opening.credit)) if chance.random() < 0.97 else "nobody"
         products = list(self.opening.units)
         lines = 1 if chance.random() < 0.7 else chance.randint(2, 3)
-        items = [
+        items: list[dict[str, Any]] = [
             {
                 "productId": chance.choice(products) if chance.random() < 0.97 else "unicorn",
                 "qty": chance.choice((1, 1, 1, 2)),
             }
             for _ in range(lines)
         ]
-        total = chance.choice(TOTALS)
+        total: object = chance.choice(TOTALS)
+        if self.opening.prices and chance.random() < 0.9:
+            # At the prices that there were at first, or at others; those who name none pay what they like.
+            of_all = {product: self.opening.prices.get(product, "0.10") for product in (*products, "unicorn")}
+            if chance.random() < 0.3:
+                of_all[chance.choice(products)] = chance.choice(PRICES)
+            for item in items:
+                item["unitPrice"] = Decimal(of_all[item["productId"]])
+            total = sum(item["qty"] * item["unitPrice"] for item in items)
         return f'{{"customerId":"{customer}","items":{jsontext.dumps(items)},"totalAmount":{total}}}'
 
     def _change(self, name: str, entities: Mapping[str, str], amounts: Sequence[str]) -> str:
@@ -371,6 +409,12 @@ class Crowd:
     def _soon(self) -> int:
         """Milliseconds: at once with the others, or a little later."""
         return self._chance.choice((0, 0, self._chance.randint(0, 400)))
+
+
+def _priced(chance: random.Random, products: Sequence[str]) -> dict[str, str]:
+    """A price for one of the products at least."""
+    priced = {product: chance.choice(PRICES) for product in products if chance.random() < 0.6}
+    return priced or {products[0]: chance.choice(PRICES)}
 
 
 def _batch_of(orders: Sequence[str]) -> str:
