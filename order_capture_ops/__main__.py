@@ -6,25 +6,33 @@ Exit codes: 0 all is well; 1 something is not, and is listed; 2 it could not be 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import botocore.exceptions
-from rich import box
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from order_capture.domain.errors import TemporaryError
-from order_capture.domain.times import written
-from order_capture_ops import dead_letters, stack
-from order_capture_ops.audit import PATIENCE, audit
+from order_capture_ops import dead_letters, logs, stack, status
+from order_capture_ops.audit import PATIENCE, Difference, audit
+from order_capture_ops.cli import (
+    UNKNOWN,
+    Parser,
+    UsageError,
+    age,
+    block,
+    console,
+    identifier,
+    moment,
+    not_negative,
+    positive,
+    progress,
+    table,
+    time_text,
+    whole,
+)
+from order_capture_ops.cli import run as run_command
 from order_capture_ops.history import rebuild
 from order_capture_ops.reports import PATIENCE as REPORTS_PATIENCE
 from order_capture_ops.reports import check_reports, rebuild_reports
@@ -37,35 +45,22 @@ from order_capture_ops.watch import watch
 
 DEADLINE_PARAMETER = "OrderDeadlineSeconds"
 
-# A pipe has no width of its own, and ids that are cut in two could not be searched for.
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
-errors = Console(highlight=False, soft_wrap=True, stderr=True)
+MOST_MESSAGES = 1_000_000_000
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(stack.find(options.stack), options)
-    except TemporaryError as error:
-        errors.print("[red]Error:[/]", escape(str(error)), "Run it again.")
-        return 1
-    except (stack.StackError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        errors.print("[red]Error:[/]", escape(str(error)))
-        return 2
-    except KeyboardInterrupt:
-        errors.print("Interrupted.")
-        return 130
-    return code
+    return run_command(lambda: int(options.command(stack.find(options.stack), options)), failed=UNKNOWN)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m order_capture_ops",
         description="Audit the books, redrive dead letters, republish states and events, see what is stuck.",
         epilog="Exit codes: 0 all is well, 1 something is not and is listed, 2 it could not be found out.",
     )
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument(
         "--stack",
         metavar="NAME",
@@ -75,14 +70,48 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(
+        "status",
+        parents=[common],
+        example="make status, or make status STACK=order-capture-dev",
+        help="queues, dead letters and why they are there, alarms, open orders, at one look",
+        description="Shows queues, dead letters with their reasons, alarms, open orders and consumers, and "
+        "what to do next. Exits 1 if something needs attention.",
+    )
+    command.add_argument(
+        "--limit",
+        type=whole(1, 1000),
+        default=10,
+        metavar="N",
+        help="dead letters shown of each queue (%(default)s)",
+    )
+    command.set_defaults(command=_status)
+
+    command = commands.add_parser(
+        "logs",
+        parents=[common],
+        example="make logs FUNCTION=order_update SINCE=10m, or make logs ORDER=<id>",
+        help="what the functions wrote to their logs, oldest first",
+        description="Prints the functions' logs, oldest first; with --json a JSON object for each line.",
+    )
+    command.add_argument("--function", default="", metavar="NAMES", help="only these: order_api, OrderApi, …")
+    command.add_argument("--order", type=identifier, metavar="ID", help="all that concerns this order")
+    command.add_argument("--since", type=moment, metavar="TIME", help="10m, 2h, 3d, or 2026-11-20T10:00Z")
+    command.add_argument(
+        "--lines", type=whole(1, 1_000_000), default=200, metavar="N", help="the newest N (%(default)s)"
+    )
+    command.add_argument("--follow", action="store_true", help="keep on until Ctrl-C")
+    command.set_defaults(command=_logs)
+
+    command = commands.add_parser(
         "audit",
         parents=[common],
+        example="make audit, or make audit STACK=order-capture-dev",
         help="replay every ledger and compare it with the heads and the orders",
         description="Replays every ledger and compares it with head and orders. Exits 1 if they differ.",
     )
     command.add_argument(
         "--patience",
-        type=float,
+        type=not_negative,
         default=PATIENCE,
         metavar="SECONDS",
         help="how long what may still be on its way is looked at again (default: %(default).0f)",
@@ -92,19 +121,25 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "redrive",
         parents=[common],
+        example="make redrive QUEUE=order_update RATE=10",
         help="move the messages of a dead-letter queue back to where they came from",
         description="Moves dead letters back to the queue they came from. Exits 1 if some are left.",
     )
-    command.add_argument("queue", metavar="QUEUE", help="order_update, OrderUpdateDlq, OrderTopicDlq, …")
+    command.add_argument(
+        "queue", nargs="?", metavar="QUEUE", help="order_update, OrderUpdateDlq, OrderTopicDlq, …"
+    )
     command.add_argument("--dry-run", action="store_true", help="show what is there, and leave it there")
-    command.add_argument("--rate", type=_positive(float), metavar="N", help="at most N messages a second")
-    command.add_argument("--limit", type=_positive(int), metavar="N", help="at most N messages in all")
+    command.add_argument("--rate", type=positive, metavar="N", help="at most N messages a second")
+    command.add_argument(
+        "--limit", type=whole(1, MOST_MESSAGES), metavar="N", help="at most N messages in all"
+    )
     command.add_argument("--force", action="store_true", help="move what is no message of ours as well")
     command.set_defaults(command=_redrive)
 
     command = commands.add_parser(
         "republish",
         parents=[common],
+        example="make republish RATE=100, or DRY_RUN=1 to count them",
         help="publish again how every account and product stands",
         description="Publishes the state of accounts and stock again, for those who keep copies. Exits 1 if "
         "some could not be read or sent.",
@@ -114,30 +149,34 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--stock", action="store_true", help="only those of products")
     which.add_argument("--all", action="store_true", help="both (the default)")
     command.add_argument("--dry-run", action="store_true", help="count them, and publish nothing")
-    command.add_argument("--rate", type=_positive(float), metavar="N", help="at most N states a second")
+    command.add_argument("--rate", type=positive, metavar="N", help="at most N states a second")
     command.set_defaults(command=_republish)
 
     command = commands.add_parser(
         "republish-events",
         parents=[common],
+        example="make republish-events SINCE=2h RATE=100",
         help="publish again what happened to orders",
         description="Publishes the events of orders again: of those that are named, or all since a time. "
         "Exits 1 if some could not be read or sent.",
     )
-    command.add_argument("orders", nargs="*", metavar="ORDER_ID", help="default: every order")
+    command.add_argument(
+        "orders", nargs="*", type=identifier, metavar="ORDERS", help="their ids (default: every order)"
+    )
     command.add_argument(
         "--since",
-        type=date_and_time,
+        type=time_text,
         metavar="TIME",
         help="only what happened then or later: 2026-11-20T10:00Z",
     )
     command.add_argument("--dry-run", action="store_true", help="count them, and publish nothing")
-    command.add_argument("--rate", type=_positive(float), metavar="N", help="at most N events a second")
+    command.add_argument("--rate", type=positive, metavar="N", help="at most N events a second")
     command.set_defaults(command=_republish_events)
 
     command = commands.add_parser(
         "stuck",
         parents=[common],
+        example="make stuck, or make stuck STACK=order-capture-dev",
         help="list what is open, and why",
         description="Lists the orders that are open, oldest first, with what each waits for.",
     )
@@ -146,15 +185,19 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "watch",
         parents=[common],
+        example='make watch ORDERS="id id"',
         help="have the watchdog look at orders now, and drive them on",
         description="Puts orders under the watchdog's eyes again: those named, or all that are open.",
     )
-    command.add_argument("orders", nargs="*", metavar="ORDER_ID", help="default: every order that is open")
+    command.add_argument(
+        "orders", nargs="*", type=identifier, metavar="ORDERS", help="their ids (default: all open ones)"
+    )
     command.set_defaults(command=_watch)
 
     command = commands.add_parser(
         "rebuild-history",
         parents=[common],
+        example="make rebuild-history DRY_RUN=1",
         help="write what the ledgers have and their history has not",
         description="Writes the history's missing lines. Exits 1 if some can't be found out.",
     )
@@ -164,12 +207,13 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "check-reports",
         parents=[common],
+        example="make check-reports, or make check-reports STACK=order-capture-dev",
         help="compare the daily reports with the orders",
         description="Compares the daily reports with the orders, event by event. Exits 1 if they differ.",
     )
     command.add_argument(
         "--patience",
-        type=float,
+        type=not_negative,
         default=REPORTS_PATIENCE,
         metavar="SECONDS",
         help="how long an event may take to be counted (default: %(default).0f)",
@@ -179,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "rebuild-reports",
         parents=[common],
+        example="make rebuild-reports, or make rebuild-reports STACK=order-capture-dev",
         help="build the daily reports anew from the orders, while everything runs",
         description="Builds the daily reports anew from the orders. Until it is done, the old ones are read.",
     )
@@ -189,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
 def _audit(where: Stack, options: argparse.Namespace) -> int:
     tables = Tables.of(where)
     deadline = float(where.parameters.get(DEADLINE_PARAMETER, 900))
-    with _progress() as tick:
+    with progress() as tick:
         for ledger in tables.ledgers:
             tick(f"{ledger.noun} entries", 0, ledger.size())
         tick("orders", 0, tables.orders.size())
@@ -197,45 +242,57 @@ def _audit(where: Stack, options: argparse.Namespace) -> int:
     if options.json:
         _print_json({"stack": where.name, "ok": not report.differences, **asdict(report)})
         return 1 if report.differences else 0
-    table = _table(f"The books of {where.name}", "", right=["number"])
-    table.add_row("accounts", f"{report.accounts:,}")
-    table.add_row("products", f"{report.products:,}")
+    shown = table(f"The books of {where.name}", "", right=("number",))
+    shown.add_row("accounts", f"{report.accounts:,}")
+    shown.add_row("products", f"{report.products:,}")
     if report.deleted:
-        table.add_row("deleted", f"{report.deleted:,}")
-    table.add_row("ledger entries", f"{report.entries:,}")
-    table.add_row("orders", f"{sum(report.orders.values()):,}")
-    for status, number in sorted(report.orders.items()):
-        table.add_row(f"  {status}", f"{number:,}")
-    console.print(table)
+        shown.add_row("deleted", f"{report.deleted:,}")
+    shown.add_row("ledger entries", f"{report.entries:,}")
+    shown.add_row("orders", f"{sum(report.orders.values()):,}")
+    for order_status, number in sorted(report.orders.items()):
+        shown.add_row(f"  {order_status}", f"{number:,}")
+    console.print(shown)
     if not report.differences:
         console.print("[green]✓[/] The books add up: ledgers, heads and orders agree.")
         return 0
-    table = _table("Differences", "entity", "what", "expected", "found")
-    for each in report.differences:
-        table.add_row(*map(escape, (each.entity, each.what, each.expected, each.found)))
-    console.print(table)
-    console.print(f"[red]✗[/] Differences: {len(report.differences)}")
+    _print_differences(report.differences)
     return 1
 
 
+def _print_differences(differences: Sequence[Difference]) -> None:
+    for each in differences:
+        block(f"{each.entity}: {each.what}", f"expected {each.expected}", f"found    {each.found}")
+    console.print(f"[red]✗[/] Differences: {len(differences):,}")
+
+
 def _redrive(where: Stack, options: argparse.Namespace) -> int:
-    sqs, dlq = where.client("sqs"), dead_letters.queue(where, options.queue)
+    sqs = where.client("sqs")
+    if not options.queue:
+        known = {dlq.name: dead_letters.count(sqs, dlq) for dlq in dead_letters.queues(where)}
+        counts = ", ".join(f"{name} {number}" for name, number in known.items() if number)
+        empty = ", ".join(name for name, number in known.items() if not number)
+        raise UsageError(
+            f"QUEUE is missing. Dead letters now: {counts or 'none'}. Empty: {empty}.\n"
+            "For example: make redrive QUEUE=order_update DRY_RUN=1"
+        )
+    dlq = dead_letters.queue(where, options.queue)
     if options.dry_run:
-        with _progress() as tick:
+        with progress() as tick:
             tick(dlq.name, 0, dead_letters.count(sqs, dlq))
             letters = dead_letters.peek(sqs, dlq, options.limit, lambda number: tick(dlq.name, number))
         if options.json:
             _print_json({"queue": dlq.name, "letters": [asdict(letter) for letter in letters]})
             return 0
-        table = _table(f"{dlq.name}", "message", "type", "order", right=["age", "received"])
         for letter in letters:
-            kind = letter.type or "not a message of ours"
-            row = (letter.message_id, kind, letter.order_id or "", _age(letter.age), str(letter.receives))
-            table.add_row(*map(escape, row))
-        console.print(table)
-        console.print(f"Messages: {len(letters)}. Nothing was moved.")
+            block(
+                letter.message_id,
+                letter.type or "not a message of ours",
+                f"order {letter.order_id}" if letter.order_id else "",
+                f"{age(letter.age)} old, received {letter.receives} times",
+            )
+        console.print(f"Messages in {dlq.name}: {len(letters):,}. Nothing was moved.")
         return 0
-    with _progress() as tick:
+    with progress() as tick:
         tick(dlq.name, 0, dead_letters.count(sqs, dlq))
         moved = dead_letters.redrive(
             sqs,
@@ -251,7 +308,10 @@ def _redrive(where: Stack, options: argparse.Namespace) -> int:
         to = " and ".join(url.rpartition("/")[2] for url in dlq.targets)
         console.print(f"Moved from {dlq.name} to {to}: {moved.moved}")
         if moved.not_ours:
-            console.print(f"[red]Left, being no messages of ours (--force moves them):[/] {moved.not_ours}")
+            console.print(
+                "[red]Left, being no messages of ours (`make status` says why, ARGS=--force moves them):[/] "
+                f"{moved.not_ours}"
+            )
         if moved.failed:
             console.print(f"[red]Left, since they could not be sent (run it again):[/] {moved.failed}")
     return 1 if moved.not_ours or moved.failed else 0
@@ -261,7 +321,7 @@ def _republish(where: Stack, options: argparse.Namespace) -> int:
     tables = Tables.of(where)
     skipped = (options.stock and tables.accounts, options.accounts and tables.stock)
     ledgers = [ledger for ledger in tables.ledgers if ledger not in skipped]
-    with _progress() as tick:
+    with progress() as tick:
         for ledger in ledgers:
             tick(f"{ledger.noun} entries", 0, ledger.size())
         done = {
@@ -284,8 +344,10 @@ def _republish(where: Stack, options: argparse.Namespace) -> int:
 def _republish_events(where: Stack, options: argparse.Namespace) -> int:
     if not options.orders and not options.since:
         # Whoever follows forgets after a while what it has heard: nobody wants the events of years.
-        raise stack.StackError("Say which orders (ORDERS), or since when (SINCE).")
-    with _progress() as tick:
+        raise UsageError(
+            "Say which orders, or since when.\nFor example: make republish-events SINCE=2h DRY_RUN=1"
+        )
+    with progress() as tick:
         done = republish_events(
             where, options.orders, options.since or "", rate=options.rate, dry_run=options.dry_run, tick=tick
         )
@@ -301,25 +363,34 @@ def _republish_events(where: Stack, options: argparse.Namespace) -> int:
 
 def _stuck(where: Stack, options: argparse.Namespace) -> int:
     tables = Tables.of(where)
-    with _progress() as tick:
+    sqs, dlqs = where.client("sqs"), dead_letters.queues(where)
+    with progress() as tick:
         tick("orders", 0, tables.orders.size())
-        found = stuck(tables, where.client("sqs"), dead_letters.queues(where), tick)
+        found = stuck(tables, sqs, dlqs, tick)
     if options.json:
         _print_json({"stack": where.name, "open": [asdict(order) for order in found]})
         return 0
     if not found:
-        console.print("Nothing is open.")
+        letters = sum(dead_letters.count(sqs, dlq) for dlq in dlqs)
+        console.print(
+            f"Nothing is open, but there are {letters:,} dead letters: {_next('status', where)}"
+            if letters
+            else "Nothing is open."
+        )
         return 0
-    table = _table(f"Open in {where.name}", "order", "status", "age", "waits for", "dead letters")
     for order in found:
-        row = (order.order_id, order.status, _age(order.age), "\n".join(order.waits_for))
-        table.add_row(*map(escape, (*row, "\n".join(order.dead_letters))))
-    console.print(table)
+        block(
+            order.order_id,
+            f"{order.status}, placed {age(order.age)} ago",
+            *(f"waits for {reason}" for reason in order.waits_for),
+            *(f"dead letter in {letter}" for letter in order.dead_letters),
+        )
+    console.print(f"Open orders in {where.name}: {len(found):,}")
     return 0
 
 
 def _watch(where: Stack, options: argparse.Namespace) -> int:
-    with _progress() as tick:
+    with progress() as tick:
         orders = watch(where, options.orders, tick)
     if options.json:
         _print_json({"stack": where.name, "watched": [order.order_id for order in orders]})
@@ -330,7 +401,7 @@ def _watch(where: Stack, options: argparse.Namespace) -> int:
 
 def _rebuild_history(where: Stack, options: argparse.Namespace) -> int:
     tables = Tables.of(where)
-    with _progress() as tick:
+    with progress() as tick:
         for ledger in tables.ledgers:
             tick(f"{ledger.noun} entries", 0, ledger.size())
         report = rebuild(tables, dry_run=options.dry_run, tick=tick)
@@ -346,17 +417,13 @@ def _rebuild_history(where: Stack, options: argparse.Namespace) -> int:
 
 
 def _check_reports(where: Stack, options: argparse.Namespace) -> int:
-    with _progress() as tick:
+    with progress() as tick:
         report = check_reports(where, options.patience, tick)
     if options.json:
         _print_json({"stack": where.name, "ok": not report.differences, **asdict(report)})
         return 1 if report.differences else 0
     if report.differences:
-        table = _table("Differences", "row", "what", "expected", "found")
-        for each in report.differences:
-            table.add_row(*map(escape, (each.entity, each.what, each.expected, each.found)))
-        console.print(table)
-        console.print(f"[red]✗[/] Differences: {len(report.differences)}")
+        _print_differences(report.differences)
         return 1
     console.print(
         f"[green]✓[/] The reports are those of the orders: {report.orders:,} orders, "
@@ -366,7 +433,7 @@ def _check_reports(where: Stack, options: argparse.Namespace) -> int:
 
 
 def _rebuild_reports(where: Stack, options: argparse.Namespace) -> int:
-    with _progress() as tick:
+    with progress() as tick:
         rebuilt = rebuild_reports(where, tick)
     if options.json:
         _print_json({"stack": where.name, **asdict(rebuilt)})
@@ -375,52 +442,34 @@ def _rebuild_reports(where: Stack, options: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[..., None]]:
-    """A bar for each thing that is counted, on a terminal, and gone at the end."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def tick(what: str, number: int, total: int | None = None) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total or None)
-            progress.update(tasks[what], advance=number)
-
-        yield tick
+def _status(where: Stack, options: argparse.Namespace) -> int:
+    with progress() as tick:
+        found = status.status(where, options.limit, tick)
+    if options.json:
+        _print_json({"stack": where.name, "ok": not found.attention, **asdict(found)})
+    else:
+        status.show(found, where)
+    return 1 if found.attention else 0
 
 
-def _table(title: str, *columns: str, right: list[str] | None = None) -> Table:
-    table = Table(box=box.SIMPLE, title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for column in right or []:
-        table.add_column(column, justify="right")
-    return table
+def _logs(where: Stack, options: argparse.Namespace) -> int:
+    return logs.show(
+        where,
+        functions=options.function,
+        order_id=options.order,
+        since=options.since,
+        lines=options.lines,
+        follow=options.follow,
+        raw=options.json,
+    )
 
 
-def _age(seconds: float) -> str:
-    return str(timedelta(seconds=int(seconds)))
+def _next(command: str, where: Stack) -> str:
+    return f"make {command}{where.suffix}"
 
 
 def _print_json(value: dict[str, Any]) -> None:
     print(json.dumps(value, indent=2))
-
-
-def date_and_time(text: str) -> str:  # argparse names it in its error message
-    """A time as it is written everywhere; UTC if it has no zone."""
-    moment = datetime.fromisoformat(text)
-    return written(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-
-
-def _positive(number: type[int] | type[float]) -> Callable[[str], float]:
-    def positive_number(text: str) -> float:  # argparse names it in its error message
-        value = number(text)
-        if not value > 0:
-            raise ValueError
-        return value
-
-    return positive_number
 
 
 if __name__ == "__main__":

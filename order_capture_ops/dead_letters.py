@@ -52,6 +52,7 @@ class Letter:
     order_id: str | None
     age: float
     receives: int
+    body: str
 
     @property
     def is_ours(self) -> bool:
@@ -68,21 +69,28 @@ class Moved:
     failed: int = 0
 
 
-def queues(stack: Stack) -> list[DeadLetterQueue]:
+def all_queues(stack: Stack) -> list[DeadLetterQueue]:
     """The stack's dead-letter queues, found by their outputs: `<Name>DlqUrl` belongs to `<Name>QueueUrl`.
 
-    Or to the topic `<Name>Arn`; then its subscribers are the targets. A queue with neither holds no messages
-    that could be moved back (change_publisher's has places in the table's stream) and is left out.
+    Or to the topic `<Name>Arn`; then its subscribers are the targets. One with neither holds no messages that
+    could be moved back (change_publisher's has places in the table's stream), and has no targets.
     """
     found = []
     for output, url in sorted(stack.outputs.items()):
         if match := _DLQ_URL.fullmatch(output):
             name = match[1]
+            targets: tuple[str, ...] = ()
             if target := stack.outputs.get(f"{name}QueueUrl"):
-                found.append(DeadLetterQueue(f"{name}Dlq", url, (target,)))
+                targets = (target,)
             elif topic := stack.outputs.get(f"{name}Arn"):
-                found.append(DeadLetterQueue(f"{name}Dlq", url, _subscribed(stack, topic)))
+                targets = _subscribed(stack, topic)
+            found.append(DeadLetterQueue(f"{name}Dlq", url, targets))
     return found
+
+
+def queues(stack: Stack) -> list[DeadLetterQueue]:
+    """Those of the stack's dead-letter queues whose messages can be moved back."""
+    return [dlq for dlq in all_queues(stack) if dlq.targets]
 
 
 def queue(stack: Stack, name: str) -> DeadLetterQueue:
@@ -96,7 +104,9 @@ def queue(stack: Stack, name: str) -> DeadLetterQueue:
         if _plain(each.name) == _plain(name):
             return each
     names = ", ".join(each.name for each in known)
-    raise StackError(f"There is no dead-letter queue {name} whose messages could be moved back, but {names}.")
+    raise StackError(
+        f"No dead-letter queue {name} has messages that could be moved back.\nThere are: {names}"
+    )
 
 
 def count(sqs: Any, dlq: DeadLetterQueue) -> int:
@@ -256,6 +266,7 @@ def _letter(dlq: DeadLetterQueue, message: dict[str, Any]) -> Letter:
         order_id,
         time.time() - int(message["Attributes"]["SentTimestamp"]) / 1000,
         int(message["Attributes"]["ApproximateReceiveCount"]),
+        message["Body"],
     )
 
 

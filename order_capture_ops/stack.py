@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,13 @@ import botocore.config
 import botocore.exceptions
 
 from local import stack as local_stack
+from order_capture_ops.cli import CommandError
 
 _LOOPBACK = "http://127.0.0.1:"
 
 
-class StackError(Exception):
-    """The stack cannot be reached; the text is for the person at the keyboard."""
+class StackError(CommandError):
+    """The stack cannot be reached, or has not what is asked for."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class Stack:
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
     client: Callable[[str], Any]
+    on_aws: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """What a command on this stack ends with."""
+        return f" STACK={self.name}" if self.on_aws else ""
 
     def output(self, name: str) -> str:
         """An output of the stack.
@@ -54,13 +61,13 @@ def find(name: str | None) -> Stack:
     # A tool may wait for a throttled table for longer than a function: there is no client to time out.
     config = botocore.config.Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 6})
     if name is not None:
-        return _describe(name, partial(boto3.Session().client, config=config))
+        return replace(_describe(name, partial(boto3.Session().client, config=config)), on_aws=True)
     try:
         description = json.loads(local_stack.DESCRIPTION.read_text())
         name, endpoint = str(description["stackName"]), str(description["endpointUrl"])
     except (OSError, ValueError, KeyError) as error:
         raise StackError(
-            "No stack is deployed in this checkout: `make run` deploys one. One on AWS is named by --stack."
+            "No stack is deployed in this checkout: `make run` deploys one, STACK=name takes one on AWS."
         ) from error
     if not endpoint.startswith(_LOOPBACK):
         raise StackError(f"{local_stack.DESCRIPTION} names {endpoint}, which is not on this machine.")
@@ -68,7 +75,7 @@ def find(name: str | None) -> Stack:
     client = partial(local_stack.session(description).client, endpoint_url=endpoint, config=direct)
     try:
         return _describe(name, client)
-    except botocore.exceptions.EndpointConnectionError as error:
+    except botocore.exceptions.HTTPClientError as error:
         raise StackError(f"No engine answers at {endpoint}: `make run` starts one.") from error
 
 
@@ -77,7 +84,7 @@ def _describe(name: str, client: Callable[[str], Any]) -> Stack:
         (found,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except botocore.exceptions.ClientError as error:
         if error.response["Error"]["Code"] == "ValidationError":
-            raise StackError(f"There is no stack {name} in this account and region.") from error
+            raise StackError(f"There is no stack {name} in {_place(client)}.") from error
         raise
     return Stack(
         name,
@@ -85,3 +92,12 @@ def _describe(name: str, client: Callable[[str], Any]) -> Stack:
         {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])},
         client,
     )
+
+
+def _place(client: Callable[[str], Any]) -> str:
+    """The region and account that a client asks, as far as these can be found out."""
+    sts = client("sts")
+    try:
+        return f"{sts.meta.region_name} of account {sts.get_caller_identity()['Account']}"
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+        return f"{sts.meta.region_name} of this account"

@@ -43,7 +43,7 @@ def stuck(
             order.order_id,
             order.status,
             order.age(),
-            tuple(_waits_for(tables, order)),
+            tuple(waits_for(tables, order)),
             tuple(sorted(set(letters.get(order.order_id, [])))),
         )
         for order in orders
@@ -61,7 +61,8 @@ def open_orders(tables: Tables, tick: Tick) -> list[Order]:
     return orders
 
 
-def _waits_for(tables: Tables, order: Order) -> Iterable[str]:
+def waits_for(tables: Tables, order: Order) -> Iterable[str]:
+    """What an open order waits for, in words."""
     if order.status is OrderStatus.CONFIRMED:
         yield "shipping"
     for table in tables.ledgers:
