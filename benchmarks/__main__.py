@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from rich import box
@@ -13,13 +14,20 @@ from rich.table import Table
 from benchmarks import cost, imports, sizes
 from local.console import console, step
 from local.engine import PYTHON, ROOT
+from order_capture_ops.cli import CommandError, Parser, run
 
 # sam keeps what it knows of its cache one folder above the build's, so each build has a folder around it.
 AWS_BUILD = ROOT / ".local/build/bench-aws/build"
 LOCAL_BUILD = ROOT / ".local/build/bench-local/build"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """`make bench`."""
+    Parser(prog="make bench", description=__doc__, example="make bench").parse_args(arguments)
+    return run(_bench)
+
+
+def _bench() -> int:
     """Measure and print."""
     logging.disable()
     with step("Running orders through the handlers"):
@@ -50,6 +58,7 @@ def main() -> None:
     for size in sizes.measure(AWS_BUILD):
         table.add_row(size.package, f"{size.zipped / 1000:,.1f}", f"{size.unpacked / 1000:,.1f}")
     console.print(table)
+    return 0
 
 
 def _table(*headers: str) -> Table:
@@ -66,8 +75,8 @@ def _build(folder: Path, environment: dict[str, str]) -> None:
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
     )
     if finished.returncode:
-        raise SystemExit(f"{finished.stderr}\nsam build failed")
+        raise CommandError(f"{finished.stderr}\nsam build failed")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import simplejson
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -26,6 +27,7 @@ from websockets.sync.client import connect
 
 from local.console import console, step
 from local.receiver import Receiver
+from order_capture_ops.cli import CommandError
 
 # What the demo's customers may spend and what is in stock, set anew by every run.
 # The orders are checked in any order, so those that are to be shipped leave enough for one another.
@@ -47,7 +49,7 @@ _PATIENCE = 120
 _OPEN = {"PENDING", "CONFIRMED"}
 
 
-class DemoError(Exception):
+class DemoError(CommandError):
     """Something did not come out as it should."""
 
 
@@ -349,18 +351,16 @@ def _be_told(api: Api, socket_url: str, token: str, order: DemoOrder) -> None:
     _print_line(order)
 
 
-def _table(orders: Iterable[DemoOrder]) -> Table:
-    table = Table("customer", "wants", "for", "status", "after", "reason", box=None, padding=(0, 2, 0, 2))
+def _table(orders: Iterable[DemoOrder]) -> Group:
+    """The orders as they stand, a line each, and one more for a reason: nothing is cut to fit."""
+    lines = []
     for order in orders:
-        table.add_row(
-            order.customer,
-            f"{order.qty} {order.product}",
-            Text(f"{order.total}", justify="right"),
-            _trail(order),
-            Text(f"{order.seconds:.1f} s", justify="right"),
-            order.reason(),
-        )
-    return table
+        what = f"{order.customer}: {order.qty} {order.product} for {order.total}"
+        after = f" after {order.seconds:.1f} s" if len(order.statuses) > 1 else ""
+        lines.append(Text.from_markup(f"  {escape(what)}: {_trail(order)}{after}", overflow="fold"))
+        if reason := order.reason():
+            lines.append(Text(f"    {reason}", overflow="fold"))
+    return Group(*lines)
 
 
 def _trail(order: DemoOrder) -> str:
@@ -393,9 +393,10 @@ def _settled_books(api: Api, before: Books) -> Books:
 
 
 def _print_books(title: str, books: Books, before: Books | None = None) -> None:
-    table = Table(title, box=None, padding=(0, 2, 0, 2))
+    table = Table(box=None, padding=(0, 2, 0, 2))
+    table.add_column(title, overflow="fold")
     for column in _COLUMNS:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for key, row in books.items():
         changes = {name: value - before[key][name] if before else 0 for name, value in row.items()}
         table.add_row(

@@ -1,18 +1,27 @@
-"""A receiver of webhooks, as a customer would write one: `python -m local.receiver whsec_… --port 8000`.
+"""A receiver of webhooks, as a customer would write one: `make receiver SECRET=whsec_… PORT=8000`.
 
 It believes nothing that is not signed with its secret within the last five minutes, and acts once on each
 message: what comes twice, or is sent again by somebody who listened in, is only answered. Each event of an
 order has its `sequence`, by which a receiver can tell what comes out of order.
 """
 
-import argparse
-import json
+import contextlib
+import signal
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
+import httpx
+from rich.text import Text
 from standardwebhooks import Webhook, WebhookVerificationError
+
+from local.tokens import Tokens, describe
+from order_capture_ops.cli import CommandError, Parser, UsageError, console, identifier, port, run
+from order_capture_ops.stack import find
+
+DEFAULT_PORT = 8000
 
 _MAX_BYTES = 1024 * 1024  # far more than an order has: whoever sends more is not who we know
 
@@ -31,17 +40,16 @@ class Receiver:
 
             def do_POST(self) -> None:
                 length = self.headers.get("content-length", "")
-                taken = (
-                    length.isdecimal()
-                    and int(length) <= _MAX_BYTES
-                    and receiver.take(dict(self.headers), self.rfile.read(int(length)))
-                )
+                if length.isdecimal() and int(length) <= _MAX_BYTES:
+                    taken = receiver.take(dict(self.headers), self.rfile.read(int(length)))
+                else:
+                    taken = receiver.refuse(f"its content-length is {length[:20]!r}")
                 self.send_response(204 if taken else 400)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nothing: what arrives is told by who uses this."""
+                """Nothing: what arrives is reported by who uses this."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
@@ -55,16 +63,31 @@ class Receiver:
         """Take a message in, once; False if it is not from whom it says."""
         try:
             event: dict[str, Any] = Webhook(self.secret).verify(body, headers)
-        except (WebhookVerificationError, ValueError):  # or what is no signature at all, or no text
-            self.refused += 1
-            return False
+        except WebhookVerificationError as error:
+            return self.refuse(str(error))
+        except ValueError:
+            return self.refuse("its signature or its body can't be read")
         message_id = next(value for name, value in headers.items() if name.lower() == "webhook-id")
         if self.events.setdefault(message_id, event) is event:
             self.on_event(event)
+        else:
+            self.on_duplicate(message_id, event)
         return True
+
+    def refuse(self, reason: str) -> bool:
+        """Count a message that is not believed; False."""
+        self.refused += 1
+        self.on_refused(reason)
+        return False
 
     def on_event(self, event: dict[str, Any]) -> None:
         """What is done with an event; done quickly, since the sender waits for the answer."""
+
+    def on_duplicate(self, message_id: str, event: dict[str, Any]) -> None:
+        """What is done with a message that came before: nothing."""
+
+    def on_refused(self, reason: str) -> None:
+        """What is done with a message that is not believed."""
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -77,23 +100,96 @@ class Receiver:
 
 class _Printing(Receiver):
     def on_event(self, event: dict[str, Any]) -> None:
-        order = event["data"]
-        print(event["type"], event["sequence"], json.dumps(order["logs"][-1:]), order["orderId"], flush=True)
+        order = event.get("data", {})
+        console.print(
+            Text.assemble(
+                (f"{event.get('type', '?')} ", "green"),
+                f"#{event.get('sequence', '?')} of order {order.get('orderId', '?')}",
+            )
+        )
+        for line in order.get("logs", [])[-1:]:
+            console.print(Text(f"    {line}", style="dim"))
+
+    def on_duplicate(self, message_id: str, event: dict[str, Any]) -> None:
+        console.print(
+            Text.assemble(("duplicate ", "yellow"), f"{event.get('type', '?')}, seen before and ignored")
+        )
+        console.print(Text(f"    webhook-id {message_id}", style="dim"))
+
+    def on_refused(self, reason: str) -> None:
+        console.print(Text.assemble(("refused ", "red"), f"with 400: {reason}"))
 
 
-def main() -> int:
-    """Print what arrives until it is interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m local.receiver")
-    parser.add_argument("secret", help="of the webhook, whsec_…")
-    parser.add_argument("--port", type=int, default=8000)
-    arguments = parser.parse_args()
-    with _Printing(arguments.secret, arguments.port) as receiver:
-        print("listening on", receiver.url, flush=True)
+def main(arguments: list[str] | None = None) -> int:
+    """`make receiver`."""
+    parser = Parser(
+        prog="make receiver",
+        description="Prints the webhooks that arrive, until Ctrl-C. With a customer instead of a secret it "
+        "registers a webhook of theirs on the local stack, and removes it at the end.",
+        example="make receiver CUSTOMER=alice, or make receiver SECRET=whsec_… PORT=8000",
+    )
+    parser.add_argument("--secret", default="", help="of the webhook, whsec_…")
+    parser.add_argument("--customer", type=identifier, help="register a webhook for this customer")
+    parser.add_argument("--port", type=port, help=f"where to listen (default: {DEFAULT_PORT})")
+    options = parser.parse_args(arguments)
+    if bool(options.secret) == bool(options.customer):
+        parser.error("either SECRET or CUSTOMER is needed, and not both")
+    return run(lambda: _receive(options.secret, options.customer or "", options.port))
+
+
+def _receive(secret: str, customer: str, port: int | None) -> int:
+    if secret:
         try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return 0
+            Webhook(secret)
+        except (ValueError, RuntimeError, WebhookVerificationError) as error:
+            raise UsageError("SECRET is no secret of a webhook: whsec_ and base64.") from error
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        receiver = _Printing(secret, port or DEFAULT_PORT)
+    except OSError as error:
+        other = (port or DEFAULT_PORT) + 1
+        raise CommandError(f"Port {other - 1} is taken. For example: PORT={other}") from error
+    with receiver, _registered(customer, receiver) if customer else contextlib.nullcontext():
+        console.print(f"Listening on {receiver.url} until Ctrl-C")
+        threading.Event().wait()
     return 0
+
+
+@contextlib.contextmanager
+def _registered(customer: str, receiver: Receiver) -> Iterator[None]:
+    """A webhook of this customer on the local stack that sends to this receiver."""
+    described = describe(find(None))
+    bearer = {"Authorization": f"Bearer {Tokens(described).of_service()}"}
+    with httpx.Client(base_url=described["apiUrl"], headers=bearer, timeout=30, trust_env=False) as api:
+        answer = api.post("/webhooks", json={"customerId": customer, "url": receiver.url})
+        if answer.status_code != 201:
+            raise CommandError(f"The webhook was not registered ({answer.status_code}): {_problem(answer)}")
+        webhook = answer.json()
+        receiver.secret = webhook["secret"]
+        console.print(f"Registered the webhook {webhook['webhookId']}")
+        try:
+            yield
+        finally:
+            removed = api.delete(f"/webhooks/{webhook['webhookId']}")
+            console.print(
+                "Removed the webhook."
+                if removed.is_success
+                else f"The webhook is still there ({removed.status_code}): {_problem(removed)}"
+            )
+
+
+def _problem(answer: httpx.Response) -> str:
+    """What the API says is wrong, in one line."""
+    try:
+        problem = answer.json()
+        errors = "; ".join(f"{each['field']} {each['message']}" for each in problem.get("errors", []))
+        return errors or str(problem["detail"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return answer.text[:200]
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
-"""Access tokens for the stack in the engine, got as its clients get them; `make token` prints one."""
+"""Access tokens for a stack, got as its clients get them; `make token` prints one for the local stack."""
 
-import argparse
 import base64
 import contextlib
 import hashlib
@@ -13,9 +12,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-from botocore.exceptions import ClientError
 
 from local.stack import DESCRIPTION, session
+from order_capture_ops.cli import CommandError, Parser, UsageError, identifier, run
+from order_capture_ops.stack import Stack, find
 
 # Nobody but this machine reaches the engine, and it forgets its users when it stops.
 _PASSWORD = "Local-password-1"
@@ -23,8 +23,8 @@ _PASSWORD = "Local-password-1"
 _SPARE_SECONDS = 60  # a token that is about to expire may do so on its way
 
 
-class TokenError(Exception):
-    """There is no token to be had; the text is for the person at the keyboard."""
+class TokenError(CommandError):
+    """There is no token to be had."""
 
 
 class Tokens:
@@ -33,8 +33,9 @@ class Tokens:
     def __init__(self, description: Mapping[str, str]) -> None:
         """For the stack that `stack.describe` has described."""
         self._stack = description
-        # No trust_env: a proxy for the world outside is not for the loopback interface.
-        self._http = httpx.Client(timeout=30, trust_env=False)
+        # A proxy for the world outside is not for the loopback interface.
+        outside = not description["tokenUrl"].startswith("http://127.0.0.1:")
+        self._http = httpx.Client(timeout=30, trust_env=outside)
         self._kept: dict[tuple[str, str], tuple[str, float]] = {}
 
     def of_service(self, scopes: str = "") -> str:
@@ -107,25 +108,61 @@ class Tokens:
         pool.admin_set_user_password(**user, Password=_PASSWORD, Permanent=True)
 
 
-def main() -> int:
-    """`python -m local.tokens`."""
-    parser = argparse.ArgumentParser(prog="make token")
-    parser.add_argument("--customer", default="", help="who signs in (default: the services' client)")
-    parser.add_argument(
-        "--scopes", default="", help="as in 'orders/read orders/write' (default: all there are)"
+def main(arguments: list[str] | None = None) -> int:
+    """`make token`."""
+    parser = Parser(
+        prog="make token",
+        description="Prints the header with an access token for the stack on the local engine.",
+        example='make token CUSTOMER=alice SCOPES="orders/read"',
     )
-    arguments = parser.parse_args()
-    try:
-        tokens = Tokens(json.loads(DESCRIPTION.read_text()))
-        if arguments.customer:
-            token = tokens.of_customer(arguments.customer, arguments.scopes)
-        else:
-            token = tokens.of_service(arguments.scopes)
-    except (OSError, KeyError, ClientError, httpx.HTTPError, TokenError) as error:
-        print(f"No token: {error}. Does the stack run? `make run` starts it.", file=sys.stderr)
-        return 1
+    parser.add_argument(
+        "--customer", type=identifier, default="", help="who signs in (default: the services' client)"
+    )
+    parser.add_argument("--scopes", default="", help="as in 'orders/read orders/write' (default: all)")
+    options = parser.parse_args(arguments)
+    return run(lambda: _print_token(options.customer, " ".join(options.scopes.split())))
+
+
+def _print_token(customer: str, scopes: str) -> int:
+    described = describe(find(None))
+    allowed = _scopes(described, "CustomerClientId" if customer else "ServiceClientId")
+    if unknown := [scope for scope in scopes.split() if scope not in allowed]:
+        raise UsageError(
+            f"SCOPES={unknown[0]} is no scope of a {'customer' if customer else 'service'}.\n"
+            f"There are: {', '.join(allowed)}"
+        )
+    tokens = Tokens(described)
+    token = tokens.of_customer(customer, scopes) if customer else tokens.of_service(scopes)
     print(f"Authorization: Bearer {token}")
     return 0
+
+
+def describe(deployed: Stack) -> Mapping[str, str]:
+    """What `Tokens` needs to know of a stack, under the names that the local one's description has.
+
+    Raises:
+        StackError: no stack is described.
+    """
+    if not deployed.on_aws:
+        described: dict[str, str] = json.loads(DESCRIPTION.read_text())
+        return described
+    client_id = deployed.output("ServiceClientId")
+    client = deployed.client("cognito-idp").describe_user_pool_client(
+        UserPoolId=deployed.output("UserPoolId"), ClientId=client_id
+    )["UserPoolClient"]
+    return {
+        "ServiceClientId": client_id,
+        "serviceClientSecret": client["ClientSecret"],
+        "socketUrl": deployed.output("SocketUrl"),
+        "tokenUrl": deployed.output("TokenUrl"),
+    }
+
+
+def _scopes(described: Mapping[str, str], client: str) -> list[str]:
+    """The scopes that a client of the local stack may ask for."""
+    pool = session().client("cognito-idp", endpoint_url=described["endpointUrl"])
+    found = pool.describe_user_pool_client(UserPoolId=described["UserPoolId"], ClientId=described[client])
+    return sorted(found["UserPoolClient"]["AllowedOAuthScopes"])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
@@ -18,37 +17,52 @@ from rich.table import Table
 from local import stack
 from local.console import step
 from local.engine import fresh
+from order_capture_ops.cli import Parser, whole
+from order_capture_ops.cli import run as run_command
 from tests.deployed.shop import Shop
 from tests.fuzz.run import Summary, run
 
+MOST_CASES = 10_000_000
+LAST_SEED = 2**32 - 1
 SHOWN = 10  # kinds of failures, each with its first case
 
 # A pipe or a log file has no width of its own, and the table is wide.
 console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run what the arguments ask for; 1 if an answer was not one of the contract's."""
-    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=10_000, help="how many requests to send")
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of all that is random")
-    arguments = parser.parse_args()
+    parser = Parser(prog="make fuzz", description=__doc__, example="make fuzz N=10000 SEED=17")
+    parser.add_argument(
+        "--cases", type=whole(1, MOST_CASES), default=10_000, help="how many requests to send"
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole(0, LAST_SEED),
+        default=random.randrange(1_000_000),
+        help="of all that is random (default: another one each time)",
+    )
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _fuzz(options.cases, options.seed))
+
+
+def _fuzz(cases: int, seed: int) -> int:
     started = time.monotonic()
     with fresh(auth=True) as engine, tempfile.TemporaryDirectory() as logs:
         with step("Deploying the stack"):
             shop = Shop(stack.deploy(engine, Path(logs) / "deploy.log"))
         with _progress() as progress:
-            bar = progress.add_task("cases", total=arguments.cases)
+            bar = progress.add_task("cases", total=cases)
             summary = run(
                 shop.outputs["apiUrl"],
                 shop.bearer,
-                cases=arguments.cases,
-                seed=arguments.seed,
+                cases=cases,
+                seed=seed,
                 tell=lambda seen: progress.update(bar, completed=seen.cases),
             )
     console.print(table_of(summary))
     console.print(
-        f"{summary.cases} cases in {time.monotonic() - started:.0f} s, seed {arguments.seed}: "
+        f"{summary.cases} cases in {time.monotonic() - started:.0f} s, seed {seed}: "
         f"{len(summary.failures)} kinds of failure"
     )
     for kind, case in list(summary.failures.items())[:SHOWN]:

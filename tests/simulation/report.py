@@ -10,6 +10,20 @@ from tests.simulation import cloud
 from tests.simulation.faults import POSSIBLE, Cells, Fault, Mishap
 from tests.simulation.mutants import Caught
 
+INVARIANTS = {
+    "I1": "no balance is ever below zero",
+    "I2": "money: adjustments = balance + held + settled, per customer",
+    "I3": "stock: adjustments = balance + held + settled, per product",
+    "I4": "an order is settled at most once, and shipped if and only if it is settled",
+    "I5": "every accepted order ends once, in bounded time, and each event is published",
+    "I6": "a terminal status never changes",
+    "I7": "nothing stays held for an order that is over",
+    "I8": "a rejected, cancelled or expired order changes no balance",
+    "I9": "the same request has one effect and one answer",
+    "I10": "replaying a ledger gives exactly its current balance",
+}
+"""What must always hold, by the codes that the checks name (tests/simulation/books.py)."""
+
 POINTS = (
     "order_api put_item OrderTable",
     "order_api transact_write_items OrderTable",

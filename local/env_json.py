@@ -1,0 +1,78 @@
+"""`make env.json`: the functions' variables as they are deployed, for `sam local invoke --env-vars env.json`.
+
+`sam local` knows tables, queues and topics by their names in the template only, and passes on to a function
+only what the template names for it: so each function has its own variables here, read from the deployed one.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from local.bridge import DESKTOP_HOST, bridge_address
+from local.engine import ROOT
+from order_capture_ops.cli import Parser, console, run
+from order_capture_ops.stack import Stack, find
+
+FILE = ROOT / "env.json"
+
+
+def variables(deployed: Stack, host: str = "") -> dict[str, dict[str, str]]:
+    """Each function's variables, by its name in the template.
+
+    Args:
+        deployed: the stack.
+        host: what containers call this machine, where the stack is on the local engine.
+    """
+    client = deployed.client("lambda")
+    found = {}
+    for output, name in sorted(deployed.outputs.items()):
+        if output.endswith("FunctionName"):
+            settings: dict[str, Any] = client.get_function_configuration(FunctionName=name)
+            values = dict(settings.get("Environment", {}).get("Variables", {}))
+            if host:
+                endpoint = client.meta.endpoint_url
+                port = endpoint.rpartition(":")[2]
+                values = {
+                    key: value.replace(endpoint, f"http://{host}:{port}") for key, value in values.items()
+                }
+                values["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
+            found[output.removesuffix("Name")] = values
+    return found
+
+
+def write(content: dict[str, dict[str, str]], to: Path = FILE) -> None:
+    """Write the file, whole or not at all, for its owner only: a variable may be a secret."""
+    new = to.with_name(f"{to.name}.{os.getpid()}")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    new.replace(to)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`make env.json`."""
+    parser = Parser(
+        prog="make env.json",
+        description="Writes env.json for sam local, with the names of a stack's tables, queues and topics.",
+        example="make env.json, or make env.json STACK=order-capture-dev",
+    )
+    parser.add_argument("--stack", metavar="NAME", help="a stack on AWS (default: the local engine's)")
+    options = parser.parse_args(arguments)
+    return run(lambda: _write(options.stack))
+
+
+def _write(stack: str | None) -> int:
+    deployed = find(stack)
+    address = bridge_address()
+    write(variables(deployed, "" if deployed.on_aws else address or DESKTOP_HOST))
+    console.print(f"{FILE.name} has the functions' variables of {deployed.name}.")
+    if not deployed.on_aws:
+        if address:
+            console.print("The engine listens on the loopback interface only: keep `make bridge` running.")
+        console.print('Its credentials: eval "$(make -s env)"')
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
