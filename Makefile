@@ -33,52 +33,84 @@ ON_PATH := PATH="$$PWD/.local/bin:$$PATH"
 SUITES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
 PYTHON_CODE := $(wildcard functions layers contracts local order_capture_ops tests benchmarks)
 
+# Variables become options by the shell's own variable of that name: no quote or dollar in a value is code.
+option = $(if $($1),--$2="$$$1")
+flag = $(if $(filter-out 0 no false,$($1)),--$2)
+
+# A variable that no command knows is a slip of the finger: `make logs FUNCTON=x` would show all of them.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+ifneq ($(GIVEN),)
+KNOWN := $(sort PYTHON ARGS STACK $(shell grep -E '^[a-z.-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | grep -oE '[A-Z][A-Z_]*=' | tr -d =))
+ifneq ($(filter-out $(KNOWN),$(GIVEN)),)
+$(error Unknown: $(filter-out $(KNOWN),$(GIVEN)). `make help` lists what each command takes)
+endif
+endif
+
 ##@ Try it
 run: setup ## set up, start the engine, deploy, and run the demo (PORT=4566, FRESH=1 forgets earlier data)
-	@$(ON_PATH) $(LOCAL) local.run $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
+	@$(ON_PATH) $(LOCAL) local.run $(call option,PORT,port) $(call flag,FRESH,fresh)
 
 stop: ## stop the engine, which keeps its data
 	@if [ -e .local/venv/development/.ready ]; then $(LOCAL) local.engine stop; else echo "No engine runs here."; fi
-
-logs: .local/venv/development/.ready ## show the functions' logs (FOLLOW=1 keeps on, FUNCTION=name, LINES=200)
-	@$(LOCAL) local.logs $(if $(FOLLOW),--follow) $(if $(FUNCTION),--function $(FUNCTION)) $(if $(LINES),--lines $(LINES))
 
 env: .local/venv/development/.ready ## print what AWS's tools need to reach the engine: eval "$(make -s env)"
 	@$(LOCAL) local.engine env
 
 token: .local/venv/development/.ready ## print a header with an access token (CUSTOMER=alice, SCOPES="orders/read")
-	@$(LOCAL) local.tokens $(if $(CUSTOMER),--customer "$(CUSTOMER)") $(if $(SCOPES),--scopes "$(SCOPES)")
+	@$(LOCAL) local.tokens $(call option,CUSTOMER,customer) $(call option,SCOPES,scopes)
+
+follow: .local/venv/development/.ready ## print each event of an order as it happens (ORDER=id, or CUSTOMER=alice for all of hers)
+	@$(LOCAL) local.follow $(call option,ORDER,order) $(call option,CUSTOMER,customer) $(call option,STACK,stack)
+
+receiver: .local/venv/development/.ready ## print the webhooks that arrive (CUSTOMER=alice, or SECRET=whsec_… PORT=8000)
+	@$(LOCAL) local.receiver $(call option,SECRET,secret) $(call option,CUSTOMER,customer) $(call option,PORT,port)
+
+env.json: .local/venv/development/.ready ## write env.json for sam local (STACK=name for one on AWS)
+	@$(LOCAL) local.env_json $(call option,STACK,stack)
+
+bridge: .local/venv/development/.ready ## let containers reach the engine, until Ctrl-C: for sam local
+	@$(LOCAL) local.bridge
 
 ##@ Operate it
 # On the engine of this checkout, or on AWS with STACK=name and the usual profile and region. More by ARGS="--json".
+# make exits with 2 whatever fails; `python -m order_capture_ops` itself tells 1 (something is wrong) from 2.
 OPS = $(LOCAL) order_capture_ops
-ON_STACK = $(if $(STACK),--stack "$(STACK)") $(ARGS)
+ON_STACK = $(call option,STACK,stack) $(ARGS)
 
-audit: .local/venv/development/.ready ## replay every ledger, compare it with the orders (STACK=name on AWS)
-	@$(OPS) audit $(ON_STACK)
+status: .local/venv/development/.ready ## queues, dead letters and why, alarms, open orders, at one look (STACK=name on AWS, as below)
+	@$(OPS) status $(ON_STACK)
 
-redrive: .local/venv/development/.ready ## move dead letters back (QUEUE=order_update, DRY_RUN=1, RATE=10, LIMIT=100)
-	@$(OPS) redrive "$(QUEUE)" $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(if $(LIMIT),--limit $(LIMIT)) $(ON_STACK)
-
-republish: .local/venv/development/.ready ## publish the state of all accounts and stock again (DRY_RUN=1, RATE=100, ARGS=--stock)
-	@$(OPS) republish $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(ON_STACK)
-
-republish-events: .local/venv/development/.ready ## publish what happened to orders again (SINCE=time, ORDERS="id …", DRY_RUN=1)
-	@$(OPS) republish-events $(ORDERS) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(RATE),--rate $(RATE)) $(ON_STACK)
+logs: .local/venv/development/.ready ## the functions' logs (FUNCTION=name, ORDER=id, SINCE=10m, LINES=200, FOLLOW=1, JSON=1)
+	@$(OPS) logs $(call option,FUNCTION,function) $(call option,ORDER,order) $(call option,SINCE,since) \
+	    $(call option,LINES,lines) $(call flag,FOLLOW,follow) $(call flag,JSON,json) $(ON_STACK)
 
 stuck: .local/venv/development/.ready ## list the orders that are open, and why
 	@$(OPS) stuck $(ON_STACK)
 
-rebuild-history: .local/venv/development/.ready ## write what the ledgers have and their history has not (DRY_RUN=1)
-	@$(OPS) rebuild-history $(if $(DRY_RUN),--dry-run) $(ON_STACK)
+watch: .local/venv/development/.ready ## have the watchdog check what is open, now (ORDERS="id …" for some)
+	@set -f; $(OPS) watch $(ON_STACK) -- $(if $(ORDERS),$$ORDERS)
 
-watch: .local/venv/development/.ready ## have the watchdog look at what is open, now (ORDERS="id …" for some)
-	@$(OPS) watch $(ORDERS) $(ON_STACK)
+redrive: .local/venv/development/.ready ## move dead letters back (QUEUE=order_update, DRY_RUN=1, RATE=10, LIMIT=100)
+	@$(OPS) redrive $(call flag,DRY_RUN,dry-run) $(call option,RATE,rate) $(call option,LIMIT,limit) $(ON_STACK) \
+	    -- $(if $(QUEUE),"$$QUEUE")
+
+audit: .local/venv/development/.ready ## replay every ledger, compare it with the orders
+	@$(OPS) audit $(ON_STACK)
+
+rebuild-history: .local/venv/development/.ready ## write what the ledgers have and their history lacks (DRY_RUN=1)
+	@$(OPS) rebuild-history $(call flag,DRY_RUN,dry-run) $(ON_STACK)
+
+republish: .local/venv/development/.ready ## publish the state of all accounts and stock again (DRY_RUN=1, RATE=100, ARGS=--stock)
+	@$(OPS) republish $(call flag,DRY_RUN,dry-run) $(call option,RATE,rate) $(ON_STACK)
+
+republish-events: .local/venv/development/.ready ## publish the events of orders again (SINCE=2h, ORDERS="id …", DRY_RUN=1, RATE=100)
+	@set -f; $(OPS) republish-events $(call option,SINCE,since) $(call flag,DRY_RUN,dry-run) \
+	    $(call option,RATE,rate) $(ON_STACK) -- $(if $(ORDERS),$$ORDERS)
 
 check-reports: .local/venv/development/.ready ## compare the daily reports with the orders, event by event
 	@$(OPS) check-reports $(ON_STACK)
 
-rebuild-reports: .local/venv/development/.ready ## build the daily reports anew from the orders, while everything runs
+rebuild-reports: .local/venv/development/.ready ## build the daily reports again from the orders, while everything runs
 	@$(OPS) rebuild-reports $(ON_STACK)
 
 ##@ Work on it
@@ -110,14 +142,14 @@ schemas: .local/venv/development/.ready ## write schemas/ and asyncapi.yaml from
 	@PYTHONPATH=layers $(LOCAL) contracts
 
 bench: setup ## what an order costs: calls, requests, write units, import times, sizes
-	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks
+	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks $(ARGS)
 
-simulate: setup ## run the pipeline under faults (SEEDS=100000, FIRST=0; SEED=n one again, MUTANTS=1 its teeth)
-	@PYTHONPATH=layers $(LOCAL) tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)) \
-	    $(if $(SEED),--seed $(SEED)) $(if $(MUTANTS),--mutants)
+simulate: setup ## run the pipeline under faults (SEEDS=10000, FIRST=0; SEED=n one again, MUTANTS=1, ARGS=--cells)
+	@PYTHONPATH=layers $(LOCAL) tests.simulation $(call option,SEEDS,seeds) $(call option,FIRST,first) \
+	    $(call option,SEED,seed) $(call flag,MUTANTS,mutants) $(ARGS)
 
-fuzz: setup ## random requests by the contract, and against it, to a stack of their own (N=100000, SEED=n)
-	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) tests.fuzz $(if $(N),--cases $(N)) $(if $(SEED),--seed $(SEED))
+fuzz: setup ## random requests by the contract, and against it, to a stack of their own (N=10000, SEED=n)
+	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) tests.fuzz $(call option,N,cases) $(call option,SEED,seed) $(ARGS)
 
 lock: .local/venv/uv/.ready ## pin requirements/*.in anew, with hashes (UPGRADE=1 takes newer versions)
 	@cd requirements && for input in functions tokens development engine sam docs uv; do \
@@ -135,8 +167,15 @@ clean: stop ## stop the engine and remove everything that was made
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	    /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	    /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo; echo "One suite: make $(subst $() $(), | make ,$(SUITES))"
+	    /^[a-z.-]+:.*## / { \
+	        line = sprintf("  make %-17s", substr($$0, 1, index($$0, ":") - 1)); words = split($$2, word, " "); \
+	        for (i = 1; i <= words; i++) { \
+	            if (length(line " " word[i]) > 80) { print line; line = sprintf("%24s", "") } \
+	            line = line " " word[i] \
+	        } \
+	        print line \
+	    }' $(firstword $(MAKEFILE_LIST))
+	@echo; echo "One suite: make" $(SUITES) | sed 's/ make / make SUITE, one of /' | fold -s -w 80
 
 # Environments: one per tool that pins what another pins differently, installed when its requirements change.
 
@@ -177,4 +216,6 @@ node_modules/.ready: package-lock.json
 	started=$$SECONDS; npm ci --loglevel=error >/dev/null; touch $@; echo "  npm packages $$((SECONDS - started)) s"
 
 FORCE:
-.PHONY: audit baseline bench check check-reports clean docs env format fuzz help lock logs rebuild-history rebuild-reports redrive republish republish-events run schemas setup simulate stop stuck test token watch FORCE $(SUITES)
+.PHONY: audit baseline bench bridge check check-reports clean docs env env.json follow format fuzz help lock logs receiver
+.PHONY: rebuild-history rebuild-reports redrive republish republish-events run schemas setup simulate status stop
+.PHONY: stuck test token watch FORCE $(SUITES)

@@ -17,6 +17,7 @@ from rich.markup import escape
 from order_capture_ops import dead_letters, logs, stack, status
 from order_capture_ops.audit import PATIENCE, Difference, audit
 from order_capture_ops.cli import (
+    FAILED,
     UNKNOWN,
     Parser,
     UsageError,
@@ -51,7 +52,9 @@ MOST_MESSAGES = 1_000_000_000
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     options = _parser().parse_args(arguments)
-    return run_command(lambda: int(options.command(stack.find(options.stack), options)), failed=UNKNOWN)
+    return run_command(
+        lambda: int(options.command(stack.find(options.stack), options)), failed=options.failed
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a stack on AWS, in the account and region of your profile (default: the local engine's)",
     )
     common.add_argument("--json", action="store_true", help="for scripts")
+    # Where an exit code of 1 says that something is wrong, 2 says that it could not be found out.
+    common.set_defaults(failed=UNKNOWN)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(
@@ -100,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lines", type=whole(1, 1_000_000), default=200, metavar="N", help="the newest N (%(default)s)"
     )
     command.add_argument("--follow", action="store_true", help="keep on until Ctrl-C")
-    command.set_defaults(command=_logs)
+    command.set_defaults(command=_logs, failed=FAILED)
 
     command = commands.add_parser(
         "audit",

@@ -1,0 +1,29 @@
+"""The Postman environment of the local stack, ready to be imported: `make run` writes it."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.engine import ROOT
+
+ENVIRONMENT = ROOT / ".local/postman_environment.json"
+_BLANK = ROOT / "postman/local.postman_environment.json"
+# What each of its variables is called where the stack is described (.local/stack.json).
+_NAMES = {
+    "baseUrl": "apiUrl",
+    "tokenUrl": "tokenUrl",
+    "clientId": "ServiceClientId",
+    "clientSecret": "serviceClientSecret",
+}
+
+
+def write(description: Mapping[str, str], to: Path = ENVIRONMENT) -> None:
+    """Write the environment of a stack, whole or not at all, for its owner only: it holds a secret."""
+    environment = json.loads(_BLANK.read_text())
+    for variable in environment["values"]:
+        variable["value"] = description[_NAMES[variable["key"]]]
+    new = to.with_name(f"{to.name}.{os.getpid()}")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(json.dumps(environment, indent=2) + "\n")
+    new.replace(to)
