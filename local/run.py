@@ -1,6 +1,5 @@
 """`make run`: the engine, the stack, the demo. Whatever an earlier run left half done is put right."""
 
-import argparse
 import sys
 import time
 
@@ -8,26 +7,25 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
-from local import demo, docs, engine, stack
+from local import demo, docs, engine, postman, stack
 from local.console import console, step
 from local.lock import BusyError, exclusive
 from local.tokens import TokenError, Tokens
+from order_capture_ops import cli
 
 _LOG = engine.ROOT / ".local/deploy.log"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run it all; the API stays up afterwards."""
-    parser = argparse.ArgumentParser(prog="make run")
-    parser.add_argument("--port", type=int, help=f"of the engine (default: {engine.DEFAULT_PORT})")
+    parser = cli.Parser(prog="make run", example=f"make run PORT={engine.DEFAULT_PORT + 1}")
+    parser.add_argument("--port", type=cli.port, help=f"of the engine (default: {engine.DEFAULT_PORT})")
     parser.add_argument("--fresh", action="store_true", help="forget the local stack's data first")
-    arguments = parser.parse_args()
-    port: int | None = arguments.port
-    if port is not None and not 0 < port < 65536:
-        parser.error(f"PORT={port} is not a port: 1 to 65535 are")
+    options = parser.parse_args(arguments)
+    port: int | None = options.port
     try:
         with exclusive("run", wait=False):
-            if arguments.fresh:
+            if options.fresh:
                 _forget()
             running = _engine(port)
             description = _deployed(running)
@@ -128,6 +126,7 @@ def _deployed(running: engine.Engine) -> dict[str, str]:
     with step("Building and deploying the stack with sam"):
         description = stack.deploy(running, _LOG)
     stack.write(description)
+    postman.write(description)
     docs.write()
     return description
 

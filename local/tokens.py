@@ -115,12 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
         description="Prints the header with an access token for the stack on the local engine.",
         example='make token CUSTOMER=alice SCOPES="orders/read"',
     )
-    parser.add_argument(
-        "--customer", type=identifier, default="", help="who signs in (default: the services' client)"
-    )
+    parser.add_argument("--customer", type=identifier, help="who signs in (default: the services' client)")
     parser.add_argument("--scopes", default="", help="as in 'orders/read orders/write' (default: all)")
     options = parser.parse_args(arguments)
-    return run(lambda: _print_token(options.customer, " ".join(options.scopes.split())))
+    return run(lambda: _print_token(options.customer or "", " ".join(options.scopes.split())))
 
 
 def _print_token(customer: str, scopes: str) -> int:

@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m order_capture_ops",
         description="Audit the books, redrive dead letters, republish states and events, see what is stuck.",
+        example="make status, or make audit STACK=order-capture-dev",
         epilog="Exit codes: 0 all is well, 1 something is not and is listed, 2 it could not be found out.",
     )
     common = Parser(add_help=False)

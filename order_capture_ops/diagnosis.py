@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -73,9 +73,15 @@ def _unreadable(body: str) -> str:
             model.model_validate(event.get(place) if place else event)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, filter(None, (place, *first["loc"])))) or place
+            where = _path(place, first["loc"])
             return f"{where} is missing" if first["type"] == "missing" else f"{where}: {first['msg']}"
     return ""
+
+
+def _path(place: str, location: Iterable[str | int]) -> str:
+    """A field as the API names it: data.items[0].qty."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"{place}{''.join(parts)}".removeprefix(".")
 
 
 def _or(names: list[str]) -> str:

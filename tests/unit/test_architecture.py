@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,33 @@ def test_a_handler_only_connects(path: Path) -> None:
 
 def test_there_are_handlers_to_look_at() -> None:
     assert len(HANDLERS) >= 9
+
+
+def test_editors_find_every_import() -> None:
+    """What an editor needs to know (pyright's settings) is true: else each import is underlined."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    pyright = settings["pyright"]
+    venv = ROOT / pyright["venvPath"] / pyright["venv"]
+    places = [
+        ROOT,
+        *(ROOT / path for path in pyright["extraPaths"]),
+        *venv.glob("lib/python3*/site-packages"),
+    ]
+    ignored = {ROOT / path for path in pyright["ignore"]}
+    paths = [path for folder in pyright["include"] for path in (ROOT / folder).rglob("*.py")]
+
+    missing = {
+        f"{name_of(path)}: {top}"
+        for path in paths
+        if path not in ignored
+        for name in imported(path)
+        if (top := name.partition(".")[0]) not in sys.stdlib_module_names
+        and PathFinder.find_spec(top, [str(place) for place in places]) is None
+    }
+
+    assert len(paths) > len(MODULES), "it looks at the whole tree"
+    assert missing == set()
+    mypy_path = {
+        path.removeprefix("$MYPY_CONFIG_FILE_DIR").lstrip("/") for path in settings["mypy"]["mypy_path"]
+    }
+    assert mypy_path - {""} == {*pyright["extraPaths"]}, "mypy looks in the same places"

@@ -1,0 +1,137 @@
+"""Every command answers an argument that is not allowed with what is, in a line or two, and exits with 2."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.template import ROOT
+
+TAKES_A_STACK = (
+    *("status", "logs", "stuck", "watch", "audit", "rebuild-history", "republish"),
+    *("check-reports", "rebuild-reports"),
+)
+BAD: Sequence[tuple[str, Sequence[str], str]] = (
+    *(("order_capture_ops", arguments, "") for arguments in ((), ("nonsense",))),
+    *(("order_capture_ops", (command, "--nonsense"), "--nonsense") for command in TAKES_A_STACK),
+    *(
+        ("order_capture_ops", ("redrive", "order_update", f"--rate={rate}"), "RATE (--rate)")
+        for rate in ("0", "-1", "abc", "nan", "")
+    ),
+    *(
+        ("order_capture_ops", ("redrive", "order_update", f"--limit={limit}"), "LIMIT (--limit)")
+        for limit in ("0", "-1", "1.5", "abc")
+    ),
+    ("order_capture_ops", ("republish", "--rate=0"), "RATE (--rate)"),
+    ("order_capture_ops", ("republish", "--stock", "--accounts"), "--accounts"),
+    ("order_capture_ops", ("republish-events", "--since=yesterday"), "2h"),
+    ("order_capture_ops", ("republish-events", "--rate=-5", "--since=2h"), "RATE (--rate)"),
+    ("order_capture_ops", ("republish-events", "--", "a/b"), "'a/b' is no id"),
+    ("order_capture_ops", ("watch", "--", "a;b"), "'a;b' is no id"),
+    ("order_capture_ops", ("audit", "--patience=-1"), "PATIENCE (--patience)"),
+    ("order_capture_ops", ("check-reports", "--patience=x"), "PATIENCE (--patience)"),
+    ("order_capture_ops", ("status", "--limit=0"), "LIMIT (--limit)"),
+    ("order_capture_ops", ("logs", "--since=yesterday"), "SINCE (--since)"),
+    ("order_capture_ops", ("logs", "--lines=0"), "LINES (--lines)"),
+    ("order_capture_ops", ("logs", "--order=a b"), "ORDER (--order)"),
+    ("local.tokens", ("--customer=a/b",), "CUSTOMER (--customer)"),
+    ("local.follow", (), "either ORDER or CUSTOMER"),
+    ("local.follow", ("--order=1", "--customer=alice"), "either ORDER or CUSTOMER"),
+    ("local.follow", ("--order=a b",), "ORDER (--order)"),
+    ("local.receiver", (), "either SECRET or CUSTOMER"),
+    ("local.receiver", ("--customer=alice", "--port=70000"), "PORT (--port)"),
+    ("local.env_json", ("--nonsense",), "--nonsense"),
+    ("local.bridge", ("--nonsense",), "--nonsense"),
+    ("local.run", ("--port=0",), "PORT (--port)"),
+    ("local.run", ("--port=70000",), "PORT (--port)"),
+    ("local.run", ("--port=abc",), "PORT (--port)"),
+    *(
+        ("tests.simulation", (f"--seeds={seeds}",), "SEEDS (--seeds)")
+        for seeds in ("0", "-5", "many", "9" * 30, "")
+    ),
+    ("tests.simulation", ("--seed=-1",), "SEED (--seed)"),
+    ("tests.simulation", ("--first=x",), "FIRST (--first)"),
+    *(("tests.fuzz", (f"--cases={cases}",), "N (--cases)") for cases in ("0", "-5", "many", "9" * 30)),
+    ("tests.fuzz", ("--seed=x",), "SEED (--seed)"),
+    ("benchmarks", ("--nonsense",), "--nonsense"),
+)
+
+
+def main_of(module: str) -> Callable[[list[str]], int]:
+    package = module if (ROOT / f"{module.replace('.', '/')}.py").exists() else f"{module}.__main__"
+    main: Callable[[list[str]], int] = importlib.import_module(package).main
+    return main
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "said"),
+    BAD,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_argument(
+    module: str, arguments: Sequence[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main_of(module)(list(arguments))
+
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Error: ")
+    assert said in lines[0]
+    assert len(lines) <= 2
+    if len(arguments) > 0 and arguments != ("nonsense",):
+        assert lines[1].startswith("For example: make ")
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+    )
+
+
+def test_the_help_lists_every_command_at_80_columns() -> None:
+    lines = make("help").stdout.splitlines()
+    listed = {line.split()[1] for line in lines if line.startswith("  make ")}
+
+    assert max(map(len, lines)) <= 80
+    assert {"run", "status", "logs", "follow", "receiver", "env.json", "audit", "simulate", "help"} <= listed
+    phony = {
+        name
+        for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+        if line.startswith(".PHONY:")
+        for name in line.split()[1:]
+    }
+    assert listed <= phony
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md"])
+def test_the_commands_that_a_page_names_exist(page: str) -> None:
+    listed = {line.split()[1] for line in make("help").stdout.splitlines() if line.startswith("  make ")}
+    suites = {path.name for path in (ROOT / "tests").iterdir()}
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:`|^ {4}|\()make (?:-s )?([a-z][a-z.-]*)", text, flags=re.MULTILINE))
+
+    assert named - listed - suites == set()
+
+
+def test_a_variable_that_no_command_knows_is_refused() -> None:
+    finished = make("logs", "FUNCTON=order_api")
+
+    assert finished.returncode == 2
+    assert "Unknown: FUNCTON" in finished.stderr
+
+
+def test_a_value_is_never_run_by_the_shell(tmp_path: Path) -> None:
+    """Quotes, dollars and semicolons in a variable are part of the value, and refused as such."""
+    marker = tmp_path / "run"
+    for command, variable in (("token", "CUSTOMER"), ("watch", "ORDERS"), ("logs", "SINCE")):
+        finished = make(command, f'{variable}=a"; touch {marker}; "`touch {marker}`')
+
+        assert finished.returncode == 2, finished.stderr
+        assert not marker.exists()
+        assert f"{variable}" in finished.stderr

@@ -1,0 +1,173 @@
+"""What all commands share: kinds of arguments, and errors that become one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import botocore.exceptions
+import httpx
+import pytest
+
+from order_capture.domain.errors import TemporaryError
+from order_capture_ops import cli
+from order_capture_ops.cli import CommandError, Parser, UsageError, run
+
+KINDS: dict[str, Callable[[str], Any]] = {
+    "a positive number": cli.positive,
+    "a number": cli.not_negative,
+    "a whole number": cli.whole(1, 100),
+    "a port": cli.port,
+    "an id": cli.identifier,
+    "a time": cli.moment,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *(("a positive number", text) for text in ("0", "-1", "abc", "nan", "inf", "", "1,5")),
+        *(("a number", text) for text in ("-1", "abc", "nan", "inf", "")),
+        *(("a whole number", text) for text in ("0", "101", "-1", "abc", "1.5", "1e1", "", "1_0", "9" * 400)),
+        *(("a port", text) for text in ("0", "65536", "70000", "abc", "-1", "")),
+        *(("an id", text) for text in ("", "a b", "a/b", "a" * 65, "ä", "a\n")),
+        *(("a time", text) for text in ("", "yesterday", "10", "10 m", "2w", "-1h", "2026-13-01", "999999d")),
+    ],
+)
+def test_what_is_not_allowed_is_refused_with_what_is(kind: str, text: str) -> None:
+    with pytest.raises(
+        argparse.ArgumentTypeError, match=r"such as|from 1 to|characters of|2026-11-20"
+    ) as refused:
+        KINDS[kind](text)
+    assert repr(text) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("10m", timedelta(minutes=10)),
+        ("2h", timedelta(hours=2)),
+        ("3d", timedelta(3)),
+    ],
+)
+def test_a_time_may_be_how_long_ago(text: str, ago: timedelta) -> None:
+    assert abs(datetime.now(UTC) - ago - cli.moment(text)) < timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-20T10:00Z", "2026-11-20T10:00:00", "2026-11-20T11:00:00+01:00", "2026-11-20 10:00"]
+)
+def test_a_time_may_be_one_of_rfc_3339_and_is_utc_without_a_zone(text: str) -> None:
+    assert cli.time_text(text) == "2026-11-20T10:00:00.000Z"
+
+
+def test_a_wrong_argument_is_named_as_it_was_typed_with_an_example(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = Parser(prog="make redrive", example="make redrive QUEUE=order_update RATE=10")
+    parser.add_argument("--rate", type=cli.positive)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["--rate", "0"])
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: RATE (--rate): '0' is not a number above 0, such as 10",
+        "For example: make redrive QUEUE=order_update RATE=10",
+    ]
+
+
+def client_error(code: str, message: str = "the message") -> botocore.exceptions.ClientError:
+    return botocore.exceptions.ClientError({"Error": {"Code": code, "Message": message}}, "DescribeStacks")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (CommandError("in words"), "in words"),
+        (client_error("ExpiredToken"), "aws sso login"),
+        (client_error("InvalidClientTokenId"), "AWS_PROFILE"),
+        (
+            client_error("AccessDenied", "User x is not authorized to perform: y"),
+            "not authorized to perform: y",
+        ),
+        (client_error("ThrottlingException"), "run it again"),
+        (client_error("Other", "on\ntwo lines"), "DescribeStacks: Other: on two lines"),
+        (botocore.exceptions.NoRegionError(), "AWS_REGION=eu-west-1"),
+        (botocore.exceptions.NoCredentialsError(), "aws sso login"),
+        (botocore.exceptions.ProfileNotFound(profile="nope"), "nope"),
+        (botocore.exceptions.EndpointConnectionError(endpoint_url="https://x"), "does not answer"),
+        (botocore.exceptions.UnauthorizedSSOTokenError(), "aws sso login"),
+        (httpx.ConnectError("refused"), "make run"),
+        (PermissionError(13, "Permission denied", "env.json"), "Permission denied: env.json"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_is_one_line_that_says_what_to_do(
+    error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> int:
+        raise error
+
+    assert run(fail) == 1
+    assert run(fail, failed=2) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert said in lines[0]
+
+
+def test_a_defect_is_one_line_and_its_trace_is_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "TRACE", tmp_path / "here/error.log")
+
+    assert run(lambda: int("many")) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ValueError" in line
+    assert str(tmp_path / "here/error.log") in line
+    assert "Traceback" in (tmp_path / "here/error.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "codes", "said"),
+    [
+        (UsageError("QUEUE is missing"), (2, 2), "QUEUE is missing"),
+        (TemporaryError("not all were sent."), (1, 1), "Run it again"),
+        (KeyboardInterrupt(), (130, 130), "Interrupted."),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_exit_codes(
+    error: BaseException, codes: tuple[int, int], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> int:
+        raise error
+
+    assert (run(fail), run(fail, failed=2)) == codes
+    assert said in capsys.readouterr().err
+
+
+def test_nobody_reading_on_is_quiet_and_never_a_success_of_a_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+
+    def fail() -> int:
+        raise BrokenPipeError
+
+    assert run(fail) == 0
+    assert run(fail, failed=2) == 141
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.9, "0s"), (59, "59s"), (200, "3m 20s"), (7500, "2h 5m"), (349200, "4d 1h"), (-5, "0s")],
+)
+def test_an_age_has_its_two_largest_units(seconds: float, said: str) -> None:
+    assert cli.age(seconds) == said
