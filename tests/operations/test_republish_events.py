@@ -91,7 +91,7 @@ def test_a_time_that_is_none_is_refused(run: Run, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         run("republish-events", "--since", "yesterday")
 
-    assert "argument --since: invalid date_and_time value: 'yesterday'" in capsys.readouterr().err
+    assert "SINCE (--since): 'yesterday' is no time: take 2026-11-20T10:00Z" in capsys.readouterr().err
 
 
 def test_an_order_that_is_not_there_is_named_and_nothing_is_published(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from local import env_json, follow, receiver, tokens
 from local import stack as local_stack
 from local.engine import free_port
 from order_capture_ops import stack as stacks
@@ -49,9 +50,10 @@ def test_a_stack_on_aws_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) ->
         stack_client.create_stack(StackName="shop", TemplateBody=json.dumps(TEMPLATE))
 
         stack = stacks.find("shop")
-        with pytest.raises(StackError, match="no stack another"):
+        with pytest.raises(StackError, match=r"no stack another in us-east-1 of account \d+\.$"):
             stacks.find("another")
 
+    assert stack.on_aws
     assert stack.output("OrderTopicArn").startswith("arn:aws:sns:us-east-1:")
     assert stack.parameters["OrderDeadlineSeconds"] == "30"
     with pytest.raises(StackError, match="no output OrderTableName"):
@@ -107,7 +109,36 @@ def test_the_persons_own_credentials_do_not_go_to_the_engine(
 @pytest.mark.usefixtures("no_profile")
 def test_nobody_is_logged_in_or_no_region_is_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "--stack", "shop"]) == 2
-    assert "region" in capsys.readouterr().err
+    assert "No AWS region is set. For example: AWS_REGION=eu-west-1" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_profile")
+def test_nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+
+    assert main(["status", "--stack", "shop"]) == 2
+
+    assert (
+        "No AWS credentials are set: sign in (aws sso login), or set AWS_PROFILE." in capsys.readouterr().err
+    )
+
+
+@pytest.mark.usefixtures("description")
+def test_every_command_is_friendly_without_a_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("status", "audit", "stuck", "watch", "republish", "rebuild-history", "check-reports"):
+        assert main([command]) == 2
+    assert main(["redrive", "order_update"]) == 2
+    assert main(["logs"]) == 1
+    assert tokens.main([]) == 1
+    assert follow.main(["--customer", "alice"]) == 1
+    assert env_json.main([]) == 1
+    assert receiver.main(["--customer", "alice"]) == 1
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 13
+    assert set(lines) == {
+        "Error: No stack is deployed in this checkout: `make run` deploys one, STACK=name takes one on AWS."
+    }
 
 
 @pytest.mark.parametrize(
@@ -115,7 +146,6 @@ def test_nobody_is_logged_in_or_no_region_is_set(capsys: pytest.CaptureFixture[s
     [
         [],
         ["nonsense"],
-        ["redrive"],
         ["redrive", "order_update", "--rate", "0"],
         ["redrive", "order_update", "--rate", "nan"],
         ["redrive", "order_update", "--limit", "-1"],

@@ -1,0 +1,243 @@
+"""Everything at one look: what is wrong is named with its reason, and what helps with it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from order_capture_ops import cli
+from order_capture_ops import stack as stacks
+from order_capture_ops.__main__ import main
+from order_capture_ops.stack import Stack
+from order_capture_ops.status import (
+    Alarm,
+    Consumer,
+    DeadLetter,
+    DeadLetters,
+    OldOrder,
+    QueueStatus,
+    Status,
+    show,
+    status,
+)
+from tests.operations.test_logs import FakeLogs, line_of
+from tests.operations.test_redrive import put, waiting
+from tests.support.factories import body_of, check, ship, terms_of
+from tests.support.shop import Shop, order_of
+
+LONGEST = "o" * 64
+
+
+class Pages:
+    """A client of which only paginated answers are asked."""
+
+    def __init__(self, *pages: dict[str, Any]) -> None:
+        self.pages = pages
+
+    def get_paginator(self, _: str) -> Pages:
+        return self
+
+    def paginate(self, **_: Any) -> tuple[dict[str, Any], ...]:
+        return self.pages
+
+
+def mapping(name: str, **more: str) -> dict[str, str]:
+    return {
+        "FunctionArn": f"arn:aws:lambda:us-east-1:1:function:{name}Function:live",
+        "EventSourceArn": f"arn:aws:sqs:us-east-1:1:{name}Queue",
+        "State": "Enabled",
+        **more,
+    }
+
+
+Look = Callable[..., Status]
+
+
+@pytest.fixture
+def look(stack: Stack) -> Look:
+    """How the stack stands, with these log lines, alarms and mappings."""
+
+    def look(
+        lines: dict[str, list[tuple[int, str]]] | None = None,
+        alarms: tuple[dict[str, str], ...] = (),
+        mappings: tuple[dict[str, str], ...] = (mapping("OrderUpdate"), mapping("ShipOrder")),
+    ) -> Status:
+        names = ("OrderUpdate", "ShipOrder", "OrderApi")
+        outputs = dict(stack.outputs)
+        outputs |= {f"{name}FunctionName": f"{name}Function" for name in names}
+        outputs |= {f"{name}LogGroupName": f"/{name}" for name in names}
+        clients = {
+            "logs": FakeLogs(lines or {}),
+            "cloudwatch": Pages({"MetricAlarms": list(alarms)}),
+            "lambda": Pages({"EventSourceMappings": list(mappings)}),
+        }
+        return status(
+            replace(stack, outputs=outputs, client=lambda name: clients.get(name) or stack.client(name))
+        )
+
+    return look
+
+
+def test_all_is_well(look: Look, shop: Shop) -> None:
+    shop.order(order_of("alice", 10, pen=1))
+
+    found = look()
+
+    assert found.open_orders == {"PENDING": 1}
+    assert {queue.name: queue.waiting for queue in found.queues}["BalanceCheckerQueue"] == 1
+    assert (found.attention, found.next, found.dead_letters) == ([], [], [])
+
+
+def test_a_poison_message_is_shown_with_its_reason_and_stays_where_it_is(look: Look, stack: Stack) -> None:
+    sqs, url = stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"]
+    put(sqs, url, "nonsense")
+    put(sqs, url, '{"specversion": "1.0"}')
+
+    found = look()
+
+    (letters,) = found.dead_letters
+    assert (letters.queue, letters.count) == ("OrderUpdateDlq", 2)
+    assert {letter.reason for letter in letters.letters} == {"it is not JSON", "id is missing"}
+    assert {letter.excerpt for letter in letters.letters} == {"nonsense", '{"specversion": "1.0"}'}
+    assert not any(letter.readable for letter in letters.letters)
+    assert found.attention == ["OrderUpdateDlq has 2 dead letters"]
+    assert found.next == ["make redrive QUEUE=order_update DRY_RUN=1"]
+    assert len(waiting(sqs, url)) == 2, "they are visible at once, and none is gone"
+
+
+def test_one_that_could_be_read_has_its_order_and_what_the_log_says(
+    look: Look, stack: Stack, shop: Shop
+) -> None:
+    order_id = shop.order(order_of("alice", 10, pen=1))
+    put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(terms_of(order_id))))
+    now = int(time.time() * 1000)
+    lines = {
+        "/ShipOrder": [
+            (now - 20, line_of("handled 0 of 1", orders=[order_id])),
+            (now - 10, line_of("given back to the queue: Throttled", "WARNING", order_ids=[order_id])),
+            (now - 5, line_of("given back to the queue: not this one", "WARNING", order_ids=["another"])),
+        ]
+    }
+
+    found = look(lines)
+
+    ((letter,),) = (each.letters for each in found.dead_letters)
+    assert letter.reason == "ship_order: given back to the queue: Throttled"
+    assert (letter.type, letter.order_id, letter.order_status) == ("order.ship", order_id, "PENDING")
+    assert letter.readable
+    assert found.next == ["make redrive QUEUE=ship_order"]
+
+
+def test_one_without_a_log_line_and_one_for_another_queue(look: Look, stack: Stack) -> None:
+    put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(terms_of("order-1"))))
+    put(stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"], body_of(check(terms_of("order-1"))))
+
+    reasons = {each.queue: each.letters[0].reason for each in look().dead_letters}
+
+    assert "may have timed out (make logs FUNCTION=ship_order)" in reasons["ShipOrderDlq"]
+    assert reasons["OrderUpdateDlq"] == "order.check is not for this queue, which takes order.checked"
+
+
+def test_letters_of_a_stream_say_what_repairs_it(look: Look, stack: Stack) -> None:
+    letter = {"eventID": "1", "eventSourceARN": "a", "keys": {"orderId": "order-1"}, "sequenceNumber": "1"}
+    put(stack.client("sqs"), stack.outputs["ChangePublisherDlqUrl"], json.dumps(letter))
+
+    found = look()
+
+    assert found.dead_letters[0].letters[0].reason.startswith("the item with orderId order-1 can't be read")
+    assert found.next[0] == "make watch"
+    assert found.next[1].startswith("make republish-events SINCE=20")
+
+
+def test_alarms_and_consumers_that_do_not_run(look: Look) -> None:
+    found = look(
+        alarms=(
+            {"AlarmName": "shop-OrderUpdateAgeAlarm-1ABC", "AlarmDescription": "It waits."},
+            {"AlarmName": "shop-other-OrderUpdateAgeAlarm-1ABC", "AlarmDescription": "Another stack's."},
+        ),
+        mappings=(
+            mapping("OrderUpdate", State="Disabled"),
+            mapping("ShipOrder", LastProcessingResult="PROBLEM: Function call failed"),
+            mapping("Foreign", State="Disabled"),
+        ),
+    )
+
+    assert found.alarms == [Alarm("OrderUpdateAgeAlarm", "It waits.")]
+    assert [(each.function, each.source) for each in found.consumers] == [
+        ("OrderUpdateFunction", "OrderUpdateQueue"),
+        ("ShipOrderFunction", "ShipOrderQueue"),
+    ]
+    assert len(found.attention) == 3
+
+
+def test_an_order_that_is_open_for_long_needs_attention(
+    look: Look, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = shop.order(order_of("alice", 10, pen=1))
+    monkeypatch.setattr("order_capture_ops.status.OLD_SECONDS", -1)
+
+    found = look()
+
+    (oldest,) = found.oldest_orders
+    assert (oldest.order_id, oldest.status) == (order_id, "PENDING")
+    assert oldest.waits_for == ["balance check: not made yet", "stock check: not made yet"]
+    assert found.next == ["make stuck", "make watch"]
+
+
+def test_exit_codes_and_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = Stack("shop", {}, {}, lambda _: None)
+    monkeypatch.setattr(stacks, "find", lambda _: stack)
+    seen = {"ok": Status(), "bad": Status(attention=["something"], next=["make stuck"])}
+
+    for name, code in (("ok", 0), ("bad", 1)):
+        monkeypatch.setattr("order_capture_ops.status.status", lambda *_, name=name: seen[name])
+        assert main(["status"]) == code
+        shown = capsys.readouterr().out
+        assert ("All is well" in shown) is (code == 0)
+        assert main(["status", "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["ok"] is (code == 0)
+
+
+def test_nothing_is_cut_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli.console, "_width", 80)
+    letter = DeadLetter(
+        "m" * 36,
+        "data.orderId is missing " * 6,
+        False,
+        "order.cancelled",
+        LONGEST,
+        "CONFIRMED",
+        9e5,
+        5,
+        "x" * 161,
+    )
+    found = Status(
+        queues=[QueueStatus("WebhookDispatcherQueue", 1_000_000, 100_000, 100_000, 900_000.0)],
+        dead_letters=[DeadLetters("WebhookDispatcherDlq", 2, [letter])],
+        alarms=[Alarm("WebhookDispatcherDlqAlarm", "It waits. " * 20)],
+        consumers=[
+            Consumer("order-capture-production-OrderUpdateFunction-1ABC", "OrderUpdateQueue", "Disabled", "")
+        ],
+        open_orders={"PENDING": 1_000_000, "CONFIRMED": 1_000_000},
+        oldest_orders=[
+            OldOrder(LONGEST, "PENDING", 900_000.0, ["balance check: decided (HELD), not taken in yet"])
+        ],
+        attention=["WebhookDispatcherDlq has 2 dead letters"],
+        next=["make redrive QUEUE=webhook_dispatcher STACK=order-capture-production"],
+    )
+
+    show(found, Stack("order-capture-production", {}, {}, lambda _: None))
+
+    shown = capsys.readouterr().out
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert max(len(line) for line in lines if "xxx" not in line) <= 80
+    for whole in (LONGEST, "m" * 36, "order.cancelled", "WebhookDispatcherDlqAlarm", "10d 10h"):
+        assert whole in shown
+    assert "…" not in shown
