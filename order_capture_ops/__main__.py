@@ -351,7 +351,8 @@ def _republish_events(where: Stack, options: argparse.Namespace) -> int:
     if not options.orders and not options.since:
         # Whoever follows forgets after a while what it has heard: nobody wants the events of years.
         raise UsageError(
-            "Say which orders (ORDERS), or since when (SINCE).\nFor example: make republish-events SINCE=2h DRY_RUN=1"
+            "Say which orders (ORDERS), or since when (SINCE).\n"
+            "For example: make republish-events SINCE=2h DRY_RUN=1"
         )
     with progress() as tick:
         done = republish_events(
