@@ -14,7 +14,8 @@ from rich.table import Table
 from benchmarks import cost, imports, sizes
 from local.console import console, step
 from local.engine import PYTHON, ROOT
-from order_capture_ops.cli import CommandError, Parser, run
+from order_capture_ops.cli import Parser, run
+from order_capture_ops.errors import CommandError
 
 # sam keeps what it knows of its cache one folder above the build's, so each build has a folder around it.
 AWS_BUILD = ROOT / ".local/build/bench-aws/build"

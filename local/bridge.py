@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import psutil
 
 from local import engine
-from order_capture_ops.cli import CommandError, Parser, console, run
+from order_capture_ops.cli import Parser, console, run
+from order_capture_ops.errors import CommandError
 
 DESKTOP_HOST = "host.docker.internal"
 """What containers of Docker Desktop call this machine, loopback interface included: they need no bridge."""
@@ -26,6 +27,11 @@ def bridge_address() -> str | None:
     """This machine's address as containers see it; None where Docker has no bridge here."""
     addresses = psutil.net_if_addrs().get(_INTERFACE, [])
     return next((each.address for each in addresses if each.family == socket.AF_INET), None)
+
+
+def container_hosts() -> list[str]:
+    """The names under which containers may ask the engine of this machine."""
+    return [DESKTOP_HOST, *filter(None, [bridge_address()])]
 
 
 @contextlib.contextmanager

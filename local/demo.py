@@ -27,7 +27,7 @@ from websockets.sync.client import connect
 
 from local.console import console, step
 from local.receiver import Receiver
-from order_capture_ops.cli import CommandError
+from order_capture_ops.errors import CommandError
 
 # What the demo's customers may spend and what is in stock, set anew by every run.
 # The orders are checked in any order, so those that are to be shipped leave enough for one another.

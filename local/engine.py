@@ -30,6 +30,7 @@ import psutil
 from local import engine_snapshots
 from local.engine_guard import TOOL_HEADER
 from local.engine_snapshots import SnapshotError
+from order_capture_ops.errors import CommandError
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".local/venv/engine/bin/python"
@@ -47,7 +48,7 @@ _STOP_SECONDS = 30  # with what is under way, and its data to save
 _lifelines: dict[int, subprocess.Popen[bytes]] = {}
 
 
-class EngineError(Exception):
+class EngineError(CommandError):
     """The engine cannot be started; the text is for the person at the keyboard."""
 
 

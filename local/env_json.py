@@ -4,14 +4,11 @@
 only what the template names for it: so each function has its own variables here, read from the deployed one.
 """
 
-import json
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from local.bridge import DESKTOP_HOST, bridge_address
-from local.engine import ROOT
+from local.engine import ROOT, write_private
 from order_capture_ops.cli import Parser, console, run
 from order_capture_ops.stack import Stack, find
 
@@ -42,14 +39,6 @@ def variables(deployed: Stack, host: str = "") -> dict[str, dict[str, str]]:
     return found
 
 
-def write(content: dict[str, dict[str, str]], to: Path = FILE) -> None:
-    """Write the file, whole or not at all, for its owner only: a variable may be a secret."""
-    new = to.with_name(f"{to.name}.{os.getpid()}")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    new.replace(to)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """`make env.json`."""
     parser = Parser(
@@ -65,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _write(stack: str | None) -> int:
     deployed = find(stack)
     address = bridge_address()
-    write(variables(deployed, "" if deployed.on_aws else address or DESKTOP_HOST))
+    # For its owner only: a variable may be a secret.
+    write_private(FILE, variables(deployed, "" if deployed.on_aws else address or DESKTOP_HOST))
     console.print(f"{FILE.name} has the functions' variables of {deployed.name}.")
     if not deployed.on_aws:
         if address:

@@ -12,7 +12,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import connect
 
 from local.tokens import Tokens, describe
-from order_capture_ops.cli import CommandError, Parser, console, errors, identifier, run
+from order_capture_ops.cli import Parser, console, errors, identifier, run
+from order_capture_ops.errors import CommandError
 from order_capture_ops.stack import find
 
 _OPEN = {"PENDING", "CONFIRMED"}

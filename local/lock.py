@@ -5,9 +5,10 @@ import fcntl
 from collections.abc import Iterator
 
 from local.engine import ROOT
+from order_capture_ops.errors import CommandError
 
 
-class BusyError(Exception):
+class BusyError(CommandError):
     """Another command is doing it right now."""
 
 

@@ -1,11 +1,10 @@
 """The Postman environment of the local stack, ready to be imported: `make run` writes it."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.engine import ROOT
+from local.engine import ROOT, write_private
 
 ENVIRONMENT = ROOT / ".local/postman_environment.json"
 _BLANK = ROOT / "postman/local.postman_environment.json"
@@ -23,7 +22,4 @@ def write(description: Mapping[str, str], to: Path = ENVIRONMENT) -> None:
     environment = json.loads(_BLANK.read_text())
     for variable in environment["values"]:
         variable["value"] = description[_NAMES[variable["key"]]]
-    new = to.with_name(f"{to.name}.{os.getpid()}")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(json.dumps(environment, indent=2) + "\n")
-    new.replace(to)
+    write_private(to, environment)

@@ -18,7 +18,8 @@ from rich.text import Text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from local.tokens import Tokens, describe
-from order_capture_ops.cli import CommandError, Parser, UsageError, console, identifier, port, run
+from order_capture_ops.cli import Parser, console, identifier, port, run
+from order_capture_ops.errors import CommandError, UsageError
 from order_capture_ops.stack import find
 
 DEFAULT_PORT = 8000

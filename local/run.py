@@ -8,10 +8,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from local import demo, docs, engine, postman, stack
+from local.bridge import container_hosts
 from local.console import console, step
-from local.lock import BusyError, exclusive
-from local.tokens import TokenError, Tokens
+from local.lock import exclusive
+from local.tokens import Tokens
 from order_capture_ops import cli
+from order_capture_ops.errors import CommandError
 
 _LOG = engine.ROOT / ".local/deploy.log"
 
@@ -31,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             description = _deployed(running)
         demo.run(description["apiUrl"], description["socketUrl"], Tokens(description).of_service())
         console.print("\nThe API's documentation:", description["docsUrl"], soft_wrap=True)
-    except (BusyError, engine.EngineError, stack.DeployError, TokenError, demo.DemoError) as error:
+    except CommandError as error:
         console.print("\n[red]Error:[/]", escape(str(error)), soft_wrap=True)
         return 1
     except (BotoCoreError, ClientError) as error:
@@ -74,7 +76,7 @@ def _engine(port: int | None) -> engine.Engine:
     note = engine.recovered()
     port = port or engine.DEFAULT_PORT
     with step(f"Starting the engine on port {port}"):
-        started = engine.start(port)
+        started = engine.start(port, other_hosts=container_hosts())
     if note:
         console.print(f"  {note}")
     return _with_whole_stack(started)
@@ -119,7 +121,7 @@ def _with_whole_stack(running: engine.Engine) -> engine.Engine:
         running.kill()
         running.stop()
         engine.forget()
-        return engine.start(running.port)
+        return engine.start(running.port, other_hosts=container_hosts())
 
 
 def _deployed(running: engine.Engine) -> dict[str, str]:

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from local.engine import PYTHON, REGION, ROOT, Engine, find, write_private
 from local.engine_guard import API_PATH, DOCS_PATH, SOCKET_PATH
 from local.lock import exclusive
+from order_capture_ops.errors import CommandError
 
 DESCRIPTION = ROOT / ".local/stack.json"
 
@@ -24,7 +25,7 @@ _SETTINGS = tomllib.loads((ROOT / "samconfig.toml").read_text())["local"]["globa
 NAME: str = _SETTINGS["stack_name"]
 
 
-class DeployError(Exception):
+class DeployError(CommandError):
     """The stack could not be deployed; the text holds the end of what deploy.sh said."""
 
 

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from local.stack import DESCRIPTION, session
-from order_capture_ops.cli import CommandError, Parser, UsageError, identifier, run
+from order_capture_ops.cli import Parser, identifier, run
+from order_capture_ops.errors import CommandError, UsageError
 from order_capture_ops.stack import Stack, find
 
 # Nobody but this machine reaches the engine, and it forgets its users when it stops.
@@ -158,7 +159,7 @@ def describe(deployed: Stack) -> Mapping[str, str]:
 
 def _scopes(described: Mapping[str, str], client: str) -> list[str]:
     """The scopes that a client of the local stack may ask for."""
-    pool = session().client("cognito-idp", endpoint_url=described["endpointUrl"])
+    pool = session(described).client("cognito-idp", endpoint_url=described["endpointUrl"])
     found = pool.describe_user_pool_client(UserPoolId=described["UserPoolId"], ClientId=described[client])
     return sorted(found["UserPoolClient"]["AllowedOAuthScopes"])
 

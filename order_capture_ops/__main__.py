@@ -20,7 +20,6 @@ from order_capture_ops.cli import (
     FAILED,
     UNKNOWN,
     Parser,
-    UsageError,
     age,
     block,
     console,
@@ -34,6 +33,7 @@ from order_capture_ops.cli import (
     whole,
 )
 from order_capture_ops.cli import run as run_command
+from order_capture_ops.errors import UsageError
 from order_capture_ops.history import rebuild
 from order_capture_ops.reports import PATIENCE as REPORTS_PATIENCE
 from order_capture_ops.reports import check_reports, rebuild_reports

@@ -29,6 +29,7 @@ from rich.text import Text
 
 from order_capture.domain.errors import TemporaryError
 from order_capture.domain.times import written
+from order_capture_ops.errors import CommandError, UsageError
 
 FAILED, UNKNOWN, INTERRUPTED, UNREAD = 1, 2, 130, 141
 TRACE = Path(__file__).resolve().parent.parent / ".local/error.log"
@@ -44,14 +45,6 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 errors = Console(highlight=False, soft_wrap=True, stderr=True)
-
-
-class CommandError(Exception):
-    """A command cannot do what it is asked to; the text is for the person at the keyboard."""
-
-
-class UsageError(CommandError):
-    """An argument is not allowed."""
 
 
 class Parser(argparse.ArgumentParser):

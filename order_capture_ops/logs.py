@@ -13,7 +13,8 @@ from typing import Any
 import botocore.exceptions
 from rich.text import Text
 
-from order_capture_ops.cli import UsageError, console, errors, print_wrapped
+from order_capture_ops.cli import console, errors, print_wrapped
+from order_capture_ops.errors import UsageError
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables, is_order, read_order
 

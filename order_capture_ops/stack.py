@@ -13,7 +13,7 @@ import botocore.config
 import botocore.exceptions
 
 from local import stack as local_stack
-from order_capture_ops.cli import CommandError
+from order_capture_ops.errors import CommandError
 
 _LOOPBACK = "http://127.0.0.1:"
 

@@ -12,7 +12,7 @@ import botocore.exceptions
 import pytest
 
 from order_capture_ops import cli, logs, stack
-from order_capture_ops.cli import UsageError
+from order_capture_ops.errors import UsageError
 from order_capture_ops.logs import LogLine, choose
 from order_capture_ops.stack import Stack
 

@@ -9,16 +9,15 @@ to the engine.
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
+from local.bridge import bridge_address, relay
 from local.engine import fresh
 from tests.sam_local.sam import Sam, build, run
-from tests.sam_local.services import Services, create_services, relay
+from tests.sam_local.services import Services, create_services
 
 # What sam takes for the template's Runtime and Architecture.
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
@@ -40,11 +39,10 @@ def bridge() -> str:
             pytest.skip(f"{IMAGE} is not there, and could not be pulled in {_PULL_SECONDS} s")
         if said.returncode != 0:
             pytest.skip(f"{IMAGE} is not there, and cannot be pulled: {said.stderr.strip()}")
-    addresses = psutil.net_if_addrs().get("docker0", [])
-    found = [each.address for each in addresses if each.family == socket.AF_INET]
-    if not found:
+    found = bridge_address()
+    if found is None:
         pytest.skip("the Docker engine runs elsewhere: this machine has no docker0 for containers to reach")
-    return found[0]
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import socketserver
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,35 +78,6 @@ def create_services(engine: Engine, endpoint: str) -> Services:
         "AWS_SECRET_ACCESS_KEY": engine.secret_access_key,
     }
     return Services(endpoint, credentials, create_tables(dynamodb), topics, queues, dynamodb, sqs)
-
-
-@contextlib.contextmanager
-def relay(address: str, to_port: int) -> Iterator[int]:
-    """Listen on an address, and hand each connection on to a port of the loopback interface."""
-
-    class Connection(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            with socket.create_connection(("127.0.0.1", to_port)) as engine:
-                back = threading.Thread(target=_pump, args=(engine, self.request), daemon=True)
-                back.start()
-                _pump(self.request, engine)
-                back.join()
-
-    socketserver.ThreadingTCPServer.daemon_threads = True
-    with socketserver.ThreadingTCPServer((address, 0), Connection) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
 
 
 def read(text: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import pytest
 
 from order_capture.domain.errors import TemporaryError
 from order_capture_ops import cli
-from order_capture_ops.cli import CommandError, Parser, UsageError, run
+from order_capture_ops.cli import Parser, run
+from order_capture_ops.errors import CommandError, UsageError
 
 KINDS: dict[str, Callable[[str], Any]] = {
     "a positive number": cli.positive,
