@@ -144,13 +144,14 @@ def _receive(secret: str, customer: str, port: int | None) -> int:
             Webhook(secret)
         except (ValueError, RuntimeError, WebhookVerificationError) as error:
             raise UsageError("SECRET is no secret of a webhook: whsec_ and base64.") from error
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         receiver = _Printing(secret, port or DEFAULT_PORT)
     except OSError as error:
         other = (port or DEFAULT_PORT) + 1
         raise CommandError(f"Port {other - 1} is taken. For example: PORT={other}") from error
     with receiver, _registered(customer, receiver) if customer else contextlib.nullcontext():
+        # The webhook is removed, too, when somebody ends it by `kill`.
+        signal.signal(signal.SIGTERM, _terminate)
         console.print(f"Listening on {receiver.url} until Ctrl-C")
         threading.Event().wait()
     return 0
