@@ -17,7 +17,7 @@ from rich.table import Table
 from local import stack
 from local.console import step
 from local.engine import fresh
-from order_capture_ops.cli import Parser, whole
+from order_capture_ops.cli import Parser, errors, whole
 from order_capture_ops.cli import run as run_command
 from tests.deployed.shop import Shop
 from tests.fuzz.run import Summary, run
@@ -88,7 +88,9 @@ def _progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
     )
 
 

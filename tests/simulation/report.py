@@ -15,7 +15,7 @@ INVARIANTS = {
     "I2": "money: adjustments = balance + held + settled, per customer",
     "I3": "stock: adjustments = balance + held + settled, per product",
     "I4": "an order is settled at most once, and shipped if and only if it is settled",
-    "I5": "every accepted order ends once, in bounded time, and each event is published",
+    "I5": "every accepted order ends once, in bounded time; each event is published",
     "I6": "a terminal status never changes",
     "I7": "nothing stays held for an order that is over",
     "I8": "a rejected, cancelled or expired order changes no balance",
