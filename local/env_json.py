@@ -4,6 +4,7 @@
 only what the template names for it: so each function has its own variables here, read from the deployed one.
 """
 
+import re
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ from order_capture_ops.cli import Parser, console, run
 from order_capture_ops.stack import Stack, find
 
 FILE = ROOT / "env.json"
+_ENGINE = re.compile(r"http://(127\.0\.0\.1|localhost):[0-9]+(?=/)")  # in the addresses of queues
 
 
 def variables(deployed: Stack, host: str = "") -> dict[str, dict[str, str]]:
@@ -29,12 +31,9 @@ def variables(deployed: Stack, host: str = "") -> dict[str, dict[str, str]]:
             settings: dict[str, Any] = client.get_function_configuration(FunctionName=name)
             values = dict(settings.get("Environment", {}).get("Variables", {}))
             if host:
-                endpoint = client.meta.endpoint_url
-                port = endpoint.rpartition(":")[2]
-                values = {
-                    key: value.replace(endpoint, f"http://{host}:{port}") for key, value in values.items()
-                }
-                values["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
+                there = f"http://{host}:{client.meta.endpoint_url.rpartition(':')[2]}"
+                values = {key: _ENGINE.sub(there, value) for key, value in values.items()}
+                values["AWS_ENDPOINT_URL"] = there
             found[output.removesuffix("Name")] = values
     return found
 
