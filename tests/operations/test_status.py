@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -241,3 +242,37 @@ def test_nothing_is_cut_at_80_columns(
     for whole in (LONGEST, "m" * 36, "order.cancelled", "WebhookDispatcherDlqAlarm", "10d 10h"):
         assert whole in shown
     assert "…" not in shown
+
+
+def test_on_aws_the_oldest_message_is_a_metric_and_alarms_are_the_stacks_own(stack: Stack) -> None:
+    # given
+    cloudwatch: Any = stack.client("cloudwatch")
+    queue = stack.outputs["OrderUpdateQueueUrl"].rpartition("/")[2]
+    when = datetime.now(UTC) - timedelta(minutes=2)
+    oldest = {"MetricName": "ApproximateAgeOfOldestMessage", "Value": 300.0, "Timestamp": when}
+    dimensions = {"Dimensions": [{"Name": "QueueName", "Value": queue}]}
+    cloudwatch.put_metric_data(Namespace="AWS/SQS", MetricData=[{**oldest, **dimensions}])
+    for name in ("shop-OrderUpdateAgeAlarm-1ABC", "another-OrderUpdateAgeAlarm-1ABC"):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            AlarmDescription="It waits.",
+            ComparisonOperator="GreaterThanThreshold",
+            EvaluationPeriods=1,
+            **dimensions,
+            MetricName=oldest["MetricName"],
+            Namespace="AWS/SQS",
+            Period=60,
+            Statistic="Maximum",
+            Threshold=120.0,
+        )
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="it does")
+    mappings = Pages({"EventSourceMappings": []})
+    on_aws = replace(
+        stack, on_aws=True, client=lambda name: mappings if name == "lambda" else stack.client(name)
+    )
+    # when
+    found = status(on_aws)
+    # then
+    assert {queue.name: queue.oldest for queue in found.queues if queue.oldest} == {"OrderUpdateQueue": 300.0}
+    assert found.alarms == [Alarm("OrderUpdateAgeAlarm", "It waits.")]
+    assert found.attention == ["Alarm OrderUpdateAgeAlarm"]
