@@ -126,6 +126,7 @@ check: setup ## formatting, lint, types, and the template
 	step "ruff check" .local/venv/development/bin/ruff check --quiet $(PYTHON_CODE); \
 	step "mypy" $(LOCAL) mypy --no-error-summary $(PYTHON_CODE); \
 	step "cfn-lint" .local/venv/development/bin/cfn-lint template.yaml; \
+	step "the translated template" env PYTHONPATH=layers $(LOCAL) tests.template; \
 	step "sam validate" sam validate --lint --template template.yaml --region us-east-1
 
 format: .local/venv/development/.ready ## format the code and sort its imports

@@ -46,7 +46,6 @@ def test_every_output_of_the_template_is_there_and_names_something_that_exists(s
         "ClientId": lambda name: client("cognito-idp").describe_user_pool_client(
             UserPoolId=pool, ClientId=name
         ),
-        "ApiUsagePlanId": lambda name: client("apigateway").get_usage_plan(usagePlanId=name),
     }
     # then
     assert outputs.pop("ApiUrl") == f"https://{api}.execute-api.us-east-1.amazonaws.com/{stage}"

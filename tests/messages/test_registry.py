@@ -10,7 +10,7 @@ import pytest
 from contracts.registry import CHANNELS, EVENTS, MESSAGES, Channel, Kind
 from order_capture.adapters import cloudevents
 from order_capture.domain.events import OrderEventType
-from tests.support.template import functions, load_template, of_type, refers_to
+from tests.support.template import functions, load_template, of_type, refers_to, statements
 
 TEMPLATE = load_template()
 BY_NAME = {channel.name: channel for channel in CHANNELS}
@@ -43,14 +43,13 @@ def may(action: str) -> Iterator[tuple[str, str | None]]:
     """Which function's role allows this action, and on what."""
     roles = of_type(TEMPLATE, "AWS::IAM::Role")
     for function in functions(TEMPLATE).values():
-        for policy in roles[refers_to(function["Role"]) or ""].get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
-                actions, resources = (
-                    each if isinstance(each, list) else [each]
-                    for each in (statement["Action"], statement["Resource"])
-                )
-                if action in actions:
-                    yield from ((name_of(function), refers_to(resource)) for resource in resources)
+        for statement in statements(roles[refers_to(function["Role"]) or ""]):
+            actions, resources = (
+                each if isinstance(each, list) else [each]
+                for each in (statement["Action"], statement["Resource"])
+            )
+            if action in actions:
+                yield from ((name_of(function), refers_to(resource)) for resource in resources)
 
 
 def senders(kind: Kind) -> set[tuple[str, str | None]]:

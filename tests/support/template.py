@@ -107,3 +107,9 @@ def refers_to(value: Any) -> str | None:
         case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), *_]}:
             return name
     return None
+
+
+def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a role's inline policies say, whatever the parameters are: without what a condition adds."""
+    every = (each for policy in role.get("Policies", []) for each in policy["PolicyDocument"]["Statement"])
+    return [statement for statement in every if "Fn::If" not in statement]

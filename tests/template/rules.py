@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from order_capture.application.watch_orders import MAX_DELAY
-from tests.support.template import Template, functions, of_type, refers_to
+from tests.support.template import Template, functions, of_type, refers_to, statements
 
 Rule = Callable[[Template], Iterator[str]]
 RULES: list[Rule] = []
@@ -120,6 +120,15 @@ NEEDED |= {
 }
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 STREAM_KEEPS = 24 * 60 * 60  # seconds, DynamoDB's own
+TRACING = {  # X-Ray knows no resources to narrow these actions to
+    "Fn::If": [
+        "IsTraced",
+        {"Effect": "Allow", "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "Resource": "*"},
+        {"Ref": "AWS::NoValue"},
+    ]
+}
+# Kept when the stack is deleted, but not when its first deployment fails.
+KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
 NO_PLAIN_TEXT = {"Bool": {"aws:SecureTransport": "false"}}
 
 
@@ -387,15 +396,14 @@ def each_function_has_a_role_with_what_it_calls_and_no_more(template: Template) 
         if trust != [({"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")]:
             yield f"{name} may be assumed by others than Lambda"
         allowed: dict[str, set[str]] = {}
-        for policy in role["Policies"]:
-            for statement in policy["PolicyDocument"]["Statement"]:
-                for resource in as_list(statement["Resource"]):
-                    target = refers_to(resource) or str(resource)
-                    if isinstance(resource, dict):
-                        target = resource.get("Fn::Sub", target)
-                    if resource == {"Fn::GetAtt": [target, "StreamArn"]}:
-                        target += ".StreamArn"
-                    allowed.setdefault(target, set()).update(as_list(statement["Action"]))
+        for statement in statements(role):
+            for resource in as_list(statement["Resource"]):
+                target = refers_to(resource) or str(resource)
+                if isinstance(resource, dict):
+                    target = resource.get("Fn::Sub", target)
+                if resource == {"Fn::GetAtt": [target, "StreamArn"]}:
+                    target += ".StreamArn"
+                allowed.setdefault(target, set()).update(as_list(statement["Action"]))
         log_group = refers_to(properties["LoggingConfig"].get("LogGroup")) or "?"
         needed = {**NEEDED[function], log_group: {"logs:CreateLogStream", "logs:PutLogEvents"}}
         for resource in sorted(needed.keys() | allowed.keys()):
@@ -406,15 +414,16 @@ def each_function_has_a_role_with_what_it_calls_and_no_more(template: Template) 
 
 
 @rule
-def a_policy_shared_by_the_functions_is_for_tracing_alone(template: Template) -> Iterator[str]:
-    for name, policy in of_type(template, "AWS::IAM::ManagedPolicy").items():
-        for statement in policy["PolicyDocument"]["Statement"]:
-            if not set(as_list(statement["Action"])) <= {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}:
-                yield f"{name} gives the functions more than tracing"
-        traced = {refers_to(role) for role in policy["Roles"]}
-        for function, properties in functions(template).items():
-            if refers_to(properties.get("Role")) not in traced:
-                yield f"{name} forgets {function}"
+def a_role_may_send_traces_where_functions_are_traced_and_no_more_by_condition(
+    template: Template,
+) -> Iterator[str]:
+    roles = of_type(template, "AWS::IAM::Role")
+    for function in functions(template).values():
+        name = refers_to(function.get("Role")) or "?"
+        policies = roles.get(name, {}).get("Policies", [])
+        conditional = [s for p in policies for s in p["PolicyDocument"]["Statement"] if "Fn::If" in s]
+        if name in roles and conditional != [TRACING]:
+            yield f"{name} does not send traces, or allows more under a condition"
 
 
 # -------------------------------------------------------------------------------------- what is kept and seen
@@ -448,9 +457,8 @@ def a_table_is_encrypted_restorable_and_survives_its_stack(template: Template) -
             yield f"{name} cannot be restored to a point in time"
         if table.get("DeletionProtectionEnabled") != {"Ref": "DeletionProtection"}:
             yield f"{name} cannot be protected from deletion"
-        resource = template["Resources"][name]
-        if not resource.get("DeletionPolicy") == resource.get("UpdateReplacePolicy") == "Retain":
-            yield f"{name} goes with its stack"
+        if not KEPT.items() <= template["Resources"][name].items():
+            yield f"{name} goes with its stack, or stays behind a deployment that failed"
 
 
 @rule
@@ -465,7 +473,7 @@ def order_messages_are_encrypted_in_their_topic(template: Template) -> Iterator[
 
 
 @rule
-def the_api_is_throttled_metered_and_logged(template: Template) -> Iterator[str]:
+def the_api_is_throttled_and_logged(template: Template) -> Iterator[str]:
     (api,) = of_type(template, "AWS::Serverless::Api").values()
     limits = {
         key for setting in api.get("MethodSettings", []) for key in setting if setting["ResourcePath"] == "/*"
@@ -474,9 +482,40 @@ def the_api_is_throttled_metered_and_logged(template: Template) -> Iterator[str]
         yield "one caller can use up what all functions of the account may run"
     if "AccessLogSetting" not in api:
         yield "nobody knows who called the API"
-    plans = of_type(template, "AWS::ApiGateway::UsagePlan").values()
-    if not any({"Throttle", "Quota"} <= plan.keys() for plan in plans):
-        yield "there is no usage plan with a throttle and a quota"
+
+
+@rule
+def a_change_of_a_parameter_in_the_contract_reaches_the_stage(template: Template) -> Iterator[str]:
+    """SAM makes a new deployment when the contract's text differs, in which a parameter is only named."""
+    (api,) = of_type(template, "AWS::Serverless::Api").values()
+    if api.get("AlwaysDeploy") is not True:
+        yield "what AllowedOrigin is set to may never be deployed"
+
+
+@rule
+def one_client_takes_no_more_than_its_share_if_clients_are_limited(template: Template) -> Iterator[str]:
+    """By address and by token; the answer to a blocked request is the contract's (WAF_FILTERED)."""
+    for name, acl in of_type(template, "AWS::WAFv2::WebACL").items():
+        counted = set()
+        for each in acl["Rules"]:
+            statement = each["Statement"].get("RateBasedStatement")
+            if statement is None:
+                yield f"{name} blocks for another reason than too many requests, and the contract says 429"
+                continue
+            if each["Action"] != {"Block": {}}:
+                yield f"{name} answers in another form than the contract's"
+            if statement["EvaluationWindowSec"] != 60:
+                yield f"{name} counts for another time than clients are asked to wait"
+            keys = [key["Header"]["Name"] for key in statement.get("CustomKeys", [])]
+            counted.add((statement["AggregateKeyType"], *keys))
+        if counted != {("IP",), ("CUSTOM_KEYS", "authorization")}:
+            yield f"{name} does not limit both an address and a token"
+        visible = [acl["VisibilityConfig"], *(each["VisibilityConfig"] for each in acl["Rules"])]
+        if any(each["SampledRequestsEnabled"] for each in visible):
+            yield f"{name} shows tokens in its samples of requests"
+        attached = of_type(template, "AWS::WAFv2::WebACLAssociation").values()
+        if not any(refers_to(each["WebACLArn"]) == name for each in attached):
+            yield f"{name} is before no stage"
 
 
 @rule
@@ -528,9 +567,8 @@ def nobody_can_become_another_customer(template: Template) -> Iterator[str]:
 @rule
 def users_are_kept_and_protected_as_the_tables_are(template: Template) -> Iterator[str]:
     for name, pool in of_type(template, "AWS::Cognito::UserPool").items():
-        resource = template["Resources"][name]
-        if {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {"Retain"}:
-            yield f"{name} goes with the stack"
+        if not KEPT.items() <= template["Resources"][name].items():
+            yield f"{name} goes with the stack, or stays behind a deployment that failed"
         if pool.get("DeletionProtection") != {"Fn::If": ["IsProtected", "ACTIVE", "INACTIVE"]}:
             yield f"{name} is not protected where the tables are"
 
@@ -598,7 +636,6 @@ def an_operator_is_told_of_every_table_queue_topic_and_function(template: Templa
         "SNS::Topic",
         "Serverless::Function",
         "Logs::LogGroup",
-        "ApiGateway::UsagePlan",
         "Cognito::UserPool",
         "Cognito::UserPoolClient",
     )

@@ -332,14 +332,9 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "SocketAuthorizer asks another function",
     ),
     (
-        rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
-        statement("TracingPolicy", 0, Action=["xray:PutTraceSegments", "s3:GetObject"]),
-        "TracingPolicy gives the functions more than tracing",
-    ),
-    (
-        rules.a_policy_shared_by_the_functions_is_for_tracing_alone,
-        properties("TracingPolicy", lambda p: p["Roles"].pop()),
-        "TracingPolicy forgets ReportsApiFunction",
+        rules.a_role_may_send_traces_where_functions_are_traced_and_no_more_by_condition,
+        properties("ReportsApiRole", lambda p: p["Policies"][0]["PolicyDocument"]["Statement"].pop()),
+        "ReportsApiRole does not send traces, or allows more under a condition",
     ),
     (
         rules.each_function_has_a_log_group_with_a_retention,
@@ -379,7 +374,12 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
     (
         rules.a_table_is_encrypted_restorable_and_survives_its_stack,
         lambda template: template["Resources"]["StockTable"].pop("DeletionPolicy"),
-        "StockTable goes with its stack",
+        "StockTable goes with its stack, or stays behind a deployment that failed",
+    ),
+    (
+        rules.a_table_is_encrypted_restorable_and_survives_its_stack,
+        lambda template: template["Resources"]["StockTable"].update(DeletionPolicy="Retain"),
+        "StockTable goes with its stack, or stays behind a deployment that failed",
     ),
     (
         rules.order_messages_are_encrypted_in_their_topic,
@@ -387,19 +387,55 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "OrderTopic is not encrypted",
     ),
     (
-        rules.the_api_is_throttled_metered_and_logged,
+        rules.the_api_is_throttled_and_logged,
         without("Api", "MethodSettings"),
         "one caller can use up what all functions of the account may run",
     ),
     (
-        rules.the_api_is_throttled_metered_and_logged,
+        rules.the_api_is_throttled_and_logged,
         without("Api", "AccessLogSetting"),
         "nobody knows who called the API",
     ),
     (
-        rules.the_api_is_throttled_metered_and_logged,
-        without("ApiUsagePlan", "Quota"),
-        "there is no usage plan with a throttle and a quota",
+        rules.a_change_of_a_parameter_in_the_contract_reaches_the_stage,
+        without("Api", "AlwaysDeploy"),
+        "what AllowedOrigin is set to may never be deployed",
+    ),
+    (
+        rules.one_client_takes_no_more_than_its_share_if_clients_are_limited,
+        properties("ApiWebAcl", lambda p: p["Rules"].pop()),
+        "ApiWebAcl does not limit both an address and a token",
+    ),
+    (
+        rules.one_client_takes_no_more_than_its_share_if_clients_are_limited,
+        properties("ApiWebAcl", lambda p: p["Rules"][0].update(Statement={"GeoMatchStatement": {}})),
+        "ApiWebAcl blocks for another reason than too many requests, and the contract says 429",
+    ),
+    (
+        rules.one_client_takes_no_more_than_its_share_if_clients_are_limited,
+        properties(
+            "ApiWebAcl",
+            lambda p: p["Rules"][0].update(Action={"Block": {"CustomResponse": {"ResponseCode": 429}}}),
+        ),
+        "ApiWebAcl answers in another form than the contract's",
+    ),
+    (
+        rules.one_client_takes_no_more_than_its_share_if_clients_are_limited,
+        properties(
+            "ApiWebAcl",
+            lambda p: p["Rules"][1]["Statement"]["RateBasedStatement"].update(EvaluationWindowSec=300),
+        ),
+        "ApiWebAcl counts for another time than clients are asked to wait",
+    ),
+    (
+        rules.one_client_takes_no_more_than_its_share_if_clients_are_limited,
+        properties("ApiWebAcl", lambda p: p["VisibilityConfig"].update(SampledRequestsEnabled=True)),
+        "ApiWebAcl shows tokens in its samples of requests",
+    ),
+    (
+        rules.one_client_takes_no_more_than_its_share_if_clients_are_limited,
+        without_resource("ApiWebAclAssociation"),
+        "ApiWebAcl is before no stage",
     ),
     (
         rules.nobody_can_become_another_customer,
@@ -419,7 +455,7 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
     (
         rules.users_are_kept_and_protected_as_the_tables_are,
         lambda template: template["Resources"]["UserPool"].pop("UpdateReplacePolicy"),
-        "UserPool goes with the stack",
+        "UserPool goes with the stack, or stays behind a deployment that failed",
     ),
     (
         rules.users_are_kept_and_protected_as_the_tables_are,

@@ -395,16 +395,14 @@ class TestSwagger:
             "BAD_REQUEST_PARAMETERS": ("400", "invalid-request"),
             "EXPIRED_TOKEN": ("401", "unauthenticated"),
             "INTEGRATION_TIMEOUT": ("504", "no-answer-in-time"),
-            "INVALID_API_KEY": ("403", "forbidden"),
             "INVALID_SIGNATURE": ("401", "unauthenticated"),
             "MISSING_AUTHENTICATION_TOKEN": ("404", "not-found"),
-            "QUOTA_EXCEEDED": ("429", "quota-exceeded"),
             "REQUEST_TOO_LARGE": ("413", "request-too-large"),
             "RESOURCE_NOT_FOUND": ("404", "not-found"),
             "THROTTLED": ("429", "too-many-requests"),
             "UNAUTHORIZED": ("401", "unauthenticated"),
             "UNSUPPORTED_MEDIA_TYPE": ("415", "unsupported-media-type"),
-            "WAF_FILTERED": ("403", "forbidden"),
+            "WAF_FILTERED": ("429", "too-many-requests"),
         }  # fmt: skip
 
     def test_whatever_is_no_route_is_answered_as_the_gateway_answers_it(self) -> None:

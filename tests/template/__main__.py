@@ -1,0 +1,61 @@
+"""`make check` runs it: is what CloudFormation is given for template.yaml sound, whatever the parameters are?
+
+Every combination is held to the rules, and those that differ to a linter are linted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+from tests.support.template import Template
+from tests.template.deployment_rules import DEPLOYMENT_RULES
+from tests.template.translation import Choice, covering, decided
+
+# Findings that are none, each with its reason.
+WAIVED: dict[str, str] = {}
+
+
+def lint(template: Template) -> list[str]:
+    """What cfn-lint has to say of a template: errors and warnings."""
+    from cfnlint.api import lint as cfn_lint  # a second to import, in each process
+    from cfnlint.config import ManualArgs
+
+    found = cfn_lint(json.dumps(template), config=ManualArgs(regions=["us-east-1"]))
+    return [
+        f"{match.rule.id} {'/'.join(str(step) for step in match.path)}: {match.message}"
+        for match in found
+        if match.rule.id not in WAIVED and match.rule.id[0] in "EW"
+    ]
+
+
+def findings(combinations: list[tuple[Choice, Template]]) -> Iterator[tuple[Choice, str]]:
+    """What is wrong, with the parameters of which it is."""
+    for choice, template in combinations:
+        for rule in DEPLOYMENT_RULES:
+            yield from ((choice, finding) for finding in rule(template))
+    to_lint = covering(combinations)
+    print(f"   {len(combinations)} combinations of parameters, {len(to_lint)} of them cover all to lint")
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        linted = pool.map(lint, [template for _, template in to_lint])
+        for done, ((choice, _), found) in enumerate(zip(to_lint, linted, strict=True), start=1):
+            print(
+                f"   linted {done} of {len(to_lint)}", end="\n" if done == len(to_lint) else "\r", flush=True
+            )
+            yield from ((choice, finding) for finding in found)
+
+
+def main() -> int:
+    """Report each finding once, with the first combination that has it; 1 if there are any."""
+    found: dict[str, Choice] = {}
+    for choice, finding in findings(decided()):
+        found.setdefault(finding, choice)
+    for finding, choice in found.items():
+        print(finding, *(f"  {name}={value!r}" for name, value in choice.items()), sep="\n", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The rules that a template keeps as CloudFormation is given it: what AWS refuses only while it deploys.
+
+Each gets the translated template of one combination of parameters (translation.py), with no condition left in
+it, and says in sentences what would fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.support.template import Template, of_type, refers_to
+from tests.template.translation import created_before, depends_on, referred_to
+
+DeploymentRule = Callable[[Template], Iterator[str]]
+DEPLOYMENT_RULES: list[DeploymentRule] = []
+
+PSEUDO_PARAMETERS = "AWS::"
+TRACING = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+
+# Quotas of CloudFormation, Lambda and IAM that cfn-lint can't check, since it does not know what an ARN or an
+# address will be. Here each is as long as the longest of ours (a queue's address with its 80 characters).
+RESOLVED = "x" * 160
+MAX_RESOURCES, MAX_OUTPUTS, MAX_PARAMETERS = 500, 200, 200
+MAX_TEMPLATE = 1024 * 1024
+MAX_ENVIRONMENT = 4 * 1024  # of one function: names and values
+MAX_INLINE_POLICIES = 10_240  # of one role together, without white space
+MAX_FILTERS = 5  # of one event source mapping
+# A third reader of one shard throttles the others (DynamoDB Streams, "Reading and processing a stream").
+MAX_READERS_OF_A_STREAM = 2
+
+
+def rule(check: DeploymentRule) -> DeploymentRule:
+    """Adds a rule to those that every translated template is held to."""
+    DEPLOYMENT_RULES.append(check)
+    return check
+
+
+def as_list(value: Any) -> list[Any]:
+    """What may stand for a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+# ------------------------------------------------------------------------------------------ order of creation
+@rule
+def nothing_names_what_is_not_there(template: Template) -> Iterator[str]:
+    there = template["Resources"].keys() | template["Parameters"].keys()
+    for section in ("Resources", "Outputs"):
+        for name, part in template[section].items():
+            for other in sorted({*referred_to(part), *depends_on(part)} - there):
+                if not other.startswith(PSEUDO_PARAMETERS):
+                    yield f"{name} names {other}, which is not there"
+
+
+@rule
+def a_function_is_created_when_its_role_has_all_its_rights(template: Template) -> Iterator[str]:
+    """Lambda checks the role when it makes the function; the mappings of its queues follow at once."""
+    attached: dict[str, list[str]] = {}
+    for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::IAM::RolePolicy"):
+        for name, policy in of_type(template, kind).items():
+            for role in policy.get("Roles", [policy.get("RoleName")]):
+                attached.setdefault(refers_to(role) or "?", []).append(name)
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        for late in {*attached.get(refers_to(function["Role"]) or "?", [])} - created_before(template, name):
+            yield f"{name} is created before its role has {late}"
+
+
+@rule
+def a_traced_function_may_send_its_traces(template: Template) -> Iterator[str]:
+    """Lambda refuses to make one that may not."""
+    roles = of_type(template, "AWS::IAM::Role")
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        if function.get("TracingConfig", {}).get("Mode") != "Active":
+            continue
+        allowed = {
+            action
+            for policy in roles[refers_to(function["Role"]) or "?"].get("Policies", [])
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Resource"] == "*"
+            for action in as_list(statement["Action"])
+        }
+        if not allowed >= TRACING:
+            yield f"{name} is traced, and its role lets it send no traces"
+
+
+@rule
+def a_stage_is_created_when_api_gateway_may_write_its_access_log(template: Template) -> Iterator[str]:
+    for kind, setting in (
+        ("AWS::ApiGateway::Stage", "AccessLogSetting"),
+        ("AWS::ApiGatewayV2::Stage", "AccessLogSettings"),
+    ):
+        for name, stage in of_type(template, kind).items():
+            for account in of_type(template, "AWS::ApiGateway::Account"):
+                if setting in stage and account not in created_before(template, name):
+                    yield f"{name} is created before {account} lets API Gateway write its access log"
+
+
+@rule
+def a_web_acl_is_put_before_a_stage_that_exists(template: Template) -> Iterator[str]:
+    for name in of_type(template, "AWS::WAFv2::WebACLAssociation"):
+        if not created_before(template, name) & of_type(template, "AWS::ApiGateway::Stage").keys():
+            yield f"{name} may be created before the stage that it names"
+
+
+@rule
+def a_client_of_the_pool_is_created_after_its_scopes(template: Template) -> Iterator[str]:
+    servers = of_type(template, "AWS::Cognito::UserPoolResourceServer")
+    for name, client in of_type(template, "AWS::Cognito::UserPoolClient").items():
+        before = created_before(template, name)
+        there = {
+            f"{server['Identifier']}/{scope['ScopeName']}"
+            for server_name, server in servers.items()
+            if server_name in before
+            for scope in server["Scopes"]
+        }
+        for scope in client["AllowedOAuthScopes"]:
+            if scope not in there:
+                yield f"{name} is created before its scope {scope}"
+
+
+# ----------------------------------------------------------------------------------------------------- limits
+@rule
+def a_stack_is_no_larger_than_cloudformation_takes(template: Template) -> Iterator[str]:
+    for section, most in (
+        ("Resources", MAX_RESOURCES),
+        ("Outputs", MAX_OUTPUTS),
+        ("Parameters", MAX_PARAMETERS),
+    ):
+        if len(template[section]) > most:
+            yield f"there are more than {most} {section}"
+    if len(json.dumps(template).encode()) > MAX_TEMPLATE:
+        yield f"the template has more than {MAX_TEMPLATE} bytes"
+
+
+@rule
+def a_functions_environment_is_no_larger_than_lambda_takes(template: Template) -> Iterator[str]:
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        variables = function.get("Environment", {}).get("Variables", {})
+        size = sum(len(key) + len(_resolved(value)) for key, value in variables.items())
+        if size > MAX_ENVIRONMENT:
+            yield f"the environment of {name} may have more than {MAX_ENVIRONMENT} bytes"
+
+
+@rule
+def a_roles_policies_are_no_larger_than_iam_takes(template: Template) -> Iterator[str]:
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        documents = [_with_resolved(policy["PolicyDocument"]) for policy in role.get("Policies", [])]
+        size = len(json.dumps(documents, separators=(",", ":")))
+        if size > MAX_INLINE_POLICIES:
+            yield f"the policies of {name} may have more than {MAX_INLINE_POLICIES} characters"
+
+
+@rule
+def an_event_source_has_no_more_filters_than_lambda_takes(template: Template) -> Iterator[str]:
+    for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():
+        if len(mapping.get("FilterCriteria", {}).get("Filters", [])) > MAX_FILTERS:
+            yield f"{name} has more than {MAX_FILTERS} filters"
+
+
+@rule
+def a_stream_has_two_readers_at_most(template: Template) -> Iterator[str]:
+    readers: dict[str, list[str]] = {}
+    for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():
+        match mapping["EventSourceArn"]:
+            case {"Fn::GetAtt": [str(table), "StreamArn"]}:
+                readers.setdefault(table, []).append(name)
+    for table, names in readers.items():
+        if len(names) > MAX_READERS_OF_A_STREAM:
+            yield f"the stream of {table} has more than two readers: {', '.join(sorted(names))}"
+
+
+def _resolved(value: Any) -> str:
+    """A value as text, each reference as long as what it stands for may be."""
+    match value:
+        case {"Fn::Sub": str(text)}:
+            return text + RESOLVED
+        case dict():
+            return RESOLVED
+    return str(value)
+
+
+def _with_resolved(part: Any) -> Any:
+    match part:
+        case {"Ref": _} | {"Fn::GetAtt": _} | {"Fn::Sub": _}:
+            return _resolved(part)
+        case dict():
+            return {key: _with_resolved(inner) for key, inner in part.items()}
+        case list():
+            return [_with_resolved(inner) for inner in part]
+    return part

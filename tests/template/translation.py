@@ -1,0 +1,281 @@
+"""What CloudFormation is given: template.yaml and the contract as SAM translates them, conditions decided.
+
+Linters check the template as it is written. What AWS refuses may show only in what is made of it, and only
+for some values of the parameters: so it is made here for every combination of those that conditions ask for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from typing import Any
+from unittest import mock
+
+import yaml
+from samtranslator.translator.transform import transform
+
+from tests.support.template import ROOT, Template, load_template
+
+Choice = Mapping[str, str]  # a value for each parameter that a condition asks for
+
+# Those of free text: empty, and with something in it.
+SAMPLES = {
+    "AllowedOrigin": ["", "https://shop.example.com"],
+    "AlarmEmail": ["", "on-call@example.com"],
+}
+# What `sam deploy` uploads; a translation does not look inside.
+_UPLOADED = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+
+logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of feature toggles that only AWS has
+
+
+# ----------------------------------------------------------------------------------------------- translating
+class _NoManagedPolicies:
+    """SAM asks AWS for the ARNs of managed policies by their names; the template names none."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def translate(template: Template, values: Mapping[str, str] | None = None, now: float = 0) -> Template:
+    """The template as SAM hands it to CloudFormation, with conditions still in it, for these parameters."""
+    whole = _with_includes(template)
+    for resource in whole["Resources"].values():
+        if resource["Type"] in _UPLOADED:
+            resource["Properties"][_UPLOADED[resource["Type"]]] = "s3://artifacts/package.zip"
+    with (
+        mock.patch("samtranslator.model.apigateway.time.time", return_value=now),  # AlwaysDeploy asks for it
+        mock.patch.dict("os.environ", AWS_DEFAULT_REGION="us-east-1"),
+    ):
+        translated: Template = transform(whole, dict(values or {}), _NoManagedPolicies())
+    return translated
+
+
+def _with_includes(value: Any) -> Any:
+    match value:
+        case {"Fn::Transform": {"Name": "AWS::Include", "Parameters": {"Location": str(location)}}}:
+            return deepcopy(_included(location))
+        case dict():
+            return {key: _with_includes(inner) for key, inner in value.items()}
+        case list():
+            return [_with_includes(inner) for inner in value]
+    return value
+
+
+@cache
+def _included(location: str) -> Any:
+    return yaml.safe_load((ROOT / location).read_text(encoding="utf-8"))
+
+
+# --------------------------------------------------------------------------------------- choosing parameters
+def choices(template: Template) -> list[Choice]:
+    """Every combination of values of the parameters that the template's conditions ask for."""
+    asked = set(re.findall(r"'Ref': '(\w+)'", str(template["Conditions"])))
+    names = [name for name in template["Parameters"] if name in asked]
+    values = [_values_of(template, name) for name in names]
+    return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
+
+
+def _values_of(template: Template, name: str) -> list[str]:
+    return SAMPLES.get(name) or [str(value) for value in template["Parameters"][name]["AllowedValues"]]
+
+
+def parameters_that_sam_reads(template: Template) -> list[str]:
+    """Those whose value SAM puts into the template itself: each value has a translation of its own."""
+    others = {name: _another_value(template, name) for name in template["Parameters"]}
+    as_it_is = translate(template)
+    if translate(template, others) == as_it_is:  # all at once, since it hardly ever is one
+        return []
+    return [name for name, value in others.items() if translate(template, {name: value}) != as_it_is]
+
+
+def _another_value(template: Template, name: str) -> str:
+    parameter = template["Parameters"][name]
+    values = SAMPLES.get(name) or parameter.get("AllowedValues") or [parameter.get("MinValue", "another")]
+    return str(next((value for value in values if value != parameter["Default"]), "another"))
+
+
+# --------------------------------------------------------------------------------------- deciding conditions
+def decided_for_all(template: Template) -> Iterator[tuple[Choice, Template]]:
+    """The translated template for each choice of parameters: no condition, no Fn::If, the values put in.
+
+    A part is made once for each outcome of what it asks for: parts that are the same are the same object.
+    """
+    translated = translate(template)
+    texts = {
+        (section, name): json.dumps(part)
+        for section in ("Resources", "Outputs")
+        for name, part in translated[section].items()
+    }
+    worked_out: dict[tuple[str, ...], Any] = {}
+    for choice in choices(template):
+        outcomes = {name: holds(name, translated["Conditions"], choice) for name in translated["Conditions"]}
+        decided = {key: value for key, value in translated.items() if key != "Conditions"}
+        for section in ("Resources", "Outputs"):
+            decided[section] = {}
+            for name, part in translated[section].items():
+                if not outcomes.get(part.get("Condition"), True):
+                    continue
+                text = texts[section, name]
+                asked = [
+                    f"{key}={value}" for key, value in (*outcomes.items(), *choice.items()) if key in text
+                ]
+                if (section, name, *asked) not in worked_out:
+                    whole = {key: value for key, value in part.items() if key != "Condition"}
+                    worked_out[section, name, *asked] = _decide(whole, outcomes, choice)
+                decided[section][name] = worked_out[section, name, *asked]
+        used = {name for part in decided["Resources"].values() for name in referred_to(part)}
+        decided["Parameters"] = {
+            name: value for name, value in translated["Parameters"].items() if name in used
+        }
+        yield choice, decided
+
+
+def holds(condition: Any, conditions: Mapping[str, Any], choice: Choice) -> bool:
+    """Whether a condition, by name or as it is written, is true."""
+    match condition:
+        case str(name) | {"Condition": str(name)}:
+            return holds(conditions[name], conditions, choice)
+        case {"Fn::Equals": [one, other]}:
+            return _operand(one, choice) == _operand(other, choice)
+        case {"Fn::Not": [inner]}:
+            return not holds(inner, conditions, choice)
+        case {"Fn::And": inner}:
+            return all(holds(each, conditions, choice) for each in inner)
+        case {"Fn::Or": inner}:
+            return any(holds(each, conditions, choice) for each in inner)
+    raise ValueError(f"a condition of another form than this knows: {condition}")
+
+
+def _operand(value: Any, choice: Choice) -> str:
+    return choice[value["Ref"]] if isinstance(value, dict) else str(value)
+
+
+_NOTHING = object()
+
+
+def _decide(value: Any, outcomes: Mapping[str, bool], choice: Choice) -> Any:
+    match value:
+        case {"Fn::If": [str(condition), then, otherwise]}:
+            return _decide(then if outcomes[condition] else otherwise, outcomes, choice)
+        case {"Ref": "AWS::NoValue"}:
+            return _NOTHING
+        case {"Ref": str(name)} if name in choice:
+            return choice[name]
+        case {"Fn::Sub": str(text)}:
+            filled = re.sub(r"\$\{(\w+)\}", lambda match: choice.get(match[1], match[0]), text)
+            return {"Fn::Sub": filled} if "${" in filled else filled
+        case dict():
+            decided = {key: _decide(inner, outcomes, choice) for key, inner in value.items()}
+            return {key: inner for key, inner in decided.items() if inner is not _NOTHING}
+        case list():
+            return [inner for each in value if (inner := _decide(each, outcomes, choice)) is not _NOTHING]
+    return value
+
+
+@cache
+def decided() -> list[tuple[Choice, Template]]:
+    """template.yaml of this repository, translated, for every choice of parameters."""
+    return list(decided_for_all(load_template()))
+
+
+# ------------------------------------------------------------------------------------------------- references
+def covering(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice, Template]]:
+    """What a linter is to check instead of all the templates: some of them, and what is new in each.
+
+    In one of them is each part in each of its forms, and whatever a part names in each form of that,
+    absence included. Chosen greedily: always the one with the most that is not covered yet.
+    """
+    forms = [_forms(template) for _, template in templates]
+    chosen = []
+    while any(forms):
+        best = max(range(len(forms)), key=lambda index: len(forms[index]))
+        choice, template = templates[best]
+        chosen.append((choice, _cut_to(template, {name for name, _, _ in forms[best]})))
+        seen = forms[best]
+        forms = [each - seen for each in forms]
+    return chosen
+
+
+def _parts(template: Template) -> dict[str, Any]:
+    """Resources by their names, and outputs by theirs, which may be the same."""
+    outputs = {f"{_OUTPUT}{name}": output for name, output in template["Outputs"].items()}
+    return template["Resources"] | outputs
+
+
+_OUTPUT = "output "
+
+
+def _cut_to(template: Template, names: set[str]) -> Template:
+    """A template of these parts alone, and of all that they name."""
+    parts, kept, waiting = _parts(template), set[str](), {*names}
+    while waiting:
+        kept |= waiting
+        named = [parts.get(name, {}) for name in waiting]
+        waiting = {other for part in named for other in (*referred_to(part), *depends_on(part))} - kept
+    cut = {
+        "Parameters": {name: part for name, part in template["Parameters"].items() if name in kept},
+        "Resources": {name: part for name, part in template["Resources"].items() if name in kept},
+        "Outputs": {name: part for name, part in template["Outputs"].items() if _OUTPUT + name in kept},
+    }
+    return {**template, **cut}
+
+
+def _forms(template: Template) -> set[tuple[str, str, int]]:
+    parts = _parts(template)
+    return {
+        (name, other, id(parts.get(other)))  # parts that are the same are the same object
+        for name, part in parts.items()
+        for other in {name, *referred_to(part), *depends_on(part)}
+    }
+
+
+def depends_on(part: Any) -> list[str]:
+    """What a resource's DependsOn names, one or several."""
+    names = part.get("DependsOn", [])
+    return [names] if isinstance(names, str) else names
+
+
+def referred_to(part: Any) -> Iterator[str]:
+    """Each logical id, parameter or pseudo parameter that a part of a template names, besides DependsOn."""
+    match part:
+        case {"Ref": str(name)} if len(part) == 1:
+            yield name
+        case {"Fn::GetAtt": [str(name), *_]} if len(part) == 1:
+            yield name
+        case {"Fn::GetAtt": str(path)} if len(part) == 1:
+            yield path.partition(".")[0]
+        case {"Fn::Sub": str(text)} if len(part) == 1:
+            yield from re.findall(r"\$\{([\w:]+)[.}]", text)
+        case {"Fn::Sub": [str(text), dict(values)]} if len(part) == 1:
+            yield from (name for name in re.findall(r"\$\{([\w:]+)[.}]", text) if name not in values)
+            yield from referred_to(values)
+        case dict():
+            for inner in part.values():
+                yield from referred_to(inner)
+        case list():
+            for inner in part:
+                yield from referred_to(inner)
+
+
+def dependencies(template: Template, name: str) -> set[str]:
+    """The resources that CloudFormation creates before this one: those that it names."""
+    resource = template["Resources"][name]
+    named = {*depends_on(resource), *referred_to(resource.get("Properties", {}))}
+    return {other for other in named if other in template["Resources"]}
+
+
+def created_before(template: Template, name: str) -> set[str]:
+    """The resources that are there, all of them, when CloudFormation creates this one."""
+    before: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for each in dependencies(template, waiting.pop()) - before:
+            before.add(each)
+            waiting.append(each)
+    return before
