@@ -205,7 +205,7 @@ def covering(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice,
 def _parts(template: Template) -> dict[str, Any]:
     """Resources by their names, and outputs by theirs, which may be the same."""
     outputs = {f"{_OUTPUT}{name}": output for name, output in template["Outputs"].items()}
-    return template["Resources"] | outputs
+    return {**template["Resources"], **outputs}
 
 
 _OUTPUT = "output "
