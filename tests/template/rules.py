@@ -302,6 +302,71 @@ def old_records_of_a_stream_raise_an_alarm(template: Template) -> Iterator[str]:
             yield f"nobody hears of the old records before {function}"
 
 
+# ------------------------------------------------------------------------------------------------------ loops
+def messages_lead_to(template: Template) -> dict[str, set[str]]:
+    """Where each queue, topic and function hands messages on to: the ways on which one may come back.
+
+    Lambda counts how often a message, or one that was sent on account of it, has come to the same function
+    through SQS, SNS and Lambda ("Use Lambda recursive loop detection to prevent infinite loops"). It does not
+    follow what goes through a table's stream.
+    """
+    leads: dict[str, set[str]] = {}
+    for function, queue, _ in queue_events(template):
+        leads.setdefault(queue, set()).add(function)
+    for subscription in of_type(template, "AWS::SNS::Subscription").values():
+        leads.setdefault(refers_to(subscription["TopicArn"]) or "?", set()).add(
+            refers_to(subscription["Endpoint"]) or "?"
+        )
+    roles = of_type(template, "AWS::IAM::Role")
+    for function, properties in functions(template).items():
+        for statement in statements(roles.get(refers_to(properties.get("Role")) or "?", {})):
+            if {"sqs:SendMessage", "sns:Publish", "lambda:InvokeFunction"} & {*as_list(statement["Action"])}:
+                for resource in as_list(statement["Resource"]):
+                    leads.setdefault(function, set()).add(refers_to(resource) or str(resource))
+    return leads
+
+
+def in_a_loop(template: Template) -> set[str]:
+    """The functions to which a message may come back that they have sent on account of it."""
+    leads = messages_lead_to(template)
+    looping = set()
+    for function in functions(template):
+        reached: set[str] = set()
+        waiting = [*leads.get(function, ())]
+        while waiting:
+            place = waiting.pop()
+            if place not in reached:
+                reached.add(place)
+                waiting += leads.get(place, ())
+        if function in reached:
+            looping.add(function)
+    return looping
+
+
+@rule
+def a_loop_is_allowed_where_there_is_one_and_nowhere_else(template: Template) -> Iterator[str]:
+    looping = in_a_loop(template)
+    for name, function in functions(template).items():
+        allowed = function.get("RecursiveLoop", "Terminate") == "Allow"
+        if name in looping and not allowed:
+            yield f"{name} is ended by Lambda when a message has come back to it 16 times"
+        if allowed and name not in looping:
+            yield f"{name} may loop, and no message of its own comes back to it"
+
+
+@rule
+def what_lambda_drops_as_a_loop_raises_an_alarm(template: Template) -> Iterator[str]:
+    watched = {
+        refers_to(dimension["Value"])
+        for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
+        if alarm["MetricName"] == "RecursiveInvocationsDropped"
+        and {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
+        for dimension in alarm["Dimensions"]
+    }
+    for name in sorted(in_a_loop(template) - watched):
+        yield f"nobody is notified of messages dropped before {name}"
+
+
 # ----------------------------------------------------------------------------------------------------- alarms
 @rule
 def the_age_of_a_delayed_message_alone_raises_no_alarm(template: Template) -> Iterator[str]:

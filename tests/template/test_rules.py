@@ -387,6 +387,37 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "OrderTopic is not encrypted",
     ),
     (
+        rules.a_loop_is_allowed_where_there_is_one_and_nowhere_else,
+        without("OrderWatchdogFunction", "RecursiveLoop"),
+        "OrderWatchdogFunction is ended by Lambda when a message has come back to it 16 times",
+    ),
+    (
+        rules.a_loop_is_allowed_where_there_is_one_and_nowhere_else,
+        setting("OrderUpdateFunction", RecursiveLoop="Terminate"),  # by way of a topic and two queues
+        "OrderUpdateFunction is ended by Lambda when a message has come back to it 16 times",
+    ),
+    (
+        rules.a_loop_is_allowed_where_there_is_one_and_nowhere_else,
+        # somebody has shipping tell the watchdog's queue, say, which sends to shipping
+        statement("ShipOrderRole", 1, Action="sqs:SendMessage", Resource={"Ref": "OrderWatchQueue"}),
+        "ShipOrderFunction is ended by Lambda when a message has come back to it 16 times",
+    ),
+    (
+        rules.a_loop_is_allowed_where_there_is_one_and_nowhere_else,
+        setting("ReportProjectorFunction", RecursiveLoop="Allow"),
+        "ReportProjectorFunction may loop, and no message of its own comes back to it",
+    ),
+    (
+        rules.what_lambda_drops_as_a_loop_raises_an_alarm,
+        without_resource("StockCheckerLoopAlarm"),
+        "nobody is notified of messages dropped before StockCheckerFunction",
+    ),
+    (
+        rules.what_lambda_drops_as_a_loop_raises_an_alarm,
+        setting("WebhookSenderLoopAlarm", AlarmActions=[]),
+        "nobody is notified of messages dropped before WebhookSenderFunction",
+    ),
+    (
         rules.the_api_is_throttled_and_logged,
         without("Api", "MethodSettings"),
         "one caller can use up what all functions of the account may run",
