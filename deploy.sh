@@ -54,10 +54,22 @@ done
 case $environment in
     dev | prod | local) ;;
     "") usage_error "say which environment: --env dev, --env prod or --env local" ;;
-    *) usage_error "unknown environment: $environment" ;;
+    *) usage_error "unknown environment: $environment. There are dev, prod and local" ;;
 esac
 if $delete && { $guided || $dry_run; }; then usage_error "--delete goes with neither --guided nor --dry-run"; fi
 if $guided && { $dry_run || $yes; }; then usage_error "--guided asks, so it goes with neither --dry-run nor --yes"; fi
+
+# --------------------------------------------------------------------------------------------------------- name
+# Queues are named after the stack, and SQS takes 80 characters. Everything else with the stack's name in it may be longer.
+if ! $delete; then
+    stack=$(awk -v section="[$environment.global.parameters]" -F '"' \
+        '/^\[/ { inside = $0 == section } inside && /^stack_name/ { print $2 }' samconfig.toml)
+    suffix=$(sed -n 's/^ *QueueName: !Sub \${AWS::StackName}//p' template.yaml | awk 'length > n { n = length } END { print n }')
+    (( ${#stack} <= 80 - suffix )) ||
+        die "the stack's name has ${#stack} characters, and $((80 - suffix)) are the most: $stack. It is in samconfig.toml."
+    [[ $stack =~ ^[A-Za-z][A-Za-z0-9-]*$ ]] ||
+        die "the stack's name may hold letters, digits and hyphens and begins with a letter: $stack. It is in samconfig.toml."
+fi
 
 # -------------------------------------------------------------------------------------------------------- tools
 PATH=$PWD/.local/bin:$PATH # what `make setup` installed comes first

@@ -41,9 +41,8 @@ def findings(combinations: list[tuple[Choice, Template]]) -> Iterator[tuple[Choi
     with ProcessPoolExecutor(max_workers=2) as pool:
         linted = pool.map(lint, [template for _, template in to_lint])
         for done, ((choice, _), found) in enumerate(zip(to_lint, linted, strict=True), start=1):
-            print(
-                f"   linted {done} of {len(to_lint)}", end="\n" if done == len(to_lint) else "\r", flush=True
-            )
+            over = done == len(to_lint) or not sys.stdout.isatty()
+            print(f"   linted {done} of {len(to_lint)}", end="\n" if over else "\r", flush=True)
             yield from ((choice, finding) for finding in found)
 
 

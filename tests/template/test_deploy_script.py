@@ -1,0 +1,100 @@
+"""deploy.sh refuses at once what would fail after minutes, and says what is allowed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.template import ROOT, Template, load_template
+
+LONGEST = {"QueueName": 80, "LayerName": 140, "Name": 128}  # SQS, Lambda, API Gateway
+ON_AWS = {"PATH": "/usr/bin:/bin", "SAM": "false"}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What deploy.sh reads before it runs anything."""
+    for name in ("deploy.sh", "samconfig.toml", "template.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def deploy(checkout: Path, *options: str) -> tuple[int, str]:
+    ran = subprocess.run(
+        ["./deploy.sh", *options],
+        cwd=checkout, env=ON_AWS, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=30,
+    )  # fmt: skip
+    return ran.returncode, ran.stdout
+
+
+def name_the_stack(checkout: Path, name: str) -> None:
+    config = checkout / "samconfig.toml"
+    config.write_text(config.read_text().replace('"order-capture-dev"', f'"{name}"'))
+
+
+def longest_stack_name(template: Template) -> int:
+    """With which every name that is made from the stack's is one that AWS takes."""
+    room = []
+    for definition in template["Resources"].values():
+        for key in LONGEST.keys() & definition.get("Properties", {}).keys():
+            text = str(definition["Properties"][key])
+            if "AWS::StackName" in text:
+                suffix = re.search(r"\$\{AWS::StackName\}([\w-]*)", text)
+                room.append(LONGEST[key] - len(suffix[1] if suffix else ""))
+    return min(room)
+
+
+def test_a_stack_name_is_as_long_as_the_names_made_from_it_allow(checkout: Path) -> None:
+    # GIVEN the longest name with which every name that is made from it is one that AWS takes
+    longest = longest_stack_name(load_template())
+    name_the_stack(checkout, "a" * longest)
+    # THEN it is not refused for its length: what is missing next is the region
+    _, output = deploy(checkout, "--env", "dev")
+    assert "characters" not in output
+    # AND with one character more it is
+    name_the_stack(checkout, "a" * longest)
+    config = checkout / "samconfig.toml"
+    config.write_text(config.read_text().replace("a" * longest, "a" * (longest + 1)))
+    code, output = deploy(checkout, "--env", "dev")
+    assert code == 1
+    assert f"the stack's name has {longest + 1} characters, and {longest} are the most" in output
+
+
+def test_a_longer_name_of_a_queue_leaves_less_for_the_stack(checkout: Path) -> None:
+    template = checkout / "template.yaml"
+    template.write_text(template.read_text().replace("-webhook-dispatcher", "-webhook-dispatcher" + "r" * 50))
+    name_the_stack(checkout, "twenty-letters-stack")
+    assert "and 11 are the most" in deploy(checkout, "--env", "dev")[1]
+
+
+@pytest.mark.parametrize("name", ["1-stack", "my_stack", "my stack"])
+def test_a_stack_name_that_cloudformation_refuses_is_refused_first(checkout: Path, name: str) -> None:
+    name_the_stack(checkout, name)
+    code, output = deploy(checkout, "--env", "dev")
+    assert code == 1
+    assert "may hold letters, digits and hyphens and begins with a letter" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ([], "--env dev, --env prod or --env local"),
+        (["--env"], "--env dev, --env prod or --env local"),
+        (["--env", "staging"], "There are dev, prod and local"),
+        (["--env=dev", "--force"], "unknown option: --force"),
+        (["--env", "dev", "--delete", "--dry-run"], "--delete goes with neither --guided nor --dry-run"),
+        (["--env", "dev", "--guided", "--yes"], "--guided asks, so it goes with neither --dry-run nor --yes"),
+    ],
+)
+def test_wrong_arguments_are_answered_with_what_is_allowed(
+    checkout: Path, options: list[str], allowed: str
+) -> None:
+    code, output = deploy(checkout, *options)
+    assert code == 2
+    assert allowed in output
+    assert "Usage: ./deploy.sh --env dev|prod|local" in output
