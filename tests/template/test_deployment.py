@@ -127,7 +127,7 @@ BREAKS: list[tuple[DeploymentRule, Break, str]] = [
     (
         rules.a_stream_has_two_readers_at_most,
         third_reader,
-        "the stream of StockTable has more than 2 readers: "
+        "the stream of StockTable has more than two readers: "
         "HistoryProjectorFunctionStockStream, LedgerPublisherFunctionStock, ThirdReader",
     ),
 ]  # fmt: skip
