@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import re
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import yaml
-from samtranslator.translator.transform import transform
 
 from tests.support.template import ROOT, Template, load_template
 
@@ -28,31 +27,28 @@ SAMPLES = {
     "AllowedOrigin": ["", "https://shop.example.com"],
     "AlarmEmail": ["", "on-call@example.com"],
 }
+# The environment of the SAM command line, which `make setup` makes.
+SAM_PYTHON = ROOT / ".local/venv/sam/bin/python"
 # What `sam deploy` uploads; a translation does not look inside.
 _UPLOADED = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
-logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of feature toggles that only AWS has
-
 
 # ----------------------------------------------------------------------------------------------- translating
-class _NoManagedPolicies:
-    """SAM asks AWS for the ARNs of managed policies by their names; the template names none."""
-
-    def load(self) -> dict[str, str]:
-        return {}
-
-
 def translate(template: Template, values: Mapping[str, str] | None = None, now: float = 0) -> Template:
     """The template as SAM hands it to CloudFormation, with conditions still in it, for these parameters."""
     whole = _with_includes(template)
     for resource in whole["Resources"].values():
         if resource["Type"] in _UPLOADED:
             resource["Properties"][_UPLOADED[resource["Type"]]] = "s3://artifacts/package.zip"
-    with (
-        mock.patch("samtranslator.model.apigateway.time.time", return_value=now),  # AlwaysDeploy asks for it
-        mock.patch.dict("os.environ", AWS_DEFAULT_REGION="us-east-1"),
-    ):
-        translated: Template = transform(whole, dict(values or {}), _NoManagedPolicies())
+    asked = {"template": whole, "values": dict(values or {}), "now": now}
+    ran = subprocess.run(
+        [SAM_PYTHON, Path(__file__).with_name("sam_translate.py")],
+        input=json.dumps(asked),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    translated: Template = json.loads(ran.stdout)
     return translated
 
 
