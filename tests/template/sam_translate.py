@@ -1,6 +1,6 @@
 """Translates a template as AWS does, for translation.py: JSON in, JSON out.
 
-A program of its own, since it runs in the environment of the SAM command line: SAM's library pins pydantic lower
+A program of its own: it runs in the environment of the SAM command line, since SAM's library pins pydantic lower
 than the functions do.
 """
 
