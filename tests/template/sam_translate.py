@@ -1,7 +1,7 @@
 """Translates a template as AWS does, for translation.py: JSON in, JSON out.
 
-A program of its own: it runs in the environment of the SAM command line, since SAM's library pins pydantic lower
-than the functions do.
+A program of its own: it runs in the environment of the SAM command line, since SAM's library pins pydantic
+lower than the functions do.
 """
 
 from __future__ import annotations
