@@ -1,7 +1,9 @@
 """The API's documentation: one HTML page, made from swagger.yaml and docs/problems.md, that fetches nothing.
 
 Redoc draws it in the browser. Its script and the contract are in the page itself, and the page's own content
-security policy keeps it from asking anybody for anything.
+security policy keeps it from asking anybody for anything. Where the engine serves it, it names the address at
+which the API answers there, and shows for each operation how curl calls it. It sends
+no requests itself: Redoc has no such thing.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from typing import Any
 import yaml
 
 from local.engine import ROOT
+from local.engine_guard import API_PATH
 
 PAGE = ROOT / ".local/docs/index.html"
 """Where `write` puts the page, and the engine's process (local/engine_process.py) finds it."""
@@ -38,6 +41,9 @@ _OPTIONS = {
     },
 }
 
+_ADDRESS = "https://address-of-the-api.invalid"
+"""Stands for the API's address until a browser shows the page, and so knows where it has come from."""
+
 _TEMPLATE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -55,8 +61,9 @@ style-src 'unsafe-inline'; img-src data:; worker-src blob:">
 <script type="application/json" id="contract">{contract}</script>
 <script>{redoc}</script>
 <script>
-Redoc.init(JSON.parse(document.getElementById("contract").textContent), {options},
-           document.getElementById("page"))
+const api = location.protocol === "file:" ? "$API" : location.origin + "{api_path}"
+const contract = document.getElementById("contract").textContent.replaceAll("{address}", api)
+Redoc.init(JSON.parse(contract), {options}, document.getElementById("page"))
 </script>
 </body>
 </html>
@@ -68,6 +75,13 @@ def contract() -> dict[str, Any]:
     read: dict[str, Any] = _for_readers(yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8")))
     read["paths"] = {path: item for path, item in read["paths"].items() if item}  # no catch-all
     title, _, problems = (ROOT / "docs/problems.md").read_text(encoding="utf-8").partition("\n")
+    read["servers"] = [{"url": _ADDRESS}]
+    for path, item in read["paths"].items():
+        for method, operation in item.items():
+            if method in ("get", "head", "post", "put", "patch", "delete", "options"):
+                parameters = [*item.get("parameters", []), *operation.get("parameters", [])]
+                source = _curl(read, method, path, parameters, operation)
+                operation["x-codeSamples"] = [{"lang": "Shell", "label": "curl", "source": source}]
     # A tag without operations, which Redoc shows as a chapter of its own, after the others.
     read["tags"].append({"name": title.removeprefix("# "), "description": problems, "x-traitTag": True})
     return read
@@ -82,6 +96,8 @@ def page() -> str:
         contract=json.dumps(told, ensure_ascii=False).replace("</", "<\\/"),
         redoc=_redoc().replace("</script", "<\\/script"),
         options=json.dumps(_OPTIONS),
+        api_path=API_PATH,
+        address=_ADDRESS,
     )
 
 
@@ -91,6 +107,44 @@ def write(to: Path = PAGE) -> None:
     new = to.with_name(f"{to.name}.{os.getpid()}")
     new.write_text(page(), encoding="utf-8")
     new.replace(to)
+
+
+def _curl(
+    contract: dict[str, Any], method: str, path: str, parameters: list[Any], operation: dict[str, Any]
+) -> str:
+    """How curl calls an operation, with the contract's own examples."""
+    query = []
+    for parameter in (_resolved(contract, each) for each in parameters):
+        name = parameter["name"]
+        example = str(parameter.get("example", _resolved(contract, parameter["schema"]).get("example", "")))
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{name}}}", example or f"<{name}>")
+        elif parameter["in"] == "query" and parameter.get("required"):
+            query.append(f"{name}={example or f'<{name}>'}")
+    words = ["curl"] + (["-X", method.upper()] if method != "get" else [])
+    if operation.get("security", contract.get("security")):
+        words += ["-H", '"$TOKEN"']  # `make token` prints it, with its name
+    lines = [" ".join([*words, f'"{_ADDRESS}{path}{"?" if query else ""}{"&".join(query)}"'])]
+    body = _resolved(contract, operation.get("requestBody", {})).get("content", {}).get("application/json")
+    if body:
+        lines.append("-H 'Content-Type: application/json'")
+        examples = [_resolved(contract, each)["value"] for each in body.get("examples", {}).values()]
+        example = body.get(
+            "example", examples[0] if examples else _resolved(contract, body["schema"]).get("example")
+        )
+        if example is not None:
+            lines.append("-d '" + json.dumps(example, ensure_ascii=False).replace("'", "'\\''") + "'")
+    return " \\\n    ".join(lines)
+
+
+def _resolved(contract: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """What a reference in the contract refers to."""
+    found: Any = node
+    if reference := node.get("$ref"):
+        found = contract
+        for name in reference.removeprefix("#/").split("/"):
+            found = found[name]
+    return dict(found)
 
 
 def _for_readers(node: Any) -> Any:

@@ -168,11 +168,12 @@ def find(home: Path = HOME) -> Engine | None:
             home,
             int(record["port"]),
             int(record["pid"]),
-            str(record["accessKeyId"]),
-            str(record["secretAccessKey"]),
-            bool(record["keepsData"]),
+            # One that an earlier release has started has none of these: it is found, to be stopped.
+            str(record.get("accessKeyId", "")),
+            str(record.get("secretAccessKey", "")),
+            bool(record.get("keepsData", False)),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if engine.is_running():
         return engine
@@ -365,6 +366,23 @@ def fresh(
         shutil.rmtree(home, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def ending_with_us(group: int) -> Iterator[None]:
+    """Have a process group end when this is left, or with this process, however that ends."""
+    guardian = subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r _; kill -9 "-$1" 2>/dev/null', "sh", str(group)],
+        stdin=subprocess.PIPE,  # which the system closes when we end
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        guardian.kill()
+        guardian.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
 def stop_orphans() -> None:
     """Stop fresh engines whose user was killed before it could stop them itself."""
     for home in _fresh_homes().iterdir():
@@ -425,10 +443,9 @@ def main() -> int:
     match command:
         case "stop":
             engine.stop()
-            print(
-                f"The engine on port {engine.port} is stopped. `make run` goes on with its data, which is in"
-            )
-            print(f"{_shown(engine.home / 'state')}; `make run FRESH=1` and `make clean` forget it.")
+            data = _shown(engine.home / "state")
+            print(f"The engine on port {engine.port} is stopped. Its data stays in {data}:")
+            print("`make run` goes on with it, `make run FRESH=1` and `make clean` forget it.")
         case "status":
             print(f"The engine answers at {engine.url} (process {engine.pid}).")
         case "env":

@@ -30,6 +30,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_READING = ("GET", "HEAD", "OPTIONS")
+_READS = ("BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet")  # by the operation's name
+
 # A page of ours is nobody else's frame.
 _PAGE_HEADERS = {
     "Cache-Control": "no-store",
@@ -105,7 +108,7 @@ class Front:
             return
         match gate:
             case Gate.PAGE:
-                await self._page(scope, send)
+                await self._page(scope, _without_body(send) if request.method == "HEAD" else send)
             case Gate.API | Gate.SOCKET:
                 await self._call(scope, receive, send, deployed)
             case Gate.AWS:
@@ -117,7 +120,8 @@ class Front:
                 await self._aws(scope, receive, send)
 
     def _note(self, request: Request) -> None:
-        if request.method not in ("GET", "HEAD", "OPTIONS") or request.is_websocket:
+        operation = request.headers.get("x-amz-target", "").rpartition(".")[2]
+        if request.is_websocket or (request.method not in _READING and not operation.startswith(_READS)):
             self.on_change()
 
     async def _page(self, scope: Scope, send: Send) -> None:
@@ -142,12 +146,15 @@ class Front:
         )
         if is_below(scope["path"], root):
             if not api_id:
-                reason = "No stack is deployed here yet: `make run` deploys it."
-                await _refuse(scope, receive, send, RefusedError(503, reason))
+                await _unavailable(
+                    scope, receive, send, "No stack is deployed here yet: `make run` deploys it."
+                )
                 return
             scope = _moved(scope, root, f"/_aws/execute-api/{api_id}/{deployed.stage}")
         if self.closed:
-            await _refuse(scope, receive, send, RefusedError(503, "The engine is being stopped."))
+            await _unavailable(
+                scope, receive, send, "The engine is being stopped: `make run` starts it again."
+            )
             return
         self._note(_request(scope))
         is_call = scope["type"] == "http"  # a WebSocket connection may stay for hours
@@ -233,11 +240,32 @@ async def _answer(send: Send, status: int, body: str | bytes, media_type: str) -
     await send({"type": "http.response.body", "body": content})
 
 
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        await send(message | ({"body": b""} if message["type"] == "http.response.body" else {}))
+
+    return send_head
+
+
+async def _unavailable(scope: Scope, receive: Receive, send: Send, detail: str) -> None:
+    """An answer in the form of the API's problems."""
+    if scope["type"] == "websocket":
+        await _refuse(scope, receive, send, RefusedError(503, detail))
+        return
+    problem = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}
+    await _answer(send, 503, json.dumps(problem), "application/problem+json")
+
+
 async def _refuse(scope: Scope, receive: Receive, send: Send, refused: RefusedError) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    # In the form that the AWS SDKs show their callers, and people can read.
-    body = json.dumps({"__type": "AccessDeniedException", "message": str(refused)})
-    await _answer(send, refused.status, body, "application/json")
+    # In the form that the AWS SDKs show their callers, who speak XML to some services.
+    if "urlencoded" in _request(scope).headers.get("content-type", ""):
+        error = f"<Code>AccessDenied</Code><Message>{html.escape(str(refused))}</Message>"
+        body, media_type = f"<ErrorResponse><Error>{error}</Error></ErrorResponse>", "text/xml"
+    else:
+        body = json.dumps({"__type": "AccessDeniedException", "message": str(refused)})
+        media_type = "application/json"
+    await _answer(send, refused.status, body, media_type)

@@ -207,6 +207,8 @@ class Snapshots:
             self._saved_at = before
 
     def _write_and_exit(self) -> None:
+        """The fork's whole life. Whatever happens, it must not go on as if it were the engine."""
+        status = 1
         try:
             gc.disable()
             # Connections, pipes and the port are the parent's: whoever waits for their end waits for its own.
@@ -216,10 +218,11 @@ class Snapshots:
                         os.close(descriptor)
             os.nice(5)
             self._write(self._saved_at, clean=False)
+            status = 0
         except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+            os.write(2, traceback.format_exc().encode())  # by no object that another thread may have locked
+        finally:
+            os._exit(status)
 
     def _write(self, saved_at: float, *, clean: bool) -> None:
         write(

@@ -14,7 +14,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.engine import PYTHON, REGION, ROOT, Engine, find, write_private
+from local.engine import PYTHON, REGION, ROOT, Engine, ending_with_us, find, write_private
 from local.engine_guard import API_PATH, DOCS_PATH, SOCKET_PATH
 from local.lock import exclusive
 from order_capture_ops.errors import CommandError
@@ -87,18 +87,20 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
         tempfile.TemporaryDirectory(prefix="deploy-", dir=ROOT / ".local") as temporary,
         log.open("wb") as output,
     ):
-        finished = subprocess.run(
+        deploying = subprocess.Popen(
             ["./deploy.sh", "--env", "local"],
             cwd=ROOT,
             env=environment | {"TMPDIR": temporary},  # sam leaves empty directories behind
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            check=False,
+            start_new_session=True,
         )
-    if finished.returncode != 0:
+        with ending_with_us(deploying.pid):
+            code = deploying.wait()
+    if code != 0:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-        raise DeployError(f"{end}\n\ndeploy.sh failed (exit code {finished.returncode}); all it said: {log}")
+        raise DeployError(f"{end}\n\ndeploy.sh failed (exit code {code}); all it said: {log}")
     return describe(engine)
 
 

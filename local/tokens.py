@@ -18,7 +18,7 @@ from order_capture_ops.cli import Parser, identifier, run
 from order_capture_ops.errors import CommandError, UsageError
 from order_capture_ops.stack import Stack, find
 
-# Nobody but this machine reaches the engine, and it forgets its users when it stops.
+# Nobody but this machine reaches the engine, and no other site's page its sign-in form.
 _PASSWORD = "Local-password-1"
 
 _SPARE_SECONDS = 60  # a token that is about to expire may do so on its way

@@ -16,7 +16,7 @@ from tests.support.absent import absent
 Say = Callable[[RenderableType], None]
 
 # Of many processes, which start anew all the time and are waited for by clients: nothing runs beside them.
-ALONE = ("tests/concurrency/", "tests/deployed/", "tests/sam_local/")
+ALONE = ("tests/browser/", "tests/concurrency/", "tests/deployed/", "tests/sam_local/")
 # But not this: one request after the other to an engine of its own, and nobody minds if it takes longer.
 FUZZ = "tests/deployed/test_fuzz.py"
 

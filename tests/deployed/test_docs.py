@@ -83,6 +83,8 @@ def test_it_has_every_operation_of_the_contract_as_it_stands_there(page: Page) -
     for path, operations in written["paths"].items():
         for method in (each for each in operations if not each.startswith("x-amazon-")):
             operation = shown[path].pop(method)
+            (sample,) = operation.pop("x-codeSamples")
+            assert sample["source"].startswith("curl ")
             ours = {
                 key: value for key, value in operations[method].items() if not key.startswith("x-amazon-")
             }

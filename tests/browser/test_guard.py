@@ -1,0 +1,301 @@
+"""What a page of somebody else's can do to the engine, in a real browser: nothing.
+
+Each attack is tried on an engine without its guard as well, where it has to succeed: else it proves nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import boto3
+import httpx
+import pytest
+from playwright.sync_api import Page, Response
+
+from local import docs, stack
+from local.engine import Engine, fresh
+from tests.browser.conftest import REBOUND, Site
+from tests.deployed.shop import Shop, body_of
+
+TEMPLATE = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "stolen-stack"}}}}
+
+
+def fields(pairs: list[tuple[str, str]]) -> str:
+    return "".join(
+        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
+        for name, value in pairs
+    )
+
+
+def script(text: str) -> str:
+    return f"<!DOCTYPE html><script>{text}</script>"
+
+
+def form(url: str, pairs: list[tuple[str, str]], **attributes: str) -> str:
+    written = " ".join(f'{name}="{html.escape(value)}"' for name, value in attributes.items())
+    return (
+        f'<!DOCTYPE html><form action="{html.escape(url)}" {written}>{fields(pairs)}</form>'
+        "<script>document.forms[0].submit()</script>"
+    )
+
+
+@dataclass(frozen=True)
+class Target:
+    """An engine as an attacker knows it: by its address, and by credentials that everybody knows."""
+
+    engine: Engine
+    aws: boto3.Session
+
+    def presigned(self, key: str = "test", secret: str = "test") -> str:
+        """An address that creates a stack for whoever opens it."""
+        client = boto3.Session(key, secret, region_name="us-east-1").client(
+            "cloudformation", endpoint_url=self.engine.url
+        )
+        return str(
+            client.generate_presigned_url(
+                "create_stack",
+                Params={"StackName": "stolen", "TemplateBody": json.dumps(TEMPLATE)},
+                HttpMethod="GET",
+            )
+        )
+
+    def client(self, service: Any) -> Any:
+        return self.aws.client(service, endpoint_url=self.engine.url)
+
+    def state(self) -> dict[str, list[str]]:
+        """What an attack would have changed."""
+        stacks = self.client("cloudformation").describe_stacks()["Stacks"]
+        return {
+            "stacks": sorted(each["StackName"] for each in stacks),
+            "topics": sorted(each["TopicArn"] for each in self.client("sns").list_topics()["Topics"]),
+            "tables": sorted(self.client("dynamodb").list_tables()["TableNames"]),
+        }
+
+
+def _json(value: str) -> str:
+    return json.dumps(value).replace("</", "<\\/")
+
+
+ATTACKS: dict[str, Callable[[Target], str]] = {
+    "a link to a presigned address": lambda target: script(f"location.href = {_json(target.presigned())}"),
+    "a link to one that our own key has signed": lambda target: script(
+        "location.href = "
+        + _json(target.presigned(target.engine.access_key_id, target.engine.secret_access_key))
+    ),
+    "a form that is sent by GET": lambda target: form(
+        target.engine.url, parse_qsl(urlsplit(target.presigned()).query), method="GET"
+    ),
+    "a form that is sent by POST": lambda target: form(target.presigned(), [("x", "y")], method="POST"),
+    "a form of plain text": lambda target: form(
+        target.presigned(), [("x", "y")], method="POST", enctype="text/plain"
+    ),
+    "an image": lambda target: f'<!DOCTYPE html><img src="{html.escape(target.presigned())}">',
+    "a script": lambda target: f'<!DOCTYPE html><script src="{html.escape(target.presigned())}"></script>',
+    "a frame": lambda target: f'<!DOCTYPE html><iframe src="{html.escape(target.presigned())}"></iframe>',
+    "a request without CORS": lambda target: script(
+        f"fetch({_json(target.presigned())}, {{method: 'POST', mode: 'no-cors', body: 'x=y'}})"
+    ),
+    "a request with CORS": lambda target: script(
+        f"fetch({_json(target.engine.url)}, {{method: 'POST', body: JSON.stringify({{TableName: 'stolen', "
+        "KeySchema: [{AttributeName: 'k', KeyType: 'HASH'}], BillingMode: 'PAY_PER_REQUEST', "
+        "AttributeDefinitions: [{AttributeName: 'k', AttributeType: 'S'}]}), "
+        "headers: {'X-Amz-Target': 'DynamoDB_20120810.CreateTable', "
+        "'Content-Type': 'application/x-amz-json-1.0', "
+        "'Authorization': 'AWS4-HMAC-SHA256 Credential=test/20261128/us-east-1/dynamodb/aws4_request, "
+        "SignedHeaders=host, Signature=0'}})"
+    ),
+    "a request to the engine's controls": lambda target: script(
+        f"fetch({_json(target.engine.url + '/_ministack/reset')}, {{method: 'POST', mode: 'no-cors'}})"
+    ),
+    "a beacon to the engine's controls": lambda target: script(
+        f"navigator.sendBeacon({_json(target.engine.url + '/_ministack/reset')})"
+    ),
+}
+
+
+def attack(page: Page, site: Site, target: Target, name: str) -> list[int]:
+    """Show the page and wait until the engine has answered or the browser has given up; what was answered."""
+    site.html = ATTACKS[name](target)
+    ended: list[str] = []
+    statuses: list[int] = []
+
+    def answered(response: Response) -> None:
+        if response.url.startswith(target.engine.url):
+            statuses.append(response.status)
+
+    page.on("response", answered)
+    page.on("requestfinished", lambda request: ended.append(request.url))
+    page.on("requestfailed", lambda request: ended.append(request.url))
+    page.goto(site.url, wait_until="commit")
+    deadline = time.monotonic() + 20
+    while not any(url.startswith(target.engine.url) for url in ended) and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert any(url.startswith(target.engine.url) for url in ended), "the browser has not even tried"
+    return statuses
+
+
+@pytest.fixture(scope="module")
+def target(engine: Engine, shop: Shop) -> Target:
+    return Target(engine, shop.aws)
+
+
+@pytest.fixture(scope="module")
+def without_guard() -> Iterator[Target]:
+    with fresh(guarded=False) as engine:
+        yield Target(engine, stack.session(engine))
+
+
+@pytest.fixture
+def unguarded(without_guard: Target) -> Target:
+    httpx.post(f"{without_guard.engine.url}/_ministack/reset", trust_env=False)
+    without_guard.client("sns").create_topic(Name="ours")
+    return without_guard
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_page_of_another_site_changes_nothing(
+    page: Page, site: Site, target: Target, shop: Shop, name: str
+) -> None:
+    # given
+    alice, pen = shop.new_customer("10.00"), shop.new_product(5)
+    order = shop.ended(shop.place(alice, {pen: 1}, "1.00"))
+    before = target.state()
+    # when
+    statuses = attack(page, site, target, name)
+    # then
+    assert all(status in (403, 405) for status in statuses) or statuses == [200], statuses
+    assert target.state() == before
+    assert body_of(shop.get(f"/order/{order['orderId']}")) == order
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if "our own key" not in name])
+def test_without_the_guard_it_would(page: Page, site: Site, unguarded: Target, name: str) -> None:
+    before = unguarded.state()
+    attack(page, site, unguarded, name)
+    deadline = time.monotonic() + 10
+    while unguarded.state() == before and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+    assert unguarded.state() != before
+
+
+RESET = "fetch('/_ministack/reset', {method: 'POST'}).then(answer => answer.status)"
+
+
+def test_a_name_that_leads_here_is_not_the_engines(page: Page, target: Target) -> None:
+    # given
+    before = target.state()
+    # when: the attacker's page and the engine are one origin now
+    first = page.goto(f"http://{REBOUND}:{target.engine.port}/")
+    status = page.evaluate(RESET)
+    # then
+    assert first is not None
+    assert (first.status, status) == (421, 421)
+    assert target.state() == before
+
+
+def test_without_the_guard_it_would_be(page: Page, unguarded: Target) -> None:
+    page.goto(f"http://{REBOUND}:{unguarded.engine.port}/")
+    assert page.evaluate(RESET) == 200
+    assert unguarded.state()["topics"] == []
+
+
+@pytest.mark.parametrize("path", ["/", "/_docs", "/bucket", "/v1"])
+def test_no_websocket_connection_is_opened_but_the_stacks_own(
+    page: Page, site: Site, target: Target, path: str
+) -> None:
+    site.html = "<!DOCTYPE html>"
+    page.goto(site.url)
+    url = f"ws://127.0.0.1:{target.engine.port}{path}"
+    assert (
+        page.evaluate(
+            "url => new Promise(done => { const socket = new WebSocket(url);"
+            " socket.onopen = () => done('open'); socket.onerror = () => done('refused'); })",
+            url,
+        )
+        == "refused"
+    )
+
+
+def test_an_object_in_s3_is_no_page_of_the_engines(page: Page, site: Site, target: Target) -> None:
+    # given: a page that would be of the same origin as ours
+    s3 = target.client("s3")
+    s3.create_bucket(Bucket="somebody-uploaded")
+    s3.put_object(
+        Bucket="somebody-uploaded", Key="page.html", Body=b"<h1>Hello</h1>", ContentType="text/html"
+    )
+    # when
+    answer = page.goto(f"{target.engine.url}/somebody-uploaded/page.html")
+    # then
+    assert answer is not None
+    assert answer.status == 403
+
+
+@pytest.mark.parametrize("key", ["test", "000000000000", None], ids=str)
+def test_a_wrong_signature_is_refused(target: Target, key: str | None) -> None:
+    session = boto3.Session(key or target.engine.access_key_id, "test", region_name="us-east-1")
+    for service, call in (("sns", "list_topics"), ("dynamodb", "list_tables"), ("lambda", "list_functions")):
+        client: Any = session.client(service, endpoint_url=target.engine.url)  # type: ignore[call-overload]
+        with pytest.raises(client.exceptions.ClientError, match="signature is not good"):
+            getattr(client, call)()
+
+
+# ------------------------------------------------------------------------------------ what a page may do
+def test_a_page_of_an_allowed_origin_calls_the_api(page: Page, site: Site, shop: Shop) -> None:
+    # given
+    alice = shop.new_customer("10.00")
+    site.html = "<!DOCTYPE html>"
+    page.goto(site.url)
+    # when
+    answer = page.evaluate(
+        "([url, bearer]) => fetch(url, {headers: {Authorization: bearer}}).then(answer => answer.json())",
+        [f"{shop.outputs['apiUrl']}/account/{alice}", shop.bearer()],
+    )
+    # then
+    assert answer["customerId"] == alice
+
+
+def test_a_page_of_an_allowed_origin_opens_a_websocket_connection(page: Page, site: Site, shop: Shop) -> None:
+    # given
+    site.html = "<!DOCTYPE html>"
+    page.goto(site.url)
+    # when, then
+    for token, outcome in ((shop.tokens.of_service(), "open"), ("no-token", "refused")):
+        assert (
+            page.evaluate(
+                "([url, token]) => new Promise(done => {"
+                " const socket = new WebSocket(url, ['order-capture', token]);"
+                " socket.onopen = () => done('open'); socket.onerror = () => done('refused'); })",
+                [shop.outputs["socketUrl"], token],
+            )
+            == outcome
+        )
+
+
+def test_the_front_page_leads_to_the_documentation_which_shows_the_address_that_works(
+    page: Page, engine: Engine, shop: Shop
+) -> None:
+    # given
+    docs.write()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    # when
+    page.goto(engine.url)
+    assert shop.outputs["apiUrl"] in page.inner_text("body")
+    page.click("text=documentation")
+    page.wait_for_selector("h1")
+    # then
+    assert f'curl -H "$TOKEN" "{shop.outputs["apiUrl"]}/orders' in page.inner_text("body")
+    assert errors == []
+
+
+def test_the_pages_are_in_nobodys_frame(engine: Engine) -> None:
+    for path in ("/", "/_docs"):
+        headers = httpx.get(engine.url + path, trust_env=False).headers
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
