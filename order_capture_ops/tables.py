@@ -285,7 +285,7 @@ def _head(values: Mapping[str, Any]) -> Head:
     balance, held, settled = (_number(values[figure]) for figure in ("balance", "held", "settled"))
     deleted = bool(_number(values.get("deleted", ZERO)))
     version, update_time = int(_number(values["version"])), str(values["updateTime"])
-    price = price_from(_number(values["price"])) if "price" in values else None
+    price = price_from(values)
     return Head(balance, held, settled, version, update_time, deleted, price)
 
 

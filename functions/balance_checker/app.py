@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from order_capture.adapters import wiring
+from order_capture.adapters.invocations import in_time
 from order_capture.adapters.queues import queue_handler
 from order_capture.adapters.runtime import clock, pause
 from order_capture.application.check_orders import check_orders
@@ -15,7 +16,7 @@ from order_capture.domain.ledger import ACCOUNTS
 def work(messages: Sequence[CheckOrder | ReleaseOrder]) -> set[str]:
     """Hold or release for each order, and answer."""
     return check_orders(
-        ACCOUNTS, wiring.accounts(), wiring.order_update("balance_checker"), messages, clock, pause
+        ACCOUNTS, wiring.accounts(), wiring.order_update("balance_checker"), messages, clock, pause, in_time
     )
 
 

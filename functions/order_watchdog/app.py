@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from order_capture.adapters import wiring
+from order_capture.adapters.invocations import in_time
 from order_capture.adapters.queues import queue_handler
 from order_capture.adapters.runtime import clock, pause, setting
 from order_capture.application.messages import WatchOrder
@@ -25,6 +26,7 @@ def work(messages: Sequence[WatchOrder]) -> set[str]:
         timedelta(seconds=int(setting("ORDER_DEADLINE_SECONDS"))),
         clock,
         pause,
+        in_time,
     )
 
 

@@ -29,11 +29,11 @@ from order_capture.adapters.dynamodb_shipments import DynamoShipments
 from order_capture.adapters.outboxes import QueueOutbox, TopicOutbox
 from order_capture.application import (
     adjust_balance,
+    batches,
     capture_orders,
     change_order,
     check_orders,
     decide_orders,
-    watch_orders,
 )
 from order_capture.application.messages import (
     CheckOrder,
@@ -724,27 +724,25 @@ def _all_is_well(answer: dict[str, Any]) -> dict[str, Any]:
 
 @mutant("publish: entries that failed are ignored")
 def _sns_failures() -> AbstractContextManager[Any]:
-    real = TopicOutbox._publish
-    return mock.patch.object(TopicOutbox, "_publish", lambda self, entries: _all_is_well(real(self, entries)))
+    real = TopicOutbox._call
+    return mock.patch.object(TopicOutbox, "_call", lambda self, entries: _all_is_well(real(self, entries)))
 
 
 @mutant("send: entries that failed are ignored")
 def _sqs_failures() -> AbstractContextManager[Any]:
-    real = QueueOutbox._send_batch
-    return mock.patch.object(
-        QueueOutbox, "_send_batch", lambda self, entries: _all_is_well(real(self, entries))
-    )
+    real = QueueOutbox._call
+    return mock.patch.object(QueueOutbox, "_call", lambda self, entries: _all_is_well(real(self, entries)))
 
 
 @mutant("send: what could not be sent is not reported")
 def _unreported() -> AbstractContextManager[Any]:
-    real = outboxes._send
+    real = outboxes._Outbox._send
 
-    def changed(*arguments: Any) -> set[str]:
+    def changed(*arguments: Any) -> tuple[set[str], set[str]]:
         real(*arguments)
-        return set()
+        return set(), set()
 
-    return mock.patch.object(outboxes, "_send", changed)
+    return mock.patch.object(outboxes._Outbox, "_send", changed)
 
 
 @mutant("read: unprocessed keys are ignored, and an order that is not found is done with")
@@ -777,9 +775,7 @@ def _acknowledged() -> Iterator[None]:
         except Exception:
             return
 
-    with ExitStack() as stack:
-        for module in (check_orders, decide_orders, watch_orders):
-            stack.enter_context(mock.patch.object(module, "given_back", changed))
+    with mock.patch.object(batches, "given_back", changed):
         yield
 
 

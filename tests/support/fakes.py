@@ -19,7 +19,7 @@ from order_capture.application.ports import (
     WriteRefusedError,
 )
 from order_capture.application.project_reports import CountRefusedError, Generations
-from order_capture.domain.errors import SubscriptionLimitError, TemporaryError
+from order_capture.domain.errors import RefusedMessagesError, SubscriptionLimitError, TemporaryError
 from order_capture.domain.events import OrderFact
 from order_capture.domain.history import Commit, Line, as_of
 from order_capture.domain.ledger import (
@@ -249,13 +249,22 @@ class MemoryOutbox:
         self.sent: list[Message] = []
         self.failing: set[str] = set()
         """The orders whose messages can't be sent now."""
+        self.refused: set[str] = set()
+        """The orders whose messages can never be sent."""
         self.interruptions = Interruptions()
 
     def send(self, messages: Sequence[Message]) -> set[str]:
         self.interruptions.happen()
-        failed = {order_id_of(message) for message in messages} & self.failing
+        failed = {order_id_of(message) for message in messages} & (self.failing | self.refused)
         self.sent += [message for message in messages if order_id_of(message) not in failed]
         return failed
+
+    def send_all(self, messages: Sequence[Message]) -> None:
+        failed = self.send(messages)
+        if failed & self.failing:
+            raise TemporaryError("not all could be sent")
+        if failed:
+            raise RefusedMessagesError(failed)
 
     def taken(self) -> list[Message]:
         """What was sent since the last time that this was asked."""

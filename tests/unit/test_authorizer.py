@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from order_capture.adapters import authorizer
+from order_capture.adapters.invocations import InvocationFailedError
 
 ISSUER = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_1"
 ARN = "arn:aws:execute-api:us-east-1:123456789012:api/v1/$connect"
@@ -153,5 +154,5 @@ def test_the_keys_are_fetched_once(pool: Pool) -> None:
 def test_where_the_keys_cannot_be_had_nobody_is_refused_for_it(pool: Pool) -> None:
     pool.away = True
 
-    with pytest.raises(jwt.PyJWKClientConnectionError):
+    with pytest.raises(InvocationFailedError, match="PyJWKClientConnectionError"):
         decision(Authorization=f"Bearer {token()}")

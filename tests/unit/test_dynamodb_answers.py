@@ -20,6 +20,7 @@ from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.dynamodb_reports import DynamoReports
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
 from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
+from order_capture.adapters.reading import mapping, number, text, texts
 from order_capture.application.ports import (
     TRIES,
     Followed,
@@ -27,7 +28,7 @@ from order_capture.application.ports import (
     VersionConflictError,
     WriteRefusedError,
 )
-from order_capture.domain.errors import TemporaryError
+from order_capture.domain.errors import TemporaryError, UnreadableError
 from order_capture.domain.ledger import Hold
 from order_capture.domain.order import OrderTerms
 from order_capture.domain.webhooks import Host
@@ -115,10 +116,23 @@ class TestAWriteOfALedger:
         with pytest.raises(botocore.exceptions.ClientError):
             ledger(DynamoDb(cancelled(FAILED, {"Code": code}))).write([], [hold("pen"), hold("ink")], NOW)
 
-    @pytest.mark.parametrize("code", ["AccessDeniedException", "TransactionInProgressException"])
-    def test_that_can_not_be_made_is_an_error(self, code: str) -> None:
+    def test_that_may_not_be_made_is_an_error(self) -> None:
         with pytest.raises(botocore.exceptions.ClientError):
-            ledger(DynamoDb(error(code))).write([], [hold()], NOW)
+            ledger(DynamoDb(error("AccessDeniedException"))).write([], [hold()], NOW)
+
+    @pytest.mark.parametrize(
+        "passing",
+        [
+            error("TransactionInProgressException"),
+            error("ThrottlingException"),
+            error("InternalServerError", ResponseMetadata={"HTTPStatusCode": 500}),
+            botocore.exceptions.ReadTimeoutError(endpoint_url="https://dynamodb"),
+            botocore.exceptions.EndpointConnectionError(endpoint_url="https://dynamodb"),
+        ],
+    )
+    def test_that_can_not_be_made_just_now_may_be_made_later(self, passing: Exception) -> None:
+        with pytest.raises(TemporaryError):
+            ledger(DynamoDb(passing)).write([], [hold()], NOW)
 
     def test_asks_for_how_every_item_stood(self) -> None:
         dynamodb = DynamoDb()
@@ -351,9 +365,21 @@ def test_every_read_sees_every_write_that_was_answered_before(read: Callable[[Dy
     assert dynamodb.calls[0][1]["ConsistentRead"] is True
 
 
-def test_what_is_left_out_of_an_item_is_none_and_what_has_no_type_is_refused() -> None:
+def test_what_is_left_out_of_an_item_is_none_and_what_has_no_type_is_not_written() -> None:
     assert to_item({"a": None, "b": "x"}) == {"b": {"S": "x"}}
     with pytest.raises(TypeError):
         to_item({"a": 0.1})
-    with pytest.raises(TypeError):
-        from_item({"a": {"B": b"x"}})
+
+
+@pytest.mark.parametrize(
+    "attribute", [{"B": b"x"}, {"BOOL": True}, {"NULL": True}, {"SS": ["x"]}, {"NS": ["1"]}, {"BS": [b"x"]}]
+)
+def test_a_type_that_only_a_newer_release_has_is_passed_over_where_it_is_not_used(
+    attribute: dict[str, Any],
+) -> None:
+    values = from_item({"new": attribute, "old": {"S": "x"}})
+
+    assert text(values, "old") == "x"
+    for read in (text, number, mapping, texts):
+        with pytest.raises(UnreadableError, match="new must be"):
+            read(values, "new")

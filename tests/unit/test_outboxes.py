@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import botocore.exceptions
 import pytest
 
-from order_capture.adapters.outboxes import SEND_TRIES, QueueOutbox, Sender, TopicOutbox
-from order_capture.application.messages import DeliverWebhook, Message
+from order_capture.adapters.outboxes import BATCH_BYTES, SEND_TRIES, QueueOutbox, Sender, TopicOutbox
+from order_capture.application.messages import CheckOrder, DeliverWebhook, Message
+from order_capture.domain.errors import RefusedMessagesError, TemporaryError
 from tests.support.factories import NOW, check, checked, terms_of, watch
 from tests.support.fakes import Pauses
 
@@ -23,6 +25,7 @@ class Aws:
         self._failing = list(failing)
         self.calls: list[list[dict[str, Any]]] = []
         self.addressed: set[str] = set()
+        self.code = "InternalError"
 
     def publish_batch(self, TopicArn: str, PublishBatchRequestEntries: list[Any]) -> dict[str, Any]:  # noqa: N803
         return self._take(TopicArn, PublishBatchRequestEntries)
@@ -39,7 +42,7 @@ class Aws:
         answer: dict[str, Any] = {"Successful": [], "Failed": []}
         for position, entry in enumerate(entries):
             if position in fails:
-                answer["Failed"].append({"Id": entry["Id"], "Code": "InternalError", "SenderFault": False})
+                answer["Failed"].append({"Id": entry["Id"], "Code": self.code, "SenderFault": False})
             else:
                 answer["Successful"].append({"Id": entry["Id"], "MessageId": "m"})
         if not answer["Failed"]:
@@ -178,3 +181,94 @@ def test_what_breaks_while_a_rest_is_sent_again_leaves_only_that_rest_unsent() -
     aws = Aws([4], botocore.exceptions.EndpointConnectionError(endpoint_url="https://sns"))
 
     assert send(aws, checks(10))[0] == {"order-4"}
+
+
+def outbox(aws: Any) -> TopicOutbox:
+    return TopicOutbox(aws, "topic", Sender("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses()))
+
+
+def large(number: int, kilobytes: int) -> CheckOrder:
+    return replace(check(terms_of(f"order-{number}")), correlation_id="x" * kilobytes * 1024)
+
+
+def test_no_call_has_more_bytes_than_it_may_have() -> None:
+    aws = Aws()
+
+    assert outbox(aws).send([large(number, 100) for number in range(5)]) == set()
+
+    assert [aws.orders_of(call) for call in range(3)] == [
+        ["order-0", "order-1"],
+        ["order-2", "order-3"],
+        ["order-4"],
+    ]
+    assert all(entry["Id"] in "01" for call in aws.calls for entry in call)
+
+
+def test_a_message_that_is_too_large_is_refused_alone_and_never_tried() -> None:
+    aws = Aws()
+
+    assert outbox(aws).send([large(1, 1), large(2, 256), large(3, 1)]) == {"order-2"}
+
+    assert aws.orders_of(0) == ["order-1", "order-3"]
+    assert len(aws.calls) == 1
+
+
+def test_the_largest_that_may_be_sent_is() -> None:
+    aws = Aws()
+    room = BATCH_BYTES - sum(map(len, ("type", "String", "order.check", "version", "String", "1")))
+    message = large(1, 1)
+    outbox(aws).send([message])
+    more = room - len(aws.calls[0][0]["Message"].encode())
+
+    fits = replace(message, correlation_id=message.correlation_id + "x" * more)
+    does_not = replace(fits, correlation_id=fits.correlation_id + "x")
+
+    assert outbox(Aws()).send([fits]) == set()
+    assert outbox(Aws()).send([does_not]) == {"order-1"}
+
+
+def test_a_message_that_can_not_be_written_is_refused_alone() -> None:
+    aws = Aws()
+    broken = replace(check(terms_of("order-2")), correlation_id=object())  # type: ignore[arg-type]
+
+    assert outbox(aws).send([*checks(2), broken]) == {"order-2"}
+
+    assert aws.orders_of(0) == ["order-0", "order-1"]
+
+
+def test_an_entry_that_is_refused_for_what_is_in_it_is_not_sent_again() -> None:
+    aws = Aws([1])
+    aws.code = "InvalidParameterValue"
+
+    assert outbox(aws).send(checks(3)) == {"order-1"}
+
+    assert len(aws.calls) == 1
+
+
+class Picky(Aws):
+    """Refuses a call as a whole for one order in it, as SNS does for a parameter that it can't take."""
+
+    def _take(self, address: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        answer = super()._take(address, entries)
+        if "order-3" in self.orders_of(-1):
+            raise botocore.exceptions.ClientError({"Error": {"Code": "InvalidParameter"}}, "PublishBatch")
+        return answer
+
+
+def test_where_a_call_is_refused_as_a_whole_the_others_in_it_are_sent() -> None:
+    aws = Picky()
+
+    assert outbox(aws).send(checks(12)) == {"order-3"}
+
+    alone = {aws.orders_of(call)[0] for call in range(1, len(aws.calls)) if len(aws.calls[call]) == 1}
+    assert alone == {f"order-{number}" for number in range(10)}
+    assert aws.orders_of(-1) == ["order-10", "order-11"]
+
+
+def test_who_wants_all_to_be_sent_learns_whether_it_is_of_any_use_to_try_again() -> None:
+    outbox(Aws()).send_all(checks(1))
+    with pytest.raises(TemporaryError):
+        outbox(Aws([0], [0], [0])).send_all([large(1, 1), large(2, 256)])
+    with pytest.raises(RefusedMessagesError) as refused:
+        outbox(Aws()).send_all([large(1, 1), large(2, 256)])
+    assert refused.value.subjects == ["order-2"]

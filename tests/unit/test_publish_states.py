@@ -20,9 +20,10 @@ class Followers:
         self.failing = {*failing}
         self.told: list[EntityState] = []
 
-    def send(self, states: Sequence[EntityState]) -> set[str]:
+    def send_all(self, states: Sequence[EntityState]) -> None:
         self.told += [state for state in states if state.entity not in self.failing]
-        return {state.entity for state in states} & self.failing
+        if {state.entity for state in states} & self.failing:
+            raise TemporaryError("not all could be sent")
 
 
 def state(entity: str, version: int) -> EntityState:

@@ -1,19 +1,14 @@
-"""What a function is given by where it runs, and the lines that it logs there."""
+"""What a function is given by where it runs."""
 
 from __future__ import annotations
 
-import json
-import logging
 import random
 import re
-import sys
 import time
-from decimal import Decimal
 
 import pytest
 
 from order_capture.adapters import runtime
-from order_capture.adapters.logs import JsonFormatter
 from order_capture.application.ports import TRIES
 
 
@@ -50,19 +45,3 @@ def test_ids_are_unique_and_such_as_clients_may_use() -> None:
 
     assert len(ids) == 100
     assert all(re.fullmatch(r"[A-Za-z0-9._:@+~-]{1,64}", each) for each in ids)
-
-
-def test_a_log_line_is_json_with_what_was_said_and_what_about() -> None:
-    try:
-        raise RuntimeError("what happened")
-    except RuntimeError:
-        record = logging.makeLogRecord(
-            {"name": "order_capture.x", "levelname": "ERROR", "msg": "failed %d", "args": (3,)}
-            | {"order_ids": ["order-1"], "amount": Decimal("0.10"), "exc_info": sys.exc_info()}
-        )
-
-    line = json.loads(JsonFormatter().format(record))
-
-    assert (line["level"], line["logger"], line["message"]) == ("ERROR", "order_capture.x", "failed 3")
-    assert (line["order_ids"], line["amount"]) == (["order-1"], "0.10")
-    assert "RuntimeError: what happened" in line["exception"]

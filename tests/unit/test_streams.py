@@ -5,23 +5,49 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
+import botocore.exceptions
 import pytest
 
 from order_capture.adapters import runtime
 from order_capture.adapters.attributes import to_item
 from order_capture.adapters.dynamodb_orders import to_order_item
 from order_capture.adapters.history_streams import history_stream_handler
+from order_capture.adapters.invocations import InvocationFailedError
 from order_capture.adapters.streams import ledger_stream_handler, stream_handler
 from order_capture.application.messages import EntityState
 from order_capture.application.publish_changes import OrderChange
+from order_capture.domain.errors import RefusedMessagesError, TemporaryError
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
 from order_capture.domain.order import Check, Order
 from tests.support.factories import NOW, declined, placed, terms_of
 
 ONE, TWO = placed(terms_of("order-1")), placed(terms_of("order-2"))
 REJECTED = ONE.decide(Check.STOCK, declined(), now=NOW)
+
+
+class DeadLetters:
+    """An SQS queue that takes letters, or nothing."""
+
+    def __init__(self) -> None:
+        self.letters: list[Mapping[str, Any]] = []
+        self.takes = True
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
+        assert QueueUrl == "the-dead-letters"
+        if not self.takes:
+            raise TemporaryError("no dead letters")
+        self.letters.append(json.loads(MessageBody))
+
+
+@pytest.fixture
+def dead_letters(monkeypatch: pytest.MonkeyPatch) -> DeadLetters:
+    queue = DeadLetters()
+    monkeypatch.setattr(runtime, "client", {"sqs": queue}.__getitem__)
+    monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", "the-dead-letters")
+    return queue
 
 
 def record(after: Order, before: Order | None = None) -> dict[str, Any]:
@@ -61,12 +87,96 @@ def test_the_record_of_a_request_is_no_order() -> None:
     assert handled(request, record(ONE), finished) == [[(None, ONE)]]
 
 
-def test_what_fails_is_told_to_lambda_so_that_the_batch_comes_again() -> None:
-    def work(_: Sequence[OrderChange]) -> None:
-        raise RuntimeError("no queue")
+PASSING = [
+    TemporaryError("SNS is away"),
+    runtime.MissingSettingError("not deployed as it should be"),
+    botocore.exceptions.EndpointConnectionError(endpoint_url="https://sns"),
+    botocore.exceptions.ClientError({"Error": {"Code": "ThrottlingException"}}, "PutItem"),
+    botocore.exceptions.ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutItem"),
+    botocore.exceptions.ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "PutItem"),
+]
+LASTING = [
+    ValueError("a mistake of ours"),
+    RefusedMessagesError({"order-1"}),
+    botocore.exceptions.ClientError({"Error": {"Code": "ValidationException"}}, "BatchWriteItem"),
+    botocore.exceptions.ParamValidationError(report="x"),
+]
 
-    with pytest.raises(RuntimeError, match="no queue"):
-        stream_handler(work)({"Records": [record(ONE)]}, None)
+
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+def test_what_fails_for_a_passing_reason_comes_again_as_a_whole(
+    dead_letters: DeadLetters, error: Exception
+) -> None:
+    tried: list[int] = []
+
+    def work(changes: Sequence[OrderChange]) -> None:
+        tried.append(len(changes))
+        raise error
+
+    with pytest.raises(InvocationFailedError, match=type(error).__name__):
+        stream_handler(work)({"Records": [record(ONE), record(TWO)]}, None)
+
+    assert tried == [2]
+    assert dead_letters.letters == []
+
+
+def numbered(number: int) -> dict[str, Any]:
+    return placed_in_the_stream(record(placed(terms_of(f"order-{number}"))), number)
+
+
+def placed_in_the_stream(each: dict[str, Any], number: int = 42) -> dict[str, Any]:
+    images = each["dynamodb"] | {"SequenceNumber": str(number)}
+    return each | {"eventID": f"event-{number}", "eventSourceARN": "the-stream", "dynamodb": images}
+
+
+@pytest.mark.parametrize("error", LASTING, ids=repr)
+@pytest.mark.parametrize("at_fault", [{0}, {99}, {3, 4, 50}, set(range(100))])
+def test_records_that_fail_for_good_are_found_and_all_others_are_done(
+    dead_letters: DeadLetters, at_fault: set[int], error: Exception
+) -> None:
+    done: set[str] = set()
+
+    def work(changes: Sequence[OrderChange]) -> None:
+        ids = {after.order_id for _, after in changes}
+        if ids & {f"order-{number}" for number in at_fault}:
+            raise error
+        done.update(ids)
+
+    assert stream_handler(work)({"Records": [numbered(number) for number in range(100)]}, None) == {}
+
+    assert done == {f"order-{number}" for number in {*range(100)} - at_fault}
+    assert dead_letters.letters == [
+        {
+            "eventID": f"event-{number}",
+            "eventSourceARN": "the-stream",
+            "keys": {"orderId": f"order-{number}"},
+            "sequenceNumber": str(number),
+            "error": type(error).__name__,
+        }
+        for number in sorted(at_fault)
+    ]
+
+
+def test_nothing_is_given_up_while_others_of_its_batch_may_come_again(dead_letters: DeadLetters) -> None:
+    def work(changes: Sequence[OrderChange]) -> None:
+        if any(after.order_id == "order-1" for _, after in changes):
+            raise ValueError
+        raise TemporaryError("SNS is away by now")
+
+    with pytest.raises(InvocationFailedError, match="SNS is away"):
+        stream_handler(work)({"Records": [numbered(1), numbered(2)]}, None)
+
+    assert dead_letters.letters == []
+
+
+def test_a_function_that_runs_out_of_time_has_its_batch_come_again(dead_letters: DeadLetters) -> None:
+    works: list[Sequence[OrderChange]] = []
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 1)
+
+    with pytest.raises(InvocationFailedError, match="no time"):
+        stream_handler(works.append)({"Records": [numbered(1)]}, context)
+
+    assert works == []
 
 
 def head(key: str, entity: str, **more: Any) -> dict[str, Any]:
@@ -117,39 +227,17 @@ def test_an_entry_is_no_state_and_neither_is_a_head_that_somebody_removed() -> N
 
 def test_states_that_fail_come_again() -> None:
     def work(_: Sequence[EntityState]) -> None:
-        raise RuntimeError("no topic")
+        raise TemporaryError("no topic")
 
-    with pytest.raises(RuntimeError, match="no topic"):
+    with pytest.raises(InvocationFailedError, match="no topic"):
         ledger_stream_handler(work)({"Records": [head("productId", "pen")]}, None)
-
-
-class DeadLetters:
-    """An SQS queue that takes letters, or nothing."""
-
-    def __init__(self) -> None:
-        self.letters: list[Mapping[str, Any]] = []
-        self.takes = True
-
-    def send_message(self, *, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
-        assert QueueUrl == "the-dead-letters"
-        if not self.takes:
-            raise RuntimeError("no dead letters")
-        self.letters.append(json.loads(MessageBody))
-
-
-@pytest.fixture
-def dead_letters(monkeypatch: pytest.MonkeyPatch) -> DeadLetters:
-    queue = DeadLetters()
-    monkeypatch.setattr(runtime, "client", {"sqs": queue}.__getitem__)
-    monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", "the-dead-letters")
-    return queue
 
 
 def unreadable(record: dict[str, Any], name: str, image: str = "NewImage") -> dict[str, Any]:
     """The record as if somebody had taken an attribute out of the table by hand."""
-    images = record["dynamodb"] | {"SequenceNumber": "42"}
-    images[image] = {key: value for key, value in images[image].items() if key != name}
-    return record | {"eventID": "event-1", "eventSourceARN": "the-stream", "dynamodb": images}
+    images = record["dynamodb"]
+    less = {image: {key: value for key, value in images[image].items() if key != name}}
+    return placed_in_the_stream(record | {"dynamodb": images | less})
 
 
 class TestARecordThatCanNotBeRead:
@@ -196,16 +284,22 @@ class TestARecordThatCanNotBeRead:
 
         assert [len(found) for found in works] == [1]
         assert dead_letters.letters == [
-            {"eventID": "event-1", "eventSourceARN": "the-stream", "keys": keys, "sequenceNumber": "42"}
+            {
+                "eventID": "event-42",
+                "eventSourceARN": "the-stream",
+                "keys": keys,
+                "sequenceNumber": "42",
+                "error": "UnreadableError",
+            }
         ]
 
     def test_is_not_put_there_again_and_again_while_the_others_of_its_batch_fail(
         self, dead_letters: DeadLetters
     ) -> None:
         def work(_: Sequence[OrderChange]) -> None:
-            raise RuntimeError("no topic")
+            raise TemporaryError("no topic")
 
-        with pytest.raises(RuntimeError, match="no topic"):
+        with pytest.raises(InvocationFailedError, match="no topic"):
             stream_handler(work)({"Records": [unreadable(record(ONE), "totalAmount"), record(TWO)]}, None)
 
         assert dead_letters.letters == []
@@ -214,7 +308,7 @@ class TestARecordThatCanNotBeRead:
         dead_letters.takes = False
         works: list[Sequence[OrderChange]] = []
 
-        with pytest.raises(RuntimeError, match="no dead letters"):
+        with pytest.raises(InvocationFailedError, match="no dead letters"):
             stream_handler(works.append)({"Records": [unreadable(record(ONE), "totalAmount")]}, None)
 
         assert works == []

@@ -6,6 +6,7 @@ boto3's own serializer does the same, but importing boto3 for it costs each cold
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -17,8 +18,24 @@ def to_item(values: Mapping[str, Any]) -> Item:
     return {name: _to_attribute(value) for name, value in values.items() if value is not None}
 
 
+MAX_EXPONENT = 30
+"""DynamoDB takes numbers up to 1E+125. One beyond this is none of ours, and long to write out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """The value of an attribute of a type that none of ours has (a set, bytes, a truth value, null), or of a
+    number beyond all bounds.
+
+    A newer release may have written it, and whoever does not use it passes it over. As a field it is of no
+    type that one may have.
+    """
+
+    kind: str
+
+
 def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of an item; numbers come as Decimal."""
+    """The values of an item; numbers come as Decimal, and what has no type of ours as `Foreign`."""
     return {name: _from_attribute(attribute) for name, attribute in item.items()}
 
 
@@ -42,10 +59,10 @@ def _from_attribute(attribute: Mapping[str, Any]) -> Any:
     match kind:
         case "S":
             return value
-        case "N":
-            return Decimal(value)
+        case "N" if (number := Decimal(value)).adjusted() <= MAX_EXPONENT:
+            return number
         case "M":
             return from_item(value)
         case "L":
             return [_from_attribute(element) for element in value]
-    raise TypeError(f"no value for an attribute of type {kind}")
+    return Foreign(kind)

@@ -13,7 +13,7 @@ from typing import Any
 
 import jwt
 
-from order_capture.adapters import logs
+from order_capture.adapters.invocations import invocation
 from order_capture.adapters.problems import UnauthenticatedError
 from order_capture.adapters.runtime import address, setting
 from order_capture.adapters.sockets import PROTOCOL, offered_protocols
@@ -28,8 +28,8 @@ _TOLD = ("sub", "client_id", "token_use", "username")
 def authorizer_handler(scope: str) -> Callable[[dict[str, Any], object], dict[str, Any]]:
     """The Lambda handler of a REQUEST authorizer, which admits tokens of the user pool with this scope."""
 
+    @invocation
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        logs.configure()
         try:
             claims = _verified(_token(event), scope)
             principal, effect = caller_named_by(claims).subject, "Allow"

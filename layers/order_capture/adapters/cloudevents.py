@@ -9,6 +9,7 @@ from typing import Any
 
 from order_capture.adapters import jsontext
 from order_capture.adapters.decisions import decision_from, decision_values
+from order_capture.adapters.jsontext import NotJsonError
 from order_capture.adapters.snapshots import order_values, state_values
 from order_capture.adapters.terms import terms_from, terms_values
 from order_capture.application.messages import (
@@ -25,7 +26,7 @@ from order_capture.application.messages import (
     WatchOrder,
     subject_of,
 )
-from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.errors import InvalidMessageError, UnreadableError
 from order_capture.domain.events import OrderEventType, OrderFact, moments
 from order_capture.domain.order import Check
 
@@ -93,7 +94,7 @@ def decode(body: str) -> Message:
         event = jsontext.loads(body)
         kind = event["type"]
         if event["specversion"] != SPEC_VERSION or event["dataschema"] != dataschema(kind):
-            raise InvalidMessageError(f"message of an unknown version: {event['dataschema']}")
+            raise InvalidMessageError("message of an unknown version")
         data, correlation_id = event["data"], str(event["correlationid"])
         match kind:
             case "order.check":
@@ -132,8 +133,8 @@ def decode(body: str) -> Message:
                 str(data.get("callbackUrl") or ""),
             )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise InvalidMessageError(f"not a message of ours: {error!r}") from error
-    raise InvalidMessageError(f"message of an unknown type: {kind!r}")
+        raise InvalidMessageError(f"not a message of ours: {_fault(error)}") from error
+    raise InvalidMessageError("message of an unknown type")
 
 
 def event_id(kind: str, what: str) -> str:
@@ -156,8 +157,13 @@ def decode_fact(body: str) -> OrderTold:
         if (moment.type, moment.sequence, moment.time) == (news.type, news.sequence, news.time):
             return OrderTold(OrderFact(news.event_id, moment, terms_from(data)), news.correlation_id)
     except (LookupError, TypeError) as error:
-        raise InvalidMessageError(f"not an order with its log: {error!r}") from error
+        raise InvalidMessageError(f"not an order with its log: {_fault(error)}") from error
     raise InvalidMessageError("an event that is not the last thing that happened to its order")
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong, without what the message says: other errors' texts repeat it."""
+    return str(error) if isinstance(error, UnreadableError | NotJsonError) else type(error).__name__
 
 
 def dataschema(kind: object, version: str = VERSION) -> str:

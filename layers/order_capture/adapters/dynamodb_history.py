@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.decisions import decision_from, decision_values
 from order_capture.adapters.dynamodb_ledger import HEAD, head_from, price_from
+from order_capture.adapters.reading import choice, mapping, number, text, time, whole
 from order_capture.application.history_ports import LinePlace
 from order_capture.application.ports import TRIES, Pause
 from order_capture.domain.errors import TemporaryError
@@ -108,34 +108,43 @@ def line_of(key: str, images: Mapping[str, Any]) -> Line | None:
     entity, entry = new[key]["S"], new["entry"]["S"]
     if entry == HEAD:
         values = from_item(new)
-        entries = values.get("lastEntries", {})
-        if old and old.get("lastEntries") == new.get("lastEntries"):
-            entries = {}  # whoever wrote it does not know of them: no entry is made twice
+        entries = {}
+        # If it is as it was, whoever wrote the head does not know of it: no entry is made twice.
+        if "lastEntries" in new and not (old and old.get("lastEntries") == new["lastEntries"]):
+            named = mapping(values, "lastEntries")
+            entries = {name: number(named, name) for name in named}
         before = head_from(from_item(old)) if old else None
         return commit_of(entity, before, head_from(values), entries)
-    if new.get("outcome") == {"S": Outcome.DECLINED}:
+    if entry.startswith("HOLD#"):
         values = from_item(new)
-        return Hold(entity, entry.partition("#")[2], ZERO, decision_from(values), values["time"])
+        if choice(values, "outcome", Outcome) is Outcome.DECLINED:
+            at = time(values, "time")
+            return Hold(entity, entry.partition("#")[2], ZERO, decision_from(values), at)
     return None
 
 
 def line_in(item: Item) -> Line:
-    """The line in an item."""
+    """The line in an item.
+
+    Raises:
+        UnreadableError: it is not as this system writes it.
+    """
     values = from_item(item)
-    entity = values["entity"].partition("#")[2]
-    time, _, key = values["line"].partition("#")
+    entity = text(values, "entity").partition("#")[2]
+    at, _, key = text(values, "line").partition("#")
     if "version" not in values:
-        return Hold(entity, key.partition("#")[2], ZERO, decision_from(values), time)
-    figures: tuple[Decimal, Decimal, Decimal] = (values["balance"], values["held"], values["settled"])
+        return Hold(entity, key.partition("#")[2], ZERO, decision_from(values), at)
+    figures = number(values, "balance"), number(values, "held"), number(values, "settled")
+    amounts = mapping(values, "changes")
     changes = tuple(
-        Change(ChangeType(kind), amount, entry_id or None)
-        for name, amount in sorted(values["changes"].items())
+        Change(choice({"changes": kind}, "changes", ChangeType), number(amounts, name), entry_id or None)
+        for name in sorted(amounts)
         for kind, _, entry_id in (name.partition("#"),)
     )
-    price = price_from(values.get("price"))
-    head = Head(*figures, int(values["version"]), time, deleted="deleted" in values, price=price)
-    price_before = price_from(values.get("priceBefore"))
-    return Commit(entity, changes, head, values["since"], "wasDeleted" in values, price_before)
+    price = price_from(values)
+    head = Head(*figures, whole(values, "version"), at, deleted="deleted" in values, price=price)
+    was_deleted, price_before = "wasDeleted" in values, price_from(values, "priceBefore")
+    return Commit(entity, changes, head, time(values, "since", ""), was_deleted, price_before)
 
 
 def _values(line: Line) -> dict[str, Any]:

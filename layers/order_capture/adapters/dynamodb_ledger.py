@@ -11,6 +11,7 @@ from typing import Any
 
 from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.decisions import decision_from, decision_values
+from order_capture.adapters.reading import mapping, number, text, time, whole
 from order_capture.adapters.transactions import conflicted, refused, transact
 from order_capture.application.ports import WriteRefusedError
 from order_capture.domain.ledger import (
@@ -90,22 +91,16 @@ class DynamoLedger:
 
     def _entry_from(self, item: Item) -> Entry:
         values = from_item(item)
-        entity = values[self._key]
-        kind, _, entry_id = values["entry"].partition("#")
+        entity, amount, at = text(values, self._key), number(values, "amount"), time(values, "time")
+        kind, _, entry_id = text(values, "entry").partition("#")
         match kind:
             case "HOLD":
-                return Hold(entity, entry_id, values["amount"], decision_from(values), values["time"])
+                return Hold(entity, entry_id, amount, decision_from(values), at)
             case "RELEASE":
-                return Release(entity, entry_id, values["amount"], values["time"])
+                return Release(entity, entry_id, amount, at)
             case _:
-                return Adjustment(
-                    entity,
-                    entry_id,
-                    values["amount"],
-                    values["fingerprint"],
-                    head_from(values["after"]),
-                    values["time"],
-                )
+                after = head_from(mapping(values, "after"))
+                return Adjustment(entity, entry_id, amount, text(values, "fingerprint"), after, at)
 
 
 def movement_action(table: str, key: str, movement: Movement, now: str) -> dict[str, Any]:
@@ -206,17 +201,23 @@ def _entry_values(entry: Entry) -> Mapping[str, Any]:
 
 
 def head_from(values: Mapping[str, Any]) -> Head:
-    """The head in an item's values."""
-    figures: tuple[Decimal, Decimal, Decimal] = (values["balance"], values["held"], values["settled"])
+    """The head in an item's values.
+
+    Raises:
+        UnreadableError: it is not as this system writes it.
+    """
     return Head(
-        *figures,
-        version=int(values["version"]),
-        update_time=values["updateTime"],
-        deleted=bool(values.get("deleted", 0)),
-        price=price_from(values.get("price")),
+        balance=number(values, "balance"),
+        held=number(values, "held"),
+        settled=number(values, "settled"),
+        version=whole(values, "version"),
+        update_time=time(values, "updateTime"),
+        deleted=bool(whole(values, "deleted", 0)),
+        price=price_from(values),
     )
 
 
-def price_from(value: Decimal | None) -> Decimal | None:
+def price_from(values: Mapping[str, Any], name: str = "price") -> Decimal | None:
     """The price in an item's values."""
-    return None if value is None or value == UNPRICED else ACCOUNTS.amount(value)
+    value = number(values, name, UNPRICED)
+    return None if value == UNPRICED else ACCOUNTS.amount(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
@@ -9,11 +10,14 @@ import botocore.exceptions
 
 from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.decisions import decision_from, decision_values
+from order_capture.adapters.reading import choice, mapping, text, texts, time, whole
 from order_capture.adapters.terms import terms_from, terms_values
 from order_capture.adapters.transactions import conflicted, refused, transact
 from order_capture.application.ports import TRIES, Pause, Place, RequestRecord, VersionConflictError
 from order_capture.domain.errors import TemporaryError
-from order_capture.domain.order import Check, Order, OrderStatus
+from order_capture.domain.order import Check, Decision, Order, OrderStatus
+
+logger = logging.getLogger(__name__)
 
 CUSTOMER_INDEX = "CustomerIndex"
 
@@ -74,7 +78,7 @@ class DynamoOrders:
         if item is None:
             return None
         values = from_item(item)
-        return RequestRecord(record.request_id, values["fingerprint"], values.get("runningUntil", ""))
+        return RequestRecord(record.request_id, text(values, "fingerprint"), time(values, "runningUntil", ""))
 
     def finish(self, request_id: str) -> None:  # noqa: D102
         self._client.update_item(
@@ -119,8 +123,12 @@ class DynamoOrders:
                 RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
             )
             for item in answer["Responses"].get(self._table, []):
-                if order := order_from(item):
-                    found[order.order_id] = order
+                order_id = item["orderId"]["S"]
+                try:
+                    if order := order_from(item):
+                        found[order_id] = order
+                except Exception:  # the others of a batch must not wait for it
+                    logger.exception("an order can't be read", extra={"order_id": order_id})
             # A batch may be answered in part, with HTTP 200.
             keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             if keys:
@@ -202,20 +210,32 @@ def to_order_item(order: Order) -> Item:
 
 
 def order_from(item: Mapping[str, Any]) -> Order | None:
-    """The order in an item; None for the record of a request, which is no order (see `pin`)."""
+    """The order in an item; None for the record of a request, which is no order (see `pin`).
+
+    Raises:
+        OrderCaptureError, LookupError, TypeError, ValueError, ArithmeticError: it is not as we write it.
+    """
     if "status" not in item:
         return None
     values = from_item(item)
     return Order(
         terms=terms_from(values),
-        create_time=values["createTime"],
-        update_time=values["updateTime"],
-        correlation_id=values["correlationId"],
-        fingerprint=values["fingerprint"],
-        status=OrderStatus(values["status"]),
-        checks={Check(check): decision_from(decision) for check, decision in values["checks"].items()},
-        logs=tuple(values["logs"]),
-        version=int(values["version"]),
-        callback_url=values.get("callbackUrl", ""),
-        running_until=values.get("runningUntil", ""),
+        create_time=time(values, "createTime"),
+        update_time=time(values, "updateTime"),
+        correlation_id=text(values, "correlationId"),
+        fingerprint=text(values, "fingerprint"),
+        status=choice(values, "status", OrderStatus),
+        checks=checks_from(values),
+        logs=tuple(texts(values, "logs")),
+        version=whole(values, "version"),
+        callback_url=text(values, "callbackUrl", ""),
+        running_until=time(values, "runningUntil", ""),
     )
+
+
+def checks_from(values: Mapping[str, Any]) -> dict[Check, Decision]:
+    """What the checks of an order have answered so far."""
+    answers = mapping(values, "checks")
+    return {
+        choice({"checks": name}, "checks", Check): decision_from(mapping(answers, name)) for name in answers
+    }

@@ -15,9 +15,11 @@ from decimal import Decimal
 from typing import Any
 
 from order_capture.adapters.attributes import Item, from_item, to_item
+from order_capture.adapters.reading import number, text, whole
 from order_capture.adapters.runtime import client, setting
 from order_capture.adapters.transactions import conflicted, refused, transact
 from order_capture.application.project_reports import CountRefusedError, Generations
+from order_capture.domain.errors import UnreadableError
 from order_capture.domain.events import OrderEventType, OrderFact
 from order_capture.domain.reports import Figure, Row, RowKey, added_up
 
@@ -37,10 +39,8 @@ class DynamoReports:
     def generations(self) -> Generations:  # noqa: D102 - the port says it
         answer = self._client.get_item(TableName=self._table, Key=GENERATIONS, ConsistentRead=True)
         values = from_item(answer.get("Item", {}))
-        building = values.get("building")
-        return Generations(
-            int(values.get("current", FIRST_GENERATION)), None if building is None else int(building)
-        )
+        building = whole(values, "building") if "building" in values else None
+        return Generations(whole(values, "current", FIRST_GENERATION), building)
 
     def count(self, generation: int, facts: Sequence[OrderFact], forget: str) -> None:  # noqa: D102
         marks = [self._mark(generation, fact, forget) for fact in facts]
@@ -108,12 +108,16 @@ def of_function() -> DynamoReports:
 
 
 def row_from(item: Item) -> Row:
-    """The row in an item of a day's page."""
+    """The row in an item of a day's page.
+
+    Raises:
+        UnreadableError: it is not as this system writes it.
+    """
     values = from_item(item)
-    day = values.pop("page").partition("#")[2]
-    row = values.pop("row")
+    day, row = text(values, "page").partition("#")[2], text(values, "row")
     key = RowKey(day, row.removeprefix(_PRODUCT) if row.startswith(_PRODUCT) else None)
-    return Row(key, {_figure(name): Decimal(value) for name, value in values.items() if value})
+    numbers = {name: number(values, name) for name in values.keys() - {"page", "row"}}
+    return Row(key, {_figure(name): value for name, value in numbers.items() if value})
 
 
 def _row(key: RowKey) -> str:
@@ -126,5 +130,8 @@ def _name(figure: Figure) -> str:
 
 
 def _figure(name: str) -> Figure:
-    measure, what, *reason = name.split("#")
-    return Figure(measure, OrderEventType(what), *reason)
+    try:
+        measure, what, *reason = name.split("#")
+        return Figure(measure, OrderEventType(what), *reason)
+    except (ValueError, TypeError) as error:
+        raise UnreadableError("a row has a figure that is not known") from error

@@ -12,6 +12,7 @@ from typing import Any
 import botocore.exceptions
 
 from order_capture.adapters.attributes import Item, from_item, to_item
+from order_capture.adapters.reading import choice, mappings, text, texts, time, whole
 from order_capture.application.ports import VersionConflictError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.webhooks import (
@@ -104,7 +105,7 @@ class DynamoWebhooks:
         if item is None:
             return Host(webhook_id, name)
         values = from_item(item)
-        return Host(webhook_id, name, int(values["failures"]), values["restUntil"])
+        return Host(webhook_id, name, whole(values, "failures"), time(values, "restUntil", ""))
 
     def save_host(self, host: Host, over: Host, now: str) -> bool:  # noqa: D102
         unknown = "" if over.rest_until else " OR attribute_not_exists(restUntil)"
@@ -248,20 +249,22 @@ def _webhook_values(webhook: Webhook) -> dict[str, Any]:
 def _webhook_from(item: Item) -> Webhook:
     values = from_item(item)
     return Webhook(
-        webhook_id=values["entry"].removeprefix(_WEBHOOK),
-        customer_id=values["customerId"],
-        url=values["url"],
-        event_types=tuple(OrderEventType(each) for each in values["eventTypes"]),
-        secret=values["secret"],
-        fingerprint=values["fingerprint"],
-        create_time=values["createTime"],
-        update_time=values["updateTime"],
-        status=WebhookStatus(values["status"]),
-        previous_secret=values.get("previousSecret", ""),
-        previous_until=values.get("previousUntil", ""),
-        slots=tuple(values.get(f"slot{slot}", "") for slot in range(SLOTS)),
-        failures=int(values.get("failures", 0)),
-        rest_until=values.get("restUntil", ""),
+        webhook_id=text(values, "entry").removeprefix(_WEBHOOK),
+        customer_id=text(values, "customerId"),
+        url=text(values, "url"),
+        event_types=tuple(
+            choice({"eventTypes": each}, "eventTypes", OrderEventType) for each in texts(values, "eventTypes")
+        ),
+        secret=text(values, "secret"),
+        fingerprint=text(values, "fingerprint"),
+        create_time=time(values, "createTime"),
+        update_time=time(values, "updateTime"),
+        status=choice(values, "status", WebhookStatus),
+        previous_secret=text(values, "previousSecret", ""),
+        previous_until=time(values, "previousUntil", ""),
+        slots=tuple(time(values, f"slot{slot}", "") for slot in range(SLOTS)),
+        failures=whole(values, "failures", 0),
+        rest_until=time(values, "restUntil", ""),
     )
 
 
@@ -294,18 +297,20 @@ def _delivery_values(delivery: Delivery) -> dict[str, Any]:
 def _delivery_from(item: Item) -> Delivery:
     values = from_item(item)
     return Delivery(
-        delivery_id=values["deliveryId"],
-        webhook_id=values["webhookId"],
-        order_id=values["orderId"],
-        event_type=values["eventType"],
-        body=values["body"],
-        correlation_id=values["correlationId"],
-        create_time=values["createTime"],
-        since=values["since"],
-        next_time=values["nextTime"],
-        status=DeliveryStatus(values["status"]),
-        round=int(values["round"]),
-        tries=int(values["tries"]),
-        attempts=tuple(Attempt(each["time"], each["result"]) for each in values["attempts"]),
-        callback_url=values.get("callbackUrl", ""),
+        delivery_id=text(values, "deliveryId"),
+        webhook_id=text(values, "webhookId"),
+        order_id=text(values, "orderId"),
+        event_type=text(values, "eventType"),
+        body=text(values, "body"),
+        correlation_id=text(values, "correlationId"),
+        create_time=time(values, "createTime"),
+        since=time(values, "since"),
+        next_time=time(values, "nextTime"),
+        status=choice(values, "status", DeliveryStatus),
+        round=whole(values, "round"),
+        tries=whole(values, "tries"),
+        attempts=tuple(
+            Attempt(time(each, "time"), text(each, "result")) for each in mappings(values, "attempts")
+        ),
+        callback_url=text(values, "callbackUrl", ""),
     )

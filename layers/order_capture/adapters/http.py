@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from order_capture.adapters import jsontext, logs
+from order_capture.adapters import jsontext
+from order_capture.adapters.invocations import invocation
 from order_capture.adapters.problems import (
     RETRY_AFTER_SECONDS,
     FieldError,
@@ -117,8 +118,8 @@ Routes = Mapping[tuple[str, str], Route]
 def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str, Any]]:
     """The Lambda handler of an API function. `routes` maps (method, resource path) to what answers it."""
 
+    @invocation
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        logs.configure()
         request_id = (event.get("requestContext") or {}).get("requestId") or ""
         headers = {CORRELATION_HEADER: request_id, **_cors_headers()}
         try:

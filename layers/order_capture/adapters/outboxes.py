@@ -1,7 +1,8 @@
 """Where messages go: a topic or a queue, in batches of ten.
 
 A batch call can succeed with HTTP 200 and still have entries that failed. They are sent again, and those
-that fail to the end are reported, never ignored.
+that fail to the end are reported, never ignored. A message that can't be sent whatever is done (it is too
+large, or refused for what is in it) holds up no other.
 """
 
 from __future__ import annotations
@@ -9,18 +10,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import botocore.exceptions
 
 from order_capture.adapters import cloudevents
+from order_capture.adapters.aws_errors import is_refusal, is_worth_a_retry
 from order_capture.application.messages import DeliverWebhook, EntityState, Message, WatchOrder, subject_of
 from order_capture.application.ports import Clock, Pause
+from order_capture.domain.errors import RefusedMessagesError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
-# What SNS and SQS take in one call. Ten orders of the largest kind are 51 KB, of the 256 KiB they take.
+# What SNS and SQS take in one call, the attributes included. A topic takes 256 KiB, unless its attribute
+# MaximumMessageSize says otherwise (SNS API reference, PublishBatch); SQS takes 1 MiB, and needs no more than
+# a topic. Ten orders of the largest kind are 51 KB.
 BATCH_ENTRIES = 10
+BATCH_BYTES = 256 * 1024
 SEND_TRIES = 3  # on top of botocore's own, for entries that failed within an answered call
 
 
@@ -34,95 +40,167 @@ class Sender:
     pause: Pause
 
 
-class _BatchCall(Protocol):
-    def __call__(self, entries: list[dict[str, Any]]) -> dict[str, Any]: ...
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A message ready to be sent, and what it is about."""
+
+    subject: str
+    size: int
+    values: dict[str, Any]
 
 
-class TopicOutbox:
-    """Implements `application.ports.Outbox` and `StateOutbox` over an SNS topic."""
+class _Outbox:
+    """Implements `application.ports.Outbox` and `StateOutbox`, over whatever takes a batch."""
 
-    def __init__(self, client: Any, topic_arn: str, sender: Sender) -> None:
-        self._client = client
-        self._topic_arn = topic_arn
+    _body_name: str
+
+    def __init__(self, sender: Sender) -> None:
         self._sender = sender
 
-    def send(self, messages: Sequence[Message | EntityState]) -> set[str]:  # noqa: D102 - the port says it
-        return _send(messages, self._sender, "Message", self._publish)
+    def send(self, messages: Sequence[Message | EntityState]) -> set[str]:
+        unsent, refused = self._send(messages)
+        return unsent | refused
 
-    def _publish(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    def send_all(self, messages: Sequence[Message | EntityState]) -> None:
+        unsent, refused = self._send(messages)
+        if unsent:
+            raise TemporaryError(f"{len(unsent)} messages could not be sent yet")
+        if refused:
+            raise RefusedMessagesError(refused)
+
+    def _call(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _send(self, messages: Sequence[Message | EntityState]) -> tuple[set[str], set[str]]:
+        """What those are about that could not be sent now, and those that never can."""
+        unsent: set[str] = set()
+        entries, refused = self._entries(messages)
+        reachable = True
+        for batch in _batches(entries):
+            left = batch
+            if reachable:
+                left, denied, reachable = self._deliver(batch)
+                refused |= denied
+            unsent.update(entry.subject for entry in left)
+        return unsent, refused
+
+    def _deliver(self, batch: list[_Entry]) -> tuple[list[_Entry], set[str], bool]:
+        """Those of a batch that could not be sent, what those are about that never can be, and whether there
+        is any use in trying the next batch."""
+        left, refused = batch, set[str]()
+        for tries in range(1, SEND_TRIES + 1):
+            try:
+                answer = self._call([entry.values for entry in left])
+            except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+                logger.exception("could not send")
+                if is_worth_a_retry(error):
+                    # botocore has tried again already. The batches after this one would wait as long, and
+                    # outlast the function.
+                    return left, refused, False
+                return self._deliver_apart(left, refused)
+            codes = {failure["Id"]: failure.get("Code") for failure in answer.get("Failed", [])}
+            if codes:
+                logger.warning("entries of a batch failed", extra={"failures": [*codes.values()]})
+            failed = [entry for entry in left if entry.values["Id"] in codes]
+            left = [entry for entry in failed if not is_refusal(codes[entry.values["Id"]])]
+            refused |= {entry.subject for entry in failed if entry not in left}
+            if not left:
+                break
+            if tries < SEND_TRIES:
+                self._sender.pause(tries)
+        return left, refused, True
+
+    def _deliver_apart(self, entries: list[_Entry], refused: set[str]) -> tuple[list[_Entry], set[str], bool]:
+        """Send each by itself what was refused as a whole, for one of them."""
+        if len(entries) == 1:
+            return [], refused | {entries[0].subject}, True
+        unsent: list[_Entry] = []
+        reachable = True
+        for entry in entries:
+            left = [entry]
+            if reachable:
+                left, denied, reachable = self._deliver(left)
+                refused |= denied
+            unsent += left
+        return unsent, refused, reachable
+
+    def _entries(self, messages: Sequence[Message | EntityState]) -> tuple[list[_Entry], set[str]]:
+        """The messages as they are sent, and what those are about that can't be."""
+        entries: list[_Entry] = []
+        refused: set[str] = set()
+        for message in messages:
+            try:
+                entry = self._entry(message)
+            except Exception:
+                logger.exception("a message can't be written")
+                refused.add(subject_of(message))
+                continue
+            if entry.size > BATCH_BYTES:
+                logger.error("a message of %d bytes is too large to be sent", entry.size)
+                refused.add(entry.subject)
+            else:
+                entries.append(entry)
+        return entries, refused
+
+    def _entry(self, message: Message | EntityState) -> _Entry:
+        envelope = cloudevents.encode(
+            message, message_id=self._sender.new_id(), source=self._sender.source, time=self._sender.clock()
+        )
+        attributes = {"type": envelope.type, "version": envelope.version}
+        values: dict[str, Any] = {
+            self._body_name: envelope.body,
+            "MessageAttributes": {
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
+        }
+        if isinstance(message, WatchOrder | DeliverWebhook):
+            values["DelaySeconds"] = message.delay
+        size = len(envelope.body.encode()) + sum(
+            len(f"{name}String{value}") for name, value in attributes.items()
+        )
+        return _Entry(subject_of(message), size, values)
+
+
+class TopicOutbox(_Outbox):
+    """An SNS topic."""
+
+    _body_name = "Message"
+
+    def __init__(self, client: Any, topic_arn: str, sender: Sender) -> None:
+        super().__init__(sender)
+        self._client = client
+        self._topic_arn = topic_arn
+
+    def _call(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.publish_batch(
             TopicArn=self._topic_arn, PublishBatchRequestEntries=entries
         )
         return answer
 
 
-class QueueOutbox:
-    """Implements `application.ports.Outbox` over an SQS queue."""
+class QueueOutbox(_Outbox):
+    """An SQS queue."""
+
+    _body_name = "MessageBody"
 
     def __init__(self, client: Any, queue_url: str, sender: Sender) -> None:
+        super().__init__(sender)
         self._client = client
         self._queue_url = queue_url
-        self._sender = sender
 
-    def send(self, messages: Sequence[Message]) -> set[str]:  # noqa: D102
-        return _send(messages, self._sender, "MessageBody", self._send_batch)
-
-    def _send_batch(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    def _call(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return answer
 
 
-def _send(
-    messages: Sequence[Message | EntityState], sender: Sender, body_name: str, call: _BatchCall
-) -> set[str]:
-    failed: set[str] = set()
-    reachable = True
-    for batch in _batches(messages, sender, body_name):
-        unsent = {entry["Id"]: (subject, entry) for subject, entry in batch}
-        for tries in range(1, SEND_TRIES + 1):
-            if not reachable:
-                break
-            try:
-                answer = call([entry for _, entry in unsent.values()])
-            except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
-                # botocore has tried again already. The batches after this one would wait as long, and
-                # outlast the function.
-                logger.exception("could not send")
-                reachable = False
-                break
-            failures = answer.get("Failed", [])
-            unsent = {failure["Id"]: unsent[failure["Id"]] for failure in failures}
-            if not unsent:
-                break
-            logger.warning("entries of a batch failed", extra={"failures": [f["Code"] for f in failures]})
-            if tries < SEND_TRIES:
-                sender.pause(tries)
-        failed.update(subject for subject, _ in unsent.values())
-    return failed
-
-
-def _batches(
-    messages: Sequence[Message | EntityState], sender: Sender, body_name: str
-) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    batch: list[tuple[str, dict[str, Any]]] = []
-    for message in messages:
-        envelope = cloudevents.encode(
-            message, message_id=sender.new_id(), source=sender.source, time=sender.clock()
-        )
-        if len(batch) == BATCH_ENTRIES:
+def _batches(entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:
+    """All entries, as many at a time as one call takes."""
+    batch: list[_Entry] = []
+    for entry in entries:
+        if len(batch) == BATCH_ENTRIES or sum(each.size for each in batch) + entry.size > BATCH_BYTES:
             yield batch
             batch = []
-        attributes = {
-            name: {"DataType": "String", "StringValue": value}
-            for name, value in (("type", envelope.type), ("version", envelope.version))
-        }
-        entry: dict[str, Any] = {
-            "Id": str(len(batch)),
-            body_name: envelope.body,
-            "MessageAttributes": attributes,
-        }
-        if isinstance(message, WatchOrder | DeliverWebhook):
-            entry["DelaySeconds"] = message.delay
-        batch.append((subject_of(message), entry))
+        entry.values["Id"] = str(len(batch))
+        batch.append(entry)
     if batch:
         yield batch

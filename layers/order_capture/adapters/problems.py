@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import botocore.exceptions
-
+from order_capture.adapters.aws_errors import BUSY, is_unavailable
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
     ForeignCustomerError,
@@ -81,8 +80,8 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
     Only errors that this system raises on purpose are told in words: the text of any other never
     reaches a client.
     """
-    if _is_of_aws(error):
-        error = TemporaryError("The system is too busy at this moment. Send the same request again.")
+    if is_unavailable(error):
+        error = TemporaryError(BUSY)
     kind = _KINDS.get(type(error), _INTERNAL)
     told = kind is not _INTERNAL
     errors = error.errors if isinstance(error, RequestInvalidError) else []
@@ -104,23 +103,4 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
 
 def is_passing(error: Exception) -> bool:
     """Whether the same request may well be answered otherwise in a moment."""
-    return isinstance(error, TemporaryError | RequestRunningError) or _is_of_aws(error)
-
-
-def _is_of_aws(error: Exception) -> bool:
-    """Whether AWS could not take a call just now: too many of them, a fault of its own, no answer."""
-    match error:
-        case botocore.exceptions.HTTPClientError() | botocore.exceptions.ConnectionError():
-            return True
-        case botocore.exceptions.ClientError():
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            return status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.response["Error"]["Code"] in _THROTTLED
-    return False
-
-
-_THROTTLED = {
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "ThrottlingException",
-    "TransactionInProgressException",
-}
+    return isinstance(error, TemporaryError | RequestRunningError) or is_unavailable(error)

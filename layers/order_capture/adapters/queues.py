@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from order_capture.adapters import cloudevents, logs
+from order_capture.adapters import cloudevents
+from order_capture.adapters.invocations import invocation
 from order_capture.application.batches import given_back
 from order_capture.application.messages import Received, order_id_of
 from order_capture.domain.errors import InvalidMessageError
@@ -26,8 +27,8 @@ def queue_handler(
     other with it (ReportBatchItemFailures). After the queue's maxReceiveCount it is in the DLQ.
     """
 
+    @invocation
     def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
-        logs.configure()
         messages: dict[str, Received] = {}
         order_ids: dict[str, str] = {}
         failures: list[str] = []
@@ -40,6 +41,9 @@ def queue_handler(
                 order_ids[record["messageId"]] = order_id_of(message)
             except InvalidMessageError as error:
                 logger.error("refused a message: %s", error, extra={"message_id": record["messageId"]})
+                failures.append(record["messageId"])
+            except Exception:
+                logger.exception("refused a message", extra={"message_id": record["messageId"]})
                 failures.append(record["messageId"])
         failed: set[str] = set()
         if messages:

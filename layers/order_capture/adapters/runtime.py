@@ -17,15 +17,19 @@ import botocore.session
 from order_capture.domain.times import written
 
 
+class MissingSettingError(RuntimeError):
+    """A function is not deployed as template.yaml says."""
+
+
 def setting(name: str) -> str:
     """The environment variable `name`, which template.yaml sets.
 
     Raises:
-        RuntimeError: it is not set.
+        MissingSettingError: it is not set.
     """
     value = os.environ.get(name)
     if not value:
-        raise RuntimeError(f"the environment variable {name} is not set; template.yaml sets it on AWS")
+        raise MissingSettingError(f"the environment variable {name} is not set; template.yaml sets it on AWS")
     return value
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from order_capture.adapters import jsontext, logs
+from order_capture.adapters import jsontext
+from order_capture.adapters.invocations import invocation
 from order_capture.adapters.problems import problem
 from order_capture.adapters.tokens import caller_named_by
 from order_capture.application.callers import Caller
@@ -43,8 +44,8 @@ def socket_handler(listen: Listen, forget: Forget) -> Callable[[dict[str, Any], 
     What kind of event it is, API Gateway says: a client may name any route.
     """
 
+    @invocation
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        logs.configure()
         context = event["requestContext"]
         kind, connection_id = context["eventType"], context["connectionId"]
         answer: dict[str, Any] = {"statusCode": int(HTTPStatus.OK)}

@@ -1,8 +1,11 @@
-"""DynamoDB stream batches in. A batch is done as a whole or comes again as a whole.
+"""DynamoDB stream batches in. A batch is done as a whole or comes again as a whole, but for records at fault.
 
-Which of its records failed is not reported: the local engine would lose the others, and a relay that does
-nothing twice can as well be run again from the start. But a record that can't be read never will be, and all
-that comes behind it would wait: it is set aside, and the others go on.
+If what is wrong is around a batch (SNS is away, DynamoDB is busy, a permission is missing), it comes again,
+for as long as the stream keeps it. If it is a record that can't be read, or that nothing can be made of, it
+never will be, and all that comes behind it would wait: it alone goes to the dead letters, the others go on.
+
+Which records failed is not reported to Lambda (`ReportBatchItemFailures`): it would send all from the first
+of them again, and the local engine would lose them.
 """
 
 from __future__ import annotations
@@ -11,98 +14,126 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from order_capture.adapters import jsontext, logs, runtime
+from order_capture.adapters import jsontext, runtime
 from order_capture.adapters.attributes import from_item
+from order_capture.adapters.aws_errors import is_worth_a_retry
 from order_capture.adapters.dynamodb_ledger import HEAD, head_from
 from order_capture.adapters.dynamodb_orders import order_from
+from order_capture.adapters.invocations import in_time, invocation
 from order_capture.adapters.snapshots import ENTITY_NAMES
 from order_capture.application.messages import EntityState
 from order_capture.application.publish_changes import OrderChange
+from order_capture.domain.errors import TemporaryError
 from order_capture.domain.ledger import ACCOUNTS, STOCK
 
 logger = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
-Said = TypeVar("Said")
+Content = TypeVar("Content")
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
-def stream_handler(
-    work: Callable[[Sequence[OrderChange]], None],
-) -> Callable[[dict[str, Any], object], dict[str, Any]]:
-    """The Lambda handler of the order table's stream: `work` is given every change of an order, in order.
+def stream_handler(work: Callable[[Sequence[OrderChange]], None]) -> Handler:
+    """The Lambda handler of the order table's stream: `work` is given every change of an order, in order."""
+    return handler_of(_change, work)
 
-    It raises what `work` raises: the batch comes again, for as long as the stream keeps it.
+
+def ledger_stream_handler(work: Callable[[Sequence[EntityState]], None]) -> Handler:
+    """The Lambda handler of a ledger's stream: `work` is given every head that was written, in order.
+
+    It serves accounts and stock alike, whose keys tell them apart.
+    """
+    return handler_of(_state, work)
+
+
+def handler_of(
+    read: Callable[[Mapping[str, Any]], Content | None], work: Callable[[Sequence[Content]], None]
+) -> Handler:
+    """The Lambda handler of a stream: `work` is given what `read` makes of the records' images.
+
+    If `work` fails for a reason that may pass, the handler fails, and the batch comes again. For any other
+    reason the batch is halved, until each record at fault stands alone. So `work` has to be such that it may
+    be done again.
     """
 
+    @invocation
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        logs.configure()
-        changes, unreadable = said_by(event["Records"], _change)
-        if changes:
-            work(changes)
-        set_aside(unreadable)
+        records: list[Record] = event["Records"]
+        contents, at_fault = _read(records, read)
+        at_fault += _work(contents, work)
+        # Last: a batch that is tried for hours would else pile up letters.
+        for record, error in at_fault:
+            _dead_letter(record, error)
         logger.info(
-            "handled %d changes", len(changes), extra={"orders": [after.order_id for _, after in changes]}
+            "handled %d of %d records",
+            len(records) - len(at_fault),
+            len(records),
+            extra={"orders": list(dict.fromkeys(_order_ids(records)))},
         )
         return {}
 
     return handler
 
 
-def ledger_stream_handler(
-    work: Callable[[Sequence[EntityState]], None],
-) -> Callable[[dict[str, Any], object], dict[str, Any]]:
-    """The Lambda handler of a ledger's stream: `work` is given every head that was written, in order.
-
-    It serves accounts and stock alike, whose keys tell them apart, and raises what `work` raises.
-    """
-
-    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        logs.configure()
-        states, unreadable = said_by(event["Records"], _state)
-        if states:
-            work(states)
-        set_aside(unreadable)
-        logger.info("handled %d states", len(states))
-        return {}
-
-    return handler
-
-
-def said_by(
-    records: Iterable[Record], read: Callable[[Mapping[str, Any]], Said | None]
-) -> tuple[list[Said], list[Record]]:
-    """What `read` makes of the records' images, without those that it makes nothing of; and those that it
-    can't read, which no release of ours has written, or one that has been rolled back."""
-    found: list[Said] = []
-    unreadable: list[Record] = []
+def _read(
+    records: Iterable[Record], read: Callable[[Mapping[str, Any]], Content | None]
+) -> tuple[list[tuple[Record, Content]], list[tuple[Record, Exception]]]:
+    """What the records hold, where that is of interest; and those that can't be read, which no release of
+    ours has written, or one that has been rolled back."""
+    contents: list[tuple[Record, Content]] = []
+    at_fault: list[tuple[Record, Exception]] = []
     for record in records:
         try:
-            said = read(record["dynamodb"])
-        except Exception:
-            logger.exception("set aside a record", extra={"record": record["eventID"]})
-            unreadable.append(record)
+            content = read(record["dynamodb"])
+        except Exception as error:
+            logger.exception("a record can't be read", extra={"record": record.get("eventID")})
+            at_fault.append((record, error))
         else:
-            if said is not None:
-                found.append(said)
-    return found, unreadable
+            if content is not None:
+                contents.append((record, content))
+    return contents, at_fault
 
 
-def set_aside(records: Iterable[Record]) -> None:
-    """Say among the function's dead letters which items these are of, and where in the stream, which keeps
-    them for a day.
+def _work(
+    contents: Sequence[tuple[Record, Content]], work: Callable[[Sequence[Content]], None]
+) -> list[tuple[Record, Exception]]:
+    """Have the work done; returns the records that it can't be done for."""
+    if not contents:
+        return []
+    if not in_time():
+        raise TemporaryError("no time is left for all records")
+    try:
+        work([content for _, content in contents])
+    except Exception as error:
+        if is_worth_a_retry(error):
+            raise
+        if len(contents) > 1:
+            middle = len(contents) // 2
+            return _work(contents[:middle], work) + _work(contents[middle:], work)
+        ((record, _),) = contents
+        logger.exception("a record can't be handled", extra={"record": record.get("eventID")})
+        return [(record, error)]
+    return []
 
-    To be called last: a batch that is tried for hours would else pile up letters. It raises what SQS does,
-    and the batch comes again.
-    """
+
+def _dead_letter(record: Record, error: Exception) -> None:
+    """Put down among the function's dead letters which item a record is of, and where in the stream, which
+    keeps it for a day. It raises what SQS does, and the batch comes again."""
+    letter = {
+        "eventID": record["eventID"],
+        "eventSourceARN": record["eventSourceARN"],
+        "keys": from_item(record["dynamodb"]["Keys"]),
+        "sequenceNumber": record["dynamodb"]["SequenceNumber"],
+        "error": type(error).__name__,
+    }
+    queue_url = runtime.setting("DEAD_LETTER_QUEUE_URL")
+    runtime.client("sqs").send_message(QueueUrl=queue_url, MessageBody=jsontext.dumps(letter))
+
+
+def _order_ids(records: Iterable[Record]) -> Iterable[str]:
     for record in records:
-        letter = {
-            "eventID": record["eventID"],
-            "eventSourceARN": record["eventSourceARN"],
-            "keys": from_item(record["dynamodb"]["Keys"]),
-            "sequenceNumber": record["dynamodb"]["SequenceNumber"],
-        }
-        queue_url = runtime.setting("DEAD_LETTER_QUEUE_URL")
-        runtime.client("sqs").send_message(QueueUrl=queue_url, MessageBody=jsontext.dumps(letter))
+        if order_id := record["dynamodb"].get("Keys", {}).get("orderId"):
+            yield order_id["S"]
 
 
 def _state(images: Mapping[str, Any]) -> EntityState | None:

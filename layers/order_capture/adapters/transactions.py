@@ -8,6 +8,8 @@ from typing import Any, cast
 import botocore.exceptions
 
 from order_capture.adapters.attributes import Item
+from order_capture.adapters.aws_errors import BUSY, is_unavailable
+from order_capture.domain.errors import TemporaryError
 
 
 def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, Any]] | None:
@@ -20,7 +22,8 @@ def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, A
         that would have passed) and `Item` as it stood, if its own condition failed and it exists.
 
     Raises:
-        botocore.exceptions.ClientError: anything but a refusal.
+        TemporaryError: DynamoDB could not take it just now.
+        botocore.exceptions.ClientError: anything else but a refusal.
     """
     actions = [
         {kind: {**action, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
@@ -29,8 +32,14 @@ def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, A
     ]
     try:
         client.transact_write_items(TransactItems=actions)
-    except botocore.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] != "TransactionCanceledException":
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        if is_unavailable(error):
+            # Whoever writes for many orders at once is not to try each of them alone (application.batches).
+            raise TemporaryError(BUSY) from error
+        if (
+            not isinstance(error, botocore.exceptions.ClientError)
+            or error.response["Error"]["Code"] != "TransactionCanceledException"
+        ):
             raise
         reasons = cast("list[dict[str, Any]]", error.response["CancellationReasons"])
         if any(reason["Code"] not in _REFUSALS for reason in reasons):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+from order_capture.application.ports import InTime
 from order_capture.domain.errors import TemporaryError
 
 logger = logging.getLogger(__name__)
+
+Thing = TypeVar("Thing")
 
 
 @contextmanager
@@ -22,3 +26,32 @@ def given_back(failed: set[str], order_ids: Collection[str]) -> Iterator[None]:
     except Exception:
         logger.exception("given back to the queue", extra={"order_ids": sorted(order_ids)})
         failed.update(order_ids)
+
+
+def each_group(
+    failed: set[str],
+    groups: Iterable[Sequence[Thing]],
+    id_of: Callable[[Thing], str],
+    work: Callable[[Sequence[Thing]], Collection[str] | None],
+    in_time: InTime,
+) -> None:
+    """Do the work for each group in turn, as long as there is time. `failed` gets the orders that must be
+    tried again, those that `work` returns among them.
+
+    A group that fails for no passing reason has a member at fault: they are then tried one by one, and only
+    that one fails.
+    """
+    for group in groups:
+        order_ids = {id_of(each) for each in group}
+        with given_back(failed, order_ids):
+            if not in_time():
+                raise TemporaryError("no time is left for it")
+            try:
+                failed.update(work(group) or ())
+            except TemporaryError:
+                raise
+            except Exception:
+                if len(group) == 1:
+                    raise
+                logger.warning("each is tried alone", exc_info=True, extra={"order_ids": sorted(order_ids)})
+                each_group(failed, [[each] for each in group], id_of, work, in_time)

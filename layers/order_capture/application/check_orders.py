@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from operator import attrgetter
 
-from order_capture.application.batches import given_back
+from order_capture.application.batches import each_group
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
-from order_capture.application.ports import TRIES, Clock, Ledger, Outbox, Pause, WriteRefusedError
+from order_capture.application.ports import TRIES, Clock, InTime, Ledger, Outbox, Pause, WriteRefusedError
 from order_capture.domain.errors import BooksDisagreeError, TemporaryError
 from order_capture.domain.ledger import (
     Head,
@@ -34,6 +35,7 @@ def check_orders(
     messages: Sequence[CheckOrder | ReleaseOrder],
     clock: Clock,
     pause: Pause,
+    in_time: InTime = lambda: True,
 ) -> set[str]:
     """Hold or release for every order of a batch, and answer what was held.
 
@@ -43,13 +45,18 @@ def check_orders(
     checks = {m.terms.order_id: m for m in messages if isinstance(m, CheckOrder)}
     failed: set[str] = set()
     decided: dict[str, Decision] = {}
-    for group in _groups(kind, [message.terms for message in checks.values()]):
-        with given_back(failed, [terms.order_id for terms in group]):
-            decided.update(_hold(kind, ledger, group, clock, pause))
-    for message in messages:
-        if isinstance(message, ReleaseOrder):
-            with given_back(failed, [message.terms.order_id]):
-                _release(kind, ledger, message.terms, clock, pause)
+
+    def hold(group: Sequence[OrderTerms]) -> None:
+        decided.update(_hold(kind, ledger, group, clock, pause))
+
+    def release(group: Sequence[OrderTerms]) -> None:
+        for terms in group:
+            _release(kind, ledger, terms, clock, pause)
+
+    groups = _groups(kind, [message.terms for message in checks.values()])
+    refused = [[message.terms] for message in messages if isinstance(message, ReleaseOrder)]
+    each_group(failed, groups, attrgetter("order_id"), hold, in_time)
+    each_group(failed, refused, attrgetter("order_id"), release, in_time)
     return failed | answers.send(
         [
             OrderChecked(order_id, kind.check, decision, checks[order_id].correlation_id)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from order_capture.application.batches import given_back
+from order_capture.application.batches import each_group
 from order_capture.application.change_order import change_order
 from order_capture.application.messages import Message, OrderChecked, ReleaseOrder, ShipOrder
-from order_capture.application.ports import Clock, Orders, Outbox, Pause
+from order_capture.application.ports import Clock, InTime, Orders, Outbox, Pause
 from order_capture.domain.order import FollowUp, Order
 
 
@@ -18,6 +18,7 @@ def decide_orders(
     messages: Sequence[OrderChecked],
     clock: Clock,
     pause: Pause,
+    in_time: InTime = lambda: True,
 ) -> set[str]:
     """Take in every answer of a batch; two answers about one order are one write.
 
@@ -32,17 +33,21 @@ def decide_orders(
     known = orders.get_many(by_order.keys())
     to_ship: list[Message] = []
     to_release: list[Message] = []
-    for order_id, answers in by_order.items():
-        with given_back(failed, [order_id]):
-            # An order is written before anybody is asked about it: one that is not there is a table set back.
-            order = change_order(orders, order_id, known.get(order_id), _taking_in(answers, clock), pause)
-            match order.follow_up():
-                case FollowUp.SHIP:
-                    to_ship.append(ShipOrder(order.terms, order.correlation_id))
-                case FollowUp.RELEASE:
-                    to_release.append(ReleaseOrder(order.terms, order.correlation_id))
-                case None:
-                    pass
+
+    def decide(group: Sequence[str]) -> None:
+        (order_id,) = group
+        # An order is written before anybody is asked about it: one that is not there is a table set back.
+        taken_in = _taking_in(by_order[order_id], clock)
+        order = change_order(orders, order_id, known.get(order_id), taken_in, pause)
+        match order.follow_up():
+            case FollowUp.SHIP:
+                to_ship.append(ShipOrder(order.terms, order.correlation_id))
+            case FollowUp.RELEASE:
+                to_release.append(ReleaseOrder(order.terms, order.correlation_id))
+            case None:
+                pass
+
+    each_group(failed, ([order_id] for order_id in by_order), str, decide, in_time)
     return failed | shipping.send(to_ship) | checkers.send(to_release)
 
 

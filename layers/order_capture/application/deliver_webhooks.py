@@ -147,7 +147,8 @@ def _try(
     logger.info(
         "tried a webhook: %s",
         answer,
-        extra={"webhook_id": webhook.webhook_id, "delivery_id": delivery.delivery_id},
+        # A webhook's id begins with its customer's, which no log has.
+        extra={"order_id": delivery.order_id, "delivery_id": delivery.delivery_id},
     )
     if answer.is_gone and delivery.callback_url:
         webhooks.refuse_order(webhook.webhook_id, delivery.order_id, now)

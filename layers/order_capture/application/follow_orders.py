@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
-from order_capture.application.batches import given_back
+from order_capture.application.batches import each_group
 from order_capture.application.callers import Caller
 from order_capture.application.get_order import find_order
 from order_capture.application.messages import OrderNews
-from order_capture.application.ports import Connections, Followed, Followers, Orders
+from order_capture.application.ports import Connections, Followed, Followers, InTime, Orders
 from order_capture.domain.errors import NotFoundError, SubscriptionLimitError
 from order_capture.domain.order import Order
 
@@ -41,21 +42,30 @@ def follow(
     return find_order(orders, what.id, caller) if what.is_order else None
 
 
-def push_events(followers: Followers, connections: Connections, news: Sequence[OrderNews]) -> set[str]:
+def push_events(
+    followers: Followers,
+    connections: Connections,
+    news: Sequence[OrderNews],
+    in_time: InTime = lambda: True,
+) -> set[str]:
     """Send each event to whoever follows its order or its customer, and forget connections that are gone.
 
     Returns the ids of the orders whose events could not be sent to all: they come again, and some followers
     then get them twice, under the same id.
     """
+
+    def push(group: Sequence[OrderNews]) -> None:
+        (event,) = group
+        following = {
+            connection_id: what
+            for what in (Followed.order(event.order_id), Followed.customer(event.customer_id))
+            for connection_id in followers.of(what)
+        }
+        for connection_id, what in sorted(following.items(), key=lambda pair: pair[0]):
+            if not connections.send(connection_id, event.body):
+                followers.remove(connection_id, what)
+
     failed: set[str] = set()
-    for each in sorted(news, key=lambda event: event.sequence):
-        with given_back(failed, {each.order_id}):
-            following = {
-                connection_id: what
-                for what in (Followed.order(each.order_id), Followed.customer(each.customer_id))
-                for connection_id in followers.of(what)
-            }
-            for connection_id, what in sorted(following.items(), key=lambda pair: pair[0]):
-                if not connections.send(connection_id, each.body):
-                    followers.remove(connection_id, what)
+    in_order = sorted(news, key=lambda event: event.sequence)
+    each_group(failed, ([event] for event in in_order), attrgetter("order_id"), push, in_time)
     return failed

@@ -17,6 +17,9 @@ overdue; what is safe never depends on it."""
 Pause = Callable[[int], None]
 """Waits before try number n + 1 of a write that met another one; with jitter, so that they part."""
 
+InTime = Callable[[], bool]
+"""Whether there is time left to begin something more, before whatever runs this is stopped."""
+
 TRIES = 6
 """How often a write is tried in one go before its message goes back to the queue, or its client is asked
 to come again. With pauses that double from 20 ms, six tries are over in about a second: well inside every
@@ -185,9 +188,17 @@ class Outbox(Protocol):
     def send(self, messages: Sequence[Message]) -> set[str]:
         """Send all; return the ids of the orders whose message could not be sent, after retries."""
 
+    def send_all(self, messages: Sequence[Message]) -> None:
+        """Send all.
+
+        Raises:
+            TemporaryError: some could not be sent, after retries; all may be sent again.
+            RefusedMessagesError: some never can be; all the others are sent.
+        """
+
 
 class StateOutbox(Protocol):
     """Whoever keeps a copy of a ledger."""
 
-    def send(self, states: Sequence[EntityState], /) -> set[str]:
-        """Send all; return the customers or products whose state could not be sent, after retries."""
+    def send_all(self, states: Sequence[EntityState], /) -> None:
+        """Send all, as an `Outbox` does."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from order_capture.application.batches import given_back
+from order_capture.application.batches import each_group, given_back
 from order_capture.application.messages import OrderTold
-from order_capture.application.ports import TRIES, Clock, Pause
+from order_capture.application.ports import TRIES, Clock, InTime, Pause
 from order_capture.domain.errors import InvalidMessageError, TemporaryError
 from order_capture.domain.events import OrderFact
 from order_capture.domain.reports import Row, RowKey, added_up
@@ -60,7 +60,13 @@ class Reports(Protocol):
         """The rows of a day, its own first, then by product: at most `limit` of those behind `after`."""
 
 
-def project_reports(reports: Reports, messages: Sequence[OrderTold], clock: Clock, pause: Pause) -> set[str]:
+def project_reports(
+    reports: Reports,
+    messages: Sequence[OrderTold],
+    clock: Clock,
+    pause: Pause,
+    in_time: InTime = lambda: True,
+) -> set[str]:
     """Count every event of a batch, in the reports that are read and in those that are being built.
 
     Which ones there are is asked when the events are there already. So an event that is counted in the old
@@ -79,11 +85,13 @@ def project_reports(reports: Reports, messages: Sequence[OrderTold], clock: Cloc
             facts[fact.event_id] = fact
     with given_back(failed, [fact.terms.order_id for fact in facts.values()]):
         generations = reports.generations()
-        for group in groups(facts.values()):
-            with given_back(failed, [fact.terms.order_id for fact in group]):
-                count(reports, generations.current, group, clock, pause)
-                if generations.building is not None:
-                    count(reports, generations.building, group, clock, pause)
+
+        def count_in_all(group: Sequence[OrderFact]) -> None:
+            count(reports, generations.current, group, clock, pause)
+            if generations.building is not None:
+                count(reports, generations.building, group, clock, pause)
+
+        each_group(failed, groups(facts.values()), lambda fact: fact.terms.order_id, count_in_all, in_time)
     return failed
 
 

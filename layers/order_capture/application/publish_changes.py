@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from order_capture.application.messages import OrderHappened
 from order_capture.application.ports import Outbox
 from order_capture.application.watch_orders import watch_new_orders
-from order_capture.domain.errors import TemporaryError
 from order_capture.domain.events import event_of
 from order_capture.domain.order import Order
 
@@ -21,11 +20,10 @@ def publish_changes(watchdog: Outbox, listeners: Outbox, changes: Sequence[Order
     Raises:
         TemporaryError: not all could be sent; the whole batch is to be tried again, and its events then come
             again under the same ids.
+        RefusedMessagesError: some never can be; all other events are sent.
     """
     events = [event for before, after in changes if (event := event_of(before, after))]
-    failed = listeners.send([OrderHappened(event) for event in events])
-    if failed:
-        raise TemporaryError(f"events of {len(failed)} orders are not published yet")
+    listeners.send_all([OrderHappened(event) for event in events])
     # The watch last: it has no id to be known by when it comes again, and a batch that is tried for hours
     # would pile up watches. Nothing is lost by waiting: without SNS, the watchdog could drive no order on.
     new = [(after.order_id, after.correlation_id) for before, after in changes if before is None]

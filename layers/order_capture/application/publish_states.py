@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from order_capture.application.messages import EntityState
 from order_capture.application.ports import StateOutbox
-from order_capture.domain.errors import TemporaryError
 
 
 def publish_states(followers: StateOutbox, states: Sequence[EntityState]) -> None:
@@ -17,12 +16,11 @@ def publish_states(followers: StateOutbox, states: Sequence[EntityState]) -> Non
 
     Raises:
         TemporaryError: not all could be sent; all may be sent again, since a version says what is old.
+        RefusedMessagesError: some never can be; all the others are sent.
     """
     latest: dict[str, EntityState] = {}
     for state in states:
         known = latest.get(state.entity)
         if known is None or known.head.version < state.head.version:
             latest[state.entity] = state
-    failed = followers.send(list(latest.values()))
-    if failed:
-        raise TemporaryError(f"{len(failed)} states are not published yet")
+    followers.send_all(list(latest.values()))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
-from order_capture.application.batches import given_back
+from order_capture.application.batches import each_group
 from order_capture.application.messages import ShipOrder
-from order_capture.application.ports import TRIES, Clock, Pause, SettleRefusedError, Shipments
+from order_capture.application.ports import TRIES, Clock, InTime, Pause, SettleRefusedError, Shipments
 from order_capture.domain.errors import BooksDisagreeError, TemporaryError
 from order_capture.domain.order import OrderStatus, OrderTerms
 
@@ -18,23 +19,25 @@ logger = logging.getLogger(__name__)
 MAX_WRITES = 100
 
 
-def ship_orders(shipments: Shipments, messages: Sequence[ShipOrder], clock: Clock, pause: Pause) -> set[str]:
+def ship_orders(
+    shipments: Shipments,
+    messages: Sequence[ShipOrder],
+    clock: Clock,
+    pause: Pause,
+    in_time: InTime = lambda: True,
+) -> set[str]:
     """Settle every order of a batch, as many as possible in one write.
 
     Returns:
         The ids of the orders that must be tried again: their messages go back to the queue.
     """
+
+    def settle(group: Sequence[OrderTerms]) -> set[str]:
+        return _settle(shipments, group, clock, pause)
+
     failed: set[str] = set()
-    for group in _groups({m.terms.order_id: m.terms for m in messages}.values()):
-        with given_back(failed, [terms.order_id for terms in group]):
-            try:
-                failed |= _settle(shipments, group, clock, pause)
-            except BooksDisagreeError:
-                if len(group) == 1:
-                    raise
-                for terms in group:  # one of them does not fit the books: find it, ship the others
-                    with given_back(failed, [terms.order_id]):
-                        failed |= _settle(shipments, [terms], clock, pause)
+    groups = _groups({message.terms.order_id: message.terms for message in messages}.values())
+    each_group(failed, groups, attrgetter("order_id"), settle, in_time)
     return failed
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from order_capture.application.batches import given_back
+from order_capture.application.batches import each_group
 from order_capture.application.change_order import change_order
 from order_capture.application.messages import (
     CheckOrder,
@@ -18,8 +18,7 @@ from order_capture.application.messages import (
     WatchOrder,
     order_id_of,
 )
-from order_capture.application.ports import Clock, Orders, Outbox, Pause
-from order_capture.domain.errors import TemporaryError
+from order_capture.application.ports import Clock, InTime, Orders, Outbox, Pause
 from order_capture.domain.order import FollowUp, Order, OrderStatus
 
 MAX_DELAY = 900  # seconds, SQS's most
@@ -30,10 +29,9 @@ def watch_new_orders(watchdog: Outbox, placed: Sequence[tuple[str, str]], delay:
 
     Raises:
         TemporaryError: not all could be sent; the whole batch is to be tried again.
+        RefusedMessagesError: some never can be; all the others are sent.
     """
-    failed = watchdog.send([WatchOrder(order_id, correlation, delay) for order_id, correlation in placed])
-    if failed:
-        raise TemporaryError(f"{len(failed)} orders are not watched yet")
+    watchdog.send_all([WatchOrder(order_id, correlation, delay) for order_id, correlation in placed])
 
 
 def watch_orders(
@@ -45,6 +43,7 @@ def watch_orders(
     deadline: timedelta,
     clock: Clock,
     pause: Pause,
+    in_time: InTime = lambda: True,
 ) -> set[str]:
     """Look at every order of a batch, send again what follows from its status, and look again later.
 
@@ -63,21 +62,24 @@ def watch_orders(
     # The stream may have had an order watched twice: within a batch, that is one look and one next look.
     watched = {message.order_id: message for message in messages}
     known = orders.get_many(watched.keys())
-    for message in watched.values():
-        with given_back(failed, [message.order_id]):
-            known_order, in_time = known.get(message.order_id), _expiring(deadline, clock)
-            order = change_order(orders, message.order_id, known_order, in_time, pause)
-            if order.status is OrderStatus.PENDING:
-                to_check.append(CheckOrder(order.terms, order.correlation_id))
+
+    def look(group: Sequence[WatchOrder]) -> None:
+        (message,) = group
+        stands = known.get(message.order_id)
+        order = change_order(orders, message.order_id, stands, _expiring(deadline, clock), pause)
+        if order.status is OrderStatus.PENDING:
+            to_check.append(CheckOrder(order.terms, order.correlation_id))
+            to_watch.append(_next_look(message))
+        match order.follow_up():
+            case FollowUp.SHIP:
+                to_ship.append(ShipOrder(order.terms, order.correlation_id))
                 to_watch.append(_next_look(message))
-            match order.follow_up():
-                case FollowUp.SHIP:
-                    to_ship.append(ShipOrder(order.terms, order.correlation_id))
-                    to_watch.append(_next_look(message))
-                case FollowUp.RELEASE:
-                    to_release.append(ReleaseOrder(order.terms, order.correlation_id))
-                case None:
-                    pass
+            case FollowUp.RELEASE:
+                to_release.append(ReleaseOrder(order.terms, order.correlation_id))
+            case None:
+                pass
+
+    each_group(failed, ([message] for message in watched.values()), order_id_of, look, in_time)
     failed |= checkers.send([*to_check, *to_release]) | shipping.send(to_ship)
     return failed | watchdog.send([message for message in to_watch if order_id_of(message) not in failed])
 
@@ -88,8 +90,8 @@ def _next_look(message: WatchOrder) -> WatchOrder:
 
 
 def _expiring(deadline: timedelta, clock: Clock) -> Callable[[Order], Order]:
-    def in_time(order: Order) -> Order:
+    def expired(order: Order) -> Order:
         now = clock()
         return order.expire(now=now) if order.is_overdue(now=now, deadline=deadline) else order
 
-    return in_time
+    return expired

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class OrderCaptureError(Exception):
     """Base of every error that this system raises on purpose; its text is fit for a client to read."""
@@ -9,6 +11,18 @@ class OrderCaptureError(Exception):
 
 class InvalidMessageError(OrderCaptureError):
     """A message is not one of ours, or not of a version that we read."""
+
+
+class UnreadableError(OrderCaptureError, ValueError):
+    """An item or a message is not as this system writes it. The text names the field, never its value."""
+
+
+class RefusedMessagesError(OrderCaptureError):
+    """Messages that can never be sent, by the ids of what they are about; all the others were."""
+
+    def __init__(self, subjects: Collection[str]) -> None:
+        self.subjects = sorted(subjects)
+        super().__init__(f"{len(self.subjects)} messages can't be sent, being too large or refused")
 
 
 class NotFoundError(OrderCaptureError):

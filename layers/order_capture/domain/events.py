@@ -118,7 +118,7 @@ def events_of(order: Order) -> list[OrderEvent]:
     events: list[OrderEvent] = []
     for number, moment in _told_by(order.logs):
         lines = order.logs[:number]
-        answered = {line.split(" ", 2)[1] for line in lines}
+        answered = {line.partition(" ")[2].partition(" ")[0] for line in lines}
         then = replace(
             order,
             status=_STATUSES[moment.type],

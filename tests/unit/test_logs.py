@@ -1,0 +1,180 @@
+"""What a function logs: lines of JSON that say what went wrong and where, and name nobody."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.exceptions
+import pytest
+
+from order_capture.adapters import invocations, logs
+from order_capture.adapters.invocations import InvocationFailedError, in_time, invocation
+from order_capture.domain.errors import RefusedMessagesError, TemporaryError, UnreadableError
+
+logger = logging.getLogger("order_capture.test")
+
+CUSTOMER = "alice"  # a traceback shows lines of the code, but not what stands behind a name
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What a fresh process writes, at DEBUG as Lambda's runtime sets it, through our own format."""
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    root, factory = logging.getLogger(), logging.getLogRecordFactory()
+    handlers, level, own = root.handlers[:], root.level, logging.getLogger("order_capture").level
+    root.handlers, text = [], io.StringIO()
+    root.setLevel(logging.DEBUG)
+    logs.configure.cache_clear()
+    logs.configure()
+    (handler,) = root.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(text)
+    try:
+        yield text
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+        logging.getLogger("order_capture").setLevel(own)
+        logging.setLogRecordFactory(factory)
+        logs.configure.cache_clear()
+
+
+def test_a_line_is_json_with_what_happened_and_what_it_is_about(written: io.StringIO) -> None:
+    logger.error("failed %d", 3, extra={"order_ids": ["order-1"], "exactly": Decimal("0.10")})
+
+    line = json.loads(written.getvalue())
+    assert (line["level"], line["logger"], line["message"]) == ("ERROR", "order_capture.test", "failed 3")
+    assert (line["order_ids"], line["exactly"]) == (["order-1"], "0.10")
+
+
+def test_an_error_is_named_with_where_it_was_raised_but_not_with_what_it_is_about(
+    written: io.StringIO,
+) -> None:
+    def looked_up(accounts: dict[str, str], customer: str) -> str:
+        try:
+            return accounts[customer]
+        except KeyError as error:
+            raise ValueError(f"{customer} has no account") from error
+
+    try:
+        looked_up({}, CUSTOMER)
+    except ValueError:
+        logger.exception("failed")
+
+    line = json.loads(written.getvalue())
+    assert CUSTOMER not in written.getvalue()
+    assert [text for text in line["exception"].splitlines() if not text.startswith(" ")] == [
+        "KeyError",
+        "ValueError",
+    ]
+    assert "in looked_up" in line["exception"]
+
+
+def test_what_caused_an_error_is_not_named_where_it_is_hidden(written: io.StringIO) -> None:
+    try:
+        try:
+            raise KeyError("x")
+        except KeyError:
+            raise ValueError from None
+    except ValueError:
+        logger.exception("failed")
+
+    assert "KeyError" not in written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (KeyError("alice"), "KeyError"),
+        (TemporaryError("too busy"), "TemporaryError: too busy"),
+        (UnreadableError("logs is missing"), "UnreadableError: logs is missing"),
+        (
+            RefusedMessagesError({"alice"}),
+            "RefusedMessagesError: 1 messages can't be sent, being too large or refused",
+        ),
+        (
+            botocore.exceptions.ClientError(
+                {"Error": {"Code": "ValidationException", "Message": "alice"}}, "PutItem"
+            ),
+            "ClientError: ValidationException (PutItem)",
+        ),
+        (
+            botocore.exceptions.ClientError(
+                {
+                    "Error": {"Code": "TransactionCanceledException", "Message": "alice"},
+                    "CancellationReasons": [
+                        {"Code": "None"},
+                        {"Code": "ValidationError", "Message": "12.34"},
+                    ],
+                },
+                "TransactWriteItems",
+            ),
+            "ClientError: TransactionCanceledException, None, ValidationError (TransactWriteItems)",
+        ),
+        (botocore.exceptions.ParamValidationError(report="alice"), "ParamValidationError"),
+    ],
+)
+def test_of_an_error_of_others_only_its_codes_are_logged(error: Exception, text: str) -> None:
+    assert logs.described(error) == text
+
+
+def test_at_debug_only_our_own_loggers_write_what_they_do(written: io.StringIO) -> None:
+    for name in ("botocore.endpoint", "boto3", "urllib3.connectionpool", "anybody.else"):
+        logging.getLogger(name).debug("the session token")
+        logging.getLogger(name).info("no secret")
+    logger.debug("of ours")
+
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["logger"] for line in lines if line["level"] == "DEBUG"] == ["order_capture.test"]
+    assert sum(line["level"] == "INFO" for line in lines) == 4
+
+
+def test_lambdas_own_format_has_the_error_too(written: io.StringIO) -> None:
+    """It writes every attribute of a record but those that it makes itself; `exc_info` would be one."""
+    records: list[logging.LogRecord] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    logging.getLogger().addHandler(Kept())
+    try:
+        raise KeyError("alice")
+    except KeyError:
+        logger.exception("failed")
+
+    assert records[0].exc_info is None
+    assert records[0].__dict__["exception"].endswith("KeyError")
+
+
+def test_what_leaves_a_handler_names_nobody(written: io.StringIO) -> None:
+    @invocation
+    def handler(_event: dict[str, Any], _context: object) -> None:
+        raise KeyError(CUSTOMER)
+
+    with pytest.raises(InvocationFailedError, match=r"^KeyError$") as raised:
+        handler({}, None)
+
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+    assert "KeyError" in written.getvalue()
+    assert CUSTOMER not in written.getvalue()
+
+
+@pytest.mark.parametrize(("left", "enough"), [(10_000, True), (2_000, False)])
+def test_a_call_knows_whether_there_is_time_left_to_report_what_is_not_done(
+    monkeypatch: pytest.MonkeyPatch, left: int, enough: bool
+) -> None:
+    monkeypatch.setattr(invocations, "_ends_at", float("inf"))
+    asked: list[bool] = []
+    call: Callable[[dict[str, Any], Any], None] = invocation(lambda _event, _context: asked.append(in_time()))
+
+    call({}, SimpleNamespace(get_remaining_time_in_millis=lambda: left))
+
+    assert asked == [enough]
