@@ -246,7 +246,7 @@ class TestARecordThatCanNotBeRead:
         [
             (
                 stream_handler,
-                unreadable(record(ONE), "totalAmount"),
+                unreadable(record(ONE), "fingerprint"),
                 record(TWO),
                 {"orderId": "order-1"},
             ),
