@@ -335,16 +335,16 @@ def _republish(where: Stack, options: argparse.Namespace) -> int:
             for ledger in ledgers
         }
     unreadable = [f"{noun} {entity}" for noun, each in done.items() for entity in each.unreadable]
+    refused = [f"{noun} {entity}" for noun, each in done.items() for entity in each.refused]
     if options.json:
         counts = {noun: asdict(each) for noun, each in done.items()}
         _print_json({"stack": where.name, "published": not options.dry_run, "ledgers": counts})
-        return 1 if unreadable else 0
+        return 1 if unreadable or refused else 0
     for noun, each in done.items():
         console.print(f"States of {noun}s: {each.states:,}, of which deleted: {each.deleted:,}")
-    console.print("Nothing was published." if options.dry_run else "All of them are published.")
-    if unreadable:
-        console.print(f"[red]Left out, since they can't be read:[/] {escape(', '.join(unreadable))}")
-    return 1 if unreadable else 0
+    if not refused:
+        console.print("Nothing was published." if options.dry_run else "All of them are published.")
+    return _passed_over(unreadable, refused)
 
 
 def _republish_events(where: Stack, options: argparse.Namespace) -> int:
@@ -360,23 +360,24 @@ def _republish_events(where: Stack, options: argparse.Namespace) -> int:
         )
     if options.json:
         _print_json({"stack": where.name, "published": not options.dry_run, **asdict(done)})
-        return 1 if done.unreadable else 0
+        return 1 if done.unreadable or done.refused else 0
     console.print(f"Events: {done.events:,}, of orders: {done.orders:,}")
-    console.print("Nothing was published." if options.dry_run else "All of them are published.")
-    if done.unreadable:
-        console.print(f"[red]Left out, since they can't be read:[/] {escape(', '.join(done.unreadable))}")
-    return 1 if done.unreadable else 0
+    if not done.refused:
+        console.print("Nothing was published." if options.dry_run else "All of them are published.")
+    return _passed_over(done.unreadable, done.refused)
 
 
 def _stuck(where: Stack, options: argparse.Namespace) -> int:
     tables = Tables.of(where)
     sqs, dlqs = where.client("sqs"), dead_letters.queues(where)
+    unreadable: list[str] = []
     with progress() as tick:
         tick("orders", 0, tables.orders.size())
-        found = stuck(tables, sqs, dlqs, tick)
+        found = stuck(tables, sqs, dlqs, tick, unreadable)
     if options.json:
-        _print_json({"stack": where.name, "open": [asdict(order) for order in found]})
-        return 0
+        orders = [asdict(order) for order in found]
+        _print_json({"stack": where.name, "open": orders, "unreadable": unreadable})
+        return 1 if unreadable else 0
     if not found:
         letters = sum(dead_letters.count(sqs, dlq) for dlq in dlqs)
         console.print(
@@ -384,7 +385,7 @@ def _stuck(where: Stack, options: argparse.Namespace) -> int:
             if letters
             else "Nothing is open."
         )
-        return 0
+        return _passed_over(unreadable)
     for order in found:
         block(
             order.order_id,
@@ -393,17 +394,19 @@ def _stuck(where: Stack, options: argparse.Namespace) -> int:
             *(f"dead letter in {letter}" for letter in order.dead_letters),
         )
     console.print(f"Open orders in {where.name}: {len(found):,}")
-    return 0
+    return _passed_over(unreadable)
 
 
 def _watch(where: Stack, options: argparse.Namespace) -> int:
+    unreadable: list[str] = []
     with progress() as tick:
-        orders = watch(where, options.orders, tick)
+        orders = watch(where, options.orders, tick, unreadable)
     if options.json:
-        _print_json({"stack": where.name, "watched": [order.order_id for order in orders]})
-    else:
-        console.print(f"Orders that are looked at now: {len(orders)}")
-    return 0
+        watched = [order.order_id for order in orders]
+        _print_json({"stack": where.name, "watched": watched, "unreadable": unreadable})
+        return 1 if unreadable else 0
+    console.print(f"Orders that are looked at now: {len(orders)}")
+    return _passed_over(unreadable)
 
 
 def _rebuild_history(where: Stack, options: argparse.Namespace) -> int:
@@ -444,9 +447,17 @@ def _rebuild_reports(where: Stack, options: argparse.Namespace) -> int:
         rebuilt = rebuild_reports(where, tick)
     if options.json:
         _print_json({"stack": where.name, **asdict(rebuilt)})
-    else:
-        console.print(f"Built anew: {rebuilt.events:,} events of {rebuilt.orders:,} orders.")
-    return 0
+        return 1 if rebuilt.unreadable else 0
+    console.print(f"Built anew: {rebuilt.events:,} events of {rebuilt.orders:,} orders.")
+    return _passed_over(rebuilt.unreadable)
+
+
+def _passed_over(unreadable: Sequence[str], refused: Sequence[str] = ()) -> int:
+    """Name what a command could not do its work for; returns its exit code."""
+    for reason, ids in (("they can't be read", unreadable), ("SNS refuses them", refused)):
+        if ids:
+            console.print(f"[red]Left out, since {reason}:[/] {escape(', '.join(ids))}")
+    return 1 if unreadable or refused else 0
 
 
 def _status(where: Stack, options: argparse.Namespace) -> int:

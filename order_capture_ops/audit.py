@@ -16,7 +16,7 @@ from order_capture.adapters.attributes import Item
 from order_capture.application.watch_orders import MAX_DELAY
 from order_capture.domain.ledger import ZERO, Adjustment, Head, Hold, Release, first, replay
 from order_capture.domain.order import OrderStatus, Outcome
-from order_capture_ops.history import UnknownError, gap, missing_lines
+from order_capture_ops.history import UnknownError, UnreadableHistoryError, gap, missing_lines
 from order_capture_ops.tables import (
     HEAD,
     RECEIPTS,
@@ -366,6 +366,8 @@ class _History:
         label = self.table.label(self.entity)
         try:
             missing = missing_lines(self.tables, self.table, self.entity)
+        except UnreadableHistoryError as error:
+            return [Difference(label, "its history", "as the functions write it", str(error))]
         except UnknownError:
             return []  # which is for the ledger's own look to report
         if missing:

@@ -50,6 +50,13 @@ class UnknownError(Exception):
     """What was done to somebody can't be found out."""
 
 
+class UnreadableHistoryError(UnknownError):
+    """A line of somebody's history is not as the functions write it."""
+
+    def __init__(self) -> None:
+        super().__init__("a line of its history can't be read")
+
+
 @dataclass(frozen=True)
 class _Done:
     """An entry that moved the head, or the settlement of an order."""
@@ -93,7 +100,7 @@ def missing_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Missi
     """
     until = after(runtime.clock(), -YOUNG_SECONDS)
     done, declined = _ledger(tables, table, entity)
-    lines = list(tables.history.lines(table, entity))
+    lines = history_lines(tables, table, entity)
     commits: dict[str, list[Commit]] = {}
     for line in lines:
         if isinstance(line, Commit):
@@ -126,8 +133,12 @@ def missing_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Missi
 
 
 def gap(tables: Tables, table: LedgerTable, entity: str) -> tuple[Commit, Head] | None:
-    """The first line whose figures do not follow from those of the line before it, and these."""
-    commits = [line for line in tables.history.lines(table, entity) if isinstance(line, Commit)]
+    """The first line whose figures do not follow from those of the line before it, and these.
+
+    Raises:
+        UnreadableHistoryError: a line can't be read.
+    """
+    commits = [line for line in history_lines(tables, table, entity) if isinstance(line, Commit)]
     old = replayed(entity, ())
     for commit in sorted(commits, key=lambda line: line.after.version):
         moved = _added(old, replayed(entity, commit.changes))
@@ -135,6 +146,18 @@ def gap(tables: Tables, table: LedgerTable, entity: str) -> tuple[Commit, Head] 
             return commit, moved
         old = commit.after
     return None
+
+
+def history_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Line]:
+    """All lines of one customer or product, oldest first.
+
+    Raises:
+        UnreadableHistoryError: one can't be read.
+    """
+    try:
+        return list(tables.history.lines(table, entity))
+    except UNREADABLE as error:
+        raise UnreadableHistoryError from error
 
 
 def _entities(table: LedgerTable, tick: Tick) -> Iterator[str]:

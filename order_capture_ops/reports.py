@@ -14,7 +14,7 @@ from itertools import groupby
 
 import botocore.exceptions
 
-from order_capture.adapters.attributes import Item, to_item
+from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.cloudevents import event_id
 from order_capture.adapters.dynamodb_reports import (
     FIRST_GENERATION,
@@ -23,6 +23,7 @@ from order_capture.adapters.dynamodb_reports import (
     DynamoReports,
     row_from,
 )
+from order_capture.adapters.reading import time, whole
 from order_capture.adapters.runtime import clock, pause
 from order_capture.application.project_reports import OLDEST, count, groups
 from order_capture.domain.events import OrderFact, moments
@@ -30,11 +31,12 @@ from order_capture.domain.reports import Figure, RowKey, Rows, added_up
 from order_capture.domain.times import written
 from order_capture_ops.audit import Difference
 from order_capture_ops.stack import Stack, StackError
-from order_capture_ops.tables import Order, OrderTable, Table, is_order, read_order
+from order_capture_ops.tables import UNREADABLE, Order, OrderTable, Table, is_order, read_order
 
 PATIENCE = 60.0
 """Seconds that an event may take to be counted: it normally takes less than one."""
 
+MAX_EVENTS = 100  # far more than an order can have
 _DELETED = 25  # what DynamoDB's batch write takes in one call
 
 Tick = Callable[[str, int], None]
@@ -46,6 +48,8 @@ class Rebuilt:
 
     orders: int = 0
     events: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    """Orders that are not as the functions write them, and are not counted: `audit` says more."""
 
 
 @dataclass
@@ -84,7 +88,7 @@ def rebuild_reports(where: Stack, tick: Tick = lambda *_: None) -> Rebuilt:
     rebuilt = Rebuilt()
     _sweep(table, reports.generations().current, tick)
     generation = _announce(table)
-    for page in _orders(orders):
+    for page in _orders(orders, rebuilt.unreadable):
         facts = [fact for order in page for fact in facts_of(order)]
         for group in groups(facts):
             count(reports, generation, group, clock, pause)
@@ -111,7 +115,8 @@ def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda 
     found, gaps = _read(table, generation, settled, written(now - OLDEST), tick)
     least: Rows = defaultdict(lambda: defaultdict(Decimal))
     most: Rows = defaultdict(lambda: defaultdict(Decimal))
-    for page in _orders(orders):
+    unreadable: list[str] = []
+    for page in _orders(orders, unreadable):
         facts = [fact for order in page for fact in facts_of(order)]
         _add(most, added_up(facts))
         _add(least, added_up(fact for fact in facts if fact.moment.time <= settled))
@@ -128,6 +133,7 @@ def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda 
                 what = " ".join(part for part in figure if part)
                 report.differences.append(Difference(_label(key), what, expected, f"{actual:f}"))
     report.differences += gaps
+    report.differences += [_unreadable(f"order {order_id}") for order_id in unreadable]
     return report
 
 
@@ -146,24 +152,41 @@ def _read(
         found = list(group)
         tick("reports", len(found))
         if name.startswith(ORDER):
+            label = f"order {name.removeprefix(ORDER)}"
+            try:
+                marks = [(time(mark, "time"), whole(mark, "sequence")) for mark in map(from_item, found)]
+            except UNREADABLE:
+                gaps.append(_unreadable(f"{label}, what was counted of it"))
+                continue
             # Of an order from long ago, some events may be forgotten already, and others not.
-            recent = [item for item in found if remembered <= item["time"]["S"] <= settled]
-            counted = {int(item["sequence"]["N"]) for item in found}
-            last = max((int(item["sequence"]["N"]) for item in recent), default=0)
-            if missing := sorted({*range(1, last)} - counted):
-                label = f"order {name.removeprefix(ORDER)}"
+            last = max((sequence for at, sequence in marks if remembered <= at <= settled), default=0)
+            if last > MAX_EVENTS:
+                gaps.append(Difference(label, "number of an event", f"at most {MAX_EVENTS}", str(last)))
+            elif missing := sorted({*range(1, last)} - {sequence for _, sequence in marks}):
                 gaps.append(
                     Difference(label, f"events before number {last}", "counted", f"{missing} missing")
                 )
-        else:
-            rows.update({row.key: row.figures for row in map(row_from, found)})
+            continue
+        for item in found:
+            try:
+                row = row_from(item)
+            except UNREADABLE:
+                gaps.append(_unreadable(f"{name} {item['row']['S']}"))
+            else:
+                rows[row.key] = row.figures
     return rows, gaps
 
 
-def _orders(orders: OrderTable) -> Iterator[list[Order]]:
-    """All orders that can be read, a page at a time; an audit tells of the others."""
+def _orders(orders: OrderTable, unreadable: list[str]) -> Iterator[list[Order]]:
+    """All orders that can be read, a page at a time; `unreadable` gets the ids of the others."""
     for page in orders.pages():
-        yield [order for item in page if is_order(item) and (order := read_order(item))]
+        found = [(item["orderId"]["S"], read_order(item)) for item in page if is_order(item)]
+        unreadable += [order_id for order_id, order in found if order is None]
+        yield [order for _, order in found if order]
+
+
+def _unreadable(what: str) -> Difference:
+    return Difference(what, "item", "as the functions write it", "unreadable")
 
 
 def _announce(table: Table) -> int:

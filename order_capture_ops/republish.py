@@ -15,6 +15,7 @@ from order_capture.adapters.outboxes import BATCH_ENTRIES, Sender, TopicOutbox
 from order_capture.adapters.runtime import clock, new_id, pause
 from order_capture.application.messages import EntityState
 from order_capture.application.publish_states import publish_states
+from order_capture.domain.errors import RefusedMessagesError
 from order_capture.domain.order import Check
 from order_capture_ops.stack import Stack
 from order_capture_ops.stuck import Tick
@@ -36,6 +37,8 @@ class Republished:
     """How many of the states are tombstones."""
     unreadable: list[str] = field(default_factory=list)
     """Whose head is not as the functions write it: `audit` says more."""
+    refused: list[str] = field(default_factory=list)
+    """Whose state SNS does not take."""
 
 
 def republish(
@@ -71,7 +74,10 @@ def republish(
                 result.unreadable.append(table.entity(item))
         for batch in batches(states, size):
             if not dry_run:
-                publish_states(followers, batch)
+                try:
+                    publish_states(followers, batch)
+                except RefusedMessagesError as error:
+                    result.refused += error.subjects
             result.states += len(batch)
             result.deleted += sum(state.head.deleted for state in batch)
             if rate is not None and not dry_run:

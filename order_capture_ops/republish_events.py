@@ -15,7 +15,7 @@ from order_capture.adapters.dynamodb_orders import order_from
 from order_capture.adapters.outboxes import BATCH_ENTRIES, Sender, TopicOutbox
 from order_capture.adapters.runtime import clock, new_id, pause
 from order_capture.application.messages import OrderHappened
-from order_capture.domain.errors import OrderCaptureError, TemporaryError
+from order_capture.domain.errors import RefusedMessagesError
 from order_capture.domain.events import events_of
 from order_capture.domain.order import Order
 from order_capture_ops.republish import batches
@@ -32,6 +32,8 @@ class RepublishedEvents:
     events: int = 0
     unreadable: list[str] = field(default_factory=list)
     """Orders that are not as the functions write them: `audit` says more."""
+    refused: list[str] = field(default_factory=list)
+    """Orders with an event that SNS does not take, being too large."""
 
 
 def republish_events(
@@ -65,8 +67,11 @@ def republish_events(
         events = [event for order in orders for event in events_of(order) if event.time >= since]
         result.orders += len({event.order.order_id for event in events})
         for batch in batches(events, size):
-            if not dry_run and (failed := listeners.send([OrderHappened(event) for event in batch])):
-                raise TemporaryError(f"The events of {len(failed)} orders could not be published.")
+            if not dry_run:
+                try:
+                    listeners.send_all([OrderHappened(event) for event in batch])
+                except RefusedMessagesError as error:
+                    result.refused += error.subjects
             result.events += len(batch)
             if rate is not None and not dry_run:
                 time.sleep(max(0.0, started + result.events / rate - time.monotonic()))
@@ -88,7 +93,7 @@ def _orders(
         for item in page:
             try:
                 order = order_from(item)
-            except (*UNREADABLE, OrderCaptureError):
+            except UNREADABLE:
                 result.unreadable.append(item["orderId"]["S"])
             else:
                 orders += [order] if order else []

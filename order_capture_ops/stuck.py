@@ -27,10 +27,17 @@ class OpenOrder:
 
 
 def stuck(
-    tables: Tables, sqs: Any, dlqs: Iterable[DeadLetterQueue], tick: Tick = lambda *_: None
+    tables: Tables,
+    sqs: Any,
+    dlqs: Iterable[DeadLetterQueue],
+    tick: Tick = lambda *_: None,
+    unreadable: list[str] | None = None,
 ) -> list[OpenOrder]:
-    """All open orders, the oldest first. Few, as a rule: those that were placed in the last second."""
-    orders = open_orders(tables, tick)
+    """All open orders, the oldest first. Few, as a rule: those that were placed in the last second.
+
+    `unreadable` gets the ids of those that can't be read, and may be open.
+    """
+    orders = open_orders(tables, tick, unreadable)
     letters: dict[str | None, list[str]] = {}
     for dlq in dlqs:
         # The count lags by a minute at most; a letter is there for fourteen days.
@@ -51,12 +58,19 @@ def stuck(
     return sorted(found, key=lambda order: -order.age)
 
 
-def open_orders(tables: Tables, tick: Tick) -> list[Order]:
-    """The orders that are not over, by a scan of the whole table, which has no index for them."""
+def open_orders(tables: Tables, tick: Tick, unreadable: list[str] | None = None) -> list[Order]:
+    """The orders that are not over, by a scan of the whole table, which has no index for them.
+
+    `unreadable` gets the ids of those that can't be read.
+    """
     orders: list[Order] = []
     for page in tables.orders.pages():
-        read = (read_order(item) for item in page if is_order(item))
-        orders += (order for order in read if order and order.is_open)
+        for item in filter(is_order, page):
+            order = read_order(item)
+            if order is None and unreadable is not None:
+                unreadable.append(item["orderId"]["S"])
+            if order and order.is_open:
+                orders.append(order)
         tick("orders", len(page))
     return orders
 

@@ -16,6 +16,7 @@ from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.decisions import decision_from
 from order_capture.adapters.dynamodb_history import item_of, line_in
 from order_capture.adapters.dynamodb_ledger import price_from
+from order_capture.adapters.reading import text, texts
 from order_capture.adapters.terms import terms_from
 from order_capture.domain.errors import OrderCaptureError
 from order_capture.domain.history import Line
@@ -38,8 +39,8 @@ HEAD = "BALANCE"
 BATCH_KEYS = 100  # what DynamoDB's batch read takes in one call
 RECEIPTS = receipt_place("")  # how the keys of receipts begin; they are no ledgers
 
-UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
-"""What reading an item raises that is not as the functions write it (domain errors are raised as well)."""
+UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OrderCaptureError)
+"""What reading an item raises that is not as the functions write it."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,11 @@ class HistoryTable(Table):
     """The history of both ledgers. It is no part of the books, and is read as clients see it."""
 
     def lines(self, ledger: LedgerTable, entity: str) -> Iterator[Line]:
-        """All lines of one customer or product, oldest first."""
+        """All lines of one customer or product, oldest first.
+
+        Raises:
+            UNREADABLE: one is not as the functions write it.
+        """
         paginator = self.client.get_paginator("query")
         for page in paginator.paginate(
             TableName=self.name,
@@ -265,10 +270,10 @@ def read_order(item: Item) -> Order | None:
             {Check(check): decision_from(decision) for check, decision in values["checks"].items()},
             _time(values["createTime"]),
             _time(values["updateTime"]),
-            str(values["correlationId"]),
-            tuple(str(line) for line in values["logs"]),
+            text(values, "correlationId"),
+            tuple(texts(values, "logs")),
         )
-    except (*UNREADABLE, OrderCaptureError):
+    except UNREADABLE:
         return None
 
 
@@ -295,6 +300,7 @@ def _number(value: object) -> Decimal:
     return value
 
 
-def _time(text: str) -> str:
-    datetime.fromisoformat(text)
-    return text
+def _time(moment: str) -> str:
+    if datetime.fromisoformat(moment).tzinfo is None:
+        raise ValueError("a time with its zone expected")
+    return moment

@@ -19,8 +19,15 @@ from order_capture_ops.tables import Order, Tables
 DELAY = 1
 
 
-def watch(where: Stack, order_ids: Sequence[str], tick: Tick = lambda *_: None) -> list[Order]:
+def watch(
+    where: Stack,
+    order_ids: Sequence[str],
+    tick: Tick = lambda *_: None,
+    unreadable: list[str] | None = None,
+) -> list[Order]:
     """Have these orders looked at, or all that are open if none are named; returns those it were.
+
+    `unreadable` gets the ids of those that can't be read, and are passed over.
 
     Raises:
         StackError: one of them is no order; none is watched.
@@ -29,11 +36,13 @@ def watch(where: Stack, order_ids: Sequence[str], tick: Tick = lambda *_: None) 
     tables = Tables.of(where)
     if order_ids:
         named = tables.orders.orders(order_ids)
-        orders = [order for order in named.values() if order]
-        if missing := sorted({*order_ids} - {order.order_id for order in orders}):
+        if missing := sorted({*order_ids} - named.keys()):
             raise StackError(f"There is no order {', '.join(missing)} in {where.name}.")
+        orders = [order for order in named.values() if order]
+        if unreadable is not None:
+            unreadable += sorted(order_id for order_id, order in named.items() if order is None)
     else:
-        orders = open_orders(tables, tick)
+        orders = open_orders(tables, tick, unreadable)
     sender = Sender("/order-capture/operator", new_id, clock, pause)
     outbox = QueueOutbox(where.client("sqs"), where.output("OrderWatchQueueUrl"), sender)
     watch_new_orders(outbox, [(order.order_id, order.correlation_id) for order in orders], DELAY)
