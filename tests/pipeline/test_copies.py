@@ -121,7 +121,7 @@ def test_a_batch_of_changes_is_one_state_and_entries_are_none(shop: Shop, follow
 def test_what_could_not_be_told_is_told_later_and_is_the_same_event_when_it_comes_again(
     shop: Shop, follower: Follower
 ) -> None:
-    with shop.pipeline.refusing("sns.PublishBatch"), pytest.raises(Exception, match="not published"):
+    with shop.pipeline.refusing("sns.PublishBatch"), pytest.raises(Exception, match="not be sent"):
         shop.pipeline.publish_changes()
     assert follower.listen() == {"AccountTopic": [], "StockTopic": []}
 
