@@ -96,7 +96,7 @@ def test_a_dry_run_counts_and_publishes_nothing(
 
     said = json.loads(capsys.readouterr().out)
     assert said["published"] is False
-    assert said["ledgers"]["product"] == {"states": 3, "deleted": 1, "unreadable": []}
+    assert said["ledgers"]["product"] == {"states": 3, "deleted": 1, "unreadable": [], "refused": []}
     assert said["ledgers"]["account"]["states"] == 2
     assert take() == []
 

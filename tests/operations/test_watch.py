@@ -72,4 +72,4 @@ def test_by_command(shop: Shop, stack: Stack, run: Run, capsys: pytest.CaptureFi
     assert run("watch", "unheard-of") == 2
     stack.client("sqs").delete_queue(QueueUrl=stack.output("OrderWatchQueueUrl"))
     assert run("watch") == 1
-    assert "1 orders are not watched yet" in capsys.readouterr().err
+    assert "1 messages could not be sent yet" in capsys.readouterr().err

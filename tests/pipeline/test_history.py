@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
+from order_capture.adapters.invocations import InvocationFailedError
 from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop, order_of
 
@@ -138,7 +138,7 @@ def test_a_batch_of_orders_for_one_product_is_a_line_each(shop: Shop) -> None:
 
 def test_it_is_all_there_though_the_history_could_not_be_written_at_first(shop: Shop, diary: Diary) -> None:
     diary.write()
-    with shop.pipeline.refusing("dynamodb.BatchWriteItem"), pytest.raises(ClientError):
+    with shop.pipeline.refusing("dynamodb.BatchWriteItem"), pytest.raises(InvocationFailedError):
         shop.pipeline.publish_changes()
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run(times=2)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.domain.errors import TemporaryError
+from order_capture.adapters.invocations import InvocationFailedError
 from tests.support.shop import CHECKERS, Shop, order_of
 
 FIRST_LOOK = 60  # seconds, as the template says
@@ -199,7 +199,7 @@ class TestTheWatch:
         order_id = order_that_dies_unpublished(shop, order_of("alice", 10, pen=1))
         with shop.pipeline.refusing("sqs.SendMessageBatch"):
             for _ in range(times):
-                with pytest.raises(TemporaryError):
+                with pytest.raises(InvocationFailedError, match="TemporaryError"):
                     shop.pipeline.publish_changes()
 
         shop.pipeline.run()
