@@ -155,6 +155,7 @@ class Snapshots:
         self._changed_at = 0.0
         self._noted_at = 0.0
         self._saved_at = 0.0
+        self._tried_at = 0.0
         self._child = 0
         self.pauses: list[float] = []
         """Seconds that each of the last hundred snapshots held up the event loop."""
@@ -174,7 +175,7 @@ class Snapshots:
             if self._changed_at > self._noted_at:
                 self._noted_at = self._changed_at
                 self._mark()
-            due = self._saved_at + min(max(_EVERY, _SHARE * seconds), _AT_MOST)
+            due = self._tried_at + min(max(_EVERY, _SHARE * seconds), _AT_MOST)
             if self._changed_at >= self._saved_at and time.time() >= due and self._may_save():
                 started = time.monotonic()
                 await self._save_by_fork()
@@ -187,7 +188,8 @@ class Snapshots:
 
     async def _save_by_fork(self) -> None:
         started = time.perf_counter()
-        before, self._saved_at = self._saved_at, time.time()
+        before = self._saved_at
+        self._saved_at = self._tried_at = time.time()
         with warnings.catch_warnings():
             # Of several threads only this one goes on in the fork, and takes no lock that another may hold.
             warnings.simplefilter("ignore", DeprecationWarning)
