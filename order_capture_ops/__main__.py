@@ -23,6 +23,7 @@ from order_capture_ops.cli import (
     age,
     block,
     console,
+    count_of,
     identifier,
     moment,
     not_negative,
@@ -381,7 +382,7 @@ def _stuck(where: Stack, options: argparse.Namespace) -> int:
     if not found:
         letters = sum(dead_letters.count(sqs, dlq) for dlq in dlqs)
         console.print(
-            f"Nothing is open, but there are {letters:,} dead letters: {_next('status', where)}"
+            f"Nothing is open. {count_of(letters, 'dead letter')}: {_next('status', where)} says why."
             if letters
             else "Nothing is open."
         )

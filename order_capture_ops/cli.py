@@ -266,6 +266,11 @@ def print_wrapped(text: str, first: str, then: str, style: str = "") -> None:
     console.print(Text(filled, style=style))
 
 
+def count_of(number: int, noun: str) -> str:
+    """So many of a thing: 1 order, 2 orders."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def age(seconds: float) -> str:
     """How long something takes or has lasted, in its two largest units: 45s, 3m 20s, 2h 5m, 4d 1h."""
     left = max(0, int(seconds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import botocore.exceptions
 from rich.text import Text
 
-from order_capture_ops.cli import console, errors, print_wrapped
+from order_capture_ops.cli import console, errors, print_wrapped, progress
 from order_capture_ops.errors import UsageError
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables, is_order, read_order
@@ -177,8 +177,10 @@ def show(
     sources = [FunctionLog(client, name, groups[name], start, pattern) for name in chosen]
     width = max(map(len, chosen))
     newest, shown = lines, 0
+    with progress() as tick:
+        tick("logs", 0, len(sources))
+        found = list(_read(sources, tick))
     while True:
-        found = [line for source in sources for line in source.read()]
         if order_id:
             found = [line for line in found if line.concerns(order_id, correlation_id)]
         for line in sorted(found, key=lambda line: line.time)[-newest:]:
@@ -191,9 +193,16 @@ def show(
             break
         newest = len(found) + lines * 100
         time.sleep(_POLL_SECONDS)
+        found = list(_read(sources))
     if not shown:
         errors.print(f"No lines{f' since {since:%Y-%m-%d %H:%M:%SZ}' if since else ''}.")
     return 0
+
+
+def _read(sources: Sequence[FunctionLog], tick: Callable[..., None] = lambda *_: None) -> Iterator[LogLine]:
+    for source in sources:
+        yield from source.read()
+        tick("logs", 1)
 
 
 def print_line(line: LogLine, width: int) -> None:

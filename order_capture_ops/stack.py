@@ -77,6 +77,8 @@ def find(name: str | None) -> Stack:
         return _describe(name, client)
     except botocore.exceptions.HTTPClientError as error:
         raise StackError(f"No engine answers at {endpoint}: `make run` starts one.") from error
+    except StackError as error:  # somebody has interrupted its deployment
+        raise StackError(f"{error} `make run` deploys it.") from error
 
 
 def _describe(name: str, client: Callable[[str], Any]) -> Stack:
@@ -86,6 +88,8 @@ def _describe(name: str, client: Callable[[str], Any]) -> Stack:
         if error.response["Error"]["Code"] == "ValidationError":
             raise StackError(f"There is no stack {name} in {_place(client)}.") from error
         raise
+    if not found.get("Outputs"):
+        raise StackError(f"The stack {name} is {found['StackStatus']}, and has no outputs to go by.")
     return Stack(
         name,
         {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])},

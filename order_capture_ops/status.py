@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from order_capture_ops import dead_letters, diagnosis
-from order_capture_ops.cli import age, block, console, table
+from order_capture_ops.cli import age, block, console, count_of, table
 from order_capture_ops.dead_letters import DeadLetterQueue, Letter
 from order_capture_ops.logs import FunctionLog, LogLine
 from order_capture_ops.stack import Stack
@@ -158,7 +158,7 @@ def show(found: Status, stack: Stack) -> None:
         shown.add_row(queue.name, *map(_number, (queue.waiting, queue.in_flight, queue.delayed)), oldest)
     console.print(shown)
     for letters in found.dead_letters:
-        console.print(f"[bold red]{letters.queue}[/]: {letters.count:,} dead letters")
+        console.print(f"[bold red]{letters.queue}[/]: {count_of(letters.count, 'dead letter')}")
         for letter in letters.letters:
             order = f"order {letter.order_id}" if letter.order_id else ""
             block(
@@ -199,7 +199,7 @@ def _judge(stack: Stack, found: Status, orders: list[Order]) -> None:
         since = datetime.now(UTC) - timedelta(
             seconds=max((letter.age for letter in each.letters), default=0) + 60
         )
-        found.attention.append(f"{each.queue} has {each.count:,} dead letters")
+        found.attention.append(f"{each.queue} has {count_of(each.count, 'dead letter')}")
         if repairs := _REPAIRS.get(name):
             commands += (repair.format(since=f"{since:%Y-%m-%dT%H:%MZ}") for repair in repairs)
         elif any(letter.readable for letter in each.letters):
@@ -211,10 +211,10 @@ def _judge(stack: Stack, found: Status, orders: list[Order]) -> None:
         found.attention.append(f"{consumer.function} is not fed by {consumer.source}: {consumer.state}")
         commands.append(f"logs FUNCTION={_function(consumer.function, stack)} SINCE=10m")
     if old := sum(order.age() > OLD_SECONDS for order in orders):
-        found.attention.append(f"{old:,} orders are open for more than {age(OLD_SECONDS)}")
+        found.attention.append(f"Open for more than {age(OLD_SECONDS)}: {count_of(old, 'order')}")
         commands += ["stuck", "watch"]
     if found.unreadable_orders:
-        found.attention.append(f"{found.unreadable_orders:,} orders can't be read")
+        found.attention.append(f"Not readable: {count_of(found.unreadable_orders, 'order')}")
         commands.append("audit")
     found.next = list(dict.fromkeys(f"make {command}{stack.suffix}" for command in commands))
 

@@ -60,6 +60,31 @@ def test_a_stack_on_aws_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) ->
         stack.output("OrderTableName")
 
 
+@pytest.mark.usefixtures("no_profile")
+def test_a_stack_whose_deployment_was_interrupted_is_friendly_too(
+    description: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description.write_text(json.dumps({"stackName": "shop", "endpointUrl": "http://127.0.0.1:1"}))
+    with mock_aws():
+        # An engine of its own is not needed to see what CloudFormation says of such a stack.
+        aws: Any = stacks.boto3.Session(  # type: ignore[attr-defined]
+            aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1"
+        )
+        monkeypatch.setattr(stacks, "partial", lambda *_, **__: aws.client)
+        assert main(["logs"]) == 1
+        missing = capsys.readouterr().err
+        aws.client("cloudformation").create_stack(
+            StackName="shop", TemplateBody=json.dumps({"Resources": TEMPLATE["Resources"]})
+        )
+        assert main(["status"]) == 2
+        unfinished = capsys.readouterr().err
+
+    assert "There is no stack shop in us-east-1" in missing
+    assert "has no outputs to go by" in unfinished
+    for said in (missing, unfinished):
+        assert said.endswith("`make run` deploys it.\n")
+
+
 @pytest.mark.usefixtures("description")
 def test_without_a_deployed_stack_it_says_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit"]) == 2

@@ -11,7 +11,7 @@ from order_capture_ops.stack import Stack
 from order_capture_ops.stuck import OpenOrder, stuck
 from order_capture_ops.tables import Tables
 from tests.operations.conftest import Run
-from tests.operations.test_redrive import fail_for_good
+from tests.operations.test_redrive import fail_for_good, put
 from tests.support.shop import Shop, order_of
 
 
@@ -61,6 +61,16 @@ def test_the_oldest_is_first_and_what_is_over_is_not_there(shop: Shop, stack: St
 
     assert [order.order_id for order in orders] == [confirmed, pending]
     assert orders[0].waits_for == ("shipping",)
+
+
+def test_where_nothing_is_open_dead_letters_are_named_all_the_same(
+    stack: Stack, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"], "nonsense")
+
+    assert run("stuck") == 0
+
+    assert capsys.readouterr().out == "Nothing is open. 1 dead letter: make status says why.\n"
 
 
 def test_by_command(shop: Shop, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
