@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Self
 import httpx
 from rich.text import Text
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from local.tokens import Tokens, describe
 from order_capture_ops.cli import Parser, console, identifier, port, run
@@ -142,7 +143,7 @@ def _receive(secret: str, customer: str, port: int | None) -> int:
     if secret:
         try:
             Webhook(secret)
-        except (ValueError, RuntimeError, WebhookVerificationError) as error:
+        except (ValueError, EmptyWebhookSecretError) as error:
             raise UsageError("SECRET is no secret of a webhook: whsec_ and base64.") from error
     try:
         receiver = _Printing(secret, port or DEFAULT_PORT)
