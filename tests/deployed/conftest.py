@@ -14,6 +14,11 @@ from local.engine import Engine, fresh
 from tests.deployed.shop import Shop
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Last of all, look through what all others have had logged."""
+    items.sort(key=lambda item: item.nodeid.startswith("tests/deployed/test_logs.py"))
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     with fresh(auth=True) as running:

@@ -592,6 +592,22 @@ def a_webhook_reaches_the_functions_own_machine_on_the_local_engine_only(templat
 
 
 @rule
+def no_access_log_has_more_than_is_promised(template: Template) -> Iterator[str]:
+    """A path and a query name customers and products; a header or a body may hold anything."""
+    allowed = {
+        *("requestId", "requestTime", "identity.sourceIp", "authorizer.claims.sub", "authorizer.principalId"),
+        *("httpMethod", "resourcePath", "routeKey", "eventType", "connectionId", "status", "responseLength"),
+        *("responseLatency", "integration.latency", "integrationLatency", "xrayTraceId"),
+        # Of whatever leaves a function, the text is ours and names nobody.
+        *("error.responseType", "integration.error", "integrationErrorMessage", "authorizer.error"),
+    }
+    for path, text in walk(template["Resources"]):
+        if "AccessLogSetting" in path and path.endswith(".Format"):
+            for name in set(re.findall(r"\$context\.([\w.]+)", text)) - allowed:
+                yield f"{path} writes {name} down"
+
+
+@rule
 def the_socket_api_is_throttled_and_logged(template: Template) -> Iterator[str]:
     (stage,) = of_type(template, "AWS::ApiGatewayV2::Stage").values()
     if not {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= stage.get("DefaultRouteSettings", {}).keys():

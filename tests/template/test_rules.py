@@ -307,6 +307,16 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "ChangePublisherFunction calls",
     ),
     (
+        rules.no_access_log_has_more_than_is_promised,
+        setting("Api", AccessLogSetting={"Format": "$context.path"}),
+        "Api.Properties.AccessLogSetting.Format writes path down",
+    ),
+    (
+        rules.no_access_log_has_more_than_is_promised,
+        setting("SocketStage", AccessLogSettings={"Format": "$context.authorizer.username"}),
+        "SocketStage.Properties.AccessLogSettings.Format writes authorizer.username down",
+    ),
+    (
         rules.the_socket_api_is_throttled_and_logged,
         setting("SocketStage", DefaultRouteSettings={"ThrottlingRateLimit": 1}),
         "one client can use up what all functions of the account may run",

@@ -1,0 +1,88 @@
+"""What all functions log at DEBUG, while orders ship, are refused and fail, names nobody."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from order_capture.adapters import logs
+from tests.support import pipeline
+from tests.support.factories import body_of, check, terms_of
+from tests.support.shop import Shop, order_of
+
+NAMES = {"carol-of-the-logs": 31337, "dave-of-the-logs": 7}
+PRODUCTS = {"pen-of-the-logs": 41, "ink-of-the-logs": 43}
+SECRETS = (
+    "carol-of-the-logs",
+    "dave-of-the-logs",
+    "pen-of-the-logs",
+    "ink-of-the-logs",
+    "receiver-of-the-logs",
+)
+AMOUNTS = ("31337", "1234.56", "77777")
+CREDENTIALS = (
+    "session-token-of-the-logs",
+    "x-amz-security-token",
+    "aws4-hmac-sha256",
+    "authorization",
+    "whsec_",
+)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """All that is logged, by whatever logger, where the runtime lets DEBUG through."""
+    root, factory, level = logging.getLogger(), logging.getLogRecordFactory(), logging.getLogger().level
+    own = logging.getLogger("order_capture").level
+    handlers, text = root.handlers[:], io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(logs.JsonFormatter())
+    root.handlers = [handler]
+    root.setLevel(logging.DEBUG)
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    monkeypatch.setitem(pipeline.AWS_SETTINGS, "AWS_SESSION_TOKEN", "session-token-of-the-logs")
+    logs.configure.cache_clear()
+    logs.configure()
+    yield text
+    root.handlers = handlers
+    root.setLevel(level)
+    logging.getLogger("order_capture").setLevel(own)
+    logging.setLogRecordFactory(factory)
+    logs.configure.cache_clear()
+
+
+def test_no_log_names_a_customer_a_product_an_amount_or_a_secret(log: io.StringIO, shop: Shop) -> None:
+    # given
+    carol, dave = NAMES
+    pen, ink = PRODUCTS
+    shop.open(NAMES, PRODUCTS)
+    ask = shop.pipeline.ask
+    ask("POST", "/webhooks", {"customerId": carol, "url": "https://receiver-of-the-logs.example/"})
+    # when: what ships, what is refused, what is wrong, what can't be read, and what AWS does not take
+    shop.order(order_of(carol, Decimal("1234.56"), **{pen: 1, ink: 2}))
+    shop.order(order_of(dave, 77777, **{pen: 1}))
+    shop.order(order_of(carol, 1, **{"nothing-of-the-logs": 1}))
+    shop.pipeline.run()
+    for path in (
+        f"/account/{carol}",
+        f"/account/{carol}/history",
+        f"/webhooks?customerId={carol}",
+        "/orders",
+    ):
+        ask("GET", path)
+    ask("POST", "/order", {"customerId": carol, "items": "1234.56"})
+    shop.pipeline.put("balance_checker", body_of(check(terms_of("order-1", carol))).replace("10.00", '"x"'))
+    shop.pipeline.run()
+    with shop.pipeline.refusing("dynamodb.TransactWriteItems", text=carol):
+        assert ask("POST", "/account", {"customerId": carol, "balance": 1}).status == 503
+    with shop.pipeline.refusing("dynamodb.GetItem", text=carol):
+        assert ask("GET", f"/account/{carol}").status == 503
+    # then
+    text = log.getvalue().lower()
+    assert "transactwriteitems" in text, "what AWS does not take is logged"
+    found = [each for each in (*SECRETS, *AMOUNTS, *CREDENTIALS) if each in text]
+    assert not found, [line for line in text.splitlines() if any(each in line for each in found)][:3]
