@@ -7,8 +7,8 @@ import re
 from tests.deployed.shop import Shop, eventually, order_body
 from tests.support.receiver import Receiver
 
-# Every customer and product of this suite has such an id, every token begins so, and every secret of a webhook.
-# Frames of a traceback show lines of code, in which an address may stand, but none on the loopback interface.
+# Every customer and product of this suite has such an id; so begin all tokens, and all secrets of webhooks.
+# A traceback shows lines of code, in which an address may stand, but none on the loopback interface.
 NAMES = re.compile(
     r"customer-[0-9a-f]{8}-|product-[0-9a-f]{8}-|whsec_|eyJ[\w-]{8}|Bearer \w|http://127\.0\.0\.1"
 )
