@@ -38,6 +38,7 @@ CREDIT = {
     "dave": Decimal("10.00"),
 }
 STOCK = {"coffee": 40, "mug": 25, "grinder": 2, "espresso-machine": 3}
+PRICES = {"mug": Decimal("9.50")}  # the others cost what an order says
 
 _TOLD = "alice"  # has a webhook
 _CALLED_BACK = "dave"  # names an address with the order
@@ -65,6 +66,7 @@ class DemoOrder:
     code: str | None = None
     asked: Decimal | int | None = None
     available: Decimal | int | None = None
+    price: Decimal | None = None
     callback_url: str = ""
 
     order_id: str = ""
@@ -76,7 +78,8 @@ class DemoOrder:
     @property
     def body(self) -> dict[str, Any]:
         """The order as it is posted."""
-        items = [{"productId": self.product, "qty": self.qty}]
+        price = {"unitPrice": self.total / self.qty} if self.product in PRICES else {}
+        items = [{"productId": self.product, "qty": self.qty, **price}]
         callback = {"callbackUrl": self.callback_url} if self.callback_url else {}
         return {"customerId": self.customer, "items": items, "totalAmount": self.total, **callback}
 
@@ -106,21 +109,29 @@ class DemoOrder:
         refusal = self.refusal
         if refusal is None:
             return ""
-        return _reason(refusal["code"], refusal["id"], refusal["asked"], refusal["available"])
+        figures = (refusal.get(name) for name in ("asked", "available", "price", "unitPrice"))
+        return _reason(refusal["code"], refusal["id"], *figures)
 
     def complaint(self) -> str | None:
         """What is wrong with how it ended, if anything."""
         wanted, seen = self.expected, self.status
         if self.code:
-            refused_by = self.product if "PRODUCT" in self.code or "STOCK" in self.code else self.customer
-            wanted += f", {_reason(self.code, refused_by, self.asked, self.available)}"
+            of_stock = any(word in self.code for word in ("PRODUCT", "STOCK", "PRICE"))
+            refused_by = self.product if of_stock else self.customer
+            figures = (self.asked, self.available, self.price, self.total / self.qty)
+            wanted += f", {_reason(self.code, refused_by, *figures)}"
         if self.refusal:
             seen += f", {self.reason()}"
         return None if seen == wanted else f"order {self.order_id}: expected {wanted}; it is {seen}"
 
 
-def _reason(code: str, of: str, asked: Decimal | int | None, available: Decimal | int | None) -> str:
+Figure = Decimal | int | None
+
+
+def _reason(code: str, of: str, asked: Figure, available: Figure, price: Figure, unit_price: Figure) -> str:
     figures = "" if available is None else f" asked {asked}, available {available}"
+    if price is not None:
+        figures = f" price {price}, ordered at {unit_price}"
     return f"{code}: {of}{figures}"
 
 
@@ -136,6 +147,7 @@ def _orders() -> list[DemoOrder]:
             "INSUFFICIENT_STOCK", asked=5, available=2,
         ),
         DemoOrder("alice", "unicorn", 1, Decimal("9.99"), "REJECTED", "UNKNOWN_PRODUCT"),
+        DemoOrder("bob", "mug", 1, Decimal("0.01"), "REJECTED", "PRICE_MISMATCH", price=PRICES["mug"]),
     ]  # fmt: skip
 
 
@@ -215,13 +227,13 @@ def _show(api: Api, receiver: Receiver, called: Receiver, be_told: Callable[[Dem
         for customer, credit in CREDIT.items():
             api.post("/account", {"customerId": customer, "balance": credit}, 200)
         for product, units in STOCK.items():
-            api.post("/stock", {"productId": product, "balance": units}, 200)
+            api.post("/stock", {"productId": product, "balance": units, "price": PRICES.get(product)}, 200)
     before = _books(api)
     _print_books("The books before", before)
 
     orders, batch = _orders(), _batch(called.url)
     console.print(
-        "\n[bold]The orders[/]: four on their own, then a batch of three good ones and an invalid one"
+        "\n[bold]The orders[/]: five on their own, then a batch of three good ones and an invalid one"
     )
     for order in orders:
         order.started = time.monotonic()
@@ -432,7 +444,11 @@ def _figures(row: dict[str, Decimal]) -> str:
 
 def _print_next(api_url: str, shipped: DemoOrder) -> None:
     order = simplejson.dumps(
-        {"customerId": "alice", "items": [{"productId": "mug", "qty": 1}], "totalAmount": 9.5}
+        {
+            "customerId": "alice",
+            "items": [{"productId": "mug", "qty": 1, "unitPrice": 9.5}],
+            "totalAmount": 9.5,
+        }
     )
     token = '-H "$(make -s token)"'
     console.print("[bold]The API is up[/] at", api_url, soft_wrap=True)

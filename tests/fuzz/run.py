@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import schemathesis
@@ -25,6 +26,7 @@ from schemathesis.generation.meta import TestPhase
 
 from order_capture.adapters import runtime
 from order_capture.adapters.reports import MAX_DAYS
+from order_capture.adapters.requests import MAX_TOTAL
 from order_capture.adapters.urls import MAX_URL
 from order_capture.domain.times import after
 from tests.support.template import ROOT
@@ -190,7 +192,8 @@ def _expecting(*more: str) -> dict[str, Any]:
 def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
     """Make a good request as good as the contract's words ask for, where no schema can.
 
-    Amounts have two places at most, a cursor is one that an answer gave, a report is of 92 days at most, and
+    Amounts have two places at most, unit prices come to the total, a change of stock has one of balance and
+    adjust at most, a cursor is one that an answer gave, a report is of 92 days at most, and
     nobody looks back to what is still to come, or to a time at which there was nothing yet: what there is was
     made by these very requests and may be gone after the next, so that a time is one of the last second.
     To wait for long shows nothing more. An Idempotency-Key stands for one request: schemathesis is fond of
@@ -203,7 +206,7 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
         return
     case.body = _leading_nowhere(case.body)
     if not case.meta.is_negative_at(ParameterLocation.BODY):
-        case.body = _rounded(case.body)
+        case.body = _adding_up(_rounded(case.body))
     if not case.meta.is_negative_at(ParameterLocation.QUERY):
         case.query.pop("cursor", None)
         if "wait" in case.query:
@@ -230,6 +233,23 @@ def _rounded(value: Any) -> Any:
             return [_rounded(each) for each in value]
         case dict():
             return {name: _rounded(each) for name, each in value.items()}
+    return value
+
+
+def _adding_up(value: Any) -> Any:
+    match value:
+        case {"orders": [*orders]}:
+            return {**value, "orders": [_adding_up(order) for order in orders]}
+        case {"items": [*lines], "totalAmount": _}:
+            price = next((line["unitPrice"] for line in lines if "unitPrice" in line), None)
+            total = sum(line["qty"] for line in lines) * Decimal(str(price or 0))
+            if price is None or total > MAX_TOTAL:
+                unpriced = [{k: v for k, v in line.items() if k != "unitPrice"} for line in lines]
+                return {**value, "items": unpriced}
+            priced = [{**line, "unitPrice": price} for line in lines]
+            return {**value, "items": priced, "totalAmount": float(total)}
+        case {"balance": _, "adjust": _, **rest}:
+            return {**rest, "balance": value["balance"]}
     return value
 
 

@@ -45,7 +45,7 @@ def kept() -> tuple[dict[str, str], Items]:
 def business(shop: Shop) -> dict[str, str]:
     """Four orders ship, four are refused, two cancelled, two are still open; balances are adjusted.
 
-    One product is no more, and another one is sold again.
+    One product is no more, and another one is sold again. Both had prices, the second still has one.
     """
     ask = shop.pipeline.ask
     orders = {
@@ -69,7 +69,8 @@ def business(shop: Shop) -> dict[str, str]:
     for product, balances in (("cap", [7]), ("mug", [3, 2])):
         for balance in balances:
             ask("DELETE", f"/stock/{product}")
-            assert ask("POST", "/stock", {"productId": product, "balance": balance}).status == 200
+            listing: dict[str, Any] = {"productId": product, "balance": balance, "price": 4.5}
+            assert ask("POST", "/stock", listing).status == 200
     assert ask("DELETE", "/stock/cap").status == 204
     shop.pipeline.run()
     orders["open"] = shop.order(order_of("alice", 3, pen=1, ink=1))
@@ -213,6 +214,10 @@ def pen(entry: str = "BALANCE") -> dict[str, str]:
     return {"productId": "pen", "entry": entry}
 
 
+def mug(entry: str = "BALANCE") -> dict[str, str]:
+    return {"productId": "mug", "entry": entry}
+
+
 Tamper = Callable[[Tables, dict[str, str]], Any]
 
 
@@ -238,6 +243,18 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
         lambda t, _: change(t.stock, pen(), balance=-1),
         "product pen",
         "sum of all adjustments",
+    ),
+    (
+        "a product is cheaper than it was made",
+        lambda t, _: put(t.stock, mug(), price=Decimal("0.01")),
+        "product mug",
+        "price (that of the last adjustment)",
+    ),
+    (
+        "a product without a price has one",
+        lambda t, _: put(t.stock, pen(), price=Decimal(0)),
+        "product pen",
+        "price (that of the last adjustment)",
     ),
     ("held is too high", lambda t, _: change(t.stock, pen(), held=1), "product pen", "held (by orders"),
     (

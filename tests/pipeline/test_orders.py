@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.pipeline import Pipeline
-from tests.support.shop import CHECKERS, Shop, order_of
+from tests.support.shop import CHECKERS, Shop, order_of, priced
 
 
 class TestAnOrder:
@@ -35,6 +35,49 @@ class TestAnOrder:
         )
         assert shop.account("alice") == [Decimal("74.50"), 0, Decimal("25.50")]
         assert shop.stock("pen") == [3, 0, 2]
+
+    def test_at_a_price_of_its_own_is_refused_with_both_prices_and_at_the_product_s_is_shipped(
+        self, shop: Shop
+    ) -> None:
+        # given a customer without a cent, and another
+        shop.open({"dan": 0}, {})
+        gold = {"productId": "gold", "balance": 50, "price": Decimal("19.90")}
+        assert shop.pipeline.ask("POST", "/stock", gold).body["price"] == Decimal("19.90")
+        # when
+        free = shop.order(priced(order_of("dan", 0, gold=50), 0))
+        silent = shop.order(order_of("dan", 0, gold=50))
+        honest = shop.order(priced(order_of("alice", 39.8, gold=2), 19.9))
+        shop.pipeline.run()
+        # then
+        refused = {
+            "outcome": "DECLINED",
+            "code": "PRICE_MISMATCH",
+            "id": "gold",
+            "asked": 50,
+            "available": None,
+            "price": Decimal("19.90"),
+        }
+        assert shop.view(free)["checks"]["stock"] == {**refused, "unitPrice": 0}
+        assert shop.view(silent)["checks"]["stock"] == {**refused, "unitPrice": None}
+        assert shop.statuses([free, silent, honest]) == ["REJECTED", "REJECTED", "SHIPPED"]
+        said = "stock DECLINED PRICE_MISMATCH gold, price 19.90, ordered at 0.00"
+        assert any(line.endswith(said) for line in shop.view(free)["logs"])
+        assert shop.view(honest)["items"] == [{"productId": "gold", "qty": 2, "unitPrice": Decimal("19.90")}]
+        assert shop.stock("gold") == [48, 0, 2]
+
+    def test_is_checked_once_though_the_price_changes_before_its_message_comes_again(
+        self, shop: Shop
+    ) -> None:
+        shop.pipeline.ask("POST", "/stock", {"productId": "gold", "balance": 5, "price": 20})
+        order_id = shop.order(priced(order_of("alice", 1, gold=1), 1))
+        shop.pipeline.run()
+        refused = shop.view(order_id)
+
+        assert shop.pipeline.ask("POST", "/stock", {"productId": "gold", "price": 1}).body["balance"] == 5
+        shop.pipeline.redeliver_everything()
+        shop.pipeline.run()
+
+        assert shop.view(order_id) == refused
 
     def test_of_several_products_is_shipped_whole(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 30, pen=5, ink=3))

@@ -18,6 +18,11 @@ def order_of(customer: str = "alice", total: float = 10, **items: int) -> dict[s
     return {"customerId": customer, "items": lines, "totalAmount": total}
 
 
+def priced(body: Mapping[str, Any], unit_price: float | None) -> dict[str, Any]:
+    """The body of an order with the price that it names for each of its products."""
+    return {**body, "items": [{**line, "unitPrice": unit_price} for line in body["items"]]}
+
+
 class Shop:
     """What clients do, and what they see of it."""
 
