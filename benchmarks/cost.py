@@ -16,7 +16,7 @@ from typing import Any
 from moto import mock_aws
 
 from tests.support.pipeline import Pipeline
-from tests.support.shop import CONSUMERS, Shop, order_of
+from tests.support.shop import CONSUMERS, Shop, order_of, priced
 from tests.support.sizes import stored_size
 
 WATCH_DELAY = 60  # seconds, the template's
@@ -103,6 +103,7 @@ def measure() -> list[Cost]:
         _run("POST /order, one hot product", hot, batch=False),
         _run("POST /order with a key, one hot product", hot, batch=False, keyed=True),
         _run("POST /orders, one hot product", hot, batch=True),
+        _run("POST /order at its price, one hot product", [priced(body, 10) for body in hot], batch=False),
         _run("POST /order, a product each", apart, batch=False),
     ]
 
@@ -124,6 +125,9 @@ def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool, keyed: boo
         shop = Shop(pipeline)
         products = {line["productId"] for order in orders for line in order["items"]}
         shop.open({order["customerId"]: 100 for order in orders}, dict.fromkeys(products, 1000))
+        if all("unitPrice" in line for order in orders for line in order["items"]):
+            for product in products:
+                pipeline.ask("POST", "/stock", {"productId": product, "price": 10})
         pipeline.publish_changes()
         pipeline.calls.clear()
         meter = Meter(pipeline)

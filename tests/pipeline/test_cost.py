@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.shop import CHECKERS, Shop, order_of
+from tests.support.shop import CHECKERS, Shop, order_of, priced
 from tests.support.sizes import stored_size
 
 
@@ -39,9 +39,14 @@ class TestCost:
         print(f"POST /orders with 100 orders: {calls} calls to AWS")
         assert calls <= 35
 
-    def test_a_batch_of_ten_messages_is_handled_in_a_few_calls(self, shop: Shop) -> None:
+    @pytest.mark.parametrize("price", [None, 1])
+    def test_a_batch_of_ten_messages_is_handled_in_a_few_calls(self, shop: Shop, price: int | None) -> None:
         shop.open({"carol": 1000}, {"nib": 1000})
-        shop.post({"orders": [order_of("carol", 1, nib=1) for _ in range(10)]})
+        order = order_of("carol", 1, nib=1)
+        if price is not None:
+            shop.pipeline.ask("POST", "/stock", {"productId": "nib", "price": price})
+            order = priced(order, price)
+        shop.post({"orders": [order] * 10})
         calls = {}
         for name in (*CHECKERS, "order_update", "order_update", "ship_order"):
             shop.pipeline.calls.clear()
@@ -58,7 +63,15 @@ class TestCost:
             "sqs.SendMessageBatch",
         ]
 
-    @pytest.mark.parametrize("body", [order_of("alice", 10, pen=1), order_of("alice", 10, unicorn=99999)])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            order_of("alice", 10, pen=1),
+            order_of("alice", 10, unicorn=99999),
+            priced(order_of("alice", 10.5, pen=1), 10.5),
+            {**priced(order_of("alice", pen=9999), 10000.01), "totalAmount": 99990099.99},
+        ],
+    )
     def test_an_order_of_one_line_stays_under_1_kb_for_its_whole_life(
         self, shop: Shop, body: dict[str, Any], record_property: Any
     ) -> None:

@@ -196,7 +196,7 @@ class TestWhatAHeadTells:
         # given the longest id there may be, and the largest figures
         names = {f"{kind}#{uuid.UUID(int=number)}": Decimal("999999999.99") for number in range(10)}
         most = ACCOUNTS.largest
-        movement = Movement("c" * 64, most, most, most, expected=0, entries=names)
+        movement = Movement("c" * 64, most, most, most, expected=0, price=most, entries=names)
         head = movement_action("AccountTable", "customerId", movement, written(0))["Put"]["Item"]
 
         assert stored_size(head) + len(str(10**9)) < 1024

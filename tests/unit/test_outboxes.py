@@ -12,6 +12,7 @@ import botocore.exceptions
 import pytest
 
 from order_capture.adapters.outboxes import BATCH_BYTES, SEND_TRIES, QueueOutbox, Sender, TopicOutbox
+from order_capture.adapters.requests import MAX_TOTAL
 from order_capture.application.messages import CheckOrder, DeliverWebhook, Message
 from order_capture.domain.errors import RefusedMessagesError, TemporaryError
 from tests.support.factories import NOW, check, checked, terms_of, watch
@@ -126,7 +127,7 @@ def test_a_call_with_ten_of_the_largest_orders_is_within_the_256_kib_it_may_be()
     large = tuple((f"{i:064}", 100_000) for i in range(50))
     aws = Aws()
 
-    send(aws, [check(terms_of(f"order-{i}", items=large)) for i in range(100)])
+    send(aws, [check(terms_of(f"order-{i}", items=large, unit_price=f"{MAX_TOTAL}")) for i in range(100)])
 
     assert sum(map(len, aws.calls)) == 100
     assert max(len(json.dumps(call).encode()) for call in aws.calls) < 256 * 1024
