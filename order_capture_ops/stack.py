@@ -75,7 +75,7 @@ def find(name: str | None) -> Stack:
     client = partial(local_stack.session(description).client, endpoint_url=endpoint, config=direct)
     try:
         return _describe(name, client)
-    except botocore.exceptions.HTTPClientError as error:
+    except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
         raise StackError(f"No engine answers at {endpoint}: `make run` starts one.") from error
     except StackError as error:  # somebody has interrupted its deployment
         raise StackError(f"{error} `make run` deploys it.") from error

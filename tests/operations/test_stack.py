@@ -96,8 +96,10 @@ def test_an_engine_that_is_gone_is_named(description: Path, capsys: pytest.Captu
     description.write_text(json.dumps({"stackName": "shop", "endpointUrl": endpoint}))
 
     assert main(["stuck"]) == 2
+    assert main(["logs"]) == 1
 
-    assert endpoint in capsys.readouterr().err
+    line = f"Error: No engine answers at {endpoint}: `make run` starts one."
+    assert capsys.readouterr().err.splitlines() == [line, line]
 
 
 def test_made_up_credentials_go_to_this_machine_only(
