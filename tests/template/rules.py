@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from order_capture.adapters.runtime import WORST_CALL_SECONDS
 from order_capture.application.watch_orders import MAX_DELAY
 from tests.support.template import Template, functions, of_type, refers_to, statements
 
@@ -119,6 +120,16 @@ NEEDED |= {
     "ReportsApiFunction": {"ReportTable": {"dynamodb:GetItem", "dynamodb:Query"}},
 }
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
+SECONDS_TO_ANSWER = 1
+# How many calls to AWS, one after the other, a full batch of a stream's records takes: ten messages, or 25
+# items, in each.
+CALLS_OF_A_BATCH = {
+    "ChangePublisherFunction": 20,
+    "LedgerPublisherFunction": 10,
+    "HistoryProjectorFunction": 4,
+}
+CALL_SECONDS = 0.015
+SHARD_WRITES = 1_000  # a second: what DynamoDB writes to one partition
 STREAM_KEEPS = 24 * 60 * 60  # seconds, DynamoDB's own
 TRACING = {  # X-Ray knows no resources to narrow these actions to
     "Fn::If": [
@@ -290,6 +301,15 @@ def a_stream_is_read_from_its_beginning_and_loses_nothing(template: Template) ->
 
 
 @rule
+def a_stream_is_read_as_fast_as_it_can_be_written(template: Template) -> Iterator[str]:
+    for function, table, event in stream_events(template):
+        seconds = CALLS_OF_A_BATCH[function] * CALL_SECONDS
+        records = event["BatchSize"] * event.get("ParallelizationFactor", 1) / seconds
+        if records < SHARD_WRITES:
+            yield f"{function} falls behind a shard of {table} that takes all the writes it can"
+
+
+@rule
 def old_records_of_a_stream_raise_an_alarm(template: Template) -> Iterator[str]:
     watched = {
         refers_to(dimension["Value"])
@@ -300,6 +320,15 @@ def old_records_of_a_stream_raise_an_alarm(template: Template) -> Iterator[str]:
     for function, _, _ in stream_events(template):
         if function not in watched:
             yield f"nobody hears of the old records before {function}"
+
+
+# --------------------------------------------------------------------------------------------------- timeouts
+@rule
+def a_call_to_aws_fails_before_its_function_does(template: Template) -> Iterator[str]:
+    """So the function itself says what it has not done, and the rest of its batch is done."""
+    for name, function in functions(template).items():
+        if function["Timeout"] < WORST_CALL_SECONDS + SECONDS_TO_ANSWER:
+            yield f"{name} ends before one call to AWS has failed"
 
 
 # ------------------------------------------------------------------------------------------------------ loops

@@ -397,6 +397,16 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "OrderTopic is not encrypted",
     ),
     (
+        rules.a_call_to_aws_fails_before_its_function_does,
+        setting("ShipOrderFunction", Timeout=7),
+        "ShipOrderFunction ends before one call to AWS has failed",
+    ),
+    (
+        rules.a_stream_is_read_as_fast_as_it_can_be_written,
+        stream(ParallelizationFactor=1),
+        "ChangePublisherFunction falls behind a shard of OrderTable that takes all the writes it can",
+    ),
+    (
         rules.a_loop_is_allowed_where_there_is_one_and_nowhere_else,
         without("OrderWatchdogFunction", "RecursiveLoop"),
         "OrderWatchdogFunction is ended by Lambda when a message has come back to it 16 times",

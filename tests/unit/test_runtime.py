@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -20,6 +21,39 @@ def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(RuntimeError, match="ORDER_TABLE"):
         runtime.setting("ORDER_TABLE")
+
+
+@pytest.fixture
+def created(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The services whose clients were created."""
+    services: list[str] = []
+    monkeypatch.setattr(runtime, "client", services.append)
+    for name in [name for name in os.environ if re.search("_TABLE$|_TOPIC_ARN$|_QUEUE_URL$", name)]:
+        monkeypatch.delenv(name)
+    return services
+
+
+@pytest.mark.parametrize(
+    ("settings", "services"),
+    [
+        (["ORDER_TABLE", "ORDER_TOPIC_ARN"], ["dynamodb", "sns"]),
+        (["ORDER_TABLE", "STOCK_TABLE", "SHIP_ORDER_QUEUE_URL"], ["dynamodb", "sqs"]),
+        (["HISTORY_TABLE", "DEAD_LETTER_QUEUE_URL"], ["dynamodb"]),
+        ([], []),
+    ],
+)
+def test_a_function_starts_with_the_clients_that_its_settings_name(
+    settings: list[str], services: list[str], created: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in settings:
+        monkeypatch.setenv(name, "somewhere")
+    runtime.create_clients()
+    assert created == services
+
+
+def test_a_call_is_tried_twice_and_has_failed_after_seven_seconds() -> None:
+    assert runtime._CONFIG.retries == {"mode": "standard", "total_max_attempts": 2}
+    assert runtime.WORST_CALL_SECONDS == 2 * (1 + 2) + 1
 
 
 def test_the_clock_tells_utc_to_the_millisecond() -> None:

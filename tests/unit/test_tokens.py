@@ -69,7 +69,7 @@ def test_who_is_not_known_gets_a_401_that_asks_for_a_token_and_reaches_no_route(
     answer = http_handler({("GET", "/"): route})(api_event(claims={}), None)
 
     assert answer["statusCode"] == 401
-    assert answer["headers"]["WWW-Authenticate"] == "Bearer"
+    assert "WWW-Authenticate" not in answer["headers"]  # the gateway would rename it; its own 401 has one
     assert answer["headers"]["Content-Type"] == "application/problem+json"
     assert json.loads(answer["body"])["type"] == "urn:order-capture:problem:unauthenticated"
 

@@ -134,8 +134,7 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
             told = problem(error, request_id)
             status, body = HTTPStatus(told["status"]), jsontext.dumps(told)
             headers["Content-Type"] = "application/problem+json"
-            if status is HTTPStatus.UNAUTHORIZED:
-                headers["WWW-Authenticate"] = "Bearer"
+            # A 401 of ours has no WWW-Authenticate: API Gateway would rename it (x-amzn-Remapped-…).
             if is_passing(error):
                 headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
