@@ -17,7 +17,7 @@ def post_account(request: Request) -> Response:
     adjusted = adjust_balance.adjust_balance(ACCOUNTS, wiring.accounts(), change, clock, pause)
     return Response(
         views.head_view(ACCOUNTS, "customerId", change.entity, adjusted.head),
-        headers=views.replay_headers(adjusted),
+        replayed=adjusted.replayed,
     )
 
 
@@ -43,7 +43,7 @@ def delete_account(request: Request) -> Response:
     """DELETE /account/{customerId}."""
     change = requests.deletion(request, new_id, "customerId")
     deleted = adjust_balance.adjust_balance(ACCOUNTS, wiring.accounts(), change, clock, pause)
-    return Response(None, HTTPStatus.NO_CONTENT, views.replay_headers(deleted))
+    return Response(None, HTTPStatus.NO_CONTENT, replayed=deleted.replayed)
 
 
 ROUTES: Routes = {

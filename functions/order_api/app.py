@@ -18,7 +18,8 @@ def post_order(request: Request) -> Response:
     order, keyed = requests.new_order(request, new_id, clock()), request.idempotency_key is not None
     orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
     captured = capture_orders.capture_order(orders, checkers, order, request.caller, clock, keyed=keyed)
-    return Response(order_values(captured.order), HTTPStatus.ACCEPTED, views.captured_headers(captured))
+    headers = views.captured_headers(captured.order)
+    return Response(order_values(captured.order), HTTPStatus.ACCEPTED, headers, captured.replayed)
 
 
 def post_orders(request: Request) -> Response:
@@ -26,7 +27,7 @@ def post_orders(request: Request) -> Response:
     batch = requests.new_orders(request, new_id, clock())
     orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
     captured = capture_orders.capture_batch(orders, checkers, batch, request.caller, clock)
-    return Response(views.batch_view(captured), HTTPStatus.ACCEPTED, views.batch_headers(captured))
+    return Response(views.batch_view(captured), HTTPStatus.ACCEPTED, views.LOOK_SOON, captured.replayed)
 
 
 def get_orders(request: Request) -> Response:
@@ -49,10 +50,10 @@ def get_order_status(request: Request) -> Response:
 
 def post_cancel(request: Request) -> Response:
     """POST /order/{orderId}/cancel."""
-    order_id = requests.path_id(request, "orderId")
+    order_id, key = requests.path_id(request, "orderId"), requests.request_key(request)
     orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
-    cancelled = cancel_order.cancel_order(orders, checkers, order_id, request.caller, clock, pause)
-    return Response(order_values(cancelled))
+    cancelled = cancel_order.cancel_order(orders, checkers, order_id, request.caller, clock, pause, key)
+    return Response(order_values(cancelled.value), replayed=cancelled.replayed)
 
 
 ROUTES: Routes = {

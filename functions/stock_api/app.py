@@ -17,7 +17,7 @@ def post_stock(request: Request) -> Response:
     adjusted = adjust_balance.adjust_balance(STOCK, wiring.stock(), change, clock, pause)
     return Response(
         views.head_view(STOCK, "productId", change.entity, adjusted.head),
-        headers=views.replay_headers(adjusted),
+        replayed=adjusted.replayed,
     )
 
 
@@ -41,7 +41,7 @@ def delete_stock(request: Request) -> Response:
     """DELETE /stock/{productId}."""
     change = requests.deletion(request, new_id, "productId")
     deleted = adjust_balance.adjust_balance(STOCK, wiring.stock(), change, clock, pause)
-    return Response(None, HTTPStatus.NO_CONTENT, views.replay_headers(deleted))
+    return Response(None, HTTPStatus.NO_CONTENT, replayed=deleted.replayed)
 
 
 ROUTES: Routes = {

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from order_capture.adapters import webhook_requests, webhook_views, webhook_wiring
 from order_capture.adapters.http import Request, Response, Routes, http_handler
+from order_capture.adapters.requests import request_key
 from order_capture.adapters.runtime import clock, new_id
 from order_capture.application import manage_webhooks
 
@@ -14,10 +15,10 @@ SOURCE = "webhook_api"
 
 def post_webhook(request: Request) -> Response:
     """POST /webhooks."""
-    webhook = webhook_requests.new_webhook(request, new_id, webhook_wiring.new_secret(), clock())
-    registered = manage_webhooks.register_webhook(webhook_wiring.webhooks(), webhook, request.caller)
-    headers = webhook_views.registered_headers(registered)
-    return Response(webhook_views.secret_view(registered.webhook), HTTPStatus.CREATED, headers)
+    webhook, key = webhook_requests.new_webhook(request, new_id, webhook_wiring.new_secret(), clock())
+    added = manage_webhooks.register_webhook(webhook_wiring.webhooks(), webhook, request.caller, key)
+    headers = webhook_views.registered_headers(added.value)
+    return Response(webhook_views.secret_view(added.value), HTTPStatus.CREATED, headers, added.replayed)
 
 
 def get_webhooks(request: Request) -> Response:
@@ -36,17 +37,17 @@ def get_webhook(request: Request) -> Response:
 
 def delete_webhook(request: Request) -> Response:
     """DELETE /webhooks/{webhookId}."""
-    webhook_id = webhook_requests.webhook_id(request)
-    webhook = manage_webhooks.remove_webhook(webhook_wiring.webhooks(), webhook_id, request.caller)
-    return Response(webhook_views.webhook_view(webhook))
+    webhook_id, key = webhook_requests.webhook_id(request), request_key(request)
+    removed = manage_webhooks.remove_webhook(webhook_wiring.webhooks(), webhook_id, request.caller, key)
+    return Response(webhook_views.webhook_view(removed.value), replayed=removed.replayed)
 
 
 def post_rotation(request: Request) -> Response:
     """POST /webhooks/{webhookId}/rotate-secret."""
-    webhook_id, secret = webhook_requests.webhook_id(request), webhook_wiring.new_secret()
-    webhooks = webhook_wiring.webhooks()
-    webhook = manage_webhooks.rotate_secret(webhooks, webhook_id, request.caller, secret, clock)
-    return Response(webhook_views.secret_view(webhook))
+    webhook_id, key = webhook_requests.webhook_id(request), request_key(request)
+    webhooks, secret = webhook_wiring.webhooks(), webhook_wiring.new_secret()
+    rotated = manage_webhooks.rotate_secret(webhooks, webhook_id, request.caller, secret, clock, key)
+    return Response(webhook_views.secret_view(rotated.value), replayed=rotated.replayed)
 
 
 def get_deliveries(request: Request) -> Response:
@@ -61,9 +62,9 @@ def get_deliveries(request: Request) -> Response:
 def post_replay(request: Request) -> Response:
     """POST /webhooks/{webhookId}/deliveries/{deliveryId}/replay."""
     webhook_id, delivery_id = webhook_requests.webhook_id(request), webhook_requests.delivery_id(request)
-    webhooks, senders = webhook_wiring.webhooks(), webhook_wiring.senders(SOURCE)
-    replayed = manage_webhooks.replay_delivery(webhooks, senders, webhook_id, delivery_id, request.caller)
-    return Response(webhook_views.delivery_view(replayed), HTTPStatus.ACCEPTED)
+    webhooks, senders, key = webhook_wiring.webhooks(), webhook_wiring.senders(SOURCE), request_key(request)
+    begun = manage_webhooks.replay_delivery(webhooks, senders, webhook_id, delivery_id, request.caller, key)
+    return Response(webhook_views.delivery_view(begun.value), HTTPStatus.ACCEPTED, replayed=begun.replayed)
 
 
 ROUTES: Routes = {

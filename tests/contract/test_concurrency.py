@@ -15,16 +15,37 @@ from typing import Any, TypeVar
 import pytest
 
 from order_capture.adapters.runtime import clock, pause
+from order_capture.adapters.webhook_views import secret_view
 from order_capture.application.adjust_balance import BalanceChange, adjust_balance
+from order_capture.application.cancel_order import cancel_order
 from order_capture.application.check_orders import check_orders
 from order_capture.application.decide_orders import decide_orders
+from order_capture.application.idempotency import Answered, RequestKey
+from order_capture.application.manage_webhooks import (
+    MAX_WEBHOOKS,
+    register_webhook,
+    remove_webhook,
+    rotate_secret,
+)
 from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder, order_id_of
 from order_capture.application.ports import Ledger, WriteRefusedError
 from order_capture.application.ship_orders import ship_orders
-from order_capture.domain.errors import TemporaryError
+from order_capture.domain.errors import TemporaryError, WebhookLimitError
 from order_capture.domain.ledger import STOCK, Adjustment, Entry, Head, Movement, Release, replay
 from order_capture.domain.order import Check, Decision, Order, OrderStatus, OrderTerms, Outcome
-from tests.support.factories import check, checked, declined, held, placed, release, ship, terms_of
+from order_capture.domain.webhooks import Webhook
+from tests.support.factories import (
+    SERVICE,
+    check,
+    checked,
+    declined,
+    held,
+    placed,
+    release,
+    ship,
+    terms_of,
+    webhook_of,
+)
 from tests.support.fakes import MemoryOutbox
 from tests.support.stores import Stores, dynamo_stores
 from tests.support.tables import create_tables, dynamodb_client
@@ -319,3 +340,119 @@ def test_an_adjustment_with_one_key_by_all_at_once_is_made_once(world: World) ->
     assert sum(not answer.replayed for answer in answers) == 1
     assert {answer.head.balance for answer in answers} == {Decimal(93)}
     assert world.stock_of("pen").balance == 93
+
+
+KEY = RequestKey("request-1", "print-1")
+
+
+def new_webhook(customer: str = "alice") -> Webhook:
+    return webhook_of(webhook_id=f"{customer}.{uuid.uuid4().hex}", customer_id=customer)
+
+
+def register(stores: Stores, webhook: Webhook, key: RequestKey | None = None) -> Answered[Webhook] | None:
+    """The answer, or None if the customer has as many as one may have."""
+    try:
+        return insist(partial(register_webhook, stores.webhooks, webhook, SERVICE, key))
+    except WebhookLimitError:
+        return None
+
+
+def test_of_all_who_register_at_once_as_many_do_as_may(world: World) -> None:
+    for customer in (f"customer-{number}" for number in range(ROUNDS)):
+        answers = world.at_once(
+            lambda stores, _, customer=customer: register(stores, new_webhook(customer))  # type: ignore[misc]
+        )
+
+        registered = [answer.value.webhook_id for answer in answers if answer]
+        assert len(registered) == MAX_WEBHOOKS
+        assert {each.webhook_id for each in world.stores.webhooks.of_customer(customer)} == {*registered}
+
+
+def test_the_bound_of_webhooks_neither_breaks_nor_drifts_where_some_are_removed_meanwhile(
+    world: World,
+) -> None:
+    # given workers who register and remove, each of what they have more than once, and under keys as well
+    def work(stores: Stores, number: int) -> int:
+        chance, mine, most = random.Random(number), list[Webhook](), 0
+        for turn in range(8):
+            key = RequestKey(f"{number}-{turn}", "") if chance.random() < 0.5 else None
+            if mine and chance.random() < 0.5:
+                webhook = mine.pop(chance.randrange(len(mine)))
+                remove = partial(remove_webhook, stores.webhooks, webhook.webhook_id, SERVICE, key)
+                for _ in range(1 if key is None else 2):
+                    insist(remove)
+            else:
+                webhook = new_webhook()
+                answers = [register(stores, webhook, key) for _ in range(1 if key is None else 2)]
+                mine += [webhook] if answers[0] else []
+            most = max(most, len(stores.webhooks.of_customer("alice")))
+        return most
+
+    # when
+    most = max(world.at_once(work))
+    # then there were never too many, and what is free now is what is missing
+    assert most <= MAX_WEBHOOKS
+    left = len(world.stores.webhooks.of_customer("alice"))
+    free = [register(world.stores, new_webhook()) for _ in range(MAX_WEBHOOKS)]
+    assert len([each for each in free if each]) == MAX_WEBHOOKS - left
+
+
+def same(answers: Sequence[Answered[Result]]) -> Result:
+    """What all were answered, one of them as the first."""
+    assert sum(not answer.replayed for answer in answers) == 1
+    values = [comparable(answer.value) for answer in answers]
+    assert values == [values[0]] * THREADS
+    return answers[0].value
+
+
+def comparable(value: object) -> object:
+    """Of a webhook, what its clients are shown."""
+    return secret_view(value) if isinstance(value, Webhook) else value
+
+
+def test_a_webhook_that_all_register_with_one_key_at_once_is_one(world: World) -> None:
+    answers = world.at_once(lambda stores, _: register(stores, new_webhook(), KEY))
+
+    webhook = same([answer for answer in answers if answer])
+    assert [each.webhook_id for each in world.stores.webhooks.of_customer("alice")] == [webhook.webhook_id]
+
+
+def test_a_secret_that_all_rotate_with_one_key_at_once_is_rotated_once(world: World) -> None:
+    webhook = new_webhook()
+    register(world.stores, webhook)
+
+    def rotate(stores: Stores, number: int) -> Answered[Webhook]:
+        return insist(
+            partial(
+                rotate_secret, stores.webhooks, webhook.webhook_id, SERVICE, f"whsec_{number}", clock, KEY
+            )
+        )
+
+    rotated = same(world.at_once(rotate))
+
+    stored = world.stores.webhooks.get(webhook.webhook_id)
+    assert stored is not None
+    assert stored.secrets(clock()) == [rotated.secret, webhook.secret]
+
+
+def test_a_webhook_that_all_remove_with_one_key_at_once_is_removed_once(world: World) -> None:
+    webhook = new_webhook()
+    register(world.stores, webhook)
+
+    answers = world.at_once(
+        lambda stores, _: insist(partial(remove_webhook, stores.webhooks, webhook.webhook_id, SERVICE, KEY))
+    )
+
+    assert same(answers).webhook_id == webhook.webhook_id
+    assert list(world.stores.webhooks.of_customer("alice")) == []
+
+
+def test_an_order_that_all_cancel_with_one_key_at_once_is_cancelled_once(world: World) -> None:
+    world.stores.orders.add([placed()])
+
+    def cancel(stores: Stores, _: int) -> Answered[Order]:
+        return insist(
+            partial(cancel_order, stores.orders, MemoryOutbox(), "order-1", SERVICE, clock, pause, KEY)
+        )
+
+    assert same(world.at_once(cancel)) == world.stores.orders.get("order-1")

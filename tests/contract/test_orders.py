@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.ports import RequestRecord, VersionConflictError
+from order_capture.domain.errors import RequestRunningError
 from order_capture.domain.order import Check, DeclineCode, Order
 from tests.support.factories import declined, held, placed, terms_of
 from tests.support.stores import Stores
@@ -119,6 +121,52 @@ def test_the_request_that_came_first_under_an_id_stays(stores: Stores) -> None:
     assert stores.orders.pin(first) == first
     assert stores.orders.pin(RequestRecord("request-1", "print-2")) == first
     assert stores.orders.pin(first) == first
+
+
+def test_an_order_that_is_saved_with_a_key_is_its_first_answer_whatever_becomes_of_it(stores: Stores) -> None:
+    key, order = RequestKey("request-1", "print-9"), placed()
+    stores.orders.add([order])
+    assert stores.orders.first_answer("request-1") is None
+    cancelled = order.cancel(now=LATER)
+
+    stores.orders.save(cancelled, over=order.version, key=key)
+
+    later = cancelled.decide(Check.BALANCE, held(), now=LATER)
+    stores.orders.save(later, over=cancelled.version)
+    assert stores.orders.get("order-1") == later
+    assert stores.orders.first_answer("request-1") == FirstAnswer("print-9", cancelled)
+    assert stores.orders.get("request-1") is None
+
+
+def test_a_key_that_has_its_first_answer_saves_nothing_more(stores: Stores) -> None:
+    key, order = RequestKey("request-1", "print-9"), placed()
+    stores.orders.add([order])
+    cancelled = order.cancel(now=LATER)
+    stores.orders.save(cancelled, over=order.version, key=key)
+
+    with pytest.raises(RequestRunningError):
+        stores.orders.save(replace(cancelled, version=9), over=cancelled.version, key=key)
+
+    assert stores.orders.get("order-1") == cancelled
+
+
+def test_an_order_that_somebody_else_changed_leaves_a_key_unused(stores: Stores) -> None:
+    order = placed()
+    stores.orders.add([order])
+
+    with pytest.raises(VersionConflictError):
+        stores.orders.save(order.cancel(now=LATER), over=7, key=RequestKey("request-1", "print-9"))
+
+    assert stores.orders.first_answer("request-1") is None
+    assert stores.orders.get("order-1") == order
+
+
+def test_a_record_of_another_kind_is_no_first_answer(stores: Stores) -> None:
+    stores.orders.add([placed()])
+    stores.orders.pin(RequestRecord("request-1", "print-1"))
+
+    assert stores.orders.first_answer("order-1") is None
+    assert stores.orders.first_answer("request-1") is None
 
 
 def test_a_request_runs_until_it_is_finished(stores: Stores) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.ports import VersionConflictError
+from order_capture.application.webhook_ports import Webhooks
+from order_capture.domain.errors import RequestRunningError, WebhookLimitError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import SLOTS, DeliveryStatus, Host, Webhook, WebhookStatus
-from tests.support.factories import NOW, callbacks_of, delivery_of, webhook_of
+from tests.support.factories import NOW, WEBHOOK_SECRET, callbacks_of, delivery_of, webhook_of
 from tests.support.stores import Stores
 
 # The calls of AWS that the simulation knows are not those of webhooks, which it leaves out.
@@ -48,13 +52,112 @@ def test_a_customers_webhooks_are_theirs_alone(stores: Stores) -> None:
 
 def test_a_removed_webhook_is_gone_and_stays_so_whatever_is_under_way(stores: Stores) -> None:
     stores.webhooks.add(webhook_of())
-    stores.webhooks.remove("alice.1")
+    assert stores.webhooks.remove(webhook_of())
+    assert not stores.webhooks.remove(webhook_of())
     stores.webhooks.disable("alice.1", NOW)
     stores.webhooks.release("alice.1", 0, LATER, 1, LATER)
     assert not stores.webhooks.take("alice.1", 0, NOW, LATER)
     with pytest.raises(VersionConflictError):
         stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), over=webhook_of().secret)
     assert stores.webhooks.get("alice.1") is None
+
+
+def registered(number: int, customer: str = "alice") -> Webhook:
+    return webhook_of(webhook_id=f"{customer}.{number}", customer_id=customer)
+
+
+def test_a_customer_registers_so_many_and_no_more_until_one_is_removed(stores: Stores) -> None:
+    stores.webhooks.add(callbacks_of())  # which do not count
+    for number in range(3):
+        stores.webhooks.register(registered(number), at_most=3)
+    with pytest.raises(WebhookLimitError):
+        stores.webhooks.register(registered(3), at_most=3)
+    stores.webhooks.register(registered(3, "bob"), at_most=3)
+    # however often one is removed, and the callbacks with it, there is room for one more
+    for _ in range(2):
+        stores.webhooks.remove(registered(1))
+        stores.webhooks.remove(callbacks_of())
+    stores.webhooks.register(registered(4), at_most=3)
+    with pytest.raises(WebhookLimitError):
+        stores.webhooks.register(registered(5), at_most=3)
+    assert {each.webhook_id for each in stores.webhooks.of_customer("alice")} == {
+        "alice.0",
+        "alice.2",
+        "alice.4",
+    }
+
+
+def answered(stores: Stores) -> FirstAnswer[Webhook] | None:
+    """The first answer of the key, of whose webhook nobody asks how its slots stood."""
+    first = stores.webhooks.answered_webhook("request-1")
+    return first and replace(first, value=replace(first.value, slots=()))
+
+
+OTHER = webhook_of(webhook_id="alice.2")
+WRITES: dict[str, Callable[[Webhooks, Webhook, RequestKey], object]] = {
+    "add": lambda webhooks, _, key: webhooks.add(OTHER, key),
+    "register": lambda webhooks, _, key: webhooks.register(OTHER, 10, key),
+    "remove": lambda webhooks, webhook, key: webhooks.remove(webhook, key),
+    "rotate": lambda webhooks, webhook, key: webhooks.rotate(
+        replace(webhook, secret="whsec_bmV3"), over=webhook.secret, key=key
+    ),
+    "answer_with": lambda webhooks, _, key: webhooks.answer_with(delivery_of(), key),
+}
+
+
+class TestTheRecordOfAKey:
+    KEY = RequestKey("request-1", "print-1")
+
+    def test_is_written_with_what_it_is_the_answer_to(self, stores: Stores) -> None:
+        assert answered(stores) is None
+        stores.webhooks.register(webhook_of(), 10, self.KEY)
+        assert answered(stores) == FirstAnswer("print-1", webhook_of())
+
+    def test_stays_as_it_was_whatever_becomes_of_the_webhook(self, stores: Stores) -> None:
+        stores.webhooks.register(webhook_of(), 10, self.KEY)
+        stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), over=webhook_of().secret)
+        stores.webhooks.remove(webhook_of())
+        assert answered(stores) == FirstAnswer("print-1", webhook_of())
+
+    @pytest.mark.parametrize("write", sorted(WRITES))
+    def test_keeps_everything_from_being_written_again(self, stores: Stores, write: str) -> None:
+        # GIVEN a key that has its answer
+        stores.webhooks.register(webhook_of(), 10, RequestKey("request-0", ""))
+        stores.webhooks.rotate(webhook_of(secret="whsec_b25l"), over=WEBHOOK_SECRET, key=self.KEY)
+        first, before = answered(stores), stored(stores)
+        # WHEN it comes for something else
+        with pytest.raises(RequestRunningError):
+            WRITES[write](stores.webhooks, before, self.KEY)
+        # THEN nothing has changed
+        assert answered(stores) == first
+        assert list(stores.webhooks.of_customer("alice")) == [before]
+
+    def test_is_not_written_where_its_effect_is_refused(self, stores: Stores) -> None:
+        stores.webhooks.register(webhook_of(), 1)
+        with pytest.raises(WebhookLimitError):
+            stores.webhooks.register(registered(2), 1, self.KEY)
+        with pytest.raises(VersionConflictError):
+            stores.webhooks.rotate(webhook_of(), over="whsec_bmV3", key=self.KEY)
+        assert not stores.webhooks.remove(registered(2), self.KEY)
+        assert stores.webhooks.add(webhook_of(), self.KEY) == stored(stores)
+        assert answered(stores) is None
+
+    def test_of_a_removal_outlives_the_webhook(self, stores: Stores) -> None:
+        stores.webhooks.register(webhook_of(), 10)
+        stores.webhooks.remove(webhook_of(secret=""), self.KEY)
+        assert answered(stores) == FirstAnswer("print-1", webhook_of(secret=""))
+
+    def test_of_a_delivery_has_all_but_its_body(self, stores: Stores) -> None:
+        delivery = replace(delivery_of().retry("answered 500", LATER, 0), round=3, body="{}")
+        stores.webhooks.answer_with(delivery, self.KEY)
+        assert stores.webhooks.answered_delivery("request-1") == FirstAnswer(
+            "print-1", replace(delivery, body="")
+        )
+
+    def test_is_no_webhook_and_no_delivery_of_anybody(self, stores: Stores) -> None:
+        stores.webhooks.answer_with(delivery_of(), self.KEY)
+        assert list(stores.webhooks.of_customer("alice")) == []
+        assert list(stores.webhooks.deliveries("alice.1", None, 10)) == []
 
 
 def test_of_two_who_rotate_at_once_one_does(stores: Stores) -> None:

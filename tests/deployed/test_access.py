@@ -18,6 +18,7 @@ SETTLED = ("OrderTable", "AccountTable", "StockTable")
 TABLES = (*SETTLED, "WebhookTable")
 TRIED_TABLES = (*TABLES, "ConnectionTable", "ReportTable", "HistoryTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
+KEEPS_SETS = {"GetItem", "UpdateItem", "DeleteItem"}
 
 # What each role is allowed of all that is tried below; everything else it is denied.
 ALLOWED = {
@@ -36,10 +37,9 @@ ALLOWED = {
     "WebhookDispatcher": {"PutItem WebhookTable", "ReceiveMessage WebhookDispatcher"},
     "WebhookSender": {"GetItem WebhookTable", "UpdateItem WebhookTable", "ReceiveMessage WebhookSender"},
     "SocketAuthorizer": set(),
-    "SocketApi": {"GetItem OrderTable"} | {f"{each} ConnectionTable" for each in (*READ_WRITE, "DeleteItem")},
+    "SocketApi": {"GetItem OrderTable"} | {f"{each} ConnectionTable" for each in KEEPS_SETS},
     "SocketPusher": {
-        "GetItem ConnectionTable",
-        "DeleteItem ConnectionTable",
+        *(f"{each} ConnectionTable" for each in KEEPS_SETS),
         "ReceiveMessage SocketPusher",
         "PostToConnection",
     },

@@ -103,3 +103,37 @@ def test_a_repeated_request_that_was_invalid_is_invalid_again(shop: Shop) -> Non
     key = str(uuid.uuid4())
     answers = [shop.post("/order", "{}", Idempotency_Key=key) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [400, 400]
+
+
+def test_an_order_that_is_cancelled_with_a_key_is_answered_alike_when_it_is_asked_again(shop: Shop) -> None:
+    # given orders, until one is cancelled before it ships
+    alice, pen, key = shop.new_customer("10.00"), shop.new_product(1), str(uuid.uuid4())
+    answers = []
+    for _ in range(10):
+        order_id = shop.place(alice, {pen: 1}, "1.00")
+        answers = [shop.post(f"/order/{order_id}/cancel", "", Idempotency_Key=key) for _ in range(2)]
+        if answers[0].status_code == 200:
+            break
+        # shipping was quicker, which uses up no key
+        assert [answer.status_code for answer in answers] == [409, 409]
+    # then
+    first, second = answers
+    assert (second.status_code, second.text) == (first.status_code, first.text)
+
+
+def test_one_key_is_another_one_for_each_operation(shop: Shop) -> None:
+    # given
+    alice, pen, key = shop.new_customer("10.00"), shop.new_product(5), str(uuid.uuid4())
+    order = order_body(alice, {pen: 1}, "1.00")
+    # when
+    answers = [
+        shop.post("/order", order, Idempotency_Key=key),
+        shop.post("/orders", {"orders": [order]}, Idempotency_Key=key),
+        shop.post("/account", {"customerId": alice, "adjust": 1}, Idempotency_Key=key),
+        shop.post("/stock", {"productId": pen, "adjust": 1}, Idempotency_Key=key),
+    ]
+    # then
+    assert [answer.status_code for answer in answers] == [202, 202, 200, 200]
+    assert not any("Idempotency-Replayed" in answer.headers for answer in answers)
+    shop.come_to_rest()
+    assert shop.money(alice) == Books.of("9.00", settled="2.00")

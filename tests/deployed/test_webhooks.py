@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from order_capture.domain.webhooks import FIRST_REST, SLOTS
 from tests.deployed.shop import Shop, View, body_of, eventually
@@ -68,6 +70,52 @@ def test_what_failed_comes_again_under_its_own_id_and_the_log_says_so(shop: Shop
         assert shop.post(path, "").status_code == 202
         eventually(lambda: len(receiver.received), lambda count: count >= 3)
         assert receiver.received[2].body == first.body
+
+
+def test_of_twenty_who_register_at_once_ten_do(shop: Shop) -> None:
+    # given
+    alice = shop.new_customer()
+    bodies = [{"customerId": alice, "url": f"http://127.0.0.1:9/{number}"} for number in range(20)]
+    # when
+    with ThreadPoolExecutor(len(bodies)) as clients:
+        statuses = [
+            each.status_code for each in clients.map(lambda body: shop.post("/webhooks", body), bodies)
+        ]
+    # then
+    assert statuses.count(201) == 10
+    assert {*statuses} == {201, 409}
+    listed = body_of(shop.get(f"/webhooks?customerId={alice}"))["webhooks"]
+    assert len(listed) == 10
+    # and once one is removed, there is room for one more
+    assert shop.request("DELETE", f"/webhooks/{listed[0]['webhookId']}").status_code == 200
+    assert [shop.post("/webhooks", body).status_code for body in bodies[:2]] == [201, 409]
+
+
+def test_a_registration_that_is_repeated_after_the_removal_brings_nothing_back(shop: Shop) -> None:
+    # given
+    alice, bob, pen, key = shop.new_customer(), shop.new_customer(), shop.new_product(), str(uuid.uuid4())
+    with Receiver() as receiver:
+        body = {"customerId": alice, "url": receiver.url}
+        first = shop.post("/webhooks", body, Idempotency_Key=key)
+        rotations = [
+            shop.post(f"/{first.headers['Location']}/rotate-secret", "", Idempotency_Key=key)
+            for _ in range(2)
+        ]
+        path = f"/{first.headers['Location']}"
+        removals = [shop.request("DELETE", path, Idempotency_Key=key) for _ in range(2)]
+        # when
+        again = shop.post("/webhooks", body, Idempotency_Key=key)
+        foreign = shop.post("/webhooks", {"customerId": bob, "url": receiver.url}, Idempotency_Key=key)
+        shop.ended(shop.place(alice, {pen: 1}, "1.00"))
+        shop.come_to_rest()
+        # then
+        assert (again.status_code, again.text) == (first.status_code, first.text)
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert foreign.status_code == 422
+        for one, two in (rotations, removals):
+            assert (one.status_code, one.text) == (two.status_code, two.text)
+        assert receiver.received == []
+        assert shop.get(f"/{first.headers['Location']}").status_code == 404
 
 
 def test_gone_turns_it_off(shop: Shop) -> None:

@@ -38,14 +38,13 @@ def test_a_deletion_with_a_key_is_answered_as_it_was_though_all_is_there_again(s
     assert shop.pipeline.ask("GET", path).body["balance"] == 7
 
 
-def test_a_key_that_deleted_one_account_deletes_no_other_and_opens_none(shop: Shop) -> None:
+def test_a_key_that_deleted_one_account_deletes_no_other(shop: Shop) -> None:
     key = {"Idempotency-Key": "key-1"}
     shop.pipeline.ask("DELETE", "/account/alice", headers=key)
 
     other = shop.pipeline.ask("DELETE", "/account/bob", headers=key)
-    setting = shop.pipeline.ask("POST", "/account", {"customerId": "alice", "balance": 1}, key)
 
-    assert (other.status, setting.status) == (422, 422)
+    assert other.status == 422
     assert shop.account("bob") == [50, 0, 0]
     assert shop.pipeline.ask("GET", "/account/alice").status == 404
 

@@ -68,7 +68,7 @@ def order_and_cancel(customer: str, total: str, **units: int) -> Callable[[Promi
         def script(shop: Shop) -> None:
             shopper = Shopper(shop, promises)
             if placed := shopper.order(body, body):
-                shopper.cancel(placed["orderId"])
+                shopper.cancel(placed["orderId"], None)
 
         return script
 

@@ -22,6 +22,7 @@ from order_capture.adapters import (
     dynamodb_orders,
     dynamodb_shipments,
     outboxes,
+    transactions,
 )
 from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.adapters.dynamodb_orders import DynamoOrders
@@ -35,6 +36,7 @@ from order_capture.application import (
     check_orders,
     decide_orders,
 )
+from order_capture.application.idempotency import FirstAnswer
 from order_capture.application.messages import (
     CheckOrder,
     Message,
@@ -561,6 +563,40 @@ def _reused_for_batches() -> AbstractContextManager[Any]:
         return earlier and replace(earlier, fingerprint=record.fingerprint)
 
     return mock.patch.object(DynamoOrders, "pin", changed)
+
+
+@mutant("cancel: no record of a key is written")
+def _unrecorded() -> AbstractContextManager[Any]:
+    real = DynamoOrders.save
+    return mock.patch.object(
+        DynamoOrders, "save", lambda self, order, over, key=None: real(self, order, over)
+    )
+
+
+@mutant("cancel: the record of a key is written before the order, not with it")
+def _recorded_first() -> AbstractContextManager[Any]:
+    real = transactions.transact
+
+    def changed(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, Any]] | None:
+        if [kind for each in actions for kind in each] != ["Put", "Update"]:
+            return real(client, actions)
+        if refused := real(client, actions[:1]):
+            return refused
+        refused = real(client, actions[1:])
+        return refused and [{"Code": "None"}, *refused]
+
+    return mock.patch.object(dynamodb_orders, "transact", changed)
+
+
+@mutant("cancel: a repeated request is answered with the order as it stands now")
+def _cancelled_as_it_stands() -> AbstractContextManager[Any]:
+    real = DynamoOrders.first_answer
+
+    def changed(self: DynamoOrders, request_id: str) -> FirstAnswer[Order] | None:
+        first = real(self, request_id)
+        return first and replace(first, value=self.get(first.value.order_id) or first.value)
+
+    return mock.patch.object(DynamoOrders, "first_answer", changed)
 
 
 @mutant("capture: a repeated request is answered with the order as it stands now")

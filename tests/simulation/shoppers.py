@@ -56,7 +56,8 @@ class Promises:
     """By Idempotency-Key: every body that was sent with it."""
     done: dict[str, str] = field(default_factory=dict)
     """By Idempotency-Key: the body of the request that was done."""
-    adjusted: set[str] = field(default_factory=set)
+    adjusted: set[tuple[str, str]] = field(default_factory=set)
+    """Each operation and key of an adjustment that was answered."""
 
     def of_request(self, key: str | None, body: str) -> None:
         """A request is about to be sent."""
@@ -76,10 +77,10 @@ class Promises:
             self._break("I5", f"order {order_id} was accepted and is nowhere")
         self._one_answer(key, order)
 
-    def of_adjustment(self, head: Mapping[str, Any] | None, key: str | None) -> None:
+    def of_adjustment(self, operation: str, head: Mapping[str, Any] | None, key: str | None) -> None:
         """An adjustment was answered with 200, or a deletion with 204."""
         if key is not None:
-            self.adjusted.add(key)
+            self.adjusted.add((operation, key))
         self._one_answer(key, head)
 
     def of_refusal(self, answer: Answer, key: str | None, body: str) -> None:
@@ -90,9 +91,13 @@ class Promises:
         elif answer.status != 422 and key in self.told:
             self._break("I9", f"what was done for key {key} is now {answer.status} {answer.body}")
 
-    def of_cancelling(self, order_id: str, answer: Answer) -> None:
-        """A cancellation was answered."""
-        status = self.books.status(order_id)
+    def of_cancelling(self, order_id: str, answer: Answer, key: str | None) -> None:
+        """A cancellation was answered; its key is another one than the same key of the order."""
+        status, told = self.books.status(order_id), key and f"cancel {key}"
+        if answer.status == 200:
+            self._one_answer(told, answer.body)
+        elif answer.status < 500 and told in self.told:
+            self._break("I9", f"what was done for {told} is now {answer.status} {answer.body}")
         if answer.status == 200 and status != "CANCELLED":
             self._break("I6", f"order {order_id} was said to be cancelled, and is {status}")
         if answer.status == 409 and status not in TERMINAL:
@@ -113,8 +118,8 @@ class Promises:
         for order_id in self.accepted:
             if self.books.status(order_id) not in TERMINAL:
                 self._break("I5", f"order {order_id} was accepted, and is {self.books.status(order_id)}")
-        for key in self.adjusted:
-            if self.books.adjustments.get(derived_id(SERVICE, key), 0) != 1:
+        for operation, key in self.adjusted:
+            if self.books.adjustments.get(derived_id(SERVICE, operation, key), 0) != 1:
                 self._break("I9", f"the adjustment of key {key} was answered, and is not there once")
         for adjustment_id, times in self.books.adjustments.items():
             if times != 1:
@@ -141,12 +146,13 @@ class Shopper:
 
     def adjust(self, resource: str, body: str, key: str | None) -> Any:
         """Adjust a balance; return how it stands, or None."""
-        return self.insist(resource, body, key, self._promises.of_adjustment)
+        return self.insist(resource, body, key, partial(self._promises.of_adjustment, f"POST {resource}"))
 
     def delete(self, resource: str, name: str, entity: str, key: str | None) -> None:
         """Delete a customer or a product."""
-        ask = partial(self._shop.ask, "DELETE", f"{resource}/{{{name}}}", {name: entity}, None)
-        self._insist(ask, f"DELETE {entity}", key, self._promises.of_adjustment)
+        route = f"{resource}/{{{name}}}"
+        ask = partial(self._shop.ask, "DELETE", route, {name: entity}, None)
+        self._insist(ask, f"DELETE {entity}", key, partial(self._promises.of_adjustment, f"DELETE {route}"))
 
     def insist(
         self,
@@ -177,11 +183,11 @@ class Shopper:
             self._shop.sleep(1000)
         return None
 
-    def cancel(self, order_id: str) -> None:
+    def cancel(self, order_id: str, key: str | None) -> None:
         """Call an order off."""
         for _ in range(GIVES_UP_AFTER):
-            answer = self._shop.ask("POST", "/order/{orderId}/cancel", {"orderId": order_id}, None, None)
-            self._promises.of_cancelling(order_id, answer)
+            answer = self._shop.ask("POST", "/order/{orderId}/cancel", {"orderId": order_id}, None, key)
+            self._promises.of_cancelling(order_id, answer, key)
             if answer.status < 500:
                 return
             self._shop.sleep(500)
@@ -262,7 +268,8 @@ class Crowd:
                 seen = shopper.look(order["orderId"], seen)
             if cancels:
                 shop.sleep(patience)
-                shopper.cancel(order["orderId"])
+                for _ in range(1 + repeats):
+                    shopper.cancel(order["orderId"], key)
             if looks:
                 shopper.look(order["orderId"], seen)
 

@@ -113,7 +113,7 @@ def a_decline(entity: str, order_id: str = "order-2", time: str = NOW) -> Hold:
 
 
 def webhook_of(**values: Any) -> Webhook:
-    webhook = Webhook("alice.1", "alice", "https://a.example/", (), WEBHOOK_SECRET, "print", NOW, NOW)
+    webhook = Webhook("alice.1", "alice", "https://a.example/", (), WEBHOOK_SECRET, NOW, NOW)
     return replace(webhook, **values)
 
 

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from order_capture.application.history_ports import LinePlace
+from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.messages import Message, order_id_of
 from order_capture.application.ports import (
     Followed,
@@ -19,7 +20,13 @@ from order_capture.application.ports import (
     WriteRefusedError,
 )
 from order_capture.application.project_reports import CountRefusedError, Generations
-from order_capture.domain.errors import RefusedMessagesError, SubscriptionLimitError, TemporaryError
+from order_capture.domain.errors import (
+    RefusedMessagesError,
+    RequestRunningError,
+    SubscriptionLimitError,
+    TemporaryError,
+    WebhookLimitError,
+)
 from order_capture.domain.events import OrderFact
 from order_capture.domain.history import Commit, Line, as_of
 from order_capture.domain.ledger import (
@@ -63,6 +70,7 @@ class MemoryOrders:
 
     def __init__(self) -> None:
         self._stored: dict[str, Order | RequestRecord] = {}
+        self._answers: dict[str, FirstAnswer[Order]] = {}
         self._lock = threading.RLock()
         self.interruptions = Interruptions()
         self.finishing = Interruptions()
@@ -118,14 +126,21 @@ class MemoryOrders:
     def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:
         return {order_id: order for order_id in order_ids if (order := self.get(order_id))}
 
-    def save(self, order: Order, over: int) -> None:
+    def save(self, order: Order, over: int, key: RequestKey | None = None) -> None:
         self.interruptions.happen()
         with self._lock:
             stored = self.get(order.order_id)
+            if key is not None and key.request_id in self._answers:
+                raise RequestRunningError
             if stored is None or stored.version != over:
                 raise VersionConflictError(order.order_id)
             self._stored[order.order_id] = order
+            if key is not None:
+                self._answers[key.request_id] = FirstAnswer(key.fingerprint, order)
             self.saves += 1
+
+    def first_answer(self, request_id: str) -> FirstAnswer[Order] | None:
+        return self._answers.get(request_id)
 
 
 class MemoryLedger:
@@ -326,11 +341,25 @@ class MemoryWebhooks:
         self._deliveries: dict[tuple[str, str], Delivery] = {}
         self._hosts: dict[tuple[str, str], Host] = {}
         self._refused: set[tuple[str, str]] = set()
+        self._registered: set[str] = set()
+        self._answers: dict[str, FirstAnswer[Any]] = {}
 
-    def add(self, webhook: Webhook) -> Webhook | None:
+    def add(self, webhook: Webhook, key: RequestKey | None = None) -> Webhook | None:
+        self._must_be_new(key)
         existing = self._webhooks.get(webhook.webhook_id)
         self._webhooks.setdefault(webhook.webhook_id, webhook)
+        if existing is None:
+            self._answer(key, webhook)
         return existing
+
+    def register(self, webhook: Webhook, at_most: int, key: RequestKey | None = None) -> None:
+        self._must_be_new(key)
+        theirs = self.of_customer(webhook.customer_id)
+        if sum(each.webhook_id in self._registered for each in theirs) >= at_most:
+            raise WebhookLimitError(at_most)
+        self._registered.add(webhook.webhook_id)
+        self._webhooks[webhook.webhook_id] = webhook
+        self._answer(key, webhook)
 
     def get(self, webhook_id: str) -> Webhook | None:
         return self._webhooks.get(webhook_id)
@@ -338,10 +367,15 @@ class MemoryWebhooks:
     def of_customer(self, customer_id: str) -> Sequence[Webhook]:
         return [each for each in self._webhooks.values() if each.customer_id == customer_id]
 
-    def remove(self, webhook_id: str) -> None:
-        self._webhooks.pop(webhook_id, None)
+    def remove(self, webhook: Webhook, key: RequestKey | None = None) -> bool:
+        self._must_be_new(key)
+        if self._webhooks.pop(webhook.webhook_id, None) is None:
+            return False
+        self._answer(key, webhook)
+        return True
 
-    def rotate(self, webhook: Webhook, over: str) -> None:
+    def rotate(self, webhook: Webhook, over: str, key: RequestKey | None = None) -> None:
+        self._must_be_new(key)
         existing = self._webhooks.get(webhook.webhook_id)
         if existing is None or existing.secret != over:
             raise VersionConflictError(webhook.webhook_id)
@@ -352,6 +386,31 @@ class MemoryWebhooks:
             previous_until=webhook.previous_until,
             update_time=webhook.update_time,
         )
+        self._answer(key, webhook)
+
+    def answer_with(self, delivery: Delivery, key: RequestKey) -> None:
+        self._must_be_new(key)
+        self._answer(key, replace(delivery, body=""))
+
+    def answered_webhook(self, request_id: str) -> FirstAnswer[Webhook] | None:
+        return self._answers.get(request_id)
+
+    def answered_delivery(self, request_id: str) -> FirstAnswer[Delivery] | None:
+        return self._answers.get(request_id)
+
+    def _must_be_new(self, key: RequestKey | None) -> None:
+        if key is not None and key.request_id in self._answers:
+            raise RequestRunningError
+
+    def _answer(self, key: RequestKey | None, answer: Webhook | Delivery) -> None:
+        if key is not None:
+            # What is kept of a webhook is what a new one has.
+            kept = (
+                replace(answer, previous_secret="", previous_until="")
+                if isinstance(answer, Webhook)
+                else answer
+            )
+            self._answers[key.request_id] = FirstAnswer(key.fingerprint, kept)
 
     def disable(self, webhook_id: str, now: str) -> None:
         if existing := self._webhooks.get(webhook_id):
@@ -424,11 +483,13 @@ class MemoryFollowers:
         self._most = most
         self._followed: dict[str, set[Followed]] = {}
 
-    def add(self, connection_id: str, what: Followed, now: str) -> None:
-        followed = self._followed.setdefault(connection_id, set())
+    def add(self, connection_id: str, what: Followed, now: str, at_most: int = 50) -> None:
+        followed = self._followed.get(connection_id, set())
         if what not in followed and len(followed) >= self._most:
             raise SubscriptionLimitError(f"A connection can follow {self._most} things. Open another one.")
-        followed.add(what)
+        if what not in followed and len(self.of(what)) >= at_most:
+            raise SubscriptionLimitError(f"Only {at_most} connections can follow the same.")
+        self._followed[connection_id] = {*followed, what}
 
     def of(self, what: Followed) -> Collection[str]:
         return {connection_id for connection_id, followed in self._followed.items() if what in followed}

@@ -9,7 +9,7 @@ from order_capture.adapters.dynamodb_ledger import DynamoLedger
 from order_capture.adapters.dynamodb_orders import DynamoOrders
 from order_capture.adapters.dynamodb_shipments import DynamoShipments
 from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
-from order_capture.adapters.runtime import pause
+from order_capture.adapters.runtime import clock, pause
 from order_capture.application.ports import Ledger, Orders, Shipments
 from order_capture.application.webhook_ports import Webhooks
 from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments, MemoryWebhooks
@@ -33,7 +33,7 @@ def dynamo_stores(client: Any, tables: dict[str, str]) -> Stores:
         DynamoLedger(client, tables["AccountTable"], "customerId"),
         DynamoLedger(client, tables["StockTable"], "productId"),
         DynamoShipments(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
-        DynamoWebhooks(client, tables["WebhookTable"]),
+        DynamoWebhooks(client, tables["WebhookTable"], clock, pause),
     )
 
 

@@ -103,12 +103,12 @@ NEEDED: dict[str, dict[str, set[str]]] = {
 DELAYED = {"OrderWatchQueue", "WebhookSenderQueue"}
 # Each of its messages waits for somebody else's server, and none may wait for another's.
 ONE_BY_ONE = {"WebhookSenderFunction"}
-_FOLLOW = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query"}
+_FOLLOW = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"}
 NEEDED |= {
     "SocketAuthorizerFunction": {},
     "SocketApiFunction": {
         "OrderTable": {"dynamodb:GetItem"},
-        "ConnectionTable": _FOLLOW | {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+        "ConnectionTable": _FOLLOW | {"dynamodb:BatchGetItem"},
     },
     "SocketPusherFunction": {
         "ConnectionTable": _FOLLOW,

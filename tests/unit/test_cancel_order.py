@@ -8,6 +8,7 @@ import pytest
 
 from order_capture.application.callers import Caller
 from order_capture.application.cancel_order import cancel_order
+from order_capture.application.idempotency import Answered, RequestKey
 from order_capture.application.messages import ReleaseOrder
 from order_capture.application.ports import TRIES, RequestRecord, VersionConflictError
 from order_capture.domain.errors import NotFoundError, StatusConflictError, TemporaryError
@@ -28,7 +29,12 @@ class Desk:
         self.orders.add([replace(placed(), status=status)])
 
     def cancel(self, order_id: str = "order-1", caller: Caller = SERVICE) -> Order:
-        return cancel_order(self.orders, self.checkers, order_id, caller, ticking_clock(), self.pauses)
+        return self.answer(order_id, caller).value
+
+    def answer(
+        self, order_id: str = "order-1", caller: Caller = SERVICE, key: RequestKey | None = None
+    ) -> Answered[Order]:
+        return cancel_order(self.orders, self.checkers, order_id, caller, ticking_clock(), self.pauses, key)
 
     def stored(self) -> Order:
         order = self.orders.get("order-1")
@@ -124,8 +130,8 @@ def test_a_release_that_can_not_be_sent_leaves_the_order_cancelled() -> None:
 def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
     # Given a table that writes, but whose answer is lost, so that the call is made again and refused
     class LosesAnAnswer(MemoryOrders):
-        def save(self, order: Order, over: int) -> None:
-            super().save(order, over)
+        def save(self, order: Order, over: int, key: RequestKey | None = None) -> None:
+            super().save(order, over, key)
             raise VersionConflictError(order.order_id)
 
     desk = Desk()

@@ -28,7 +28,7 @@ from order_capture.application.ports import (
     VersionConflictError,
     WriteRefusedError,
 )
-from order_capture.domain.errors import TemporaryError, UnreadableError
+from order_capture.domain.errors import SubscriptionLimitError, TemporaryError, UnreadableError
 from order_capture.domain.ledger import Hold
 from order_capture.domain.order import OrderTerms
 from order_capture.domain.webhooks import Host
@@ -84,7 +84,7 @@ def history(dynamodb: DynamoDb) -> tuple[DynamoHistory, Pauses]:
 
 
 def webhooks(dynamodb: DynamoDb) -> DynamoWebhooks:
-    return DynamoWebhooks(dynamodb, "WebhookTable")
+    return DynamoWebhooks(dynamodb, "WebhookTable", lambda: NOW, Pauses())
 
 
 def reports(dynamodb: DynamoDb) -> DynamoReports:
@@ -92,7 +92,7 @@ def reports(dynamodb: DynamoDb) -> DynamoReports:
 
 
 def followers(dynamodb: DynamoDb) -> DynamoFollowers:
-    return DynamoFollowers(dynamodb, "ConnectionTable")
+    return DynamoFollowers(dynamodb, "ConnectionTable", Pauses())
 
 
 class TestAWriteOfALedger:
@@ -318,7 +318,7 @@ def test_a_webhook_itself_does_not_expire() -> None:
         lambda dynamodb: webhooks(dynamodb).add(webhook_of()),
         lambda dynamodb: webhooks(dynamodb).take("alice.1", 0, NOW, NOW),
         lambda dynamodb: webhooks(dynamodb).save_delivery(delivery_of(), over=delivery_of()),
-        lambda dynamodb: followers(dynamodb).add("connection-1", Followed.order("order-1"), NOW),
+        lambda dynamodb: followers(dynamodb).add("connection-1", Followed.order("order-1"), NOW, 50),
     ],
 )
 def test_a_write_that_can_not_be_made_at_all_is_an_error_and_no_refusal(
@@ -328,15 +328,36 @@ def test_a_write_that_can_not_be_made_at_all_is_an_error_and_no_refusal(
         write(DynamoDb(error("ProvisionedThroughputExceededException")))
 
 
-def test_whoever_follows_is_found_on_every_page() -> None:
-    def page(*names: str, **more: Any) -> dict[str, Any]:
-        return {"Items": [{"connectionId": {"S": name}} for name in names], **more}
+def test_a_full_set_is_read_whole_before_anybody_in_it_is_taken_for_gone() -> None:
+    # given a set that is full, and a batch that is answered in part
+    table, full = "ConnectionTable", error("ConditionalCheckFailedException")
+    alive = [{"connectionId": {"S": name}, "expiresAt": {"N": "9999999999"}} for name in ("one", "two")]
+    rest = {"UnprocessedKeys": {table: {"Keys": ["two"]}}}
+    dynamodb = DynamoDb(
+        {},
+        full,
+        {"Item": {"connections": {"SS": ["one", "two"]}}},
+        {"Responses": {table: alive[:1]}, **rest},
+        {"Responses": {table: alive[1:]}},
+    )
+    # when
+    with pytest.raises(SubscriptionLimitError):
+        followers(dynamodb).add("three", Followed.order("order-1"), NOW, 2)
+    # then nobody is removed but the one who was refused
+    (*_, (_, removed)) = dynamodb.calls
+    assert [operation for operation, _ in dynamodb.calls].count("batch_get_item") == 2
+    assert removed["UpdateExpression"] == "DELETE follows :these"
 
-    dynamodb = DynamoDb(page("one", LastEvaluatedKey="behind one"), page("two"))
 
-    assert followers(dynamodb).of(Followed.order("order-1")) == {"one", "two"}
+def test_a_set_that_can_not_be_read_whole_is_left_as_it_is() -> None:
+    table, full = "ConnectionTable", error("ConditionalCheckFailedException")
+    unread = {"Responses": {}, "UnprocessedKeys": {table: {"Keys": ["one"]}}}
+    dynamodb = DynamoDb({}, full, {"Item": {"connections": {"SS": ["one"]}}}, *[unread] * TRIES)
 
-    assert [call.get("ExclusiveStartKey") for _, call in dynamodb.calls] == [None, "behind one"]
+    with pytest.raises(TemporaryError):
+        followers(dynamodb).add("two", Followed.order("order-1"), NOW, 1)
+
+    assert dynamodb.calls[-1][0] == "batch_get_item"
 
 
 @pytest.mark.parametrize(

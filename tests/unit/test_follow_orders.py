@@ -77,12 +77,12 @@ def test_what_is_anothers_is_refused_in_the_words_of_what_does_not_exist(
 
 def test_what_happens_while_somebody_subscribes_is_in_the_answer(orders: MemoryOrders) -> None:
     class Slow(MemoryFollowers):
-        def add(self, connection_id: str, what: Followed, now: str) -> None:
+        def add(self, connection_id: str, what: Followed, now: str, at_most: int = 50) -> None:
             """The order is cancelled before the subscription counts, so that nobody is told of it."""
             order = orders.get("order-1")
             assert order is not None
             orders.save(order.cancel(now=NOW), over=order.version)
-            super().add(connection_id, what, now)
+            super().add(connection_id, what, now, at_most)
 
     order = follow(orders, Slow(), "c-1", ORDER, ALICE, NOW)
 

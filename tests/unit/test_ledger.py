@@ -189,6 +189,14 @@ class TestAdjusting:
         with pytest.raises(BalanceOutOfRangeError, match=r"The balance is 5\.00"):
             adjust(ACCOUNTS, Head(Decimal(5)), NOW, by=Decimal("-5.01"))
 
+    def test_what_is_held_counts_since_it_may_come_back(self) -> None:
+        head = Head(Decimal(0), held=Decimal(7), version=3)
+        most = ACCOUNTS.largest - 7
+
+        assert adjust(ACCOUNTS, head, NOW, balance=most).balance == most
+        with pytest.raises(BalanceOutOfRangeError, match=r"and open orders hold 7\.00 of it"):
+            adjust(ACCOUNTS, head, NOW, balance=most + Decimal("0.01"))
+
     @pytest.mark.parametrize("kind", [ACCOUNTS, STOCK])
     def test_a_balance_is_full_at_its_largest_and_refused_above_it(self, kind: LedgerKind) -> None:
         full = adjust(kind, None, NOW, balance=kind.largest)

@@ -13,8 +13,9 @@ from order_capture.adapters.decisions import decision_from, decision_values
 from order_capture.adapters.reading import choice, mapping, text, texts, time, whole
 from order_capture.adapters.terms import terms_from, terms_values
 from order_capture.adapters.transactions import conflicted, refused, transact
+from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.ports import TRIES, Pause, Place, RequestRecord, VersionConflictError
-from order_capture.domain.errors import TemporaryError
+from order_capture.domain.errors import RequestRunningError, TemporaryError
 from order_capture.domain.order import Check, Decision, Order, OrderStatus
 
 logger = logging.getLogger(__name__)
@@ -135,21 +136,24 @@ class DynamoOrders:
                 self._pause(tries)
         raise TemporaryError("orders could not be read")
 
-    def save(self, order: Order, over: int) -> None:  # noqa: D102
+    def save(self, order: Order, over: int, key: RequestKey | None = None) -> None:  # noqa: D102
+        update = {
+            "TableName": self._table,
+            "Key": to_item({"orderId": order.order_id}),
+            # Only what changes in an order's life: an attribute that a newer release adds survives an older
+            # one that is still running beside it.
+            "UpdateExpression": "SET #status = :status, checks = :checks, logs = :logs, "
+            "updateTime = :updateTime, version = :version",
+            "ConditionExpression": "version = :over",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": to_item(
+                {f":{name}": value for name, value in _changing_values(order).items()} | {":over": over}
+            ),
+        }
+        if key is not None:
+            return self._save_once(order, update, key)
         try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=to_item({"orderId": order.order_id}),
-                # Only what changes in an order's life: an attribute that a newer release adds survives
-                # an older one that is still running beside it.
-                UpdateExpression="SET #status = :status, checks = :checks, logs = :logs, "
-                "updateTime = :updateTime, version = :version",
-                ConditionExpression="version = :over",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues=to_item(
-                    {f":{name}": value for name, value in _changing_values(order).items()} | {":over": over}
-                ),
-            )
+            self._client.update_item(**update)
         except botocore.exceptions.ClientError as error:
             if error.response["Error"]["Code"] in {
                 "ConditionalCheckFailedException",
@@ -157,6 +161,27 @@ class DynamoOrders:
             }:
                 raise VersionConflictError(order.order_id) from error
             raise
+        return None
+
+    def _save_once(self, order: Order, update: dict[str, Any], key: RequestKey) -> None:
+        """Make the update together with the record of its key, under whose id no order is."""
+        record = {"orderId": key.request_id, "fingerprint": key.fingerprint, "answer": _order_values(order)}
+        put = {"TableName": self._table, "Item": to_item(record), "ConditionExpression": _IS_NEW}
+        reasons = transact(self._client, [{"Put": put}, {"Update": update}])
+        if reasons is None:
+            return
+        if any(position == 0 for position, _ in refused(reasons)):
+            raise RequestRunningError
+        raise VersionConflictError(order.order_id)
+
+    def first_answer(self, request_id: str) -> FirstAnswer[Order] | None:  # noqa: D102
+        answer = self._client.get_item(
+            TableName=self._table, Key=to_item({"orderId": request_id}), ConsistentRead=True
+        )
+        if "answer" not in answer.get("Item", {}):
+            return None
+        values = from_item(answer["Item"])
+        return FirstAnswer(values["fingerprint"], _order_from(values["answer"]))
 
     def _put_new(self, item: Item) -> Item | None:
         """Write an item if its id is new; otherwise return the one that is there."""
@@ -196,28 +221,31 @@ def _changing_values(order: Order) -> dict[str, Any]:
 
 def to_order_item(order: Order) -> Item:
     """An order as it is stored."""
-    return to_item(
-        {
-            **terms_values(order.terms),
-            **_changing_values(order),
-            "createTime": order.create_time,
-            "correlationId": order.correlation_id,
-            "fingerprint": order.fingerprint,
-            "callbackUrl": order.callback_url or None,
-            "runningUntil": order.running_until or None,
-        }
-    )
+    return to_item(_order_values(order))
+
+
+def _order_values(order: Order) -> dict[str, Any]:
+    return {
+        **terms_values(order.terms),
+        **_changing_values(order),
+        "createTime": order.create_time,
+        "correlationId": order.correlation_id,
+        "fingerprint": order.fingerprint,
+        "callbackUrl": order.callback_url or None,
+        "runningUntil": order.running_until or None,
+    }
 
 
 def order_from(item: Mapping[str, Any]) -> Order | None:
-    """The order in an item; None for the record of a request, which is no order (see `pin`).
+    """The order in an item; None for the record of a request, which is no order (see `pin` and `save`).
 
     Raises:
         OrderCaptureError, LookupError, TypeError, ValueError, ArithmeticError: it is not as we write it.
     """
-    if "status" not in item:
-        return None
-    values = from_item(item)
+    return _order_from(from_item(item)) if "status" in item else None
+
+
+def _order_from(values: Mapping[str, Any]) -> Order:
     return Order(
         terms=terms_from(values),
         create_time=time(values, "createTime"),

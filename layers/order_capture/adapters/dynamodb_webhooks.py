@@ -2,18 +2,26 @@
 
 A webhook's id holds its customer's, so that whoever has the one reaches the item by its key. Deliveries are
 removed by the table's TTL, thirty days after they were begun, and so is what is known of where callbacks go.
+
+The record of an Idempotency-Key is under a key of its own, since the same key may come for another customer.
+A customer's registered webhooks are also named in a set, whose size is the condition that keeps their bound:
+to add a name to a set, or take one out, twice is the same as once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import botocore.exceptions
 
 from order_capture.adapters.attributes import Item, from_item, to_item
 from order_capture.adapters.reading import choice, mappings, text, texts, time, whole
-from order_capture.application.ports import VersionConflictError
+from order_capture.adapters.transactions import refused, transact
+from order_capture.application.idempotency import FirstAnswer, RequestKey
+from order_capture.application.ports import TRIES, Clock, Pause, VersionConflictError
+from order_capture.domain.errors import RequestRunningError, TemporaryError, WebhookLimitError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.webhooks import (
     SLOTS,
@@ -28,23 +36,48 @@ from order_capture.domain.webhooks import (
 )
 
 KEPT_SECONDS = 30 * 24 * 3600
-# Of a customer, that are read: far more than one may have, even if many are registered at once.
+# Of a customer, that are read: far more than one may have.
 MOST_WEBHOOKS = 100
 
+# For how long a key is kept, at least: TTL removes an item after its time, within a few days
+# (https://repost.aws/knowledge-center/dynamodb-expired-ttl-not-deleted). Until then, the record still counts.
+KEY_SECONDS = 2 * 24 * 3600
+
 _WEBHOOK, _DELIVERY, _HOST, _REFUSED = "WEBHOOK#", "DELIVERY#", "HOST#", "REFUSED#"
+_REGISTERED = "REGISTERED"
+
+_Value = TypeVar("_Value", Webhook, Delivery)
 
 
 class DynamoWebhooks:
     """Implements `application.webhook_ports.Webhooks`."""
 
-    def __init__(self, client: Any, table: str) -> None:
+    def __init__(self, client: Any, table: str, clock: Clock, pause: Pause) -> None:
         self._client = client
         self._table = table
+        self._clock = clock
+        self._pause = pause
 
-    def add(self, webhook: Webhook) -> Webhook | None:  # noqa: D102 - the port says it
-        item = to_item({**_webhook_key(webhook.webhook_id), **_webhook_values(webhook)})
-        existing = self._put_new(item)
+    def add(self, webhook: Webhook, key: RequestKey | None = None) -> Webhook | None:  # noqa: D102
+        put = self._new(_webhook_item(webhook))
+        if key is None:
+            existing = self._put_new(put)
+        else:
+            existing = self._transact([{"Put": put}], _webhook_item(webhook), key).get(0)
         return _webhook_from(existing) if existing else None
+
+    def register(  # noqa: D102
+        self, webhook: Webhook, at_most: int, key: RequestKey | None = None
+    ) -> None:
+        item = _webhook_item(webhook)
+        name = self._registered(
+            webhook,
+            "ADD webhookIds :this",
+            {":most": {"N": str(at_most)}},
+            ConditionExpression="attribute_not_exists(webhookIds) OR size(webhookIds) < :most",
+        )
+        if 0 in self._transact([name, {"Put": self._new(item)}], item, key):
+            raise WebhookLimitError(at_most)
 
     def get(self, webhook_id: str) -> Webhook | None:  # noqa: D102
         item = self._get(_webhook_key(webhook_id))
@@ -53,24 +86,43 @@ class DynamoWebhooks:
     def of_customer(self, customer_id: str) -> Sequence[Webhook]:  # noqa: D102
         return [_webhook_from(item) for item in self._query(customer_id, _WEBHOOK, MOST_WEBHOOKS)]
 
-    def remove(self, webhook_id: str) -> None:  # noqa: D102
-        self._client.delete_item(TableName=self._table, Key=to_item(_webhook_key(webhook_id)))
+    def remove(self, webhook: Webhook, key: RequestKey | None = None) -> bool:  # noqa: D102
+        delete = {
+            "TableName": self._table,
+            "Key": to_item(_webhook_key(webhook.webhook_id)),
+            "ConditionExpression": "attribute_exists(entry)",
+        }
+        name = self._registered(webhook, "DELETE webhookIds :this")
+        return not self._transact([{"Delete": delete}, name], _webhook_item(webhook), key)
 
-    def rotate(self, webhook: Webhook, over: str) -> None:  # noqa: D102
-        written = self._update(
-            _webhook_key(webhook.webhook_id),
-            "SET secret = :secret, previousSecret = :previous, previousUntil = :until, updateTime = :now",
-            "secret = :over",
-            {
-                ":secret": webhook.secret,
-                ":previous": webhook.previous_secret,
-                ":until": webhook.previous_until,
-                ":now": webhook.update_time,
-                ":over": over,
-            },
-        )
-        if not written:
+    def rotate(self, webhook: Webhook, over: str, key: RequestKey | None = None) -> None:  # noqa: D102
+        update = {
+            "TableName": self._table,
+            "Key": to_item(_webhook_key(webhook.webhook_id)),
+            "UpdateExpression": "SET secret = :secret, previousSecret = :previous, previousUntil = :until,"
+            " updateTime = :now",
+            "ConditionExpression": "secret = :over",
+            "ExpressionAttributeValues": to_item(
+                {
+                    ":secret": webhook.secret,
+                    ":previous": webhook.previous_secret,
+                    ":until": webhook.previous_until,
+                    ":now": webhook.update_time,
+                    ":over": over,
+                }
+            ),
+        }
+        if self._transact([{"Update": update}], _webhook_item(webhook), key):
             raise VersionConflictError(webhook.webhook_id)
+
+    def answer_with(self, delivery: Delivery, key: RequestKey) -> None:  # noqa: D102
+        self._transact([], _delivery_item(replace(delivery, body="")), key)
+
+    def answered_webhook(self, request_id: str) -> FirstAnswer[Webhook] | None:  # noqa: D102
+        return self._first_answer(request_id, _webhook_from)
+
+    def answered_delivery(self, request_id: str) -> FirstAnswer[Delivery] | None:  # noqa: D102
+        return self._first_answer(request_id, _delivery_from)
 
     def disable(self, webhook_id: str, now: str) -> None:  # noqa: D102
         self._update(
@@ -133,7 +185,7 @@ class DynamoWebhooks:
         return self._get(_key(webhook_id, f"{_REFUSED}{webhook_id}#{order_id}")) is not None
 
     def add_delivery(self, delivery: Delivery) -> None:  # noqa: D102
-        self._put_new(to_item({**_delivery_key(delivery), **_delivery_values(delivery)}))
+        self._put_new(self._new(_delivery_item(delivery)))
 
     def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:  # noqa: D102
         item = self._get(_key(webhook_id, f"{_DELIVERY}{webhook_id}#{delivery_id}"))
@@ -180,15 +232,66 @@ class DynamoWebhooks:
             # A page ends at 1 MB: a hundred deliveries, each with a large order, may be more than that.
             more["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def _put_new(self, item: Item) -> Item | None:
+    def _new(self, item: Item) -> dict[str, Any]:
+        """What writes an item if there is none of its key."""
+        return {
+            "TableName": self._table,
+            "Item": item,
+            "ConditionExpression": "attribute_not_exists(entry)",
+        }
+
+    def _registered(
+        self, webhook: Webhook, change: str, values: Mapping[str, Any] | None = None, **condition: str
+    ) -> dict[str, Any]:
+        """What changes the set of a customer's registered webhooks; their callbacks are never in it."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": to_item({"customerId": webhook.customer_id, "entry": _REGISTERED}),
+                "UpdateExpression": change,
+                "ExpressionAttributeValues": {":this": {"SS": [webhook.webhook_id]}, **(values or {})},
+                **condition,
+            }
+        }
+
+    def _transact(
+        self, actions: Sequence[dict[str, Any]], answer: Item, key: RequestKey | None
+    ) -> Mapping[int, Item | None]:
+        """Write all or nothing, with a key's first answer if there is a key.
+
+        Returns:
+            The actions whose condition failed, by position, with the item as it stood; none if it is written.
+
+        Raises:
+            RequestRunningError: the key has a first answer.
+            TemporaryError: others kept writing the same.
+        """
+        if key is not None:
+            record = {
+                **_record_key(key.request_id),
+                "fingerprint": key.fingerprint,
+                "expireTime": unix_seconds(self._clock()) + KEY_SECONDS,
+            }
+            actions = [*actions, {"Put": self._new({**to_item(record), "answer": {"M": answer}})}]
+        for tries in range(1, TRIES + 1):
+            reasons = transact(self._client, actions)
+            if reasons is None:
+                return {}
+            if failed := dict(refused(reasons)):
+                if key is not None and len(actions) - 1 in failed:
+                    raise RequestRunningError
+                return failed
+            self._pause(tries)
+        raise TemporaryError("Too many requests change it at this moment. Send the same request again.")
+
+    def _first_answer(self, request_id: str, read: Callable[[Item], _Value]) -> FirstAnswer[_Value] | None:
+        item = self._get(_record_key(request_id))
+        return FirstAnswer(item["fingerprint"]["S"], read(item["answer"]["M"])) if item else None
+
+    def _put_new(self, put: dict[str, Any]) -> Item | None:
         """Write an item if there is none of its key; otherwise return that one."""
         try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=item,
-                ConditionExpression="attribute_not_exists(entry)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+            self._client.put_item(**put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except botocore.exceptions.ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
@@ -205,20 +308,31 @@ class DynamoWebhooks:
         names: Mapping[str, str] | None = None,
     ) -> bool:
         """Whether the condition held and it is written."""
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=to_item(key),
-                UpdateExpression=expression,
-                ConditionExpression=condition,
-                ExpressionAttributeValues=to_item(values),
-                **({"ExpressionAttributeNames": names} if names else {}),
-            )
-        except botocore.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            return False
-        return True
+        for tries in range(1, TRIES + 1):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=to_item(key),
+                    UpdateExpression=expression,
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues=to_item(values),
+                    **({"ExpressionAttributeNames": names} if names else {}),
+                )
+                return True
+            except botocore.exceptions.ClientError as error:
+                match error.response["Error"]["Code"]:
+                    case "ConditionalCheckFailedException":
+                        return False
+                    case "TransactionConflictException":  # it is being rotated or removed
+                        self._pause(tries)
+                    case _:
+                        raise
+        raise TemporaryError("The webhook is changing at this moment.")
+
+
+def _record_key(request_id: str) -> dict[str, str]:
+    """No customer has a "#" in their id."""
+    return {"customerId": f"REQUEST#{request_id}", "entry": "REQUEST"}
 
 
 def _key(webhook_id: str, entry: str) -> dict[str, str]:
@@ -233,17 +347,17 @@ def _delivery_key(delivery: Delivery) -> dict[str, str]:
     return _key(delivery.webhook_id, f"{_DELIVERY}{delivery.webhook_id}#{delivery.delivery_id}")
 
 
-def _webhook_values(webhook: Webhook) -> dict[str, Any]:
-    """What a new one has; the rest comes later, attribute by attribute."""
-    return {
+def _webhook_item(webhook: Webhook) -> Item:
+    """A new one; the rest comes later, attribute by attribute."""
+    values = {
         "url": webhook.url,
         "eventTypes": [str(each) for each in webhook.event_types],
         "secret": webhook.secret,
-        "fingerprint": webhook.fingerprint,
         "status": webhook.status,
         "createTime": webhook.create_time,
         "updateTime": webhook.update_time,
     }
+    return to_item({**_webhook_key(webhook.webhook_id), **values})
 
 
 def _webhook_from(item: Item) -> Webhook:
@@ -256,7 +370,6 @@ def _webhook_from(item: Item) -> Webhook:
             choice({"eventTypes": each}, "eventTypes", OrderEventType) for each in texts(values, "eventTypes")
         ),
         secret=text(values, "secret"),
-        fingerprint=text(values, "fingerprint"),
         create_time=time(values, "createTime"),
         update_time=time(values, "updateTime"),
         status=choice(values, "status", WebhookStatus),
@@ -280,8 +393,8 @@ def _changing_values(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def _delivery_values(delivery: Delivery) -> dict[str, Any]:
-    return {
+def _delivery_item(delivery: Delivery) -> Item:
+    values = {
         "deliveryId": delivery.delivery_id,
         "webhookId": delivery.webhook_id,
         "orderId": delivery.order_id,
@@ -292,6 +405,7 @@ def _delivery_values(delivery: Delivery) -> dict[str, Any]:
         "callbackUrl": delivery.callback_url or None,
         **_changing_values(delivery),
     }
+    return to_item({**_delivery_key(delivery), **values})
 
 
 def _delivery_from(item: Item) -> Delivery:

@@ -42,6 +42,8 @@ class Request:
     headers: Mapping[str, str]
     request_id: str
     caller: Caller
+    operation: str = ""
+    """Method and route, as the contract has them: `POST /order/{orderId}/cancel`."""
 
     @property
     def correlation_id(self) -> str:
@@ -104,11 +106,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a route answers; `body` becomes JSON. Without one there is no content."""
+    """What a route answers; `body` becomes JSON. Without one there is no content.
+
+    `replayed` says that it is the answer to an earlier request with the same Idempotency-Key.
+    """
 
     body: Mapping[str, Any] | None
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
+    replayed: bool = False
 
 
 Route = Callable[[Request], Response]
@@ -130,6 +136,8 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
             if response.body is not None:
                 headers["Content-Type"], body = "application/json", jsontext.dumps(response.body)
             headers.update(response.headers)
+            if response.replayed:
+                headers["Idempotency-Replayed"] = "true"
         except Exception as error:
             told = problem(error, request_id)
             status, body = HTTPStatus(told["status"]), jsontext.dumps(told)
@@ -162,6 +170,7 @@ def _request(event: Mapping[str, Any], request_id: str) -> Request:
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         request_id=request_id,
         caller=caller_of(event),
+        operation=f"{event.get('httpMethod')} {event.get('resource')}",
     )
 
 

@@ -37,6 +37,7 @@ from order_capture.adapters.urls import Url
 from order_capture.application.adjust_balance import BalanceChange
 from order_capture.application.callers import Caller
 from order_capture.application.capture_orders import Batch
+from order_capture.application.idempotency import RequestKey
 from order_capture.application.list_orders import Query
 from order_capture.application.ports import Place
 from order_capture.domain.errors import NotFoundError, OrderCaptureError
@@ -240,7 +241,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read(model: type[Model], body: bytes, limit: int) -> tuple[Model, str]:
-    """A request's body and its fingerprint, which is the same for the same values.
+    """A body and its fingerprint, which is the same for the same values.
 
     Raises:
         RequestInvalidError: it is over the limit, not JSON, or not what the model asks for.
@@ -261,10 +262,9 @@ def new_order(request: Request, new_id: Callable[[], str], now: str) -> Order:
     Raises:
         RequestInvalidError: with every field that is wrong.
     """
-    body, fingerprint = read(NewOrder, request.body, MAX_BODY_BYTES)
-    key = request.idempotency_key
-    order_id = derived_id(request.caller, key) if key else new_id()
-    return _order(body, order_id, request, fingerprint, now)
+    body, of_body = read(NewOrder, request.body, MAX_BODY_BYTES)
+    key = request_key(request, of_body)
+    return _order(body, key.request_id if key else new_id(), request, _fingerprint(request, of_body), now)
 
 
 def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
@@ -273,8 +273,8 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
     Raises:
         RequestInvalidError: the batch itself is wrong, or an order in it that is to stop all others.
     """
-    body, fingerprint = read(NewOrders, request.body, MAX_BATCH_BYTES)
-    key = request.idempotency_key
+    body, of_body = read(NewOrders, request.body, MAX_BATCH_BYTES)
+    key, fingerprint = request_key(request, of_body), _fingerprint(request, of_body)
     entries: list[Order | OrderCaptureError] = []
     for index, values in enumerate(body.orders):
         try:
@@ -282,7 +282,7 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
         except RequestInvalidError as error:
             entries.append(error)
             continue
-        order_id = derived_id(request.caller, key, index) if key else new_id()
+        order_id = _id_in_batch(key, index) if key else new_id()
         entries.append(_order(order, order_id, request, fingerprint, now))
     if body.errorPolicy is ErrorPolicy.REJECT_ALL:
         errors = [
@@ -290,7 +290,7 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
         ]
         if errors:
             raise RequestInvalidError(errors)
-    request_id = derived_id(request.caller, key) if key else None
+    request_id = key.request_id if key else None
     return Batch(entries, fingerprint, request_id, all_or_none=body.errorPolicy is ErrorPolicy.REJECT_ALL)
 
 
@@ -300,8 +300,8 @@ def account_change(request: Request, new_id: Callable[[], str]) -> BalanceChange
     Raises:
         RequestInvalidError: with every field that is wrong.
     """
-    body, fingerprint = read(AccountChange, request.body, MAX_BODY_BYTES)
-    return _change(body.customerId, body.balance, body.adjust, fingerprint, request, new_id)
+    body, of_body = read(AccountChange, request.body, MAX_BODY_BYTES)
+    return _change(body.customerId, body.balance, body.adjust, of_body, request, new_id)
 
 
 def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
@@ -310,9 +310,9 @@ def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
     Raises:
         RequestInvalidError: with every field that is wrong.
     """
-    body, fingerprint = read(StockChange, request.body, MAX_BODY_BYTES)
+    body, of_body = read(StockChange, request.body, MAX_BODY_BYTES)
     balance, adjust = (None if units is None else Decimal(units) for units in (body.balance, body.adjust))
-    change = _change(body.productId, balance, adjust, fingerprint, request, new_id)
+    change = _change(body.productId, balance, adjust, of_body, request, new_id)
     if "price" not in body.model_fields_set:
         return change
     if balance is None and adjust is None:
@@ -328,9 +328,7 @@ def deletion(request: Request, new_id: Callable[[], str], name: str) -> BalanceC
         RequestInvalidError: with every header or parameter that is wrong.
     """
     entity = path_id(request, name)
-    # No body has this fingerprint: an adjustment under the same key is another request.
-    fingerprint = hashlib.sha256(f"DELETE {name} {entity}".encode()).hexdigest()
-    return _change(entity, None, None, fingerprint, request, new_id, delete=True)
+    return _change(entity, None, None, "", request, new_id, delete=True)
 
 
 def orders_query(request: Request) -> Query:
@@ -367,17 +365,39 @@ def path_id(request: Request, name: str) -> str:
     return value
 
 
-def derived_id(caller: Caller, key: str, index: int | None = None) -> str:
-    """The id that a caller's Idempotency-Key stands for, and within a batch that of the order at `index`.
+def request_key(request: Request, of_body: str = "") -> RequestKey | None:
+    """What the request's Idempotency-Key stands for, if it has one. `of_body` is its body's fingerprint.
 
-    Another caller's same key is another key. The order itself is then the record that its request came
-    before: one conditional write does both.
+    Raises:
+        RequestInvalidError: it is no key.
     """
-    request_id = uuid.uuid5(uuid.uuid5(_NAMESPACE, caller.subject), key)
-    return str(request_id if index is None else uuid.uuid5(request_id, str(index)))
+    key = request.idempotency_key
+    if key is None:
+        return None
+    return RequestKey(derived_id(request.caller, request.operation, key), _fingerprint(request, of_body))
+
+
+def derived_id(caller: Caller, operation: str, key: str) -> str:
+    """The id that an Idempotency-Key stands for: that of its caller, for this operation.
+
+    A new order or adjustment has this id itself, and is then the record that its request came before: one
+    conditional write does both.
+    """
+    return str(uuid.uuid5(uuid.uuid5(uuid.uuid5(_NAMESPACE, caller.subject), operation), key))
 
 
 _NAMESPACE = uuid.UUID("6f1c7d5e-0b52-4d0f-9a55-3c8f5b1f8f10")  # any constant; it must never change
+
+
+def _id_in_batch(key: RequestKey, index: int) -> str:
+    return str(uuid.uuid5(uuid.UUID(key.request_id), str(index)))
+
+
+def _fingerprint(request: Request, of_body: str) -> str:
+    """The same for the same request: what its path, query and body say, however they are written."""
+    path = {name: urllib.parse.unquote(value) for name, value in request.path.items()}
+    said = jsontext.canonical({"path": path, "query": request.query, "body": of_body})
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _order(body: NewOrder, order_id: str, request: Request, fingerprint: str, now: str) -> Order:
@@ -407,14 +427,14 @@ def _change(
     entity: str,
     balance: Decimal | None,
     adjust: Decimal | None,
-    fingerprint: str,
+    of_body: str,
     request: Request,
     new_id: Callable[[], str],
     *,
     delete: bool = False,
 ) -> BalanceChange:
-    key = request.idempotency_key
-    adjustment_id = derived_id(request.caller, key) if key else new_id()
+    key, fingerprint = request_key(request, of_body), _fingerprint(request, of_body)
+    adjustment_id = key.request_id if key else new_id()
     return BalanceChange(entity, adjustment_id, fingerprint, key is not None, balance, adjust, delete)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from order_capture.adapters.connections import ApiConnections
 from order_capture.adapters.dynamodb_followers import DynamoFollowers
-from order_capture.adapters.runtime import address, client, setting
+from order_capture.adapters.runtime import address, client, pause, setting
 
 
 def followers() -> DynamoFollowers:
     """Which connections follow what."""
-    return DynamoFollowers(client("dynamodb"), setting("CONNECTION_TABLE"))
+    return DynamoFollowers(client("dynamodb"), setting("CONNECTION_TABLE"), pause)
 
 
 def connections() -> ApiConnections:

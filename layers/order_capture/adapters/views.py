@@ -8,10 +8,13 @@ from order_capture.adapters import cursors
 from order_capture.adapters.http import Request
 from order_capture.adapters.problems import RETRY_AFTER_SECONDS, problem
 from order_capture.adapters.snapshots import figures, order_values
-from order_capture.application.adjust_balance import Adjusted
 from order_capture.application.capture_orders import Captured, CapturedBatch
 from order_capture.application.list_orders import Page
 from order_capture.domain.ledger import Head, LedgerKind
+from order_capture.domain.order import Order
+
+LOOK_SOON = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+"""When to look orders up that were taken in."""
 
 
 def orders_view(page: Page) -> dict[str, Any]:
@@ -36,24 +39,10 @@ def batch_view(batch: CapturedBatch) -> dict[str, Any]:
     }
 
 
-def captured_headers(captured: Captured) -> dict[str, str]:
+def captured_headers(order: Order) -> dict[str, str]:
     """Where to look the order up, and when."""
-    return {
-        # Relative to the request's own address (RFC 3986): right behind any stage, domain or proxy.
-        "Location": f"order/{captured.order.order_id}",
-        "Retry-After": str(RETRY_AFTER_SECONDS),
-        **replay_headers(captured),
-    }
-
-
-def batch_headers(batch: CapturedBatch) -> dict[str, str]:
-    """When to look the orders up."""
-    return {"Retry-After": str(RETRY_AFTER_SECONDS), **replay_headers(batch)}
-
-
-def replay_headers(answer: Captured | CapturedBatch | Adjusted) -> dict[str, str]:
-    """Tells a client that this is the answer to an earlier request with the same key."""
-    return {"Idempotency-Replayed": "true"} if answer.replayed else {}
+    # Relative to the request's own address (RFC 3986): right behind any stage, domain or proxy.
+    return {"Location": f"order/{order.order_id}", **LOOK_SOON}
 
 
 def head_view(kind: LedgerKind, name: str, entity: str, head: Head) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from order_capture.adapters.requests import (
     MAX_PAGE,
     Id,
     WholeNumber,
-    derived_id,
     query_of,
     read,
+    request_key,
 )
 from order_capture.adapters.urls import Url
+from order_capture.application.idempotency import RequestKey
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.webhooks import Webhook, webhook_id_of
@@ -76,25 +77,25 @@ class DeliveriesQuery(BaseModel):
     cursor: Annotated[str, AfterValidator(_cursor)] | None = None
 
 
-def new_webhook(request: Request, new_id: Callable[[], str], secret: str, now: str) -> Webhook:
-    """The webhook that `POST /webhooks` asks for.
+def new_webhook(
+    request: Request, new_id: Callable[[], str], secret: str, now: str
+) -> tuple[Webhook, RequestKey | None]:
+    """The webhook that `POST /webhooks` asks for, and what its Idempotency-Key stands for.
 
     Raises:
         RequestInvalidError: with every field that is wrong.
     """
-    body, fingerprint = read(NewWebhook, request.body, MAX_BODY_BYTES)
-    key = request.idempotency_key
-    unique = derived_id(request.caller, key) if key else new_id()
-    return Webhook(
-        webhook_id=webhook_id_of(body.customerId, unique.replace("-", "")),
+    body, of_body = read(NewWebhook, request.body, MAX_BODY_BYTES)
+    webhook = Webhook(
+        webhook_id=webhook_id_of(body.customerId, new_id().replace("-", "")),
         customer_id=body.customerId,
         url=body.url,
         event_types=tuple(dict.fromkeys(body.eventTypes or ())),
         secret=secret,
-        fingerprint=fingerprint,
         create_time=now,
         update_time=now,
     )
+    return webhook, request_key(request, of_body)
 
 
 def webhooks_query(request: Request) -> str:

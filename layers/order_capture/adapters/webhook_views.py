@@ -6,7 +6,7 @@ from typing import Any
 
 from order_capture.adapters import cursors
 from order_capture.adapters.http import Request
-from order_capture.application.manage_webhooks import DeliveryPage, Registered
+from order_capture.application.manage_webhooks import DeliveryPage
 from order_capture.domain.webhooks import Delivery, DeliveryStatus, Webhook, all_types
 
 
@@ -28,10 +28,9 @@ def secret_view(webhook: Webhook) -> dict[str, Any]:
     return {**webhook_view(webhook), "secret": webhook.secret}
 
 
-def registered_headers(registered: Registered) -> dict[str, str]:
-    """Where to look the webhook up, and whether an earlier request with the same key registered it."""
-    replayed = {"Idempotency-Replayed": "true"} if registered.replayed else {}
-    return {"Location": f"webhooks/{registered.webhook.webhook_id}", **replayed}
+def registered_headers(webhook: Webhook) -> dict[str, str]:
+    """Where to look the webhook up."""
+    return {"Location": f"webhooks/{webhook.webhook_id}"}
 
 
 def delivery_view(delivery: Delivery) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from order_capture.adapters import posting, wiring
 from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
 from order_capture.adapters.outboxes import QueueOutbox
-from order_capture.adapters.runtime import client, own_port, setting, takes_loopback
+from order_capture.adapters.runtime import client, clock, own_port, pause, setting, takes_loopback
 from order_capture.domain.signatures import SECRET_BYTES, secret_of
 from order_capture.domain.webhooks import Answer
 
 
 def webhooks() -> DynamoWebhooks:
     """The webhooks and their deliveries."""
-    return DynamoWebhooks(client("dynamodb"), setting("WEBHOOK_TABLE"))
+    return DynamoWebhooks(client("dynamodb"), setting("WEBHOOK_TABLE"), clock, pause)
 
 
 def senders(source: str) -> QueueOutbox:

@@ -10,7 +10,7 @@ from order_capture.application.callers import Caller
 from order_capture.application.get_order import find_order
 from order_capture.application.messages import OrderNews
 from order_capture.application.ports import Connections, Followed, Followers, InTime, Orders
-from order_capture.domain.errors import NotFoundError, SubscriptionLimitError
+from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import Order
 
 # Of one order or customer. Each event is sent to every follower by a call of its own, which takes some ten
@@ -36,9 +36,7 @@ def follow(
         find_order(orders, what.id, caller)
     elif not caller.reaches(what.id):
         raise NotFoundError("There is no such customer.")
-    if len(followers.of(what)) >= MAX_FOLLOWERS:
-        raise SubscriptionLimitError(f"Only {MAX_FOLLOWERS} connections can follow the same.")
-    followers.add(connection_id, what, now)
+    followers.add(connection_id, what, now, MAX_FOLLOWERS)
     return find_order(orders, what.id, caller) if what.is_order else None
 
 

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from order_capture.application.callers import Caller
+from order_capture.application.idempotency import Answered, RequestKey, once
 from order_capture.application.messages import DeliverWebhook
 from order_capture.application.ports import Clock, Outbox, VersionConflictError
 from order_capture.application.webhook_ports import Webhooks
 from order_capture.domain.errors import (
     ForeignCustomerError,
-    KeyReusedError,
     NotFoundError,
     StatusConflictError,
     TemporaryError,
-    WebhookLimitError,
 )
 from order_capture.domain.webhooks import Delivery, Webhook, WebhookStatus, customer_id_of, is_for_callbacks
 
 # Each event becomes as many deliveries: what one order can set off is bounded by this.
 MAX_WEBHOOKS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A webhook as it was answered; `replayed` if an earlier request with the same key registered it."""
-
-    webhook: Webhook
-    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +30,24 @@ class DeliveryPage:
     next: str | None
 
 
-def register_webhook(webhooks: Webhooks, webhook: Webhook, caller: Caller) -> Registered:
-    """Register it; a repeated request is given the one that is there, its secret included.
+def register_webhook(
+    webhooks: Webhooks, webhook: Webhook, caller: Caller, key: RequestKey | None = None
+) -> Answered[Webhook]:
+    """Register it. A repeated request is answered with the first one, its secret included.
 
     Raises:
         ForeignCustomerError: it is in another customer's name.
         KeyReusedError: the key came before with another request.
         WebhookLimitError: the customer has as many as one may have.
     """
-    if not caller.reaches(webhook.customer_id):
-        raise ForeignCustomerError
-    known = {
-        each.webhook_id: each
-        for each in webhooks.of_customer(webhook.customer_id)
-        if not each.is_for_callbacks
-    }
-    # Two requests at once may end up with one too many, which harms nobody.
-    if webhook.webhook_id not in known and len(known) >= MAX_WEBHOOKS:
-        raise WebhookLimitError(MAX_WEBHOOKS)
-    existing = webhooks.add(webhook)
-    if existing is not None and existing.fingerprint != webhook.fingerprint:
-        raise KeyReusedError
-    return Registered(existing or webhook, replayed=existing is not None)
+
+    def act() -> Webhook:
+        if not caller.reaches(webhook.customer_id):
+            raise ForeignCustomerError
+        webhooks.register(webhook, MAX_WEBHOOKS, key)
+        return webhook
+
+    return once(key, webhooks.answered_webhook, act)
 
 
 def list_webhooks(webhooks: Webhooks, customer_id: str, caller: Caller) -> Sequence[Webhook]:
@@ -86,39 +73,60 @@ def get_webhook(webhooks: Webhooks, webhook_id: str, caller: Caller) -> Webhook:
     return webhook
 
 
-def remove_webhook(webhooks: Webhooks, webhook_id: str, caller: Caller) -> Webhook:
+def remove_webhook(
+    webhooks: Webhooks, webhook_id: str, caller: Caller, key: RequestKey | None = None
+) -> Answered[Webhook]:
     """Remove a webhook: nothing more is sent to it, not even what is on its way to a next try.
 
     Raises:
+        KeyReusedError: the key came before with another request.
         NotFoundError: there is none of that id that the caller reaches.
     """
-    webhook = get_webhook(webhooks, webhook_id, caller)
-    webhooks.remove(webhook_id)
-    return webhook
+
+    def act() -> Webhook:
+        # As it was, but for its secret, which has no use any more and is not kept with the answer.
+        webhook = replace(get_webhook(webhooks, webhook_id, caller), secret="", previous_secret="")
+        if not webhooks.remove(webhook, key):
+            raise NotFoundError("There is no such webhook.")
+        return webhook
+
+    return once(key, webhooks.answered_webhook, act)
 
 
-def rotate_secret(webhooks: Webhooks, webhook_id: str, caller: Caller, secret: str, clock: Clock) -> Webhook:
+def rotate_secret(
+    webhooks: Webhooks,
+    webhook_id: str,
+    caller: Caller,
+    secret: str,
+    clock: Clock,
+    key: RequestKey | None = None,
+) -> Answered[Webhook]:
     """Give a webhook a new secret; the one before signs along for a day.
 
     It makes a customer's callbacks, if no order has asked for them yet.
 
     Raises:
+        KeyReusedError: the key came before with another request.
         NotFoundError: there is none of that id that the caller reaches.
         StatusConflictError: it is turned off, or is being rotated by somebody else.
     """
-    now = clock()
-    customer_id = customer_id_of(webhook_id)
-    if is_for_callbacks(webhook_id) and caller.reaches(customer_id):
-        callbacks = Webhook.for_callbacks(customer_id, secret, now)
-        if webhooks.add(callbacks) is None:
-            return callbacks
-    webhook = get_webhook(webhooks, webhook_id, caller)
-    rotated = webhook.rotate(secret, now)
-    try:
-        webhooks.rotate(rotated, over=webhook.secret)
-    except VersionConflictError as error:
-        raise StatusConflictError("The secret was changed by another request at this moment.") from error
-    return rotated
+
+    def act() -> Webhook:
+        now = clock()
+        customer_id = customer_id_of(webhook_id)
+        if is_for_callbacks(webhook_id) and caller.reaches(customer_id):
+            callbacks = Webhook.for_callbacks(customer_id, secret, now)
+            if webhooks.add(callbacks, key) is None:
+                return callbacks
+        webhook = get_webhook(webhooks, webhook_id, caller)
+        rotated = webhook.rotate(secret, now)
+        try:
+            webhooks.rotate(rotated, over=webhook.secret, key=key)
+        except VersionConflictError as error:
+            raise StatusConflictError("The secret was changed by another request at this moment.") from error
+        return rotated
+
+    return once(key, webhooks.answered_webhook, act)
 
 
 def list_deliveries(
@@ -136,25 +144,40 @@ def list_deliveries(
 
 
 def replay_delivery(
-    webhooks: Webhooks, senders: Outbox, webhook_id: str, delivery_id: str, caller: Caller
-) -> Delivery:
+    webhooks: Webhooks,
+    senders: Outbox,
+    webhook_id: str,
+    delivery_id: str,
+    caller: Caller,
+    key: RequestKey | None = None,
+) -> Answered[Delivery]:
     """Have a delivery made once more, from the beginning; how it stood until now is returned.
 
-    Its id stays the same, so that a receiver which has it can tell.
+    Its id stays the same, so that a receiver which has it can tell. A key is recorded first, and asked for
+    again each time that it comes: the round that it asks for is begun once, however often it is asked for.
 
     Raises:
+        KeyReusedError: the key came before with another request.
         NotFoundError: there is none of that id that the caller reaches.
         StatusConflictError: the webhook is turned off, or the order's own address wants no more of it.
         TemporaryError: it could not be asked for.
     """
-    webhook = get_webhook(webhooks, webhook_id, caller)
-    delivery = webhooks.delivery(webhook_id, delivery_id)
-    if delivery is None:
-        raise NotFoundError("There is no such delivery.")
-    if webhook.status is not WebhookStatus.ACTIVE:
-        raise StatusConflictError(f"The webhook is {webhook.status}.")
-    if delivery.callback_url and webhooks.is_refused(webhook_id, delivery.order_id):
-        raise StatusConflictError("The order's callbackUrl has answered 410 and is sent nothing more.")
+
+    def act() -> Delivery:
+        webhook = get_webhook(webhooks, webhook_id, caller)
+        delivery = webhooks.delivery(webhook_id, delivery_id)
+        if delivery is None:
+            raise NotFoundError("There is no such delivery.")
+        if webhook.status is not WebhookStatus.ACTIVE:
+            raise StatusConflictError(f"The webhook is {webhook.status}.")
+        if delivery.callback_url and webhooks.is_refused(webhook_id, delivery.order_id):
+            raise StatusConflictError("The order's callbackUrl has answered 410 and is sent nothing more.")
+        if key is not None:
+            webhooks.answer_with(delivery, key)
+        return delivery
+
+    answered = once(key, webhooks.answered_delivery, act)
+    delivery = answered.value
     if senders.send([DeliverWebhook.of(delivery, round_=delivery.round + 1)]):
-        raise TemporaryError("The delivery could not be begun again.")
-    return delivery
+        raise TemporaryError("The delivery could not be begun again. Send the same request again.")
+    return answered

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.messages import EntityState, Message
 from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement
 from order_capture.domain.order import Order, OrderStatus, OrderTerms
@@ -101,12 +102,16 @@ class Orders(Protocol):
     def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:
         """Those of the orders that exist, by id."""
 
-    def save(self, order: Order, over: int) -> None:
-        """Write a changed order over version `over` of it.
+    def save(self, order: Order, over: int, key: RequestKey | None = None) -> None:
+        """Write a changed order over version `over` of it, and as the key's first answer, in one step.
 
         Raises:
             VersionConflictError: somebody else has changed it.
+            RequestRunningError: the key has a first answer.
         """
+
+    def first_answer(self, request_id: str) -> FirstAnswer[Order] | None:
+        """The order as it was saved with a key of that id, or None."""
 
 
 class Ledger(Protocol):
@@ -161,11 +166,11 @@ class Followed:
 class Followers(Protocol):
     """Which connections follow what. Reads see every write that was answered before."""
 
-    def add(self, connection_id: str, what: Followed, now: str) -> None:
+    def add(self, connection_id: str, what: Followed, now: str, at_most: int) -> None:
         """From now on the connection follows it, too; no harm if it did before.
 
         Raises:
-            SubscriptionLimitError: it follows too much already.
+            SubscriptionLimitError: it follows too much already, or `at_most` others follow the same.
         """
 
     def of(self, what: Followed) -> Collection[str]:

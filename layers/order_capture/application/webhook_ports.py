@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.domain.webhooks import Answer, Delivery, Host, Webhook
 
 Post = Callable[[str, Mapping[str, str], str], Answer]
@@ -15,10 +16,22 @@ Chance = Callable[[], float]
 
 
 class Webhooks(Protocol):
-    """Where webhooks and their deliveries are kept. Reads see every write that was answered before."""
+    """Where webhooks and their deliveries are kept. Reads see every write that was answered before.
 
-    def add(self, webhook: Webhook) -> Webhook | None:
+    What is written with a `key` becomes the key's first answer in the same step. If the key has one, nothing
+    is written, and a RequestRunningError raised.
+    """
+
+    def add(self, webhook: Webhook, key: RequestKey | None = None) -> Webhook | None:
         """Write it if there is none of its id; otherwise return that one, and change nothing."""
+
+    def register(self, webhook: Webhook, at_most: int, key: RequestKey | None = None) -> None:
+        """Write a new one, which counts among its customer's until it is removed.
+
+        Raises:
+            WebhookLimitError: so many do already.
+            TemporaryError: too many others change them at this moment.
+        """
 
     def get(self, webhook_id: str) -> Webhook | None:
         """A webhook, or None."""
@@ -26,15 +39,29 @@ class Webhooks(Protocol):
     def of_customer(self, customer_id: str) -> Sequence[Webhook]:
         """All webhooks of a customer."""
 
-    def remove(self, webhook_id: str) -> None:
-        """Forget it."""
+    def remove(self, webhook: Webhook, key: RequestKey | None = None) -> bool:
+        """Forget the one of that id; False if it was not there.
 
-    def rotate(self, webhook: Webhook, over: str) -> None:
+        Raises:
+            TemporaryError: too many others change it at this moment.
+        """
+
+    def rotate(self, webhook: Webhook, over: str, key: RequestKey | None = None) -> None:
         """Write its secrets over those whose present one is `over`.
 
         Raises:
             VersionConflictError: it is no longer.
+            TemporaryError: too many others change it at this moment.
         """
+
+    def answer_with(self, delivery: Delivery, key: RequestKey) -> None:
+        """Make that the key's first answer, and write nothing else."""
+
+    def answered_webhook(self, request_id: str) -> FirstAnswer[Webhook] | None:
+        """The first answer of a key of that id, whose request was about a webhook."""
+
+    def answered_delivery(self, request_id: str) -> FirstAnswer[Delivery] | None:
+        """The first answer of a key of that id, whose request was about a delivery."""
 
     def disable(self, webhook_id: str, now: str) -> None:
         """Turn it off, if it is there."""

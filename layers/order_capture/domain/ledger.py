@@ -282,8 +282,10 @@ def adjust(
         raise BalanceOutOfRangeError(
             f"The balance is {kind.amount(old.balance)}: a change by {by} would take it below zero."
         )
-    if new > kind.largest:
-        raise BalanceOutOfRangeError(f"A balance is at most {kind.largest}.")
+    # What is held may come back, in a write that asks for no bound.
+    if new + old.held > kind.largest:
+        held = f", and open orders hold {kind.amount(old.held)} of it" if old.held else ""
+        raise BalanceOutOfRangeError(f"A balance is at most {kind.largest}{held}.")
     if price is None:
         price = old.price
     elif price == UNPRICED:

@@ -69,7 +69,6 @@ class Webhook:
     url: str
     event_types: tuple[OrderEventType, ...]
     secret: str
-    fingerprint: str
     create_time: str
     update_time: str
     status: WebhookStatus = WebhookStatus.ACTIVE
@@ -84,7 +83,7 @@ class Webhook:
     @classmethod
     def for_callbacks(cls, customer_id: str, secret: str, now: str) -> Webhook:
         """What signs a customer's callbacks, new."""
-        return cls(webhook_id_of(customer_id, CALLBACKS), customer_id, "", (), secret, "", now, now)
+        return cls(webhook_id_of(customer_id, CALLBACKS), customer_id, "", (), secret, now, now)
 
     @property
     def is_for_callbacks(self) -> bool:

@@ -1,0 +1,69 @@
+"""Have a request with an Idempotency-Key take effect once, and answer it the same ever after.
+
+A key belongs to its caller and to the operation. What a request does and the record of its answer are one
+atomic write, so there is no moment at which one is there and the other is not. Orders and adjustments of a
+ledger are such records themselves; everything else is written together with a `FirstAnswer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from order_capture.domain.errors import KeyReusedError, OrderCaptureError
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What an Idempotency-Key stands for.
+
+    `request_id` is the same for the same caller, operation and key; `fingerprint` for the same request.
+    """
+
+    request_id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer(Generic[Value]):
+    """What the first request with a key was answered, and its fingerprint."""
+
+    fingerprint: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[Value]):
+    """An answer, and whether it is that of an earlier request with the same key."""
+
+    value: Value
+    replayed: bool = False
+
+
+def once(
+    key: RequestKey | None,
+    first_answer: Callable[[str], FirstAnswer[Value] | None],
+    act: Callable[[], Value],
+) -> Answered[Value]:
+    """Act, unless a request with this key did so before: then return its answer.
+
+    `act` writes the record of the key together with its effect, and is refused if there is one. So nothing
+    has to be read first; and where it fails for any other reason (what it is about may be gone since), the
+    first answer still goes before that reason.
+
+    Raises:
+        KeyReusedError: the key came with another request before.
+        OrderCaptureError: what `act` raises, if there is no first answer.
+    """
+    try:
+        return Answered(act())
+    except OrderCaptureError:
+        first = first_answer(key.request_id) if key else None
+        if first is None or key is None:
+            raise
+    if first.fingerprint != key.fingerprint:
+        raise KeyReusedError
+    return Answered(first.value, replayed=True)
