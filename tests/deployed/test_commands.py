@@ -1,0 +1,165 @@
+"""The commands that people type, against the deployed stack, with a proxy set that leads nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local import env_json, follow, receiver, stack, tokens
+from local.engine import free_port
+from order_capture_ops import __main__ as ops
+from order_capture_ops import dead_letters, status
+from order_capture_ops import stack as stacks
+from tests.deployed.shop import Shop, body_of, eventually
+from tests.support.template import functions, load_template
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _described(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stack of this suite is the one that the commands find."""
+    description = tmp_path / "stack.json"
+    description.write_text(json.dumps(dict(shop.outputs)))
+    monkeypatch.setattr(stack, "DESCRIPTION", description)
+    monkeypatch.setattr(tokens, "DESCRIPTION", description)
+    for name in PROXIES:
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def poisoned(shop: Shop) -> Iterator[str]:
+    """The id of a message that order_update refused until it was dead."""
+    queue, dlq = shop.outputs["OrderUpdateQueueUrl"], shop.outputs["OrderUpdateDlqUrl"]
+    before = shop.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    shop.sqs.purge_queue(QueueUrl=dlq)
+    shop.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
+    try:
+        sent = shop.sqs.send_message(QueueUrl=queue, MessageBody="nonsense")["MessageId"]
+        assert eventually(lambda: shop.waiting(dlq), lambda count: count == 1) == 1
+        yield sent
+    finally:
+        shop.sqs.set_queue_attributes(QueueUrl=queue, Attributes=dict(before))
+        shop.sqs.purge_queue(QueueUrl=dlq)
+
+
+def test_a_poison_message_is_shown_with_its_reason(
+    shop: Shop, poisoned: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):  # to look at it takes nothing out
+        assert ops.main(["status", "--json"]) == 1
+        found = json.loads(capsys.readouterr().out)
+        (letters,) = (each for each in found["dead_letters"] if each["queue"] == "OrderUpdateDlq")
+        (letter,) = letters["letters"]
+
+        assert (letter["reason"], letter["excerpt"]) == ("it is not JSON", "nonsense")
+        assert letter["receives"] >= 5
+        assert "make redrive QUEUE=order_update DRY_RUN=1" in found["next"]
+    assert shop.waiting(shop.outputs["OrderUpdateDlqUrl"]) == 1
+    assert ops.main(["logs", "--function", "OrderUpdateFunction"]) == 0
+    assert "refused a message" in capsys.readouterr().out
+
+
+def test_all_is_well_where_nothing_is_wrong(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.come_to_rest()
+
+    ops.main(["status", "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    waiting = {queue["name"]: queue["waiting"] for queue in found["queues"]}
+    assert waiting["ShipOrderQueue"] == 0
+    assert {"ReportQueue", "WebhookSenderQueue"} < set(waiting)
+    assert (found["alarms"], found["consumers"]) == ([], [])
+    deployed = stacks.find(None)
+    dlq = dead_letters.queue(deployed, "order_update")
+    assert status._consumer_of(status._mappings(deployed), dlq) == shop.outputs["OrderUpdateFunctionName"]
+
+
+def test_the_logs_of_an_order_are_those_of_all_functions(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alice, pen = shop.new_customer(), shop.new_product()
+    order_id = shop.place(alice, {pen: 1}, "1.00")
+    shop.ended(order_id)
+
+    def functions_that_wrote() -> set[str]:
+        assert ops.main(["logs", "--order", order_id, "--json"]) == 0
+        return {json.loads(line)["function"] for line in capsys.readouterr().out.splitlines()}
+
+    on_its_way = {"order_api", "balance_checker", "stock_checker", "order_update", "ship_order"}
+    assert eventually(functions_that_wrote, lambda seen: on_its_way <= seen) >= on_its_way
+
+
+def test_an_order_is_followed_to_its_end(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    alice, pen = shop.new_customer(), shop.new_product(1)
+    order_id = shop.place(alice, {pen: 2}, "1.00")
+
+    assert follow.main(["--order", order_id]) == 0
+
+    said = capsys.readouterr().out
+    assert order_id in said
+    assert "REJECTED" in said
+    assert f"INSUFFICIENT_STOCK {pen}, asked 2, available 1" in said
+
+
+def test_an_order_that_is_not_there_is_not_followed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert follow.main(["--order", "no-such-order"]) == 1
+    assert "There is no such order" in capsys.readouterr().err
+
+
+def test_a_receiver_registers_itself_and_is_gone_afterwards(shop: Shop) -> None:
+    alice, pen = shop.new_customer(), shop.new_product()
+    with receiver.Receiver() as listening:
+        with receiver._registered(alice, listening):
+            order_id = shop.place(alice, {pen: 1}, "1.00")
+            events = eventually(lambda: list(listening.events.values()), lambda seen: len(seen) == 3)
+        assert {event["type"] for event in events} == {"order.placed", "order.confirmed", "order.shipped"}
+        assert {event["subject"] for event in events} == {order_id}
+        assert listening.refused == 0
+    assert body_of(shop.get(f"/webhooks?customerId={alice}"))["webhooks"] == []
+
+
+def test_tokens_are_printed_and_scopes_that_are_none_are_named(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in ([], ["--customer", shop.new_customer()], ["--scopes", "orders/read"]):
+        assert tokens.main(arguments) == 0
+        assert capsys.readouterr().out.startswith("Authorization: Bearer ")
+
+    assert tokens.main(["--scopes", "foo/bar"]) == 2
+    refused = capsys.readouterr().err.splitlines()
+    assert refused[0] == "Error: SCOPES=foo/bar is no scope of a service."
+    assert "orders/read, orders/write" in refused[1]
+
+
+def test_env_json_has_each_functions_variables_as_containers_need_them(shop: Shop) -> None:
+    content = env_json.variables(stacks.find(None), "172.17.0.1")
+
+    assert set(content) == set(functions(load_template()))
+    api = content["OrderApiFunction"]
+    assert api["ORDER_TABLE"] == shop.outputs["OrderTableName"]
+    port = shop.endpoint.rpartition(":")[2]
+    assert api["AWS_ENDPOINT_URL"] == f"http://172.17.0.1:{port}"
+    assert api["ORDER_TOPIC_ARN"] == shop.outputs["OrderTopicArn"]
+    queue = content["OrderUpdateFunction"]["SHIP_ORDER_QUEUE_URL"]
+    assert queue.startswith(f"http://172.17.0.1:{port}/")
+
+
+def test_a_check_of_the_books_and_a_list_of_what_is_open(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: tuple[Callable[[], int], ...] = (
+        lambda: ops.main(["stuck"]),
+        lambda: ops.main(["redrive", "order_update", "--dry-run"]),
+        lambda: ops.main(["republish", "--dry-run"]),
+        lambda: ops.main(["republish-events", "--since", "1h", "--dry-run"]),
+    )
+    # What an earlier test has left that can't be read is reported, with a 1.
+    assert {command() for command in commands} <= {0, 1}
+    assert ops.main(["redrive"]) == 2
+    assert "QUEUE is missing. Dead letters now:" in capsys.readouterr().err
