@@ -166,6 +166,14 @@ CHANNELS = (
         receivers=("webhook_sender",),
     ),
     Channel(
+        "WebhookSlowQueue",
+        Kind.QUEUE,
+        "The same, of receivers that are slow or fail.",
+        (DELIVER,),
+        senders=("webhook_dispatcher", "webhook_sender"),
+        receivers=("webhook_sender",),
+    ),
+    Channel(
         "WebhookSenderDlq",
         Kind.QUEUE,
         "The deliveries that were given up: put here as a message and not only left over as one.",

@@ -16,9 +16,9 @@ from order_capture.application.messages import OrderNews
 
 def work(messages: Sequence[OrderNews]) -> set[str]:
     """Begin the deliveries of each event."""
-    senders = webhook_wiring.senders("webhook_dispatcher")
+    lanes = webhook_wiring.lanes("webhook_dispatcher")
     webhooks = webhook_wiring.webhooks()
-    return dispatch_webhooks(webhooks, senders, messages, webhook_wiring.new_secret, clock)
+    return dispatch_webhooks(webhooks, lanes, messages, webhook_wiring.new_secret, clock)
 
 
 handler = queue_handler(work, OrderNews)

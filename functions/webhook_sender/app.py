@@ -1,29 +1,31 @@
-"""webhook_sender: sends each delivery that is due, and has the others looked at again when they are."""
+"""webhook_sender: sends each delivery that is due, and has the others looked at again when they are.
+
+Two queues feed it, the quick lane and the slow one, and neither takes senders from the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from order_capture.adapters import webhook_wiring
 from order_capture.adapters.queues import queue_handler
-from order_capture.adapters.runtime import clock
 from order_capture.application.deliver_webhooks import deliver_webhooks
 from order_capture.application.messages import DeliverWebhook
+from order_capture.domain.webhooks import Lane
 
 SOURCE = "webhook_sender"
 
 
-def work(messages: Sequence[DeliverWebhook]) -> set[str]:
+def work(lane: Lane, messages: Sequence[DeliverWebhook]) -> set[str]:
     """Look at each delivery, and send what is due."""
-    return deliver_webhooks(
-        webhook_wiring.webhooks(),
-        webhook_wiring.post,
-        webhook_wiring.senders(SOURCE),
-        webhook_wiring.dead_letters(SOURCE),
-        messages,
-        clock,
-        webhook_wiring.chance,
-    )
+    return deliver_webhooks(webhook_wiring.sender(lane, SOURCE), messages)
 
 
-handler = queue_handler(work, DeliverWebhook)
+HANDLERS = {lane: queue_handler(partial(work, lane), DeliverWebhook) for lane in Lane}
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
+    """Work in the lane that the messages came by."""
+    return HANDLERS[webhook_wiring.lane_of(event)](event, context)

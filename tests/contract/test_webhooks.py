@@ -13,7 +13,15 @@ from order_capture.application.webhook_ports import Webhooks
 from order_capture.domain.errors import RequestRunningError, WebhookLimitError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.times import after
-from order_capture.domain.webhooks import SLOTS, DeliveryStatus, Host, Webhook, WebhookStatus
+from order_capture.domain.webhooks import (
+    SLOTS,
+    Answer,
+    DeliveryStatus,
+    Lane,
+    Receiver,
+    Webhook,
+    WebhookStatus,
+)
 from tests.support.factories import NOW, WEBHOOK_SECRET, callbacks_of, delivery_of, webhook_of
 from tests.support.stores import Stores
 
@@ -55,8 +63,8 @@ def test_a_removed_webhook_is_gone_and_stays_so_whatever_is_under_way(stores: St
     assert stores.webhooks.remove(webhook_of())
     assert not stores.webhooks.remove(webhook_of())
     stores.webhooks.disable("alice.1", NOW)
-    stores.webhooks.release("alice.1", 0, LATER, 1, LATER)
-    assert not stores.webhooks.take("alice.1", 0, NOW, LATER)
+    failing = webhook_of().receiver.after_try(Answer(500), 0.1, NOW)
+    assert not stores.webhooks.save_receiver(failing, over=webhook_of().receiver, now=NOW)
     with pytest.raises(VersionConflictError):
         stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), over=webhook_of().secret)
     assert stores.webhooks.get("alice.1") is None
@@ -88,9 +96,9 @@ def test_a_customer_registers_so_many_and_no_more_until_one_is_removed(stores: S
 
 
 def answered(stores: Stores) -> FirstAnswer[Webhook] | None:
-    """The first answer of the key, of whose webhook nobody asks how its slots stood."""
+    """The first answer of the key, of whose webhook nobody asks how its receiver fared."""
     first = stores.webhooks.answered_webhook("request-1")
-    return first and replace(first, value=replace(first.value, slots=()))
+    return first and replace(first, value=replace(first.value, known=None))
 
 
 OTHER = webhook_of(webhook_id="alice.2")
@@ -174,28 +182,38 @@ def test_a_webhook_that_is_turned_off_stays_off(stores: Stores) -> None:
     assert (stored(stores).status, stored(stores).update_time) == (WebhookStatus.DISABLED, LATER)
 
 
-def test_a_slot_is_taken_by_one_until_it_is_given_back_or_its_time_is_over(stores: Stores) -> None:
-    stores.webhooks.add(webhook_of())
-    assert stores.webhooks.take("alice.1", 1, NOW, LATER)
-    assert not stores.webhooks.take("alice.1", 1, NOW, LATER)
-    assert stores.webhooks.take("alice.1", 2, NOW, LATER)
-    stores.webhooks.release("alice.1", 2, LATER, 0, "")
-    assert stores.webhooks.take("alice.1", 2, NOW, LATER)
-    assert stores.webhooks.take("alice.1", 1, LATER, LAST)
+@pytest.mark.parametrize("lane", Lane)
+def test_a_slot_is_taken_by_one_until_it_is_given_back_or_its_time_is_over(
+    stores: Stores, lane: Lane
+) -> None:
+    webhooks = stores.webhooks
+    assert webhooks.share("alice").slots[lane] == ("",) * SLOTS[lane]
+    assert webhooks.take("alice", lane, 1, NOW, LATER)
+    assert not webhooks.take("alice", lane, 1, NOW, LATER)
+    assert webhooks.take("alice", lane, 2, NOW, LATER)
+    webhooks.release("alice", lane, 2, LATER, NOW, answer_ms=100)
+    assert webhooks.take("alice", lane, 2, NOW, LATER)
+    assert webhooks.take("alice", lane, 1, LATER, LAST)
     # who comes back after their time gives nothing back
-    stores.webhooks.release("alice.1", 1, LATER, 5, LAST)
-    webhook = stored(stores)
-    assert (webhook.slots[1], webhook.failures) == (LAST, 0)
-    assert len(webhook.slots) <= SLOTS
+    webhooks.release("alice", lane, 1, LATER, NOW, answer_ms=999)
+    share = webhooks.share("alice")
+    assert (share.slots[lane][1], share.answer_ms) == (LAST, 100)
+    # and a slot is of one lane, and of one customer
+    assert not {LATER, LAST} & {
+        until for other, slots in share.slots.items() if other != lane for until in slots
+    }
+    assert webhooks.share("bob").slots[lane] == ("",) * SLOTS[lane]
 
 
-def test_while_a_webhook_rests_no_slot_is_taken(stores: Stores) -> None:
-    stores.webhooks.add(webhook_of())
-    stores.webhooks.take("alice.1", 0, NOW, LATER)
-    stores.webhooks.release("alice.1", 0, LATER, 1, LATER)
-    assert (stored(stores).failures, stored(stores).rest_until) == (1, LATER)
-    assert not stores.webhooks.take("alice.1", 0, NOW, LAST)
-    assert stores.webhooks.take("alice.1", 0, LATER, LAST)
+def test_a_slot_that_is_given_back_may_rest_and_says_what_an_answer_takes(stores: Stores) -> None:
+    assert stores.webhooks.take("alice", Lane.QUICK, 0, NOW, LATER)
+    stores.webhooks.release("alice", Lane.QUICK, 0, LATER, LAST, answer_ms=100)
+    assert not stores.webhooks.take("alice", Lane.QUICK, 0, LATER, LAST)
+    assert stores.webhooks.share("alice").answer_ms == 100
+    assert stores.webhooks.take("alice", Lane.QUICK, 0, LAST, after(LAST, 30))
+    stores.webhooks.release("alice", Lane.QUICK, 0, after(LAST, 30), LAST)
+    assert stores.webhooks.share("alice").answer_ms == 100
+    assert list(stores.webhooks.of_customer("alice")) == []
 
 
 def test_a_customers_callbacks_are_a_webhook_like_any_other(stores: Stores) -> None:
@@ -211,28 +229,33 @@ def test_a_customers_callbacks_are_a_webhook_like_any_other(stores: Stores) -> N
 
 
 def test_a_host_that_nobody_knows_is_well(stores: Stores) -> None:
-    assert stores.webhooks.host("alice.1", "a.example") == Host("alice.1", "a.example")
+    assert stores.webhooks.receiver("alice.1", "a.example") == Receiver("alice.1", "a.example")
 
 
-def test_of_two_who_say_how_a_host_fares_the_first_is_believed(stores: Stores) -> None:
-    well = Host("alice.1", "a.example")
-    failing, other = well.after_try(NOW, success=False), well.after_try(LATER, success=False)
-    assert stores.webhooks.save_host(failing, over=well, now=NOW)
-    assert not stores.webhooks.save_host(other, over=well, now=NOW)
-    assert stores.webhooks.host("alice.1", "a.example") == failing
+@pytest.mark.parametrize("name", ["", "a.example"])
+def test_of_two_who_say_how_a_receiver_fares_the_first_is_believed(stores: Stores, name: str) -> None:
+    def known() -> Receiver:
+        return stores.webhooks.receiver("alice.1", name) if name else stored(stores).receiver
+
+    stores.webhooks.add(webhook_of())
+    well = Receiver("alice.1", name)
+    failing, other = (well.after_try(Answer(500), 3, now) for now in (NOW, LATER))
+    assert stores.webhooks.save_receiver(failing, over=well, now=NOW)
+    assert not stores.webhooks.save_receiver(other, over=well, now=NOW)
+    assert known() == failing
     # and of two who claim it, one has it, until it is well again and anybody may say otherwise
-    assert stores.webhooks.save_host(failing.claim(LAST), over=failing, now=NOW)
-    assert not stores.webhooks.save_host(failing.claim(LATER), over=failing, now=NOW)
-    assert stores.webhooks.save_host(well, over=failing.claim(LAST), now=NOW)
-    assert stores.webhooks.save_host(other, over=well, now=NOW)
-    assert stores.webhooks.host("alice.1", "a.example") == other
+    assert stores.webhooks.save_receiver(failing.claim(LAST), over=failing, now=NOW)
+    assert not stores.webhooks.save_receiver(failing.claim(LATER), over=failing, now=NOW)
+    assert stores.webhooks.save_receiver(well, over=failing.claim(LAST), now=NOW)
+    assert stores.webhooks.save_receiver(other, over=well, now=NOW)
+    assert known() == other
 
 
 def test_a_host_is_one_customers_own(stores: Stores) -> None:
-    well = Host("alice.1", "a.example")
-    stores.webhooks.save_host(well.after_try(NOW, success=False), over=well, now=NOW)
-    assert stores.webhooks.host("bob.1", "a.example").failures == 0
-    assert stores.webhooks.host("alice.1", "b.example").failures == 0
+    well = Receiver("alice.1", "a.example")
+    stores.webhooks.save_receiver(well.after_try(Answer(500), 0.1, NOW), over=well, now=NOW)
+    assert stores.webhooks.receiver("bob.1", "a.example").failures == 0
+    assert stores.webhooks.receiver("alice.1", "b.example").failures == 0
 
 
 def test_an_order_of_which_nothing_more_is_wanted_is_kept_in_mind(stores: Stores) -> None:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.deployed.shop import QUEUES, Shop, body_of, eventually
 
-FED = (*QUEUES, "OrderWatch", "WebhookDispatcher", "WebhookSender", "SocketPusher", "Report")
+FED = (*QUEUES, "OrderWatch", "WebhookDispatcher", "WebhookSender", "WebhookSlow", "SocketPusher", "Report")
 SETTLED = ("OrderTable", "AccountTable", "StockTable")
 TABLES = (*SETTLED, "WebhookTable")
 TRIED_TABLES = (*TABLES, "ConnectionTable", "ReportTable", "HistoryTable")
@@ -34,8 +34,17 @@ ALLOWED = {
     "HistoryProjector": {"BatchWriteItem HistoryTable"},
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
     "WebhookApi": {f"{action} WebhookTable" for action in READ_WRITE | {"DeleteItem"}},
-    "WebhookDispatcher": {"PutItem WebhookTable", "ReceiveMessage WebhookDispatcher"},
-    "WebhookSender": {"GetItem WebhookTable", "UpdateItem WebhookTable", "ReceiveMessage WebhookSender"},
+    "WebhookDispatcher": {
+        "GetItem WebhookTable",
+        "PutItem WebhookTable",
+        "ReceiveMessage WebhookDispatcher",
+    },
+    "WebhookSender": {
+        "GetItem WebhookTable",
+        "UpdateItem WebhookTable",
+        "ReceiveMessage WebhookSender",
+        "ReceiveMessage WebhookSlow",
+    },
     "SocketAuthorizer": set(),
     "SocketApi": {"GetItem OrderTable"} | {f"{each} ConnectionTable" for each in KEEPS_SETS},
     "SocketPusher": {
@@ -53,8 +62,8 @@ SENDS = {
     "ChangePublisher": ["SendMessage OrderWatch"],
     "OrderWatchdog": ["SendMessage OrderWatch", "SendMessage ShipOrder"],
     "WebhookApi": ["SendMessage WebhookSender"],
-    "WebhookDispatcher": ["SendMessage WebhookSender"],
-    "WebhookSender": ["SendMessage WebhookSender"],
+    "WebhookDispatcher": ["SendMessage WebhookSender", "SendMessage WebhookSlow"],
+    "WebhookSender": ["SendMessage WebhookSender", "SendMessage WebhookSlow"],
 }
 
 

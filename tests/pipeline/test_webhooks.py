@@ -133,6 +133,37 @@ def test_each_webhook_is_told_of_its_own_customer_and_its_own_types(shop: Shop, 
         assert types_of(bobs) == []
 
 
+def test_a_delivery_costs_four_writes(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+    hooks.register(receiver.url, eventTypes=["order.placed"])
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.publish_changes()
+    shop.pipeline.calls.clear()
+    shop.pipeline.deliver("webhook_dispatcher")
+    assert shop.pipeline.calls == [
+        "dynamodb.Query",
+        "dynamodb.PutItem",
+        "dynamodb.GetItem",
+        "sqs.SendMessageBatch",
+    ]
+    shop.pipeline.calls.clear()
+    shop.pipeline.deliver("webhook_sender")
+    assert shop.pipeline.calls == ["dynamodb.GetItem"] * 3 + ["dynamodb.UpdateItem"] * 4
+
+
+def test_a_receiver_that_takes_long_is_waited_for_in_the_slow_lane(shop: Shop, hooks: Hooks) -> None:
+    # GIVEN more time to answer than the quick lane has
+    shop.pipeline.configure("webhook_sender", WEBHOOK_TIMEOUT_SECONDS="5")
+    with Receiver(HANGS, 204) as receiver:
+        webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
+        shop.order(order_of("alice", 10, pen=1))
+        shop.pipeline.run()
+
+        first, second = receiver.received
+        assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
+        (delivery,) = hooks.log(webhook)
+        assert [each["result"] for each in delivery["attempts"]] == ["no answer in 2 s", "answered 204"]
+
+
 def test_what_comes_twice_is_sent_once(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
     hooks.register(receiver.url)
     shop.order(order_of("alice", 10, pen=1))

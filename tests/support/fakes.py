@@ -44,7 +44,7 @@ from order_capture.domain.ledger import (
 )
 from order_capture.domain.order import Order, OrderStatus, OrderTerms, shipped_log
 from order_capture.domain.reports import Figure, Row, RowKey, added_up
-from order_capture.domain.webhooks import SLOTS, Delivery, Host, Webhook, WebhookStatus
+from order_capture.domain.webhooks import SLOTS, Delivery, Lane, Receiver, Share, Webhook, WebhookStatus
 
 
 @dataclass
@@ -339,7 +339,8 @@ class MemoryWebhooks:
     def __init__(self) -> None:
         self._webhooks: dict[str, Webhook] = {}
         self._deliveries: dict[tuple[str, str], Delivery] = {}
-        self._hosts: dict[tuple[str, str], Host] = {}
+        self._receivers: dict[tuple[str, str], Receiver] = {}
+        self._shares: dict[str, Share] = {}
         self._refused: set[tuple[str, str]] = set()
         self._registered: set[str] = set()
         self._answers: dict[str, FirstAnswer[Any]] = {}
@@ -416,25 +417,44 @@ class MemoryWebhooks:
         if existing := self._webhooks.get(webhook_id):
             self._webhooks[webhook_id] = replace(existing, status=WebhookStatus.DISABLED, update_time=now)
 
-    def take(self, webhook_id: str, slot: int, now: str, until: str) -> bool:
-        existing = self._webhooks.get(webhook_id)
-        if existing is None or now < existing.rest_until or now < _slots(existing)[slot]:
+    def share(self, customer_id: str) -> Share:
+        return self._shares.get(
+            customer_id, Share(customer_id, {lane: ("",) * count for lane, count in SLOTS.items()})
+        )
+
+    def take(self, customer_id: str, lane: Lane, slot: int, now: str, until: str) -> bool:
+        if now < self.share(customer_id).slots[lane][slot]:
             return False
-        self._set(existing, slot, until)
+        self._set(customer_id, lane, slot, until)
         return True
 
-    def release(self, webhook_id: str, slot: int, until: str, failures: int, rest_until: str) -> None:
-        existing = self._webhooks.get(webhook_id)
-        if existing is not None and _slots(existing)[slot] == until:
-            self._set(replace(existing, failures=failures, rest_until=rest_until), slot, "")
+    def release(
+        self,
+        customer_id: str,
+        lane: Lane,
+        slot: int,
+        taken: str,
+        until: str,
+        answer_ms: int | None = None,
+    ) -> None:
+        if self.share(customer_id).slots[lane][slot] == taken:
+            self._set(customer_id, lane, slot, until)
+            if answer_ms is not None:
+                self._shares[customer_id] = replace(self._shares[customer_id], answer_ms=answer_ms)
 
-    def host(self, webhook_id: str, name: str) -> Host:
-        return self._hosts.get((webhook_id, name), Host(webhook_id, name))
+    def receiver(self, webhook_id: str, name: str) -> Receiver:
+        return self._receivers.get((webhook_id, name), Receiver(webhook_id, name))
 
-    def save_host(self, host: Host, over: Host, now: str) -> bool:
-        if self.host(host.webhook_id, host.name).rest_until != over.rest_until:
+    def save_receiver(self, receiver: Receiver, over: Receiver, now: str) -> bool:
+        webhook = self._webhooks.get(receiver.webhook_id)
+        if receiver.name:
+            if self.receiver(receiver.webhook_id, receiver.name).rest_until != over.rest_until:
+                return False
+            self._receivers[receiver.webhook_id, receiver.name] = receiver
+        elif webhook is None or webhook.receiver.rest_until != over.rest_until:
             return False
-        self._hosts[host.webhook_id, host.name] = host
+        else:
+            self._webhooks[receiver.webhook_id] = replace(webhook, known=receiver)
         return True
 
     def refuse_order(self, webhook_id: str, order_id: str, now: str) -> None:
@@ -465,15 +485,11 @@ class MemoryWebhooks:
         self._deliveries[key] = delivery
         return True
 
-    def _set(self, webhook: Webhook, slot: int, until: str) -> None:
-        slots = _slots(webhook)
-        self._webhooks[webhook.webhook_id] = replace(
-            webhook, slots=(*slots[:slot], until, *slots[slot + 1 :])
-        )
-
-
-def _slots(webhook: Webhook) -> tuple[str, ...]:
-    return (*webhook.slots, *[""] * SLOTS)[:SLOTS]
+    def _set(self, customer_id: str, lane: Lane, slot: int, until: str) -> None:
+        share = self.share(customer_id)
+        slots = share.slots[lane]
+        changed = (*slots[:slot], until, *slots[slot + 1 :])
+        self._shares[customer_id] = replace(share, slots={**share.slots, lane: changed})
 
 
 class MemoryFollowers:

@@ -13,7 +13,7 @@ import os
 import re
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -61,7 +61,8 @@ class Function:
     handler: Handler
     environment: dict[str, str]
     routes: list[tuple[str, str]] = field(default_factory=list)
-    queue: str | None = None
+    queues: Sequence[str] = ()
+    """Those that feed it, the one that others send to first."""
     streams: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     """The filters of each table whose stream it follows."""
     batch_size: int = 1
@@ -133,12 +134,15 @@ class Pipeline:
         return self._call(self._functions[name], event)
 
     def deliver(self, name: str, times: int = 1) -> int:
-        """Hand the next batch of its queue to a function, `times` over as SQS may do; return its size.
+        """Hand the next batch of each of its queues to a function, `times` over; return how many it has.
 
         What the function reports as failed is back in the queue at once, as if its time had passed.
         """
         function = self._functions[name]
-        sqs, url = self._aws["sqs"], self._queue_url(function)
+        return sum(self._deliver(function, queue, times) for queue in function.queues)
+
+    def _deliver(self, function: Function, queue: str, times: int) -> int:
+        sqs, url = self._aws["sqs"], self._physical[queue]
         messages = sqs.receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=function.batch_size,
@@ -149,9 +153,9 @@ class Pipeline:
             return 0
         failed: set[str] = set()
         for _ in range(times):
-            failed = self._failed(function, messages)
+            failed = self._failed(function, queue, messages)
         for message in messages:
-            self.delivered.append((name, message["Body"]))
+            self.delivered.append((function.name, message["Body"]))
             receipt = {"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"]}
             if message["MessageId"] in failed:
                 sqs.change_message_visibility(**receipt, VisibilityTimeout=0)
@@ -193,7 +197,7 @@ class Pipeline:
 
         A message that is delayed is not in its queue yet: `wait` for it.
         """
-        fed = [name for name, function in self._functions.items() if function.queue]
+        fed = [name for name, function in self._functions.items() if function.queues]
         for _ in range(MAX_ROUNDS):
             if not self.publish_changes(times) + sum(self.deliver(name, times) for name in fed):
                 return
@@ -230,11 +234,12 @@ class Pipeline:
 
     def held_up(self, name: str) -> list[str]:
         """Take out of its queue all that waits for a function: it comes late, if it is `put` again."""
-        return self._emptied(self._queue_url(self._functions[name]))
+        queues = self._functions[name].queues
+        return [body for queue in queues for body in self._emptied(self._physical[queue])]
 
     def _redrive(self, name: str) -> dict[str, Any]:
-        queue = self._functions[name].queue
-        policy: dict[str, Any] = of_type(self._template, "AWS::SQS::Queue")[queue or ""]["RedrivePolicy"]
+        queue = self._functions[name].queues[0]
+        policy: dict[str, Any] = of_type(self._template, "AWS::SQS::Queue")[queue]["RedrivePolicy"]
         return policy
 
     def _emptied(self, url: str) -> list[str]:
@@ -411,7 +416,8 @@ class Pipeline:
         events = [(event["Type"], event["Properties"]) for event in properties.get("Events", {}).values()]
         fed = [event for kind, event in events if kind in ("SQS", "DynamoDB")]
         streams = {refers_to(event["Stream"]) or "?": _filters(event) for event in fed if "Stream" in event}
-        assert len(fed) in (0, 1, len(streams)), f"{logical_id} is fed by several queues"
+        queues = [refers_to(event["Queue"]) or "?" for event in fed if "Queue" in event]
+        assert len(fed) in (len(queues), len(streams)), f"{logical_id} is fed by queues and streams"
         source = fed[0] if fed else {}
         assert all(event["BatchSize"] == source["BatchSize"] for event in fed)
         return Function(
@@ -419,7 +425,7 @@ class Pipeline:
             handler=getattr(_load(code / f"{module}.py"), attribute),
             environment={k: self._value(v) for k, v in properties["Environment"]["Variables"].items()},
             routes=[(event["Method"], event["Path"]) for kind, event in events if kind == "Api"],
-            queue=refers_to(source.get("Queue")),
+            queues=queues,
             streams=streams,
             batch_size=source.get("BatchSize", 10),
             reports_failures="ReportBatchItemFailures" in source.get("FunctionResponseTypes", []),
@@ -441,10 +447,10 @@ class Pipeline:
         return str(value)
 
     def _queue_url(self, function: Function) -> str:
-        assert function.queue is not None, f"no queue feeds {function.name}"
-        return self._physical[function.queue]
+        assert function.queues, f"no queue feeds {function.name}"
+        return self._physical[function.queues[0]]
 
-    def _failed(self, function: Function, messages: list[dict[str, Any]]) -> set[str]:
+    def _failed(self, function: Function, queue: str, messages: list[dict[str, Any]]) -> set[str]:
         """The messages that Lambda gives back to the queue."""
         records = [
             {
@@ -454,7 +460,7 @@ class Pipeline:
                 "attributes": message["Attributes"],
                 "messageAttributes": message.get("MessageAttributes", {}),
                 "eventSource": "aws:sqs",
-                "eventSourceARN": self._arns[function.queue or ""],
+                "eventSourceARN": self._arns[queue],
                 "awsRegion": REGION,
             }
             for message in messages

@@ -8,6 +8,7 @@ from typing import Any
 
 from order_capture.adapters.runtime import WORST_CALL_SECONDS
 from order_capture.application.watch_orders import MAX_DELAY
+from order_capture.domain.webhooks import Lane
 from tests.support.template import Template, functions, of_type, refers_to, statements
 
 Rule = Callable[[Template], Iterator[str]]
@@ -89,18 +90,20 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "WebhookSenderQueue": {"sqs:SendMessage"},
     },
     "WebhookDispatcherFunction": {
-        "WebhookTable": {"dynamodb:PutItem", "dynamodb:Query"},
+        "WebhookTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"},
         "WebhookSenderQueue": {"sqs:SendMessage"},
+        "WebhookSlowQueue": {"sqs:SendMessage"},
         "WebhookDispatcherQueue": CONSUME,
     },
     "WebhookSenderFunction": {
         "WebhookTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
         "WebhookSenderQueue": CONSUME | {"sqs:SendMessage"},
+        "WebhookSlowQueue": CONSUME | {"sqs:SendMessage"},
         "WebhookSenderDlq": {"sqs:SendMessage"},
     },
 }
 # Queues whose messages are delayed on purpose.
-DELAYED = {"OrderWatchQueue", "WebhookSenderQueue"}
+DELAYED = {"OrderWatchQueue", "WebhookSenderQueue", "WebhookSlowQueue"}
 # Each of its messages waits for somebody else's server, and none may wait for another's.
 ONE_BY_ONE = {"WebhookSenderFunction"}
 _FOLLOW = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"}
@@ -215,16 +218,35 @@ def a_queue_that_feeds_a_function_has_a_dead_letter_queue(template: Template) ->
 
 
 @rule
-def a_dead_letter_queue_takes_from_its_own_queue_only(template: Template) -> Iterator[str]:
+def a_dead_letter_queue_takes_from_the_queues_of_its_function_only(template: Template) -> Iterator[str]:
     queues = of_type(template, "AWS::SQS::Queue")
-    for _, name, _ in queue_events(template):
-        dlq = dead_letter_queue(queues[name])
-        allowed = queues.get(dlq or "", {}).get("RedriveAllowPolicy", {})
-        own_arn = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:" + str(
-            queues[name].get("QueueName", {}).get("Fn::Sub")
-        )
-        if allowed != {"redrivePermission": "byQueue", "sourceQueueArns": [{"Fn::Sub": own_arn}]}:
-            yield f"{dlq} takes dead letters of others than {name}"
+    sources: dict[str, list[tuple[str, str]]] = {}
+    for function, name, _ in queue_events(template):
+        sources.setdefault(dead_letter_queue(queues[name]) or "?", []).append((function, name))
+    for dlq, fed in sources.items():
+        names = " and ".join(name for _, name in fed)
+        allowed = queues.get(dlq, {}).get("RedriveAllowPolicy", {})
+        own_arns = [
+            {
+                "Fn::Sub": "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:"
+                + str(queues[name].get("QueueName", {}).get("Fn::Sub"))
+            }
+            for _, name in fed
+        ]
+        if allowed != {"redrivePermission": "byQueue", "sourceQueueArns": own_arns}:
+            yield f"{dlq} takes dead letters of others than {names}"
+        if len({function for function, _ in fed}) > 1:
+            yield f"{dlq} has dead letters of several functions: {names}"
+
+
+@rule
+def the_lanes_of_webhooks_take_no_senders_from_each_other(template: Template) -> Iterator[str]:
+    lanes = [event for function, _, event in queue_events(template) if function in ONE_BY_ONE]
+    if len({refers_to(event["Queue"]) for event in lanes}) != len(Lane):
+        yield "the lanes of webhooks have not a queue each"
+    for event in lanes:
+        if not event.get("ScalingConfig", {}).get("MaximumConcurrency"):
+            yield f"{refers_to(event['Queue'])} may take up every copy that Lambda has"
 
 
 @rule

@@ -80,14 +80,29 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "ShipOrderDlq forgets sooner than ShipOrderQueue",
     ),
     (
-        rules.a_dead_letter_queue_takes_from_its_own_queue_only,
+        rules.a_dead_letter_queue_takes_from_the_queues_of_its_function_only,
         without("OrderUpdateDlq", "RedriveAllowPolicy"),
         "OrderUpdateDlq takes dead letters of others than OrderUpdateQueue",
     ),
     (
-        rules.a_dead_letter_queue_takes_from_its_own_queue_only,
+        rules.a_dead_letter_queue_takes_from_the_queues_of_its_function_only,
         setting("OrderUpdateQueue", QueueName={"Fn::Sub": "${AWS::StackName}-renamed"}),
         "OrderUpdateDlq takes dead letters of others than OrderUpdateQueue",
+    ),
+    (
+        rules.a_dead_letter_queue_takes_from_the_queues_of_its_function_only,
+        setting("WebhookSlowQueue", QueueName={"Fn::Sub": "${AWS::StackName}-renamed"}),
+        "WebhookSenderDlq takes dead letters of others than WebhookSenderQueue and WebhookSlowQueue",
+    ),
+    (
+        rules.the_lanes_of_webhooks_take_no_senders_from_each_other,
+        event("WebhookSenderFunction", Queue={"Fn::GetAtt": ["WebhookSlowQueue", "Arn"]}),
+        "the lanes of webhooks have not a queue each",
+    ),
+    (
+        rules.the_lanes_of_webhooks_take_no_senders_from_each_other,
+        event("WebhookSenderFunction", ScalingConfig={}),
+        "WebhookSenderQueue may take up every copy that Lambda has",
     ),
     (
         rules.a_message_stays_hidden_for_six_timeouts_of_its_function,

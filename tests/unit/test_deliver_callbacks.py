@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from order_capture.application.deliver_webhooks import CLAIM_SECONDS, SLOT_DELAY, deliver_webhooks
-from order_capture.application.messages import DeliverWebhook
+from order_capture.application.deliver_webhooks import CLAIM_SECONDS, SLOT_DELAY, Sender, deliver_webhooks
+from order_capture.application.dispatch_webhooks import dispatch_webhooks
+from order_capture.application.messages import DeliverWebhook, OrderNews
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
     DEADLINE,
@@ -16,23 +17,27 @@ from order_capture.domain.webhooks import (
     Answer,
     Delivery,
     DeliveryStatus,
-    Host,
+    Lane,
+    Receiver,
     WebhookStatus,
 )
 from tests.support.factories import NOW, callbacks_of, delivery_of, webhook_of
 from tests.support.fakes import MemoryOutbox, MemoryWebhooks
 
-HANGS, OK, GONE = Answer(None, "no answer in 15 s"), Answer(204), Answer(410)
+HANGS, OK, GONE = Answer(None, "no answer in 15 s", is_late=True), Answer(204), Answer(410)
+QUICK, SLOW = Lane
 
 
 class Senders:
     """Any number of them, over one store."""
 
     def __init__(self) -> None:
-        self.webhooks, self.again, self.letters = MemoryWebhooks(), MemoryOutbox(), MemoryOutbox()
+        self.webhooks, self.letters = MemoryWebhooks(), MemoryOutbox()
+        self.lanes = {lane: MemoryOutbox() for lane in Lane}
         self.now = NOW
         self.posted: list[str] = []
-        self.answer = OK
+        self.answer, self.takes = OK, 0.1
+        self.patience: list[float] = []
         self.meanwhile: list[Callable[[], object]] = []
         self.webhooks.add(callbacks_of())
 
@@ -41,37 +46,57 @@ class Senders:
         self.webhooks.add_delivery(delivery)
         return delivery
 
-    def send(self, delivery: Delivery, round_: int | None = None) -> set[str]:
-        message = DeliverWebhook.of(delivery, round_=round_)
-        dead_letters, clock = self.letters, lambda: self.now
-        return deliver_webhooks(
-            self.webhooks, self._post, self.again, dead_letters, [message], clock, lambda: 0
+    def send(
+        self, delivery: Delivery, round_: int | None = None, lane: Lane = QUICK, timeout: float = 15
+    ) -> set[str]:
+        sender = Sender(
+            lane=lane,
+            webhooks=self.webhooks,
+            post=self._post,
+            lanes=self.lanes,
+            dead_letters=self.letters,
+            clock=lambda: self.now,
+            chance=lambda: 0,
+            timeout=timeout,
         )
+        return deliver_webhooks(sender, [DeliverWebhook.of(delivery, round_=round_)])
 
     def stored(self, delivery: Delivery) -> Delivery:
         stored = self.webhooks.delivery(delivery.webhook_id, delivery.delivery_id)
         assert stored is not None
         return stored
 
-    def host(self, name: str) -> Host:
-        return self.webhooks.host(callbacks_of().webhook_id, name)
+    def host(self, name: str) -> Receiver:
+        return self.webhooks.receiver(callbacks_of().webhook_id, name)
 
-    def _post(self, url: str, headers: Mapping[str, str], body: str) -> Answer:
+    def have_been_quick(self) -> None:
+        """The customer's last answers in the quick lane were, and all of their slots are free."""
+        assert self.webhooks.take("alice", QUICK, 0, self.now, self.now)
+        self.webhooks.release("alice", QUICK, 0, self.now, "", answer_ms=100)
+
+    def free(self, lane: Lane) -> int:
+        return len(self.webhooks.share("alice").free(lane, self.now))
+
+    def _post(self, url: str, headers: Mapping[str, str], body: str, timeout: float) -> Answer:
         self.posted.append(url)
+        self.patience.append(timeout)
         if self.meanwhile:
             self.meanwhile.pop(0)()
+        self.now = after(self.now, min(self.takes, timeout))
         return self.answer
 
 
 @pytest.fixture
 def senders() -> Senders:
-    return Senders()
+    senders = Senders()
+    senders.have_been_quick()
+    return senders
 
 
 def failing(senders: Senders, name: str) -> None:
     """That host has failed once, and its rest is over."""
     well = senders.host(name)
-    assert senders.webhooks.save_host(well.after_try(NOW, success=False), over=well, now=NOW)
+    assert senders.webhooks.save_receiver(well.after_try(Answer(500), 0.1, NOW), over=well, now=NOW)
     senders.now = after(NOW, 10)
 
 
@@ -92,19 +117,128 @@ def test_a_host_that_fails_is_sent_one_at_a_time_and_the_others_are_not_kept_wai
     assert senders.posted[1:] == ["https://c.example/", "https://b.example/"]
 
 
-def test_a_customer_has_so_many_under_way_wherever_they_go(senders: Senders) -> None:
-    deliveries = [senders.delivery(n, f"https://host{n}.example/") for n in range(SLOTS + 1)]
-    senders.meanwhile = [lambda each=each: senders.send(each) for each in deliveries[1:]]  # type: ignore[misc]
-    senders.send(deliveries[0])
+@pytest.mark.parametrize("lane", Lane)
+def test_a_customer_has_so_many_under_way_in_a_lane_wherever_they_go(senders: Senders, lane: Lane) -> None:
+    slots = SLOTS[lane]
+    deliveries = [senders.delivery(n, f"https://host{n}.example/") for n in range(slots + 1)]
+    senders.meanwhile = [
+        lambda each=each: senders.send(each, lane=lane)  # type: ignore[misc]
+        for each in deliveries[1:]
+    ]
+    senders.send(deliveries[0], lane=lane)
 
-    # each in the post of the one before, so that the first are all under way when the fifth comes
-    assert len(senders.posted) == SLOTS
-    assert senders.stored(deliveries[SLOTS]).status is DeliveryStatus.PENDING
-    # which is asked for again after a moment
-    assert senders.again.taken() == [DeliverWebhook.of(deliveries[SLOTS], delay=SLOT_DELAY)]
+    # each in the post of the one before, so that the first are all under way when the last comes
+    assert len(senders.posted) == slots
+    assert senders.stored(deliveries[slots]).status is DeliveryStatus.PENDING
+    # which is asked for again after a moment, in the same lane
+    assert senders.lanes[lane].taken() == [DeliverWebhook.of(deliveries[slots], delay=SLOT_DELAY)]
     # and the slots are given back
-    senders.send(deliveries[SLOTS])
-    assert len(senders.posted) == SLOTS + 1
+    senders.now = after(NOW, 60)
+    senders.send(deliveries[slots], lane=lane)
+    assert len(senders.posted) == slots + 1
+
+
+def test_in_the_quick_lane_a_slot_rests_in_proportion_to_its_use(senders: Senders) -> None:
+    senders.takes = 0.2
+    senders.send(senders.delivery(1, "https://a.example/"))
+
+    assert senders.free(QUICK) == SLOTS[QUICK] - 1
+    senders.now = after(senders.now, 2.3)
+    assert senders.free(QUICK) == SLOTS[QUICK] - 1
+    senders.now = after(senders.now, 0.2)
+    assert senders.free(QUICK) == SLOTS[QUICK]
+
+    senders.send(senders.delivery(2, "https://a.example/"), lane=SLOW)
+    assert senders.free(SLOW) == SLOTS[SLOW]
+
+
+def test_a_receiver_that_is_too_slow_for_the_quick_lane_is_sent_it_again_in_the_slow_one(
+    senders: Senders,
+) -> None:
+    delivery, later = (senders.delivery(n, "https://a.example/") for n in range(2))
+    senders.answer, senders.takes = Answer(None, "no answer in 2 s", is_late=True), 14
+    senders.send(delivery)
+
+    # it is no failure: nothing rests, no try is lost
+    assert senders.stored(delivery).status is DeliveryStatus.PENDING
+    assert (senders.stored(delivery).tries, senders.host("a.example").failures) == (0, 0)
+    assert senders.lanes[SLOW].taken() == [DeliverWebhook.of(delivery)]
+    # and it is waited for there
+    senders.answer = OK
+    senders.send(delivery, lane=SLOW)
+    assert senders.patience == [2, 15]
+    assert senders.stored(delivery).status is DeliveryStatus.DELIVERED
+    # what else there is for it does not come by the quick lane any more
+    senders.now = after(senders.now, 90)
+    senders.send(later)
+    assert len(senders.posted) == 2
+    assert senders.lanes[SLOW].taken() == [DeliverWebhook.of(later)]
+    assert senders.lanes[QUICK].taken() == []
+
+
+def test_after_an_answer_that_was_too_slow_one_delivery_of_the_customer_is_under_way_in_the_quick_lane(
+    senders: Senders,
+) -> None:
+    senders.answer, senders.takes = Answer(None, "no answer in 2 s", is_late=True), 14
+    senders.send(senders.delivery(1, "https://a.example/"))
+    assert senders.free(QUICK) == 0
+    senders.now, senders.answer, senders.takes = after(senders.now, 63), OK, 0.1
+    one, two = (senders.delivery(n, f"https://b{n}.example/") for n in (2, 3))
+    senders.meanwhile = [lambda: senders.send(two)]
+    senders.send(one)
+    assert senders.posted[1:] == ["https://b2.example/"]
+    assert senders.free(QUICK) > 0
+
+
+def test_where_no_answer_may_take_longer_a_late_one_is_a_failure_in_the_quick_lane_too(
+    senders: Senders,
+) -> None:
+    delivery = senders.delivery(1, "https://a.example/")
+    senders.answer, senders.takes = HANGS, 14
+    senders.send(delivery, timeout=1)
+
+    assert senders.patience == [1]
+    assert (senders.stored(delivery).tries, senders.host("a.example").failures) == (1, 1)
+
+
+def dispatched(senders: Senders, *callback_urls: str) -> dict[Lane, list[str]]:
+    """Which hosts the events of orders with these addresses are sent to by each lane; "" for a webhook."""
+    news = [
+        OrderNews(f"order-{n}", "alice", f"event-{n}{url}", "order.placed", 1, NOW, "{}", "corr-1", url)
+        for n, url in enumerate(callback_urls)
+    ]
+    clock = lambda: senders.now  # noqa: E731
+    assert dispatch_webhooks(senders.webhooks, senders.lanes, news, lambda: "whsec_b25l", clock) == set()
+    return {
+        lane: [
+            senders.webhooks.delivery(each.webhook_id, each.delivery_id).host  # type: ignore[union-attr]
+            for each in outbox.taken()
+            if isinstance(each, DeliverWebhook)
+        ]
+        for lane, outbox in senders.lanes.items()
+    }
+
+
+def test_an_event_comes_by_the_quick_lane_unless_its_receiver_is_slow(senders: Senders) -> None:
+    slow = senders.host("slow.example")
+    assert senders.webhooks.save_receiver(slow.found_slow(NOW), over=slow, now=NOW)
+    known = webhook_of().receiver.found_slow(NOW)
+    senders.webhooks.add(webhook_of(known=known))
+
+    lanes = dispatched(senders, "https://quick.example/", "https://slow.example/", "")
+    assert lanes == {QUICK: ["quick.example"], SLOW: ["", "slow.example", "", ""]}
+    senders.now = after(NOW, 301)
+    assert dispatched(senders, "https://slow.example/") == {QUICK: ["slow.example", ""], SLOW: []}
+
+
+def test_what_is_more_than_a_customers_share_of_the_quick_lane_comes_by_the_slow_one(
+    senders: Senders,
+) -> None:
+    for slot in range(SLOTS[QUICK]):
+        assert dispatched(senders, f"https://host{slot}.example/")[SLOW] == []
+        assert senders.webhooks.take("alice", QUICK, slot, NOW, after(NOW, 30))
+
+    assert dispatched(senders, "", "https://another.example/") == {QUICK: [], SLOW: ["another.example"]}
 
 
 def test_nothing_is_sent_before_its_time(senders: Senders) -> None:
@@ -114,7 +248,7 @@ def test_nothing_is_sent_before_its_time(senders: Senders) -> None:
 
     senders.send(later)
     assert senders.posted == []
-    assert senders.again.taken() == [DeliverWebhook.of(later, delay=1)]
+    assert senders.lanes[QUICK].taken() == [DeliverWebhook.of(later, delay=1)]
 
     senders.now = later.next_time
     senders.send(later)
@@ -139,7 +273,7 @@ def test_while_a_host_rests_nothing_is_sent_there_until_its_rest_is_over(senders
     senders.send(delivery)
 
     assert senders.posted == []
-    assert senders.again.taken() == [DeliverWebhook.of(delivery, delay=5 + SLOT_DELAY)]
+    assert senders.lanes[QUICK].taken() == [DeliverWebhook.of(delivery, delay=5 + SLOT_DELAY)]
 
 
 @pytest.mark.parametrize(("answer", "failures"), [(HANGS, 2), (OK, 0), (GONE, 0)])
@@ -148,20 +282,21 @@ def test_a_host_that_failed_is_as_its_last_answer_was(
 ) -> None:
     failing(senders, "a.example")
     senders.answer = answer
-    senders.send(senders.delivery(1, "https://a.example/"))
+    senders.send(senders.delivery(1, "https://a.example/"), lane=SLOW)
 
     assert senders.host("a.example").failures == failures
     assert (senders.host("a.example").rest_until > senders.now) is (failures > 0)
 
 
-def test_of_several_that_find_out_at_once_that_a_host_hangs_the_first_says_so(senders: Senders) -> None:
+def test_of_several_that_find_out_at_once_that_a_host_fails_the_first_says_so(senders: Senders) -> None:
     one, two = (senders.delivery(n, f"https://a.example/{n}") for n in range(2))
-    senders.answer, senders.meanwhile = HANGS, [lambda: senders.send(two)]
+    senders.answer, senders.meanwhile = Answer(500), [lambda: senders.send(two)]
     senders.send(one)
 
     assert len(senders.posted) == 2
     assert senders.host("a.example").failures == 1
-    assert not any(senders.webhooks.of_customer("alice")[0].slots)
+    senders.now = after(senders.now, 60)
+    assert senders.free(QUICK) == SLOTS[QUICK]
 
 
 def test_a_sender_that_dies_leaves_the_host_and_its_delivery_to_the_next(senders: Senders) -> None:
@@ -192,7 +327,8 @@ def test_who_finds_the_delivery_taken_gives_back_what_they_hold(senders: Senders
 
     assert senders.posted == []
     assert senders.host("a.example") == was
-    assert not any(senders.webhooks.of_customer("alice")[0].slots)
+    senders.now = after(senders.now, 60)
+    assert senders.free(QUICK) == SLOTS[QUICK]
 
 
 def test_gone_ends_the_order_and_not_the_webhook(senders: Senders) -> None:
@@ -211,7 +347,8 @@ def test_gone_ends_the_order_and_not_the_webhook(senders: Senders) -> None:
 
 def test_what_is_turned_off_while_it_rests_ends_without_a_dead_letter(senders: Senders) -> None:
     # GIVEN a delivery that could no longer be made in time, of a webhook that is turned off
-    resting = webhook_of(status=WebhookStatus.DISABLED, failures=1, rest_until=after(NOW, DEADLINE + 60))
+    receiver = Receiver("alice.1", failures=1, rest_until=after(NOW, DEADLINE + 60))
+    resting = webhook_of(status=WebhookStatus.DISABLED, known=receiver)
     delivery = delivery_of(resting)
     senders.webhooks.add(resting)
     senders.webhooks.add_delivery(delivery)
@@ -221,4 +358,4 @@ def test_what_is_turned_off_while_it_rests_ends_without_a_dead_letter(senders: S
     # THEN it has failed for that reason alone: there is nothing to redrive
     assert senders.stored(delivery).status is DeliveryStatus.FAILED
     assert senders.stored(delivery).attempts[-1].result == "the webhook is disabled"
-    assert (senders.posted, senders.again.taken(), senders.letters.taken()) == ([], [], [])
+    assert (senders.posted, senders.lanes[QUICK].taken(), senders.letters.taken()) == ([], [], [])

@@ -31,7 +31,7 @@ from order_capture.application.ports import (
 from order_capture.domain.errors import SubscriptionLimitError, TemporaryError, UnreadableError
 from order_capture.domain.ledger import Hold
 from order_capture.domain.order import OrderTerms
-from order_capture.domain.webhooks import Host
+from order_capture.domain.webhooks import Lane, Receiver
 from tests.support.factories import NOW, a_decline, delivery_of, held, placed, terms_of, webhook_of
 from tests.support.fakes import Pauses
 
@@ -287,7 +287,7 @@ class TestLinesOfAHistory:
     [
         lambda store: store.add_delivery(delivery_of()),
         lambda store: store.save_delivery(delivery_of(), over=delivery_of()),
-        lambda store: store.save_host(Host("alice.1", "a.example"), Host("alice.1", "a.example"), NOW),
+        lambda store: store.save_receiver(Receiver("alice.1", "a"), Receiver("alice.1", "a"), NOW),
         lambda store: store.refuse_order("alice.1", "order-1", NOW),
     ],
 )
@@ -316,7 +316,7 @@ def test_a_webhook_itself_does_not_expire() -> None:
     "write",
     [
         lambda dynamodb: webhooks(dynamodb).add(webhook_of()),
-        lambda dynamodb: webhooks(dynamodb).take("alice.1", 0, NOW, NOW),
+        lambda dynamodb: webhooks(dynamodb).take("alice", Lane.QUICK, 0, NOW, NOW),
         lambda dynamodb: webhooks(dynamodb).save_delivery(delivery_of(), over=delivery_of()),
         lambda dynamodb: followers(dynamodb).add("connection-1", Followed.order("order-1"), NOW, 50),
     ],
@@ -372,7 +372,7 @@ def test_a_set_that_can_not_be_read_whole_is_left_as_it_is() -> None:
         lambda dynamodb: followers(dynamodb).of(Followed.order("order-1")),
         lambda dynamodb: webhooks(dynamodb).get("alice.1"),
         lambda dynamodb: webhooks(dynamodb).of_customer("alice"),
-        lambda dynamodb: webhooks(dynamodb).host("alice.1", "a.example"),
+        lambda dynamodb: webhooks(dynamodb).receiver("alice.1", "a.example"),
         lambda dynamodb: webhooks(dynamodb).is_refused("alice.1", "order-1"),
         lambda dynamodb: webhooks(dynamodb).delivery("alice.1", "delivery-1"),
         lambda dynamodb: webhooks(dynamodb).deliveries("alice.1", None, 10),

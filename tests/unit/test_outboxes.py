@@ -101,6 +101,8 @@ def test_what_is_to_be_looked_at_later_is_kept_back_by_the_queue() -> None:
     )
 
     assert [entry.get("DelaySeconds") for entry in aws.calls[0]] == [60, 7, None]
+    # and what several customers share a queue for is of a group each
+    assert [entry.get("MessageGroupId") for entry in aws.calls[0]] == [None, "alice", None]
 
 
 def test_nothing_to_send_is_no_call() -> None:

@@ -16,10 +16,13 @@ from order_capture.domain.signatures import secret_of, signature
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
     DEADLINE,
+    QUICK_SECONDS,
     SLOTS,
     Answer,
     DeliveryStatus,
-    Host,
+    Lane,
+    Receiver,
+    Share,
     WebhookStatus,
     customer_id_of,
     seconds_until,
@@ -90,24 +93,88 @@ class TestWebhooks:
     def test_what_is_turned_off_is_told_of_nothing(self) -> None:
         assert not any(webhook_of(status=WebhookStatus.DISABLED).wants(each) for each in OrderEventType)
 
-    def test_only_so_many_deliveries_are_under_way_to_one(self) -> None:
-        taken = tuple([after(NOW, 30)] * (SLOTS - 1))
-        assert webhook_of().free_slot(NOW) == 0
-        assert webhook_of(slots=taken).free_slot(NOW) == SLOTS - 1
-        assert webhook_of(slots=(*taken, after(NOW, 30))).free_slot(NOW) is None
+
+def share(lane: Lane, *taken: str, answer_ms: int = 100) -> Share:
+    """A customer whose first slots of a lane are taken until these times."""
+    slots = {each: ("",) * count for each, count in SLOTS.items()}
+    return Share("alice", {**slots, lane: (*taken, *slots[lane][len(taken) :])}, answer_ms)
+
+
+class TestShares:
+    @pytest.mark.parametrize("lane", Lane)
+    def test_a_customer_has_only_so_many_deliveries_under_way_in_a_lane(self, lane: Lane) -> None:
+        taken = [after(NOW, 30)] * SLOTS[lane]
+        assert share(lane).free(lane, NOW) == list(range(SLOTS[lane]))
+        assert share(lane, *taken[1:]).free(lane, NOW) == [SLOTS[lane] - 1]
+        assert share(lane, *taken).free(lane, NOW) == []
+
+    def test_what_is_taken_in_one_lane_is_free_in_the_other(self) -> None:
+        taken = share(Lane.SLOW, *[after(NOW, 30)] * SLOTS[Lane.SLOW])
+        assert len(taken.free(Lane.QUICK, NOW)) == SLOTS[Lane.QUICK]
 
     def test_the_slot_of_a_sender_that_died_is_free_again_after_its_time(self) -> None:
-        assert webhook_of(slots=tuple([NOW] * SLOTS)).free_slot(NOW) == 0
+        assert 0 in share(Lane.QUICK, NOW).free(Lane.QUICK, NOW)
 
-    def test_one_that_fails_rests_and_is_then_tried_by_one_delivery_alone(self) -> None:
-        failing = webhook_of(failures=1, rest_until=after(NOW, 5))
-        assert failing.free_slot(NOW) is None
-        assert failing.free_slot(after(NOW, 5)) == 0
-        assert replace(failing, slots=("", after(NOW, 30))).free_slot(after(NOW, 5)) is None
+    @pytest.mark.parametrize(("answer_ms", "at_once"), [(1, 8), (250, 8), (300, 6), (1000, 2), (1900, 1)])
+    def test_in_the_quick_lane_are_as_many_at_once_as_take_two_seconds(
+        self, answer_ms: int, at_once: int
+    ) -> None:
+        assert len(share(Lane.QUICK, answer_ms=answer_ms).free(Lane.QUICK, NOW)) == at_once
+        assert len(share(Lane.SLOW, answer_ms=answer_ms).free(Lane.SLOW, NOW)) == SLOTS[Lane.SLOW]
+        taken = share(Lane.QUICK, *[after(NOW, 30)] * at_once, answer_ms=answer_ms)
+        assert taken.free(Lane.QUICK, NOW) == []
 
-    def test_it_rests_longer_each_time_up_to_five_minutes(self) -> None:
-        rests = [seconds_until(webhook_of(failures=failures).rest(NOW), NOW) for failures in (0, 1, 2, 3, 50)]
-        assert rests == [5, 10, 20, 40, 300]
+    def test_a_customer_of_whom_nothing_is_known_begins_with_one_and_soon_has_all(self) -> None:
+        new, at_once = share(Lane.QUICK, answer_ms=Share("alice", {}).answer_ms), []
+        for _ in range(4):
+            at_once.append(len(new.free(Lane.QUICK, NOW)))
+            new = replace(new, answer_ms=new.after_answer(0.1))
+        assert at_once == [1, 2, 4, 8]
+        assert new.after_answer(1.5) == 1500
+
+    def test_the_longer_an_answer_took_the_longer_its_slot_rests(self) -> None:
+        assert [round(Share.rest(Lane.QUICK, each), 1) for each in (0.1, 1, 2)] == [1.1, 20, 60]
+        assert Share.rest(Lane.SLOW, 14) == 0
+
+
+class TestReceivers:
+    WELL = Receiver("alice.1", "a.example")
+
+    def test_one_that_fails_rests_longer_each_time_and_is_well_after_one_success(self) -> None:
+        receiver, rests = self.WELL, []
+        for _ in range(8):
+            receiver = receiver.after_try(Answer(500), 0.1, NOW)
+            rests.append(round(seconds_until(receiver.rest_until, NOW)))
+        assert rests == [5, 10, 20, 40, 80, 160, 300, 300]
+        assert receiver.after_try(Answer(204), 0.1, NOW) == self.WELL
+        assert receiver.after_try(Answer(410), 0.1, NOW) == self.WELL
+
+    def test_one_that_goes_on_failing_waits_in_the_slow_lane(self) -> None:
+        assert [replace(self.WELL, failures=n).lane(NOW) for n in (0, 2, 3)] == ["QUICK", "QUICK", "SLOW"]
+
+    def test_one_that_takes_long_is_slow_for_longer_each_time_up_to_a_day(self) -> None:
+        receiver, now, times = self.WELL, NOW, []
+        for _ in range(6):
+            receiver = receiver.after_try(Answer(200), QUICK_SECONDS + 0.1, now)
+            assert receiver.lane(now) is Lane.SLOW
+            times.append(round(seconds_until(receiver.slow_until, now)))
+            now = receiver.slow_until
+            assert receiver.lane(now) is Lane.QUICK
+        assert times == [300, 1200, 4800, 19200, 76800, 86400]
+
+    def test_one_that_was_slow_long_ago_begins_again(self) -> None:
+        once = self.WELL.after_try(Answer(200), 3, NOW)
+        again = once.after_try(Answer(200), 3, after(once.slow_until, 301))
+        assert again.slow_for == 300
+
+    def test_one_that_is_slow_all_the_time_is_not_written_each_time(self) -> None:
+        slow = replace(self.WELL, slow_for=86400, slow_until=after(NOW, 86400))
+        assert slow.after_try(Answer(200), 14, after(NOW, 3600)) == slow
+        assert slow.after_try(Answer(200), 14, after(NOW, 9000)) != slow
+
+    def test_one_that_answers_in_time_meanwhile_stays_slow_for_as_long(self) -> None:
+        slow = self.WELL.after_try(Answer(200), 3, NOW)
+        assert slow.after_try(Answer(200), 0.1, NOW) == slow
 
 
 class TestCallbacks:
@@ -134,14 +201,6 @@ class TestCallbacks:
     )
     def test_a_host_is_one_however_its_addresses_are_written(self, url: str, host: str) -> None:
         assert delivery_of(callbacks_of(), callback_url=url).host == host
-
-    def test_a_host_that_fails_rests_longer_each_time_and_is_well_after_one_success(self) -> None:
-        host, rests = Host("alice.1", "a.example"), []
-        for _ in range(8):
-            host = host.after_try(NOW, success=False)
-            rests.append(round(seconds_until(host.rest_until, NOW)))
-        assert rests == [5, 10, 20, 40, 80, 160, 300, 300]
-        assert host.after_try(NOW, success=True) == Host("alice.1", "a.example")
 
 
 class TestDeliveries:
@@ -180,12 +239,11 @@ class TestDeliveries:
     @pytest.mark.parametrize("status", [413, 429, 503])
     @pytest.mark.parametrize(("asked", "wait"), [(0, 5), (3, 5), (120, 120), (3600, 3600), (1e9, 3600)])
     def test_a_receiver_that_asks_for_a_pause_has_it(self, status: int, asked: float, wait: float) -> None:
-        pause = Answer(status, retry_after=asked).pause
-        retried = delivery_of().retry("answered", NOW, 0, pause)
+        answer = Answer(status, retry_after=asked)
+        retried = delivery_of().retry("answered", NOW, 0, answer.pause)
         assert seconds_until(retried.next_time, NOW) == wait
-        assert seconds_until(webhook_of().rest(NOW, pause), NOW) == wait
-        host = Host("alice.1", "a.example").after_try(NOW, success=False, pause=pause)
-        assert seconds_until(host.rest_until, NOW) == wait
+        receiver = Receiver("alice.1", "a.example").after_try(answer, 0.1, NOW)
+        assert seconds_until(receiver.rest_until, NOW) == wait
 
     def test_it_is_never_tried_sooner_than_without_nor_after_its_deadline(self) -> None:
         tried_often = replace(delivery_of(), tries=4)
@@ -196,6 +254,11 @@ class TestDeliveries:
     @pytest.mark.parametrize("status", [200, 301, 307, 400, 410, 500, 502, None])
     def test_with_any_other_answer_a_pause_is_not_asked_for(self, status: int | None) -> None:
         assert Answer(status, retry_after=120).pause == 0
+
+    def test_what_is_handed_over_to_the_slow_lane_is_due_at_once_and_has_its_tries_left(self) -> None:
+        handed = delivery_of().hand_over("no answer in 2 s", after(NOW, 2))
+        assert (handed.tries, handed.next_time) == (0, after(NOW, 2))
+        assert [each.result for each in handed.attempts] == ["no answer in 2 s"]
 
     def test_a_replay_begins_anew_under_the_same_id(self) -> None:
         failed = delivery_of().end(DeliveryStatus.FAILED, "answered 500", after(NOW, 90_000))

@@ -28,7 +28,9 @@ from order_capture.domain.webhooks import (
     Attempt,
     Delivery,
     DeliveryStatus,
-    Host,
+    Lane,
+    Receiver,
+    Share,
     Webhook,
     WebhookStatus,
     customer_id_of,
@@ -44,6 +46,7 @@ MOST_WEBHOOKS = 100
 KEY_SECONDS = 2 * 24 * 3600
 
 _WEBHOOK, _DELIVERY, _HOST, _REFUSED = "WEBHOOK#", "DELIVERY#", "HOST#", "REFUSED#"
+_SHARE = "SHARE"
 _REGISTERED = "REGISTERED"
 
 _Value = TypeVar("_Value", Webhook, Delivery)
@@ -133,43 +136,60 @@ class DynamoWebhooks:
             {"#status": "status"},
         )
 
-    def take(self, webhook_id: str, slot: int, now: str, until: str) -> bool:  # noqa: D102
+    def share(self, customer_id: str) -> Share:  # noqa: D102
+        values = from_item(self._get({"customerId": customer_id, "entry": _SHARE}) or {})
+        slots = {lane: tuple(time(values, f"{lane}{n}", "") for n in range(SLOTS[lane])) for lane in Lane}
+        took = {"answer_ms": whole(values, "answerMs")} if "answerMs" in values else {}
+        return Share(customer_id, slots, **took)
+
+    def take(  # noqa: D102
+        self, customer_id: str, lane: Lane, slot: int, now: str, until: str
+    ) -> bool:
         return self._update(
-            _webhook_key(webhook_id),
-            f"SET slot{slot} = :until",
-            f"attribute_exists(entry) AND (attribute_not_exists(slot{slot}) OR slot{slot} <= :now)"
-            " AND (attribute_not_exists(restUntil) OR restUntil <= :now)",
-            {":until": until, ":now": now},
+            {"customerId": customer_id, "entry": _SHARE},
+            f"SET {lane}{slot} = :until, expireTime = :expire",
+            f"attribute_not_exists({lane}{slot}) OR {lane}{slot} <= :now",
+            {":until": until, ":now": now, ":expire": unix_seconds(now) + KEPT_SECONDS},
         )
 
     def release(  # noqa: D102
-        self, webhook_id: str, slot: int, until: str, failures: int, rest_until: str
+        self,
+        customer_id: str,
+        lane: Lane,
+        slot: int,
+        taken: str,
+        until: str,
+        answer_ms: int | None = None,
     ) -> None:
+        took = {} if answer_ms is None else {":answerMs": answer_ms}
         self._update(
-            _webhook_key(webhook_id),
-            f"SET failures = :failures, restUntil = :rest REMOVE slot{slot}",
-            f"slot{slot} = :until",  # past its time it may be another's
-            {":failures": failures, ":rest": rest_until, ":until": until},
+            {"customerId": customer_id, "entry": _SHARE},
+            f"SET {lane}{slot} = :until" + (", answerMs = :answerMs" if took else ""),
+            f"{lane}{slot} = :taken",  # past its time it may be another's
+            {":until": until, ":taken": taken, **took},
         )
 
-    def host(self, webhook_id: str, name: str) -> Host:  # noqa: D102
-        item = self._get(_key(webhook_id, f"{_HOST}{webhook_id}#{name}"))
-        if item is None:
-            return Host(webhook_id, name)
-        values = from_item(item)
-        return Host(webhook_id, name, whole(values, "failures"), time(values, "restUntil", ""))
+    def receiver(self, webhook_id: str, name: str) -> Receiver:  # noqa: D102
+        item = self._get(_receiver_key(webhook_id, name))
+        return _receiver_from(webhook_id, name, item or {})
 
-    def save_host(self, host: Host, over: Host, now: str) -> bool:  # noqa: D102
-        unknown = "" if over.rest_until else " OR attribute_not_exists(restUntil)"
+    def save_receiver(self, receiver: Receiver, over: Receiver, now: str) -> bool:  # noqa: D102
+        condition = "restUntil = :over" + ("" if over.rest_until else " OR attribute_not_exists(restUntil)")
+        if receiver.name:
+            expires, expire = ", expireTime = :expire", {":expire": unix_seconds(now) + KEPT_SECONDS}
+        else:
+            condition, expires, expire = f"attribute_exists(entry) AND ({condition})", "", {}
         return self._update(
-            _key(host.webhook_id, f"{_HOST}{host.webhook_id}#{host.name}"),
-            "SET failures = :failures, restUntil = :rest, expireTime = :expire",
-            "restUntil = :over" + unknown,
+            _receiver_key(receiver.webhook_id, receiver.name),
+            "SET failures = :failures, restUntil = :rest, slowUntil = :slow, slowFor = :slowFor" + expires,
+            condition,
             {
-                ":failures": host.failures,
-                ":rest": host.rest_until,
-                ":expire": unix_seconds(now) + KEPT_SECONDS,
+                ":failures": receiver.failures,
+                ":rest": receiver.rest_until,
+                ":slow": receiver.slow_until,
+                ":slowFor": receiver.slow_for,
                 ":over": over.rest_until,
+                **expire,
             },
         )
 
@@ -343,6 +363,11 @@ def _webhook_key(webhook_id: str) -> dict[str, str]:
     return _key(webhook_id, _WEBHOOK + webhook_id)
 
 
+def _receiver_key(webhook_id: str, name: str) -> dict[str, str]:
+    """A webhook's own address is the webhook's item, that of callbacks has one for each host."""
+    return _key(webhook_id, f"{_HOST}{webhook_id}#{name}") if name else _webhook_key(webhook_id)
+
+
 def _delivery_key(delivery: Delivery) -> dict[str, str]:
     return _key(delivery.webhook_id, f"{_DELIVERY}{delivery.webhook_id}#{delivery.delivery_id}")
 
@@ -375,9 +400,19 @@ def _webhook_from(item: Item) -> Webhook:
         status=choice(values, "status", WebhookStatus),
         previous_secret=text(values, "previousSecret", ""),
         previous_until=time(values, "previousUntil", ""),
-        slots=tuple(time(values, f"slot{slot}", "") for slot in range(SLOTS)),
-        failures=whole(values, "failures", 0),
-        rest_until=time(values, "restUntil", ""),
+        known=_receiver_from(text(values, "entry").removeprefix(_WEBHOOK), "", item),
+    )
+
+
+def _receiver_from(webhook_id: str, name: str, item: Item) -> Receiver:
+    values = from_item(item)
+    return Receiver(
+        webhook_id,
+        name,
+        whole(values, "failures", 0),
+        time(values, "restUntil", ""),
+        time(values, "slowUntil", ""),
+        whole(values, "slowFor", 0),
     )
 
 

@@ -155,6 +155,11 @@ class _Outbox:
         }
         if isinstance(message, WatchOrder | DeliverWebhook):
             values["DelaySeconds"] = message.delay
+        if isinstance(message, DeliverWebhook):
+            # A standard queue with groups is a fair one: while one group takes up more of the consumers than
+            # the others, SQS hands out those of the others first (SQS Developer Guide, "How Amazon SQS fair
+            # queues work").
+            values["MessageGroupId"] = message.customer_id
         size = len(envelope.body.encode()) + sum(
             len(f"{name}String{value}") for name, value in attributes.items()
         )

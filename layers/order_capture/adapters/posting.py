@@ -126,7 +126,7 @@ class _Exchange:
         self._socket: socket.socket | None = None
         self._over = False
         self.answer: Answer | None = None
-        self.too_late = Answer(None, f"no answer in {timeout:g} s")
+        self.too_late = Answer(None, f"no answer in {timeout:g} s", is_late=True)
 
     def run(self) -> None:
         """Have `answer` set."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from order_capture.application.batches import given_back
@@ -21,10 +21,13 @@ from order_capture.domain.errors import TemporaryError
 from order_capture.domain.signatures import signature
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
+    QUICK_SECONDS,
     Answer,
     Delivery,
     DeliveryStatus,
-    Host,
+    Lane,
+    Receiver,
+    Share,
     Webhook,
     WebhookStatus,
     seconds_until,
@@ -36,7 +39,8 @@ logger = logging.getLogger(__name__)
 # Longer than a sender lives (template.yaml: 25 s): one whose claim has expired sends no more.
 CLAIM_SECONDS = 30
 MAX_DELAY = 900  # the longest that SQS delays a message: what is due later hops
-# A webhook whose slots are all taken is asked again after a moment, for which an answer usually is enough.
+# What finds no slot comes again after a moment, for which an answer usually is enough, and then after as long
+# again as it has been due: what waits for long costs little, and leaves the senders to others.
 SLOT_DELAY = 2
 
 USER_AGENT = "order-capture-webhooks/1"
@@ -45,46 +49,46 @@ CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """A sender of one of the lanes. A receiver has `timeout` seconds to answer."""
+
+    lane: Lane
+    webhooks: Webhooks
+    post: Post
+    lanes: Mapping[Lane, Outbox]
+    dead_letters: Outbox
+    clock: Clock
+    chance: Chance
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Turn:
-    """A delivery that is claimed for a try, its slot, and how its host stood if it is a callback."""
+    """A delivery that is claimed for a try, its slot, and how its receiver stood."""
 
     webhook: Webhook
     delivery: Delivery
     slot: int
-    host: Host | None
+    share: Share
+    receiver: Receiver
 
 
-def deliver_webhooks(
-    webhooks: Webhooks,
-    post: Post,
-    senders: Outbox,
-    dead_letters: Outbox,
-    messages: Sequence[DeliverWebhook],
-    clock: Clock,
-    chance: Chance,
-) -> set[str]:
+def deliver_webhooks(sender: Sender, messages: Sequence[DeliverWebhook]) -> set[str]:
     """Do what is due for each delivery. Returns the orders whose messages must come again."""
     failed: set[str] = set()
     for message in messages:
         with given_back(failed, {message.order_id}):
-            _look(webhooks, post, senders, dead_letters, message, clock, chance)
+            _look(sender, message)
     return failed
 
 
-def _look(
-    webhooks: Webhooks,
-    post: Post,
-    senders: Outbox,
-    dead_letters: Outbox,
-    message: DeliverWebhook,
-    clock: Clock,
-    chance: Chance,
-) -> None:
+def _look(sender: Sender, message: DeliverWebhook) -> None:
+    webhooks = sender.webhooks
     webhook = webhooks.get(message.webhook_id)
     delivery = webhooks.delivery(message.webhook_id, message.delivery_id)
     if webhook is None or delivery is None:
         return None  # it was removed
-    now = clock()
+    now = sender.clock()
     if message.round > delivery.round:
         delivery = _saved(webhooks, delivery.again(message.round, now), delivery)
     if delivery.status is not DeliveryStatus.PENDING:
@@ -92,58 +96,58 @@ def _look(
     if webhook.status is not WebhookStatus.ACTIVE:
         _saved(webhooks, delivery.end(DeliveryStatus.FAILED, "the webhook is disabled", now), delivery)
         return None
-    wait = seconds_until(delivery.next_time, now)
-    if wait > 0:
-        return _send(senders, delivery, wait)
-    host = None
+    receiver = webhook.receiver
     if delivery.callback_url:
         if webhooks.is_refused(webhook.webhook_id, delivery.order_id):
             _saved(webhooks, delivery.end(DeliveryStatus.FAILED, "the address is gone", now), delivery)
             return None
-        host = webhooks.host(webhook.webhook_id, delivery.host)
+        receiver = webhooks.receiver(webhook.webhook_id, delivery.host)
+    lane, wait = receiver.lane(now), seconds_until(delivery.next_time, now)
+    if wait > 0:
+        return _send(sender, lane, delivery, wait)
+    if sender.lane is Lane.QUICK and lane is Lane.SLOW:
+        return _send(sender, lane, delivery, 0)
     until = after(now, CLAIM_SECONDS)
-    slot = _slot(webhooks, webhook, host, now, until)
+    share = webhooks.share(webhook.customer_id)
+    slot = None if now < receiver.rest_until else _slot(sender, share, receiver, now, until)
     if slot is None:
         if delivery.is_overdue(now):
-            return _give_up(webhooks, dead_letters, delivery, "not tried: too many failed before it", now)
-        rest_until = max(webhook.rest_until, host.rest_until if host else "")
-        wait = seconds_until(rest_until, now) if now < rest_until else 0
-        return _send(senders, delivery, wait + SLOT_DELAY * (1 + chance()))
-    turn = _Turn(webhook, replace(delivery, next_time=until), slot, host)
+            return _give_up(sender, delivery, "not tried: too many failed before it", now)
+        rest = seconds_until(receiver.rest_until, now) if now < receiver.rest_until else 0
+        again = SLOT_DELAY * (1 + sender.chance()) - wait
+        return _send(sender, sender.lane, delivery, rest + again)
+    turn = _Turn(webhook, replace(delivery, next_time=until), slot, share, receiver)
     if not webhooks.save_delivery(turn.delivery, over=delivery):
         # Somebody else has it, and their message is theirs.
-        webhooks.release(webhook.webhook_id, slot, until, webhook.failures, webhook.rest_until)
-        if host and host.failures:
-            webhooks.save_host(host, over=host.claim(until), now=now)
+        webhooks.release(webhook.customer_id, sender.lane, slot, until, "")
+        if receiver.failures:
+            webhooks.save_receiver(receiver, over=receiver.claim(until), now=now)
         return None
-    return _try(webhooks, post, senders, dead_letters, turn, clock, chance)
+    return _try(sender, turn)
 
 
-def _slot(webhooks: Webhooks, webhook: Webhook, host: Host | None, now: str, until: str) -> int | None:
-    """Take a slot, and with it the host of a callback if that fails; None if there is none, or they rest."""
-    slot = webhook.free_slot(now)
-    if slot is None or (host and now < host.rest_until):
-        return None
-    if not webhooks.take(webhook.webhook_id, slot, now, until):
-        return None
-    if host and host.failures and not webhooks.save_host(host.claim(until), over=host, now=now):
-        webhooks.release(webhook.webhook_id, slot, until, webhook.failures, webhook.rest_until)
-        return None
-    return slot
+def _slot(sender: Sender, share: Share, receiver: Receiver, now: str, until: str) -> int | None:
+    """Take one of the customer's slots, and with it the receiver if that fails; None if there is none."""
+    webhooks, customer_id, lane = sender.webhooks, share.customer_id, sender.lane
+    free = share.free(lane, now)
+    first = int(sender.chance() * len(free))  # of many at once, few try for the same
+    for slot in free[first:] + free[:first]:
+        if not webhooks.take(customer_id, lane, slot, now, until):
+            continue
+        if receiver.failures and not webhooks.save_receiver(receiver.claim(until), over=receiver, now=now):
+            webhooks.release(customer_id, lane, slot, until, "")
+            return None
+        return slot
+    return None
 
 
-def _try(
-    webhooks: Webhooks,
-    post: Post,
-    senders: Outbox,
-    dead_letters: Outbox,
-    turn: _Turn,
-    clock: Clock,
-    chance: Chance,
-) -> None:
-    webhook, delivery = turn.webhook, turn.delivery
-    answer = post(delivery.callback_url or webhook.url, _headers(webhook, delivery, clock()), delivery.body)
-    now = clock()
+def _try(sender: Sender, turn: _Turn) -> None:
+    webhooks, webhook, delivery = sender.webhooks, turn.webhook, turn.delivery
+    patience = min(QUICK_SECONDS, sender.timeout) if sender.lane is Lane.QUICK else sender.timeout
+    began = sender.clock()
+    url = delivery.callback_url or webhook.url
+    answer = sender.post(url, _headers(webhook, delivery, began), delivery.body, patience)
+    now = sender.clock()
     logger.info(
         "tried a webhook: %s",
         answer,
@@ -154,46 +158,49 @@ def _try(
         webhooks.refuse_order(webhook.webhook_id, delivery.order_id, now)
     elif answer.is_gone:
         webhooks.disable(webhook.webhook_id, now)
-    _release(webhooks, turn, answer, now)
+    too_slow = answer.is_late and patience < sender.timeout
+    receiver = _release(sender, turn, answer, seconds_until(now, began), now, too_slow=too_slow)
     if answer.is_success:
         webhooks.save_delivery(delivery.end(DeliveryStatus.DELIVERED, str(answer), now), over=delivery)
     elif answer.is_gone:
         webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, str(answer), now), over=delivery)
+    elif too_slow:
+        if webhooks.save_delivery(handed := delivery.hand_over(str(answer), now), over=delivery):
+            _send(sender, Lane.SLOW, handed, 0)
     elif delivery.is_overdue(now):
-        _give_up(webhooks, dead_letters, delivery, str(answer), now)
+        _give_up(sender, delivery, str(answer), now)
     else:
-        retried = delivery.retry(str(answer), now, chance(), answer.pause)
+        retried = delivery.retry(str(answer), now, sender.chance(), answer.pause)
         if webhooks.save_delivery(retried, over=delivery):
-            _send(senders, retried, seconds_until(retried.next_time, now))
+            _send(sender, receiver.lane(now), retried, seconds_until(retried.next_time, now))
 
 
-def _release(webhooks: Webhooks, turn: _Turn, answer: Answer, now: str) -> None:
-    """Give the slot back, and say how the receiver fares: the webhook, or the host of a callback."""
-    webhook, host, until = turn.webhook, turn.host, turn.delivery.next_time
-    if host is None and not answer.is_success:
-        rest_until = webhook.rest(now, answer.pause)
-        webhooks.release(webhook.webhook_id, turn.slot, until, webhook.failures + 1, rest_until)
-        return
-    webhooks.release(webhook.webhook_id, turn.slot, until, 0, "")
-    if host is not None:
-        # A host that wants no more of one order is well.
-        stands = host.after_try(now, success=answer.is_success or answer.is_gone, pause=answer.pause)
-        was = host.claim(until) if host.failures else host
-        if stands != was:
-            webhooks.save_host(stands, over=was, now=now)  # of two at once, the first may say it
+def _release(
+    sender: Sender, turn: _Turn, answer: Answer, seconds: float, now: str, *, too_slow: bool
+) -> Receiver:
+    """Give the slot back, and say how the receiver fares."""
+    receiver, until, share, lane = turn.receiver, turn.delivery.next_time, turn.share, sender.lane
+    free_from = after(now, share.rest(lane, seconds))
+    answer_ms = share.after_answer(seconds) if lane is Lane.QUICK else None
+    sender.webhooks.release(share.customer_id, lane, turn.slot, until, free_from, answer_ms)
+    was = receiver.claim(until) if receiver.failures else receiver
+    stands = receiver.found_slow(now) if too_slow else receiver.after_try(answer, seconds, now)
+    if stands != was:
+        sender.webhooks.save_receiver(stands, over=was, now=now)  # of two at once, the first may say it
+    return stands
 
 
-def _give_up(webhooks: Webhooks, dead_letters: Outbox, delivery: Delivery, result: str, now: str) -> None:
+def _give_up(sender: Sender, delivery: Delivery, result: str, now: str) -> None:
     """The letter first: a delivery that has failed is not looked at again. Redriven, it begins anew."""
-    if dead_letters.send([DeliverWebhook.of(delivery, round_=delivery.round + 1)]):
+    if sender.dead_letters.send([DeliverWebhook.of(delivery, round_=delivery.round + 1)]):
         raise TemporaryError("a delivery could not be put among the dead letters")
-    webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, result, now), over=delivery)
+    sender.webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, result, now), over=delivery)
 
 
-def _send(senders: Outbox, delivery: Delivery, seconds: float) -> None:
+def _send(sender: Sender, lane: Lane, delivery: Delivery, seconds: float) -> None:
     """Have it looked at again in so many seconds."""
     delay = min(math.ceil(seconds), MAX_DELAY)
-    if senders.send([DeliverWebhook.of(delivery, delay=delay)]):
+    if sender.lanes[lane].send([DeliverWebhook.of(delivery, delay=delay)]):
         raise TemporaryError("a delivery could not be asked for again")
 
 

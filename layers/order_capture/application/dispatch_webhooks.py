@@ -5,18 +5,18 @@ An order's own address is served by its customer's callbacks, a webhook that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from order_capture.application.batches import given_back
 from order_capture.application.messages import DeliverWebhook, OrderNews
 from order_capture.application.ports import Clock, Outbox
 from order_capture.application.webhook_ports import Webhooks
-from order_capture.domain.webhooks import Delivery, Webhook
+from order_capture.domain.webhooks import Delivery, Lane, Share, Webhook
 
 
 def dispatch_webhooks(
     webhooks: Webhooks,
-    senders: Outbox,
+    lanes: Mapping[Lane, Outbox],
     news: Sequence[OrderNews],
     new_secret: Callable[[], str],
     clock: Clock,
@@ -27,7 +27,8 @@ def dispatch_webhooks(
     """
     failed: set[str] = set()
     of_customer: dict[str, Sequence[Webhook]] = {}
-    messages: list[DeliverWebhook] = []
+    shares: dict[str, Share] = {}
+    messages: dict[Lane, list[DeliverWebhook]] = {lane: [] for lane in Lane}
     for event in news:
         with given_back(failed, {event.order_id}):
             if event.customer_id not in of_customer:
@@ -52,5 +53,18 @@ def dispatch_webhooks(
                     callback_url=event.callback_url,
                 )
                 webhooks.add_delivery(delivery)
-                messages.append(DeliverWebhook.of(delivery))
-    return failed | (senders.send(messages) if messages else set())
+                if event.customer_id not in shares:
+                    shares[event.customer_id] = webhooks.share(event.customer_id)
+                lane = _lane(webhooks, webhook, delivery, shares[event.customer_id], clock())
+                messages[lane].append(DeliverWebhook.of(delivery))
+    for lane, asked in messages.items():
+        failed |= lanes[lane].send(asked) if asked else set()
+    return failed
+
+
+def _lane(webhooks: Webhooks, webhook: Webhook, delivery: Delivery, share: Share, now: str) -> Lane:
+    """The quick one, unless the receiver is slow or fails, or the customer has used up their share of it."""
+    receiver = (
+        webhooks.receiver(webhook.webhook_id, delivery.host) if delivery.callback_url else webhook.receiver
+    )
+    return receiver.lane(now) if share.free(Lane.QUICK, now) else Lane.SLOW

@@ -103,6 +103,11 @@ class DeliverWebhook:
     round: int = 0
     delay: int = 0
 
+    @property
+    def customer_id(self) -> str:
+        """Whose webhook it is: with whom others share the queue."""
+        return self.webhook_id.rpartition(".")[0]
+
     @classmethod
     def of(cls, delivery: Delivery, *, round_: int | None = None, delay: int = 0) -> DeliverWebhook:
         """What asks for a delivery, in the round that it is in if no other is given."""

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from order_capture.application.idempotency import FirstAnswer, RequestKey
-from order_capture.domain.webhooks import Answer, Delivery, Host, Webhook
+from order_capture.domain.webhooks import Answer, Delivery, Lane, Receiver, Share, Webhook
 
-Post = Callable[[str, Mapping[str, str], str], Answer]
-"""POSTs a body with these headers to an address. It raises nothing: what goes wrong is an answer too."""
+Post = Callable[[str, Mapping[str, str], str, float], Answer]
+"""POSTs a body with these headers to an address, and waits for so many seconds at most. It raises nothing:
+what goes wrong is an answer too."""
 
 Chance = Callable[[], float]
 """A random number from 0 to 1."""
@@ -66,17 +67,31 @@ class Webhooks(Protocol):
     def disable(self, webhook_id: str, now: str) -> None:
         """Turn it off, if it is there."""
 
-    def take(self, webhook_id: str, slot: int, now: str, until: str) -> bool:
-        """Take a slot that is free by now; False if it is not, or the webhook rests or is gone."""
+    def share(self, customer_id: str) -> Share:
+        """What of the senders a customer has; all of it, if nothing else is known."""
 
-    def release(self, webhook_id: str, slot: int, until: str, failures: int, rest_until: str) -> None:
-        """Give back the slot that was taken `until` then, and say how the webhook stands."""
+    def take(self, customer_id: str, lane: Lane, slot: int, now: str, until: str) -> bool:
+        """Take a slot that is free by now; False if it is not."""
 
-    def host(self, webhook_id: str, name: str) -> Host:
+    def release(
+        self,
+        customer_id: str,
+        lane: Lane,
+        slot: int,
+        taken: str,
+        until: str,
+        answer_ms: int | None = None,
+    ) -> None:
+        """Give back the slot that was `taken` until then: it is free from `until` on.
+
+        `answer_ms` is what an answer takes by now, unless that is as it was.
+        """
+
+    def receiver(self, webhook_id: str, name: str) -> Receiver:
         """How the callbacks to a host fare; well, if nothing else is known."""
 
-    def save_host(self, host: Host, over: Host, now: str) -> bool:
-        """Write it over `over`; False if it has changed since."""
+    def save_receiver(self, receiver: Receiver, over: Receiver, now: str) -> bool:
+        """Write it over `over`; False if it has changed since, or its webhook is gone."""
 
     def refuse_order(self, webhook_id: str, order_id: str, now: str) -> None:
         """Keep in mind that nothing more of this order is wanted."""

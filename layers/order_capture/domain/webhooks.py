@@ -7,8 +7,9 @@ delivery may come twice or late: it only says "look at it".
 from __future__ import annotations
 
 import hashlib
+import math
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +17,16 @@ from enum import StrEnum
 from order_capture.domain.errors import StatusConflictError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.times import after
+
+
+class Lane(StrEnum):
+    """A queue of deliveries with senders of its own."""
+
+    QUICK = "QUICK"
+    """For all that is short: nobody is waited for here."""
+    SLOW = "SLOW"
+    """For receivers that take their time or fail, and for what is more than a customer's share."""
+
 
 # Seconds from one try to the next, as Standard Webhooks recommends. The last comes at the deadline.
 RETRY_DELAYS = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600)
@@ -25,9 +36,19 @@ JITTER = 0.1
 # A receiver has a day to learn its new secret.
 SECRET_OVERLAP = 24 * 3600
 
-# How many deliveries may be under way to one webhook: fewer than senders run at once, so that one that hangs
-# leaves some to the others. One whose last delivery failed gets a single one at a time, and rests in between.
-SLOTS = 4
+# In the quick lane an answer has so many seconds, if it may take longer at all. What takes longer is sent
+# again in the slow lane, and so is all that goes to that receiver for a while: longer each time, up to a day.
+QUICK_SECONDS = 2
+FIRST_SLOW, LONGEST_SLOW = 300, 24 * 3600
+# A receiver that has failed so often in a row waits in the slow lane, too.
+UNWELL = 3
+# How many deliveries of one customer may be under way in a lane, wherever they go.
+SLOTS = {Lane.QUICK: 8, Lane.SLOW: 4}
+# In the quick lane a slot then rests at least so many times as long as it was taken: in the long run nobody
+# has more than 8 / (1 + 10) senders, and whoever takes long a fraction of that.
+SLOT_RESTS = 10
+
+# A receiver whose last delivery failed gets a single one at a time, and rests in between.
 FIRST_REST, LONGEST_REST = 5, 300  # seconds; twice as long after each failure more
 # Statuses with which a receiver may ask for a pause (RFC 9110, sections 10.2.3 and 15.5.14; RFC 6585, section
 # 4). With a redirect, which is not followed, Retry-After is about something else.
@@ -60,8 +81,8 @@ class DeliveryStatus(StrEnum):
 class Webhook:
     """An address of a customer's, and what it is to be told. No `event_types` are all of them.
 
-    A customer's callbacks are one webhook without an address: its secret signs them, and its slots are shared
-    by all of them. Each delivery has its own address, whose host fails and rests on its own (`Host`).
+    A customer's callbacks are one webhook without an address, whose secret signs them. Each delivery has its
+    own address, whose host fails and rests on its own.
     """
 
     webhook_id: str
@@ -74,11 +95,8 @@ class Webhook:
     status: WebhookStatus = WebhookStatus.ACTIVE
     previous_secret: str = ""
     previous_until: str = ""
-    slots: tuple[str, ...] = ()
-    """Until when each slot is taken; empty where it never was."""
-    failures: int = 0
-    """How many deliveries have failed since the last that did not."""
-    rest_until: str = ""
+    known: Receiver | None = None
+    """How its own address fares, if anything is known of it."""
 
     @classmethod
     def for_callbacks(cls, customer_id: str, secret: str, now: str) -> Webhook:
@@ -117,39 +135,78 @@ class Webhook:
             update_time=now,
         )
 
-    def free_slot(self, now: str) -> int | None:
-        """A slot that a delivery may take now, if there is one."""
-        if now < self.rest_until:
-            return None
-        taken = [now < until for until in (*self.slots, *[""] * SLOTS)][:SLOTS]
-        if self.failures and any(taken):
-            return None
-        return taken.index(False) if False in taken else None
-
-    def rest(self, now: str, pause: float = 0) -> str:
-        """Until when nothing is sent after one failure more, which asked for a `pause`."""
-        return _rest(self.failures, now, pause)
+    @property
+    def receiver(self) -> Receiver:
+        """How its own address fares."""
+        return self.known or Receiver(self.webhook_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """How a customer's callbacks to one host fare. While it fails, they rest, and are tried one at a time."""
+class Receiver:
+    """How deliveries to an address fare: a webhook's own, or of a customer's callbacks those to one host."""
 
     webhook_id: str
-    name: str
+    name: str = ""
+    """The host, with its port, of a callback."""
     failures: int = 0
-    """How many have failed since the last that did not."""
+    """How many deliveries have failed since the last that did not."""
     rest_until: str = ""
+    slow_until: str = ""
+    slow_for: int = 0
+    """Seconds for which it was last found slow."""
 
-    def claim(self, until: str) -> Host:
+    def lane(self, now: str) -> Lane:
+        """Where deliveries to it belong now."""
+        return Lane.SLOW if now < self.slow_until or self.failures >= UNWELL else Lane.QUICK
+
+    def claim(self, until: str) -> Receiver:
         """Kept for one delivery alone until then."""
         return replace(self, rest_until=until)
 
-    def after_try(self, now: str, *, success: bool, pause: float = 0) -> Host:
-        """How it stands after one try more, which asked for a `pause`."""
-        if success:
-            return replace(self, failures=0, rest_until="")
-        return replace(self, failures=self.failures + 1, rest_until=_rest(self.failures, now, pause))
+    def after_try(self, answer: Answer, seconds: float, now: str) -> Receiver:
+        """How it stands after one try more, which took so many seconds."""
+        after_this = replace(self, failures=0, rest_until="")
+        if not (answer.is_success or answer.is_gone):  # one that wants no more is well
+            rest = max(answer.pause, min(FIRST_REST * 2 ** min(self.failures, 10), LONGEST_REST))
+            after_this = replace(self, failures=self.failures + 1, rest_until=after(now, rest))
+        return after_this.found_slow(now) if seconds > QUICK_SECONDS else after_this
+
+    def found_slow(self, now: str) -> Receiver:
+        """It is slow from now on for a while; for four times as long as before if it was slow of late."""
+        if self.slow_until > after(now, 0.9 * LONGEST_SLOW):
+            return self  # and is not written again for every delivery
+        lately = self.slow_until and now < after(self.slow_until, self.slow_for)
+        seconds = min(4 * self.slow_for, LONGEST_SLOW) if lately else FIRST_SLOW
+        return replace(self, slow_for=seconds, slow_until=after(now, seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of the senders a customer has: so many slots of each lane, each free from a time on."""
+
+    customer_id: str
+    slots: Mapping[Lane, tuple[str, ...]]
+    answer_ms: int = 1000 * QUICK_SECONDS
+    """What an answer takes in the quick lane, in milliseconds, by the last ones; at first the most it may."""
+
+    def free(self, lane: Lane, now: str) -> list[int]:
+        """The slots that a delivery may take now.
+
+        In the quick lane as many are taken as would be answered within its time one after the other: whoever
+        takes most of it has one.
+        """
+        free = [slot for slot, until in enumerate(self.slots[lane]) if until <= now]
+        kept = SLOTS[lane] - max(1000 * QUICK_SECONDS // self.answer_ms, 1) if lane is Lane.QUICK else 0
+        return free[max(kept, 0) :]
+
+    def after_answer(self, seconds: float) -> int:
+        """What an answer takes once one has taken so long: as long as that, or half as long as before."""
+        return max(math.ceil(1000 * seconds), self.answer_ms // 2, 1)
+
+    @staticmethod
+    def rest(lane: Lane, seconds: float) -> float:
+        """For how long a slot rests that was taken for so long."""
+        return SLOT_RESTS * seconds * (1 + seconds) if lane is Lane.QUICK else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +215,8 @@ class Answer:
 
     status: int | None
     fault: str = ""
+    is_late: bool = False
+    """Whether it did not come in time; nothing says that it would not have come."""
     retry_after: float = 0
     """Seconds from now, as the receiver put it in Retry-After."""
 
@@ -261,6 +320,10 @@ class Delivery:
         """It is over, for this reason."""
         return replace(self._tried(result, now), status=status)
 
+    def hand_over(self, result: str, now: str) -> Delivery:
+        """It is tried again at once, in the slow lane; the try does not count."""
+        return replace(self._tried(result, now), tries=self.tries, next_time=now)
+
     def retry(self, result: str, now: str, chance: float, pause: float = 0) -> Delivery:
         """It is tried again later, after the `pause` at the earliest. `chance` is from 0 to 1."""
         usual = RETRY_DELAYS[self.tries] if self.tries < len(RETRY_DELAYS) else DEADLINE
@@ -301,10 +364,6 @@ def unix_seconds(time: str) -> int:
 def all_types(event_types: Sequence[OrderEventType]) -> tuple[OrderEventType, ...]:
     """What a webhook that names these is told of."""
     return tuple(event_types) or tuple(OrderEventType)
-
-
-def _rest(failures: int, now: str, pause: float) -> str:
-    return after(now, max(pause, min(FIRST_REST * 2 ** min(failures, 10), LONGEST_REST)))
 
 
 def _time(time: str) -> datetime:

@@ -1,0 +1,237 @@
+"""Webhooks in virtual time: the real use cases behind modelled queues, sender functions and receivers.
+
+What takes time here: each call of the store or of a queue, an invocation, and above all the receivers. An
+invocation handles one message, as template.yaml has it, and each lane runs so many at once as its
+MaximumConcurrency lets it. Nobody sleeps: time goes on to when the next thing happens.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+
+from order_capture.application.deliver_webhooks import Sender, deliver_webhooks
+from order_capture.application.dispatch_webhooks import dispatch_webhooks
+from order_capture.application.messages import DeliverWebhook, Message, OrderNews
+from order_capture.domain.times import written
+from order_capture.domain.webhooks import Answer, Lane
+from tests.support.factories import webhook_of
+from tests.support.fakes import MemoryOutbox, MemoryWebhooks
+
+START = datetime(2026, 11, 20, 10, tzinfo=UTC)
+CALL = 0.005  # seconds that DynamoDB or SQS take for a call
+INVOCATION = 0.005  # and Lambda, around a handler that is warm
+VISIBILITY = 150
+MAX_RECEIVES = 5
+GRACE = 20
+
+
+class Time:
+    """Seconds since the start, and what happens when."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._hub = getcurrent()
+        self._order = itertools.count()
+        self._due: list[tuple[float, int, greenlet]] = []
+
+    def spawn(self, run: Callable[[], object], delay: float = 0) -> None:
+        self._at(delay, greenlet(run, parent=self._hub))
+
+    def sleep(self, seconds: float) -> None:
+        self._at(seconds, getcurrent())
+        self._hub.switch()
+
+    def run(self, until: float) -> None:
+        while self._due and self._due[0][0] <= until:
+            self.now, _, task = heapq.heappop(self._due)
+            task.switch()
+        self.now = until
+
+    def written(self) -> str:
+        return written(START + timedelta(seconds=self.now))
+
+    def _at(self, delay: float, task: greenlet) -> None:
+        heapq.heappush(self._due, (self.now + delay, next(self._order), task))
+
+
+class Slow:
+    """Something whose every call takes its time."""
+
+    def __init__(self, time: Time, of: object) -> None:
+        self._time, self._of = time, of
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._of, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            self.calls += 1
+            self._time.sleep(CALL)
+            return method(*args, **named)
+
+        return call
+
+
+class Queue:
+    """A standard queue of SQS, and the function that it feeds: an `Outbox` for those who send."""
+
+    def __init__(self, time: Time, work: Callable[[DeliverWebhook], bool], concurrency: int) -> None:
+        self._time, self._work = time, work
+        self._free = concurrency
+        self._order = itertools.count()
+        self._visible: list[tuple[float, int, int, DeliverWebhook]] = []
+        self.dead: list[DeliverWebhook] = []
+        self.invocations = 0
+
+    def send(self, messages: Sequence[Message]) -> set[str]:
+        self._time.sleep(CALL)
+        for message in messages:
+            assert isinstance(message, DeliverWebhook)
+            self._put(message, message.delay, 0)
+        return set()
+
+    def send_all(self, messages: Sequence[Message]) -> None:
+        assert not self.send(messages)
+
+    def _put(self, message: DeliverWebhook, delay: float, received: int) -> None:
+        heapq.heappush(self._visible, (self._time.now + delay, next(self._order), received, message))
+        self._time.spawn(self._poll, delay)
+
+    def _poll(self) -> None:
+        while self._free and self._visible and self._visible[0][0] <= self._time.now:
+            _, _, received, message = heapq.heappop(self._visible)
+            self._free -= 1
+            self._time.spawn(partial(self._invoke, message, received + 1))
+
+    def _invoke(self, message: DeliverWebhook, received: int) -> None:
+        self.invocations += 1
+        self._time.sleep(INVOCATION)
+        done = self._work(message)
+        self._free += 1
+        if not done and received == MAX_RECEIVES:
+            self.dead.append(message)
+        elif not done:
+            self._put(message, VISIBILITY, received)
+        self._poll()
+
+
+@dataclass
+class Customer:
+    """Whose orders have events, `rate` a second, each sent to all webhooks; or to a callback of their own."""
+
+    name: str
+    rate: float
+    receivers: Sequence[str]
+    """Hosts, of a webhook each."""
+    callbacks: Callable[[int], str] | None = None
+    """The host that order number n names."""
+
+
+@dataclass
+class Model:
+    """A stack that sends webhooks, with its customers."""
+
+    seed: int
+    behaviour: Callable[[str], Callable[[random.Random], tuple[float, int]]]
+    """Of the receiver at a host: after how many seconds it answers, and with which status."""
+    concurrency: int = 10
+    timeout: float = 15
+    waits: dict[str, list[float]] = field(default_factory=dict)
+    """Of each customer: seconds from each event to its arrival."""
+
+    def __post_init__(self) -> None:
+        self.time, self.chance = Time(), random.Random(self.seed)
+        self.store = MemoryWebhooks()
+        self.slow = Slow(self.time, self.store)
+        self.letters = MemoryOutbox()
+        self.lanes = {lane: Queue(self.time, partial(self._look, lane), self.concurrency) for lane in Lane}
+        self.happened: dict[str, float] = {}
+        self.arrived: set[str] = set()
+        self.owed: dict[str, int] = {}
+        self.is_over = False
+        self.begins = 0.0
+
+    def _look(self, lane: Lane, message: DeliverWebhook) -> bool:
+        sender = Sender(
+            lane,
+            self.slow,
+            self._post,
+            self.lanes,
+            self.letters,
+            self.time.written,
+            self.chance.random,
+            self.timeout,
+        )
+        return not deliver_webhooks(sender, [message])
+
+    def _post(self, url: str, headers: Any, body: str, timeout: float) -> Answer:
+        host = url.split("/")[2]
+        takes, status = self.behaviour(host)(self.chance)
+        if takes > timeout:
+            self.time.sleep(timeout)
+            return Answer(None, f"no answer in {timeout:g} s", is_late=True)
+        self.time.sleep(takes)
+        customer, event = body.split("/")
+        if 200 <= status < 300 and headers["webhook-id"] not in self.arrived:
+            self.arrived.add(headers["webhook-id"])
+            if self.happened[event] >= self.begins:
+                self.waits.setdefault(customer, []).append(self.time.now - self.happened[event])
+        return Answer(status)
+
+    def run(self, seconds: float) -> None:
+        """Let so much time pass, and then a while for what is under way. Counted from here."""
+        self.waits, self.owed, self.begins = {}, {}, self.time.now
+        self.time.run(self.time.now + seconds)
+        self.is_over = True
+        self.time.run(self.time.now + GRACE)
+
+    def add(self, customer: Customer) -> None:
+        for number, host in enumerate(customer.receivers):
+            self.store.add(
+                webhook_of(
+                    webhook_id=f"{customer.name}.{number + 1:032x}",
+                    customer_id=customer.name,
+                    url=f"https://{host}/",
+                )
+            )
+        self.time.spawn(partial(self._orders, customer))
+
+    def _orders(self, customer: Customer) -> None:
+        for number in itertools.count():
+            self.time.sleep(self.chance.expovariate(customer.rate))
+            if self.is_over:
+                return
+            self.time.spawn(partial(self._event, customer, number))
+
+    def _event(self, customer: Customer, number: int) -> None:
+        event = f"{customer.name}-{number}"
+        self.happened[event] = self.time.now
+        url = f"https://{customer.callbacks(number)}/" if customer.callbacks else ""
+        self.owed[customer.name] = self.owed.get(customer.name, 0) + len(customer.receivers) + bool(url)
+        news = OrderNews(
+            event,
+            customer.name,
+            event,
+            "order.placed",
+            1,
+            self.time.written(),
+            f"{customer.name}/{event}",
+            "c",
+            url,
+        )
+        self.time.sleep(INVOCATION)
+        dispatch_webhooks(self.slow, self.lanes, [news], lambda: "whsec_b25l", self.time.written)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    found = sorted(values)
+    return found[min(int(len(found) * share), len(found) - 1)]
