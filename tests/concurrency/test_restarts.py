@@ -1,0 +1,171 @@
+"""The engine is stopped in the middle of two hundred orders, and started again.
+
+On the deployed stack, over HTTP, with clients that send an order again until it is accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from local import stack
+from local.engine import ROOT, Engine, find, free_port, fresh, recovered, start
+from tests.conftest import Say
+from tests.deployed.shop import OPEN, Shop, body_of, order_body
+
+ORDERS = 200
+CLIENTS = 8
+UNITS = 150  # fewer than are ordered: some orders have to be refused
+BEFORE = 60  # orders that are accepted before the engine goes
+PATIENCE = 300.0
+
+
+class Kept:
+    """An engine that keeps its data, with the stack on it; another process after each restart."""
+
+    def __init__(self, engine: Engine, shop: Shop) -> None:
+        self.engine = engine
+        self.shop = shop
+
+    def start(self, port: int | None = None) -> None:
+        self.engine = start(port or self.engine.port, self.engine.home, tied=True)
+
+    def ops(self, *arguments: str) -> tuple[int, str]:
+        """An operator's command: its exit code and what it said."""
+        finished = subprocess.run(
+            [sys.executable, "-m", "order_capture_ops", *arguments, "--stack", stack.NAME, "--json"],
+            cwd=ROOT,
+            env=self.engine.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return finished.returncode, finished.stdout + finished.stderr
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    with fresh(keeps_data=True) as engine:
+        kept = Kept(engine, Shop(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log")))
+        yield kept
+        if running := find(engine.home):
+            running.kill()
+
+
+class Clients:
+    """Place orders at the same time, whatever becomes of the engine meanwhile."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._customers = [shop.new_customer("1000.00") for _ in range(10)]
+        self.pen = shop.new_product(UNITS)
+        self.accepted: list[str] = []
+        self._enough = threading.Event()
+        self._pool = ThreadPoolExecutor(CLIENTS)
+        self._placing = [self._pool.submit(self._insist, number) for number in range(ORDERS)]
+
+    def _insist(self, number: int) -> None:
+        """Send an order until it is accepted, as a client with a key may."""
+        body = order_body(self._customers[number % 10], {self.pen: 1}, "1.00")
+        key = str(uuid.uuid4())
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answer = self._shop.post("/order", body, Idempotency_Key=key)
+                if answer.status_code == 202:
+                    self.accepted.append(body_of(answer)["orderId"])
+                    if len(self.accepted) >= BEFORE:
+                        self._enough.set()
+                    return
+                # Its customer, too, may be one of those that a crash has cost.
+                assert answer.status_code in (409, 429) or answer.status_code >= 500, answer.text
+            except httpx.TransportError:
+                pass  # sent, perhaps; the key makes it the same order
+            assert time.monotonic() < deadline, "never accepted"
+            time.sleep(random.uniform(0, 1))
+
+    def wait_for_some(self) -> None:
+        assert self._enough.wait(PATIENCE)
+
+    def wait_for_all(self) -> None:
+        for each in self._placing:
+            each.result(PATIENCE)
+        self._pool.shutdown()
+
+
+def ended(shop: Shop, placed: list[str]) -> dict[str, str]:
+    """How each of the orders has ended, those that are unknown as such; or how it stands in the end."""
+    deadline = time.monotonic() + PATIENCE
+    statuses = dict.fromkeys(placed, "PENDING")
+    while time.monotonic() < deadline and OPEN & set(statuses.values()):
+        for order_id in [each for each, status in statuses.items() if status in OPEN]:
+            answer = shop.get(f"/order/{order_id}")
+            if answer.status_code in (200, 404):
+                statuses[order_id] = body_of(answer)["status"] if answer.status_code == 200 else "UNKNOWN"
+        time.sleep(0.5)
+    return statuses
+
+
+def assert_the_books_add_up(kept: Kept, outcomes: Counter[str], seconds: int = 300) -> None:
+    code, said = kept.ops("audit", "--patience", str(seconds))
+    assert code == 0, said
+    counted = json.loads(said)["orders"]
+    assert all(counted.get(status, 0) >= number for status, number in outcomes.items()), (counted, outcomes)
+    code, said = kept.ops("stuck")
+    assert json.loads(said)["open"] == []
+
+
+@pytest.mark.timeout(900)
+def test_a_stop_in_the_middle_costs_nothing(kept: Kept, say: Say) -> None:
+    # given
+    clients = Clients(kept.shop)
+    clients.wait_for_some()
+    # when
+    began = time.monotonic()
+    kept.engine.stop()
+    stopped = time.monotonic()
+    note = recovered(kept.engine.home)
+    kept.start()
+    started = time.monotonic()
+    clients.wait_for_all()
+    # then
+    outcomes = Counter(ended(kept.shop, clients.accepted).values())
+    say(f"stopped in {stopped - began:.1f} s, started in {started - stopped:.1f} s; {dict(outcomes)}")
+    assert note is not None
+    assert "lost" not in note
+    assert outcomes == {"SHIPPED": UNITS, "REJECTED": ORDERS - UNITS}
+    assert_the_books_add_up(kept, outcomes)
+    assert kept.shop.units(clients.pen).settled == UNITS
+
+
+@pytest.mark.timeout(600)
+def test_another_port_is_all_that_changes(kept: Kept) -> None:
+    # given
+    alice, pen = kept.shop.new_customer("10.00"), kept.shop.new_product(5)
+    order = kept.shop.ended(kept.shop.place(alice, {pen: 1}, "1.00"))
+    token = kept.shop.bearer()
+    before, port = dict(kept.shop.outputs), kept.engine.port
+    # when
+    kept.engine.stop()
+    kept.start(free_port())
+    after = stack.describe(kept.engine)
+    # then
+    assert after == {
+        name: value.replace(f":{port}", f":{kept.engine.port}") for name, value in before.items()
+    }
+    kept.shop = Shop(after)
+    assert body_of(kept.shop.get(f"/order/{order['orderId']}", Authorization=token)) == order
+    again = kept.shop.ended(kept.shop.place(alice, {pen: 1}, "1.00"))
+    assert again["status"] == "SHIPPED"
+    assert kept.shop.units(pen).settled == 2
