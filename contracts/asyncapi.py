@@ -21,6 +21,9 @@ What the functions say to each other, and what they tell others: customers by we
 connections, other services on topics. Each message is a CloudEvent 1.0, whose `dataschema` names the schema
 of its `data`: `schemas/` has them all, by type and version, with samples.
 
+A field of another JSON type than its schema says makes a message a bad one, as does a number of more than 30
+digits, or outside of 1e-30 to 1e31, or NaN. A bad message is refused as a whole, and becomes a dead letter.
+
 Everything comes at least once, and may come out of order. Ignore fields that you do not know: a change that
 would break you gets another version. Topics and queues are named by the stack, whose outputs tell the names.
 """

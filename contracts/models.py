@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.json_schema import SkipJsonSchema
 
-from order_capture.adapters.requests import ID_PATTERN, MAX_QTY, MAX_TOTAL
+from order_capture.adapters.fields import ID_PATTERN
+from order_capture.adapters.problems import MAX_ERRORS
 from order_capture.adapters.sockets import MAX_ASKED
 from order_capture.adapters.urls import MAX_URL
 from order_capture.application.watch_orders import MAX_DELAY
 from order_capture.domain.events import OrderEventType
-from order_capture.domain.order import MAX_ITEMS, Check, DeclineCode, OrderStatus, Outcome
+from order_capture.domain.order import MAX_ITEMS, MAX_QTY, MAX_TOTAL, Check, DeclineCode, OrderStatus, Outcome
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Text = Annotated[str, Field(min_length=1)]
@@ -209,7 +210,7 @@ class StockState(_State):
 
 
 class SocketSubscribe(BaseModel):
-    """Asks to be told of one order, or of all orders of a customer."""
+    """Asks to be told of one order, or of all orders of a customer. No id is of dots only."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 2, "maxProperties": 2})
 
@@ -251,7 +252,10 @@ class Problem(_Open):
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
     requestId: str | Absent = None  # noqa: N815
-    errors: list[FieldError] | Absent = None
+    errors: Annotated[list[FieldError], Field(max_length=MAX_ERRORS)] | Absent = None
+    """The fields that are wrong, the first 50 of them."""
+    moreErrors: Annotated[int, Field(ge=1)] | Absent = None  # noqa: N815
+    """How many fields are wrong beside those."""
 
 
 class SocketProblem(_Open):

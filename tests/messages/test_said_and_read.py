@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from contracts.registry import CHANNELS, REFUSED, SUBSCRIBE, SUBSCRIBED, Message
 from order_capture.adapters import cloudevents, jsontext, sockets, subscriptions
+from order_capture.adapters.fields import ID_PATTERN
 from order_capture.adapters.problems import RequestInvalidError
-from order_capture.adapters.requests import ID_PATTERN, MAX_QTY, MAX_TOTAL
 from order_capture.adapters.urls import MAX_URL, URL_PATTERN
 from order_capture.application import messages as said
 from order_capture.application.ports import Followed
@@ -29,6 +29,8 @@ from order_capture.domain.events import OrderEventType, event_of
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
 from order_capture.domain.order import (
     MAX_ITEMS,
+    MAX_QTY,
+    MAX_TOTAL,
     Check,
     Decision,
     DeclineCode,

@@ -87,6 +87,7 @@ class TestPoison:
         "poison",
         [
             pytest.param("{", id="bad JSON"),
+            pytest.param(body_of(check()).replace('"qty":1', '"qty":1e100000000'), id="a number without end"),
             pytest.param(body_of(check()).replace("order.check", "order.dance"), id="unknown type"),
             pytest.param(body_of(check()).replace(":1", ":2"), id="unknown version"),
         ],

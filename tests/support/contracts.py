@@ -15,6 +15,7 @@ from contracts import registry
 from contracts.registry import ENVELOPE, MESSAGES, Message
 from local.contract import resolve
 from local.engine import ROOT
+from order_capture.adapters import jsontext
 from order_capture.application import messages as said
 
 Schema = dict[str, Any]
@@ -87,11 +88,13 @@ def anything_by(whole: Schema, node: Mapping[str, Any] | None = None) -> st.Sear
         case {"type": "null"}:
             return st.none()
         case {"type": "integer"}:
-            return st.integers(schema.get("minimum"), schema.get("maximum"))
+            return st.integers(schema.get("minimum"), schema.get("maximum", _MOST))
         case {"type": "number"}:
-            least, most = schema.get("minimum"), schema.get("maximum")
-            whole_numbers = st.integers(least, None if most is None else int(most))
-            return whole_numbers | st.floats(least, most, allow_nan=False, allow_infinity=False)
+            least, most = schema.get("minimum"), schema.get("maximum", _MOST)
+            numbers = st.floats(least, most, allow_nan=False, allow_infinity=False)
+            return st.integers(least, int(most)) | numbers.filter(
+                lambda each: each == 0 or abs(each) >= _LEAST
+            )
         case {"type": "string", "pattern": pattern}:
             return st.from_regex(pattern, fullmatch=True, alphabet=_TEXT)
         case {"type": "string"}:
@@ -109,6 +112,8 @@ def anything_by(whole: Schema, node: Mapping[str, Any] | None = None) -> st.Sear
     raise NotImplementedError(f"what is by {schema}?")
 
 
+# What no schema says, and the description of them all does: what a number may be.
+_MOST, _LEAST = 10 ** (jsontext.MAX_DIGITS - 5), 10.0**-jsontext.MAX_DIGITS
 _TEXT = st.characters(codec="utf-8")  # what JSON can hold
 
 

@@ -88,6 +88,22 @@ def test_the_package_knows_no_function(path: Path) -> None:
     assert not {name for name in imported(path) if name.partition(".")[0] in {"functions", "tests", "app"}}
 
 
+OPERATIONS = sorted((ROOT / "order_capture_ops").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", [*MODULES, *HANDLERS, *OPERATIONS], ids=name_of)
+def test_json_of_others_is_read_in_one_place_which_bounds_its_numbers(path: Path) -> None:
+    """What reads JSON by itself takes 1e100000000 for a number, and whoever makes an integer of it hangs."""
+    by_itself = {name.partition(".")[0] for name in imported(path)} & {"json", "simplejson", "orjson"}
+
+    # The operators' commands read a file of our own, which says where the local stack is, and write JSON.
+    assert not by_itself or name_of(path) in {
+        "layers/order_capture/adapters/jsontext.py",
+        "order_capture_ops/__main__.py",
+        "order_capture_ops/stack.py",
+    }
+
+
 @pytest.mark.parametrize("path", HANDLERS, ids=name_of)
 def test_a_handler_only_connects(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from contracts.samples import samples
 from order_capture.adapters import cloudevents
 from order_capture.application.messages import EntityState, Message, OrderChecked, OrderHappened, OrderNews
 from order_capture.domain.errors import InvalidMessageError
@@ -25,6 +29,7 @@ from tests.support.factories import (
     release,
     ship,
     terms_of,
+    watch,
     wrong_price,
 )
 
@@ -196,6 +201,14 @@ def without(message: Message, name: str) -> str:
         with_data(check(), totalAmount=float("nan")),
         with_data(check(), totalAmount=float("inf")),
         with_data(check(), totalAmount="many"),
+        with_data(check(), orderId="order#1"),
+        with_data(check(), items=[{"productId": "a b", "qty": 1}]),
+        with_data(check(), items=[{"productId": "pen", "qty": 100_001}]),
+        with_data(check(), totalAmount=10**9),
+        with_data(watch(), delay=-1),
+        with_data(watch(), looks=0.5),
+        changed(check(), time="yesterday"),
+        changed(check(), time="2026-11-20T10:00:60.000Z"),
         with_data(checked(), check="WEATHER"),
         with_data(checked(), outcome="PERHAPS"),
         with_data(checked(), code=7),
@@ -211,6 +224,95 @@ def without(message: Message, name: str) -> str:
 def test_what_is_not_ours_is_refused(body: str) -> None:
     with pytest.raises(InvalidMessageError):
         cloudevents.decode(body)
+
+
+SAMPLES = {
+    f"{kind}.{name}": json.loads(text)
+    for (kind, name), text in samples().items()
+    if not kind.startswith(("socket.", "account.", "stock."))  # which none of our functions reads
+}
+OF_EACH_TYPE: dict[type, Any] = {
+    type(None): None, bool: True, int: 7, str: "x", list: [], dict: {}
+}  # fmt: skip
+# Null where a check has found nothing to say, or was not made yet.
+MAY_BE_NULL = {"id", "code", "available", "balance", "stock"}
+
+
+def places(node: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where there is a value, of what a message says."""
+    if place:
+        yield place
+    entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, each in entries:
+        yield from places(each, (*place, key))
+
+
+def value_at(node: Any, place: Sequence[str | int]) -> Any:
+    return functools.reduce(lambda inner, key: inner[key], place, node)
+
+
+def with_value(message: dict[str, Any], place: Sequence[str | int], value: Any) -> str:
+    changed: Any = copy.deepcopy(message)
+    value_at(changed, place[:-1])[place[-1]] = value
+    return json.dumps(changed)
+
+
+def type_of(value: Any) -> type:
+    """The JSON type of a value: JSON has one type of numbers."""
+    return int if type(value) is float else type(value)
+
+
+@pytest.mark.parametrize(
+    ("sample", "place"),
+    [
+        pytest.param(sample, place, id=f"{name} {'.'.join(map(str, place))}")
+        for name, sample in SAMPLES.items()
+        for place in places(sample)
+    ],
+)
+def test_a_value_of_another_type_is_never_taken_for_one(
+    sample: dict[str, Any], place: tuple[str | int, ...]
+) -> None:
+    cloudevents.decode(json.dumps(sample))
+    now = value_at(sample, place)
+    for kind, other in OF_EACH_TYPE.items():
+        if kind is type_of(now) or (other is None and place[-1] in MAY_BE_NULL) or now is None:
+            continue
+        with pytest.raises(InvalidMessageError):
+            cloudevents.decode(with_value(sample, place, other))
+
+
+@pytest.mark.parametrize(
+    "number", ["1e100000000", "-1e100000000", "1e-100000000", "NaN", "Infinity", "9" * 31, "1e9"]
+)
+def test_no_number_costs_more_to_refuse_than_it_is_long(number: str) -> None:
+    for sample in SAMPLES.values():
+        for place in places(sample):
+            if type(value_at(sample, place)) in (int, float):
+                body = with_value(sample, place, "NUMBER").replace('"NUMBER"', number)
+                if number == "1e9" and place[-1] != "qty":
+                    continue  # which may be a number of seconds, or an amount
+                with pytest.raises(InvalidMessageError):
+                    cloudevents.decode(body)
+
+
+@pytest.mark.parametrize("asked", ["2.55E+1", "25.5", "25.50", "25.500"])
+def test_an_amount_is_logged_with_the_decimals_of_its_ledger_however_it_came(asked: str) -> None:
+    body = with_data(checked(Check.BALANCE, declined(asked="7.00", available="3.00")), asked="ASKED")
+
+    message = cloudevents.decode(body.replace('"ASKED"', asked))
+
+    assert isinstance(message, OrderChecked)
+    assert "asked 25.50, available 3.00" in str(message.decision)
+
+
+def test_units_are_logged_without_decimals_however_they_came() -> None:
+    body = with_data(checked(Check.STOCK, Decision(Outcome.HELD, Decimal(3))), asked="ASKED")
+
+    message = cloudevents.decode(body.replace('"ASKED"', "1E+3"))
+
+    assert isinstance(message, OrderChecked)
+    assert str(message.decision) == "HELD 1000"
 
 
 def test_what_a_later_release_adds_is_left_alone() -> None:

@@ -122,7 +122,7 @@ class TestWhoGetsWhat:
         assert outcomes(STOCK, [both, ink], {"ink": units(1), "pen": units(5)}) == [DECLINED, HELD]
 
     def test_what_has_not_been_seen_is_taken_to_be_enough(self) -> None:
-        assert outcomes(STOCK, [terms_of(items=(("ink", 1), ("pen", 10**9)))], {"ink": units(1)}) == [HELD]
+        assert outcomes(STOCK, [terms_of(items=(("ink", 1), ("pen", 100_000)))], {"ink": units(1)}) == [HELD]
 
     def test_two_lines_of_one_product_do_not_pass_on_the_same_units(self) -> None:
         assert outcomes(STOCK, [terms_of(items=(("pen", 3), ("pen", 3)))], {"pen": units(5)}) == [DECLINED]
@@ -204,6 +204,23 @@ class TestAdjusting:
         assert full.balance == kind.largest
         with pytest.raises(BalanceOutOfRangeError, match="at most"):
             adjust(kind, full, NOW, by=kind.quantum)
+
+    @pytest.mark.parametrize(
+        ("kind", "by", "told"),
+        [
+            (ACCOUNTS, "-1E+3", "The balance is 5.00: a change by -1000.00 would take it below zero."),
+            (ACCOUNTS, "1e12", "A balance is at most 999999999999.99."),
+            (STOCK, "-1E+3", "The balance is 5: a change by -1000 would take it below zero."),
+            (STOCK, "1e9", "A balance is at most 1000000000."),
+        ],
+    )
+    def test_a_refusal_shows_figures_as_the_ledger_has_them(
+        self, kind: LedgerKind, by: str, told: str
+    ) -> None:
+        with pytest.raises(BalanceOutOfRangeError) as refusal:
+            adjust(kind, Head(Decimal("0.5E+1")), NOW, by=Decimal(by))
+
+        assert str(refusal.value) == told
 
     def test_an_adjustment_of_nothing_in_particular_is_a_mistake_of_the_caller(self) -> None:
         with pytest.raises(ValueError, match="needs a balance or an amount"):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from order_capture.adapters import jsontext
+from order_capture.adapters import fields, jsontext
 from order_capture.adapters.decisions import decision_from, decision_values
 from order_capture.adapters.jsontext import NotJsonError
-from order_capture.adapters.snapshots import order_values, state_values
+from order_capture.adapters.snapshots import KINDS, order_values, state_values
 from order_capture.adapters.terms import terms_from, terms_values
 from order_capture.application.messages import (
     CheckOrder,
@@ -28,7 +29,7 @@ from order_capture.application.messages import (
 )
 from order_capture.domain.errors import InvalidMessageError, UnreadableError
 from order_capture.domain.events import OrderEventType, OrderFact, moments
-from order_capture.domain.order import Check
+from order_capture.domain.order import Check, Decision, OrderStatus
 
 SPEC_VERSION = "1.0"
 VERSION = "1"
@@ -44,6 +45,7 @@ TYPES: Mapping[type[Message], str] = {
 }
 STATES: Mapping[Check, str] = {Check.BALANCE: "account.state", Check.STOCK: "stock.state"}
 _EVENTS = frozenset(OrderEventType)
+_SEQUENCE = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,9 @@ def encode(message: Message | EntityState, *, message_id: str, source: str, time
 def decode(body: str) -> Message:
     """Read a message; an event stays as it is, for whoever it is passed on to.
 
+    Each field that the contract has is of its own JSON type, or the message is refused: no text is made of a
+    null, and no number of a text. What the contract does not have is left alone.
+
     Raises:
         InvalidMessageError: it is not JSON, not a CloudEvent, or of a type or version that we don't know.
     """
@@ -95,7 +100,13 @@ def decode(body: str) -> Message:
         kind = event["type"]
         if event["specversion"] != SPEC_VERSION or event["dataschema"] != dataschema(kind):
             raise InvalidMessageError("message of an unknown version")
-        data, correlation_id = event["data"], str(event["correlationid"])
+        for name in ("id", "source", "subject", "datacontenttype"):
+            fields.text(event[name])
+        time, data, correlation_id = (
+            fields.time(event["time"]),
+            event["data"],
+            fields.text(event["correlationid"]),
+        )
         match kind:
             case "order.check":
                 return CheckOrder(terms_from(data), correlation_id)
@@ -104,33 +115,37 @@ def decode(body: str) -> Message:
             case "order.ship":
                 return ShipOrder(terms_from(data), correlation_id)
             case "order.checked":
+                check = Check(fields.text(data["check"]))
                 return OrderChecked(
-                    str(data["orderId"]), Check(data["check"]), decision_from(data), correlation_id
+                    fields.identifier(data["orderId"]), check, _decision_from(data, check), correlation_id
                 )
             case "order.watch":
-                return WatchOrder(
-                    str(data["orderId"]), correlation_id, int(data["delay"]), int(data["looks"])
-                )
+                delay, looks = (fields.count(data[name]) for name in ("delay", "looks"))
+                return WatchOrder(fields.identifier(data["orderId"]), correlation_id, delay, looks)
             case "webhook.deliver":
                 return DeliverWebhook(
-                    str(data["webhookId"]),
-                    str(data["deliveryId"]),
-                    str(data["orderId"]),
+                    fields.text(data["webhookId"]),
+                    fields.text(data["deliveryId"]),
+                    fields.identifier(data["orderId"]),
                     correlation_id,
-                    int(data["round"]),
+                    fields.count(data["round"]),
                 )
         if kind in _EVENTS:
             terms = terms_from(data)
+            _expect_order(data)
+            sequence = fields.text(event["sequence"])
+            if not _SEQUENCE.fullmatch(sequence):
+                raise InvalidMessageError("a sequence that is no number from 1")
             return OrderNews(
                 terms.order_id,
                 terms.customer_id,
-                str(event["id"]),
-                str(kind),
-                int(event["sequence"]),
-                str(event["time"]),
+                event["id"],
+                kind,
+                int(sequence),
+                time,
                 body,
                 correlation_id,
-                str(data.get("callbackUrl") or ""),
+                fields.text(data.get("callbackUrl", "")),
             )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {_fault(error)}") from error
@@ -164,6 +179,29 @@ def decode_fact(body: str) -> OrderTold:
 def _fault(error: Exception) -> str:
     """What is wrong, without what the message says: other errors' texts repeat it."""
     return str(error) if isinstance(error, UnreadableError | NotJsonError) else type(error).__name__
+
+
+def _decision_from(values: Mapping[str, Any], check: Check) -> Decision:
+    """A check's answer, with the decimals that its ledger has, however its figures were written."""
+    decision, kind = decision_from(values), KINDS[check]
+    available = None if decision.available is None else kind.amount(decision.available)
+    return replace(decision, asked=kind.amount(decision.asked), available=available)
+
+
+def _expect_order(data: Mapping[str, Any]) -> None:
+    """Look at what an event says of its order beside its terms: it goes on to others as it is."""
+    OrderStatus(fields.text(data["status"]))
+    if not isinstance(data["logs"], list):
+        raise TypeError("a list of log lines expected")
+    for line in data["logs"]:
+        fields.text(line)
+    for check in KINDS:
+        answer = data["checks"][check.lower()]
+        if answer is not None:
+            _decision_from(answer, check)
+    for name in ("createTime", "updateTime"):
+        fields.time(data[name])
+    fields.text(data["correlationId"])
 
 
 def dataschema(kind: object, version: str = VERSION) -> str:

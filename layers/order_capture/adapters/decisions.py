@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
+from order_capture.adapters.fields import number, text
 from order_capture.domain.ledger import ACCOUNTS
 from order_capture.domain.order import Decision, Outcome
 
@@ -30,17 +30,15 @@ def decision_from(values: Mapping[str, Any]) -> Decision:
     Raises:
         KeyError, TypeError, ValueError, decimal.InvalidOperation: it is not one.
     """
-    code, available = values.get("code"), values.get("available")
-    if code is not None and not isinstance(code, str):
-        raise TypeError(f"a code is text, not {type(code).__name__}")
+    entity, code, available = (values.get(name) for name in ("id", "code", "available"))
     price, unit_price = values.get("price"), values.get("unitPrice")
     return Decision(
-        outcome=Outcome(values["outcome"]),
-        asked=Decimal(values["asked"]),
-        entity=values.get("id"),
-        code=code or None,  # whatever it is: a later release may have more
-        available=None if available is None else Decimal(available),
+        outcome=Outcome(text(values["outcome"])),
+        asked=number(values["asked"]),
+        entity=None if entity is None else text(entity),
+        code=None if code is None else text(code),  # whatever it is: a later release may have more
+        available=None if available is None else number(available),
         # DynamoDB drops trailing zeros, and the order's log has both decimals of a price.
-        price=None if price is None else ACCOUNTS.amount(Decimal(price)),
-        unit_price=None if unit_price is None else ACCOUNTS.amount(Decimal(unit_price)),
+        price=None if price is None else ACCOUNTS.amount(number(price)),
+        unit_price=None if unit_price is None else ACCOUNTS.amount(number(unit_price)),
     )

@@ -1,13 +1,29 @@
-"""JSON whose numbers stay exact: a fraction is a Decimal on the way in and on the way out."""
+"""JSON whose numbers stay exact: a fraction is a Decimal on the way in and on the way out.
+
+The one place where JSON of others is read, of requests and of messages alike. A number has bounds here: nine
+characters such as `1e9999999` would else be a gigabyte of digits for whoever makes an integer of them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import simplejson
 
-_INT_DIGITS = 30  # far more than any number of ours; Python itself refuses to read ints of over 4,300
+MAX_DIGITS = 30
+"""Of a number, and of its exponent's reach: far more than any number of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotANumber:
+    """What stands where a number should and is none that is read: too long, too far out, or `NaN`.
+
+    It is of no type that a field may have, so that whoever knows the field refuses it by its name.
+    """
+
+    text: str
 
 
 class NotJsonError(ValueError):
@@ -17,13 +33,25 @@ class NotJsonError(ValueError):
 def loads(text: str | bytes) -> Any:
     """Read JSON.
 
-    NaN, Infinity and numbers of any size are read as Decimals, for whoever knows the field to refuse.
+    Raises:
+        NotJsonError: it is not JSON, is nested too deeply, has a name twice in one object, or a number in
+            it has too many digits.
+    """
+    return _decoded(_DECODER, text)
+
+
+def loads_by_field(text: str | bytes) -> Any:
+    """Read JSON in which a number may be none: a `NotANumber`, which its own field is to refuse.
 
     Raises:
         NotJsonError: it is not JSON, is nested too deeply, or has a name twice in one object.
     """
+    return _decoded(_DECODER_BY_FIELD, text)
+
+
+def _decoded(decoder: simplejson.JSONDecoder, text: str | bytes) -> Any:
     try:
-        return _DECODER.decode(text if isinstance(text, str) else text.decode())
+        return decoder.decode(text if isinstance(text, str) else text.decode())
     except simplejson.JSONDecodeError as error:
         raise NotJsonError(
             f"must be JSON, and is not at line {error.lineno}, column {error.colno}"
@@ -42,27 +70,44 @@ def dumps(value: Any) -> str:
 def canonical(value: Any) -> str:
     """The same text for the same value, however its names are ordered and its numbers written.
 
-    Takes all that `loads` reads.
+    Takes all that is read here.
+
+    Raises:
+        NotJsonError: it is nested too deeply.
     """
-    return str(_CANONICAL_ENCODER.encode(value))
+    try:
+        return str(_CANONICAL_ENCODER.encode(value))
+    except RecursionError as error:
+        raise NotJsonError("must not be nested so deeply") from error
 
 
-def _plain(number: Decimal) -> int | str:
+def _plain(number: Decimal | NotANumber) -> int | str:
     """25, 25.0 and 2.5E+1 alike. A "#" tells a number from a text of the same characters."""
-    if not number.is_finite() or abs(number.adjusted()) > _INT_DIGITS:
-        return f"#{number}"
+    if isinstance(number, NotANumber):
+        return f"#{number.text}"
     return int(number) if number == number.to_integral_value() else f"#{number.normalize():f}"
 
 
-def _decimal(text: str) -> Decimal:
+def _fraction(text: str) -> Decimal | NotANumber:
+    # The digits, a sign, a point, and an exponent that says what is within reach: "-1.5E+0030".
+    if len(text) > MAX_DIGITS + 10:
+        return NotANumber(text)
     try:
-        return Decimal(text)
+        number = Decimal(text)
     except InvalidOperation:  # an exponent beyond what a Decimal can have
-        return Decimal("Infinity")
+        return NotANumber(text)
+    digits = len(number.as_tuple().digits)
+    return NotANumber(text) if max(digits, abs(number.adjusted())) > MAX_DIGITS else number
 
 
-def _integer(text: str) -> int | Decimal:
-    return int(text) if len(text) <= _INT_DIGITS else _decimal(text)
+def _integer(text: str) -> int | NotANumber:
+    return int(text) if len(text) <= MAX_DIGITS else NotANumber(text)
+
+
+def _readable(number: Any) -> Any:
+    if isinstance(number, NotANumber):
+        raise NotJsonError(f"must have no number of more than {MAX_DIGITS} digits, and no NaN or Infinity")
+    return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -74,9 +119,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # Made once: simplejson's own functions make one for each call, which takes four times as long as the reading.
 _DECODER = simplejson.JSONDecoder(
-    parse_float=_decimal,
+    parse_float=lambda text: _readable(_fraction(text)),
+    parse_int=lambda text: _readable(_integer(text)),
+    parse_constant=lambda text: _readable(NotANumber(text)),
+    allow_nan=True,  # for it to be refused in our words
+    object_pairs_hook=_unique,
+)
+_DECODER_BY_FIELD = simplejson.JSONDecoder(
+    parse_float=_fraction,
     parse_int=_integer,
-    parse_constant=Decimal,
+    parse_constant=NotANumber,
     allow_nan=True,
     object_pairs_hook=_unique,
 )

@@ -12,7 +12,7 @@ from order_capture.adapters.terms import terms_values
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
 from order_capture.domain.order import Check, Decision, Order
 
-_KINDS = {Check.BALANCE: ACCOUNTS, Check.STOCK: STOCK}
+KINDS = {Check.BALANCE: ACCOUNTS, Check.STOCK: STOCK}
 ENTITY_NAMES = {Check.BALANCE: "customerId", Check.STOCK: "productId"}
 """What an id of a ledger's is called."""
 
@@ -37,7 +37,7 @@ def status_values(order: Order) -> dict[str, Any]:
         "status": order.status,
         "logs": order.logs,
         "checks": {
-            check.lower(): _check_values(kind, order.checks.get(check)) for check, kind in _KINDS.items()
+            check.lower(): _check_values(kind, order.checks.get(check)) for check, kind in KINDS.items()
         },
     }
 

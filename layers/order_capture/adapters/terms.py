@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
+from order_capture.adapters.fields import identifier, number, whole_number
 from order_capture.domain.ledger import ACCOUNTS
 from order_capture.domain.order import Line, OrderTerms
 
@@ -27,11 +27,11 @@ def terms_from(values: Mapping[str, Any]) -> OrderTerms:
         KeyError, TypeError, ValueError, InvalidMessageError: they are not an order's.
     """
     return OrderTerms(
-        order_id=_text(values["orderId"]),
-        customer_id=_text(values["customerId"]),
-        items=tuple(_line_from(item) for item in values["items"]),
+        order_id=identifier(values["orderId"]),
+        customer_id=identifier(values["customerId"]),
+        items=tuple(_line_from(item) for item in _list(values["items"])),
         # DynamoDB drops trailing zeros; a client gets back the two decimals that money has.
-        total_amount=ACCOUNTS.amount(Decimal(values["totalAmount"])),
+        total_amount=ACCOUNTS.amount(number(values["totalAmount"])),
     )
 
 
@@ -41,21 +41,14 @@ def _line_values(line: Line) -> dict[str, Any]:
 
 
 def _line_from(values: Mapping[str, Any]) -> Line:
-    price = values.get("unitPrice")
     return Line(
-        _text(values["productId"]),
-        _units(values["qty"]),
-        None if price is None else ACCOUNTS.amount(Decimal(price)),
+        identifier(values["productId"]),
+        whole_number(values["qty"]),
+        ACCOUNTS.amount(number(values["unitPrice"])) if "unitPrice" in values else None,
     )
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"text expected, not {type(value).__name__}")
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"a list expected, not {type(value).__name__}")
     return value
-
-
-def _units(value: object) -> int:
-    if not isinstance(value, int | Decimal) or value != int(value):
-        raise TypeError("a whole number of units expected")
-    return int(value)

@@ -280,12 +280,13 @@ def adjust(
         raise ValueError("an adjustment needs a balance or an amount")
     if new < 0:
         raise BalanceOutOfRangeError(
-            f"The balance is {kind.amount(old.balance)}: a change by {by} would take it below zero."
+            f"The balance is {kind.amount(old.balance)}: a change by {kind.amount(by or ZERO)} "
+            "would take it below zero."
         )
     # What is held may come back, in a write that asks for no bound.
     if new + old.held > kind.largest:
         held = f", and open orders hold {kind.amount(old.held)} of it" if old.held else ""
-        raise BalanceOutOfRangeError(f"A balance is at most {kind.largest}{held}.")
+        raise BalanceOutOfRangeError(f"A balance is at most {kind.amount(kind.largest)}{held}.")
     if price is None:
         price = old.price
     elif price == UNPRICED:

@@ -17,6 +17,8 @@ from order_capture.domain.errors import InvalidMessageError, StatusConflictError
 # An all-or-nothing hold writes a head and an entry per product in one DynamoDB transaction, which
 # takes 100 items: 2 x 50.
 MAX_ITEMS = 50
+MAX_QTY = 100_000  # of a line
+MAX_TOTAL = Decimal("999999999.99")
 
 
 class OrderStatus(StrEnum):
@@ -124,16 +126,16 @@ class OrderTerms:
 
         Raises:
             InvalidMessageError: an id is empty, there are no or too many items, or an amount or a price
-                is negative, zero units, or not a number.
+                is out of bounds or not a number.
         """
         if not self.order_id or not self.customer_id or not all(line.product_id for line in self.items):
             raise InvalidMessageError("an order needs an order id, a customer id and product ids")
         if not 1 <= len(self.items) <= MAX_ITEMS:
             raise InvalidMessageError(f"an order has 1 to {MAX_ITEMS} items, not {len(self.items)}")
-        if any(line.qty < 1 for line in self.items):
-            raise InvalidMessageError("a quantity is at least 1")
-        if not self.total_amount.is_finite() or self.total_amount < 0:
-            raise InvalidMessageError("a total amount is a number of at least 0")
+        if not all(1 <= line.qty <= MAX_QTY for line in self.items):
+            raise InvalidMessageError(f"a quantity is 1 to {MAX_QTY}")
+        if not (self.total_amount.is_finite() and 0 <= self.total_amount <= MAX_TOTAL):
+            raise InvalidMessageError(f"a total amount is a number from 0 to {MAX_TOTAL}")
         if not all(
             line.unit_price is None or (line.unit_price.is_finite() and line.unit_price >= 0)
             for line in self.items
