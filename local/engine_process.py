@@ -121,6 +121,21 @@ def _import_whole_api(document: dict[str, Any], *more: Any) -> str:
     return api_id
 
 
+_ANY = "x-amazon-apigateway-any-method"
+_import_path = apigateway_v1._import_path_item
+
+
+def _import_whole_path(api_id: str, path: str, item: dict[str, Any], *more: Any) -> None:
+    """A path with its ANY method, if a function answers it, which ministack knows but does not import.
+
+    A mock's template it does not fill in. What there is no route for, it says itself.
+    """
+    any_method = item.get(_ANY)
+    if any_method and any_method["x-amazon-apigateway-integration"]["type"] != "mock":
+        item = item | {"any": any_method}
+    _import_path(api_id, path, item, *more)
+
+
 _import_method = apigateway_v1._import_operation
 
 
@@ -165,6 +180,28 @@ def _check_request(method: Any, api_id: str, request: Any, headers: Any, body: b
     if len(body or b"") > _MAX_REQUEST_BYTES:
         return apigateway_v1._gw_error("REQUEST_TOO_LARGE", "Request Entity Too Large")
     return _check_validator(method, api_id, request, headers, body, query)
+
+
+_aws = app.app
+_execute = apigateway_v1.handle_execute
+_raw_path: ContextVar[str] = ContextVar("raw_path", default="")
+
+
+async def _aws_as_written(scope: Scope, receive: Receive, send: Send) -> None:
+    """The AWS services, one of which asks for the path as the client wrote it."""
+    _raw_path.set((scope.get("raw_path") or b"").decode("latin-1"))
+    await _aws(scope, receive, send)
+
+
+async def _execute_as_written(api_id: str, stage: str, method: str, path: str, *more: Any) -> Any:
+    """A request by its path as the client wrote it, escapes and all, which a REST API routes and hands on so.
+
+    ministack would unescape it, and the function then a second time.
+    """
+    raw = _raw_path.get()
+    roots = (f"/_aws/execute-api/{api_id}/{stage}/", f"/restapis/{api_id}/{stage}/_user_request_/", f"/{stage}/")
+    root = next((each for each in roots if raw.startswith(each)), None)
+    return await _execute(api_id, stage, method, raw[len(root) - 1 :] if root else path, *more)
 
 
 _open_socket = apigateway.handle_websocket
@@ -403,7 +440,7 @@ def main() -> None:
     _end_together(settings["tied"])
 
     front = Front(
-        app.app,
+        _aws_as_written,
         rules=lambda allowed_origin: Rules(port, secret, frozenset(settings["otherHosts"]), allowed_origin),
         deployed=_deployed,
         verify=_verifier(key, secret),
@@ -450,7 +487,7 @@ def main() -> None:
         front.on_change = snapshots.note_change
         lambda_svc._run_sqs_batch = _noting(lambda_svc._run_sqs_batch, snapshots)
         lambda_svc._poll_dynamodb_streams = _noting(lambda_svc._poll_dynamodb_streams, snapshots)
-    app.app = serve if settings["guarded"] else app.app
+    app.app = serve if settings["guarded"] else _aws_as_written
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = _session_of_role
     lambda_runtime.Worker.invoke = _invoke_alone
     lambda_runtime.Worker._spawn = _spawn_with_common_layers
@@ -458,7 +495,10 @@ def main() -> None:
     apigateway.handle_websocket = _open_socket_with_protocol
     apigateway._invoke_ws_lambda = _ask_for_protocol
     apigateway_v1._import_rest_api = _import_whole_api
+    apigateway_v1._OPENAPI_HTTP_METHODS.add("any")
+    apigateway_v1._import_path_item = _import_whole_path
     apigateway_v1._import_operation = _import_whole_method
+    apigateway_v1.handle_execute = _execute_as_written
     apigateway_v1._invoke_mock_v1 = _answer_mock_as_http
     apigateway_v1._validate_cognito_authorizer = _validate_access_token
     apigateway_v1._check_request_validation = _check_request

@@ -50,6 +50,7 @@ def get_order_status(request: Request) -> Response:
 
 def post_cancel(request: Request) -> Response:
     """POST /order/{orderId}/cancel."""
+    request.refuse_parameters()
     order_id, key = requests.path_id(request, "orderId"), requests.request_key(request)
     orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
     cancelled = cancel_order.cancel_order(orders, checkers, order_id, request.caller, clock, pause, key)

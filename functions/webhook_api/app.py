@@ -30,21 +30,21 @@ def get_webhooks(request: Request) -> Response:
 
 def get_webhook(request: Request) -> Response:
     """GET /webhooks/{webhookId}."""
-    webhook_id = webhook_requests.webhook_id(request)
+    webhook_id = webhook_requests.lone_webhook_id(request)
     webhook = manage_webhooks.get_webhook(webhook_wiring.webhooks(), webhook_id, request.caller)
     return Response(webhook_views.webhook_view(webhook))
 
 
 def delete_webhook(request: Request) -> Response:
     """DELETE /webhooks/{webhookId}."""
-    webhook_id, key = webhook_requests.webhook_id(request), request_key(request)
+    webhook_id, key = webhook_requests.lone_webhook_id(request), request_key(request)
     removed = manage_webhooks.remove_webhook(webhook_wiring.webhooks(), webhook_id, request.caller, key)
     return Response(webhook_views.webhook_view(removed.value), replayed=removed.replayed)
 
 
 def post_rotation(request: Request) -> Response:
     """POST /webhooks/{webhookId}/rotate-secret."""
-    webhook_id, key = webhook_requests.webhook_id(request), request_key(request)
+    webhook_id, key = webhook_requests.lone_webhook_id(request), request_key(request)
     webhooks, secret = webhook_wiring.webhooks(), webhook_wiring.new_secret()
     rotated = manage_webhooks.rotate_secret(webhooks, webhook_id, request.caller, secret, clock, key)
     return Response(webhook_views.secret_view(rotated.value), replayed=rotated.replayed)
@@ -61,7 +61,7 @@ def get_deliveries(request: Request) -> Response:
 
 def post_replay(request: Request) -> Response:
     """POST /webhooks/{webhookId}/deliveries/{deliveryId}/replay."""
-    webhook_id, delivery_id = webhook_requests.webhook_id(request), webhook_requests.delivery_id(request)
+    webhook_id, delivery_id = webhook_requests.lone_webhook_id(request), webhook_requests.delivery_id(request)
     webhooks, senders, key = webhook_wiring.webhooks(), webhook_wiring.senders(SOURCE), request_key(request)
     begun = manage_webhooks.replay_delivery(webhooks, senders, webhook_id, delivery_id, request.caller, key)
     return Response(webhook_views.delivery_view(begun.value), HTTPStatus.ACCEPTED, replayed=begun.replayed)

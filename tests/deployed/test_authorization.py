@@ -319,4 +319,5 @@ def test_more_than_the_gateway_takes_is_refused_before_a_function_sees_it(shop: 
     answer = shop.post("/order", b" " * (10 * 1024 * 1024 + 1))
 
     assert answer.status_code == 413
-    assert body_of(answer)["type"] == "urn:order-capture:problem:request-too-large"
+    # In the gateway's own words, which API Gateway lets nobody choose.
+    assert body_of(answer).keys() == {"message"}

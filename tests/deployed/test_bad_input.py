@@ -88,7 +88,9 @@ BAD_ORDERS = {
     "qty 0": (line(qty="0"), "items[1].qty"),
     "a negative qty": (line(qty="-1"), "items[1].qty"),
     "a fractional qty": (line(qty="1.5"), "items[1].qty"),
-    "a qty with a point": (line(qty="1.0"), "items[1].qty"),
+    "a qty of 1e100000000": (line(qty="1e100000000"), "items[1].qty"),
+    "a customer that no address can carry": (order(customerId='".."'), "customerId"),
+    "a product that no address can carry": (line(productId='"."'), "items[1].productId"),
     "a huge qty": (line(qty="100001"), "items[1].qty"),
     "a qty of 5000 digits": (line(qty="9" * 5000), "items[1].qty"),
     "a qty that is text": (line(qty='"1"'), "items[1].qty"),
@@ -204,6 +206,9 @@ def test_bad_headers_are_named_too(shop: Shop, header: str, value: str) -> None:
         ("/stock/unknown", "No balance is set for it."),
         ("/order/no%20id", "Nothing has such an id."),
         ("/account/" + "x" * 300, "Nothing has such an id."),
+        ("/account/a%2Fb", "Nothing has such an id."),
+        ("/stock/%2569", "Nothing has such an id."),
+        ("/webhooks/.%2500000000000000000000000000000000", "Nothing has such an id."),
     ],
 )
 def test_what_is_not_there_is_a_404(shop: Shop, path: str, detail: str) -> None:
@@ -221,13 +226,111 @@ def test_there_is_nothing_to_add_to_for_someone_unknown(shop: Shop, path: str, n
     [
         ("GET", "/nowhere"),
         ("POST", "/order/unknown/refund"),
-        ("GET", "/order"),
-        ("PUT", "/account"),
-        ("DELETE", "/order/unknown"),
+        ("PUT", "/"),
     ],
 )
-def test_an_unknown_route_and_a_wrong_method_reach_no_function(shop: Shop, method: str, path: str) -> None:
+def test_an_unknown_route_reaches_no_function(shop: Shop, method: str, path: str) -> None:
     assert assert_problem(shop.request(method, path), 404)["detail"] == "There is no such route."
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/order", "OPTIONS, POST"),
+        ("HEAD", "/order", "OPTIONS, POST"),
+        ("PUT", "/account", "OPTIONS, POST"),
+        ("PATCH", "/orders", "GET, HEAD, OPTIONS, POST"),
+        ("DELETE", "/order/unknown", "GET, HEAD, OPTIONS"),
+        ("PUT", "/webhooks/unknown", "DELETE, GET, HEAD, OPTIONS"),
+        ("POST", "/reports/daily", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have_is_answered_with_those_that_it_has(
+    shop: Shop, method: str, path: str, allowed: str
+) -> None:
+    answer = shop.request(method, path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    if method == "HEAD":
+        assert answer.content == b""
+    else:
+        assert_problem(answer, 405)
+
+
+def test_a_method_that_a_path_does_not_have_takes_a_token_too(shop: Shop) -> None:
+    assert httpx.put(f"{shop.outputs['apiUrl']}/account", trust_env=False).status_code == 401
+
+
+def test_a_head_is_answered_like_its_get(shop: Shop) -> None:
+    alice, pen = shop.new_customer("10.00"), shop.new_product(3)
+    order_id = body_of(shop.post("/order", order_body(alice, [(pen, 1)], "1.00")))["orderId"]
+    shop.ended(order_id)
+    paths = [
+        *(f"/order/{order_id}", f"/order/{order_id}/status", f"/orders?customerId={alice}&limit=1"),
+        *(f"/account/{alice}", f"/account/{alice}/history", f"/stock/{pen}", f"/stock/{pen}/history"),
+        *(f"/webhooks?customerId={alice}", "/reports/daily?from=2026-11-20&to=2026-11-20"),
+        *("/account/unknown", "/orders", "/order/unknown?wait=x"),
+    ]
+    for path in paths:
+        got, headed = shop.get(path), shop.request("HEAD", path)
+        assert (headed.status_code, headed.content) == (got.status_code, b""), path
+        for name in ("Content-Type", "ETag", "Link", "Retry-After"):
+            assert headed.headers.get(name) == got.headers.get(name), (path, name)
+
+
+def test_an_id_is_unescaped_once(shop: Shop) -> None:
+    name = shop.new_customer("10.00") + "@shop+1"
+    assert shop.post("/account", {"customerId": name, "balance": 5}).status_code == 200
+    escaped = name.replace("@", "%40").replace("+", "%2B")
+    assert body_of(shop.get(f"/account/{escaped}"))["customerId"] == name
+    assert body_of(shop.get(f"/account/{name}"))["customerId"] == name
+    assert_problem(shop.get(f"/account/{escaped.replace('%', '%25')}"), 404)
+
+
+@pytest.mark.parametrize("path", ["/order", "/orders", "/account", "/stock", "/webhooks"])
+def test_a_body_that_is_called_something_else_than_json_is_not_read(shop: Shop, path: str) -> None:
+    answer = shop.post(path, order(), **{"Content-Type": "application/x-www-form-urlencoded"})
+    assert "application/json" in assert_problem(answer, 415)["detail"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_a_body_may_be_called_json_in_any_way(shop: Shop, media_type: str) -> None:
+    assert shop.post("/account", account(), **{"Content-Type": media_type}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields"),
+    [
+        ("POST", "/order?wait=5", ("wait",)),
+        ("POST", "/orders?a=1&b=2", ("a", "b")),
+        ("POST", "/account?dryRun=1", ("dryRun",)),
+        ("POST", "/webhooks?x=1&x=2", ("x",)),
+        ("DELETE", "/stock/unknown?force=1", ("force",)),
+        ("POST", "/order/unknown/cancel?why=mood", ("why",)),
+        ("GET", "/order/unknown?wait=0&wait=0", ("wait",)),
+        ("GET", "/orders?customerId=a&customerId=a", ("customerId",)),
+    ],
+)
+def test_a_parameter_that_a_request_does_not_have_is_named(
+    shop: Shop, method: str, path: str, fields: tuple[str, ...]
+) -> None:
+    assert_problem(shop.request(method, path, content=order() if method == "POST" else None), 400, *fields)
+
+
+def test_a_whole_number_is_one_however_it_is_written_and_a_retry_may_write_it_otherwise(shop: Shop) -> None:
+    pen = shop.new_product(0)
+    key = {"Idempotency-Key": f"whole-{pen}"}
+    answers = [
+        shop.post("/stock", stock(productId=f'"{pen}"', balance=each), **key)
+        for each in ("100", "1e2", "100.0")
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert shop.units(pen) == Books.of(100)
+
+
+def test_a_leap_second_is_a_time(shop: Shop) -> None:
+    alice = shop.new_customer("10.00")
+    assert shop.get(f"/account/{alice}?at=2016-12-31T23:59:60Z").status_code == 404  # there was nothing yet
+    assert_problem(shop.get(f"/account/{alice}?at=2016-12-30T23:59:60Z"), 400, "at")
 
 
 def test_a_balance_never_goes_below_zero(shop: Shop) -> None:

@@ -112,7 +112,7 @@ class Pipeline:
         for function in self._functions.values():
             for verb, resource in function.routes:
                 pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", resource)
-                if verb == method and (match := re.fullmatch(pattern, path)):
+                if verb in ("ANY", method) and (match := re.fullmatch(pattern, path)):
                     event = api_event(
                         method,
                         resource,
@@ -424,7 +424,7 @@ class Pipeline:
             name=code.name,
             handler=getattr(_load(code / f"{module}.py"), attribute),
             environment={k: self._value(v) for k, v in properties["Environment"]["Variables"].items()},
-            routes=[(event["Method"], event["Path"]) for kind, event in events if kind == "Api"],
+            routes=[(event["Method"].upper(), event["Path"]) for kind, event in events if kind == "Api"],
             queues=queues,
             streams=streams,
             batch_size=source.get("BatchSize", 10),

@@ -18,7 +18,8 @@ from tests.support.template import ROOT, functions, load_template, of_type
 
 Routes = dict[tuple[str, str], str]  # (method, path) -> the function's logical id
 
-METHODS = {"get", "put", "post", "delete", "options", "head", "patch"}
+ANY = "x-amazon-apigateway-any-method"
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch", ANY}
 ENVIRONMENTS = ("default", "local", "dev", "prod")
 
 
@@ -40,8 +41,13 @@ def routes_of_the_contract(contract: dict[str, Any]) -> Routes:
                 continue
             uri = operations[method]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
             (name,) = re.findall(r"functions/\$\{(\w+)\.Arn\}/invocations$", uri)
-            routes[method.upper(), path] = name
+            routes["ANY" if method == ANY else method.upper(), path] = name
     return routes
+
+
+def callers_of(routes: Routes) -> set[tuple[str, str]]:
+    """Which function is called for which path."""
+    return {(path, name) for (_, path), name in routes.items()}
 
 
 def routes_of_the_handlers(template: dict[str, Any]) -> Routes:
@@ -70,12 +76,21 @@ def overrides(environment: str) -> dict[str, str]:
 
 
 def test_the_contract_sends_each_route_to_the_function_that_the_template_lets_it_call() -> None:
-    assert routes_of_the_contract(contract()) == routes_of_the_template(load_template())
+    template = routes_of_the_template(load_template())
+    assert callers_of(routes_of_the_contract(contract())) == callers_of(template)
+    assert {method for method, _ in template} == {"ANY"}, "which is permission for every method of a path"
 
 
-def test_the_handlers_answer_exactly_the_routes_that_reach_them() -> None:
-    template = load_template()
-    assert routes_of_the_handlers(template) == routes_of_the_template(template)
+def test_the_handlers_answer_exactly_the_routes_that_the_contract_has() -> None:
+    named = {route: name for route, name in routes_of_the_contract(contract()).items() if route[0] != "ANY"}
+    assert routes_of_the_handlers(load_template()) == named
+
+
+def test_a_function_answers_for_what_its_paths_do_not_have() -> None:
+    routes = routes_of_the_contract(contract())
+    assert {path for method, path in routes if method == "ANY"} == {path for _, path in routes}
+    # HEAD is for who answers GET, and nobody else could say what a path has.
+    assert len(callers_of(routes)) == len({path for _, path in routes})
 
 
 def test_a_route_that_only_the_contract_knows_is_noticed() -> None:
@@ -83,9 +98,9 @@ def test_a_route_that_only_the_contract_knows_is_noticed() -> None:
     extended = contract()
     extended["paths"]["/refund"] = {"post": extended["paths"]["/order"]["post"]}
     # THEN it no longer agrees with the template
-    assert routes_of_the_contract(extended).keys() - routes_of_the_template(load_template()).keys() == {
-        ("POST", "/refund")
-    }
+    assert callers_of(routes_of_the_contract(extended)) - callers_of(
+        routes_of_the_template(load_template())
+    ) == {("/refund", "OrderApiFunction")}
 
 
 @pytest.mark.parametrize(

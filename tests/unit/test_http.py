@@ -11,7 +11,7 @@ import botocore.exceptions
 import pytest
 
 from order_capture.adapters.http import Request, Response, http_handler
-from order_capture.adapters.problems import FieldError, RequestInvalidError
+from order_capture.adapters.problems import FieldError, RequestInvalidError, UnsupportedMediaTypeError
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
     BooksDisagreeError,
@@ -73,9 +73,111 @@ def test_a_route_is_answered_as_it_says() -> None:
     }
 
 
-@pytest.mark.parametrize(("method", "resource"), [("GET", "/nowhere"), ("DELETE", "/")])
-def test_an_unknown_route_is_not_found(method: str, resource: str) -> None:
-    assert answer_to(api_event(method, resource))["statusCode"] == 404
+def test_an_unknown_route_is_not_found() -> None:
+    answer = answer_to(api_event("GET", "/nowhere"))
+
+    assert answer["statusCode"] == 404
+    assert "Allow" not in answer["headers"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "get", "BREW"])
+def test_a_method_that_a_path_does_not_have_is_answered_with_those_that_it_has(method: str) -> None:
+    answer = answer_to(api_event(method, "/"))
+
+    assert answer["statusCode"] == 405
+    assert answer["headers"]["Allow"] == "GET, HEAD, OPTIONS"
+    problem = json.loads(answer["body"])
+    assert problem["type"] == "urn:order-capture:problem:method-not-allowed"
+    assert problem["detail"] == "This path has GET, HEAD, OPTIONS only."
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response({"orderId": "order-1"}, headers={"ETag": 'W/"1"'}),
+        None,
+        NotFoundError("None."),
+        RuntimeError(),
+    ],
+)
+def test_a_head_is_answered_like_its_get_without_a_body(response: Any) -> None:
+    got, headed = (answer_to(api_event(method, "/"), response) for method in ("GET", "HEAD"))
+
+    assert headed == {**got, "body": ""}
+
+
+def test_what_only_takes_a_post_has_no_head() -> None:
+    handler = http_handler({("POST", "/"): lambda _: Response({})})
+
+    answer = handler(api_event("HEAD", "/"), None)
+
+    assert (answer["statusCode"], answer["headers"]["Allow"], answer["body"]) == (405, "OPTIONS, POST", "")
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        None,
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        "application/json ; profile=x",
+    ],
+)
+def test_a_body_may_be_called_json_or_nothing(media_type: str | None) -> None:
+    headers = {"Content-Type": media_type} if media_type is not None else None
+
+    request_of(api_event(headers=headers)).expect_json()
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/problem+json",
+        "application/cloudevents+json",
+        "application/jsonp",
+        "application/json, text/plain",
+        "json",
+        "*/*",
+    ],
+)
+def test_a_body_that_is_called_something_else_is_not_read(media_type: str) -> None:
+    request = request_of(api_event(headers={"content-type": media_type}))
+
+    with pytest.raises(UnsupportedMediaTypeError, match="application/json"):
+        request.expect_json()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("alice", "alice"),
+        ("a%40b", "a@b"),
+        ("a+b", "a+b"),
+        ("a%2Bb", "a+b"),
+        ("%2569", "%69"),
+        ("%25%32%45", "%2E"),
+    ],
+)
+def test_a_part_of_the_path_is_unescaped_once(written: str, read: str) -> None:
+    assert request_of(api_event(path={"id": written})).path_parameter("id") == read
+
+
+@pytest.mark.parametrize("name", ["x" * 1000, "\ud800", "\x00", "a\nb"])
+def test_a_name_of_the_clients_own_is_repeated_as_far_as_it_can_be_shown(name: str) -> None:
+    request = request_of(api_event(query={name: ["1"]}))
+
+    with pytest.raises(RequestInvalidError) as refusal:
+        request.refuse_parameters()
+
+    (error,) = refusal.value.errors
+    assert len(error.field) <= 40
+    assert error.field.isprintable()
+    assert error.field.encode()
 
 
 @pytest.mark.parametrize(
@@ -87,6 +189,7 @@ def test_an_unknown_route_is_not_found(method: str, resource: str) -> None:
         (StillHeldError("Held."), 409, "still-held"),
         (KeyReusedError(), 422, "idempotency-key-reused"),
         (RequestRunningError(), 409, "request-running"),
+        (UnsupportedMediaTypeError(), 415, "unsupported-media-type"),
         (TemporaryError("Come again."), 503, "unavailable"),
     ],
 )

@@ -27,6 +27,7 @@ from tests.support.fakes import (
 )
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
+ANY = "x-amazon-apigateway-any-method"
 ORDER = {"customerId": "alice", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 9.5}
 BODIES = {
     "/order": ORDER,
@@ -53,7 +54,10 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every operation that a function answers."""
     for path, item in CONTRACT["paths"].items():
         for method, operation in item.items():
-            if operation["x-amazon-apigateway-integration"]["type"] == "aws_proxy":
+            if (
+                method in ("get", "post", "delete")
+                and operation["x-amazon-apigateway-integration"]["type"] == "aws_proxy"
+            ):
                 yield method.upper(), path, operation
 
 
@@ -119,9 +123,17 @@ class Desk:
         webhooks.add_delivery(delivery)
         self.delivery_id = delivery.delivery_id
 
-    def ask(self, method: str, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A good request to a route: the answer, and its body."""
-        integration = CONTRACT["paths"][path][method.lower()]["x-amazon-apigateway-integration"]
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, list[str]] | None = None,
+        headers: dict[str, str] | None = None,
+        written_as: str = "",
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A good request to a route, but for what more it has: the answer, and its body."""
+        operation = CONTRACT["paths"][path].get(method.lower(), CONTRACT["paths"][path][ANY])
+        integration = operation["x-amazon-apigateway-integration"]
         (function,) = re.findall(r"\{(\w+)\.Arn\}", integration["uri"]["Fn::Sub"])
         ids = {
             "orderId": self.order_id,
@@ -134,9 +146,9 @@ class Desk:
             method,
             path,
             BODIES.get(path) if method == "POST" else None,
-            headers={"Idempotency-Key": f"key-{len(self._seen)}"},
-            path={name: ids[name] for name in re.findall(r"{(\w+)}", path)},
-            query=QUERIES.get(path) if method == "GET" else None,
+            headers={"Idempotency-Key": f"key-{len(self._seen)}"} | (headers or {}),
+            path={name: written_as or ids[name] for name in re.findall(r"{(\w+)}", path)},
+            query={**(QUERIES.get(path, {}) if method in ("GET", "HEAD") else {}), **(query or {})},
         )
         answer: dict[str, Any] = importlib.import_module(f"functions.{FUNCTIONS[function]}.app").handler(
             event, None
@@ -168,9 +180,81 @@ def test_a_route_reads_the_parameters_that_the_contract_names(
 ) -> None:
     desk.ask(method, path)
     named = [resolve(CONTRACT, each) for each in operation["parameters"]]
-    assert desk.read() == {
+    # OpenAPI says of a body's media type where it says what the body is.
+    media_type = {("header", "content-type")} if "requestBody" in operation else set()
+    assert desk.read() == media_type | {
         (each["in"], each["name"].lower() if each["in"] == "header" else each["name"]) for each in named
     }
+
+
+EVERY_OPERATION = pytest.mark.parametrize(
+    ("method", "path", "operation"), [pytest.param(*each, id=" ".join(each[:2])) for each in operations()]
+)
+
+
+def _fields(body: dict[str, Any]) -> list[str]:
+    return [error["field"] for error in body["errors"]]
+
+
+@EVERY_OPERATION
+def test_a_route_refuses_a_parameter_that_the_contract_does_not_name(
+    desk: Desk, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    answer, body = desk.ask(method, path, {"unknown": ["5"]})
+    assert (answer["statusCode"], _fields(body)) == (400, ["unknown"])
+
+
+@EVERY_OPERATION
+def test_a_route_refuses_a_parameter_that_comes_twice(
+    desk: Desk, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    names = sorted(name for place, name in _parameters(operation) if place == "query") or ["unknown"]
+    answer, body = desk.ask(method, path, {name: ["5", "5"] for name in names})
+    assert (answer["statusCode"], _fields(body)) == (400, names)
+
+
+@EVERY_OPERATION
+@pytest.mark.parametrize(
+    "media_type", ["application/x-www-form-urlencoded", "Application/JSON; charset=utf-8"]
+)
+def test_a_route_takes_a_body_of_the_contracts_type_only(
+    desk: Desk, media_type: str, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    answer, body = desk.ask(method, path, headers={"Content-Type": media_type})
+    if "requestBody" in operation and "json" not in media_type.lower():
+        assert (answer["statusCode"], body["title"]) == (415, "Unsupported media type")
+    else:
+        assert answer["statusCode"] < 300
+
+
+@EVERY_OPERATION
+@pytest.mark.parametrize("dots", [".", "..", "%2e", "%2E%2e", "..%2f"])
+def test_no_route_knows_an_id_that_an_address_can_not_carry(
+    desk: Desk, dots: str, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    if "{" in path:
+        answer, body = desk.ask(method, path, written_as=dots)
+        assert (answer["statusCode"], body["detail"]) == (404, "Nothing has such an id.")
+
+
+@pytest.mark.parametrize("path", [path for path, item in CONTRACT["paths"].items() if path != "/{proxy+}"])
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "TRACE"])
+def test_a_path_answers_head_where_it_has_get_and_no_method_that_it_has_not(
+    desk: Desk, method: str, path: str
+) -> None:
+    has = {each.upper() for each in CONTRACT["paths"][path] if each != ANY}
+    answer, _ = desk.ask(method, path)
+    if method == "HEAD" and "GET" in has:
+        got, _ = desk.ask("GET", path)
+        assert answer == {**got, "body": ""}
+    else:
+        allowed = has | ({"HEAD"} if "GET" in has else set())
+        assert (answer["statusCode"], set(answer["headers"]["Allow"].split(", "))) == (405, allowed)
+
+
+def _parameters(operation: dict[str, Any]) -> set[tuple[str, str]]:
+    named = (resolve(CONTRACT, each) for each in operation["parameters"])
+    return {(each["in"], each["name"]) for each in named}
 
 
 @pytest.mark.parametrize(

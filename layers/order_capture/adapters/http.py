@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import re
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,9 +16,12 @@ from order_capture.adapters.invocations import invocation
 from order_capture.adapters.problems import (
     RETRY_AFTER_SECONDS,
     FieldError,
+    MethodNotAllowedError,
     RequestInvalidError,
+    UnsupportedMediaTypeError,
     is_passing,
     problem,
+    shown_name,
 )
 from order_capture.adapters.runtime import optional_setting
 from order_capture.adapters.tokens import caller_of
@@ -29,6 +33,7 @@ logger = logging.getLogger(__name__)
 CORRELATION_HEADER = "X-Correlation-Id"
 KEY_HEADER = "Idempotency-Key"
 TAGS_HEADER = "If-None-Match"
+JSON = "application/json"
 MAX_TAGS = 256  # characters: room for a dozen tags of ours
 
 
@@ -87,7 +92,8 @@ class Request:
             RequestInvalidError: with every one that is not.
         """
         errors = [
-            FieldError(name, "is not a parameter of this request") for name in self.query.keys() - {*names}
+            FieldError(shown_name(name), "is not a parameter of this request")
+            for name in self.query.keys() - {*names}
         ]
         errors += [
             FieldError(name, "must be given once") for name in names if len(self.query.get(name, "")) > 1
@@ -95,6 +101,33 @@ class Request:
         if errors:
             raise RequestInvalidError(sorted(errors, key=lambda error: error.field))
         return {name: values[0] for name, values in self.query.items()}
+
+    def refuse_parameters(self) -> None:
+        """Refuse every query parameter: this request has none.
+
+        Raises:
+            RequestInvalidError: with every one that there is.
+        """
+        self.parameters()
+
+    def path_parameter(self, name: str) -> str:
+        """A part of the path, as it was before the client escaped it; empty if there is none.
+
+        A REST API passes it on as it was written, and routes by it so: an escaped slash is part of a name.
+        """
+        return urllib.parse.unquote(self.path.get(name, ""))
+
+    def expect_json(self) -> None:
+        """Refuse a body that its Content-Type calls something else than JSON; without one it is JSON.
+
+        So it is to API Gateway. Parameters make no difference: JSON has none (RFC 8259).
+
+        Raises:
+            UnsupportedMediaTypeError: it is of another type.
+        """
+        media_type = self.headers.get("content-type", JSON).partition(";")[0].strip()
+        if media_type.lower() != JSON:
+            raise UnsupportedMediaTypeError
 
     def _header(self, name: str, limit: int) -> str | None:
         value = self.headers.get(name.lower())
@@ -122,19 +155,22 @@ Routes = Mapping[tuple[str, str], Route]
 
 
 def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str, Any]]:
-    """The Lambda handler of an API function. `routes` maps (method, resource path) to what answers it."""
+    """The Lambda handler of an API function. `routes` maps (method, resource path) to what answers it.
+
+    A HEAD is answered as its GET is, without the body.
+    """
 
     @invocation
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         request_id = (event.get("requestContext") or {}).get("requestId") or ""
-        headers = {CORRELATION_HEADER: request_id, **_cors_headers()}
+        headers, body = {CORRELATION_HEADER: request_id, **_cors_headers()}, ""
         try:
             request = _request(event, request_id)
             headers[CORRELATION_HEADER] = request.correlation_id
             response = _route(routes, event)(request)
-            status, body = response.status, ""
+            status = response.status
             if response.body is not None:
-                headers["Content-Type"], body = "application/json", jsontext.dumps(response.body)
+                headers["Content-Type"], body = JSON, jsontext.dumps(response.body)
             headers.update(response.headers)
             if response.replayed:
                 headers["Idempotency-Replayed"] = "true"
@@ -143,6 +179,8 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
             status, body = HTTPStatus(told["status"]), jsontext.dumps(told)
             headers["Content-Type"] = "application/problem+json"
             # A 401 of ours has no WWW-Authenticate: API Gateway would rename it (x-amzn-Remapped-…).
+            if isinstance(error, MethodNotAllowedError):
+                headers["Allow"] = ", ".join(error.allowed)
             if is_passing(error):
                 headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -154,7 +192,7 @@ def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str,
             status,
             extra={"request_id": request_id, "correlation_id": headers[CORRELATION_HEADER]},
         )
-        return {"statusCode": int(status), "headers": headers, "body": body}
+        return {"statusCode": int(status), "headers": headers, "body": "" if _is_head(event) else body}
 
     return handler
 
@@ -190,7 +228,16 @@ _EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Correlati
 
 
 def _route(routes: Routes, event: Mapping[str, Any]) -> Route:
-    route = routes.get((event.get("httpMethod", ""), event.get("resource", "")))
-    if route is None:
+    path = event.get("resource", "")
+    route = routes.get(("GET" if _is_head(event) else event.get("httpMethod", ""), path))
+    if route is not None:
+        return route
+    allowed = {method for method, of in routes if of == path}
+    if not allowed:
         raise NotFoundError("There is no such route.")
-    return route
+    # The gateway itself answers OPTIONS.
+    raise MethodNotAllowedError(sorted(allowed | {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())))
+
+
+def _is_head(event: Mapping[str, Any]) -> bool:
+    return event.get("httpMethod") == "HEAD"

@@ -24,6 +24,13 @@ from order_capture.domain.errors import (
 
 RETRY_AFTER_SECONDS = 1
 
+# A function's answer has 6 MB at most, beyond which Lambda drops it, whatever was done. So a problem names
+# this many fields at most, and each of the hundred that a batch may have fewer.
+MAX_ERRORS = 50
+MAX_ERRORS_IN_BATCH = 5
+_MAX_IN_DETAIL = 5
+_MAX_NAME = 40
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
@@ -38,7 +45,30 @@ class RequestInvalidError(OrderCaptureError):
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = list(errors)
-        super().__init__("; ".join(f"{error.field} {error.message}" for error in errors))
+        shown = [f"{error.field} {error.message}" for error in errors[:_MAX_IN_DETAIL]]
+        more = [f"and {len(errors) - len(shown)} more"] if len(errors) > len(shown) else []
+        super().__init__("; ".join(shown + more))
+
+
+def shown_name(name: str) -> str:
+    """A name of a client's own making, as it is repeated to them: not longer than any of ours by much."""
+    shown = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+    return "".join(each if each.isprintable() else "?" for each in shown)
+
+
+class MethodNotAllowedError(OrderCaptureError):
+    """A path does not have the method that it is asked for; `allowed` are those it has."""
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self.allowed = allowed
+        super().__init__(f"This path has {', '.join(allowed)} only.")
+
+
+class UnsupportedMediaTypeError(OrderCaptureError):
+    """A request's body is, as its Content-Type says, no JSON."""
+
+    def __init__(self) -> None:
+        super().__init__("The body must be JSON, with Content-Type: application/json.")
 
 
 class UnauthenticatedError(OrderCaptureError):
@@ -57,6 +87,10 @@ class _Kind:
 
 _KINDS: dict[type[Exception], _Kind] = {
     RequestInvalidError: _Kind("invalid-request", "Invalid request", HTTPStatus.BAD_REQUEST),
+    MethodNotAllowedError: _Kind("method-not-allowed", "Method not allowed", HTTPStatus.METHOD_NOT_ALLOWED),
+    UnsupportedMediaTypeError: _Kind(
+        "unsupported-media-type", "Unsupported media type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    ),
     UnauthenticatedError: _Kind("unauthenticated", "Unauthenticated", HTTPStatus.UNAUTHORIZED),
     ForeignCustomerError: _Kind("forbidden", "Forbidden", HTTPStatus.FORBIDDEN),
     NotFoundError: _Kind("not-found", "Not found", HTTPStatus.NOT_FOUND),
@@ -74,8 +108,10 @@ _KINDS: dict[type[Exception], _Kind] = {
 _INTERNAL = _Kind("internal-error", "Internal error", HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
-    """The problem that tells a client about `error`.
+def problem(
+    error: Exception, request_id: str | None = None, *, max_errors: int = MAX_ERRORS
+) -> dict[str, Any]:
+    """The problem that tells a client about `error`, with the first `max_errors` fields that are wrong.
 
     Only errors that this system raises on purpose are told in words: the text of any other never
     reaches a client.
@@ -97,7 +133,10 @@ def problem(error: Exception, request_id: str | None = None) -> dict[str, Any]:
     if request_id:
         answer["requestId"] = request_id
     if errors:
-        answer["errors"] = [{"field": each.field, "message": each.message} for each in errors]
+        shown = errors[:max_errors]
+        answer["errors"] = [{"field": each.field, "message": each.message} for each in shown]
+        if len(errors) > len(shown):
+            answer["moreErrors"] = len(errors) - len(shown)
     return answer
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -32,7 +31,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from order_capture.adapters import cursors, jsontext
 from order_capture.adapters.http import Request
-from order_capture.adapters.problems import FieldError, RequestInvalidError
+from order_capture.adapters.problems import FieldError, RequestInvalidError, shown_name
 from order_capture.adapters.urls import Url
 from order_capture.application.adjust_balance import BalanceChange
 from order_capture.application.callers import Caller
@@ -42,27 +41,33 @@ from order_capture.application.list_orders import Query
 from order_capture.application.ports import Place
 from order_capture.domain.errors import NotFoundError, OrderCaptureError
 from order_capture.domain.ledger import ACCOUNTS, STOCK, UNPRICED
-from order_capture.domain.order import MAX_ITEMS, Line, Order, OrderStatus, OrderTerms
+from order_capture.domain.order import MAX_ITEMS, MAX_QTY, MAX_TOTAL, Line, Order, OrderStatus, OrderTerms
 from order_capture.domain.times import written
 
 MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters and prices, takes 8 KiB
 MAX_BATCH_BYTES = 1024 * 1024  # a hundred of them take 800 KiB
 MAX_ORDERS = 100  # what one DynamoDB transaction can write
-MAX_QTY = 100_000
-MAX_TOTAL = Decimal("999999999.99")
 
 MAX_WAIT = 20  # seconds; the function has 25, API Gateway 29
 MAX_PAGE = 100  # what one DynamoDB call reads
-# RFC 3339. Before and after these times nothing was or will be ordered.
-TIME_PATTERN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)"
+# RFC 3339, all of it: letters of either case, any number of decimals, leap seconds, and each of its years.
+_TIME = re.compile(
+    r"([0-9]{4})(-[0-9]{2}-[0-9]{2})[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|(60))(\.[0-9]+)?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+# Before and after these times nothing was or will be ordered.
 FIRST_TIME, LAST_TIME = "0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 
-# Ids are ours to bound: they are part of keys, of paths and of logs.
-ID_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
+# Ids are ours to bound: they are part of keys, of paths and of logs. "." and ".." in an address are steps
+# within it (RFC 3986, 5.2.4), which clients take before they send anything: nobody could ask for such an id.
+MAX_ID = 64
+ID_PATTERN = r"^[.]*[A-Za-z0-9_:@+~-][A-Za-z0-9._:@+~-]*$"
 
 
-def _exact(value: Any) -> Any:
+def _number(value: Any) -> Any:
     """Take JSON's whole numbers for decimals too; leave what is no number to be refused."""
+    if isinstance(value, jsontext.NotANumber):
+        raise PydanticCustomError("number", "no number")
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -73,21 +78,53 @@ def _not_null(value: Any) -> Any:
     return value
 
 
+def _whole(value: Any) -> Any:
+    """Take 5.0 and 5e0 for 5, as JSON Schema does; leave what is no whole number to be refused."""
+    is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
+    return int(value) if is_whole else value
+
+
+def _id(value: Any) -> Any:
+    """Say what is wrong in words of its own; pattern and length are in the model, as in the contract."""
+    if isinstance(value, str) and not _is_id(value):
+        raise PydanticCustomError("id", "no id")
+    return value
+
+
+def _is_id(value: str) -> bool:
+    return len(value) <= MAX_ID and bool(re.fullmatch(ID_PATTERN, value))
+
+
 def _two_places(value: Decimal) -> Decimal:
     """Count the places that were written: pydantic's own count passes over zeros at the end."""
     exponent = value.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -2:
         raise PydanticCustomError("decimal_max_places", "too many places", {"decimal_places": 2})
-    return value
+    return value + 0  # which makes 0 of -0
 
 
 def _instant(value: str) -> str:
     """A time as the orders carry it, which sorts as text: UTC, to the millisecond."""
     try:
-        if not re.fullmatch(TIME_PATTERN, value):
+        match = _TIME.fullmatch(value)
+        if not match:
             raise ValueError(value)
-        return written(datetime.fromisoformat(value))
-    except (ValueError, OverflowError) as error:
+        year, day, is_leap, decimals = match.groups()
+        if year == "0000":  # a leap year, and none of Python's
+            datetime.fromisoformat(f"2000{day}")
+            return FIRST_TIME
+        if not is_leap:
+            return written(datetime.fromisoformat(value.upper()))
+        # A leap second is no second of UTC's days as computers count them: it is where the next one begins.
+        # There may be one at the end of any month.
+        minute = value.upper().replace(f":60{decimals or ''}", ":59")
+        following = (datetime.fromisoformat(minute) + timedelta(seconds=1)).astimezone(UTC)
+        if (following.day, following.hour, following.minute) != (1, 0, 0):
+            raise ValueError(value)
+        return written(following)
+    except OverflowError:  # by its offset before the first of Python's years, or after the last
+        return FIRST_TIME if value < "5" else LAST_TIME
+    except ValueError as error:
         raise PydanticCustomError("time", "not a time") from error
 
 
@@ -107,10 +144,11 @@ def _place(value: str) -> Place:
 Time = Annotated[str, BeforeValidator(_instant)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Cursor = Annotated[Place, PlainValidator(_place)]
-Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Number = Annotated[Decimal, BeforeValidator(_exact)]
+Id = Annotated[str, Field(pattern=ID_PATTERN, min_length=1, max_length=MAX_ID), BeforeValidator(_id)]
+Number = Annotated[Decimal, BeforeValidator(_number)]
 Money = Annotated[Number, AfterValidator(_two_places)]
 Price = Annotated[Money, Field(ge=0, le=MAX_TOTAL)]
+Units = Annotated[int, BeforeValidator(_whole)]
 
 
 class _Body(BaseModel):
@@ -121,7 +159,7 @@ class OrderLine(_Body):
     """So many units of a product, each at a price if it is named."""
 
     productId: Id  # noqa: N815 - the contract's name
-    qty: Annotated[int, Field(ge=1, le=MAX_QTY)]
+    qty: Annotated[Units, Field(ge=1, le=MAX_QTY)]
     unitPrice: Annotated[Price | None, BeforeValidator(_not_null)] = None  # noqa: N815
 
 
@@ -211,8 +249,8 @@ class StockChange(_Change):
     """The body of `POST /stock`."""
 
     productId: Id  # noqa: N815
-    balance: Annotated[int, Field(ge=0, le=int(STOCK.largest))] | None = None
-    adjust: Annotated[int, Field(ge=-int(STOCK.largest), le=int(STOCK.largest))] | None = None
+    balance: Annotated[Units, Field(ge=0, le=int(STOCK.largest))] | None = None
+    adjust: Annotated[Units, Field(ge=-int(STOCK.largest), le=int(STOCK.largest))] | None = None
     price: Price | None = None
 
 
@@ -249,11 +287,25 @@ def read(model: type[Model], body: bytes, limit: int) -> tuple[Model, str]:
     if len(body) > limit:
         raise RequestInvalidError([FieldError("body", f"must be at most {limit} bytes")])
     try:
-        values = jsontext.loads(body)
+        values = jsontext.loads_by_field(body)
+        valid = _validated(model, values)
+        # Of values that are refused by their fields there may be texts with half a character.
+        canonical = jsontext.canonical(values).encode("utf-8", "surrogatepass")
     except jsontext.NotJsonError as error:
         raise RequestInvalidError([FieldError("body", str(error))]) from error
-    valid = _validated(model, values)
-    return valid, hashlib.sha256(jsontext.canonical(values).encode()).hexdigest()
+    return valid, hashlib.sha256(canonical).hexdigest()
+
+
+def read_body(model: type[Model], request: Request, limit: int) -> tuple[Model, str]:
+    """The body of a request whose effect hangs on nothing else: it has no parameters, and its body is JSON.
+
+    Raises:
+        RequestInvalidError: it has a parameter, or its body is over the limit or not what the model asks for.
+        UnsupportedMediaTypeError: it calls its body something else than JSON.
+    """
+    request.refuse_parameters()
+    request.expect_json()
+    return read(model, request.body, limit)
 
 
 def new_order(request: Request, new_id: Callable[[], str], now: str) -> Order:
@@ -262,7 +314,7 @@ def new_order(request: Request, new_id: Callable[[], str], now: str) -> Order:
     Raises:
         RequestInvalidError: with every field that is wrong.
     """
-    body, of_body = read(NewOrder, request.body, MAX_BODY_BYTES)
+    body, of_body = read_body(NewOrder, request, MAX_BODY_BYTES)
     key = request_key(request, of_body)
     return _order(body, key.request_id if key else new_id(), request, _fingerprint(request, of_body), now)
 
@@ -273,7 +325,7 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
     Raises:
         RequestInvalidError: the batch itself is wrong, or an order in it that is to stop all others.
     """
-    body, of_body = read(NewOrders, request.body, MAX_BATCH_BYTES)
+    body, of_body = read_body(NewOrders, request, MAX_BATCH_BYTES)
     key, fingerprint = request_key(request, of_body), _fingerprint(request, of_body)
     entries: list[Order | OrderCaptureError] = []
     for index, values in enumerate(body.orders):
@@ -300,7 +352,7 @@ def account_change(request: Request, new_id: Callable[[], str]) -> BalanceChange
     Raises:
         RequestInvalidError: with every field that is wrong.
     """
-    body, of_body = read(AccountChange, request.body, MAX_BODY_BYTES)
+    body, of_body = read_body(AccountChange, request, MAX_BODY_BYTES)
     return _change(body.customerId, body.balance, body.adjust, of_body, request, new_id)
 
 
@@ -310,7 +362,7 @@ def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceChange:
     Raises:
         RequestInvalidError: with every field that is wrong.
     """
-    body, of_body = read(StockChange, request.body, MAX_BODY_BYTES)
+    body, of_body = read_body(StockChange, request, MAX_BODY_BYTES)
     balance, adjust = (None if units is None else Decimal(units) for units in (body.balance, body.adjust))
     change = _change(body.productId, balance, adjust, of_body, request, new_id)
     if "price" not in body.model_fields_set:
@@ -328,6 +380,7 @@ def deletion(request: Request, new_id: Callable[[], str], name: str) -> BalanceC
         RequestInvalidError: with every header or parameter that is wrong.
     """
     entity = path_id(request, name)
+    request.refuse_parameters()
     return _change(entity, None, None, "", request, new_id, delete=True)
 
 
@@ -359,8 +412,8 @@ def path_id(request: Request, name: str) -> str:
     Raises:
         NotFoundError: nothing can have such an id.
     """
-    value = urllib.parse.unquote(request.path.get(name, ""))  # a REST API passes it on as it was written
-    if not re.fullmatch(ID_PATTERN, value):
+    value = request.path_parameter(name)
+    if not _is_id(value):
         raise NotFoundError("Nothing has such an id.")
     return value
 
@@ -459,7 +512,10 @@ def query_of(model: type[Model], request: Request) -> Model:
 def _field(place: str, *location: int | str) -> str:
     """`"items", 0, "qty"` as `items[0].qty`."""
     for part in location:
-        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+        if isinstance(part, int):
+            place += f"[{part}]"
+        else:
+            place += f".{shown_name(part)}" if place else shown_name(part)
     return place or "body"
 
 
@@ -483,6 +539,7 @@ _MESSAGES = {
     "finite_number": "must be a number",
     "greater_than_equal": "must be at least {ge}",
     "https": "must begin with https://",
+    "id": f"must be 1 to {MAX_ID} of the characters A-Z a-z 0-9 . _ : @ + ~ -, not only dots",
     "int_type": "must be a whole number",
     "is_instance_of": "must be a number",
     "less_than_equal": "must be at most {le}",
@@ -490,8 +547,8 @@ _MESSAGES = {
     "literal_error": "must be {expected}",
     "missing": "is required",
     "model_type": "must be an object",
+    "number": f"must be a number of at most {jsontext.MAX_DIGITS} digits",
     "own_port": "must not be the port of the local engine itself",
-    "string_pattern_mismatch": "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -",
     "string_too_long": "must be at most {max_length} characters",
     "string_type": "must be text",
     "string_unicode": "must be text",

@@ -6,7 +6,7 @@ from typing import Any
 
 from order_capture.adapters import cursors
 from order_capture.adapters.http import Request
-from order_capture.adapters.problems import RETRY_AFTER_SECONDS, problem
+from order_capture.adapters.problems import MAX_ERRORS_IN_BATCH, RETRY_AFTER_SECONDS, problem
 from order_capture.adapters.snapshots import figures, order_values
 from order_capture.application.capture_orders import Captured, CapturedBatch
 from order_capture.application.list_orders import Page
@@ -33,7 +33,9 @@ def batch_view(batch: CapturedBatch) -> dict[str, Any]:
     """What became of each order of a batch: the order, or its own problem."""
     return {
         "orders": [
-            order_values(answer.order) if isinstance(answer, Captured) else {"problem": problem(answer)}
+            order_values(answer.order)
+            if isinstance(answer, Captured)
+            else {"problem": problem(answer, max_errors=MAX_ERRORS_IN_BATCH)}
             for answer in batch.answers
         ]
     }

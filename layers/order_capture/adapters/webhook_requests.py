@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.parse
 from collections.abc import Callable
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from order_capture.adapters.requests import (
     Id,
     WholeNumber,
     query_of,
-    read,
+    read_body,
     request_key,
 )
 from order_capture.adapters.urls import Url
@@ -85,7 +84,7 @@ def new_webhook(
     Raises:
         RequestInvalidError: with every field that is wrong.
     """
-    body, of_body = read(NewWebhook, request.body, MAX_BODY_BYTES)
+    body, of_body = read_body(NewWebhook, request, MAX_BODY_BYTES)
     webhook = Webhook(
         webhook_id=webhook_id_of(body.customerId, new_id().replace("-", "")),
         customer_id=body.customerId,
@@ -125,6 +124,18 @@ def webhook_id(request: Request) -> str:
     return _path(request, "webhookId", _WEBHOOK_ID)
 
 
+def lone_webhook_id(request: Request) -> str:
+    """The webhook in the path of a request that has no parameters.
+
+    Raises:
+        NotFoundError: nothing can have such an id.
+        RequestInvalidError: there are parameters.
+    """
+    found = webhook_id(request)
+    request.refuse_parameters()
+    return found
+
+
 def delivery_id(request: Request) -> str:
     """The delivery in a request's path.
 
@@ -135,7 +146,7 @@ def delivery_id(request: Request) -> str:
 
 
 def _path(request: Request, name: str, pattern: str) -> str:
-    value = urllib.parse.unquote(request.path.get(name, ""))  # a REST API passes it on as it was written
+    value = request.path_parameter(name)
     if not re.fullmatch(pattern, value):
         raise NotFoundError("Nothing has such an id.")
     return value
