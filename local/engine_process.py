@@ -199,7 +199,11 @@ async def _execute_as_written(api_id: str, stage: str, method: str, path: str, *
     ministack would unescape it, and the function then a second time.
     """
     raw = _raw_path.get()
-    roots = (f"/_aws/execute-api/{api_id}/{stage}/", f"/restapis/{api_id}/{stage}/_user_request_/", f"/{stage}/")
+    roots = (
+        f"/_aws/execute-api/{api_id}/{stage}/",
+        f"/restapis/{api_id}/{stage}/_user_request_/",
+        f"/{stage}/",
+    )
     root = next((each for each in roots if raw.startswith(each)), None)
     return await _execute(api_id, stage, method, raw[len(root) - 1 :] if root else path, *more)
 
