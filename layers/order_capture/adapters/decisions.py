@@ -31,7 +31,7 @@ def decision_from(values: Mapping[str, Any]) -> Decision:
         KeyError, TypeError, ValueError, decimal.InvalidOperation: it is not one.
     """
     entity, code, available = (values.get(name) for name in ("id", "code", "available"))
-    price, unit_price = values.get("price"), values.get("unitPrice")
+    unit_price = values.get("unitPrice")
     return Decision(
         outcome=Outcome(text(values["outcome"])),
         asked=number(values["asked"]),
@@ -39,6 +39,6 @@ def decision_from(values: Mapping[str, Any]) -> Decision:
         code=None if code is None else text(code),  # whatever it is: a later release may have more
         available=None if available is None else number(available),
         # DynamoDB drops trailing zeros, and the order's log has both decimals of a price.
-        price=None if price is None else ACCOUNTS.amount(number(price)),
+        price=ACCOUNTS.amount(number(values["price"])) if "price" in values else None,
         unit_price=None if unit_price is None else ACCOUNTS.amount(number(unit_price)),
     )
