@@ -448,7 +448,7 @@ def _id_in_batch(key: RequestKey, index: int) -> str:
 
 def _fingerprint(request: Request, of_body: str) -> str:
     """The same for the same request: what its path, query and body say, however they are written."""
-    path = {name: urllib.parse.unquote(value) for name, value in request.path.items()}
+    path = {name: request.path_parameter(name) for name in request.path}
     said = jsontext.canonical({"path": path, "query": request.query, "body": of_body})
     return hashlib.sha256(said.encode()).hexdigest()
 
