@@ -6,10 +6,12 @@ import os
 import random
 import re
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from order_capture.adapters import runtime
+from order_capture.adapters import invocations, runtime
 from order_capture.application.ports import TRIES
 
 
@@ -21,6 +23,11 @@ def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(RuntimeError, match="ORDER_TABLE"):
         runtime.setting("ORDER_TABLE")
+
+
+@pytest.fixture(autouse=True)
+def all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invocations, "_ends_at", float("inf"))
 
 
 @pytest.fixture
@@ -80,3 +87,23 @@ def test_ids_are_unique_and_such_as_clients_may_use() -> None:
 
     assert len(ids) == 100
     assert all(re.fullmatch(r"[A-Za-z0-9._:@+~-]{1,64}", each) for each in ids)
+
+
+def test_no_call_is_tried_that_could_outlast_its_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a function with less time left than one try may take
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+
+    def handle(_event: dict[str, Any], _context: Any) -> None:
+        client: Any = runtime.session().create_client("sqs", region_name="eu-west-1")
+        client.delete_message(QueueUrl="https://sqs.eu-west-1.amazonaws.com/1/queue", ReceiptHandle="receipt")
+
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 1000 * invocations.RESERVED_SECONDS - 1)
+    # WHEN it calls AWS THEN nothing is sent, and what it was to do can be tried again
+    with pytest.raises(invocations.InvocationFailedError, match="no time is left"):
+        invocations.invocation(handle)({}, context)
+
+
+def test_what_is_kept_of_a_functions_time_is_enough_for_one_try() -> None:
+    config = vars(runtime._CONFIG)
+    assert config["connect_timeout"] + config["read_timeout"] <= invocations.RESERVED_SECONDS

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from order_capture.adapters import logs
+from order_capture.adapters import logs, runtime
+from order_capture.domain.errors import TemporaryError
 
 logger = logging.getLogger(__name__)
 
-# What a function keeps of its time to report what it has not done: enough for one call to AWS to time out.
+# What a function keeps of its time to report what it has not done: enough for one try of a call to AWS to end.
 # A function that runs out of time reports nothing, and all of its batch comes again.
 RESERVED_SECONDS = 3.0
 
@@ -29,6 +30,8 @@ def invocation(
     handle: Callable[[dict[str, Any], Any], Result],
 ) -> Callable[[dict[str, Any], Any], Result]:
     """The Lambda handler around `handle`: its logs are visible, its time known, and its errors discreet."""
+
+    runtime.session().register("before-send", _only_in_time, unique_id="only-in-time")
 
     @wraps(handle)
     def handler(event: dict[str, Any], context: Any) -> Result:
@@ -48,6 +51,16 @@ def invocation(
 def in_time() -> bool:
     """Whether there is time left to begin something more. Implements `application.ports.InTime`."""
     return time.monotonic() < _ends_at - RESERVED_SECONDS
+
+
+def _only_in_time(**_: object) -> None:
+    """Before each try of each call to AWS: none that could outlast the function, which then reports nothing.
+
+    Raises:
+        TemporaryError: a try that times out would end after the function.
+    """
+    if not in_time():
+        raise TemporaryError("no time is left for a call to AWS")
 
 
 def _remaining_seconds(context: Any) -> float:
