@@ -13,7 +13,7 @@ from order_capture.domain.errors import TemporaryError
 
 logger = logging.getLogger(__name__)
 
-# What a function keeps of its time to report what it has not done: enough for one try of a call to AWS to end.
+# What a function keeps of its time to report what it has not done: enough for one try of a call to AWS.
 # A function that runs out of time reports nothing, and all of its batch comes again.
 RESERVED_SECONDS = 3.0
 
