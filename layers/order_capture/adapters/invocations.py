@@ -31,8 +31,6 @@ def invocation(
 ) -> Callable[[dict[str, Any], Any], Result]:
     """The Lambda handler around `handle`: its logs are visible, its time known, and its errors discreet."""
 
-    runtime.session().register("before-send", _only_in_time, unique_id="only-in-time")
-
     @wraps(handle)
     def handler(event: dict[str, Any], context: Any) -> Result:
         global _ends_at
@@ -53,7 +51,7 @@ def in_time() -> bool:
     return time.monotonic() < _ends_at - RESERVED_SECONDS
 
 
-def _only_in_time(**_: object) -> None:
+def _only_in_time() -> None:
     """Before each try of each call to AWS: none that could outlast the function, which then reports nothing.
 
     Raises:
@@ -65,3 +63,6 @@ def _only_in_time(**_: object) -> None:
 
 def _remaining_seconds(context: Any) -> float:
     return float(context.get_remaining_time_in_millis()) / 1000
+
+
+runtime.before_each_try(_only_in_time)

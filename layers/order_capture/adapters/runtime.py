@@ -7,6 +7,7 @@ import random
 import time
 import urllib.parse
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -64,8 +65,23 @@ def client(service: str, endpoint: str | None = None) -> Any:
 
 @cache
 def session() -> botocore.session.Session:
-    """What the process's clients are made by, and what is registered with all of them."""
-    return botocore.session.get_session()
+    """What the process's clients are made by."""
+    made = botocore.session.get_session()
+    made.register("before-send", _check_each_try)
+    return made
+
+
+_checks: list[Callable[[], None]] = []
+
+
+def before_each_try(check: Callable[[], None]) -> None:
+    """Have `check` called before each try of each call to AWS; what it raises ends the call."""
+    _checks.append(check)
+
+
+def _check_each_try(**_: object) -> None:
+    for check in _checks:
+        check()
 
 
 # Two tries of at most three seconds each, and the pause between them, fit into every function's timeout
