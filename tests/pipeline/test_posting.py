@@ -245,7 +245,7 @@ def test_a_certificate_that_nobody_has_signed_is_refused(tls_receiver: Receiver)
 def test_a_receiver_that_hangs_is_left_in_time() -> None:
     with Receiver(HANGS) as receiver:
         began = time.monotonic()
-        assert post(receiver.url, timeout=0.3) == Answer(None, "no answer in 0.3 s")
+        assert post(receiver.url, timeout=0.3) == Answer(None, "no answer in 0.3 s", is_late=True)
         assert time.monotonic() - began < 2
 
 
@@ -266,7 +266,7 @@ def test_a_receiver_that_drips_is_left_in_time() -> None:
     threading.Thread(target=drip, daemon=True).start()
     # THEN it does not hold up the sender
     port = listening.getsockname()[1]
-    assert post(f"http://127.0.0.1:{port}/", timeout=0.3) == Answer(None, "no answer in 0.3 s")
+    assert post(f"http://127.0.0.1:{port}/", timeout=0.3) == Answer(None, "no answer in 0.3 s", is_late=True)
 
 
 def test_a_name_whose_answer_never_comes_is_left_in_time() -> None:
@@ -278,7 +278,7 @@ def test_a_name_whose_answer_never_comes_is_left_in_time() -> None:
 
     answer = posting.post("https://slow.example/", HEADERS, "{}", timeout=0.2, resolver=resolver)
     over.set()
-    assert answer == Answer(None, "no answer in 0.2 s")
+    assert answer == Answer(None, "no answer in 0.2 s", is_late=True)
 
 
 def test_nothing_is_sent_any_more_once_it_is_given_up() -> None:
@@ -291,7 +291,7 @@ def test_nothing_is_sent_any_more_once_it_is_given_up() -> None:
 
     with Receiver() as receiver:
         answer = posting.post(receiver.url, HEADERS, "{}", timeout=0.2, loopback=True, resolver=resolver)
-        assert answer == Answer(None, "no answer in 0.2 s")
+        assert answer == Answer(None, "no answer in 0.2 s", is_late=True)
         # WHEN its answer comes after all
         late.set()
         time.sleep(0.3)
@@ -309,7 +309,7 @@ def test_nothing_is_sent_either_when_the_connection_is_made_too_late(monkeypatch
 
     with Receiver() as receiver:
         monkeypatch.setattr(socket, "create_connection", slowly)
-        assert post(receiver.url, timeout=0.2) == Answer(None, "no answer in 0.2 s")
+        assert post(receiver.url, timeout=0.2) == Answer(None, "no answer in 0.2 s", is_late=True)
         assert made.wait(5)
         time.sleep(0.2)
         assert receiver.received == []
@@ -349,7 +349,7 @@ def test_what_is_said_before_the_answer_is_not_taken_for_it() -> None:
 
 def test_one_that_keeps_saying_that_it_will_answer_is_left_in_time() -> None:
     url = answering(forever=b"HTTP/1.1 103 Early Hints\r\n\r\n")
-    assert post(url, timeout=0.3) == Answer(None, "no answer in 0.3 s")
+    assert post(url, timeout=0.3) == Answer(None, "no answer in 0.3 s", is_late=True)
 
 
 def test_an_address_that_does_not_answer_leaves_the_others_their_time(
