@@ -1,4 +1,4 @@
-"""The engine is stopped in the middle of two hundred orders, and started again.
+"""The engine is stopped, or killed, in the middle of two hundred orders, and started again.
 
 On the deployed stack, over HTTP, with clients that send an order again until it is accepted.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +22,8 @@ import httpx
 import pytest
 
 from local import stack
-from local.engine import ROOT, Engine, find, free_port, fresh, recovered, start
+from local.engine import ROOT, Engine, EngineError, find, free_port, fresh, recovered, start
+from local.engine_snapshots import snapshot_of
 from tests.conftest import Say
 from tests.deployed.shop import OPEN, Shop, body_of, order_body
 
@@ -149,6 +152,35 @@ def test_a_stop_in_the_middle_costs_nothing(kept: Kept, say: Say) -> None:
     assert kept.shop.units(clients.pen).settled == UNITS
 
 
+@pytest.mark.timeout(900)
+def test_a_crash_in_the_middle_costs_what_it_says_and_nothing_else(kept: Kept, say: Say) -> None:
+    # given
+    clients = Clients(kept.shop)
+    clients.wait_for_some()
+    # when
+    kept.engine.kill()
+    before = list(clients.accepted)
+    note = recovered(kept.engine.home)
+    kept.start()
+    clients.wait_for_all()
+    # then
+    statuses = ended(kept.shop, clients.accepted)
+    lost = [each for each, status in statuses.items() if status == "UNKNOWN"]
+    outcomes = Counter(status for status in statuses.values() if status != "UNKNOWN")
+    say(
+        f"{note}\n{len(before)} orders were accepted before that, {len(lost)} of them are unknown now; "
+        f"the other {ORDERS - len(lost)}: {dict(outcomes)}; "
+        f"the event loop was held up for {max(kept.engine.status()['pauses']) * 1000:.0f} ms at most"
+    )
+    assert note is not None
+    seconds = re.search(r"last (\d+) s", note)
+    assert not lost or (seconds and int(seconds[1]) < 30)
+    assert set(lost) <= set(before), "what was accepted after the start is there"
+    assert not OPEN & outcomes.keys()
+    assert outcomes["SHIPPED"] == min(UNITS, ORDERS - len(lost))
+    assert_the_books_add_up(kept, outcomes)
+
+
 @pytest.mark.timeout(600)
 def test_another_port_is_all_that_changes(kept: Kept) -> None:
     # given
@@ -169,3 +201,28 @@ def test_another_port_is_all_that_changes(kept: Kept) -> None:
     again = kept.shop.ended(kept.shop.place(alice, {pen: 1}, "1.00"))
     assert again["status"] == "SHIPPED"
     assert kept.shop.units(pen).settled == 2
+
+
+@pytest.mark.timeout(120)
+def test_data_that_cannot_be_used_is_said_in_a_sentence(kept: Kept) -> None:
+    # given
+    kept.engine.stop()
+    snapshot = snapshot_of(kept.engine.home / "state")
+    whole = snapshot.with_suffix(".whole")
+    shutil.copy(snapshot, whole)
+    header, _, content = snapshot.read_bytes().partition(b"\n")
+    other = json.dumps(json.loads(header) | {"engine": "0.0.1"}).encode()
+    try:
+        for damaged, reason in (
+            (header + b"\n" + content[:-1], "it is damaged"),
+            (other + b"\n" + content, "release 0.0.1 of the engine"),
+        ):
+            snapshot.write_bytes(damaged)
+            # when, then
+            with pytest.raises(EngineError, match=reason) as refused:
+                kept.start()
+            assert "FRESH=1" in str(refused.value)
+            assert "Traceback" not in str(refused.value)
+    finally:
+        whole.replace(snapshot)
+    kept.start()
