@@ -26,8 +26,8 @@ from schemathesis.generation.meta import TestPhase
 
 from order_capture.adapters import runtime
 from order_capture.adapters.reports import MAX_DAYS
-from order_capture.adapters.requests import MAX_TOTAL
 from order_capture.adapters.urls import MAX_URL
+from order_capture.domain.order import MAX_TOTAL
 from order_capture.domain.times import after
 from tests.support.template import ROOT
 

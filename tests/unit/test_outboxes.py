@@ -12,9 +12,9 @@ import botocore.exceptions
 import pytest
 
 from order_capture.adapters.outboxes import BATCH_BYTES, SEND_TRIES, QueueOutbox, Sender, TopicOutbox
-from order_capture.adapters.requests import MAX_TOTAL
 from order_capture.application.messages import CheckOrder, DeliverWebhook, Message
 from order_capture.domain.errors import RefusedMessagesError, TemporaryError
+from order_capture.domain.order import MAX_TOTAL
 from tests.support.factories import NOW, check, checked, terms_of, watch
 from tests.support.fakes import Pauses
 
