@@ -113,7 +113,7 @@ def anything_by(whole: Schema, node: Mapping[str, Any] | None = None) -> st.Sear
 
 
 # What no schema says, and the description of them all does: what a number may be.
-_MOST, _LEAST = 10 ** (jsontext.MAX_DIGITS - 5), 10.0**-jsontext.MAX_DIGITS
+_MOST, _LEAST = 2**80, 10.0**-jsontext.MAX_DIGITS  # exact as a float, and with two decimals of 27 digits
 _TEXT = st.characters(codec="utf-8")  # what JSON can hold
 
 
