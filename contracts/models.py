@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.json_schema import SkipJsonSchema
 
-from order_capture.adapters.fields import ID_PATTERN
 from order_capture.adapters.problems import MAX_ERRORS
+from order_capture.adapters.reading import ID_PATTERN
 from order_capture.adapters.sockets import MAX_ASKED
 from order_capture.adapters.urls import MAX_URL
 from order_capture.application.watch_orders import MAX_DELAY

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from contracts.registry import CHANNELS, REFUSED, SUBSCRIBE, SUBSCRIBED, Message
 from order_capture.adapters import cloudevents, jsontext, sockets, subscriptions
-from order_capture.adapters.fields import ID_PATTERN
 from order_capture.adapters.problems import RequestInvalidError
+from order_capture.adapters.reading import ID_PATTERN
 from order_capture.adapters.urls import MAX_URL, URL_PATTERN
 from order_capture.application import messages as said
 from order_capture.application.ports import Followed

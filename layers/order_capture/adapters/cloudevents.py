@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from order_capture.adapters import fields, jsontext
+from order_capture.adapters import jsontext, reading
 from order_capture.adapters.decisions import decision_from, decision_values
 from order_capture.adapters.jsontext import NotJsonError
 from order_capture.adapters.snapshots import KINDS, order_values, state_values
@@ -101,12 +101,9 @@ def decode(body: str) -> Message:
         if event["specversion"] != SPEC_VERSION or event["dataschema"] != dataschema(kind):
             raise InvalidMessageError("message of an unknown version")
         for name in ("id", "source", "subject", "datacontenttype"):
-            fields.text(event[name])
-        time, data, correlation_id = (
-            fields.time(event["time"]),
-            event["data"],
-            fields.text(event["correlationid"]),
-        )
+            reading.text(event, name)
+        time, data = reading.time(event, "time"), reading.mapping(event, "data")
+        correlation_id = reading.text(event, "correlationid")
         match kind:
             case "order.check":
                 return CheckOrder(terms_from(data), correlation_id)
@@ -115,25 +112,25 @@ def decode(body: str) -> Message:
             case "order.ship":
                 return ShipOrder(terms_from(data), correlation_id)
             case "order.checked":
-                check = Check(fields.text(data["check"]))
+                check = reading.choice(data, "check", Check)
                 return OrderChecked(
-                    fields.identifier(data["orderId"]), check, _decision_from(data, check), correlation_id
+                    reading.identifier(data, "orderId"), check, _decision_from(data, check), correlation_id
                 )
             case "order.watch":
-                delay, looks = (fields.count(data[name]) for name in ("delay", "looks"))
-                return WatchOrder(fields.identifier(data["orderId"]), correlation_id, delay, looks)
+                delay, looks = (reading.count(data, name) for name in ("delay", "looks"))
+                return WatchOrder(reading.identifier(data, "orderId"), correlation_id, delay, looks)
             case "webhook.deliver":
                 return DeliverWebhook(
-                    fields.text(data["webhookId"]),
-                    fields.text(data["deliveryId"]),
-                    fields.identifier(data["orderId"]),
+                    reading.text(data, "webhookId"),
+                    reading.text(data, "deliveryId"),
+                    reading.identifier(data, "orderId"),
                     correlation_id,
-                    fields.count(data["round"]),
+                    reading.count(data, "round"),
                 )
         if kind in _EVENTS:
             terms = terms_from(data)
             _expect_order(data)
-            sequence = fields.text(event["sequence"])
+            sequence = reading.text(event, "sequence")
             if not _SEQUENCE.fullmatch(sequence):
                 raise InvalidMessageError("a sequence that is no number from 1")
             return OrderNews(
@@ -145,7 +142,7 @@ def decode(body: str) -> Message:
                 time,
                 body,
                 correlation_id,
-                fields.text(data.get("callbackUrl", "")),
+                reading.text(data, "callbackUrl", ""),
             )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {_fault(error)}") from error
@@ -190,18 +187,15 @@ def _decision_from(values: Mapping[str, Any], check: Check) -> Decision:
 
 def _expect_order(data: Mapping[str, Any]) -> None:
     """Look at what an event says of its order beside its terms: it goes on to others as it is."""
-    OrderStatus(fields.text(data["status"]))
-    if not isinstance(data["logs"], list):
-        raise TypeError("a list of log lines expected")
-    for line in data["logs"]:
-        fields.text(line)
+    reading.choice(data, "status", OrderStatus)
+    reading.texts(data, "logs")
     for check in KINDS:
         answer = data["checks"][check.lower()]
         if answer is not None:
             _decision_from(answer, check)
     for name in ("createTime", "updateTime"):
-        fields.time(data[name])
-    fields.text(data["correlationId"])
+        reading.time(data, name)
+    reading.text(data, "correlationId")
 
 
 def dataschema(kind: object, version: str = VERSION) -> str:

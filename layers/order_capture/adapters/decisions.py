@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from order_capture.adapters.fields import number, text
+from order_capture.adapters.reading import choice, number, text
 from order_capture.domain.ledger import ACCOUNTS
 from order_capture.domain.order import Decision, Outcome
 
@@ -28,17 +28,16 @@ def decision_from(values: Mapping[str, Any]) -> Decision:
     """The decision in an item or a message.
 
     Raises:
-        KeyError, TypeError, ValueError, decimal.InvalidOperation: it is not one.
+        UnreadableError, ArithmeticError: it is not one.
     """
-    entity, code, available = (values.get(name) for name in ("id", "code", "available"))
-    unit_price = values.get("unitPrice")
+    given = {name for name, value in values.items() if value is not None}
     return Decision(
-        outcome=Outcome(text(values["outcome"])),
-        asked=number(values["asked"]),
-        entity=None if entity is None else text(entity),
-        code=None if code is None else text(code),  # whatever it is: a later release may have more
-        available=None if available is None else number(available),
+        outcome=choice(values, "outcome", Outcome),
+        asked=number(values, "asked"),
+        entity=text(values, "id") if "id" in given else None,
+        code=text(values, "code") if "code" in given else None,  # a later release may have more
+        available=number(values, "available") if "available" in given else None,
         # DynamoDB drops trailing zeros, and the order's log has both decimals of a price.
-        price=ACCOUNTS.amount(number(values["price"])) if "price" in values else None,
-        unit_price=None if unit_price is None else ACCOUNTS.amount(number(unit_price)),
+        price=ACCOUNTS.amount(number(values, "price")) if "price" in values else None,
+        unit_price=ACCOUNTS.amount(number(values, "unitPrice")) if "unitPrice" in given else None,
     )

@@ -1,12 +1,12 @@
-"""The attributes of an item, each of the type that it must have, so that what is read can be worked with.
+"""The fields of an item or a message, each of the type that it must have: none is made from another.
 
 An error names the attribute and never its value, since it is logged.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -18,12 +18,28 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 _REQUIRED: Any = object()
 
+# Requests have a narrower one. What was taken by it before is still carried.
+ID_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
+_ID = re.compile(ID_PATTERN)
+_TIME = re.compile(
+    r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
+)
+
 
 def text(values: Values, name: str, default: str = _REQUIRED) -> str:
     """A text; `default` if there is no such field and one is given."""
     value = _field(values, name, default)
     if not isinstance(value, str):
         raise _not(name, "a text")
+    return value
+
+
+def identifier(values: Values, name: str) -> str:
+    """An id as any release took it: it is part of keys."""
+    value = text(values, name)
+    if not _ID.fullmatch(value):
+        raise _not(name, "an id")
     return value
 
 
@@ -43,17 +59,20 @@ def whole(values: Values, name: str, default: int = _REQUIRED) -> int:
     return int(value)
 
 
+def count(values: Values, name: str) -> int:
+    """A whole number of at least 0."""
+    value = whole(values, name)
+    if value < 0:
+        raise _not(name, "at least 0")
+    return value
+
+
 def time(values: Values, name: str, default: str = _REQUIRED) -> str:
-    """A time as this system writes it."""
+    """A time as all of ours are written: in UTC, to the millisecond."""
     value = text(values, name, default)
-    if value == default:
-        return value
-    try:
-        if datetime.fromisoformat(value).tzinfo is not None:
-            return value
-    except ValueError:
-        pass
-    raise _not(name, "a time with its zone")
+    if value != default and not _TIME.fullmatch(value):
+        raise _not(name, "a time like 2026-11-20T10:00:00.000Z")
+    return value
 
 
 def choice(values: Values, name: str, choices: type[Choice]) -> Choice:

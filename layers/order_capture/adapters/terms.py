@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from order_capture.adapters.fields import identifier, number, whole_number
+from order_capture.adapters.reading import identifier, mappings, number, whole
 from order_capture.domain.ledger import ACCOUNTS
 from order_capture.domain.order import Line, OrderTerms
 
@@ -24,14 +24,14 @@ def terms_from(values: Mapping[str, Any]) -> OrderTerms:
     """The terms in an item or a message.
 
     Raises:
-        KeyError, TypeError, ValueError, InvalidMessageError: they are not an order's.
+        UnreadableError, InvalidMessageError, ArithmeticError: they are not an order's.
     """
     return OrderTerms(
-        order_id=identifier(values["orderId"]),
-        customer_id=identifier(values["customerId"]),
-        items=tuple(_line_from(item) for item in _list(values["items"])),
+        order_id=identifier(values, "orderId"),
+        customer_id=identifier(values, "customerId"),
+        items=tuple(_line_from(item) for item in mappings(values, "items")),
         # DynamoDB drops trailing zeros; a client gets back the two decimals that money has.
-        total_amount=ACCOUNTS.amount(number(values["totalAmount"])),
+        total_amount=ACCOUNTS.amount(number(values, "totalAmount")),
     )
 
 
@@ -42,13 +42,7 @@ def _line_values(line: Line) -> dict[str, Any]:
 
 def _line_from(values: Mapping[str, Any]) -> Line:
     return Line(
-        identifier(values["productId"]),
-        whole_number(values["qty"]),
-        ACCOUNTS.amount(number(values["unitPrice"])) if "unitPrice" in values else None,
+        identifier(values, "productId"),
+        whole(values, "qty"),
+        ACCOUNTS.amount(number(values, "unitPrice")) if "unitPrice" in values else None,
     )
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"a list expected, not {type(value).__name__}")
-    return value
