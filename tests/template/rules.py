@@ -561,6 +561,13 @@ def each_function_has_a_log_group_with_a_retention(template: Template) -> Iterat
 
 
 @rule
+def lambda_writes_no_line_for_each_invocation(template: Template) -> Iterator[str]:
+    for function, properties in functions(template).items():
+        if properties["LoggingConfig"].get("SystemLogLevel") != "WARN":
+            yield f"{function} pays for a start and a report line of each invocation"
+
+
+@rule
 def a_table_is_encrypted_restorable_and_survives_its_stack(template: Template) -> Iterator[str]:
     for name, table in of_type(template, "AWS::DynamoDB::Table").items():
         if table.get("SSESpecification") != {"SSEEnabled": True}:

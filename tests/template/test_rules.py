@@ -377,6 +377,11 @@ BREAKS: list[tuple[Rule, Callable[[Template], Any], str]] = [
         "ApiAccessLogGroup does not keep its lines as long as the parameter says",
     ),
     (
+        rules.lambda_writes_no_line_for_each_invocation,
+        setting("ShipOrderFunction", LoggingConfig={"SystemLogLevel": "INFO"}),
+        "ShipOrderFunction pays for a start and a report line of each invocation",
+    ),
+    (
         rules.a_table_is_encrypted_restorable_and_survives_its_stack,
         without("OrderTable", "SSESpecification"),
         "OrderTable is not encrypted with the account's key",
