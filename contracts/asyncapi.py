@@ -94,6 +94,7 @@ def headers(kind: Kind, message: Message) -> Node:
         case Kind.TOPIC | Kind.QUEUE:
             attributes = {"type": message.type, "version": message.version}
             return {
+                "title": f"{message.name}Attributes",
                 "type": "object",
                 "description": "Message attributes, for filters.",
                 "required": list(attributes),
@@ -103,6 +104,7 @@ def headers(kind: Kind, message: Message) -> Node:
             }
         case Kind.WEBHOOK:
             return {
+                "title": "WebhookHeaders",
                 "type": "object",
                 "required": list(_WEBHOOK_HEADERS),
                 "properties": {
@@ -182,6 +184,7 @@ def _by_output(output: str) -> Node:
 
 
 _HANDSHAKE = {
+    "title": "SocketHandshake",
     "type": "object",
     "properties": {
         "Authorization": {"type": "string", "pattern": "^Bearer .+$"},
@@ -266,7 +269,7 @@ def _message(kind: Kind, message: Message) -> Node:
         if of == message.type
     ]
     return {
-        "name": message.type,
+        "name": f"{message.name}{_WAYS.get(kind, '')}" if message.enveloped else message.name,
         "title": f"{message.type}, version {message.version}",
         "summary": str(message.model.__doc__).partition("\n")[0],
         **({"contentType": CONTENT_TYPE.partition(";")[0]} if kind is Kind.WEBHOOK else {}),
@@ -286,6 +289,7 @@ def _payload(message: Message) -> Node:
     if not message.enveloped:
         return {"$ref": f"schemas/{message.type}/{message.version}.json"}
     return {
+        "title": f"{message.name}CloudEvent",
         "allOf": [{"$ref": f"schemas/{ENVELOPE.type}/{ENVELOPE.version}.json"}],
         "type": "object",
         **({"required": ["sequence"]} if message.sequenced else {}),
@@ -299,6 +303,9 @@ def _payload(message: Message) -> Node:
 
 def _key(message: Message) -> str:
     return f"{message.type}.v{message.version}"
+
+
+_WAYS = {Kind.WEBHOOK: "Webhook", Kind.SOCKET: "Push"}
 
 
 def _name(kind: Kind, message: Message) -> str:

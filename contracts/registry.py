@@ -36,6 +36,12 @@ class Message:
     functions either may be the newer one, and what lies in a queue was sent by an older one."""
 
     @property
+    def name(self) -> str:
+        """What code calls it: `OrderPlaced`, or `OrderPlacedV2` in a later version."""
+        words = "".join(word.capitalize() for word in self.type.split("."))
+        return words if self.version == "1" else f"{words}V{self.version}"
+
+    @property
     def dataschema(self) -> str:
         """The name of its schema, which the envelope carries."""
         return cloudevents.dataschema(self.type, self.version)

@@ -32,11 +32,13 @@ class NotComparableError(Exception):
 def schema_of(message: Message) -> Schema:
     """The schema of a message, named by the `dataschema` that its envelope carries."""
     own = _without_titles(message.model.model_json_schema(schema_generator=_Generator))
-    definitions = {"$defs": own.pop("$defs")} if "$defs" in own else {}
+    # Code generators name their classes by these titles.
+    parts = {name: {"title": name, **each} for name, each in own.pop("$defs", {}).items()}
+    definitions = {"$defs": parts} if parts else {}
     return {
         "$schema": DIALECT,
         "$id": message.dataschema,
-        "title": f"{message.type}, version {message.version}",
+        "title": message.name,
         **own,
         **definitions,
     }
@@ -44,7 +46,7 @@ def schema_of(message: Message) -> Schema:
 
 def same(old: Schema, new: Schema) -> bool:
     """Whether two schemas differ in their words at most."""
-    return bool(bare(old) == bare(new))
+    return bool(_without_titles(bare(old)) == _without_titles(bare(new)))
 
 
 def breaking_changes(message: Message, old: Schema, new: Schema) -> list[str]:

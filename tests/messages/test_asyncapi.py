@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from contracts.registry import CHANNELS, Channel, Kind, Message
+from contracts.registry import CHANNELS, MESSAGES, Channel, Kind, Message
 from local.engine import ROOT
 from tests.support.absent import absent
 from tests.support.contracts import faults
@@ -138,6 +139,45 @@ def test_a_payload_is_by_the_committed_schemas(channel: Channel, message: Messag
         payload = payload["properties"]["data"]
     assert payload == {"$ref": path}
     assert (ROOT / path).is_file()
+
+
+def objects(node: Any, place: str = "") -> Iterator[tuple[str, Document]]:
+    """Every schema of an object, or of a list of choices, of which generators make a class."""
+    match node:
+        case dict():
+            if "properties" in node or "enum" in node:
+                yield place, node
+            for key, each in node.items():
+                yield from objects(each, f"{place}/{key}")
+        case list():
+            for number, each in enumerate(node):
+                yield from objects(each, f"{place}/{number}")
+
+
+DOCUMENTS = {"asyncapi.yaml": DOCUMENT} | {
+    str(path.relative_to(ROOT)): json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "schemas").glob("*/*.json"))
+}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_whatever_becomes_a_class_has_a_name_that_can_be_one(document: Document) -> None:
+    found = list(objects(document))
+    assert found
+    assert [
+        place for place, each in found if not re.fullmatch("[A-Z][A-Za-z0-9]*", each.get("title", ""))
+    ] == []
+
+
+def test_no_two_messages_or_schemas_have_one_name() -> None:
+    names = [each["name"] for each in DOCUMENT["components"]["messages"].values()]
+    names += [each["title"] for path, each in DOCUMENTS.items() if path != "asyncapi.yaml"]
+    names += [each["title"] for each in DOCUMENT["components"]["schemas"].values() if "title" in each]
+    doubled = {name for name in names if names.count(name) > 1}
+    # A message that is all there is has its schema's name.
+    assert doubled == {"SocketSubscribe", "SocketSubscribed", "SocketProblem"} | {
+        each.name for each in MESSAGES if each.enveloped
+    }
 
 
 def test_what_goes_with_a_message_is_what_its_channel_has() -> None:
