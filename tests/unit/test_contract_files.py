@@ -44,6 +44,7 @@ from order_capture.domain.history import Commit, Line
 from order_capture.domain.ledger import ACCOUNTS, Head, Movement
 from order_capture.domain.order import DeclineCode
 from tests.support.fakes import moved
+from tests.support.template import load_template
 
 ROOT = Path(__file__).parents[2]
 SWAGGER_TEXT = (ROOT / "swagger.yaml").read_text(encoding="utf-8")
@@ -352,6 +353,17 @@ class TestSwagger:
         assert errors_of(schema, {"customerId": "alice", "adjust": -1}) == []
         assert errors_of(schema, {"customerId": "alice"}) != []
         assert errors_of(schema, {"customerId": "alice", "balance": 1, "adjust": -1}) != []
+
+    def test_it_names_a_server_whose_address_can_be_set_and_that_moves_no_path(self) -> None:
+        (server,) = SWAGGER["servers"]
+        variables = server["variables"]
+        assert set(re.findall(r"{(\w+)}", server["url"])) == variables.keys()
+        address = server["url"].format(**{name: each["default"] for name, each in variables.items()})
+        assert address == "http://127.0.0.1:4566/v1"
+        assert variables["stage"]["default"] == load_template()["Parameters"]["StageName"]["Default"]
+        # API Gateway would take such a variable for the base path whatever the address is.
+        assert "basePath" not in variables
+        assert "basepath" not in str(load_template()["Resources"]["Api"]).lower()
 
     def test_the_requests_that_are_shown_with_curl_say_that_they_are_json(self) -> None:
         text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
