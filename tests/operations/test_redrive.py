@@ -146,6 +146,7 @@ class TestRedrive:
     def test_serves_every_queue_that_feeds_a_function(self, stack: Stack) -> None:
         served = {dlq.url for dlq in dead_letters.queues(stack)}
         fed = {name.removesuffix("QueueUrl") for name in stack.outputs if name.endswith("QueueUrl")}
+        fed -= {"WebhookSlow"}  # its dead letters are in its quick lane's queue, and begin again there
 
         assert served == {stack.outputs[f"{name}DlqUrl"] for name in (*fed, "OrderTopic", "OrderEventTopic")}
         assert all(dlq.targets for dlq in dead_letters.queues(stack))

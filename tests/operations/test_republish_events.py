@@ -118,7 +118,7 @@ def test_a_dry_run_counts_and_publishes_nothing(
     assert run("republish-events", "--since", "2020-01-01", "--dry-run", "--json") == 0
 
     said = json.loads(capsys.readouterr().out)
-    counted = {"orders": 5, "events": 10, "unreadable": [], "refused": []}
+    counted = {"orders": 6, "events": 12, "unreadable": [], "refused": []}
     assert said == {"stack": "shop", "published": False, **counted}
     assert take() == []
 
@@ -133,7 +133,7 @@ def test_an_order_that_can_not_be_read_is_named_and_stops_no_other(
     assert run("republish-events", "--since", "2020-01-01") == 1
 
     said = capsys.readouterr().out
-    assert "Events: 10, of orders: 5" in said
+    assert "Events: 12, of orders: 6" in said
     assert "Left out, since they can't be read: order-0" in said
 
 
@@ -189,5 +189,5 @@ def test_no_more_are_sent_than_the_rate_allows(
 
     done = republish_events(stack, [], "2020-01-01T00:00:00.000Z", rate=4)
 
-    assert done == RepublishedEvents(orders=5, events=10)
-    assert [round(seconds) for seconds in slept] == [1, 2, 2]
+    assert done == RepublishedEvents(orders=6, events=12)
+    assert [round(seconds) for seconds in slept] == [1, 2, 3]

@@ -134,7 +134,7 @@ def test_a_function_reads_what_its_queue_carries_and_refuses_all_else(
     read = []
     for message in MESSAGES:
         caplog.clear()
-        answer = pipeline.invoke(name, queue_event(SAMPLES[message.type]))
+        answer = pipeline.invoke(name, queue_event(SAMPLES[message.type], queue=name))
         if "refused a message" in caplog.text:
             assert answer["batchItemFailures"] == [{"itemIdentifier": "message-0"}]
         else:

@@ -210,6 +210,12 @@ def socket_event(
     }
 
 
-def queue_event(*bodies: str) -> dict[str, Any]:
+def queue_event(*bodies: str, queue: str = "queue") -> dict[str, Any]:
     """What SQS hands to a function. The messages are named "message-0", "message-1", …"""
-    return {"Records": [{"messageId": f"message-{i}", "body": body} for i, body in enumerate(bodies)]}
+    arn = f"arn:aws:sqs:us-east-1:123456789012:{queue}"
+    return {
+        "Records": [
+            {"messageId": f"message-{i}", "body": body, "eventSourceARN": arn}
+            for i, body in enumerate(bodies)
+        ]
+    }

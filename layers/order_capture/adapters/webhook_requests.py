@@ -40,13 +40,10 @@ class NewWebhook(_Body):
 
     customerId: Id  # noqa: N815 - the contract's name
     url: Url
-    eventTypes: (  # noqa: N815
-        Annotated[
-            list[Annotated[OrderEventType, Strict(False)]],
-            Field(min_length=1, max_length=len(OrderEventType)),
-        ]
-        | None
-    ) = None
+    eventTypes: Annotated[  # noqa: N815
+        list[Annotated[OrderEventType, Strict(False)]],
+        Field(min_length=1, max_length=len(OrderEventType)),
+    ] = []  # all of them, where none are named
 
 
 class WebhooksQuery(BaseModel):
@@ -89,7 +86,7 @@ def new_webhook(
         webhook_id=webhook_id_of(body.customerId, new_id().replace("-", "")),
         customer_id=body.customerId,
         url=body.url,
-        event_types=tuple(dict.fromkeys(body.eventTypes or ())),
+        event_types=tuple(dict.fromkeys(body.eventTypes)),
         secret=secret,
         create_time=now,
         update_time=now,
