@@ -127,9 +127,11 @@ class Client:
             return self._cancelled(
                 params, self._chance.choice(("ThrottlingError", "ProvisionedThroughputExceeded"))
             )
-        code = {"publish_batch": "Throttled", "send_message_batch": "RequestThrottled"}.get(
-            operation, "ProvisionedThroughputExceededException"
-        )
+        code = {
+            "publish_batch": "Throttled",
+            "send_message": "RequestThrottled",
+            "send_message_batch": "RequestThrottled",
+        }.get(operation, "ProvisionedThroughputExceededException")
         return client_error(operation, code)
 
     def _conflict(self, operation: str, params: Mapping[str, Any]) -> botocore.exceptions.ClientError:

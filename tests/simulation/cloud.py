@@ -22,6 +22,7 @@ TABLES = {
 }
 TOPIC = "OrderTopic"
 TOPIC_DEAD_LETTERS = "OrderTopicDlq"
+STREAM_DEAD_LETTERS = "ChangePublisherDlq"
 EVENT_TOPIC = "OrderEventTopic"
 LISTENER = "Listener"
 """Somebody's queue behind the event topic, which nobody empties: all that was ever told is in it."""
@@ -85,6 +86,7 @@ def new_cloud(now: Callable[[], float], new_id: Callable[[], str]) -> Cloud:
         dynamodb.create_table(TableName=table, KeySchema=[{"AttributeName": name} for name in key_names])
     sqs = SQS(now, new_id)
     sqs.create_queue(QueueName=TOPIC_DEAD_LETTERS)
+    sqs.create_queue(QueueName=STREAM_DEAD_LETTERS)
     for queue, attributes in _QUEUES.items():
         sqs.create_queue(QueueName=dead_letters_of(queue))
         sqs.create_queue(QueueName=queue, Attributes=attributes)
@@ -113,6 +115,7 @@ def settings(watch_delay: int = WATCH_DELAY, deadline: int = DEADLINE) -> dict[s
         "ORDER_UPDATE_QUEUE_URL": queue_url("OrderUpdateQueue"),
         "SHIP_ORDER_QUEUE_URL": queue_url("ShipOrderQueue"),
         "ORDER_WATCH_QUEUE_URL": queue_url("OrderWatchQueue"),
+        "DEAD_LETTER_QUEUE_URL": queue_url(STREAM_DEAD_LETTERS),
         "WATCH_DELAY_SECONDS": str(watch_delay),
         "ORDER_DEADLINE_SECONDS": str(deadline),
     }

@@ -56,6 +56,7 @@ POSSIBLE: Mapping[str, tuple[Fault, ...]] = {
     "update_item": _WRITE,
     "transact_write_items": _WRITE,
     "publish_batch": _BATCH,
+    "send_message": _ALWAYS,
     "send_message_batch": _BATCH,
 }
 """What can happen to a call, by its operation. A read that is not consistent can be STALE as well."""

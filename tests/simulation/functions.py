@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 from unittest import mock
 
-from order_capture.adapters import dynamodb_orders, jsontext, streams, wiring
+from order_capture.adapters import dynamodb_orders, jsontext, runtime, streams, wiring
 from order_capture.domain.order import Order
 from tests.support.template import ROOT
 
@@ -87,7 +87,7 @@ def put_into(surroundings: Surroundings) -> None:
 @cache
 def _given() -> list[tuple[ModuleType, str]]:
     """Where the functions find what surrounds them."""
-    modules = (wiring, *map(app, FUNCTIONS))
+    modules = (runtime, wiring, *map(app, FUNCTIONS))
     return [(module, name) for module in modules for name in _GIVEN if hasattr(module, name)]
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tests.simulation import functions
@@ -50,10 +50,10 @@ class Summary:
         self.broken += other.broken
 
 
-def run_seed(seed: int, *, tracing: bool = False) -> Outcome:
+def run_seed(seed: int, *, tracing: bool = False, unreadable: int = 0) -> Outcome:
     """Run the schedule of a seed, the same each time. To be called where functions are `simulated`."""
     chance = random.Random(seed)
-    style = Style.drawn(chance)
+    style = replace(Style.drawn(chance), unreadable=unreadable)
     # Expiring meets another write seldom, and what can happen after that has to be seen as well.
     faults = RandomFaults(chance, storm=style.deadline == 0 and chance.random() < 0.8)
     schedule = Schedule(chance, style, faults, tracing=tracing)

@@ -49,7 +49,7 @@ POISON = (
     '{"specversion":"1.0","type":"order.check","dataschema":"urn:order-capture:order.check:9",'
     '"correlationid":"c","data":{}}',
     '{"specversion":"1.0","type":"order.ship","dataschema":"urn:order-capture:order.ship:1",'
-    '"correlationid":"c","data":{"orderId":"o","customerId":"c","totalAmount":NaN,"items":[]}}',
+    '"correlationid":"c","data":{"orderId":"o","customerId":"c","totalAmount":1e100000000,"items":[]}}',
     '{"specversion":"1.0","type":"order.unheard-of","dataschema":"urn:order-capture:order.unheard-of:1",'
     '"correlationid":"c","data":{}}',
 )
@@ -64,6 +64,7 @@ class Style:
     whole_batches: float  # how likely a function gets all messages that wait
     replays: float  # how likely old messages come again once everything is quiet
     newer: float = 0.0  # how likely a function's process runs the next release
+    unreadable: int = 0  # how many items of the order table nobody can read
     skews: Mapping[str, int] = field(default_factory=dict)
     watch_delay: int = cloud.WATCH_DELAY
     deadline: int = cloud.DEADLINE
@@ -95,6 +96,8 @@ class Outcome:
     cells: Cells
     statuses: Counter[str]
     trace: list[str]
+    unreadable: set[str]
+    """The records that were dead-lettered by the order table's stream."""
 
 
 class Schedule:
@@ -130,6 +133,7 @@ class Schedule:
         self._stream_free_at = 0
         self._delivered: list[tuple[str, Message]] = []
         self._poison = 2
+        self._unreadable = style.unreadable
         self._cloud.dynamodb.on_commit = self._committed
         self._cloud.sqs.transit = self._transit
         self._cloud.sns.reaches = self._reaches
@@ -219,7 +223,11 @@ class Schedule:
             if self._run_until_quiet():
                 self._run_to_rest()
             statuses = Counter(order["status"]["S"] for order in self.books.orders.values())
-            return Outcome(self.books.broken, self._steps, self.cells, statuses, self._trace or [])
+            letters = self._cloud.sqs.queues[cloud.STREAM_DEAD_LETTERS].messages
+            unreadable = {json.loads(letter.body)["eventID"] for letter in letters}
+            return Outcome(
+                self.books.broken, self._steps, self.cells, statuses, self._trace or [], unreadable
+            )
         finally:
             self._scheduler.kill_all()
             self._let_go()
@@ -473,8 +481,12 @@ class Schedule:
 
     def _committed(self, changes: Sequence[Change]) -> None:
         self.books.commit(changes)
-        self._streamed += filter(cloud.is_streamed, self._stream[self._looked_at :])
+        written = list(filter(cloud.is_streamed, self._stream[self._looked_at :]))
         self._looked_at = len(self._stream)
+        if written and self._unreadable:
+            self._streamed.append(_unreadable(written[0], self._unreadable))
+            self._unreadable -= 1
+        self._streamed += written
 
     def _met(self, mishap: Mishap, queue: str) -> None:
         self.cells[mishap, queue] += 1
@@ -529,3 +541,11 @@ _ON_THE_WAY = (
     Mishap.NEXT_VERSION,
     Mishap.POISON,
 )
+
+
+def _unreadable(record: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The record of an item like this one, whose log is no list of texts: somebody wrote it by hand."""
+    keys = {"orderId": {"S": f"by-hand-{number}"}}
+    image = {**record["dynamodb"]["NewImage"], **keys, "logs": {"L": [{"N": "1"}]}}
+    change = {"Keys": keys, "NewImage": image, "SequenceNumber": str(number)}
+    return {"eventID": f"by-hand-{number}", "eventSourceARN": "the order table's stream", "dynamodb": change}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from unittest import mock
 
@@ -13,7 +14,7 @@ import pytest
 from tests.conftest import Say
 from tests.simulation import functions
 from tests.simulation.report import cells_expected, cells_table
-from tests.simulation.run import Summary, run_all, run_range, trace_of
+from tests.simulation.run import Summary, run_all, run_range, run_seed, swept, trace_of
 from tests.support.template import ROOT
 
 SEEDS = 10_000
@@ -41,6 +42,16 @@ def test_orders_end_in_every_way(summary: Summary) -> None:
         "CANCELLED",
         "EXPIRED",
     }
+
+
+def test_an_item_that_nobody_can_read_is_dead_lettered_and_holds_up_no_order() -> None:
+    with functions.simulated(), swept():
+        outcomes = [run_seed(seed, unreadable=2) for seed in range(300)]
+
+    assert [outcome.broken for outcome in outcomes if outcome.broken] == []
+    found = Counter(len(outcome.unreadable) for outcome in outcomes)
+    assert set(found) <= {0, 1, 2}  # in some schedules little is ordered
+    assert found[2] > 250
 
 
 def test_every_fault_is_met_at_every_call(summary: Summary, say: Say) -> None:

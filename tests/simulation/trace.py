@@ -30,6 +30,8 @@ def what(params: Mapping[str, Any]) -> str:
         return _action("Update" if "UpdateExpression" in params else "", params)
     if "Item" in params:
         return _action("Put", params)
+    if "MessageBody" in params:
+        return str(params["MessageBody"])[:60]
     entries = params.get("Entries") or params["PublishBatchRequestEntries"]
     return ", ".join(gist(entry.get("MessageBody") or entry["Message"]) for entry in entries)
 

@@ -85,6 +85,10 @@ class SQS:
             successful.append({"Id": entry["Id"], "MessageId": message_id})
         return {"Successful": successful}
 
+    def send_message(self, *, QueueUrl: str, MessageBody: str) -> dict[str, str]:  # noqa: N803
+        """Take in a message."""
+        return {"MessageId": self.put(self._queue(QueueUrl).name, MessageBody, {})}
+
     def receive_message(self, *, QueueUrl: str, MaxNumberOfMessages: int = 1, **_: Any) -> dict[str, Any]:  # noqa: N803
         """Up to ten of those that can be seen, which nobody else sees for a while."""
         received = self.take(self._queue(QueueUrl).name, MaxNumberOfMessages)
