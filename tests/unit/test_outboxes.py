@@ -169,6 +169,7 @@ def test_a_failure_in_one_batch_does_not_stop_the_next() -> None:
         botocore.exceptions.EndpointConnectionError(endpoint_url="https://sns"),
         botocore.exceptions.ReadTimeoutError(endpoint_url="https://sns"),
         botocore.exceptions.ClientError({"Error": {"Code": "Throttling"}}, "PublishBatch"),
+        TemporaryError("no time is left for a call to AWS"),
     ],
 )
 def test_what_can_not_be_reached_is_reported_and_not_asked_again_for_the_rest(error: Exception) -> None:

@@ -91,11 +91,15 @@ class _Outbox:
         for tries in range(1, SEND_TRIES + 1):
             try:
                 answer = self._call([entry.values for entry in left])
-            except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            except (
+                botocore.exceptions.BotoCoreError,
+                botocore.exceptions.ClientError,
+                TemporaryError,
+            ) as error:
                 logger.exception("could not send")
                 if is_worth_a_retry(error):
-                    # botocore has tried again already. The batches after this one would wait as long, and
-                    # outlast the function.
+                    # botocore has tried again already, or no time is left for it (invocations). The batches
+                    # after this one would wait as long, and outlast the function.
                     return left, refused, False
                 return self._deliver_apart(left, refused)
             codes = {failure["Id"]: failure.get("Code") for failure in answer.get("Failed", [])}
