@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import secrets
 import shlex
 import shutil
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,7 +130,7 @@ class Engine:
             if self.keeps_data:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGTERM)
-                self._wait(_STOP_SECONDS)
+                self._wait(_STOP_SECONDS, lambda: not self.is_running())
             self.kill()
         (self.home / "engine.json").unlink(missing_ok=True)
         shutil.rmtree(self.home / "tmp", ignore_errors=True)
@@ -139,11 +140,12 @@ class Engine:
         """End it and its functions on the spot, with nothing saved. They are all in its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._wait(5)
+        # A process that is killed counts as ended before its last threads let go of the port.
+        self._wait(5, lambda: not self.is_running() and is_free(self.port))
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float, has_ended: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds
-        while self.is_running() and time.monotonic() < deadline:
+        while not has_ended() and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def status(self) -> dict[str, Any]:
@@ -419,11 +421,15 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port of the loopback interface that nobody listens on.
+
+    Not one of those that the system chooses itself (from 32768 on Linux, from 49152 on macOS): while a server
+    is restarted, a connection that somebody else opens could take it over.
+    """
+    for _ in range(100):
+        if is_free(port := random.randrange(20_000, 32_768)):
+            return port
+    raise EngineError("No port between 20000 and 32768 is free.")
 
 
 def _tail(log: Path, lines: int = 15) -> str:

@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 import httpx
 import pytest
@@ -75,6 +76,7 @@ class Clients:
         self.pen = shop.new_product(UNITS)
         self.accepted: list[str] = []
         self._enough = threading.Event()
+        self._given_up = threading.Event()
         self._pool = ThreadPoolExecutor(CLIENTS)
         self._placing = [self._pool.submit(self._insist, number) for number in range(ORDERS)]
 
@@ -96,7 +98,15 @@ class Clients:
             except httpx.TransportError:
                 pass  # sent, perhaps; the key makes it the same order
             assert time.monotonic() < deadline, "never accepted"
-            time.sleep(random.uniform(0, 1))
+            if self._given_up.wait(random.uniform(0, 1)):
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._given_up.set()
+        self._pool.shutdown(cancel_futures=True)
 
     def wait_for_some(self) -> None:
         assert self._enough.wait(PATIENCE)
@@ -104,7 +114,12 @@ class Clients:
     def wait_for_all(self) -> None:
         for each in self._placing:
             each.result(PATIENCE)
-        self._pool.shutdown()
+
+
+@pytest.fixture
+def clients(kept: Kept) -> Iterator[Clients]:
+    with Clients(kept.shop) as clients:
+        yield clients
 
 
 def ended(shop: Shop, placed: list[str]) -> dict[str, str]:
@@ -130,9 +145,8 @@ def assert_the_books_add_up(kept: Kept, outcomes: Counter[str], seconds: int = 3
 
 
 @pytest.mark.timeout(900)
-def test_a_stop_in_the_middle_costs_nothing(kept: Kept, say: Say) -> None:
+def test_a_stop_in_the_middle_costs_nothing(kept: Kept, clients: Clients, say: Say) -> None:
     # given
-    clients = Clients(kept.shop)
     clients.wait_for_some()
     # when
     began = time.monotonic()
@@ -153,9 +167,10 @@ def test_a_stop_in_the_middle_costs_nothing(kept: Kept, say: Say) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_crash_in_the_middle_costs_what_it_says_and_nothing_else(kept: Kept, say: Say) -> None:
+def test_a_crash_in_the_middle_costs_what_it_says_and_nothing_else(
+    kept: Kept, clients: Clients, say: Say
+) -> None:
     # given
-    clients = Clients(kept.shop)
     clients.wait_for_some()
     # when
     kept.engine.kill()
