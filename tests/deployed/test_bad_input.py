@@ -183,6 +183,21 @@ def test_in_a_batch_the_bad_order_has_the_problem_and_the_batch_is_accepted(
     assert [error["field"] for error in entry["problem"]["errors"]] == [f"orders[0].{field}"]
 
 
+def test_the_answer_to_the_largest_bad_batch_is_short_and_counts_what_it_leaves_out(shop: Shop) -> None:
+    # given: as many fields that nobody knows as a megabyte holds
+    fields = ", ".join(f'"x{number}": 0' for number in range(75_000))
+    batch = f'{{"orders": [{order()[:-1]}, {fields}}}]}}'
+    assert 1000 * KIB > len(batch) > 900 * KIB
+    # when
+    answer = shop.request("POST", "/orders", batch)
+    # then
+    assert len(answer.content) < 256 * KIB
+    (entry,) = body_of(answer)["orders"]
+    problem = entry["problem"]
+    assert 0 < len(problem["errors"]) <= 5
+    assert "74,995" in problem["detail"] or "74995" in problem["detail"], problem["detail"]
+
+
 @pytest.mark.parametrize(
     ("header", "value"),
     [

@@ -35,6 +35,8 @@ POISON = {
     "an unknown type": _event("order.teleport"),
     "an unknown version": _event("order.check", version="2"),
     "an order without items": _event("order.check"),
+    # An int of it would take all memory and a minute, of its whole batch.
+    "a number without end": _event("order.check").replace('"items": []', '"items": [], "qty": 1e100000000'),
 }
 
 
