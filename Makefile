@@ -137,7 +137,7 @@ docs: .local/venv/development/.ready .local/venv/docs/.ready ## write the API's 
 	@$(LOCAL) local.docs
 
 baseline: .local/venv/development/.ready ## take swagger.yaml for what clients have, unless it breaks them
-	@$(LOCAL) local.contract
+	@PYTHONPATH=layers $(LOCAL) contracts.http_baseline
 
 schemas: .local/venv/development/.ready ## write schemas/ and asyncapi.yaml from contracts/, unless it breaks who knows them
 	@PYTHONPATH=layers $(LOCAL) contracts

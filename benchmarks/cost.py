@@ -101,7 +101,7 @@ def measure() -> list[Cost]:
     apart = [order_of(customer, 10, **{f"pen{index}": 1}) for index, customer in enumerate(everybody)]
     return [
         _run("POST /order, one hot product", hot, batch=False),
-        _run("POST /order with a key, one hot product", hot, batch=False, keyed=True),
+        _run("POST /order with a key, one hot product", hot, batch=False, idempotent=True),
         _run("POST /orders, one hot product", hot, batch=True),
         _run("POST /order at its price, one hot product", [priced(body, 10) for body in hot], batch=False),
         _run("POST /order, a product each", apart, batch=False),
@@ -119,7 +119,7 @@ def calls_before_the_answer(orders: int) -> int:
         return len(pipeline.calls)
 
 
-def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool, keyed: bool = False) -> Cost:
+def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool, idempotent: bool = False) -> Cost:
     with mock_aws():
         pipeline = Pipeline()
         shop = Shop(pipeline)
@@ -132,7 +132,7 @@ def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool, keyed: boo
         pipeline.calls.clear()
         meter = Meter(pipeline)
         for number, body in enumerate([{"orders": orders}] if batch else orders):
-            shop.post(body, f"key-{number}" if keyed else None)
+            shop.post(body, f"key-{number}" if idempotent else None)
             meter.requests["apigateway"] += 1
             meter.requests["lambda"] += 1
         while any([*(_deliver(pipeline, meter, name) for name in CONSUMERS), _follow(pipeline, meter)]):

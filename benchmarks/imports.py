@@ -50,7 +50,7 @@ def measure(build: Path) -> list[ImportTime]:
         imported = "import app"
         made = "".join(f"; client({name!r})" for name in clients)
         programs[function] = imported
-        programs[f"{function}+"] = f"{imported}; from order_capture.adapters.runtime import client{made}"
+        programs[f"{function}+"] = f"{imported}; from order_capture.adapters.aws_clients import client{made}"
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(ROUNDS):
         for name, program in programs.items():

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
+from contracts.http_baseline import CONTRACT
 from contracts.registry import CHANNELS, ENVELOPE, MESSAGES, Channel, Kind, Message
 from contracts.samples import samples
-from local.contract import CONTRACT
-from order_capture.adapters.sockets import PROTOCOL
-from order_capture.application.deliver_webhooks import CONTENT_TYPE, USER_AGENT
+from order_capture.application.webhooks.deliver_webhooks import CONTENT_TYPE, USER_AGENT
+from order_capture.entrypoints.websocket.api import PROTOCOL
 
 Node = dict[str, Any]
 

@@ -12,13 +12,21 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.json_schema import SkipJsonSchema
 
-from order_capture.adapters.problems import MAX_ERRORS
-from order_capture.adapters.reading import ID_PATTERN
-from order_capture.adapters.sockets import MAX_ASKED
-from order_capture.adapters.urls import MAX_URL
-from order_capture.application.watch_orders import MAX_DELAY
+from order_capture.adapters.serializers.fields import ID_PATTERN
+from order_capture.application.orders.watch_orders import MAX_DELAY
 from order_capture.domain.events import OrderEventType
-from order_capture.domain.order import MAX_ITEMS, MAX_QTY, MAX_TOTAL, Check, DeclineCode, OrderStatus, Outcome
+from order_capture.domain.order import (
+    MAX_ITEMS,
+    MAX_QTY,
+    MAX_TOTAL,
+    CheckType,
+    DeclineCode,
+    OrderStatus,
+    Outcome,
+)
+from order_capture.entrypoints.http.problems import MAX_ERRORS
+from order_capture.entrypoints.http.urls import MAX_URL
+from order_capture.entrypoints.websocket.api import MAX_REQUESTED
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Text = Annotated[str, Field(min_length=1)]
@@ -125,7 +133,7 @@ class OrderChecked(Decision):
     """To order_update: what one of the checks answered."""
 
     orderId: Id  # noqa: N815
-    check: Check
+    check: CheckType
 
 
 class OrderWatch(_Open):
@@ -262,5 +270,5 @@ class SocketProblem(_Open):
     """The answer to a message that asks for what there is not. The connection stays open."""
 
     problem: Problem
-    asked: Annotated[str, Field(max_length=MAX_ASKED)]
+    asked: Annotated[str, Field(max_length=MAX_REQUESTED)]
     """What it is an answer to, or the beginning of it."""

@@ -13,8 +13,8 @@ from enum import Enum
 from pydantic import BaseModel
 
 from contracts import models
-from local.contract import ANSWERED, SENT
-from order_capture.adapters import cloudevents
+from contracts.http_baseline import ANSWERED, SENT
+from order_capture.adapters.messaging import envelopes
 from order_capture.domain.events import OrderEventType
 
 Model = type[BaseModel]
@@ -26,7 +26,7 @@ class Message:
 
     type: str
     model: Model
-    version: str = cloudevents.VERSION
+    version: str = envelopes.VERSION
     enveloped: bool = True
     """Whether it is the `data` of a CloudEvent, rather than all there is."""
     sequenced: bool = False
@@ -44,7 +44,7 @@ class Message:
     @property
     def dataschema(self) -> str:
         """The name of its schema, which the envelope carries."""
-        return cloudevents.dataschema(self.type, self.version)
+        return envelopes.dataschema(self.type, self.version)
 
 
 class Kind(Enum):

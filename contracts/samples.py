@@ -10,59 +10,61 @@ from typing import Any
 
 import simplejson
 
-from order_capture.adapters import cloudevents, jsontext, sockets, subscriptions
+from order_capture.adapters.messaging import envelopes
+from order_capture.adapters.serializers import decimal_json
 from order_capture.application.messages import (
+    BalanceState,
     CheckOrder,
     DeliverWebhook,
-    EntityState,
     OrderChecked,
-    OrderHappened,
+    OrderEventMessage,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
 )
 from order_capture.application.messages import Message as Said
-from order_capture.application.ports import Followed
+from order_capture.application.ports import SubscriptionTarget
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.events import event_of
-from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance, LedgerSpec
 from order_capture.domain.order import (
-    Check,
-    Decision,
+    CheckResult,
+    CheckType,
     DeclineCode,
-    Line,
     Order,
+    OrderDetails,
+    OrderLine,
     OrderStatus,
-    OrderTerms,
     Outcome,
     shipped_log,
 )
+from order_capture.entrypoints.websocket import api, messages
 
 CORRELATION_ID = "checkout-7731"
-TERMS = OrderTerms(
-    "9bd61222-4d3c-5ee8-982e-149f3123790b", "alice", (Line("espresso-beans", 2),), Decimal("25.50")
+TERMS = OrderDetails(
+    "9bd61222-4d3c-5ee8-982e-149f3123790b", "alice", (OrderLine("espresso-beans", 2),), Decimal("25.50")
 )
-SEVERAL = OrderTerms(
+SEVERAL = OrderDetails(
     "5655db37-7c55-4f55-94bd-aa63f3bed86b",
     "bob",
-    (Line("grinder", 1), Line("mug", 4), Line("mug", 2)),
+    (OrderLine("grinder", 1), OrderLine("mug", 4), OrderLine("mug", 2)),
     Decimal("449.00"),
 )
-PRICED = OrderTerms(
+PRICED = OrderDetails(
     "c8a1c2f5-5a5f-4f8e-9d43-2f3d6c1d7a90",
     "carol",
-    (Line("gold-bar", 1, Decimal("0.00")),),
+    (OrderLine("gold-bar", 1, Decimal("0.00")),),
     Decimal("0.00"),
 )
 
-_PAID = Decision(Outcome.HELD, Decimal("25.50"), "alice")
-_IN_STOCK = Decision(Outcome.HELD, Decimal(2), "espresso-beans")
-_SEVERAL_IN_STOCK = Decision(Outcome.HELD, Decimal(7))
-_SHORT = Decision(
+_PAID = CheckResult(Outcome.HELD, Decimal("25.50"), "alice")
+_IN_STOCK = CheckResult(Outcome.HELD, Decimal(2), "espresso-beans")
+_SEVERAL_IN_STOCK = CheckResult(Outcome.HELD, Decimal(7))
+_SHORT = CheckResult(
     Outcome.DECLINED, Decimal("449.00"), "bob", DeclineCode.INSUFFICIENT_BALANCE, Decimal("20.00")
 )
-_UNKNOWN = Decision(Outcome.DECLINED, Decimal(7), "grinder", DeclineCode.UNKNOWN_PRODUCT)
-_WRONG_PRICE = Decision(
+_UNKNOWN = CheckResult(Outcome.DECLINED, Decimal(7), "grinder", DeclineCode.UNKNOWN_PRODUCT)
+_WRONG_PRICE = CheckResult(
     Outcome.DECLINED,
     Decimal(1),
     "gold-bar",
@@ -70,7 +72,7 @@ _WRONG_PRICE = Decision(
     price=Decimal("499.00"),
     unit_price=Decimal("0.00"),
 )
-_CLOSED = Decision(Outcome.DECLINED, Decimal(7), code=DeclineCode.ORDER_CLOSED)
+_CLOSED = CheckResult(Outcome.DECLINED, Decimal(7), code=DeclineCode.ORDER_CLOSED)
 
 
 def samples() -> dict[tuple[str, str], str]:
@@ -80,15 +82,15 @@ def samples() -> dict[tuple[str, str], str]:
 
 def readable(text: str) -> str:
     """JSON in lines, each number as it was written."""
-    return simplejson.dumps(jsontext.loads(text), use_decimal=True, ensure_ascii=False, indent=2) + "\n"
+    return simplejson.dumps(decimal_json.loads(text), use_decimal=True, ensure_ascii=False, indent=2) + "\n"
 
 
 def _time(milliseconds: int) -> str:
     return f"2026-11-20T10:00:00.{milliseconds:03}Z"
 
 
-def _body(said: Said | EntityState, function: str, milliseconds: int) -> str:
-    return cloudevents.encode(
+def _body(said: Said | BalanceState, function: str, milliseconds: int) -> str:
+    return envelopes.encode(
         said,
         message_id="b6a1f3c2-0d4e-4f5a-8b6c-7d8e9fa0b1c2",
         source=f"/order-capture/{function}",
@@ -97,7 +99,7 @@ def _body(said: Said | EntityState, function: str, milliseconds: int) -> str:
 
 
 def _between_functions() -> dict[tuple[str, str], str]:
-    def answer(function: str, terms: OrderTerms, check: Check, decision: Decision) -> str:
+    def answer(function: str, terms: OrderDetails, check: CheckType, decision: CheckResult) -> str:
         return _body(OrderChecked(terms.order_id, check, decision, CORRELATION_ID), function, 203)
 
     look = DeliverWebhook(
@@ -105,7 +107,7 @@ def _between_functions() -> dict[tuple[str, str], str]:
         "019a9c0e7b7b4f1d2c3b5a69788796a5",
         TERMS.order_id,
         CORRELATION_ID,
-        round=1,
+        attempt_series=1,
     )
     return {
         ("order.check", "one-product"): _body(CheckOrder(TERMS, CORRELATION_ID), "order_api", 138),
@@ -113,14 +115,14 @@ def _between_functions() -> dict[tuple[str, str], str]:
         ("order.check", "at-a-price"): _body(CheckOrder(PRICED, CORRELATION_ID), "order_api", 138),
         ("order.release", "one-product"): _body(ReleaseOrder(TERMS, CORRELATION_ID), "order_update", 293),
         ("order.ship", "one-product"): _body(ShipOrder(TERMS, CORRELATION_ID), "order_update", 293),
-        ("order.checked", "paid"): answer("balance_checker", TERMS, Check.BALANCE, _PAID),
+        ("order.checked", "paid"): answer("balance_checker", TERMS, CheckType.BALANCE, _PAID),
         ("order.checked", "several-in-stock"): answer(
-            "stock_checker", SEVERAL, Check.STOCK, _SEVERAL_IN_STOCK
+            "stock_checker", SEVERAL, CheckType.STOCK, _SEVERAL_IN_STOCK
         ),
-        ("order.checked", "short"): answer("balance_checker", SEVERAL, Check.BALANCE, _SHORT),
-        ("order.checked", "unknown"): answer("stock_checker", SEVERAL, Check.STOCK, _UNKNOWN),
-        ("order.checked", "wrong-price"): answer("stock_checker", PRICED, Check.STOCK, _WRONG_PRICE),
-        ("order.checked", "closed"): answer("stock_checker", SEVERAL, Check.STOCK, _CLOSED),
+        ("order.checked", "short"): answer("balance_checker", SEVERAL, CheckType.BALANCE, _SHORT),
+        ("order.checked", "unknown"): answer("stock_checker", SEVERAL, CheckType.STOCK, _UNKNOWN),
+        ("order.checked", "wrong-price"): answer("stock_checker", PRICED, CheckType.STOCK, _WRONG_PRICE),
+        ("order.checked", "closed"): answer("stock_checker", SEVERAL, CheckType.STOCK, _CLOSED),
         ("order.watch", "new"): _body(
             WatchOrder(TERMS.order_id, CORRELATION_ID, delay=60), "change_publisher", 310
         ),
@@ -131,15 +133,15 @@ def _between_functions() -> dict[tuple[str, str], str]:
 def _events() -> dict[tuple[str, str], str]:
     """The lives of some orders, from one status to the next."""
 
-    def placed(terms: OrderTerms) -> Order:
+    def placed(terms: OrderDetails) -> Order:
         return Order.place(terms, now=_time(123), correlation_id=CORRELATION_ID, fingerprint="")
 
-    def decided(order: Order, *answers: tuple[Check, Decision]) -> Order:
+    def decided(order: Order, *answers: tuple[CheckType, CheckResult]) -> Order:
         for check, decision in answers:
-            order = order.decide(check, decision, now=_time(243))
+            order = order.record_check(check, decision, now=_time(243))
         return order
 
-    both = (Check.BALANCE, _PAID), (Check.STOCK, _IN_STOCK)
+    both = (CheckType.BALANCE, _PAID), (CheckType.STOCK, _IN_STOCK)
     one, several, at_a_price = placed(TERMS), placed(SEVERAL), placed(PRICED)
     confirmed = decided(one, *both)
     called_back = replace(several, callback_url="https://shop.example.com/hooks/orders?of=bob")
@@ -154,8 +156,8 @@ def _events() -> dict[tuple[str, str], str]:
         "placed": (None, one),
         "placed-with-callback": (None, called_back),
         "confirmed": (one, confirmed),
-        "rejected": (several, decided(several, (Check.BALANCE, _SHORT))),
-        "rejected-for-its-price": (at_a_price, decided(at_a_price, (Check.STOCK, _WRONG_PRICE))),
+        "rejected": (several, decided(several, (CheckType.BALANCE, _SHORT))),
+        "rejected-for-its-price": (at_a_price, decided(at_a_price, (CheckType.STOCK, _WRONG_PRICE))),
         "shipped": (confirmed, shipped),
         "cancelled": (one, one.cancel(now=_time(180))),
         "expired": (one, one.expire(now=_time(900))),
@@ -165,20 +167,20 @@ def _events() -> dict[tuple[str, str], str]:
         event = event_of(before, after)
         if event is None:
             raise ValueError(f"nothing has happened: {name}")
-        told[str(event.type), name] = _body(OrderHappened(event), "change_publisher", 999)
+        told[str(event.type), name] = _body(OrderEventMessage(event), "change_publisher", 999)
     return told
 
 
 def _states() -> dict[tuple[str, str], str]:
     """How a customer and a product stand, and how what was deleted does."""
 
-    def state(kind: LedgerKind, entity: str, head: Head) -> str:
-        return _body(EntityState(kind, entity, head), "ledger_publisher", 999)
+    def state(kind: LedgerSpec, entity: str, head: Balance) -> str:
+        return _body(BalanceState(kind, entity, head), "ledger_publisher", 999)
 
-    money = Head(Decimal(69), Decimal("25.50"), Decimal("405.50"), version=7, update_time=_time(243))
-    units = Head(Decimal(38), Decimal(2), Decimal(0), version=3, update_time=_time(243))
+    money = Balance(Decimal(69), Decimal("25.50"), Decimal("405.50"), version=7, update_time=_time(243))
+    units = Balance(Decimal(38), Decimal(2), Decimal(0), version=3, update_time=_time(243))
     priced = replace(units, price=Decimal("12.75"))
-    gone = Head(Decimal(0), settled=Decimal(12), version=9, update_time=_time(500), deleted=True)
+    gone = Balance(Decimal(0), settled=Decimal(12), version=9, update_time=_time(500), deleted=True)
     return {
         ("account.state", "open"): state(ACCOUNTS, "alice", money),
         ("account.state", "deleted"): state(ACCOUNTS, "carol", gone),
@@ -193,11 +195,11 @@ def _over_a_socket() -> dict[tuple[str, str], str]:
     ask_customer = json.dumps({"action": "subscribe", "customerId": "alice"})
     order = Order.place(TERMS, now=_time(123), correlation_id=CORRELATION_ID, fingerprint="")
 
-    def listen(frame: sockets.Frame) -> Mapping[str, Any]:
-        what = subscriptions.wanted(frame.text)
-        if what == Followed.customer("bob"):
+    def listen(frame: api.Frame) -> Mapping[str, Any]:
+        what = messages.wanted(frame.text)
+        if what == SubscriptionTarget.customer("bob"):
             raise NotFoundError("There is no such customer.")
-        return subscriptions.subscribed(what, order if what.is_order else None)
+        return messages.subscribed(what, order if what.is_order else None)
 
     def heard(text: str) -> str:
         context = {
@@ -205,7 +207,7 @@ def _over_a_socket() -> dict[tuple[str, str], str]:
             "requestId": "Wq3uLFZ0oAMF1Jw=",
             "authorizer": {"sub": "0b7e6a52", "token_use": "access", "username": "alice"},
         }
-        return jsontext.dumps(sockets.answer_to({"requestContext": context, "body": text}, listen))
+        return decimal_json.dumps(api.answer_to({"requestContext": context, "body": text}, listen))
 
     return {
         ("socket.subscribe", "order"): ask_order,

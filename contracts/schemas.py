@@ -8,8 +8,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from contracts.http_baseline import Facts, Place, bare, broken, fields, resolve
 from contracts.registry import Message
-from local.contract import Facts, Place, bare, broken, fields, resolve
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -74,7 +74,7 @@ def _surface(message: Message, schema: Schema) -> dict[Place, Facts]:
 
 
 def _in_the_contracts_words(whole: Schema, node: Mapping[str, Any]) -> Schema:
-    """A schema as OpenAPI 3.0 would put it, which is what `local.contract` compares."""
+    """A schema as OpenAPI 3.0 would put it, which is what `contracts.http_baseline` compares."""
     beside = {key: value for key, value in node.items() if key != "$ref"}
     words = dict(bare({**resolve(whole, node), **beside}))
     if "anyOf" in words:

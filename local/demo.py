@@ -64,7 +64,7 @@ class DemoOrder:
     total: Decimal
     expected: str = "SHIPPED"
     code: str | None = None
-    asked: Decimal | int | None = None
+    requested: Decimal | int | None = None
     available: Decimal | int | None = None
     price: Decimal | None = None
     callback_url: str = ""
@@ -78,7 +78,8 @@ class DemoOrder:
     @property
     def body(self) -> dict[str, Any]:
         """The order as it is posted."""
-        price = {"unitPrice": self.total / self.qty} if self.product in PRICES else {}
+        # Of the invalid order, which is for none, one would cost the total.
+        price = {"unitPrice": self.total / (self.qty or 1)} if self.product in PRICES else {}
         items = [{"productId": self.product, "qty": self.qty, **price}]
         callback = {"callbackUrl": self.callback_url} if self.callback_url else {}
         return {"customerId": self.customer, "items": items, "totalAmount": self.total, **callback}
@@ -118,7 +119,7 @@ class DemoOrder:
         if self.code:
             of_stock = any(word in self.code for word in ("PRODUCT", "STOCK", "PRICE"))
             refused_by = self.product if of_stock else self.customer
-            figures = (self.asked, self.available, self.price, self.total / self.qty)
+            figures = (self.requested, self.available, self.price, self.total / self.qty)
             wanted += f", {_reason(self.code, refused_by, *figures)}"
         if self.refusal:
             seen += f", {self.reason()}"
@@ -128,8 +129,10 @@ class DemoOrder:
 Figure = Decimal | int | None
 
 
-def _reason(code: str, of: str, asked: Figure, available: Figure, price: Figure, unit_price: Figure) -> str:
-    figures = "" if available is None else f" asked {asked}, available {available}"
+def _reason(
+    code: str, of: str, requested: Figure, available: Figure, price: Figure, unit_price: Figure
+) -> str:
+    figures = "" if available is None else f" asked {requested}, available {available}"
     if price is not None:
         figures = f" price {price}, ordered at {unit_price}"
     return f"{code}: {of}{figures}"
@@ -140,11 +143,11 @@ def _orders() -> list[DemoOrder]:
         DemoOrder("alice", "coffee", 2, Decimal("31.00")),
         DemoOrder(
             "bob", "espresso-machine", 1, Decimal("449.00"), "REJECTED",
-            "INSUFFICIENT_BALANCE", asked=Decimal("449.00"), available=Decimal("20.00"),
+            "INSUFFICIENT_BALANCE", requested=Decimal("449.00"), available=Decimal("20.00"),
         ),
         DemoOrder(
             "carol", "grinder", 5, Decimal("60.00"), "REJECTED",
-            "INSUFFICIENT_STOCK", asked=5, available=2,
+            "INSUFFICIENT_STOCK", requested=5, available=2,
         ),
         DemoOrder("alice", "unicorn", 1, Decimal("9.99"), "REJECTED", "UNKNOWN_PRODUCT"),
         DemoOrder("bob", "mug", 1, Decimal("0.01"), "REJECTED", "PRICE_MISMATCH", price=PRICES["mug"]),

@@ -57,9 +57,11 @@ class Feed:
         console.print(Text(f"    order {order['orderId']}", style="dim"))
         for check, decision in (order.get("checks") or {}).items():
             if decision and decision["outcome"] == "DECLINED":
-                asked = f", asked {decision['asked']}" if decision.get("asked") is not None else ""
+                requested = f", asked {decision['asked']}" if decision.get("asked") is not None else ""
                 had = f", available {decision['available']}" if decision.get("available") is not None else ""
-                console.print(f"    {check}: {decision['code']} {decision['id']}{asked}{had}", markup=False)
+                console.print(
+                    f"    {check}: {decision['code']} {decision['id']}{requested}{had}", markup=False
+                )
         self.is_over = "orderId" in self._followed and status not in _OPEN
 
 

@@ -80,7 +80,7 @@ class Tokens:
         token, good_until = self._kept.get((customer, scopes), ("", 0.0))
         if time.monotonic() < good_until:
             return token
-        asked = time.monotonic()
+        requested = time.monotonic()
         if customer:
             answer = self.answer_to_sign_in(customer, scopes)
         else:
@@ -91,7 +91,7 @@ class Tokens:
             scope = {"scope": scopes} if scopes else {}
             answer = self._ask(client | scope | {"grant_type": "client_credentials"})
         token = str(answer["access_token"])
-        self._kept[customer, scopes] = token, asked + answer["expires_in"] - _SPARE_SECONDS
+        self._kept[customer, scopes] = token, requested + answer["expires_in"] - _SPARE_SECONDS
         return token
 
     def _ask(self, form: Mapping[str, str]) -> dict[str, Any]:

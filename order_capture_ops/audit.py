@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from order_capture.adapters.attributes import Item
-from order_capture.application.watch_orders import MAX_DELAY
-from order_capture.domain.ledger import ZERO, Adjustment, Head, Hold, Release, first, replay
+from order_capture.adapters.dynamodb.types import Item
+from order_capture.application.orders.watch_orders import MAX_DELAY
+from order_capture.domain.ledger import ZERO, Adjustment, Balance, Hold, Release, primary_entity, replay
 from order_capture.domain.order import OrderStatus, Outcome
 from order_capture_ops.history import UnknownError, UnreadableHistoryError, gap, missing_lines
 from order_capture_ops.tables import (
@@ -148,10 +148,10 @@ class Tally:
         self.entity = entity
         self._table = table
         self._label = table.label(entity)
-        self._head: Head | None = None
+        self._head: Balance | None = None
         self._balance = self._adjusted = self._held = self._settled = ZERO
         self._refused: dict[str, tuple[OrderStatus, Decimal]] = {}  # holds that must be released
-        self._last: Head | None = None  # what the last of the adjustments led to
+        self._last: Balance | None = None  # what the last of the adjustments led to
         self._is_sure = True  # False: what an entry means could not be found out
         self._differences: list[Difference] = []
 
@@ -234,9 +234,9 @@ class Tally:
             state = "can't be read" if hold.order_id in orders else "does not exist"
             self._differ(f"{what}, which {state}", "nothing", hold.amount)
             return
-        asked = self._table.kind.demand(order.terms).get(self.entity, ZERO)
-        if hold.amount != asked:
-            self._differ(what, asked, hold.amount)
+        requested = self._table.kind.required_amounts(order.details).get(self.entity, ZERO)
+        if hold.amount != requested:
+            self._differ(what, requested, hold.amount)
         if order.status is OrderStatus.SHIPPED:
             self._settled += hold.amount
         elif order.is_open:
@@ -281,8 +281,14 @@ def _orders_differences(
         differ(order_id, "item", "as the functions write it", "unreadable")
     for table in tables.ledgers:
         check = table.kind.check
-        demands = {order_id: table.kind.demand(order.terms) for order_id, order in readable.items()}
-        holds = table.holds((entity, order_id) for order_id, demand in demands.items() for entity in demand)
+        demands = {
+            order_id: table.kind.required_amounts(order.details) for order_id, order in readable.items()
+        }
+        holds = table.holds(
+            (entity, order_id)
+            for order_id, required_amounts in demands.items()
+            for entity in required_amounts
+        )
         for order_id, order in readable.items():
             answer = order.checks.get(check)
             outcome = answer.outcome if answer else None
@@ -294,7 +300,7 @@ def _orders_differences(
             # What is held is kept under each product, what is declined under the first alone.
             declined = outcome is Outcome.DECLINED and not is_accepted
             expected = Outcome.DECLINED if declined else Outcome.HELD
-            for entity in [first(demands[order_id])] if declined else demands[order_id]:
+            for entity in [primary_entity(demands[order_id])] if declined else demands[order_id]:
                 hold = holds.get((entity, order_id))
                 if hold is None or hold.decision.outcome is not expected:
                     actual = str(hold.decision) if hold else "no entry"
@@ -386,22 +392,22 @@ Suspect = _Ledger | _Order | _History
 def _look_again(suspects: list[Suspect], patience: float, tick: Tick) -> list[Difference]:
     give_up = time.monotonic() + patience
     confirmed: list[Difference] = []
-    looks, (pause, longest) = 0, _PAUSES
+    attempts, (backoff, longest) = 0, _PAUSES
     while suspects:
-        looks += 1
+        attempts += 1
         again = []
         for suspect in suspects:
             found = suspect.look()
             may_pass = any(each.passing for each in found) and time.monotonic() < give_up
-            if found and (looks < _LOOKS or may_pass):
+            if found and (attempts < _LOOKS or may_pass):
                 again.append(suspect)
             else:
                 confirmed += found
             tick("second looks", 1)
         suspects = again
         if suspects:
-            time.sleep(pause)
-            pause = min(pause * 1.5, longest)
+            time.sleep(backoff)
+            backoff = min(backoff * 1.5, longest)
     return confirmed
 
 
@@ -414,7 +420,7 @@ def _price(price: Decimal | None) -> str:
     return "none" if price is None else f"{price:f}"
 
 
-def _three(head: Head) -> str:
+def _three(head: Balance) -> str:
     return f"{head.balance:f}, {head.held:f}, {head.settled:f}"
 
 

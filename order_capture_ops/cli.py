@@ -27,8 +27,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from order_capture.domain.errors import TemporaryError
-from order_capture.domain.times import written
+from order_capture.domain.errors import TransientError
+from order_capture.domain.times import format_utc
 from order_capture_ops.errors import CommandError, UsageError
 
 FAILED, UNKNOWN, INTERRUPTED, UNREAD = 1, 2, 130, 141
@@ -92,7 +92,7 @@ def run(command: Callable[[], int], *, failed: int = FAILED) -> int:
     except KeyboardInterrupt:
         errors.print("Interrupted.")
         return INTERRUPTED
-    except TemporaryError as error:
+    except TransientError as error:
         errors.print("[red]Error:[/]", escape(f"{error} Run it again."))
         return FAILED
     except Exception as error:
@@ -217,7 +217,7 @@ def moment(text: str) -> datetime:
 
 def time_text(text: str) -> str:
     """A `moment` as it is written everywhere."""
-    return written(moment(text))
+    return format_utc(moment(text))
 
 
 # ----------------------------------------------------------------------------------------------------- output

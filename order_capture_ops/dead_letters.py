@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from order_capture.adapters import cloudevents, jsontext
+from order_capture.adapters.messaging import envelopes
+from order_capture.adapters.serializers import decimal_json
 from order_capture.application.messages import order_id_of
 from order_capture.domain.errors import InvalidMessageError
 from order_capture_ops.stack import Stack, StackError
@@ -257,8 +258,8 @@ def _letter(dlq: DeadLetterQueue, message: dict[str, Any]) -> Letter:
     kind: str | None = None
     order_id: str | None = None
     with contextlib.suppress(InvalidMessageError):
-        order_id = order_id_of(cloudevents.decode(message["Body"]))
-        kind = str(jsontext.loads(message["Body"])["type"])
+        order_id = order_id_of(envelopes.decode(message["Body"]))
+        kind = str(decimal_json.loads(message["Body"])["type"])
     return Letter(
         dlq.name,
         message["MessageId"],

@@ -8,13 +8,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.registry import CHANNELS, ENVELOPE, MESSAGES
-from order_capture.adapters import cloudevents, jsontext
+from order_capture.adapters.messaging import envelopes
+from order_capture.adapters.serializers import decimal_json
 from order_capture.domain.errors import InvalidMessageError
 
 _ENVELOPED = {message.type: message for message in MESSAGES if message.enveloped}
 _CARRIED = {channel.name: {each.type for each in channel.messages} for channel in CHANNELS}
 # Who counts reads more of an event than who passes it on.
-_READERS: Mapping[str, Callable[[str], Any]] = {"Report": cloudevents.decode_fact}
+_READERS: Mapping[str, Callable[[str], Any]] = {"Report": envelopes.decode_summary}
 _EXCERPT = 160
 
 
@@ -22,10 +23,10 @@ def refusal(dlq: str, body: str) -> str | None:
     """Why the function behind a dead-letter queue refuses this message; None if it can read it."""
     name = dlq.removesuffix("Dlq")
     try:
-        _READERS.get(name, cloudevents.decode)(body)
+        _READERS.get(name, envelopes.decode)(body)
     except InvalidMessageError as error:
         return _unreadable(body) or str(error)
-    kind = str(jsontext.loads(body)["type"])
+    kind = str(decimal_json.loads(body)["type"])
     carried = _CARRIED.get(f"{name}Queue") or _CARRIED.get(name) or {kind}
     return None if kind in carried else f"{kind} is not for this queue, which takes {_or(sorted(carried))}"
 
@@ -37,7 +38,7 @@ def lost_place(body: str) -> str:
     https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
     """
     try:
-        letter = jsontext.loads(body)
+        letter = decimal_json.loads(body)
         if keys := letter.get("keys"):
             named = ", ".join(f"{name} {value}" for name, value in keys.items())
             return f"the item with {named} can't be read: it was written by hand, or by a newer release"
@@ -57,7 +58,7 @@ def excerpt(body: str) -> str:
 def _unreadable(body: str) -> str:
     """What is wrong with it; empty if its models find nothing."""
     try:
-        event = jsontext.loads(body)
+        event = decimal_json.loads(body)
     except (ValueError, RecursionError):
         return "it is not JSON"
     if not isinstance(event, dict):

@@ -13,9 +13,9 @@ from itertools import groupby
 
 import botocore.exceptions
 
-from order_capture.adapters import runtime
-from order_capture.domain.history import Change, ChangeType, Commit, Line, replayed
-from order_capture.domain.ledger import Adjustment, Head, Hold
+from order_capture.adapters import system
+from order_capture.domain.history import ChangeType, Commit, HistoryRecord, LedgerEntry, fold
+from order_capture.domain.ledger import Adjustment, Balance, Hold
 from order_capture.domain.order import OrderStatus, Outcome
 from order_capture.domain.times import after
 from order_capture_ops.tables import HEAD, RECEIPTS, UNREADABLE, LedgerTable, Tables
@@ -42,7 +42,7 @@ class Rebuilt:
 class Missing:
     """A line that is not there. `instead` is one of the same write that does not name its entries, if any."""
 
-    line: Line
+    line: HistoryRecord
     instead: Commit | None = None
 
 
@@ -62,8 +62,8 @@ class _Done:
     """An entry that moved the head, or the settlement of an order."""
 
     time: str
-    change: Change
-    after: Head | None = None  # the head that it led to, where the entry says it
+    change: LedgerEntry
+    after: Balance | None = None  # the head that it led to, where the entry says it
 
     @property
     def version(self) -> int:
@@ -98,7 +98,7 @@ def missing_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Missi
     Raises:
         UnknownError: an entry, or an order that it is for, can't be read.
     """
-    until = after(runtime.clock(), -YOUNG_SECONDS)
+    until = after(system.clock(), -YOUNG_SECONDS)
     done, declined = _ledger(tables, table, entity)
     lines = history_lines(tables, table, entity)
     commits: dict[str, list[Commit]] = {}
@@ -111,10 +111,10 @@ def missing_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Missi
     missing = [
         Missing(hold) for hold in declined if hold.time <= until and (hold.time, hold.key) not in there
     ]
-    figures, since, version, deleted, price = replayed(entity, ()), "", 0, False, None
+    figures, since, version, deleted, price = fold(entity, ()), "", 0, False, None
     for time, of_one_time in groupby(sorted(done, key=lambda each: each.time), key=lambda each: each.time):
         group, found = list(of_one_time), commits.get(time, [])
-        figures = _added(figures, replayed(entity, (each.change for each in group)))
+        figures = _added(figures, fold(entity, (each.change for each in group)))
         version = max(version + 1, *(each.version for each in group), *(line.after.version for line in found))
         was_deleted, price_before = deleted, price
         if heads := [each.after for each in group if each.after]:
@@ -132,23 +132,23 @@ def missing_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Missi
     return missing
 
 
-def gap(tables: Tables, table: LedgerTable, entity: str) -> tuple[Commit, Head] | None:
+def gap(tables: Tables, table: LedgerTable, entity: str) -> tuple[Commit, Balance] | None:
     """The first line whose figures do not follow from those of the line before it, and these.
 
     Raises:
         UnreadableHistoryError: a line can't be read.
     """
     commits = [line for line in history_lines(tables, table, entity) if isinstance(line, Commit)]
-    old = replayed(entity, ())
+    old = fold(entity, ())
     for commit in sorted(commits, key=lambda line: line.after.version):
-        moved = _added(old, replayed(entity, commit.changes))
+        moved = _added(old, fold(entity, commit.changes))
         if _figures(moved) != _figures(commit.after):
             return commit, moved
         old = commit.after
     return None
 
 
-def history_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Line]:
+def history_lines(tables: Tables, table: LedgerTable, entity: str) -> list[HistoryRecord]:
     """All lines of one customer or product, oldest first.
 
     Raises:
@@ -189,7 +189,7 @@ def _ledger(tables: Tables, table: LedgerTable, entity: str) -> tuple[list[_Done
                 continue
             kind, _, entry_id = entry.key.partition("#")
             head = entry.after if isinstance(entry, Adjustment) else None
-            done.append(_Done(entry.time, Change(ChangeType(kind), entry.amount, entry_id), head))
+            done.append(_Done(entry.time, LedgerEntry(ChangeType(kind), entry.amount, entry_id), head))
             if isinstance(entry, Hold):
                 held[entry.order_id] = entry
         orders = tables.orders.orders(held)
@@ -198,7 +198,7 @@ def _ledger(tables: Tables, table: LedgerTable, entity: str) -> tuple[list[_Done
             if order is None:
                 raise UnknownError(f"its order {order_id} can't be read")
             if order.status is OrderStatus.SHIPPED:  # which is final: its last change is that one
-                done.append(_Done(order.update_time, Change(ChangeType.SETTLE, hold.amount, order_id)))
+                done.append(_Done(order.update_time, LedgerEntry(ChangeType.SETTLE, hold.amount, order_id)))
     return done, declined
 
 
@@ -215,15 +215,15 @@ def _put(tables: Tables, table: LedgerTable, missing: Missing) -> bool:
     return True
 
 
-def _is_told_by(changes: tuple[Change, ...], line: Commit) -> bool:
+def _is_told_by(changes: tuple[LedgerEntry, ...], line: Commit) -> bool:
     """Whether a line without names is of these changes."""
     is_nameless = all(change.id is None for change in line.changes)
-    return is_nameless and replayed(line.entity, changes) == replayed(line.entity, line.changes)
+    return is_nameless and fold(line.entity, changes) == fold(line.entity, line.changes)
 
 
-def _added(head: Head, more: Head) -> Head:
-    return Head(head.balance + more.balance, head.held + more.held, head.settled + more.settled)
+def _added(head: Balance, more: Balance) -> Balance:
+    return Balance(head.balance + more.balance, head.held + more.held, head.settled + more.settled)
 
 
-def _figures(head: Head) -> tuple[object, ...]:
+def _figures(head: Balance) -> tuple[object, ...]:
     return head.balance, head.held, head.settled

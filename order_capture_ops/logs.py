@@ -171,8 +171,8 @@ def show(
         since = datetime.now(UTC) - _AWS_SINCE
     start = int(since.timestamp() * 1000) if since else 0
     # Both terms, either of them: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-    terms = (f'?"{each}"' for each in (order_id, correlation_id) if each)
-    pattern = " ".join(terms) if stack.on_aws else ""
+    details = (f'?"{each}"' for each in (order_id, correlation_id) if each)
+    pattern = " ".join(details) if stack.on_aws else ""
     client = stack.client("logs")
     sources = [FunctionLog(client, name, groups[name], start, pattern) for name in chosen]
     width = max(map(len, chosen))

@@ -14,21 +14,21 @@ from itertools import groupby
 
 import botocore.exceptions
 
-from order_capture.adapters.attributes import Item, from_item, to_item
-from order_capture.adapters.cloudevents import event_id
-from order_capture.adapters.dynamodb_reports import (
+from order_capture.adapters.dynamodb.report_repository import (
     FIRST_GENERATION,
     GENERATIONS,
     ORDER,
-    DynamoReports,
+    DynamoReportRepository,
     row_from,
 )
-from order_capture.adapters.reading import time, whole
-from order_capture.adapters.runtime import clock, pause
-from order_capture.application.project_reports import OLDEST, count, groups
-from order_capture.domain.events import OrderFact, moments
-from order_capture.domain.reports import Figure, RowKey, Rows, added_up
-from order_capture.domain.times import written
+from order_capture.adapters.dynamodb.types import Item, from_item, to_item
+from order_capture.adapters.messaging.envelopes import event_id
+from order_capture.adapters.serializers.fields import integer, time
+from order_capture.adapters.system import backoff, clock
+from order_capture.application.reports.project_reports import MAX_EVENT_AGE, count_events, group_events
+from order_capture.domain.events import OrderEventSummary, status_changes
+from order_capture.domain.reports import Metric, RowKey, Rows, aggregate_events
+from order_capture.domain.times import format_utc
 from order_capture_ops.audit import Difference
 from order_capture_ops.stack import Stack, StackError
 from order_capture_ops.tables import UNREADABLE, Order, OrderTable, Table, is_order, read_order
@@ -62,11 +62,11 @@ class ReportsReport:
     differences: list[Difference] = field(default_factory=list)
 
 
-def facts_of(order: Order) -> list[OrderFact]:
+def facts_of(order: Order) -> list[OrderEventSummary]:
     """Every event that an order has had."""
     return [
-        OrderFact(event_id(moment.type, order.order_id), moment, order.terms)
-        for moment in moments(order.logs)
+        OrderEventSummary(event_id(moment.type, order.order_id), moment, order.details)
+        for moment in status_changes(order.logs)
     ]
 
 
@@ -84,14 +84,14 @@ def rebuild_reports(where: Stack, tick: Tick = lambda *_: None) -> Rebuilt:
     """
     table = Table(where.client("dynamodb"), where.output("ReportTableName"))
     orders = OrderTable(table.client, where.output("OrderTableName"))
-    reports = DynamoReports(table.client, table.name)
+    reports = DynamoReportRepository(table.client, table.name)
     rebuilt = Rebuilt()
     _sweep(table, reports.generations().current, tick)
     generation = _announce(table)
     for page in _orders(orders, rebuilt.unreadable):
         facts = [fact for order in page for fact in facts_of(order)]
-        for group in groups(facts):
-            count(reports, generation, group, clock, pause)
+        for group in group_events(facts):
+            count_events(reports, generation, group, clock, backoff)
             tick("events", len(group))
         rebuilt.orders += len(page)
         rebuilt.events += len(facts)
@@ -108,18 +108,18 @@ def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda 
     """
     table = Table(where.client("dynamodb"), where.output("ReportTableName"))
     orders = OrderTable(table.client, where.output("OrderTableName"))
-    generation = DynamoReports(table.client, table.name).generations().current
+    generation = DynamoReportRepository(table.client, table.name).generations().current
     report = ReportsReport()
     now = datetime.now(UTC)
-    settled = written(now - timedelta(seconds=patience))
-    found, gaps = _read(table, generation, settled, written(now - OLDEST), tick)
+    settled = format_utc(now - timedelta(seconds=patience))
+    found, gaps = _read(table, generation, settled, format_utc(now - MAX_EVENT_AGE), tick)
     least: Rows = defaultdict(lambda: defaultdict(Decimal))
     most: Rows = defaultdict(lambda: defaultdict(Decimal))
     unreadable: list[str] = []
     for page in _orders(orders, unreadable):
         facts = [fact for order in page for fact in facts_of(order)]
-        _add(most, added_up(facts))
-        _add(least, added_up(fact for fact in facts if fact.moment.time <= settled))
+        _add(most, aggregate_events(facts))
+        _add(least, aggregate_events(fact for fact in facts if fact.moment.time <= settled))
         report.orders += len(page)
         report.events += len(facts)
         tick("orders", len(page))
@@ -139,12 +139,12 @@ def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda 
 
 def _read(
     table: Table, generation: int, settled: str, remembered: str, tick: Tick
-) -> tuple[dict[RowKey, Mapping[Figure, Decimal]], list[Difference]]:
+) -> tuple[dict[RowKey, Mapping[Metric, Decimal]], list[Difference]]:
     """The rows, and the orders of which a later event was counted while an earlier one is missing.
 
     The second needs nothing but the events' own sequence: any consumer can find its gaps like that.
     """
-    rows: dict[RowKey, Mapping[Figure, Decimal]] = {}
+    rows: dict[RowKey, Mapping[Metric, Decimal]] = {}
     gaps: list[Difference] = []
     own = f"{generation}#"
     items = (item for page in table.pages() for item in page if item["page"]["S"].startswith(own))
@@ -154,7 +154,7 @@ def _read(
         if name.startswith(ORDER):
             label = f"order {name.removeprefix(ORDER)}"
             try:
-                marks = [(time(mark, "time"), whole(mark, "sequence")) for mark in map(from_item, found)]
+                marks = [(time(mark, "time"), integer(mark, "sequence")) for mark in map(from_item, found)]
             except UNREADABLE:
                 gaps.append(_unreadable(f"{label}, what was counted of it"))
                 continue

@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from order_capture.adapters.outboxes import BATCH_ENTRIES, Sender, TopicOutbox
-from order_capture.adapters.runtime import clock, new_id, pause
-from order_capture.application.messages import EntityState
-from order_capture.application.publish_states import publish_states
-from order_capture.domain.errors import RefusedMessagesError
-from order_capture.domain.order import Check
+from order_capture.adapters.messaging.publishers import BATCH_ENTRIES, EnvelopeFactory, TopicPublisher
+from order_capture.adapters.system import backoff, clock, new_id
+from order_capture.application.ledger.publish_balance_states import publish_balance_states
+from order_capture.application.messages import BalanceState
+from order_capture.domain.errors import RejectedMessagesError
+from order_capture.domain.order import CheckType
 from order_capture_ops.stack import Stack
 from order_capture_ops.stuck import Tick
 from order_capture_ops.tables import UNREADABLE, LedgerTable, read_head
 
-TOPICS = {Check.BALANCE: "AccountTopicArn", Check.STOCK: "StockTopicArn"}
+TOPICS = {CheckType.BALANCE: "AccountTopicArn", CheckType.STOCK: "StockTopicArn"}
 """The outputs of the stack that name them."""
 
 
@@ -61,22 +61,22 @@ def republish(
     Raises:
         TemporaryError: SNS did not take some; it may all be done again.
     """
-    sender = Sender("/order-capture/operator", new_id, clock, pause)
-    followers = TopicOutbox(where.client("sns"), where.output(TOPICS[table.kind.check]), sender)
+    sender = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
+    followers = TopicPublisher(where.client("sns"), where.output(TOPICS[table.kind.check]), sender)
     size = BATCH_ENTRIES if rate is None else max(1, int(min(BATCH_ENTRIES, rate)))
     result, started = Republished(), time.monotonic()
     for scanned, items in table.heads():
-        states: list[EntityState] = []
+        states: list[BalanceState] = []
         for item in items:
             try:
-                states.append(EntityState(table.kind, table.entity(item), read_head(item)))
+                states.append(BalanceState(table.kind, table.entity(item), read_head(item)))
             except UNREADABLE:
                 result.unreadable.append(table.entity(item))
         for batch in batches(states, size):
             if not dry_run:
                 try:
-                    publish_states(followers, batch)
-                except RefusedMessagesError as error:
+                    publish_balance_states(followers, batch)
+                except RejectedMessagesError as error:
                     result.refused += error.subjects
             result.states += len(batch)
             result.deleted += sum(state.head.deleted for state in batch)

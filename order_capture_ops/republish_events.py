@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from order_capture.adapters.attributes import Item
-from order_capture.adapters.dynamodb_orders import order_from
-from order_capture.adapters.outboxes import BATCH_ENTRIES, Sender, TopicOutbox
-from order_capture.adapters.runtime import clock, new_id, pause
-from order_capture.application.messages import OrderHappened
-from order_capture.domain.errors import RefusedMessagesError
+from order_capture.adapters.dynamodb.order_repository import order_from
+from order_capture.adapters.dynamodb.types import Item
+from order_capture.adapters.messaging.publishers import BATCH_ENTRIES, EnvelopeFactory, TopicPublisher
+from order_capture.adapters.system import backoff, clock, new_id
+from order_capture.application.messages import OrderEventMessage
+from order_capture.domain.errors import RejectedMessagesError
 from order_capture.domain.events import events_of
 from order_capture.domain.order import Order
 from order_capture_ops.republish import batches
@@ -59,8 +59,8 @@ def republish_events(
         StackError: one of them is no order; nothing was published.
         TemporaryError: SNS did not take some; it may all be done again.
     """
-    sender = Sender("/order-capture/operator", new_id, clock, pause)
-    listeners = TopicOutbox(where.client("sns"), where.output("OrderEventTopicArn"), sender)
+    sender = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
+    listeners = TopicPublisher(where.client("sns"), where.output("OrderEventTopicArn"), sender)
     size = BATCH_ENTRIES if rate is None else max(1, int(min(BATCH_ENTRIES, rate)))
     result, started = RepublishedEvents(), time.monotonic()
     for orders in _orders(where, order_ids, result, tick):
@@ -69,8 +69,8 @@ def republish_events(
         for batch in batches(events, size):
             if not dry_run:
                 try:
-                    listeners.send_all([OrderHappened(event) for event in batch])
-                except RefusedMessagesError as error:
+                    listeners.send_all([OrderEventMessage(event) for event in batch])
+                except RejectedMessagesError as error:
                     result.refused += error.subjects
             result.events += len(batch)
             if rate is not None and not dry_run:

@@ -349,11 +349,11 @@ def _from_log(stack: Stack, letter: Letter, function: str) -> str:
         for output, value in stack.outputs.items()
         if value == function and output.endswith("FunctionName")
     )
-    terms = [letter.message_id, *filter(None, [letter.order_id])]
+    details = [letter.message_id, *filter(None, [letter.order_id])]
     since = int((time.time() - letter.age - 60) * 1000)
-    pattern = " ".join(f'?"{term}"' for term in terms) if stack.on_aws else ""
+    pattern = " ".join(f'?"{term}"' for term in details) if stack.on_aws else ""
     lines = FunctionLog(stack.client("logs"), function, group, since, pattern).read()
-    named = [line for line in lines if line.level in _TROUBLE and line.concerns(terms[0], terms[-1])]
+    named = [line for line in lines if line.level in _TROUBLE and line.concerns(details[0], details[-1])]
     name = _function(function, stack)
     if not named:
         return (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from order_capture.domain.ledger import first
+from order_capture.domain.ledger import primary_entity
 from order_capture.domain.order import OrderStatus
 from order_capture_ops import dead_letters
 from order_capture_ops.dead_letters import DeadLetterQueue
@@ -81,7 +81,7 @@ def waits_for(tables: Tables, order: Order) -> Iterable[str]:
         yield "shipping"
     for table in tables.ledgers:
         if order.status is OrderStatus.PENDING and table.kind.check not in order.checks:
-            place = first(table.kind.demand(order.terms)), order.order_id
+            place = primary_entity(table.kind.required_amounts(order.details)), order.order_id
             check = f"{table.kind.check.lower()} check"
             if hold := table.holds([place]).get(place):
                 yield f"{check}: decided ({hold.decision.outcome}), its answer is not taken in yet"

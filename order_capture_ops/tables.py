@@ -12,32 +12,32 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from order_capture.adapters.attributes import Item, from_item, to_item
-from order_capture.adapters.decisions import decision_from
-from order_capture.adapters.dynamodb_history import item_of, line_in
-from order_capture.adapters.dynamodb_ledger import price_from
-from order_capture.adapters.reading import text, texts
-from order_capture.adapters.terms import terms_from
+from order_capture.adapters.dynamodb.history_repository import item_of, record_from_item
+from order_capture.adapters.dynamodb.ledger_repository import price_from
+from order_capture.adapters.dynamodb.types import Item, from_item, to_item
+from order_capture.adapters.serializers.check_results import check_result_from
+from order_capture.adapters.serializers.fields import text, texts
+from order_capture.adapters.serializers.order_details import order_details_from
 from order_capture.domain.errors import OrderCaptureError
-from order_capture.domain.history import Line
+from order_capture.domain.history import HistoryRecord
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
     ZERO,
     Adjustment,
+    Balance,
     Entry,
-    Head,
     Hold,
-    LedgerKind,
+    LedgerSpec,
     Release,
-    receipt_place,
+    idempotency_key_for,
 )
-from order_capture.domain.order import Check, Decision, OrderStatus, OrderTerms
+from order_capture.domain.order import CheckResult, CheckType, OrderDetails, OrderStatus
 from order_capture_ops.stack import Stack
 
 HEAD = "BALANCE"
 BATCH_KEYS = 100  # what DynamoDB's batch read takes in one call
-RECEIPTS = receipt_place("")  # how the keys of receipts begin; they are no ledgers
+RECEIPTS = idempotency_key_for("")  # how the keys of receipts begin; they are no ledgers
 
 UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OrderCaptureError)
 """What reading an item raises that is not as the functions write it."""
@@ -85,7 +85,7 @@ class Table:
 class LedgerTable(Table):
     """A ledger: the heads and entries of all its customers or products."""
 
-    kind: LedgerKind
+    kind: LedgerSpec
     key: str
     noun: str
 
@@ -122,7 +122,7 @@ class LedgerTable(Table):
         """Whose item it is."""
         return str(item[self.key]["S"])
 
-    def head(self, entity: str) -> Head | None:
+    def head(self, entity: str) -> Balance | None:
         """How a customer or product stands."""
         item = self.get({self.key: entity, "entry": HEAD})
         return read_head(item) if item else None
@@ -150,7 +150,7 @@ class LedgerTable(Table):
         kind, _, entry_id = str(values["entry"]).partition("#")
         match kind:
             case "HOLD":
-                return Hold(entity, entry_id, amount, decision_from(values), at)
+                return Hold(entity, entry_id, amount, check_result_from(values), at)
             case "RELEASE":
                 return Release(entity, entry_id, amount, at)
             case "ADJUST":
@@ -164,8 +164,8 @@ class Order:
     """What an order's item says."""
 
     status: OrderStatus
-    terms: OrderTerms
-    checks: Mapping[Check, Decision]
+    details: OrderDetails
+    checks: Mapping[CheckType, CheckResult]
     create_time: str
     update_time: str
     correlation_id: str
@@ -174,7 +174,7 @@ class Order:
     @property
     def order_id(self) -> str:
         """The id that the client was given."""
-        return self.terms.order_id
+        return self.details.order_id
 
     @property
     def is_open(self) -> bool:
@@ -200,7 +200,7 @@ class OrderTable(Table):
 class HistoryTable(Table):
     """The history of both ledgers. It is no part of the books, and is read as clients see it."""
 
-    def lines(self, ledger: LedgerTable, entity: str) -> Iterator[Line]:
+    def lines(self, ledger: LedgerTable, entity: str) -> Iterator[HistoryRecord]:
         """All lines of one customer or product, oldest first.
 
         Raises:
@@ -213,9 +213,9 @@ class HistoryTable(Table):
             ExpressionAttributeValues=to_item({":entity": f"{ledger.key}#{entity}"}),
             ConsistentRead=True,
         ):
-            yield from map(line_in, page["Items"])
+            yield from map(record_from_item, page["Items"])
 
-    def add(self, ledger: LedgerTable, line: Line) -> None:
+    def add(self, ledger: LedgerTable, line: HistoryRecord) -> None:
         """Write a line if it is not there; a conditional check fails if it is."""
         self.client.put_item(
             TableName=self.name,
@@ -223,7 +223,7 @@ class HistoryTable(Table):
             ConditionExpression="attribute_not_exists(line)",
         )
 
-    def remove(self, ledger: LedgerTable, line: Line) -> None:
+    def remove(self, ledger: LedgerTable, line: HistoryRecord) -> None:
         """Take a line out."""
         item = item_of(ledger.key, line)
         self.client.delete_item(TableName=self.name, Key={name: item[name] for name in ("entity", "line")})
@@ -266,8 +266,8 @@ def read_order(item: Item) -> Order | None:
         values = from_item(item)
         return Order(
             OrderStatus(values["status"]),
-            terms_from(values),
-            {Check(check): decision_from(decision) for check, decision in values["checks"].items()},
+            order_details_from(values),
+            {CheckType(check): check_result_from(decision) for check, decision in values["checks"].items()},
             _time(values["createTime"]),
             _time(values["updateTime"]),
             text(values, "correlationId"),
@@ -277,7 +277,7 @@ def read_order(item: Item) -> Order | None:
         return None
 
 
-def read_head(item: Item) -> Head:
+def read_head(item: Item) -> Balance:
     """The head in an item.
 
     Raises:
@@ -286,12 +286,12 @@ def read_head(item: Item) -> Head:
     return _head(from_item(item))
 
 
-def _head(values: Mapping[str, Any]) -> Head:
+def _head(values: Mapping[str, Any]) -> Balance:
     balance, held, settled = (_number(values[figure]) for figure in ("balance", "held", "settled"))
     deleted = bool(_number(values.get("deleted", ZERO)))
     version, update_time = int(_number(values["version"])), str(values["updateTime"])
     price = price_from(values)
-    return Head(balance, held, settled, version, update_time, deleted, price)
+    return Balance(balance, held, settled, version, update_time, deleted, price)
 
 
 def _number(value: object) -> Decimal:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from order_capture.adapters.outboxes import QueueOutbox, Sender
-from order_capture.adapters.runtime import clock, new_id, pause
-from order_capture.application.watch_orders import watch_new_orders
+from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher
+from order_capture.adapters.system import backoff, clock, new_id
+from order_capture.application.orders.watch_orders import watch_new_orders
 from order_capture_ops.stack import Stack, StackError
 from order_capture_ops.stuck import Tick, open_orders
 from order_capture_ops.tables import Order, Tables
@@ -43,7 +43,7 @@ def watch(
             unreadable += sorted(order_id for order_id, order in named.items() if order is None)
     else:
         orders = open_orders(tables, tick, unreadable)
-    sender = Sender("/order-capture/operator", new_id, clock, pause)
-    outbox = QueueOutbox(where.client("sqs"), where.output("OrderWatchQueueUrl"), sender)
+    sender = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
+    outbox = QueuePublisher(where.client("sqs"), where.output("OrderWatchQueueUrl"), sender)
     watch_new_orders(outbox, [(order.order_id, order.correlation_id) for order in orders], DELAY)
     return orders

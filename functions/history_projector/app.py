@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from order_capture.adapters import history_wiring
-from order_capture.adapters.history_streams import history_stream_handler
-from order_capture.domain.history import Line
+from order_capture import bootstrap
+from order_capture.domain.history import HistoryRecord
+from order_capture.entrypoints.history_streams import history_stream_handler
 
 
-def work(key: str, lines: Sequence[Line]) -> None:
+def work(key: str, lines: Sequence[HistoryRecord]) -> None:
     """Write the lines of one ledger."""
-    history_wiring.history(key).put(lines)
+    bootstrap.history(key).put(lines)
 
 
 handler = history_stream_handler(work)

@@ -4,56 +4,61 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from order_capture.adapters import polling, requests, views, wiring
-from order_capture.adapters.http import Request, Response, Routes, http_handler
-from order_capture.adapters.runtime import clock, new_id, pause, sleep
-from order_capture.adapters.snapshots import order_values, status_values
-from order_capture.application import cancel_order, capture_orders, get_order, list_orders
+from order_capture import bootstrap
+from order_capture.adapters.serializers.snapshots import order_values, status_values
+from order_capture.adapters.system import backoff, clock, new_id, sleep
+from order_capture.application.orders import cancel_order, capture_orders, get_order, list_orders
+from order_capture.entrypoints.http import conditional_get, requests, responses
+from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
 
 SOURCE = "order_api"
 
 
 def post_order(request: Request) -> Response:
     """POST /order."""
-    order, keyed = requests.new_order(request, new_id, clock()), request.idempotency_key is not None
-    orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
-    captured = capture_orders.capture_order(orders, checkers, order, request.caller, clock, keyed=keyed)
-    headers = views.captured_headers(captured.order)
+    order, idempotent = requests.new_order(request, new_id, clock()), request.idempotency_key is not None
+    orders, checkers = bootstrap.orders(), bootstrap.check_publisher(SOURCE)
+    captured = capture_orders.capture_order(
+        orders, checkers, order, request.caller, clock, idempotent=idempotent
+    )
+    headers = responses.captured_headers(captured.order)
     return Response(order_values(captured.order), HTTPStatus.ACCEPTED, headers, captured.replayed)
 
 
 def post_orders(request: Request) -> Response:
     """POST /orders."""
     batch = requests.new_orders(request, new_id, clock())
-    orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
+    orders, checkers = bootstrap.orders(), bootstrap.check_publisher(SOURCE)
     captured = capture_orders.capture_batch(orders, checkers, batch, request.caller, clock)
-    return Response(views.batch_view(captured), HTTPStatus.ACCEPTED, views.LOOK_SOON, captured.replayed)
+    return Response(
+        responses.batch_view(captured), HTTPStatus.ACCEPTED, responses.LOOK_SOON, captured.replayed
+    )
 
 
 def get_orders(request: Request) -> Response:
     """GET /orders."""
-    page = list_orders.list_orders(wiring.orders(), requests.orders_query(request), request.caller)
-    return Response(views.orders_view(page), headers=views.page_headers(request, page))
+    page = list_orders.list_orders(bootstrap.orders(), requests.orders_query(request), request.caller)
+    return Response(responses.orders_view(page), headers=responses.page_headers(request, page))
 
 
 def get_whole_order(request: Request) -> Response:
     """GET /order/{orderId}."""
-    order = get_order.get_order(wiring.orders(), *polling.asked(request), sleep)
-    return polling.answer(request, order, order_values)
+    order = get_order.get_order(bootstrap.orders(), *conditional_get.requested_order(request), sleep)
+    return conditional_get.answer(request, order, order_values)
 
 
 def get_order_status(request: Request) -> Response:
     """GET /order/{orderId}/status."""
-    order = get_order.get_order(wiring.orders(), *polling.asked(request), sleep)
-    return polling.answer(request, order, status_values)
+    order = get_order.get_order(bootstrap.orders(), *conditional_get.requested_order(request), sleep)
+    return conditional_get.answer(request, order, status_values)
 
 
 def post_cancel(request: Request) -> Response:
     """POST /order/{orderId}/cancel."""
     request.refuse_parameters()
     order_id, key = requests.path_id(request, "orderId"), requests.request_key(request)
-    orders, checkers = wiring.orders(), wiring.checkers(SOURCE)
-    cancelled = cancel_order.cancel_order(orders, checkers, order_id, request.caller, clock, pause, key)
+    orders, checkers = bootstrap.orders(), bootstrap.check_publisher(SOURCE)
+    cancelled = cancel_order.cancel_order(orders, checkers, order_id, request.caller, clock, backoff, key)
     return Response(order_values(cancelled.value), replayed=cancelled.replayed)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from order_capture.adapters import cloudevents, dynamodb_reports
-from order_capture.adapters.invocations import in_time
-from order_capture.adapters.queues import queue_handler
-from order_capture.adapters.runtime import clock, pause
-from order_capture.application.messages import OrderTold
-from order_capture.application.project_reports import project_reports
+from order_capture import bootstrap
+from order_capture.adapters.messaging import envelopes
+from order_capture.adapters.system import backoff, clock
+from order_capture.application.messages import ReceivedOrderSummary
+from order_capture.application.reports.project_reports import project_reports
+from order_capture.entrypoints.invocations import has_time_left
+from order_capture.entrypoints.sqs import queue_handler
 
 
-def work(messages: Sequence[OrderTold]) -> set[str]:
+def work(messages: Sequence[ReceivedOrderSummary]) -> set[str]:
     """Count each event, once."""
-    return project_reports(dynamodb_reports.of_function(), messages, clock, pause, in_time)
+    return project_reports(bootstrap.reports(), messages, clock, backoff, has_time_left)
 
 
-handler = queue_handler(work, OrderTold, read=cloudevents.decode_fact)
+handler = queue_handler(work, ReceivedOrderSummary, read=envelopes.decode_summary)

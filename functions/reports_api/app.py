@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from order_capture.adapters import dynamodb_reports, reports
-from order_capture.adapters.http import Request, Response, Routes, http_handler
-from order_capture.application.get_reports import get_reports
+from order_capture import bootstrap
+from order_capture.application.reports.get_reports import get_reports
+from order_capture.entrypoints.http import reports
+from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
 
 
 def get_daily(request: Request) -> Response:
     """GET /reports/daily."""
     query = reports.report_query(request)
-    page = get_reports(dynamodb_reports.of_function(), query)
+    page = get_reports(bootstrap.reports(), query)
     return Response(reports.reports_view(page), headers=reports.page_headers(request, page))
 
 

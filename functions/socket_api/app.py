@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from order_capture.adapters import socket_wiring, subscriptions, wiring
-from order_capture.adapters.runtime import clock
-from order_capture.adapters.sockets import Frame, socket_handler
-from order_capture.application.follow_orders import follow
+from order_capture import bootstrap
+from order_capture.adapters.system import clock
+from order_capture.application.subscriptions.push_events import subscribe
+from order_capture.entrypoints.websocket import messages
+from order_capture.entrypoints.websocket.api import Frame, socket_handler
 
 
 def listen(frame: Frame) -> dict[str, Any]:
     """Have the client told of what it asks for, if it may know of it."""
-    what = subscriptions.wanted(frame.text)
-    order = follow(
-        wiring.orders(), socket_wiring.followers(), frame.connection_id, what, frame.caller, clock()
+    what = messages.wanted(frame.text)
+    order = subscribe(
+        bootstrap.orders(), bootstrap.subscriptions(), frame.connection_id, what, frame.caller, clock()
     )
-    return subscriptions.subscribed(what, order)
+    return messages.subscribed(what, order)
 
 
 def forget(connection_id: str) -> None:
     """Remove what a connection followed that has ended."""
-    socket_wiring.followers().remove(connection_id)
+    bootstrap.subscriptions().remove(connection_id)
 
 
 handler = socket_handler(listen, forget)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from order_capture.adapters.authorizer import authorizer_handler
+from order_capture.entrypoints.authorizer import authorizer_handler
 
 handler = authorizer_handler("orders/read")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from order_capture.adapters import socket_wiring
-from order_capture.adapters.invocations import in_time
-from order_capture.adapters.queues import queue_handler
-from order_capture.application.follow_orders import push_events
-from order_capture.application.messages import OrderNews
+from order_capture import bootstrap
+from order_capture.application.messages import ReceivedOrderEvent
+from order_capture.application.subscriptions.push_events import push_events
+from order_capture.entrypoints.invocations import has_time_left
+from order_capture.entrypoints.sqs import queue_handler
 
 
-def work(news: Sequence[OrderNews]) -> set[str]:
+def work(news: Sequence[ReceivedOrderEvent]) -> set[str]:
     """Send each event on, as it was told."""
-    return push_events(socket_wiring.followers(), socket_wiring.connections(), news, in_time)
+    return push_events(bootstrap.subscriptions(), bootstrap.connections(), news, has_time_left)
 
 
-handler = queue_handler(work, OrderNews)
+handler = queue_handler(work, ReceivedOrderEvent)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from order_capture.adapters import wiring
-from order_capture.adapters.invocations import in_time
-from order_capture.adapters.queues import queue_handler
-from order_capture.adapters.runtime import clock, pause
-from order_capture.application.check_orders import check_orders
+from order_capture import bootstrap
+from order_capture.adapters.system import backoff, clock
+from order_capture.application.ledger.check_orders import check_orders
 from order_capture.application.messages import CheckOrder, ReleaseOrder
 from order_capture.domain.ledger import STOCK
+from order_capture.entrypoints.invocations import has_time_left
+from order_capture.entrypoints.sqs import queue_handler
 
 
 def work(messages: Sequence[CheckOrder | ReleaseOrder]) -> set[str]:
     """Hold or release for each order, and answer."""
     return check_orders(
-        STOCK, wiring.stock(), wiring.order_update("stock_checker"), messages, clock, pause, in_time
+        STOCK,
+        bootstrap.stock(),
+        bootstrap.check_result_publisher("stock_checker"),
+        messages,
+        clock,
+        backoff,
+        has_time_left,
     )
 
 

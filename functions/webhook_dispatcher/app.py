@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from order_capture.adapters import webhook_wiring
-from order_capture.adapters.queues import queue_handler
-from order_capture.adapters.runtime import clock
-from order_capture.application.dispatch_webhooks import dispatch_webhooks
-from order_capture.application.messages import OrderNews
+from order_capture import bootstrap
+from order_capture.adapters.system import clock
+from order_capture.application.messages import ReceivedOrderEvent
+from order_capture.application.webhooks.dispatch_webhooks import dispatch_webhooks
+from order_capture.entrypoints.sqs import queue_handler
 
 
-def work(messages: Sequence[OrderNews]) -> set[str]:
+def work(messages: Sequence[ReceivedOrderEvent]) -> set[str]:
     """Begin the deliveries of each event."""
-    lanes = webhook_wiring.lanes("webhook_dispatcher")
-    webhooks = webhook_wiring.webhooks()
-    return dispatch_webhooks(webhooks, lanes, messages, webhook_wiring.new_secret, clock)
+    lanes = bootstrap.webhook_lanes("webhook_dispatcher")
+    webhooks = bootstrap.webhooks()
+    return dispatch_webhooks(webhooks, lanes, messages, bootstrap.new_secret, clock)
 
 
-handler = queue_handler(work, OrderNews)
+handler = queue_handler(work, ReceivedOrderEvent)

@@ -109,7 +109,7 @@ def insist(shop: Shop, body: object) -> str:
     """Send an order until it is accepted, as a client with a key may; its id."""
     key = str(uuid.uuid4())
     deadline = time.monotonic() + REST
-    pause = 0.5
+    backoff = 0.5
     while True:
         try:
             answer = shop.post("/order", body, Idempotency_Key=key)
@@ -119,8 +119,8 @@ def insist(shop: Shop, body: object) -> str:
         except httpx.TransportError:
             pass  # sent, perhaps; the key makes it the same order
         assert time.monotonic() < deadline, "never accepted"
-        time.sleep(random.uniform(0, pause))
-        pause = min(2 * pause, 8.0)
+        time.sleep(random.uniform(0, backoff))
+        backoff = min(2 * backoff, 8.0)
 
 
 def ops(engine: Engine, *arguments: str) -> subprocess.CompletedProcess[str]:

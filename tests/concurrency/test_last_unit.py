@@ -15,15 +15,15 @@ from multiprocessing.synchronize import Barrier
 
 import pytest
 
-from order_capture.adapters.dynamodb_ledger import DynamoLedger
-from order_capture.adapters.runtime import clock, pause
-from order_capture.application.adjust_balance import BalanceChange, adjust_balance
-from order_capture.application.check_orders import check_orders
-from order_capture.domain.ledger import STOCK, Adjustment, Entry, Head, Hold, replay
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+from order_capture.adapters.system import backoff, clock
+from order_capture.application.ledger.adjust_balance import BalanceRequest, adjust_balance
+from order_capture.application.ledger.check_orders import check_orders
+from order_capture.domain.ledger import STOCK, Adjustment, Balance, Entry, Hold, replay
 from order_capture.domain.order import Outcome
 from order_capture_ops.tables import HEAD, LedgerTable, read_head
 from tests.conftest import Say
-from tests.support.factories import check, terms_of
+from tests.support.factories import check, details_of
 from tests.support.fakes import MemoryOutbox
 from tests.support.tables import create_tables, dynamodb_client
 
@@ -35,15 +35,17 @@ nothing else. LAST_UNIT_ROUNDS=50 is for a quick look."""
 
 def want_the_last_unit(url: str, table: str, number: int, start: Barrier) -> None:
     """One process: open its share of the products, then order one unit of each, together with all others."""
-    ledger = DynamoLedger(dynamodb_client(url), table, "productId")
+    ledger = DynamoLedgerRepository(dynamodb_client(url), table, "productId")
     for round_number in range(number, ROUNDS, PROCESSES):
-        one = BalanceChange(f"pen-{round_number}", f"id-{round_number}", "", keyed=False, balance=Decimal(1))
-        adjust_balance(STOCK, ledger, one, clock, pause)
+        one = BalanceRequest(
+            f"pen-{round_number}", f"id-{round_number}", "", idempotent=False, balance=Decimal(1)
+        )
+        adjust_balance(STOCK, ledger, one, clock, backoff)
     for round_number in range(ROUNDS):
-        message = check(terms_of(f"order-{round_number}-{number}", items=((f"pen-{round_number}", 1),)))
+        message = check(details_of(f"order-{round_number}-{number}", items=((f"pen-{round_number}", 1),)))
         start.wait()
         # What is given back comes again, as from its queue.
-        while check_orders(STOCK, ledger, MemoryOutbox(), [message], clock, pause):
+        while check_orders(STOCK, ledger, MemoryOutbox(), [message], clock, backoff):
             pass
 
 
@@ -86,8 +88,8 @@ def test_is_never_sold_twice(dynamodb_local_url: str, say: Say) -> None:
     )
 
 
-def read(table: LedgerTable) -> tuple[dict[str, Head], dict[str, list[Entry]]]:
-    heads: dict[str, Head] = {}
+def read(table: LedgerTable) -> tuple[dict[str, Balance], dict[str, list[Entry]]]:
+    heads: dict[str, Balance] = {}
     entries: dict[str, list[Entry]] = defaultdict(list)
     for page in table.pages():
         for item in page:

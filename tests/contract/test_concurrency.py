@@ -14,36 +14,36 @@ from typing import Any, TypeVar
 
 import pytest
 
-from order_capture.adapters.runtime import clock, pause
-from order_capture.adapters.webhook_views import secret_view
-from order_capture.application.adjust_balance import BalanceChange, adjust_balance
-from order_capture.application.cancel_order import cancel_order
-from order_capture.application.check_orders import check_orders
-from order_capture.application.decide_orders import decide_orders
+from order_capture.adapters.system import backoff, clock
 from order_capture.application.idempotency import Answered, RequestKey
-from order_capture.application.manage_webhooks import (
+from order_capture.application.ledger.adjust_balance import BalanceRequest, adjust_balance
+from order_capture.application.ledger.check_orders import check_orders
+from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder, order_id_of
+from order_capture.application.orders.cancel_order import cancel_order
+from order_capture.application.orders.decide_orders import decide_orders
+from order_capture.application.orders.ship_orders import ship_orders
+from order_capture.application.ports import LedgerRepository, WriteRefusedError
+from order_capture.application.webhooks.manage_webhooks import (
     MAX_WEBHOOKS,
     register_webhook,
     remove_webhook,
     rotate_secret,
 )
-from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder, order_id_of
-from order_capture.application.ports import Ledger, WriteRefusedError
-from order_capture.application.ship_orders import ship_orders
-from order_capture.domain.errors import TemporaryError, WebhookLimitError
-from order_capture.domain.ledger import STOCK, Adjustment, Entry, Head, Movement, Release, replay
-from order_capture.domain.order import Check, Decision, Order, OrderStatus, OrderTerms, Outcome
+from order_capture.domain.errors import TransientError, WebhookLimitError
+from order_capture.domain.ledger import STOCK, Adjustment, Balance, BalanceChange, Entry, Release, replay
+from order_capture.domain.order import CheckResult, CheckType, Order, OrderDetails, OrderStatus, Outcome
 from order_capture.domain.webhooks import Webhook
+from order_capture.entrypoints.http.webhook_responses import secret_view
 from tests.support.factories import (
     SERVICE,
     check,
     checked,
     declined,
+    details_of,
     held,
     placed,
     release,
     ship,
-    terms_of,
     webhook_of,
 )
 from tests.support.fakes import MemoryOutbox
@@ -87,15 +87,15 @@ class World:
         with ThreadPoolExecutor(THREADS) as threads:
             return list(threads.map(run, range(THREADS)))
 
-    def check_at_once(self, orders: Sequence[OrderTerms]) -> list[dict[str, Decision]]:
+    def check_at_once(self, orders: Sequence[OrderDetails]) -> list[dict[str, CheckResult]]:
         """The answers, where each worker checks one of the orders."""
         return self.at_once(lambda stores, number: until_done(stores, [check(orders[number])]))
 
     def open_stock(self, **units: int) -> None:
         for product, balance in units.items():
-            adjust_balance(STOCK, self.stores.stock, set_to(product, balance), clock, pause)
+            adjust_balance(STOCK, self.stores.stock, set_to(product, balance), clock, backoff)
 
-    def stock_of(self, product: str) -> Head:
+    def stock_of(self, product: str) -> Balance:
         """How a product stands, after a look at its books: what was done to it must come to that."""
         head = self.stores.stock.head(product)
         assert head is not None
@@ -120,7 +120,7 @@ class World:
         ]
 
 
-def read_back(ledger: Ledger, entity: str, key: str) -> Entry | None:
+def read_back(ledger: LedgerRepository, entity: str, key: str) -> Entry | None:
     """The entry under a key, through the port; None for the head."""
     match key.split("#"):
         case ["HOLD", order_id]:
@@ -134,8 +134,8 @@ def read_back(ledger: Ledger, entity: str, key: str) -> Entry | None:
     return None
 
 
-def set_to(entity: str, balance: int) -> BalanceChange:
-    return BalanceChange(entity, str(uuid.uuid4()), "", keyed=False, balance=Decimal(balance))
+def set_to(entity: str, balance: int) -> BalanceRequest:
+    return BalanceRequest(entity, str(uuid.uuid4()), "", idempotent=False, balance=Decimal(balance))
 
 
 def as_a_queue(work: Callable[[list[Message]], set[str]], messages: Iterable[Message]) -> None:
@@ -149,14 +149,14 @@ def as_a_queue(work: Callable[[list[Message]], set[str]], messages: Iterable[Mes
     raise AssertionError(f"given back again and again: {left}")
 
 
-def until_done(stores: Stores, messages: Iterable[CheckOrder | ReleaseOrder]) -> dict[str, Decision]:
+def until_done(stores: Stores, messages: Iterable[CheckOrder | ReleaseOrder]) -> dict[str, CheckResult]:
     """The answers to a batch of a checker."""
     answers = MemoryOutbox()
-    as_a_queue(partial(check_orders, STOCK, stores.stock, answers, clock=clock, pause=pause), messages)
+    as_a_queue(partial(check_orders, STOCK, stores.stock, answers, clock=clock, backoff=backoff), messages)
     return {m.order_id: m.decision for m in answers.sent if isinstance(m, OrderChecked)}
 
 
-def number_held(answers: Iterable[dict[str, Decision]]) -> int:
+def number_held(answers: Iterable[dict[str, CheckResult]]) -> int:
     return sum(d.outcome is Outcome.HELD for decisions in answers for d in decisions.values())
 
 
@@ -165,7 +165,7 @@ def test_exactly_as_many_orders_are_held_as_there_are_units(world: World, units:
     for number in range(ROUNDS):
         pen = f"pen-{number}"
         world.open_stock(**{pen: units})
-        orders = [terms_of(f"order-{number}-{i}", items=((pen, 1),)) for i in range(THREADS)]
+        orders = [details_of(f"order-{number}-{i}", items=((pen, 1),)) for i in range(THREADS)]
 
         answers = world.check_at_once(orders)
 
@@ -180,7 +180,7 @@ def test_batches_of_ten_for_one_product_never_hold_more_than_there_is(world: Wor
     world.open_stock(pen=100)
 
     answers = world.at_once(
-        lambda stores, i: until_done(stores, [check(terms_of(f"order-{i}-{n}")) for n in range(10)])
+        lambda stores, i: until_done(stores, [check(details_of(f"order-{i}-{n}")) for n in range(10)])
     )
 
     stock = world.stock_of("pen")
@@ -195,7 +195,7 @@ def test_orders_of_several_products_named_in_any_order_get_all_or_nothing(world:
         world.open_stock(**dict.fromkeys(products, 5))
         chance = random.Random(number)
         orders = [
-            terms_of(f"order-{number}-{i}", items=tuple((p, 1) for p in chance.sample(products, 3)))
+            details_of(f"order-{number}-{i}", items=tuple((p, 1) for p in chance.sample(products, 3)))
             for i in range(THREADS)
         ]
 
@@ -203,7 +203,7 @@ def test_orders_of_several_products_named_in_any_order_get_all_or_nothing(world:
 
         outcomes = {order_id: d.outcome for each in answers for order_id, d in each.items()}
         for product in products:
-            wanted = [o for o in orders if product in STOCK.demand(o)]
+            wanted = [o for o in orders if product in STOCK.required_amounts(o)]
             taken = sum(outcomes[o.order_id] is Outcome.HELD for o in wanted)
             stock = world.stock_of(product)
             assert [stock.balance, stock.held] == [5 - taken, taken]
@@ -226,12 +226,12 @@ def test_an_order_that_all_check_at_once_is_held_once_and_all_get_the_same_answe
 
 def test_checks_and_releases_of_the_same_orders_leave_nothing_held(world: World) -> None:
     world.open_stock(pen=50, ink=50)
-    orders = [terms_of(f"order-{i}", items=(("pen", 1), ("ink", 2))) for i in range(8)]
+    orders = [details_of(f"order-{i}", items=(("pen", 1), ("ink", 2))) for i in range(8)]
 
     def work(stores: Stores, number: int) -> None:
         make = (check, release)[number % 2]
         mine = random.Random(number).sample(orders, len(orders))
-        until_done(stores, [make(terms) for terms in mine])
+        until_done(stores, [make(details) for details in mine])
 
     world.at_once(work)
 
@@ -241,12 +241,12 @@ def test_checks_and_releases_of_the_same_orders_leave_nothing_held(world: World)
 
 
 def test_an_order_that_all_ship_at_once_is_settled_once(world: World) -> None:
-    orders = [terms_of(f"order-{i}", customer_id=f"customer-{i % 2}") for i in range(10)]
+    orders = [details_of(f"order-{i}", customer_id=f"customer-{i % 2}") for i in range(10)]
     confirm(world, orders)
 
     def work(stores: Stores, number: int) -> None:
-        messages = [ship(terms) for terms in random.Random(number).sample(orders, len(orders))]
-        as_a_queue(partial(ship_orders, stores.shipments, clock=clock, pause=pause), messages)
+        messages = [ship(details) for details in random.Random(number).sample(orders, len(orders))]
+        as_a_queue(partial(ship_orders, stores.shipments, clock=clock, backoff=backoff), messages)
 
     world.at_once(work)
 
@@ -255,13 +255,13 @@ def test_an_order_that_all_ship_at_once_is_settled_once(world: World) -> None:
     assert all(order.status is OrderStatus.SHIPPED for order in stored(world, orders))
 
 
-def confirm(world: World, orders: Sequence[OrderTerms]) -> None:
+def confirm(world: World, orders: Sequence[OrderDetails]) -> None:
     world.open_stock(pen=len(orders))
-    until_done(world.stores, [check(terms) for terms in orders])
-    world.stores.orders.add([replace(placed(terms), status=OrderStatus.CONFIRMED) for terms in orders])
-    for customer in {terms.customer_id for terms in orders}:
+    until_done(world.stores, [check(details) for details in orders])
+    world.stores.orders.add([replace(placed(details), status=OrderStatus.CONFIRMED) for details in orders])
+    for customer in {details.customer_id for details in orders}:
         total = sum((o.total_amount for o in orders if o.customer_id == customer), Decimal(0))
-        world.stores.accounts.write([Movement(customer, held=total, expected=0)], [], clock())
+        world.stores.accounts.write([BalanceChange(customer, held=total, expected=0)], [], clock())
 
 
 def insist(attempt: Callable[[], Result]) -> Result:
@@ -269,38 +269,39 @@ def insist(attempt: Callable[[], Result]) -> Result:
     for _ in range(MAX_RECEIVES):
         try:
             return attempt()
-        except TemporaryError:
+        except TransientError:
             continue
     raise AssertionError("told to come again and again")
 
 
-def stored(world: World, orders: Sequence[OrderTerms]) -> list[Order]:
-    return list(world.stores.orders.get_many([terms.order_id for terms in orders]).values())
+def stored(world: World, orders: Sequence[OrderDetails]) -> list[Order]:
+    return list(world.stores.orders.get_many([details.order_id for details in orders]).values())
 
 
 def test_answers_about_one_order_from_all_sides_are_all_taken_in(world: World) -> None:
-    orders = [terms_of(f"order-{i}") for i in range(6)]
-    world.stores.orders.add([placed(terms) for terms in orders])
+    orders = [details_of(f"order-{i}") for i in range(6)]
+    world.stores.orders.add([placed(details) for details in orders])
 
     def work(stores: Stores, number: int) -> None:
-        side = list(Check)[number % 2]
-        answer = {Check.BALANCE: held(), Check.STOCK: held("1", "pen")}
-        bad = {Check.BALANCE: declined(), Check.STOCK: held("1", "pen")}
+        side = list(CheckType)[number % 2]
+        answer = {CheckType.BALANCE: held(), CheckType.STOCK: held("1", "pen")}
+        bad = {CheckType.BALANCE: declined(), CheckType.STOCK: held("1", "pen")}
         messages = [
-            checked(side, (answer if i % 2 else bad)[side], terms.order_id) for i, terms in enumerate(orders)
+            checked(side, (answer if i % 2 else bad)[side], details.order_id)
+            for i, details in enumerate(orders)
         ]
         decide = partial(
-            decide_orders, stores.orders, MemoryOutbox(), MemoryOutbox(), clock=clock, pause=pause
+            decide_orders, stores.orders, MemoryOutbox(), MemoryOutbox(), clock=clock, backoff=backoff
         )
         as_a_queue(decide, messages)
 
     world.at_once(work)
 
     assert {order.order_id: order.status for order in stored(world, orders)} == {
-        terms.order_id: OrderStatus.CONFIRMED if i % 2 else OrderStatus.REJECTED
-        for i, terms in enumerate(orders)
+        details.order_id: OrderStatus.CONFIRMED if i % 2 else OrderStatus.REJECTED
+        for i, details in enumerate(orders)
     }
-    assert all(set(order.checks) == set(Check) and order.version == 3 for order in stored(world, orders))
+    assert all(set(order.checks) == set(CheckType) and order.version == 3 for order in stored(world, orders))
 
 
 def add(batch: Sequence[Order], stores: Stores, _: int) -> Mapping[str, Order | None]:
@@ -309,7 +310,7 @@ def add(batch: Sequence[Order], stores: Stores, _: int) -> Mapping[str, Order | 
 
 def test_the_same_order_sent_by_all_at_once_is_written_once(world: World) -> None:
     for many in (1, 10):
-        batch = [placed(terms_of(f"order-{many}-{i}")) for i in range(many)]
+        batch = [placed(details_of(f"order-{many}-{i}")) for i in range(many)]
 
         existing = world.at_once(partial(add, batch))
 
@@ -321,8 +322,8 @@ def test_adjustments_by_all_at_once_are_all_counted(world: World) -> None:
 
     def work(stores: Stores, number: int) -> None:
         for _ in range(2):
-            change = BalanceChange("pen", str(uuid.uuid4()), "", keyed=False, adjust=Decimal(number))
-            insist(partial(adjust_balance, STOCK, stores.stock, change, clock, pause))
+            change = BalanceRequest("pen", str(uuid.uuid4()), "", idempotent=False, adjust=Decimal(number))
+            insist(partial(adjust_balance, STOCK, stores.stock, change, clock, backoff))
 
     world.at_once(work)
 
@@ -331,10 +332,10 @@ def test_adjustments_by_all_at_once_are_all_counted(world: World) -> None:
 
 def test_an_adjustment_with_one_key_by_all_at_once_is_made_once(world: World) -> None:
     world.open_stock(pen=100)
-    change = BalanceChange("pen", "id-1", "print-1", keyed=True, adjust=Decimal(-7))
+    change = BalanceRequest("pen", "id-1", "print-1", idempotent=True, adjust=Decimal(-7))
 
     answers = world.at_once(
-        lambda stores, _: insist(partial(adjust_balance, STOCK, stores.stock, change, clock, pause))
+        lambda stores, _: insist(partial(adjust_balance, STOCK, stores.stock, change, clock, backoff))
     )
 
     assert sum(not answer.replayed for answer in answers) == 1
@@ -452,7 +453,7 @@ def test_an_order_that_all_cancel_with_one_key_at_once_is_cancelled_once(world: 
 
     def cancel(stores: Stores, _: int) -> Answered[Order]:
         return insist(
-            partial(cancel_order, stores.orders, MemoryOutbox(), "order-1", SERVICE, clock, pause, KEY)
+            partial(cancel_order, stores.orders, MemoryOutbox(), "order-1", SERVICE, clock, backoff, KEY)
         )
 
     assert same(world.at_once(cancel)) == world.stores.orders.get("order-1")

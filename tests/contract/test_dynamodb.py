@@ -295,6 +295,6 @@ def test_a_batch_reads_what_there_is(dynamodb: Any, orders: str) -> None:
 def test_a_batch_reads_each_key_once_and_a_hundred_at_most(
     dynamodb: Any, orders: str, keys: list[str]
 ) -> None:
-    asked = {orders: {"Keys": [order(order_id) for order_id in keys]}}
+    requested = {orders: {"Keys": [order(order_id) for order_id in keys]}}
 
-    assert code(refused(dynamodb, "batch_get_item", RequestItems=asked)) == "ValidationException"
+    assert code(refused(dynamodb, "batch_get_item", RequestItems=requested)) == "ValidationException"

@@ -11,48 +11,54 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.dynamodb_followers import KEPT_SECONDS, MAX_FOLLOWED, DynamoFollowers
-from order_capture.adapters.runtime import pause
-from order_capture.application.ports import Followed, Followers
+from order_capture.adapters.dynamodb.subscription_repository import (
+    KEPT_SECONDS,
+    MAX_SUBSCRIPTIONS,
+    DynamoSubscriptionRepository,
+)
+from order_capture.adapters.system import backoff
+from order_capture.application.ports import SubscriptionRepository, SubscriptionTarget
 from order_capture.domain.errors import SubscriptionLimitError
 from order_capture.domain.times import after
 from tests.support.factories import NOW
 from tests.support.fakes import MemoryFollowers, Pauses
 from tests.support.tables import create_tables, dynamodb_client
 
-ORDER, CUSTOMER = Followed.order("one"), Followed.customer("one")
+ORDER, CUSTOMER = SubscriptionTarget.order("one"), SubscriptionTarget.customer("one")
 MOST, THREADS = 50, 16
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(params=["memory", "moto", "dynamodb_local"])
-def followers(request: pytest.FixtureRequest) -> Followers:
+def followers(request: pytest.FixtureRequest) -> SubscriptionRepository:
     if request.param == "memory":
         return MemoryFollowers()
     client = request.getfixturevalue(f"{request.param}_client")
-    return DynamoFollowers(client, create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"], Pauses())
+    return DynamoSubscriptionRepository(
+        client, create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"], Pauses()
+    )
 
 
-def test_nobody_follows_what_nobody_asked_for(followers: Followers) -> None:
-    assert not followers.of(ORDER)
+def test_nobody_follows_what_nobody_asked_for(followers: SubscriptionRepository) -> None:
+    assert not followers.subscribers(ORDER)
 
 
-def test_an_order_and_a_customer_of_the_same_id_are_two_things(followers: Followers) -> None:
+def test_an_order_and_a_customer_of_the_same_id_are_two_things(followers: SubscriptionRepository) -> None:
     followers.add("c-1", ORDER, NOW, MOST)
 
-    assert set(followers.of(ORDER)) == {"c-1"}
-    assert not followers.of(CUSTOMER)
+    assert set(followers.subscribers(ORDER)) == {"c-1"}
+    assert not followers.subscribers(CUSTOMER)
 
 
-def test_several_follow_the_same_and_one_several(followers: Followers) -> None:
+def test_several_follow_the_same_and_one_several(followers: SubscriptionRepository) -> None:
     for connection, what in (("c-1", ORDER), ("c-2", ORDER), ("c-1", CUSTOMER), ("c-1", ORDER)):
         followers.add(connection, what, NOW, MOST)
 
-    assert set(followers.of(ORDER)) == {"c-1", "c-2"}
-    assert set(followers.of(CUSTOMER)) == {"c-1"}
+    assert set(followers.subscribers(ORDER)) == {"c-1", "c-2"}
+    assert set(followers.subscribers(CUSTOMER)) == {"c-1"}
 
 
-def test_who_has_gone_follows_nothing_any_more(followers: Followers) -> None:
+def test_who_has_gone_follows_nothing_any_more(followers: SubscriptionRepository) -> None:
     for connection, what in (("c-1", ORDER), ("c-1", CUSTOMER), ("c-2", ORDER)):
         followers.add(connection, what, NOW, MOST)
 
@@ -60,23 +66,23 @@ def test_who_has_gone_follows_nothing_any_more(followers: Followers) -> None:
     followers.remove("c-1")
     followers.remove("c-3", CUSTOMER)
 
-    assert set(followers.of(ORDER)) == {"c-2"}
-    assert not followers.of(CUSTOMER)
+    assert set(followers.subscribers(ORDER)) == {"c-2"}
+    assert not followers.subscribers(CUSTOMER)
 
 
-def test_a_connection_follows_fifty_things_and_no_more(followers: Followers) -> None:
-    for number in range(MAX_FOLLOWED):
-        followers.add("c-1", Followed.order(f"order-{number}"), NOW, MOST)
+def test_a_connection_follows_fifty_things_and_no_more(followers: SubscriptionRepository) -> None:
+    for number in range(MAX_SUBSCRIPTIONS):
+        followers.add("c-1", SubscriptionTarget.order(f"order-{number}"), NOW, MOST)
 
     with pytest.raises(SubscriptionLimitError):
         followers.add("c-1", ORDER, NOW, MOST)
 
-    followers.add("c-1", Followed.order("order-0"), NOW, MOST)  # it has that one
+    followers.add("c-1", SubscriptionTarget.order("order-0"), NOW, MOST)  # it has that one
     followers.add("c-2", ORDER, NOW, MOST)
-    assert set(followers.of(ORDER)) == {"c-2"}
+    assert set(followers.subscribers(ORDER)) == {"c-2"}
 
 
-def test_so_many_follow_the_same_and_no_more(followers: Followers) -> None:
+def test_so_many_follow_the_same_and_no_more(followers: SubscriptionRepository) -> None:
     for number in range(3):
         followers.add(f"c-{number}", ORDER, NOW, at_most=3)
 
@@ -85,15 +91,15 @@ def test_so_many_follow_the_same_and_no_more(followers: Followers) -> None:
 
     followers.add("c-0", ORDER, NOW, at_most=3)  # it does
     followers.add("c-9", CUSTOMER, NOW, at_most=3)
-    assert set(followers.of(ORDER)) == {"c-0", "c-1", "c-2"}
+    assert set(followers.subscribers(ORDER)) == {"c-0", "c-1", "c-2"}
     followers.remove("c-1")
     followers.add("c-9", ORDER, NOW, at_most=3)
-    assert set(followers.of(ORDER)) == {"c-0", "c-2", "c-9"}
+    assert set(followers.subscribers(ORDER)) == {"c-0", "c-2", "c-9"}
 
 
-def test_who_was_refused_has_followed_nothing(followers: Followers) -> None:
+def test_who_was_refused_has_followed_nothing(followers: SubscriptionRepository) -> None:
     followers.add("c-1", ORDER, NOW, at_most=1)
-    for _ in range(MAX_FOLLOWED + 1):  # or else it would follow too much in the end
+    for _ in range(MAX_SUBSCRIPTIONS + 1):  # or else it would follow too much in the end
         with pytest.raises(SubscriptionLimitError, match="connections can follow the same"):
             followers.add("c-2", ORDER, NOW, at_most=1)
 
@@ -105,7 +111,7 @@ def test_connections_that_ended_without_notice_take_nobodys_place(
     # given two connections of three hours ago, and one of now
     client = request.getfixturevalue(f"{engine}_client")
     table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    followers, later = DynamoFollowers(client, table, Pauses()), after(NOW, KEPT_SECONDS)
+    followers, later = DynamoSubscriptionRepository(client, table, Pauses()), after(NOW, KEPT_SECONDS)
     for connection, now in (("old-1", NOW), ("old-2", NOW), ("c-1", later)):
         followers.add(connection, ORDER, now, at_most=3)
     # one of which the table has forgotten already
@@ -114,7 +120,7 @@ def test_connections_that_ended_without_notice_take_nobodys_place(
     followers.add("c-2", ORDER, later, at_most=3)
     followers.add("c-3", ORDER, later, at_most=3)
     # then
-    assert set(followers.of(ORDER)) == {"c-1", "c-2", "c-3"}
+    assert set(followers.subscribers(ORDER)) == {"c-1", "c-2", "c-3"}
     with pytest.raises(SubscriptionLimitError):
         followers.add("c-4", ORDER, later, at_most=3)
 
@@ -126,7 +132,7 @@ def test_however_many_subscribe_at_once_the_bound_holds(dynamodb_local_url: str)
     start = Barrier(THREADS)
 
     def subscribe(number: int) -> bool:
-        followers = DynamoFollowers(clients[number], table, pause)
+        followers = DynamoSubscriptionRepository(clients[number], table, backoff)
         start.wait()
         try:
             followers.add(f"c-{number}", ORDER, NOW, at_most=5)
@@ -139,7 +145,7 @@ def test_however_many_subscribe_at_once_the_bound_holds(dynamodb_local_url: str)
         subscribed = list(threads.map(subscribe, range(THREADS)))
     # then
     assert sum(subscribed) == 5
-    assert set(DynamoFollowers(clients[0], table, pause).of(ORDER)) == {
+    assert set(DynamoSubscriptionRepository(clients[0], table, backoff).subscribers(ORDER)) == {
         f"c-{number}" for number in range(THREADS) if subscribed[number]
     }
 
@@ -154,7 +160,7 @@ def test_what_is_left_of_a_connection_expires_after_its_longest_life(
 ) -> None:
     client = request.getfixturevalue(f"{engine}_client")
     table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    DynamoFollowers(client, table, Pauses()).add("c-1", ORDER, "2026-11-20T10:00:00.000Z", MOST)
+    DynamoSubscriptionRepository(client, table, Pauses()).add("c-1", ORDER, "2026-11-20T10:00:00.000Z", MOST)
 
     items = client.scan(TableName=table)["Items"]
 
@@ -170,12 +176,12 @@ def test_what_a_late_subscription_left_behind_is_removed_when_it_is_found(
     # given a subscription whose connection's own item is gone already
     client = request.getfixturevalue(f"{engine}_client")
     table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    followers = DynamoFollowers(client, table, Pauses())
+    followers = DynamoSubscriptionRepository(client, table, Pauses())
     followers.add("c-1", ORDER, NOW, MOST)
     client.delete_item(TableName=table, Key=own_key("c-1"))
     # when
     followers.remove("c-1", ORDER)
     # then
-    assert not followers.of(ORDER)
+    assert not followers.subscribers(ORDER)
     (left,) = client.scan(TableName=table)["Items"]
     assert left.keys() == {"followed", "connectionId", "expiresAt"}  # an empty set, which expires

@@ -8,11 +8,11 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.adapters import dynamodb_history
-from order_capture.adapters.dynamodb_history import DynamoHistory
-from order_capture.application.history_ports import History, LinePlace
-from order_capture.domain.history import Change, ChangeType, Commit, Line
-from order_capture.domain.ledger import Head
+from order_capture.adapters.dynamodb import history_repository
+from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
+from order_capture.application.ledger.ports import HistoryCursor, HistoryRepository
+from order_capture.domain.history import ChangeType, Commit, HistoryRecord, LedgerEntry
+from order_capture.domain.ledger import Balance
 from tests.support.factories import EARLIER, NOW, a_commit, a_decline
 from tests.support.fakes import MemoryHistory, Pauses
 from tests.support.tables import create_tables
@@ -22,58 +22,58 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(params=["memory", "moto", "dynamodb_local"])
-def history(request: pytest.FixtureRequest) -> History:
+def history(request: pytest.FixtureRequest) -> HistoryRepository:
     if request.param == "memory":
         return MemoryHistory()
     client = request.getfixturevalue(f"{request.param}_client")
     table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
-    return DynamoHistory(client, table, "productId", Pauses())
+    return DynamoHistoryRepository(client, table, "productId", Pauses())
 
 
 def second(number: int) -> str:
     return f"2026-11-20T10:{number // 60:02}:{number % 60:02}.000Z"
 
 
-def test_lines_come_newest_first_as_they_were_written(history: History) -> None:
-    lines: list[Line] = [
+def test_lines_come_newest_first_as_they_were_written(history: HistoryRepository) -> None:
+    lines: list[HistoryRecord] = [
         a_commit("pen", "a", "b"),
         a_decline("pen", time=LATER),
-        Commit("pen", (), Head(Decimal("0.01"), version=1, update_time=EARLIER), since=""),
+        Commit("pen", (), Balance(Decimal("0.01"), version=1, update_time=EARLIER), since=""),
     ]
     history.put(lines)
 
     assert history.newest("pen", None, 10) == [lines[1], lines[0], lines[2]]
     assert history.newest("pen", None, 2) == [lines[1], lines[0]]
-    assert history.newest("pen", LinePlace(NOW, lines[0].key, 0), 10) == [lines[0], lines[2]]
+    assert history.newest("pen", HistoryCursor(NOW, lines[0].key, 0), 10) == [lines[0], lines[2]]
 
 
-def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: History) -> None:
+def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: HistoryRepository) -> None:
     deletion = Commit(
         "pen",
-        (Change(ChangeType.ADJUST, Decimal(-5), "deletion"),),
-        Head(Decimal(0), settled=Decimal(2), version=3, update_time=NOW, deleted=True),
+        (LedgerEntry(ChangeType.ADJUST, Decimal(-5), "deletion"),),
+        Balance(Decimal(0), settled=Decimal(2), version=3, update_time=NOW, deleted=True),
         since=EARLIER,
     )
     anew = Commit(
         "pen",
-        (Change(ChangeType.ADJUST, Decimal(7), "anew"),),
-        Head(Decimal(7), settled=Decimal(2), version=4, update_time=LATER),
+        (LedgerEntry(ChangeType.ADJUST, Decimal(7), "anew"),),
+        Balance(Decimal(7), settled=Decimal(2), version=4, update_time=LATER),
         since=NOW,
         was_deleted=True,
     )
     history.put([deletion, anew])
 
     assert history.newest("pen", None, 10) == [anew, deletion]
-    assert history.covering("pen", EARLIER) == deletion
-    assert history.covering("pen", NOW) == anew
+    assert history.transaction_at("pen", EARLIER) == deletion
+    assert history.transaction_at("pen", NOW) == anew
 
 
-def test_a_line_keeps_the_price_of_before_and_after_it(history: History) -> None:
+def test_a_line_keeps_the_price_of_before_and_after_it(history: HistoryRepository) -> None:
     lines = [
         replace(
             a_commit("pen", version=number, time=second(number), since=EARLIER),
             price_before=None if before is None else Decimal(before),
-            after=Head(
+            after=Balance(
                 Decimal(9),
                 version=number,
                 update_time=second(number),
@@ -88,22 +88,22 @@ def test_a_line_keeps_the_price_of_before_and_after_it(history: History) -> None
     assert history.newest("pen", None, 10) == lines[::-1]
 
 
-def test_a_line_that_is_written_again_is_there_once(history: History) -> None:
+def test_a_line_that_is_written_again_is_there_once(history: HistoryRepository) -> None:
     history.put([a_commit("pen"), a_commit("pen")])
     history.put([a_commit("pen")])
 
     assert history.newest("pen", None, 10) == [a_commit("pen")]
 
 
-def test_one_product_s_lines_are_not_another_s(history: History) -> None:
+def test_one_product_s_lines_are_not_another_s(history: HistoryRepository) -> None:
     history.put([a_commit("pen"), a_commit("pen2")])
 
     assert [line.entity for line in history.newest("pen", None, 10)] == ["pen"]
     assert history.newest("ink", None, 10) == []
-    assert history.covering("ink", EARLIER) is None
+    assert history.transaction_at("ink", EARLIER) is None
 
 
-def test_more_lines_than_a_batch_takes_are_all_written(history: History) -> None:
+def test_more_lines_than_a_batch_takes_are_all_written(history: HistoryRepository) -> None:
     history.put([a_decline("pen", f"order-{number}") for number in range(60)])
 
     assert len(history.newest("pen", None, 100)) == 60
@@ -113,7 +113,9 @@ def test_more_lines_than_a_batch_takes_are_all_written(history: History) -> None
     ("at", "version"),
     [(EARLIER, 2), ("2026-11-20T09:59:59.999Z", 2), (NOW, 3), ("2026-11-20T08:59:59.999Z", None)],
 )
-def test_the_commit_that_covers_a_time_is_found(history: History, at: str, version: int | None) -> None:
+def test_the_commit_that_covers_a_time_is_found(
+    history: HistoryRepository, at: str, version: int | None
+) -> None:
     history.put(
         [
             a_commit("pen", "a", version=2, since=EARLIER, time=NOW),
@@ -122,43 +124,43 @@ def test_the_commit_that_covers_a_time_is_found(history: History, at: str, versi
         ]
     )
 
-    found = history.covering("pen", at)
+    found = history.transaction_at("pen", at)
 
     assert (found.after.version if found else None) == version
 
 
-def test_it_is_found_behind_many_that_do_not_cover_it(history: History) -> None:
+def test_it_is_found_behind_many_that_do_not_cover_it(history: HistoryRepository) -> None:
     # given a write whose clock was an hour ahead, so that those after it carry earlier times
     ahead = a_commit("pen", "ahead", version=2, since=EARLIER, time=LATER)
     others = [
         a_commit("pen", f"order-{number}", version=3 + number, since=LATER, time=second(number))
-        for number in range(3 * dynamodb_history.COMMITS)
+        for number in range(3 * history_repository.COMMITS)
     ]
     history.put([ahead, *others])
 
-    assert history.covering("pen", EARLIER) == ahead
+    assert history.transaction_at("pen", EARLIER) == ahead
 
 
 def test_in_a_gap_it_is_not_looked_for_through_all_that_came_later(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dynamodb_history, "COMMITS", 2)
+    monkeypatch.setattr(history_repository, "COMMITS", 2)
     client = request.getfixturevalue("moto_client")
     table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
-    history = DynamoHistory(client, table, "productId", Pauses())
+    history = DynamoHistoryRepository(client, table, "productId", Pauses())
     history.put(
         [a_commit("pen", f"order-{n}", version=9 + n, since=second(n), time=second(n + 1)) for n in range(60)]
     )
     calls: list[object] = []
     client.meta.events.register("before-call.dynamodb.Query", lambda **_: calls.append(None))
 
-    assert history.covering("pen", EARLIER) is None
-    assert len(calls) == dynamodb_history.MOST_CALLS
+    assert history.transaction_at("pen", EARLIER) is None
+    assert len(calls) == history_repository.MOST_CALLS
 
 
 def test_accounts_and_products_of_the_same_id_are_two_things(request: pytest.FixtureRequest) -> None:
     client = request.getfixturevalue("moto_client")
     table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
-    DynamoHistory(client, table, "productId", Pauses()).put([a_commit("one")])
+    DynamoHistoryRepository(client, table, "productId", Pauses()).put([a_commit("one")])
 
-    assert DynamoHistory(client, table, "customerId", Pauses()).newest("one", None, 10) == []
+    assert DynamoHistoryRepository(client, table, "customerId", Pauses()).newest("one", None, 10) == []

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.ports import Ledger, WriteRefusedError
-from order_capture.domain.ledger import UNPRICED, Adjustment, Entry, Head, Hold, Movement, Release
+from order_capture.application.ports import LedgerRepository, WriteRefusedError
+from order_capture.domain.ledger import UNPRICED, Adjustment, Balance, BalanceChange, Entry, Hold, Release
 from order_capture.domain.order import DeclineCode
 from tests.support.factories import NOW, declined, held, wrong_price
 from tests.support.stores import Stores
@@ -16,76 +16,78 @@ LATER = "2026-11-20T10:00:01.000Z"
 
 
 @pytest.fixture(params=["accounts", "stock"])
-def ledger(request: pytest.FixtureRequest, stores: Stores) -> Ledger:
+def ledger(request: pytest.FixtureRequest, stores: Stores) -> LedgerRepository:
     return stores.accounts if request.param == "accounts" else stores.stock
 
 
-def opened(entity: str, balance: str) -> Movement:
+def opened(entity: str, balance: str) -> BalanceChange:
     """The movement that makes a head."""
-    return Movement(entity, balance=Decimal(balance), expected=0)
+    return BalanceChange(entity, balance=Decimal(balance), expected=0)
 
 
 def hold(entity: str = "one", amount: str = "2", order_id: str = "order-1") -> Hold:
     return Hold(entity, order_id, Decimal(amount), held(amount, entity), NOW)
 
 
-def refusal(ledger: Ledger, movements: list[Movement], entries: list[Entry]) -> WriteRefusedError:
+def refusal(
+    ledger: LedgerRepository, movements: list[BalanceChange], entries: list[Entry]
+) -> WriteRefusedError:
     with pytest.raises(WriteRefusedError) as refused:
         ledger.write(movements, entries, LATER)
     return refused.value
 
 
-def figures(ledger: Ledger, entity: str = "one") -> tuple[Decimal, Decimal, Decimal]:
+def figures(ledger: LedgerRepository, entity: str = "one") -> tuple[Decimal, Decimal, Decimal]:
     head = ledger.head(entity)
     assert head is not None
     return head.balance, head.held, head.settled
 
 
-def buried(entity: str = "one", balance: str = "5", version: int = 1) -> Movement:
+def buried(entity: str = "one", balance: str = "5", version: int = 1) -> BalanceChange:
     """The movement that makes a head a tombstone."""
-    return Movement(entity, balance=-Decimal(balance), expected=version, deleted=True)
+    return BalanceChange(entity, balance=-Decimal(balance), expected=version, deleted=True)
 
 
 def decimals(balance: str, held: str, settled: str) -> tuple[Decimal, Decimal, Decimal]:
     return Decimal(balance), Decimal(held), Decimal(settled)
 
 
-def test_a_head_is_unknown_until_it_is_opened(ledger: Ledger) -> None:
+def test_a_head_is_unknown_until_it_is_opened(ledger: LedgerRepository) -> None:
     assert ledger.head("one") is None
 
     ledger.write([opened("one", "5")], [], NOW)
 
-    assert ledger.head("one") == Head(Decimal(5), version=1, update_time=NOW)
+    assert ledger.head("one") == Balance(Decimal(5), version=1, update_time=NOW)
     assert ledger.head("another") is None
 
 
-def test_a_head_is_opened_once(ledger: Ledger) -> None:
+def test_a_head_is_opened_once(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
 
     refused = refusal(ledger, [opened("one", "9")], [hold()])
 
-    assert refused.heads == {"one": Head(Decimal(5), version=1, update_time=NOW)}
+    assert refused.heads == {"one": Balance(Decimal(5), version=1, update_time=NOW)}
     assert figures(ledger) == decimals("5", "0", "0")
     assert ledger.hold("one", "order-1") is None
 
 
-def test_movements_move_the_figures_and_count_the_version(ledger: Ledger) -> None:
+def test_movements_move_the_figures_and_count_the_version(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "10")], [], NOW)
 
-    ledger.write([Movement.hold("one", Decimal(6))], [], NOW)
+    ledger.write([BalanceChange.hold("one", Decimal(6))], [], NOW)
     assert figures(ledger) == decimals("4", "6", "0")
-    ledger.write([Movement.release("one", Decimal(2))], [], NOW)
+    ledger.write([BalanceChange.release("one", Decimal(2))], [], NOW)
     assert figures(ledger) == decimals("6", "4", "0")
-    ledger.write([Movement.settle("one", Decimal(4))], [], LATER)
+    ledger.write([BalanceChange.settle("one", Decimal(4))], [], LATER)
 
-    assert ledger.head("one") == Head(*decimals("6", "0", "4"), version=4, update_time=LATER)
+    assert ledger.head("one") == Balance(*decimals("6", "0", "4"), version=4, update_time=LATER)
 
 
-def test_all_that_is_there_can_be_held_and_nothing_can_be_held_too(ledger: Ledger) -> None:
+def test_all_that_is_there_can_be_held_and_nothing_can_be_held_too(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
 
-    ledger.write([Movement.hold("one", Decimal(0))], [hold(amount="0", order_id="order-0")], NOW)
-    ledger.write([Movement.hold("one", Decimal(5))], [hold(amount="5")], NOW)
+    ledger.write([BalanceChange.hold("one", Decimal(0))], [hold(amount="0", order_id="order-0")], NOW)
+    ledger.write([BalanceChange.hold("one", Decimal(5))], [hold(amount="5")], NOW)
 
     assert figures(ledger) == decimals("0", "5", "0")
 
@@ -93,18 +95,18 @@ def test_all_that_is_there_can_be_held_and_nothing_can_be_held_too(ledger: Ledge
 @pytest.mark.parametrize(
     "too_much",
     [
-        Movement.hold("one", Decimal("3.01")),
-        Movement.release("one", Decimal("2.01")),
-        Movement.settle("one", Decimal("2.01")),
-        Movement("one", balance=Decimal("-3.01")),
-        Movement("one", settled=Decimal("-0.01")),
+        BalanceChange.hold("one", Decimal("3.01")),
+        BalanceChange.release("one", Decimal("2.01")),
+        BalanceChange.settle("one", Decimal("2.01")),
+        BalanceChange("one", balance=Decimal("-3.01")),
+        BalanceChange("one", settled=Decimal("-0.01")),
     ],
 )
 def test_no_figure_falls_below_nothing_and_the_refusal_tells_how_it_stands(
-    ledger: Ledger, too_much: Movement
+    ledger: LedgerRepository, too_much: BalanceChange
 ) -> None:
     ledger.write([opened("one", "5")], [], NOW)
-    ledger.write([Movement.hold("one", Decimal(2))], [], NOW)
+    ledger.write([BalanceChange.hold("one", Decimal(2))], [], NOW)
     stands = ledger.head("one")
 
     refused = refusal(ledger, [too_much], [hold()])
@@ -114,73 +116,73 @@ def test_no_figure_falls_below_nothing_and_the_refusal_tells_how_it_stands(
     assert ledger.hold("one", "order-1") is None
 
 
-def test_a_movement_of_an_unknown_head_is_refused(ledger: Ledger) -> None:
-    refused = refusal(ledger, [Movement.hold("one", Decimal(0))], [hold()])
+def test_a_movement_of_an_unknown_head_is_refused(ledger: LedgerRepository) -> None:
+    refused = refusal(ledger, [BalanceChange.hold("one", Decimal(0))], [hold()])
 
     assert (refused.heads, refused.entries) == ({"one": None}, {})
     assert ledger.head("one") is None
     assert ledger.hold("one", "order-1") is None
 
 
-def test_a_movement_may_expect_a_version(ledger: Ledger) -> None:
+def test_a_movement_may_expect_a_version(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
 
-    ledger.write([Movement("one", balance=Decimal(1), expected=1)], [], NOW)
-    refused = refusal(ledger, [Movement("one", balance=Decimal(1), expected=1)], [])
+    ledger.write([BalanceChange("one", balance=Decimal(1), expected=1)], [], NOW)
+    refused = refusal(ledger, [BalanceChange("one", balance=Decimal(1), expected=1)], [])
 
-    assert refused.heads == {"one": Head(Decimal(6), version=2, update_time=NOW)}
+    assert refused.heads == {"one": Balance(Decimal(6), version=2, update_time=NOW)}
     assert figures(ledger) == decimals("6", "0", "0")
 
 
-def test_a_head_that_is_gone_or_not_there_has_no_version_to_expect(ledger: Ledger) -> None:
-    assert refusal(ledger, [Movement("one", balance=Decimal(1), expected=1)], []).heads == {"one": None}
+def test_a_head_that_is_gone_or_not_there_has_no_version_to_expect(ledger: LedgerRepository) -> None:
+    assert refusal(ledger, [BalanceChange("one", balance=Decimal(1), expected=1)], []).heads == {"one": None}
 
 
-def test_a_tombstone_keeps_its_version_and_is_held_by_nobody(ledger: Ledger) -> None:
+def test_a_tombstone_keeps_its_version_and_is_held_by_nobody(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
 
     ledger.write([buried()], [], LATER)
-    stands = Head(Decimal(0), version=2, update_time=LATER, deleted=True)
+    stands = Balance(Decimal(0), version=2, update_time=LATER, deleted=True)
     assert ledger.head("one") == stands
 
-    refused = refusal(ledger, [Movement.hold("one", Decimal(0))], [hold(amount="0")])
+    refused = refusal(ledger, [BalanceChange.hold("one", Decimal(0))], [hold(amount="0")])
     assert refused.heads == {"one": stands}
     assert ledger.head("one") == stands
     assert ledger.hold("one", "order-1") is None
 
 
-def test_what_was_deleted_is_not_opened_as_if_it_had_never_been(ledger: Ledger) -> None:
+def test_what_was_deleted_is_not_opened_as_if_it_had_never_been(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
     ledger.write([buried()], [], NOW)
 
     refused = refusal(ledger, [opened("one", "9")], [])
 
-    assert refused.heads == {"one": Head(Decimal(0), version=2, update_time=NOW, deleted=True)}
+    assert refused.heads == {"one": Balance(Decimal(0), version=2, update_time=NOW, deleted=True)}
 
 
-def test_what_was_deleted_is_made_anew_and_then_held_as_ever(ledger: Ledger) -> None:
+def test_what_was_deleted_is_made_anew_and_then_held_as_ever(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
     ledger.write([buried()], [], NOW)
 
-    ledger.write([Movement("one", balance=Decimal(9), expected=2, deleted=False)], [], LATER)
-    assert ledger.head("one") == Head(Decimal(9), version=3, update_time=LATER)
-    ledger.write([Movement.hold("one", Decimal(4))], [hold(amount="4")], LATER)
+    ledger.write([BalanceChange("one", balance=Decimal(9), expected=2, deleted=False)], [], LATER)
+    assert ledger.head("one") == Balance(Decimal(9), version=3, update_time=LATER)
+    ledger.write([BalanceChange.hold("one", Decimal(4))], [hold(amount="4")], LATER)
 
     assert figures(ledger) == decimals("5", "4", "0")
 
 
-def priced(price: str, version: int = 1, units: str = "0") -> Movement:
+def priced(price: str, version: int = 1, units: str = "0") -> BalanceChange:
     """The movement that changes a price."""
-    return Movement("one", balance=Decimal(units), expected=version, price=Decimal(price))
+    return BalanceChange("one", balance=Decimal(units), expected=version, price=Decimal(price))
 
 
-def at(unit_price: str | None) -> Movement:
+def at(unit_price: str | None) -> BalanceChange:
     """The movement that holds one unit for an order that names this price."""
-    return Movement.hold("one", Decimal(1), None if unit_price is None else Decimal(unit_price))
+    return BalanceChange.hold("one", Decimal(1), None if unit_price is None else Decimal(unit_price))
 
 
 @pytest.mark.parametrize("unit_price", [None, "0", "2.50"])
-def test_a_head_without_a_price_is_held_at_any(ledger: Ledger, unit_price: str | None) -> None:
+def test_a_head_without_a_price_is_held_at_any(ledger: LedgerRepository, unit_price: str | None) -> None:
     ledger.write([opened("one", "5")], [], NOW)
 
     ledger.write([at(unit_price)], [], NOW)
@@ -191,10 +193,10 @@ def test_a_head_without_a_price_is_held_at_any(ledger: Ledger, unit_price: str |
 @pytest.mark.parametrize("opening", [True, False])
 @pytest.mark.parametrize("unit_price", [None, "0", "2.49", "2.51", "25"])
 def test_a_head_with_a_price_is_held_at_that_only_and_the_refusal_tells_it(
-    ledger: Ledger, unit_price: str | None, opening: bool
+    ledger: LedgerRepository, unit_price: str | None, opening: bool
 ) -> None:
     if opening:
-        ledger.write([Movement("one", balance=Decimal(5), expected=0, price=Decimal("2.50"))], [], NOW)
+        ledger.write([BalanceChange("one", balance=Decimal(5), expected=0, price=Decimal("2.50"))], [], NOW)
     else:
         ledger.write([opened("one", "5")], [], NOW)
         ledger.write([priced("2.50")], [], NOW)
@@ -209,34 +211,34 @@ def test_a_head_with_a_price_is_held_at_that_only_and_the_refusal_tells_it(
     assert figures(ledger) == decimals("4", "1", "0")
 
 
-def test_a_price_stays_until_it_is_changed_or_taken_away(ledger: Ledger) -> None:
+def test_a_price_stays_until_it_is_changed_or_taken_away(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
     ledger.write([priced("0", version=1)], [], NOW)
     ledger.write([at("0")], [], NOW)
-    ledger.write([Movement.release("one", Decimal(1))], [], NOW)
+    ledger.write([BalanceChange.release("one", Decimal(1))], [], NOW)
 
     ledger.write([priced("7.00", version=4, units="2")], [], NOW)
     assert refusal(ledger, [at("0")], []).heads.keys() == {"one"}
     ledger.write([priced(str(UNPRICED), version=5)], [], LATER)
 
-    assert ledger.head("one") == Head(Decimal(7), version=6, update_time=LATER)
+    assert ledger.head("one") == Balance(Decimal(7), version=6, update_time=LATER)
     ledger.write([at(None)], [], LATER)
     ledger.write([at("3")], [], LATER)
     assert figures(ledger) == decimals("5", "2", "0")
 
 
-def test_what_is_held_is_given_back_and_settled_at_any_price(ledger: Ledger) -> None:
+def test_what_is_held_is_given_back_and_settled_at_any_price(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
-    ledger.write([Movement.hold("one", Decimal(3))], [], NOW)
+    ledger.write([BalanceChange.hold("one", Decimal(3))], [], NOW)
     ledger.write([priced("9.99", version=2)], [], NOW)
 
-    ledger.write([Movement.release("one", Decimal(1))], [], NOW)
-    ledger.write([Movement.settle("one", Decimal(2))], [], NOW)
+    ledger.write([BalanceChange.release("one", Decimal(1))], [], NOW)
+    ledger.write([BalanceChange.settle("one", Decimal(2))], [], NOW)
 
     assert figures(ledger) == decimals("3", "0", "2")
 
 
-def test_a_decline_for_the_price_keeps_both_prices(ledger: Ledger) -> None:
+def test_a_decline_for_the_price_keeps_both_prices(ledger: LedgerRepository) -> None:
     entries = [
         Hold("one", f"order-{price}", Decimal(0), wrong_price("499.00", price, "one"), NOW)
         for price in ("0.10", None)
@@ -249,8 +251,8 @@ def test_a_decline_for_the_price_keeps_both_prices(ledger: Ledger) -> None:
     assert "price 499.00" in str(found[0] and found[0].decision)
 
 
-def test_an_adjustment_keeps_the_price_that_it_led_to(ledger: Ledger) -> None:
-    after = Head(Decimal(5), version=2, update_time=NOW, price=Decimal("2.50"))
+def test_an_adjustment_keeps_the_price_that_it_led_to(ledger: LedgerRepository) -> None:
+    after = Balance(Decimal(5), version=2, update_time=NOW, price=Decimal("2.50"))
     adjustment = Adjustment("one", "1", Decimal(0), "print", after, NOW)
 
     ledger.write([], [adjustment], NOW)
@@ -258,32 +260,32 @@ def test_an_adjustment_keeps_the_price_that_it_led_to(ledger: Ledger) -> None:
     assert ledger.adjustment("one", "1") == adjustment
 
 
-def test_nothing_may_be_given_back_to_a_tombstone_or_settled_of_it(ledger: Ledger) -> None:
+def test_nothing_may_be_given_back_to_a_tombstone_or_settled_of_it(ledger: LedgerRepository) -> None:
     """Of an order that costs nothing: it holds nothing that would keep an account from being deleted."""
     ledger.write([opened("one", "5")], [], NOW)
     ledger.write([buried()], [], NOW)
 
-    ledger.write([Movement.release("one", Decimal(0))], [], LATER)
-    ledger.write([Movement.settle("one", Decimal(0))], [], LATER)
+    ledger.write([BalanceChange.release("one", Decimal(0))], [], LATER)
+    ledger.write([BalanceChange.settle("one", Decimal(0))], [], LATER)
 
-    assert ledger.head("one") == Head(Decimal(0), version=4, update_time=LATER, deleted=True)
+    assert ledger.head("one") == Balance(Decimal(0), version=4, update_time=LATER, deleted=True)
 
 
-def test_a_tombstone_stands_in_the_way_of_its_own_orders_only(ledger: Ledger) -> None:
+def test_a_tombstone_stands_in_the_way_of_its_own_orders_only(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5"), opened("two", "5")], [], NOW)
     ledger.write([buried()], [], NOW)
 
-    movements = [Movement.hold(entity, Decimal(0)) for entity in ("one", "two")]
+    movements = [BalanceChange.hold(entity, Decimal(0)) for entity in ("one", "two")]
     refused = refusal(ledger, movements, [hold("one", "0"), hold("two", "0")])
 
     assert refused.heads.keys() == {"one"}
 
 
-def test_several_heads_move_together_or_not_at_all(ledger: Ledger) -> None:
+def test_several_heads_move_together_or_not_at_all(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5"), opened("two", "1"), opened("three", "5")], [], NOW)
     stands = ledger.head("two")
 
-    movements = [Movement.hold(entity, Decimal(2)) for entity in ("one", "two", "three", "four")]
+    movements = [BalanceChange.hold(entity, Decimal(2)) for entity in ("one", "two", "three", "four")]
     refused = refusal(ledger, movements, [hold(entity) for entity in ("one", "two", "three", "four")])
 
     assert refused.heads == {"two": stands, "four": None}
@@ -291,12 +293,12 @@ def test_several_heads_move_together_or_not_at_all(ledger: Ledger) -> None:
     assert ledger.hold("one", "order-1") is None
 
 
-def test_fifty_heads_with_an_entry_each_move_together(ledger: Ledger) -> None:
+def test_fifty_heads_with_an_entry_each_move_together(ledger: LedgerRepository) -> None:
     names = [f"product-{i}" for i in range(50)]
     ledger.write([opened(name, "3") for name in names], [], NOW)
 
     ledger.write(
-        [Movement.hold(name, Decimal(3)) for name in names], [hold(name, "3") for name in names], NOW
+        [BalanceChange.hold(name, Decimal(3)) for name in names], [hold(name, "3") for name in names], NOW
     )
 
     assert all(figures(ledger, name) == decimals("0", "3", "0") for name in names)
@@ -305,18 +307,20 @@ def test_fifty_heads_with_an_entry_each_move_together(ledger: Ledger) -> None:
 
 ENTRIES: list[Entry] = [
     hold(),
-    Hold("one", "order-1", Decimal(0), declined(asked="7.50", available="3.10"), NOW),
+    Hold("one", "order-1", Decimal(0), declined(requested="7.50", available="3.10"), NOW),
     Hold("one", "order-1", Decimal(0), declined(DeclineCode.UNKNOWN_CUSTOMER, "7", None, "one"), NOW),
     Hold("one", "order-1", Decimal("2.00"), held("5", None), NOW),
     Release("one", "order-1", Decimal("25.50"), NOW),
-    Adjustment("one", "id-1", Decimal("-2.5"), "print-1", Head(*decimals("7.5", "1", "0.25"), 3, NOW), NOW),
-    Adjustment("one", "id-1", Decimal(-5), "print-1", Head(*decimals("0", "0", "2"), 3, NOW, True), NOW),
+    Adjustment(
+        "one", "id-1", Decimal("-2.5"), "print-1", Balance(*decimals("7.5", "1", "0.25"), 3, NOW), NOW
+    ),
+    Adjustment("one", "id-1", Decimal(-5), "print-1", Balance(*decimals("0", "0", "2"), 3, NOW, True), NOW),
 ]
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: type(entry).__name__)
 def test_an_entry_is_written_once_and_the_refusal_of_another_tells_what_it_says(
-    ledger: Ledger, entry: Entry
+    ledger: LedgerRepository, entry: Entry
 ) -> None:
     ledger.write([], [entry], NOW)
 
@@ -327,11 +331,11 @@ def test_an_entry_is_written_once_and_the_refusal_of_another_tells_what_it_says(
     assert (refused.heads, refused.conflict) == ({}, False)
 
 
-def test_an_existing_entry_keeps_the_head_from_moving(ledger: Ledger) -> None:
+def test_an_existing_entry_keeps_the_head_from_moving(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [hold()], NOW)
 
     refused = refusal(
-        ledger, [Movement.hold("one", Decimal(2))], [hold(amount="1"), hold(order_id="order-2")]
+        ledger, [BalanceChange.hold("one", Decimal(2))], [hold(amount="1"), hold(order_id="order-2")]
     )
 
     assert (refused.entries, refused.heads) == ({"order-1": hold()}, {})
@@ -340,20 +344,20 @@ def test_an_existing_entry_keeps_the_head_from_moving(ledger: Ledger) -> None:
     assert ledger.hold("one", "order-2") is None
 
 
-def test_a_refusal_tells_of_entries_and_of_heads_at_once(ledger: Ledger) -> None:
+def test_a_refusal_tells_of_entries_and_of_heads_at_once(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "1")], [hold(order_id="order-1"), hold(order_id="order-3")], NOW)
 
     refused = refusal(
         ledger,
-        [Movement.hold("one", Decimal(6)), Movement.hold("two", Decimal(1))],
+        [BalanceChange.hold("one", Decimal(6)), BalanceChange.hold("two", Decimal(1))],
         [*(hold(order_id=f"order-{i}") for i in (1, 2, 3)), hold("two")],
     )
 
     assert refused.entries == {f"order-{i}": hold(order_id=f"order-{i}") for i in (1, 3)}
-    assert refused.heads == {"one": Head(Decimal(1), version=1, update_time=NOW), "two": None}
+    assert refused.heads == {"one": Balance(Decimal(1), version=1, update_time=NOW), "two": None}
 
 
-def test_a_hold_and_a_release_of_one_order_are_two_entries(ledger: Ledger) -> None:
+def test_a_hold_and_a_release_of_one_order_are_two_entries(ledger: LedgerRepository) -> None:
     ledger.write([], [hold()], NOW)
 
     ledger.write([], [Release("one", "order-1", Decimal(2), NOW)], NOW)
@@ -361,7 +365,7 @@ def test_a_hold_and_a_release_of_one_order_are_two_entries(ledger: Ledger) -> No
     assert ledger.hold("one", "order-1") == hold()
 
 
-def test_the_decision_about_an_order_is_found_where_it_was_put(ledger: Ledger) -> None:
+def test_the_decision_about_an_order_is_found_where_it_was_put(ledger: LedgerRepository) -> None:
     assert ledger.hold("one", "order-1") is None
 
     ledger.write([], [hold()], NOW)
@@ -371,8 +375,8 @@ def test_the_decision_about_an_order_is_found_where_it_was_put(ledger: Ledger) -
     assert ledger.hold("one", "order-2") is None
 
 
-def test_an_adjustment_is_found_and_so_is_its_receipt(ledger: Ledger) -> None:
-    after = Head(Decimal("7.50"), version=1, update_time=NOW)
+def test_an_adjustment_is_found_and_so_is_its_receipt(ledger: LedgerRepository) -> None:
+    after = Balance(Decimal("7.50"), version=1, update_time=NOW)
     made = Adjustment("one", "id-1", Decimal("7.50"), "print-1", after, NOW)
     assert ledger.adjustment("one", "id-1") is None
 
@@ -383,7 +387,7 @@ def test_an_adjustment_is_found_and_so_is_its_receipt(ledger: Ledger) -> None:
     assert ledger.adjustment("one", "id-2") is None
 
 
-def test_ids_may_hold_what_the_contract_allows(ledger: Ledger) -> None:
+def test_ids_may_hold_what_the_contract_allows(ledger: LedgerRepository) -> None:
     entity, order_id = "a.b_c:d@e+f~g-H", "order:1@x"
 
     ledger.write([opened(entity, "5")], [hold(entity, order_id=order_id)], NOW)
@@ -391,22 +395,22 @@ def test_ids_may_hold_what_the_contract_allows(ledger: Ledger) -> None:
     assert ledger.hold(entity, order_id) == hold(entity, order_id=order_id)
 
 
-def test_sums_are_exact(ledger: Ledger) -> None:
+def test_sums_are_exact(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "0")], [], NOW)
 
     for _ in range(10):
-        ledger.write([Movement("one", balance=Decimal("0.1"))], [], NOW)
+        ledger.write([BalanceChange("one", balance=Decimal("0.1"))], [], NOW)
 
     assert figures(ledger) == decimals("1.0", "0", "0")
 
 
 @pytest.mark.parametrize("figure", ["999999999999.99", "1234567890123456789.012345678", "1E+3"])
-def test_figures_of_many_digits_are_exact(ledger: Ledger, figure: str) -> None:
+def test_figures_of_many_digits_are_exact(ledger: LedgerRepository, figure: str) -> None:
     ledger.write([opened("one", figure)], [hold(amount=figure)], NOW)
     entry = ledger.hold("one", "order-1")
 
-    ledger.write([Movement.hold("one", Decimal(figure))], [], NOW)
+    ledger.write([BalanceChange.hold("one", Decimal(figure))], [], NOW)
 
     assert figures(ledger) == decimals("0", figure, "0")
     assert entry is not None
-    assert entry.amount == entry.decision.asked == Decimal(figure)
+    assert entry.amount == entry.decision.requested == Decimal(figure)

@@ -12,12 +12,18 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.dynamodb_reports import DynamoReports
-from order_capture.adapters.runtime import pause
-from order_capture.application.project_reports import CountRefusedError, Generations, Reports, count, groups
-from order_capture.domain.events import OrderEventType, OrderFact
-from order_capture.domain.reports import Figure, RowKey, added_up
-from tests.support.factories import NOW, fact_of, terms_of
+from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
+from order_capture.adapters.system import backoff
+from order_capture.application.reports.project_reports import (
+    AlreadyCountedError,
+    Generations,
+    ReportRepository,
+    count_events,
+    group_events,
+)
+from order_capture.domain.events import OrderEventSummary, OrderEventType
+from order_capture.domain.reports import Metric, RowKey, aggregate_events
+from tests.support.factories import NOW, details_of, fact_of
 from tests.support.fakes import MemoryReports
 from tests.support.tables import create_tables
 
@@ -26,67 +32,69 @@ FORGET = "2027-01-19T10:00:00+00:00"
 _numbers = itertools.count(1)
 
 
-def stored(client: Any) -> DynamoReports:
-    return DynamoReports(client, create_tables(client, f"-reports-{next(_numbers)}")["ReportTable"])
+def stored(client: Any) -> DynamoReportRepository:
+    return DynamoReportRepository(client, create_tables(client, f"-reports-{next(_numbers)}")["ReportTable"])
 
 
 @pytest.fixture(params=["memory", "moto", "dynamodb_local"])
-def reports(request: pytest.FixtureRequest) -> Reports:
+def reports(request: pytest.FixtureRequest) -> ReportRepository:
     if request.param == "memory":
         return MemoryReports()
     return stored(request.getfixturevalue(f"{request.param}_client"))
 
 
-def facts() -> list[OrderFact]:
+def facts() -> list[OrderEventSummary]:
     """Of all kinds: several lines of one product, cents, a reason, another day."""
-    order = terms_of("order-1", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
+    order = details_of("order-1", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
     return [
-        fact_of(terms=order),
+        fact_of(details=order),
         fact_of(OrderEventType.CONFIRMED, order, sequence=2),
         fact_of(OrderEventType.SHIPPED, order, "2026-11-21T00:00:00.000Z", 3),
-        fact_of(terms=terms_of("order-2", total="0.20")),
-        fact_of(OrderEventType.REJECTED, terms_of("order-2"), sequence=2, reason="UNKNOWN_PRODUCT"),
+        fact_of(details=details_of("order-2", total="0.20")),
+        fact_of(OrderEventType.REJECTED, details_of("order-2"), sequence=2, reason="UNKNOWN_PRODUCT"),
     ]
 
 
-def test_what_is_counted_is_there_day_by_day_and_by_product(reports: Reports) -> None:
+def test_what_is_counted_is_there_day_by_day_and_by_product(reports: ReportRepository) -> None:
     reports.count(1, facts()[:3], FORGET)
     reports.count(1, facts()[3:], FORGET)
 
     rows = {row.key: row.figures for day in (DAY, "2026-11-21") for row in reports.rows(1, day, None, 100)}
 
-    assert rows == added_up(facts())
-    assert rows[RowKey(DAY)][Figure("amount", OrderEventType.PLACED)] == Decimal("0.30")
+    assert rows == aggregate_events(facts())
+    assert rows[RowKey(DAY)][Metric("amount", OrderEventType.PLACED)] == Decimal("0.30")
 
 
-def test_one_event_that_was_counted_refuses_all_and_only_it_is_named(reports: Reports) -> None:
+def test_one_event_that_was_counted_refuses_all_and_only_it_is_named(reports: ReportRepository) -> None:
     first, second, *_ = facts()
     reports.count(1, [first], FORGET)
 
-    with pytest.raises(CountRefusedError) as refused:
+    with pytest.raises(AlreadyCountedError) as refused:
         reports.count(1, [second, first], FORGET)
 
     assert refused.value.counted == {first.event_id}
     assert not refused.value.conflict
-    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == added_up([first])
+    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == aggregate_events([first])
 
 
-def test_generations_know_nothing_of_each_other(reports: Reports) -> None:
+def test_generations_know_nothing_of_each_other(reports: ReportRepository) -> None:
     first, second, *_ = facts()
     reports.count(1, [first], FORGET)
     reports.count(2, [first, second], FORGET)
 
-    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == added_up([first])
-    assert {row.key: row.figures for row in reports.rows(2, DAY, None, 100)} == added_up([first, second])
+    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == aggregate_events([first])
+    assert {row.key: row.figures for row in reports.rows(2, DAY, None, 100)} == aggregate_events(
+        [first, second]
+    )
 
 
-def test_the_first_generation_is_there_without_anybody_saying_so(reports: Reports) -> None:
+def test_the_first_generation_is_there_without_anybody_saying_so(reports: ReportRepository) -> None:
     assert reports.generations() == Generations(1)
 
 
-def test_rows_come_the_day_first_and_then_by_product_from_anywhere_on(reports: Reports) -> None:
+def test_rows_come_the_day_first_and_then_by_product_from_anywhere_on(reports: ReportRepository) -> None:
     names = ["~", "A", "a", "10", "9", "+", "pen-1", "pen.1", "pen"]
-    reports.count(1, [fact_of(terms=terms_of(items=tuple((name, 1) for name in names)))], FORGET)
+    reports.count(1, [fact_of(details=details_of(items=tuple((name, 1) for name in names)))], FORGET)
     expected = [RowKey(DAY), *(RowKey(DAY, name) for name in sorted(names))]
 
     assert [row.key for row in reports.rows(1, DAY, None, 100)] == expected
@@ -97,20 +105,20 @@ def test_rows_come_the_day_first_and_then_by_product_from_anywhere_on(reports: R
     assert reports.rows(1, "2026-11-19", None, 100) == []
 
 
-def test_the_largest_event_is_one_write(reports: Reports) -> None:
-    order = terms_of(items=tuple((f"product-{n}", 100_000) for n in range(50)), total="999999999.99")
+def test_the_largest_event_is_one_write(reports: ReportRepository) -> None:
+    order = details_of(items=tuple((f"product-{n}", 100_000) for n in range(50)), total="999999999.99")
 
-    reports.count(1, [fact_of(terms=order)], FORGET)
+    reports.count(1, [fact_of(details=order)], FORGET)
 
     assert len(reports.rows(1, DAY, None, 100)) == 51
 
 
-def test_a_full_group_is_one_write(reports: Reports) -> None:
-    (group,) = groups(fact_of(terms=terms_of(f"order-{n}")) for n in range(98))
+def test_a_full_group_is_one_write(reports: ReportRepository) -> None:
+    (group,) = group_events(fact_of(details=details_of(f"order-{n}")) for n in range(98))
 
     reports.count(1, group, FORGET)
 
-    assert reports.rows(1, DAY, None, 1)[0].figures[Figure("orders", OrderEventType.PLACED)] == 98
+    assert reports.rows(1, DAY, None, 1)[0].figures[Metric("orders", OrderEventType.PLACED)] == 98
 
 
 def test_a_mark_is_forgotten_in_time(moto_client: Any) -> None:
@@ -128,7 +136,7 @@ def test_a_mark_is_forgotten_in_time(moto_client: Any) -> None:
 
 def test_eight_at_once_count_each_event_once(dynamodb_local_client: Any) -> None:
     reports = stored(dynamodb_local_client)
-    all_facts = [fact_of(terms=terms_of(f"order-{n}", total="0.01")) for n in range(100)]
+    all_facts = [fact_of(details=details_of(f"order-{n}", total="0.01")) for n in range(100)]
     together = threading.Barrier(8)
     problems: list[Exception] = []
 
@@ -137,7 +145,7 @@ def test_eight_at_once_count_each_event_once(dynamodb_local_client: Any) -> None
         together.wait()
         try:
             for start in range(0, 100, 10):
-                count(reports, 1, own[start : start + 10], lambda: NOW, pause)
+                count_events(reports, 1, own[start : start + 10], lambda: NOW, backoff)
         except Exception as problem:
             problems.append(problem)
 
@@ -148,4 +156,4 @@ def test_eight_at_once_count_each_event_once(dynamodb_local_client: Any) -> None
         thread.join()
 
     assert problems == []
-    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == added_up(all_facts)
+    assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == aggregate_events(all_facts)

@@ -7,37 +7,37 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.ports import Ledger, RequestRecord, SettleRefusedError
-from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerKind, Movement
-from order_capture.domain.order import OrderStatus, OrderTerms, shipped_log
-from tests.support.factories import NOW, placed, terms_of
+from order_capture.application.ports import IdempotencyRecord, LedgerRepository, SettleRefusedError
+from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec
+from order_capture.domain.order import OrderDetails, OrderStatus, shipped_log
+from tests.support.factories import NOW, details_of, placed
 from tests.support.stores import Stores
 
 LATER = "2026-11-20T10:00:01.000Z"
 CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
 
 
-def confirm(stores: Stores, *orders: OrderTerms, status: OrderStatus = CONFIRMED) -> None:
+def confirm(stores: Stores, *orders: OrderDetails, status: OrderStatus = CONFIRMED) -> None:
     """Put orders there with what they hold."""
-    for terms in orders:
-        stores.orders.add([replace(placed(terms), status=status)])
+    for details in orders:
+        stores.orders.add([replace(placed(details), status=status)])
         for kind, ledger in ((ACCOUNTS, stores.accounts), (STOCK, stores.stock)):
-            _hold(kind, ledger, terms)
+            _hold(kind, ledger, details)
 
 
-def _hold(kind: LedgerKind, ledger: Ledger, terms: OrderTerms) -> None:
-    for entity, amount in kind.demand(terms).items():
+def _hold(kind: LedgerSpec, ledger: LedgerRepository, details: OrderDetails) -> None:
+    for entity, amount in kind.required_amounts(details).items():
         head = ledger.head(entity)
-        ledger.write([Movement(entity, held=amount, expected=head.version if head else 0)], [], NOW)
+        ledger.write([BalanceChange(entity, held=amount, expected=head.version if head else 0)], [], NOW)
 
 
-def refusal(stores: Stores, *orders: OrderTerms) -> SettleRefusedError:
+def refusal(stores: Stores, *orders: OrderDetails) -> SettleRefusedError:
     with pytest.raises(SettleRefusedError) as refused:
         stores.shipments.settle(orders, LATER)
     return refused.value
 
 
-def figures(ledger: Ledger, entity: str) -> list[Decimal]:
+def figures(ledger: LedgerRepository, entity: str) -> list[Decimal]:
     """Held and settled."""
     head = ledger.head(entity)
     assert head is not None
@@ -51,12 +51,12 @@ def status(stores: Stores, order_id: str = "order-1") -> OrderStatus:
 
 
 def test_a_confirmed_order_is_shipped_and_what_it_held_is_settled(stores: Stores) -> None:
-    terms = terms_of(items=(("pen", 2), ("ink", 1), ("pen", 3)), total="25.50")
-    confirm(stores, terms)
+    details = details_of(items=(("pen", 2), ("ink", 1), ("pen", 3)), total="25.50")
+    confirm(stores, details)
     before = stores.orders.get("order-1")
     assert before is not None
 
-    stores.shipments.settle([terms], LATER)
+    stores.shipments.settle([details], LATER)
 
     assert stores.orders.get("order-1") == replace(
         before,
@@ -71,19 +71,19 @@ def test_a_confirmed_order_is_shipped_and_what_it_held_is_settled(stores: Stores
 
 
 def test_orders_of_one_customer_and_product_are_settled_together(stores: Stores) -> None:
-    orders = [terms_of(f"order-{i}", items=(("pen", i),)) for i in range(1, 11)]
-    confirm(stores, *orders, terms_of("order-11"))
+    orders = [details_of(f"order-{i}", items=(("pen", i),)) for i in range(1, 11)]
+    confirm(stores, *orders, details_of("order-11"))
 
     stores.shipments.settle(orders, LATER)
 
-    assert {status(stores, terms.order_id) for terms in orders} == {SHIPPED}
+    assert {status(stores, details.order_id) for details in orders} == {SHIPPED}
     assert status(stores, "order-11") is CONFIRMED
     assert figures(stores.stock, "pen") == [1, 55]
     assert figures(stores.accounts, "alice") == [10, 100]
 
 
 def test_as_many_are_settled_as_fit_in_a_transaction(stores: Stores) -> None:
-    orders = [terms_of(f"order-{i}", f"customer-{i}", ((f"product-{i}", 1),)) for i in range(33)]
+    orders = [details_of(f"order-{i}", f"customer-{i}", ((f"product-{i}", 1),)) for i in range(33)]
     confirm(stores, *orders)
 
     stores.shipments.settle(orders, LATER)
@@ -92,10 +92,10 @@ def test_as_many_are_settled_as_fit_in_a_transaction(stores: Stores) -> None:
 
 
 def test_a_shipped_order_is_not_settled_again(stores: Stores) -> None:
-    confirm(stores, terms_of("order-1"), terms_of("order-2"))
-    stores.shipments.settle([terms_of("order-1")], LATER)
+    confirm(stores, details_of("order-1"), details_of("order-2"))
+    stores.shipments.settle([details_of("order-1")], LATER)
 
-    refused = refusal(stores, terms_of("order-1"))
+    refused = refusal(stores, details_of("order-1"))
 
     assert refused.not_confirmed == {"order-1": SHIPPED}
     assert (refused.short, refused.conflict) == (False, False)
@@ -106,10 +106,10 @@ def test_a_shipped_order_is_not_settled_again(stores: Stores) -> None:
 def test_an_order_of_any_other_status_keeps_all_from_being_settled(
     stores: Stores, stands: OrderStatus
 ) -> None:
-    confirm(stores, terms_of("order-1"), terms_of("order-3"))
-    confirm(stores, terms_of("order-2"), status=stands)
+    confirm(stores, details_of("order-1"), details_of("order-3"))
+    confirm(stores, details_of("order-2"), status=stands)
 
-    refused = refusal(stores, *(terms_of(f"order-{i}") for i in (1, 2, 3)))
+    refused = refusal(stores, *(details_of(f"order-{i}") for i in (1, 2, 3)))
 
     assert refused.not_confirmed == {"order-2": stands}
     assert not refused.short
@@ -119,32 +119,32 @@ def test_an_order_of_any_other_status_keeps_all_from_being_settled(
 
 
 def test_an_order_that_is_not_there_is_not_confirmed_and_not_made(stores: Stores) -> None:
-    confirm(stores, terms_of("order-1"))
+    confirm(stores, details_of("order-1"))
 
-    refused = refusal(stores, terms_of("order-2"))
+    refused = refusal(stores, details_of("order-2"))
 
     assert refused.not_confirmed == {"order-2": None}
     assert stores.orders.get("order-2") is None
 
 
 def test_a_request_is_no_order_to_ship(stores: Stores) -> None:
-    confirm(stores, terms_of("order-1"))
-    stores.orders.pin(RequestRecord("request-1", "print-1"))
+    confirm(stores, details_of("order-1"))
+    stores.orders.claim_key(IdempotencyRecord("request-1", "print-1"))
 
-    assert refusal(stores, terms_of("request-1")).not_confirmed == {"request-1": None}
+    assert refusal(stores, details_of("request-1")).not_confirmed == {"request-1": None}
 
 
 @pytest.mark.parametrize(
     "more_than_it_holds",
     [
-        terms_of("order-1", items=(("pen", 2),)),
-        terms_of("order-1", total="10.01"),
-        terms_of("order-1", items=(("unheard-of", 1),)),
-        terms_of("order-1", customer_id="unheard-of"),
+        details_of("order-1", items=(("pen", 2),)),
+        details_of("order-1", total="10.01"),
+        details_of("order-1", items=(("unheard-of", 1),)),
+        details_of("order-1", customer_id="unheard-of"),
     ],
 )
-def test_more_than_is_held_is_not_settled(stores: Stores, more_than_it_holds: OrderTerms) -> None:
-    confirm(stores, terms_of("order-1"))
+def test_more_than_is_held_is_not_settled(stores: Stores, more_than_it_holds: OrderDetails) -> None:
+    confirm(stores, details_of("order-1"))
 
     refused = refusal(stores, more_than_it_holds)
 

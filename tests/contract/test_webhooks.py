@@ -9,16 +9,16 @@ import pytest
 
 from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.ports import VersionConflictError
-from order_capture.application.webhook_ports import Webhooks
-from order_capture.domain.errors import RequestRunningError, WebhookLimitError
+from order_capture.application.webhooks.ports import WebhookRepository
+from order_capture.domain.errors import RequestInProgressError, WebhookLimitError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
     SLOTS,
-    Answer,
+    DeliveryResponse,
     DeliveryStatus,
     Lane,
-    Receiver,
+    ReceiverHealth,
     Webhook,
     WebhookStatus,
 )
@@ -63,10 +63,10 @@ def test_a_removed_webhook_is_gone_and_stays_so_whatever_is_under_way(stores: St
     assert stores.webhooks.remove(webhook_of())
     assert not stores.webhooks.remove(webhook_of())
     stores.webhooks.disable("alice.1", NOW)
-    failing = webhook_of().receiver.after_try(Answer(500), 0.1, NOW)
-    assert not stores.webhooks.save_receiver(failing, over=webhook_of().receiver, now=NOW)
+    failing = webhook_of().receiver.after_try(DeliveryResponse(500), 0.1, NOW)
+    assert not stores.webhooks.save_receiver(failing, expected=webhook_of().receiver, now=NOW)
     with pytest.raises(VersionConflictError):
-        stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), over=webhook_of().secret)
+        stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), expected=webhook_of().secret)
     assert stores.webhooks.get("alice.1") is None
 
 
@@ -102,12 +102,12 @@ def answered(stores: Stores) -> FirstAnswer[Webhook] | None:
 
 
 OTHER = webhook_of(webhook_id="alice.2")
-WRITES: dict[str, Callable[[Webhooks, Webhook, RequestKey], object]] = {
+WRITES: dict[str, Callable[[WebhookRepository, Webhook, RequestKey], object]] = {
     "add": lambda webhooks, _, key: webhooks.add(OTHER, key),
     "register": lambda webhooks, _, key: webhooks.register(OTHER, 10, key),
     "remove": lambda webhooks, webhook, key: webhooks.remove(webhook, key),
     "rotate": lambda webhooks, webhook, key: webhooks.rotate(
-        replace(webhook, secret="whsec_bmV3"), over=webhook.secret, key=key
+        replace(webhook, secret="whsec_bmV3"), expected=webhook.secret, key=key
     ),
     "answer_with": lambda webhooks, _, key: webhooks.answer_with(delivery_of(), key),
 }
@@ -123,7 +123,7 @@ class TestTheRecordOfAKey:
 
     def test_stays_as_it_was_whatever_becomes_of_the_webhook(self, stores: Stores) -> None:
         stores.webhooks.register(webhook_of(), 10, self.KEY)
-        stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), over=webhook_of().secret)
+        stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), expected=webhook_of().secret)
         stores.webhooks.remove(webhook_of())
         assert answered(stores) == FirstAnswer("print-1", webhook_of())
 
@@ -131,10 +131,10 @@ class TestTheRecordOfAKey:
     def test_keeps_everything_from_being_written_again(self, stores: Stores, write: str) -> None:
         # GIVEN a key that has its answer
         stores.webhooks.register(webhook_of(), 10, RequestKey("request-0", ""))
-        stores.webhooks.rotate(webhook_of(secret="whsec_b25l"), over=WEBHOOK_SECRET, key=self.KEY)
+        stores.webhooks.rotate(webhook_of(secret="whsec_b25l"), expected=WEBHOOK_SECRET, key=self.KEY)
         first, before = answered(stores), stored(stores)
         # WHEN it comes for something else
-        with pytest.raises(RequestRunningError):
+        with pytest.raises(RequestInProgressError):
             WRITES[write](stores.webhooks, before, self.KEY)
         # THEN nothing has changed
         assert answered(stores) == first
@@ -145,7 +145,7 @@ class TestTheRecordOfAKey:
         with pytest.raises(WebhookLimitError):
             stores.webhooks.register(registered(2), 1, self.KEY)
         with pytest.raises(VersionConflictError):
-            stores.webhooks.rotate(webhook_of(), over="whsec_bmV3", key=self.KEY)
+            stores.webhooks.rotate(webhook_of(), expected="whsec_bmV3", key=self.KEY)
         assert not stores.webhooks.remove(registered(2), self.KEY)
         assert stores.webhooks.add(webhook_of(), self.KEY) == stored(stores)
         assert answered(stores) is None
@@ -156,7 +156,7 @@ class TestTheRecordOfAKey:
         assert answered(stores) == FirstAnswer("print-1", webhook_of(secret=""))
 
     def test_of_a_delivery_has_all_but_its_body(self, stores: Stores) -> None:
-        delivery = replace(delivery_of().retry("answered 500", LATER, 0), round=3, body="{}")
+        delivery = replace(delivery_of().retry("answered 500", LATER, 0), attempt_series=3, body="{}")
         stores.webhooks.answer_with(delivery, self.KEY)
         assert stores.webhooks.answered_delivery("request-1") == FirstAnswer(
             "print-1", replace(delivery, body="")
@@ -170,9 +170,9 @@ class TestTheRecordOfAKey:
 
 def test_of_two_who_rotate_at_once_one_does(stores: Stores) -> None:
     stores.webhooks.add(webhook_of())
-    stores.webhooks.rotate(webhook_of().rotate("whsec_b25l", NOW), over=webhook_of().secret)
+    stores.webhooks.rotate(webhook_of().rotate("whsec_b25l", NOW), expected=webhook_of().secret)
     with pytest.raises(VersionConflictError):
-        stores.webhooks.rotate(webhook_of().rotate("whsec_dHdv", NOW), over=webhook_of().secret)
+        stores.webhooks.rotate(webhook_of().rotate("whsec_dHdv", NOW), expected=webhook_of().secret)
     assert stored(stores).secrets(NOW) == ["whsec_b25l", webhook_of().secret]
 
 
@@ -229,31 +229,31 @@ def test_a_customers_callbacks_are_a_webhook_like_any_other(stores: Stores) -> N
 
 
 def test_a_host_that_nobody_knows_is_well(stores: Stores) -> None:
-    assert stores.webhooks.receiver("alice.1", "a.example") == Receiver("alice.1", "a.example")
+    assert stores.webhooks.receiver("alice.1", "a.example") == ReceiverHealth("alice.1", "a.example")
 
 
 @pytest.mark.parametrize("name", ["", "a.example"])
 def test_of_two_who_say_how_a_receiver_fares_the_first_is_believed(stores: Stores, name: str) -> None:
-    def known() -> Receiver:
+    def known() -> ReceiverHealth:
         return stores.webhooks.receiver("alice.1", name) if name else stored(stores).receiver
 
     stores.webhooks.add(webhook_of())
-    well = Receiver("alice.1", name)
-    failing, other = (well.after_try(Answer(500), 3, now) for now in (NOW, LATER))
-    assert stores.webhooks.save_receiver(failing, over=well, now=NOW)
-    assert not stores.webhooks.save_receiver(other, over=well, now=NOW)
+    well = ReceiverHealth("alice.1", name)
+    failing, other = (well.after_try(DeliveryResponse(500), 3, now) for now in (NOW, LATER))
+    assert stores.webhooks.save_receiver(failing, expected=well, now=NOW)
+    assert not stores.webhooks.save_receiver(other, expected=well, now=NOW)
     assert known() == failing
     # and of two who claim it, one has it, until it is well again and anybody may say otherwise
-    assert stores.webhooks.save_receiver(failing.claim(LAST), over=failing, now=NOW)
-    assert not stores.webhooks.save_receiver(failing.claim(LATER), over=failing, now=NOW)
-    assert stores.webhooks.save_receiver(well, over=failing.claim(LAST), now=NOW)
-    assert stores.webhooks.save_receiver(other, over=well, now=NOW)
+    assert stores.webhooks.save_receiver(failing.claim(LAST), expected=failing, now=NOW)
+    assert not stores.webhooks.save_receiver(failing.claim(LATER), expected=failing, now=NOW)
+    assert stores.webhooks.save_receiver(well, expected=failing.claim(LAST), now=NOW)
+    assert stores.webhooks.save_receiver(other, expected=well, now=NOW)
     assert known() == other
 
 
 def test_a_host_is_one_customers_own(stores: Stores) -> None:
-    well = Receiver("alice.1", "a.example")
-    stores.webhooks.save_receiver(well.after_try(Answer(500), 0.1, NOW), over=well, now=NOW)
+    well = ReceiverHealth("alice.1", "a.example")
+    stores.webhooks.save_receiver(well.after_try(DeliveryResponse(500), 0.1, NOW), expected=well, now=NOW)
     assert stores.webhooks.receiver("bob.1", "a.example").failures == 0
     assert stores.webhooks.receiver("alice.1", "b.example").failures == 0
 
@@ -271,7 +271,7 @@ def test_a_delivery_is_written_once(stores: Stores) -> None:
     delivery = delivery_of()
     stores.webhooks.add_delivery(delivery)
     tried = delivery.retry("answered 500", LATER, 0)
-    assert stores.webhooks.save_delivery(tried, over=delivery)
+    assert stores.webhooks.save_delivery(tried, expected=delivery)
     stores.webhooks.add_delivery(delivery)
     assert stores.webhooks.delivery("alice.1", delivery.delivery_id) == tried
 
@@ -280,15 +280,17 @@ def test_a_delivery_that_has_changed_since_is_not_written_over(stores: Stores) -
     delivery = delivery_of()
     stores.webhooks.add_delivery(delivery)
     claimed = replace(delivery, next_time=LATER)
-    assert stores.webhooks.save_delivery(claimed, over=delivery)
-    assert not stores.webhooks.save_delivery(claimed, over=delivery)
+    assert stores.webhooks.save_delivery(claimed, expected=delivery)
+    assert not stores.webhooks.save_delivery(claimed, expected=delivery)
     ended = claimed.end(DeliveryStatus.DELIVERED, "answered 204", LATER)
-    assert stores.webhooks.save_delivery(ended, over=claimed)
-    assert not stores.webhooks.save_delivery(claimed, over=claimed)
-    again = ended.again(1, LAST)
-    assert stores.webhooks.save_delivery(again, over=ended)
-    assert not stores.webhooks.save_delivery(ended, over=replace(again, round=0))
-    assert not stores.webhooks.save_delivery(delivery_of(event_id="none"), over=delivery_of(event_id="none"))
+    assert stores.webhooks.save_delivery(ended, expected=claimed)
+    assert not stores.webhooks.save_delivery(claimed, expected=claimed)
+    again = ended.restart(1, LAST)
+    assert stores.webhooks.save_delivery(again, expected=ended)
+    assert not stores.webhooks.save_delivery(ended, expected=replace(again, attempt_series=0))
+    assert not stores.webhooks.save_delivery(
+        delivery_of(event_id="none"), expected=delivery_of(event_id="none")
+    )
 
 
 def test_as_many_large_deliveries_come_as_were_asked_for(stores: Stores) -> None:

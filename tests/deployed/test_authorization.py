@@ -53,13 +53,13 @@ class Route:
     def ask(self, shop: Shop, authorization: str, named: Mapping[str, str]) -> httpx.Response:
         """Send a request that is good but for its token, made of the contract's own example."""
         path = re.sub(r"{(\w+)}", lambda name: named[name[1]], self.path)
-        asked = {
+        requested = {
             parameter["name"]: named.get(parameter["name"]) or parameter["example"]
             for parameter in self.operation["parameters"]
             if parameter.get("in") == "query" and parameter.get("required")
         }
-        if asked:
-            path += f"?{urlencode(asked)}"
+        if requested:
+            path += f"?{urlencode(requested)}"
         raw: str | None = None
         if "requestBody" in self.operation:
             content = self.operation["requestBody"]["content"]["application/json"]

@@ -9,14 +9,14 @@ from functools import partial
 
 import pytest
 
-from order_capture.domain.times import written
+from order_capture.domain.times import format_utc
 from tests.deployed.shop import Shop, View, at_once, body_of, eventually
 
 ORDERS, UNITS = 40, 15
 
 
 def now() -> str:
-    return written(datetime.now(UTC))
+    return format_utc(datetime.now(UTC))
 
 
 def ask(shop: Shop, path: str, at: str | None = None) -> View:
@@ -56,8 +56,8 @@ def test_while_nothing_else_happens_it_is_what_a_get_said_at_the_moment_of_askin
             shop.ended(shop.place(alice, {pen: 1}, "10.00"))
         # right after the write, and by the time before asking as well as after it
         for path in paths:
-            asked = now()
-            said += [(path, asked, ask(shop, path)), (path, now(), ask(shop, path))]
+            requested = now()
+            said += [(path, requested, ask(shop, path)), (path, now(), ask(shop, path))]
         time.sleep(0.05)
 
     for path, at, view in said:
@@ -101,11 +101,11 @@ def test_of_forty_orders_at_once_every_state_that_was_seen_is_seen_again(shop: S
     # and each answer that was given is one that is given again: of its own time exactly, but where another
     # write was under way at that moment
     overlaps = 0
-    for path, asked, view in said:
+    for path, requested, view in said:
         if ask(shop, path, view["updateTime"]) != view:
             overlaps += 1
             assert figures(view) in [each["after"] for each in history(shop, path, 100) if "after" in each]
-        then = ask(shop, path, asked)
+        then = ask(shop, path, requested)
         assert sum(figures(then).values()) == sum(figures(view).values())
     assert len({str(view) for _, _, view in said}) > 4
     assert overlaps <= len(said) // 10, f"{overlaps} of {len(said)}"

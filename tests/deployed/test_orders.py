@@ -79,7 +79,7 @@ def test_a_refused_order_says_why_and_costs_nothing(
     units: int | None,
     check: str,
     code: str,
-    asked: str,
+    requested: str,
     available: str | None,
 ) -> None:
     # given
@@ -93,12 +93,12 @@ def test_a_refused_order_says_why_and_costs_nothing(
         "outcome": "DECLINED",
         "code": code,
         "id": customer if check == "balance" else product,
-        "asked": Decimal(asked),
+        "asked": Decimal(requested),
         "available": None if available is None else Decimal(available),
     }
     assert any(line.endswith(f"rejected: {code}") for line in order["logs"])
     if available is not None:
-        assert any(f"asked {asked}, available {available}" in line for line in order["logs"])
+        assert any(f"asked {requested}, available {available}" in line for line in order["logs"])
     shop.come_to_rest()
     if credit:
         assert shop.money(customer) == Books.of(credit), "nothing stays held"

@@ -7,9 +7,9 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from order_capture.adapters.dynamodb_orders import DynamoOrders
-from order_capture.adapters.runtime import pause
-from order_capture.domain.order import Line, Order, OrderTerms
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+from order_capture.adapters.system import backoff
+from order_capture.domain.order import Order, OrderDetails, OrderLine
 from tests.deployed.shop import OPEN, Books, Shop, at_once, body_of
 
 
@@ -17,11 +17,11 @@ def write_only(shop: Shop, customer: str, product: str, *, minutes_ago: int = 0)
     """Write an order as order_api does, and publish nothing: as if its process had died in between."""
     written = datetime.now(UTC) - timedelta(minutes=minutes_ago)
     now = written.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    terms = OrderTerms(str(uuid.uuid4()), customer, (Line(product, 2),), Decimal("25.50"))
-    order = Order.place(terms, now=now, correlation_id="recovery", fingerprint="none")
+    details = OrderDetails(str(uuid.uuid4()), customer, (OrderLine(product, 2),), Decimal("25.50"))
+    order = Order.place(details, now=now, correlation_id="recovery", fingerprint="none")
     tables = shop.aws.client("dynamodb", endpoint_url=shop.endpoint)
-    assert DynamoOrders(tables, shop.outputs["OrderTableName"], pause).add([order]) == {}
-    return terms.order_id
+    assert DynamoOrderRepository(tables, shop.outputs["OrderTableName"], backoff).add([order]) == {}
+    return details.order_id
 
 
 def test_an_order_that_was_never_published_ships_after_its_first_look(shop: Shop) -> None:

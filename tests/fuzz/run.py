@@ -24,11 +24,11 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.engine import events, from_schema
 from schemathesis.generation.meta import TestPhase
 
-from order_capture.adapters import runtime
-from order_capture.adapters.reports import MAX_DAYS
-from order_capture.adapters.urls import MAX_URL
+from order_capture.adapters import system
 from order_capture.domain.order import MAX_TOTAL
 from order_capture.domain.times import after
+from order_capture.entrypoints.http.reports import MAX_DAYS
+from order_capture.entrypoints.http.urls import MAX_URL
 from tests.support.template import ROOT
 
 # The examples and the edges of the schemas come first and once: about 500 cases. Then in rounds: random
@@ -213,7 +213,7 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
             case.query["wait"] = min(int(case.query["wait"]), 1)
         if "at" in case.query:
             ago = sum(map(ord, case.query["at"])) % 10 / 10
-            case.query["at"] = after(runtime.clock(), -ago)
+            case.query["at"] = after(system.clock(), -ago)
         if case.path == "/reports/daily":
             since, until = (date.fromisoformat(case.query[name]) for name in ("from", "to"))
             if (until - since).days >= MAX_DAYS:

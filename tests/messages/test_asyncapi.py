@@ -197,9 +197,9 @@ def test_a_connection_takes_a_token_and_what_is_asked_is_answered() -> None:
     (server,) = (resolve(each) for each in DOCUMENT["channels"]["SocketApi"]["servers"])
     (scheme,) = (resolve(each) for each in server["security"])
     assert (server["protocol"], scheme["type"], scheme["scheme"]) == ("wss", "http", "bearer")
-    asked = DOCUMENT["operations"]["socket_api_from_SocketApi"]
-    assert [each["$ref"].rpartition("/")[2] for each in asked["messages"]] == ["socket.subscribe.v1"]
-    assert [each["$ref"].rpartition("/")[2] for each in asked["reply"]["messages"]] == [
+    requested = DOCUMENT["operations"]["socket_api_from_SocketApi"]
+    assert [each["$ref"].rpartition("/")[2] for each in requested["messages"]] == ["socket.subscribe.v1"]
+    assert [each["$ref"].rpartition("/")[2] for each in requested["reply"]["messages"]] == [
         "socket.subscribed.v1",
         "socket.problem.v1",
     ]

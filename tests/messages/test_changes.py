@@ -95,12 +95,12 @@ BREAKING: dict[str, tuple[Message, Change, str]] = {
     ),
     "a value less": (
         CHECKED,
-        lambda new: new["$defs"]["Check"]["enum"].remove("STOCK"),
+        lambda new: new["$defs"]["CheckType"]["enum"].remove("STOCK"),
         "order.checked 1 sent check: enum",
     ),
     "a value more": (
         CHECKED,
-        lambda new: new["$defs"]["Check"]["enum"].append("WEATHER"),
+        lambda new: new["$defs"]["CheckType"]["enum"].append("WEATHER"),
         "order.checked 1 answered check: enum",
     ),
     "another value": (
@@ -178,7 +178,10 @@ HARMLESS: dict[str, tuple[Message, Change]] = {
     "a field more, further in": (SHIP, lambda new: new["$defs"]["Line"]["properties"].update(more=MORE)),
     "a field more of the envelope": (ENVELOPE, lambda new: new["properties"].update(traceparent=MORE)),
     "other words": (SHIP, lambda new: (new.update(description="…"), field(new, "items").update(title="…"))),
-    "the same, written out": (CHECKED, lambda new: new["properties"].update(check=new["$defs"].pop("Check"))),
+    "the same, written out": (
+        CHECKED,
+        lambda new: new["properties"].update(check=new["$defs"].pop("CheckType")),
+    ),
     "more that a client may ask": (SUBSCRIBE, lambda new: new.update(maxProperties=9)),
     "more that a client may say": (SUBSCRIBE, lambda new: new["properties"].update(since={"type": "string"})),
     "a field that an answer always has": (

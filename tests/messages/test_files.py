@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from contracts import files
 from contracts.registry import MESSAGES, Message
 from local.engine import ROOT
-from order_capture.adapters import cloudevents, jsontext
+from order_capture.adapters.messaging import envelopes
+from order_capture.adapters.serializers import decimal_json
 from order_capture.domain.errors import InvalidMessageError
 from tests.support.contracts import READ_AS, committed_schema, errors_of, faults, path_of
 
@@ -34,7 +35,7 @@ def message_of(path: Path) -> Message:
 
 def body_of(path: Path) -> str:
     """A sample as it travels: each number as it was written, and nothing between."""
-    return jsontext.dumps(jsontext.loads(path.read_bytes()))
+    return decimal_json.dumps(decimal_json.loads(path.read_bytes()))
 
 
 def data_of(path: Path) -> Any:
@@ -78,7 +79,7 @@ def test_what_is_said_now_or_was_before_is_by_the_schema_of_today(path: Path) ->
     "path", [path for path in [*SAMPLES, *EARLIER_SAMPLES] if message_of(path) in READ_AS], ids=name_of
 )
 def test_what_is_said_now_or_was_before_is_read_today(path: Path) -> None:
-    assert isinstance(cloudevents.decode(body_of(path)), READ_AS[message_of(path)])
+    assert isinstance(envelopes.decode(body_of(path)), READ_AS[message_of(path)])
 
 
 @pytest.mark.parametrize("path", [path for path in SAMPLES if message_of(path) in READ_AS], ids=name_of)
@@ -87,7 +88,7 @@ def test_a_version_that_nobody_knows_yet_is_refused(path: Path) -> None:
     newer = body.replace(f'{message_of(path).dataschema}"', f'{message_of(path).dataschema}0"')
     assert newer != body
     with pytest.raises(InvalidMessageError, match="unknown version"):
-        cloudevents.decode(newer)
+        envelopes.decode(newer)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "events").glob("*.json")), ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.registry import CHANNELS, EVENTS, MESSAGES, Channel, Kind
-from order_capture.adapters import cloudevents
+from order_capture.adapters.messaging import envelopes
 from order_capture.domain.events import OrderEventType
 from tests.support.template import functions, load_template, of_type, refers_to, statements
 
@@ -105,7 +105,7 @@ def test_it_carries_nothing_that_its_topic_does_not(queue: Channel) -> None:
 
 def test_it_has_every_message_that_can_be_written_and_every_event() -> None:
     enveloped = {message.type for message in MESSAGES if message.enveloped}
-    assert enveloped == {*cloudevents.TYPES.values(), *cloudevents.STATES.values(), *OrderEventType}
+    assert enveloped == {*envelopes.TYPES.values(), *envelopes.STATES.values(), *OrderEventType}
     assert [message.type for message in EVENTS] == list(OrderEventType)
     assert {message for channel in CHANNELS for message in channel.carries} == set(MESSAGES)
 

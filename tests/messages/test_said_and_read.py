@@ -17,32 +17,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.registry import CHANNELS, REFUSED, SUBSCRIBE, SUBSCRIBED, Message
-from order_capture.adapters import cloudevents, jsontext, sockets, subscriptions
-from order_capture.adapters.problems import RequestInvalidError
-from order_capture.adapters.reading import ID_PATTERN
-from order_capture.adapters.urls import MAX_URL, URL_PATTERN
+from order_capture.adapters.messaging import envelopes
+from order_capture.adapters.serializers import decimal_json
+from order_capture.adapters.serializers.fields import ID_PATTERN
 from order_capture.application import messages as said
-from order_capture.application.ports import Followed
-from order_capture.application.watch_orders import MAX_DELAY
-from order_capture.domain.errors import NotFoundError, SubscriptionLimitError, TemporaryError
+from order_capture.application.orders.watch_orders import MAX_DELAY
+from order_capture.application.ports import SubscriptionTarget
+from order_capture.domain.errors import NotFoundError, SubscriptionLimitError, TransientError
 from order_capture.domain.events import OrderEventType, event_of
-from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance, LedgerSpec
 from order_capture.domain.order import (
     MAX_ITEMS,
     MAX_QTY,
     MAX_TOTAL,
-    Check,
-    Decision,
+    CheckResult,
+    CheckType,
     DeclineCode,
-    Line,
     Order,
+    OrderDetails,
+    OrderLine,
     OrderStatus,
-    OrderTerms,
     Outcome,
     shipped_log,
 )
-from order_capture.domain.times import written
+from order_capture.domain.times import format_utc
 from order_capture.domain.webhooks import webhook_id_of
+from order_capture.entrypoints.http.problems import RequestInvalidError
+from order_capture.entrypoints.http.urls import MAX_URL, URL_PATTERN
+from order_capture.entrypoints.websocket import api, messages
 from tests.support.contracts import READ_AS, faults, texts_of
 from tests.support.factories import socket_event
 
@@ -54,13 +56,13 @@ FEWER_EXAMPLES = settings(EXAMPLES, max_examples=25)
 # What there can be, by the business's own rules.
 
 ids = st.from_regex(ID_PATTERN, fullmatch=True)
-times = st.integers(0, 4 * 10**12).map(lambda each: written(datetime.fromtimestamp(each / 1000, UTC)))
+times = st.integers(0, 4 * 10**12).map(lambda each: format_utc(datetime.fromtimestamp(each / 1000, UTC)))
 addresses = st.from_regex(URL_PATTERN, fullmatch=True).filter(lambda url: len(url) <= MAX_URL)
 correlation_ids = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=128)
 prices = st.decimals(0, MAX_TOTAL, places=2)
-lines = st.builds(Line, ids, st.integers(1, MAX_QTY), st.none() | prices)
-terms = st.builds(
-    OrderTerms,
+lines = st.builds(OrderLine, ids, st.integers(1, MAX_QTY), st.none() | prices)
+details = st.builds(
+    OrderDetails,
     ids,
     ids,
     st.lists(lines, min_size=1, max_size=MAX_ITEMS).map(tuple),
@@ -68,24 +70,26 @@ terms = st.builds(
 )
 
 
-def amounts_of(kind: LedgerKind) -> st.SearchStrategy[Decimal]:
+def amounts_of(kind: LedgerSpec) -> st.SearchStrategy[Decimal]:
     """Money, or units."""
-    return st.decimals(0, kind.largest, places=-int(kind.quantum.as_tuple().exponent))
+    return st.decimals(0, kind.max_balance, places=-int(kind.quantum.as_tuple().exponent))
 
 
 @st.composite
-def decisions(draw: st.DrawFn, check: Check, outcome: Outcome) -> Decision:
+def decisions(draw: st.DrawFn, check: CheckType, outcome: Outcome) -> CheckResult:
     """What a check answers, of one customer or product or of several."""
-    kind = ACCOUNTS if check is Check.BALANCE else STOCK
+    kind = ACCOUNTS if check is CheckType.BALANCE else STOCK
     amounts = amounts_of(kind)
-    asked, entity = draw(amounts), draw(st.none() | ids)
+    requested, entity = draw(amounts), draw(st.none() | ids)
     if outcome is Outcome.HELD:
-        return Decision(outcome, asked, entity)
+        return CheckResult(outcome, requested, entity)
     code = draw(st.sampled_from(DeclineCode))
     if code is DeclineCode.PRICE_MISMATCH:
-        return Decision(outcome, asked, entity, code, price=draw(prices), unit_price=draw(st.none() | prices))
+        return CheckResult(
+            outcome, requested, entity, code, price=draw(prices), unit_price=draw(st.none() | prices)
+        )
     available = draw(st.none() | amounts)
-    return Decision(outcome, asked, entity, code, available)
+    return CheckResult(outcome, requested, entity, code, available)
 
 
 HELD, DECLINED = Outcome
@@ -107,18 +111,18 @@ def lives(draw: st.DrawFn, *to: OrderStatus) -> list[Order]:
     """An order as it stood after each thing that happened to it, until it came to one of these; or any."""
     status, now = draw(st.sampled_from(to or tuple(OrderStatus))), draw(times)
     placed = Order.place(
-        draw(terms),
+        draw(details),
         now=now,
         correlation_id=draw(correlation_ids),
         fingerprint="print",
         callback_url=draw(st.just("") | addresses),
     )
-    life = [replace(placed, running_until=draw(times))]
-    answers: zip[tuple[Check, Outcome]] = zip(
-        draw(st.permutations(list(Check))), draw(st.sampled_from(WAYS[status])), strict=False
+    life = [replace(placed, in_progress_until=draw(times))]
+    answers: zip[tuple[CheckType, Outcome]] = zip(
+        draw(st.permutations(list(CheckType))), draw(st.sampled_from(WAYS[status])), strict=False
     )
     for check, outcome in answers:
-        life.append(life[-1].decide(check, draw(decisions(check, outcome)), now=now))
+        life.append(life[-1].record_check(check, draw(decisions(check, outcome)), now=now))
     last = life[-1]
     match status:
         case OrderStatus.SHIPPED:
@@ -132,18 +136,20 @@ def lives(draw: st.DrawFn, *to: OrderStatus) -> list[Order]:
     return life
 
 
-def happened(life: list[Order]) -> list[said.OrderHappened]:
+def happened(life: list[Order]) -> list[said.OrderEventMessage]:
     """What is told of an order's life."""
     steps = zip([None, *life], life, strict=False)
-    return [said.OrderHappened(event) for before, after in steps if (event := event_of(before, after))]
+    return [said.OrderEventMessage(event) for before, after in steps if (event := event_of(before, after))]
 
 
 commands: st.SearchStrategy[said.Message] = st.one_of(
-    st.builds(said.CheckOrder, terms, correlation_ids),
-    st.builds(said.ReleaseOrder, terms, correlation_ids),
-    st.builds(said.ShipOrder, terms, correlation_ids),
-    st.tuples(st.sampled_from(Check), st.sampled_from(Outcome)).flatmap(
-        lambda asked: st.builds(said.OrderChecked, ids, st.just(asked[0]), decisions(*asked), correlation_ids)
+    st.builds(said.CheckOrder, details, correlation_ids),
+    st.builds(said.ReleaseOrder, details, correlation_ids),
+    st.builds(said.ShipOrder, details, correlation_ids),
+    st.tuples(st.sampled_from(CheckType), st.sampled_from(Outcome)).flatmap(
+        lambda requested: st.builds(
+            said.OrderChecked, ids, st.just(requested[0]), decisions(*requested), correlation_ids
+        )
     ),
     st.builds(said.WatchOrder, ids, correlation_ids, st.integers(1, MAX_DELAY), st.integers(0, 10**6)),
     st.builds(
@@ -158,22 +164,22 @@ commands: st.SearchStrategy[said.Message] = st.one_of(
 )
 
 
-def heads(kind: LedgerKind) -> st.SearchStrategy[Head]:
+def heads(kind: LedgerSpec) -> st.SearchStrategy[Balance]:
     """How a customer or product can stand."""
     amounts = amounts_of(kind)
     price = st.none() | prices if kind is STOCK else st.none()
     return st.builds(
-        Head, amounts, amounts, amounts, st.integers(1, 10**9), times, deleted=st.booleans(), price=price
+        Balance, amounts, amounts, amounts, st.integers(1, 10**9), times, deleted=st.booleans(), price=price
     )
 
 
 states = st.sampled_from([ACCOUNTS, STOCK]).flatmap(
-    lambda kind: st.builds(said.EntityState, st.just(kind), ids, heads(kind))
+    lambda kind: st.builds(said.BalanceState, st.just(kind), ids, heads(kind))
 )
 
 
-def envelope_of(message: said.Message | said.EntityState, time: str) -> cloudevents.Envelope:
-    envelope = cloudevents.encode(message, message_id="m-1", source="/order-capture/order_api", time=time)
+def envelope_of(message: said.Message | said.BalanceState, time: str) -> envelopes.Envelope:
+    envelope = envelopes.encode(message, message_id="m-1", source="/order-capture/order_api", time=time)
     # The attributes say what the body says.
     assert json.loads(envelope.body)["dataschema"] == f"urn:order-capture:{envelope.type}:{envelope.version}"
     return envelope
@@ -189,7 +195,7 @@ def test_what_functions_say_to_each_other_is_by_its_schema(message: said.Message
 
 @EXAMPLES
 @given(states, times)
-def test_what_is_told_of_accounts_and_stock_is_by_its_schema(state: said.EntityState, time: str) -> None:
+def test_what_is_told_of_accounts_and_stock_is_by_its_schema(state: said.BalanceState, time: str) -> None:
     assert faults(envelope_of(state, time).body) == []
 
 
@@ -202,7 +208,7 @@ def test_what_is_told_of_any_order_is_by_its_schema() -> None:
             body = envelope_of(event, time).body
             assert faults(body) == []
             # Who counts reads of the log what happened, which a schema can't say.
-            assert cloudevents.decode_fact(body).fact.terms.order_id == event.event.order.order_id
+            assert envelopes.decode_summary(body).fact.details.order_id == event.event.order.order_id
             told.add(event.event.type)
             varied.update(
                 each.name for each in OPTIONAL if getattr(event.event.order, each.name) != each.default
@@ -217,37 +223,40 @@ def test_what_is_told_of_any_order_is_by_its_schema() -> None:
 # Over a WebSocket connection.
 
 
-def answer_to(text: str, listen: sockets.Listen) -> str:
-    return jsontext.dumps(sockets.answer_to(socket_event(text), listen))
+def answer_to(text: str, listen: api.OnMessage) -> str:
+    return decimal_json.dumps(api.answer_to(socket_event(text), listen))
 
 
 @EXAMPLES
 @given(lives(), ids)
 def test_the_answer_to_a_subscription_is_by_its_schema(life: list[Order], customer: str) -> None:
     for order in life:
-        answer = jsontext.dumps(subscriptions.subscribed(Followed.order(order.order_id), order))
+        answer = decimal_json.dumps(messages.subscribed(SubscriptionTarget.order(order.order_id), order))
         assert faults(answer, SUBSCRIBED) == []
     assert (
-        faults(jsontext.dumps(subscriptions.subscribed(Followed.customer(customer), None)), SUBSCRIBED) == []
+        faults(
+            decimal_json.dumps(messages.subscribed(SubscriptionTarget.customer(customer), None)), SUBSCRIBED
+        )
+        == []
     )
 
 
 @FEWER_EXAMPLES
 @given(st.text() | texts_of(SUBSCRIBE).map(lambda text: text[:-1] + ',"more":1}'))
 def test_the_answer_to_anything_else_is_by_its_schema(text: str) -> None:
-    def listen(frame: sockets.Frame) -> Mapping[str, Any]:
-        return subscriptions.subscribed(subscriptions.wanted(frame.text), None)
+    def listen(frame: api.Frame) -> Mapping[str, Any]:
+        return messages.subscribed(messages.wanted(frame.text), None)
 
     assert faults(answer_to(text, listen), REFUSED) == []
 
 
 @pytest.mark.parametrize(
     "error",
-    [NotFoundError("No."), SubscriptionLimitError("No."), TemporaryError("Later."), ValueError("a secret")],
+    [NotFoundError("No."), SubscriptionLimitError("No."), TransientError("Later."), ValueError("a secret")],
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_goes_wrong_is_told_by_the_schema(error: Exception) -> None:
-    def listen(_: sockets.Frame) -> Mapping[str, Any]:
+    def listen(_: api.Frame) -> Mapping[str, Any]:
         raise error
 
     assert faults(answer_to("{}", listen), REFUSED) == []
@@ -268,12 +277,12 @@ def test_whatever_a_schema_allows_is_read_whatever_a_later_release_adds(message:
     def look(text: str) -> None:
         more = json.loads(text) | {"traceparent": "00-1-2-01"}
         more["data"] |= {"giftWrap": {"a": [1]}}
-        assert isinstance(cloudevents.decode(text), READ_AS[message])
+        assert isinstance(envelopes.decode(text), READ_AS[message])
         assert read(json.dumps(more)) == read(text)
 
     def read(text: str) -> said.Message:
-        told = cloudevents.decode(text)
-        return replace(told, body="") if isinstance(told, said.OrderNews) else told
+        told = envelopes.decode(text)
+        return replace(told, body="") if isinstance(told, said.ReceivedOrderEvent) else told
 
     look()
 
@@ -281,15 +290,15 @@ def test_whatever_a_schema_allows_is_read_whatever_a_later_release_adds(message:
 @FEWER_EXAMPLES
 @given(texts_of(SUBSCRIBE))
 def test_whatever_a_client_may_ask_is_read(text: str) -> None:
-    asked = json.loads(text)
+    requested = json.loads(text)
 
-    wanted = subscriptions.wanted(text)
+    wanted = messages.wanted(text)
 
-    assert wanted.id == asked["orderId" if wanted.is_order else "customerId"]
+    assert wanted.id == requested["orderId" if wanted.is_order else "customerId"]
 
 
 @FEWER_EXAMPLES
 @given(texts_of(SUBSCRIBE))
 def test_what_a_client_asks_beyond_is_refused(text: str) -> None:
     with pytest.raises(RequestInvalidError):
-        subscriptions.wanted(json.dumps(json.loads(text) | {"giftWrap": True}))
+        messages.wanted(json.dumps(json.loads(text) | {"giftWrap": True}))

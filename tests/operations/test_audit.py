@@ -13,7 +13,7 @@ import pytest
 from moto import mock_aws
 
 from local.dynamodb_local import UnavailableError, dynamodb_local
-from order_capture.adapters.attributes import to_item
+from order_capture.adapters.dynamodb.types import to_item
 from order_capture_ops import audit as audits
 from order_capture_ops.audit import Difference, audit
 from order_capture_ops.tables import Tables
@@ -433,10 +433,10 @@ def test_tampering_is_found_and_named(
 
 def at_look(number: int, shop: Shop) -> Callable[[str, int], None]:
     """All that is on its way arrives behind this one of the second looks."""
-    looks = itertools.count(1)
+    attempts = itertools.count(1)
 
     def tick(what: str, _: int) -> None:
-        if what == "second looks" and next(looks) == number:
+        if what == "second looks" and next(attempts) == number:
             shop.pipeline.run()
 
     return tick

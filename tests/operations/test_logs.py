@@ -25,14 +25,14 @@ class FakeLogs:
     """CloudWatch Logs with these lines, by log group: (milliseconds, text)."""
 
     groups: Mapping[str, Sequence[tuple[int, str]]]
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requested: list[dict[str, Any]] = field(default_factory=list)
 
     def get_paginator(self, operation: str) -> FakeLogs:
         assert operation == "filter_log_events"
         return self
 
     def paginate(self, *, logGroupName: str, startTime: int, **more: Any) -> list[dict[str, Any]]:  # noqa: N803
-        self.asked.append({"group": logGroupName, "startTime": startTime, **more})
+        self.requested.append({"group": logGroupName, "startTime": startTime, **more})
         if logGroupName not in self.groups:
             raise botocore.exceptions.ClientError(
                 {"Error": {"Code": "ResourceNotFoundException"}}, "FilterLogEvents"
@@ -170,7 +170,7 @@ def test_all_about_one_order_over_all_functions(capsys: pytest.CaptureFixture[st
 
     class Orders:
         def get_item(self, **_: Any) -> dict[str, Any]:
-            terms = {
+            details = {
                 "orderId": {"S": "order-1"},
                 "customerId": {"S": "alice"},
                 "totalAmount": {"N": "10"},
@@ -186,7 +186,7 @@ def test_all_about_one_order_over_all_functions(capsys: pytest.CaptureFixture[st
                 "logs": {"L": []},
                 "correlationId": {"S": "corr-1"},
             }
-            return {"Item": terms | created | more}
+            return {"Item": details | created | more}
 
     logs.show(stack_with(groups, Orders()), order_id="order-1", raw=True)
 
@@ -222,6 +222,6 @@ def test_on_aws_cloudwatch_does_the_looking_and_not_for_all_time() -> None:
 
     logs.show(on_aws, order_id="order-1")
 
-    asked = on_aws.client("logs").asked
-    assert {each["filterPattern"] for each in asked} == {'?"order-1"'}
-    assert all(each["startTime"] > datetime.now(UTC).timestamp() * 1000 - 3_700_000 for each in asked)
+    requested = on_aws.client("logs").requested
+    assert {each["filterPattern"] for each in requested} == {'?"order-1"'}
+    assert all(each["startTime"] > datetime.now(UTC).timestamp() * 1000 - 3_700_000 for each in requested)

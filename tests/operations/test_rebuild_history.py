@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.attributes import to_item
+from order_capture.adapters.dynamodb.types import to_item
 from order_capture_ops import audit as audits
 from order_capture_ops.audit import Difference, audit
 from order_capture_ops.history import Rebuilt, rebuild

@@ -77,19 +77,19 @@ def test_a_secret_that_is_none_is_refused(secret: str, capsys: pytest.CaptureFix
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, Any]]]:
     """An API that registers webhooks of alice and refuses others; what was asked of it."""
-    asked: list[tuple[str, str, Any]] = []
+    requested: list[tuple[str, str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            asked.append(("POST", self.path, body))
+            requested.append(("POST", self.path, body))
             if body["customerId"] == "alice":
                 self.reply(201, {"webhookId": "alice.1", "secret": WEBHOOK_SECRET})
             else:
                 self.reply(409, {"title": "Conflict", "detail": "This customer has 10 webhooks."})
 
         def do_DELETE(self) -> None:
-            asked.append(("DELETE", self.path, None))
+            requested.append(("DELETE", self.path, None))
             self.reply(200, {})
 
         def reply(self, status: int, body: object) -> None:
@@ -115,7 +115,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, Any]]]
         monkeypatch.setattr(receiver, "find", lambda _: None)
         monkeypatch.setattr(receiver, "describe", lambda _: described)
         monkeypatch.setattr(receiver, "Tokens", Tokens)
-        yield asked
+        yield requested
         server.shutdown()
 
 

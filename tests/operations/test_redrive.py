@@ -13,7 +13,7 @@ from order_capture_ops import dead_letters
 from order_capture_ops.dead_letters import DeadLetterQueue, Moved, peek, redrive
 from order_capture_ops.stack import Stack, StackError
 from tests.operations.conftest import Run
-from tests.support.factories import body_of, check, terms_of
+from tests.support.factories import body_of, check, details_of
 from tests.support.shop import Shop, order_of
 
 Message = dict[str, Any]
@@ -85,7 +85,7 @@ class TestADryRun:
     def test_sees_every_letter_once(self, stack: Stack, sqs: Any) -> None:
         dlq = dlq_of(stack, "order_update")
         for number in range(25):
-            put(sqs, dlq.url, body_of(check(terms_of(f"order-{number}"))))
+            put(sqs, dlq.url, body_of(check(details_of(f"order-{number}"))))
 
         letters = peek(sqs, dlq)
 
@@ -176,7 +176,7 @@ class TestRedrive:
     ) -> None:
         dlq = dlq_of(stack, "order_update")
         for number in range(25):
-            put(sqs, dlq.url, body_of(check(terms_of(f"order-{number}"))))
+            put(sqs, dlq.url, body_of(check(details_of(f"order-{number}"))))
 
         assert run("redrive", "order_update", "--limit", "12", "--json") == 0
 
@@ -187,7 +187,7 @@ class TestRedrive:
     def test_keeps_to_a_rate(self, stack: Stack, sqs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         dlq = dlq_of(stack, "order_update")
         for number in range(12):
-            put(sqs, dlq.url, body_of(check(terms_of(f"order-{number}"))))
+            put(sqs, dlq.url, body_of(check(details_of(f"order-{number}"))))
         now = [0.0]
         clock = SimpleNamespace(
             monotonic=lambda: now[0], time=lambda: 0.0, sleep=lambda s: now.__setitem__(0, now[0] + s)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.dynamodb_reports import DynamoReports
+from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
 from order_capture_ops import reports as ops_reports
 from order_capture_ops.reports import check_reports, rebuild_reports
 from order_capture_ops.stack import Stack, StackError
@@ -140,7 +140,9 @@ def test_orders_that_come_in_while_they_are_built_count_once(
     """At one moment of the rebuild, orders are placed, and at the next their events are counted."""
     coming, moments = list(orders), iter(range(1000))
     real = {
-        name: getattr(ops_reports, name) for name in ("_sweep", "_announce", "_orders", "count", "_switch")
+        name: getattr(ops_reports, name)
+        for name in ("_sweep", "_announce", "_orders", "count_events", "_switch")
+        for name in ("_sweep", "_announce", "_orders", "count_events", "_switch")
     }
 
     def happen() -> None:
@@ -178,7 +180,7 @@ def test_a_projector_that_asked_too_early_loses_nothing(
     # GIVEN a batch whose function has asked for the generations before a rebuild, and writes after it
     orders += [shop.order({"customerId": "bob", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 1})]
     shop.pipeline.publish_changes()
-    real, built = DynamoReports.generations, list[bool]()
+    real, built = DynamoReportRepository.generations, list[bool]()
 
     def early(reports: Any) -> Any:
         answer = real(reports)
@@ -187,7 +189,7 @@ def test_a_projector_that_asked_too_early_loses_nothing(
             rebuild_reports(stack)
         return answer
 
-    monkeypatch.setattr(DynamoReports, "generations", early)
+    monkeypatch.setattr(DynamoReportRepository, "generations", early)
     shop.pipeline.deliver("report_projector")
     shop.pipeline.run()
 

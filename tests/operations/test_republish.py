@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.domain.errors import TemporaryError
+from order_capture.domain.errors import TransientError
 from order_capture_ops.republish import Republished, republish
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables
@@ -111,10 +111,10 @@ def test_it_says_what_it_did(traded: Shop, run: Run, capsys: pytest.CaptureFixtu
 
 def test_all_pages_are_read_and_more_than_a_batch_is_sent(shop: Shop, stack: Stack, tables: Tables) -> None:
     shop.open({}, {f"product-{number}": number for number in range(25)})
-    take, asked = shop.pipeline.listen("StockTopic"), []
+    take, requested = shop.pipeline.listen("StockTopic"), []
 
     def cut(params: dict[str, Any], **_: object) -> None:
-        asked.append(params.setdefault("Limit", 7))
+        requested.append(params.setdefault("Limit", 7))
 
     tables.stock.client.meta.events.register("provide-client-params.dynamodb.Scan", cut)
     read: list[int] = []
@@ -122,7 +122,7 @@ def test_all_pages_are_read_and_more_than_a_batch_is_sent(shop: Shop, stack: Sta
     done = republish(stack, tables.stock, tick=lambda _, number: read.append(number))
 
     assert done == Republished(states=27)
-    assert len(asked) > 3
+    assert len(requested) > 3
     assert sum(read) == len(shop.pipeline.items("StockTable"))
     assert len(take()) == 27
 
@@ -173,5 +173,5 @@ def test_what_sns_does_not_take_is_to_be_done_again(
     monkeypatch.setattr(client, "publish_batch", fail)
     broken = Stack(stack.name, stack.outputs, stack.parameters, lambda _: client)
 
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TransientError):
         republish(broken, tables.stock)

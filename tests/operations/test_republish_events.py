@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.domain.errors import TemporaryError
+from order_capture.domain.errors import TransientError
 from order_capture_ops.republish_events import RepublishedEvents, republish_events
 from order_capture_ops.stack import Stack
 from tests.operations.conftest import Run
@@ -177,7 +177,7 @@ def test_what_could_not_be_sent_is_said(traded: Shop, stack: Stack) -> None:
     sns.meta.events.register("before-call.sns.PublishBatch", refuse)
     deaf = replace(stack, client=lambda service: sns if service == "sns" else stack.client(service))
 
-    with pytest.raises(TemporaryError, match="5 messages could not be sent yet"):
+    with pytest.raises(TransientError, match="5 messages could not be sent yet"):
         republish_events(deaf, [], "2020-01-01T00:00:00.000Z")
 
 

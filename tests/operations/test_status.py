@@ -28,7 +28,7 @@ from order_capture_ops.status import (
 )
 from tests.operations.test_logs import FakeLogs, line_of
 from tests.operations.test_redrive import put, waiting
-from tests.support.factories import body_of, check, ship, terms_of
+from tests.support.factories import body_of, check, details_of, ship
 from tests.support.shop import Shop, order_of
 
 LONGEST = "o" * 64
@@ -115,7 +115,7 @@ def test_one_that_could_be_read_has_its_order_and_what_the_log_says(
     look: Look, stack: Stack, shop: Shop
 ) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
-    put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(terms_of(order_id))))
+    put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(details_of(order_id))))
     now = int(time.time() * 1000)
     lines = {
         "/ShipOrder": [
@@ -135,8 +135,8 @@ def test_one_that_could_be_read_has_its_order_and_what_the_log_says(
 
 
 def test_one_without_a_log_line_and_one_for_another_queue(look: Look, stack: Stack) -> None:
-    put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(terms_of("order-1"))))
-    put(stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"], body_of(check(terms_of("order-1"))))
+    put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(details_of("order-1"))))
+    put(stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"], body_of(check(details_of("order-1"))))
 
     reasons = {each.queue: each.letters[0].reason for each in look().dead_letters}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 from tests.support.factories import customer_claims
 from tests.support.receiver import HANGS, Receiver
 from tests.support.shop import Shop, order_of
@@ -80,7 +80,7 @@ def body_of(url: object, customer: str = "alice", total: float = 10) -> dict[str
 
 
 def types_of(receiver: Receiver) -> list[str]:
-    return [jsontext.loads(each.body)["type"] for each in receiver.received]
+    return [decimal_json.loads(each.body)["type"] for each in receiver.received]
 
 
 def test_an_order_is_told_of_at_its_own_address_and_nowhere_else(

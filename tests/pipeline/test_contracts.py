@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from contracts import asyncapi
 from contracts.registry import CHANNELS, EVENTS, MESSAGES, REFUSED, SUBSCRIBED, Kind, Message
 from contracts.samples import samples
-from order_capture.adapters import socket_wiring
+from order_capture import bootstrap
 from tests.support.contracts import BY_DATASCHEMA, faults
 from tests.support.factories import customer_claims, queue_event, socket_event
 from tests.support.fakes import MemoryConnections
@@ -29,7 +29,7 @@ SAMPLES = {kind: text for (kind, _), text in samples().items()}
 @pytest.fixture
 def connections() -> Iterator[MemoryConnections]:
     connections = MemoryConnections()
-    with mock.patch.object(socket_wiring, "connections", return_value=connections):
+    with mock.patch.object(bootstrap, "connections", return_value=connections):
         yield connections
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 from tests.support.copies import Copy
 from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop, order_of
@@ -31,7 +31,7 @@ class Follower:
         return self.heard
 
     def events(self, topic: str) -> list[dict[str, Any]]:
-        return [jsontext.loads(body) for body in self.listen()[topic]]
+        return [decimal_json.loads(body) for body in self.listen()[topic]]
 
     def copies(self, change: Callable[[list[str]], list[str]] = list) -> dict[str, dict[str, Any]]:
         """The copies that come of what was heard, in another order or twice, as `GET` would show them."""

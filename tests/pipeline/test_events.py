@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop, order_of
 
@@ -20,7 +20,7 @@ class Listener:
 
     def listen(self) -> list[dict[str, Any]]:
         """All that was ever heard, as it came."""
-        self.heard += [jsontext.loads(body) for body in self._take()]
+        self.heard += [decimal_json.loads(body) for body in self._take()]
         return self.heard
 
     def story(self, order_id: str) -> list[tuple[str, str]]:
@@ -98,4 +98,4 @@ def test_a_listener_may_choose_by_type(shop: Shop, pipeline: Pipeline) -> None:
     shop.order(order_of("bob", 100, pen=1))
     pipeline.run()
 
-    assert [jsontext.loads(body)["type"] for body in take()] == ["order.rejected"]
+    assert [decimal_json.loads(body)["type"] for body in take()] == ["order.rejected"]

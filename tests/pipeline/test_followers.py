@@ -9,7 +9,8 @@ from unittest import mock
 
 import pytest
 
-from order_capture.adapters import jsontext, socket_wiring
+from order_capture import bootstrap
+from order_capture.adapters.serializers import decimal_json
 from tests.support.factories import customer_claims, socket_event
 from tests.support.fakes import MemoryConnections
 from tests.support.shop import Shop, order_of
@@ -20,19 +21,19 @@ SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped
 @pytest.fixture
 def connections() -> Iterator[MemoryConnections]:
     connections = MemoryConnections()
-    with mock.patch.object(socket_wiring, "connections", return_value=connections):
+    with mock.patch.object(bootstrap, "connections", return_value=connections):
         yield connections
 
 
 def say(shop: Shop, connection_id: str, customer: str, **what: str) -> dict[str, Any]:
     text = json.dumps({"action": "subscribe", **what})
     event = socket_event(text, connection_id=connection_id, claims=customer_claims(customer))
-    answer: dict[str, Any] = jsontext.loads(shop.pipeline.invoke("socket_api", event)["body"])
+    answer: dict[str, Any] = decimal_json.loads(shop.pipeline.invoke("socket_api", event)["body"])
     return answer
 
 
 def story(connections: MemoryConnections, connection_id: str) -> list[tuple[str, str]]:
-    events = [jsontext.loads(text) for to, text in connections.sent if to == connection_id]
+    events = [decimal_json.loads(text) for to, text in connections.sent if to == connection_id]
     return [(event["sequence"], event["type"]) for event in events]
 
 
@@ -43,7 +44,7 @@ def test_a_customer_hears_all_of_their_orders(shop: Shop, connections: MemoryCon
     shop.pipeline.run()
 
     assert story(connections, "c-1") == SHIPPED
-    assert jsontext.loads(connections.sent[-1][1])["data"] == shop.view(order_id)
+    assert decimal_json.loads(connections.sent[-1][1])["data"] == shop.view(order_id)
 
 
 def test_who_comes_late_knows_how_the_order_stands(shop: Shop, connections: MemoryConnections) -> None:
@@ -60,7 +61,7 @@ def test_what_comes_twice_is_the_same_event(shop: Shop, connections: MemoryConne
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run(times=2)
 
-    ids = [jsontext.loads(text)["id"] for _, text in connections.sent]
+    ids = [decimal_json.loads(text)["id"] for _, text in connections.sent]
     assert len(ids) > len(set(ids)) == 3
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.invocations import InvocationFailedError
+from order_capture.entrypoints.invocations import InvocationFailedError
 from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop, order_of
 

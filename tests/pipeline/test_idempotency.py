@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 import yaml
 
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 from order_capture.domain.webhooks import CALLBACKS
 from tests.support.factories import SERVICE_CLAIMS
 from tests.support.pipeline import Answer
@@ -62,7 +62,9 @@ class World:
     def everything(self) -> dict[str, list[str]]:
         """All that is stored."""
         pipeline = self.shop.pipeline
-        return {table: sorted(jsontext.canonical(item) for item in pipeline.items(table)) for table in TABLES}
+        return {
+            table: sorted(decimal_json.canonical(item) for item in pipeline.items(table)) for table in TABLES
+        }
 
     # What there is to send
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from order_capture.adapters import logs
+from order_capture.entrypoints import logs
 from tests.support import pipeline
-from tests.support.factories import body_of, check, terms_of
+from tests.support.factories import body_of, check, details_of
 from tests.support.shop import Shop, order_of
 
 NAMES = {"carol-of-the-logs": 31337, "dave-of-the-logs": 7}
@@ -74,7 +74,7 @@ def test_no_log_names_a_customer_a_product_an_amount_or_a_secret(log: io.StringI
     ):
         ask("GET", path)
     ask("POST", "/order", {"customerId": carol, "items": "1234.56"})
-    shop.pipeline.put("balance_checker", body_of(check(terms_of("order-1", carol))).replace("10.00", '"x"'))
+    shop.pipeline.put("balance_checker", body_of(check(details_of("order-1", carol))).replace("10.00", '"x"'))
     shop.pipeline.run()
     with shop.pipeline.refusing("dynamodb.TransactWriteItems", text=carol):
         assert ask("POST", "/account", {"customerId": carol, "balance": 1}).status == 503

@@ -16,19 +16,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from order_capture.adapters import posting
-from order_capture.domain.webhooks import Answer
+from order_capture.adapters import webhook_client
+from order_capture.domain.webhooks import DeliveryResponse
 from tests.support.receiver import HANGS, Receiver
 
 HEADERS = {"content-type": "application/json", "webhook-id": "msg-1"}
-NOT_PUBLIC = Answer(None, "the address is not a public one")
+NOT_PUBLIC = DeliveryResponse(None, "the address is not a public one")
 
 
-def post(url: str, *addresses: str, loopback: bool = True, timeout: float = 5) -> Answer:
+def post(url: str, *addresses: str, loopback: bool = True, timeout: float = 5) -> DeliveryResponse:
     def resolver(host: str, port: int) -> list[str]:
-        return list(addresses) or posting.resolve(host, port)
+        return list(addresses) or webhook_client.resolve(host, port)
 
-    return posting.post(url, HEADERS, '{"of": "żółw"}', timeout=timeout, loopback=loopback, resolver=resolver)
+    return webhook_client.post(
+        url, HEADERS, '{"of": "żółw"}', timeout=timeout, loopback=loopback, resolver=resolver
+    )
 
 
 def test_the_request_arrives_whole_and_its_status_is_the_answer() -> None:
@@ -36,7 +38,7 @@ def test_the_request_arrives_whole_and_its_status_is_the_answer() -> None:
         answer = post(receiver.url)
         (received,) = receiver.received
 
-    assert answer == Answer(202)
+    assert answer == DeliveryResponse(202)
     assert (received.path, received.body) == ("/hooks/orders?of=alice", '{"of": "żółw"}')
     assert received.headers["host"] == f"127.0.0.1:{receiver.port}"
     assert received.headers["webhook-id"] == "msg-1"
@@ -63,7 +65,9 @@ NOW = datetime.datetime(2026, 11, 28, 12, 0, tzinfo=datetime.UTC)
     ],
 )
 def test_a_receiver_says_in_seconds_or_by_a_date_when_to_come_again(value: str, seconds: float) -> None:
-    assert posting.retry_after([value], NOW) == pytest.approx(seconds, abs=86400 if seconds > 1e9 else 0)
+    assert webhook_client.retry_after([value], NOW) == pytest.approx(
+        seconds, abs=86400 if seconds > 1e9 else 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,17 +91,17 @@ def test_a_receiver_says_in_seconds_or_by_a_date_when_to_come_again(value: str, 
     ],
 )
 def test_what_is_no_retry_after_asks_for_nothing(values: list[str]) -> None:
-    assert posting.retry_after(values, NOW) == 0
+    assert webhook_client.retry_after(values, NOW) == 0
 
 
 def test_the_answer_has_what_the_receiver_asks_for() -> None:
     with Receiver(503, headers={"retry-after": "120"}) as receiver:
-        assert post(receiver.url) == Answer(503, retry_after=120)
+        assert post(receiver.url) == DeliveryResponse(503, retry_after=120)
 
 
 def test_a_redirect_is_an_answer_and_leads_nowhere() -> None:
     with Receiver(200) as elsewhere, Receiver(307, headers={"location": elsewhere.url}) as receiver:
-        assert post(receiver.url) == Answer(307)
+        assert post(receiver.url) == DeliveryResponse(307)
         assert elsewhere.received == []
 
 
@@ -135,7 +139,7 @@ def test_on_the_local_engine_too_nothing_but_loopback_itself_is_let_through() ->
 def test_the_local_engine_itself_is_not_reached_by_any_name() -> None:
     with Receiver() as engine:
         for url in (engine.url, f"https://innocent.example:{engine.port}/"):
-            answer = posting.post(
+            answer = webhook_client.post(
                 url,
                 HEADERS,
                 "{}",
@@ -144,7 +148,7 @@ def test_the_local_engine_itself_is_not_reached_by_any_name() -> None:
                 own_port=engine.port,
                 resolver=lambda *_: ["127.0.0.1"],
             )
-            assert answer == Answer(None, "the address is the local engine's own")
+            assert answer == DeliveryResponse(None, "the address is the local engine's own")
         assert engine.received == []
 
 
@@ -152,7 +156,7 @@ def test_the_local_engine_itself_is_not_reached_by_any_name() -> None:
 def test_what_was_registered_before_it_was_refused_is_never_sent_raw(path: str) -> None:
     with Receiver() as receiver:
         answer = post(f"http://127.0.0.1:{receiver.port}/{path}")
-        assert answer == Answer(None, "the address has characters that a URI may not have")
+        assert answer == DeliveryResponse(None, "the address has characters that a URI may not have")
         assert receiver.received == []
 
 
@@ -174,7 +178,7 @@ def test_the_address_that_was_looked_at_is_the_one_that_is_connected_to(
 
     monkeypatch.setattr(socket, "create_connection", connect)
     # WHEN something is sent there
-    answer = posting.post(
+    answer = webhook_client.post(
         "https://rebinds.example/",
         HEADERS,
         "{}",
@@ -183,7 +187,7 @@ def test_the_address_that_was_looked_at_is_the_one_that_is_connected_to(
     )
     # THEN the first answer is where it went, and the name was not asked for again
     assert connected == [("93.184.215.14", 443)]
-    assert answer == Answer(None, "no answer: ConnectionRefusedError")
+    assert answer == DeliveryResponse(None, "no answer: ConnectionRefusedError")
 
 
 @pytest.fixture
@@ -227,25 +231,25 @@ def test_tls_is_made_with_the_name_and_not_with_the_address(
     tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trusting = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr(posting, "_context", lambda: trusting)
+    monkeypatch.setattr(webhook_client, "_context", lambda: trusting)
 
-    assert post(f"https://shop.example:{tls_receiver.port}/", "127.0.0.1") == Answer(204)
+    assert post(f"https://shop.example:{tls_receiver.port}/", "127.0.0.1") == DeliveryResponse(204)
     assert tls_receiver.received[0].headers["host"] == f"shop.example:{tls_receiver.port}"
     other = post(f"https://other.example:{tls_receiver.port}/", "127.0.0.1")
-    assert other == Answer(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
+    assert other == DeliveryResponse(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
 
 
 def test_a_certificate_that_nobody_has_signed_is_refused(tls_receiver: Receiver) -> None:
     answer = post(f"https://shop.example:{tls_receiver.port}/", "127.0.0.1")
 
-    assert answer == Answer(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
+    assert answer == DeliveryResponse(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
     assert tls_receiver.received == []
 
 
 def test_a_receiver_that_hangs_is_left_in_time() -> None:
     with Receiver(HANGS) as receiver:
         began = time.monotonic()
-        assert post(receiver.url, timeout=0.3) == Answer(None, "no answer in 0.3 s", is_late=True)
+        assert post(receiver.url, timeout=0.3) == DeliveryResponse(None, "no answer in 0.3 s", is_late=True)
         assert time.monotonic() - began < 2
 
 
@@ -266,7 +270,9 @@ def test_a_receiver_that_drips_is_left_in_time() -> None:
     threading.Thread(target=drip, daemon=True).start()
     # THEN it does not hold up the sender
     port = listening.getsockname()[1]
-    assert post(f"http://127.0.0.1:{port}/", timeout=0.3) == Answer(None, "no answer in 0.3 s", is_late=True)
+    assert post(f"http://127.0.0.1:{port}/", timeout=0.3) == DeliveryResponse(
+        None, "no answer in 0.3 s", is_late=True
+    )
 
 
 def test_a_name_whose_answer_never_comes_is_left_in_time() -> None:
@@ -276,9 +282,9 @@ def test_a_name_whose_answer_never_comes_is_left_in_time() -> None:
         over.wait(5)
         return []
 
-    answer = posting.post("https://slow.example/", HEADERS, "{}", timeout=0.2, resolver=resolver)
+    answer = webhook_client.post("https://slow.example/", HEADERS, "{}", timeout=0.2, resolver=resolver)
     over.set()
-    assert answer == Answer(None, "no answer in 0.2 s", is_late=True)
+    assert answer == DeliveryResponse(None, "no answer in 0.2 s", is_late=True)
 
 
 def test_nothing_is_sent_any_more_once_it_is_given_up() -> None:
@@ -290,8 +296,10 @@ def test_nothing_is_sent_any_more_once_it_is_given_up() -> None:
         return ["127.0.0.1"]
 
     with Receiver() as receiver:
-        answer = posting.post(receiver.url, HEADERS, "{}", timeout=0.2, loopback=True, resolver=resolver)
-        assert answer == Answer(None, "no answer in 0.2 s", is_late=True)
+        answer = webhook_client.post(
+            receiver.url, HEADERS, "{}", timeout=0.2, loopback=True, resolver=resolver
+        )
+        assert answer == DeliveryResponse(None, "no answer in 0.2 s", is_late=True)
         # WHEN its answer comes after all
         late.set()
         time.sleep(0.3)
@@ -309,7 +317,7 @@ def test_nothing_is_sent_either_when_the_connection_is_made_too_late(monkeypatch
 
     with Receiver() as receiver:
         monkeypatch.setattr(socket, "create_connection", slowly)
-        assert post(receiver.url, timeout=0.2) == Answer(None, "no answer in 0.2 s", is_late=True)
+        assert post(receiver.url, timeout=0.2) == DeliveryResponse(None, "no answer in 0.2 s", is_late=True)
         assert made.wait(5)
         time.sleep(0.2)
         assert receiver.received == []
@@ -341,15 +349,15 @@ def answering(*parts: bytes, forever: bytes = b"") -> str:
 
 def test_what_is_said_before_the_answer_is_not_taken_for_it() -> None:
     before = [b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"]
-    assert post(answering(*before, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) == Answer(200)
+    assert post(answering(*before, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) == DeliveryResponse(200)
     assert post(answering(*before, b"HTTP/1.1 410 Gone\r\n\r\n")).is_gone
     switching = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"
-    assert post(answering(switching)) == Answer(101)
+    assert post(answering(switching)) == DeliveryResponse(101)
 
 
 def test_one_that_keeps_saying_that_it_will_answer_is_left_in_time() -> None:
     url = answering(forever=b"HTTP/1.1 103 Early Hints\r\n\r\n")
-    assert post(url, timeout=0.3) == Answer(None, "no answer in 0.3 s", is_late=True)
+    assert post(url, timeout=0.3) == DeliveryResponse(None, "no answer in 0.3 s", is_late=True)
 
 
 def test_an_address_that_does_not_answer_leaves_the_others_their_time(
@@ -381,7 +389,7 @@ def test_an_answer_without_end_is_not_read() -> None:
                 return
 
     threading.Thread(target=flood, daemon=True).start()
-    assert post(f"http://127.0.0.1:{listening.getsockname()[1]}/") == Answer(200)
+    assert post(f"http://127.0.0.1:{listening.getsockname()[1]}/") == DeliveryResponse(200)
 
 
 def test_a_head_without_end_is_not_read() -> None:
@@ -399,7 +407,7 @@ def test_a_head_without_end_is_not_read() -> None:
 
     threading.Thread(target=flood, daemon=True).start()
     answer = post(f"http://127.0.0.1:{listening.getsockname()[1]}/")
-    assert answer == Answer(None, "no answer: HTTPException")
+    assert answer == DeliveryResponse(None, "no answer: HTTPException")
 
 
 def test_where_one_address_of_a_name_does_not_answer_the_next_is_tried_in_their_order(
@@ -414,10 +422,10 @@ def test_where_one_address_of_a_name_does_not_answer_the_next_is_tried_in_their_
     monkeypatch.setattr(socket, "create_connection", connect)
     answer = post("https://shop.example/", "1.1.1.1", "2606:4700::1111", "8.8.8.8", "9.9.9.9", loopback=False)
     assert connected == ["1.1.1.1", "2606:4700::1111", "8.8.8.8"]
-    assert answer == Answer(None, "no answer: ConnectionRefusedError")
+    assert answer == DeliveryResponse(None, "no answer: ConnectionRefusedError")
 
 
 def test_nobody_there_is_an_answer_too() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    assert post(f"http://127.0.0.1:{port}/") == Answer(None, "no answer: ConnectionRefusedError")
+    assert post(f"http://127.0.0.1:{port}/") == DeliveryResponse(None, "no answer: ConnectionRefusedError")

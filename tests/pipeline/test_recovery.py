@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.invocations import InvocationFailedError
+from order_capture.entrypoints.invocations import InvocationFailedError
 from tests.support.shop import CHECKERS, Shop, order_of
 
 FIRST_LOOK = 60  # seconds, as the template says
@@ -135,11 +135,11 @@ class TestWhatIsLost:
         before = [shop.view(order_id) for order_id in order_ids]
 
         looked_at(shop)
-        looks = [name for name, _ in shop.pipeline.delivered].count("order_watchdog")
+        attempts = [name for name, _ in shop.pipeline.delivered].count("order_watchdog")
         looked_at(shop, 10 * DEADLINE)
 
-        assert looks == 2
-        assert [name for name, _ in shop.pipeline.delivered].count("order_watchdog") == looks
+        assert attempts == 2
+        assert [name for name, _ in shop.pipeline.delivered].count("order_watchdog") == attempts
         assert [shop.view(order_id) for order_id in order_ids] == before
         shop.books_add_up()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop, order_of
 
@@ -184,7 +184,7 @@ def test_an_event_that_cannot_be_read_goes_to_the_reports_dead_letters_alone(sho
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.publish_changes()
     (body,) = shop.pipeline.held_up("report_projector")
-    poison = jsontext.dumps(jsontext.loads(body) | {"time": "2026-11-20"})
+    poison = decimal_json.dumps(decimal_json.loads(body) | {"time": "2026-11-20"})
     shop.pipeline.put("report_projector", poison)
     shop.pipeline.put("report_projector", body)
     shop.pipeline.run()

@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 from local.engine import ROOT
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 from tests.support.absent import absent
 from tests.support.factories import customer_claims
 from tests.support.pipeline import Pipeline
@@ -90,7 +90,7 @@ def by_the_sdk(received: Received) -> dict[str, Any]:
 
 
 def types_of(receiver: Receiver) -> list[str]:
-    return [jsontext.loads(each.body)["type"] for each in receiver.received]
+    return [decimal_json.loads(each.body)["type"] for each in receiver.received]
 
 
 def test_the_whole_life_of_an_order_is_told_signed(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:

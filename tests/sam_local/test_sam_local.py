@@ -62,8 +62,8 @@ def test_the_event_files_one_after_another_ship_an_order(sam: Sam, services: Ser
     assert answer["statusCode"] == 202
     order_id = read(answer["body"])["orderId"]
     assert services.item("OrderTable", orderId=order_id)["status"] == {"S": "PENDING"}
-    (asked,) = services.messages("Checks")
-    assert content(asked) == content(message("balance_checker")) == content(message("stock_checker"))
+    (requested,) = services.messages("Checks")
+    assert content(requested) == content(message("balance_checker")) == content(message("stock_checker"))
 
     # It is told of, and watched. As long as no check has answered, a look at it asks for them again.
     assert sam.invoke("ChangePublisherFunction", "events/change_publisher.json") == {}
@@ -72,8 +72,8 @@ def test_the_event_files_one_after_another_ship_an_order(sam: Sam, services: Ser
     (watched,) = services.messages("OrderWatch")
     assert watched["data"] == message("order_watchdog")["data"] | {"delay": 0}
     assert sam.invoke("OrderWatchdogFunction", "events/order_watchdog.json") == NO_FAILURES
-    (asked,) = services.messages("Checks")
-    assert content(asked)["data"] == message("balance_checker")["data"]
+    (requested,) = services.messages("Checks")
+    assert content(requested)["data"] == message("balance_checker")["data"]
 
     # Both checks hold what the order asks for, and answer.
     assert sam.invoke("BalanceCheckerFunction", "events/balance_checker.json") == NO_FAILURES
@@ -118,7 +118,7 @@ def test_the_api_takes_an_order(sam: Sam, services: Services) -> None:
     assert answer.headers["X-Correlation-Id"] == "from-sam-local"
     order_id = answer.json()["orderId"]
     assert services.item("OrderTable", orderId=order_id)["customerId"] == {"S": "bob"}
-    assert [asked["subject"] for asked in services.messages("Checks")] == [order_id]
+    assert [requested["subject"] for requested in services.messages("Checks")] == [order_id]
     assert (found.status_code, found.json()) == (200, answer.json())
     assert refused.status_code == 400
     assert [error["field"] for error in refused.json()["errors"]] == ["items"]

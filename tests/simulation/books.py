@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from order_capture.domain.history import Commit, Line
+from order_capture.domain.history import Commit, HistoryRecord
 from order_capture.domain.ledger import Hold
 from tests.support.aws.dynamodb import Change
 from tests.support.aws.expressions import Item
@@ -154,7 +154,7 @@ class Books:
         if heard != expected:
             self._break("I5", f"told {sorted(heard.items())}; what happened is {sorted(expected.items())}")
 
-    def remembered(self, ledger: str, lines: Iterable[Line]) -> None:
+    def remembered(self, ledger: str, lines: Iterable[HistoryRecord]) -> None:
         """Check what a ledger's stream says was done: each entry once, in order, with figures that follow."""
         known: dict[str, Commit] = {}
         named: Counter[tuple[str, str]] = Counter()
@@ -203,13 +203,14 @@ class Books:
         if status != "SHIPPED" or was == "SHIPPED":
             return []
         moved = []
-        for ledger, demand in demands(new).items():
+        for ledger, required_amounts in demands(new).items():
             place = self._places.get((ledger, order_id), Place())
-            if place.held != demand or place.released:
+            if place.held != required_amounts or place.released:
                 self._break(
-                    "I4", f"order {order_id} ships {demand} and holds {place.held}, released {place.released}"
+                    "I4",
+                    f"order {order_id} ships {required_amounts} and holds {place.held}, {place.released=}",
                 )
-            for entity, amount in demand.items():
+            for entity, amount in required_amounts.items():
                 self._tally(ledger, entity).shipped += amount
                 moved.append((ledger, entity))
         return moved
@@ -275,14 +276,14 @@ class Books:
         code = change.new["code"]["S"]
         if code == "ORDER_CLOSED":
             return
-        asked = self._tally(change.table, change.new["id"]["S"])
+        requested = self._tally(change.table, change.new["id"]["S"])
         is_unknown = code.startswith("UNKNOWN")
-        if asked.is_known is is_unknown and asked.turned < self._placed.get(order_id, 0):
+        if requested.is_known is is_unknown and requested.turned < self._placed.get(order_id, 0):
             self._break("I9", f"{order_id} is told {code} of {change.new['id']['S']}, which was never so")
         if code == "PRICE_MISMATCH":
             told = decimal(change.new["price"]["N"])
             own = decimal(change.new["unitPrice"]["N"]) if "unitPrice" in change.new else None
-            since = asked.prices_since(self._placed.get(order_id, 0))
+            since = requested.prices_since(self._placed.get(order_id, 0))
             if told not in since or told == own or own != named.get(change.new["id"]["S"]):
                 self._break("I9", f"{order_id} names {named}, and is told {own} and {told}; it was {since}")
 

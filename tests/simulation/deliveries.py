@@ -18,11 +18,11 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from order_capture.application.deliver_webhooks import Sender, deliver_webhooks
-from order_capture.application.dispatch_webhooks import dispatch_webhooks
-from order_capture.application.messages import DeliverWebhook, Message, OrderNews
-from order_capture.domain.times import written
-from order_capture.domain.webhooks import Answer, Lane
+from order_capture.application.messages import DeliverWebhook, Message, ReceivedOrderEvent
+from order_capture.application.webhooks.deliver_webhooks import WebhookSender, deliver_webhooks
+from order_capture.application.webhooks.dispatch_webhooks import dispatch_webhooks
+from order_capture.domain.times import format_utc
+from order_capture.domain.webhooks import DeliveryResponse, Lane
 from tests.support.factories import webhook_of
 from tests.support.fakes import MemoryOutbox, MemoryWebhooks
 
@@ -57,7 +57,7 @@ class Time:
         self.now = until
 
     def written(self) -> str:
-        return written(START + timedelta(seconds=self.now))
+        return format_utc(START + timedelta(seconds=self.now))
 
     def _at(self, delay: float, task: greenlet) -> None:
         heapq.heappush(self._due, (self.now + delay, next(self._order), task))
@@ -161,7 +161,7 @@ class Model:
         self.begins = 0.0
 
     def _look(self, lane: Lane, message: DeliverWebhook) -> bool:
-        sender = Sender(
+        sender = WebhookSender(
             lane,
             self.slow,
             self._post,
@@ -173,19 +173,19 @@ class Model:
         )
         return not deliver_webhooks(sender, [message])
 
-    def _post(self, url: str, headers: Any, body: str, timeout: float) -> Answer:
+    def _post(self, url: str, headers: Any, body: str, timeout: float) -> DeliveryResponse:
         host = url.split("/")[2]
         takes, status = self.behaviour(host)(self.chance)
         if takes > timeout:
             self.time.sleep(timeout)
-            return Answer(None, f"no answer in {timeout:g} s", is_late=True)
+            return DeliveryResponse(None, f"no answer in {timeout:g} s", is_late=True)
         self.time.sleep(takes)
         customer, event = body.split("/")
         if 200 <= status < 300 and headers["webhook-id"] not in self.arrived:
             self.arrived.add(headers["webhook-id"])
             if self.happened[event] >= self.begins:
                 self.waits.setdefault(customer, []).append(self.time.now - self.happened[event])
-        return Answer(status)
+        return DeliveryResponse(status)
 
     def run(self, seconds: float) -> None:
         """Let so much time pass, and then a while for what is under way. Counted from here."""
@@ -217,7 +217,7 @@ class Model:
         self.happened[event] = self.time.now
         url = f"https://{customer.callbacks(number)}/" if customer.callbacks else ""
         self.owed[customer.name] = self.owed.get(customer.name, 0) + len(customer.receivers) + bool(url)
-        news = OrderNews(
+        news = ReceivedOrderEvent(
             event,
             customer.name,
             event,

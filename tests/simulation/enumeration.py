@@ -44,10 +44,12 @@ def _body(customer: str, total: str, units: Mapping[str, int]) -> str:
     return f'{{"customerId":"{customer}","items":[{items}],"totalAmount":{total}}}'
 
 
-def order(customer: str, total: str, *, keyed: bool = True, **units: int) -> Callable[[Promises], Script]:
+def order(
+    customer: str, total: str, *, idempotent: bool = True, **units: int
+) -> Callable[[Promises], Script]:
     """A client that orders, and asks again until it is answered; without a key, as long as it is told to."""
     body = _body(customer, total, units)
-    return lambda promises: lambda shop: Shopper(shop, promises).order(body, body if keyed else None)
+    return lambda promises: lambda shop: Shopper(shop, promises).order(body, body if idempotent else None)
 
 
 def order_and_leave(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
@@ -89,7 +91,10 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "one order, its client gone": Scenario(all_of(order_and_leave("alice", "10.10", pen=1)), {"SHIPPED"}, 1),
     "one order without a key": Scenario(
-        all_of(order("alice", "10.10", keyed=False, ink=1)), {"SHIPPED"}, 1, frozenset({Fault.FAIL_AFTER})
+        all_of(order("alice", "10.10", idempotent=False, ink=1)),
+        {"SHIPPED"},
+        1,
+        frozenset({Fault.FAIL_AFTER}),
     ),
     "one order, watched at once": Scenario(
         all_of(order("alice", "10.10", pen=1)), {"SHIPPED", "EXPIRED"}, 1, watch_delay=0, deadline=0

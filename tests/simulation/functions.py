@@ -12,8 +12,12 @@ from types import ModuleType
 from typing import Any, Protocol
 from unittest import mock
 
-from order_capture.adapters import dynamodb_orders, jsontext, runtime, streams, wiring
+from order_capture import bootstrap, config
+from order_capture.adapters import aws_clients, system
+from order_capture.adapters.dynamodb import order_repository
+from order_capture.adapters.serializers import decimal_json
 from order_capture.domain.order import Order
+from order_capture.entrypoints import dynamodb_streams
 from tests.support.template import ROOT
 
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
@@ -29,20 +33,20 @@ class Surroundings(Protocol):
     def client(self, service: str) -> Any:
         """A client of an AWS service, for the task that asks."""
 
-    def setting(self, name: str) -> str:
+    def env(self, name: str) -> str:
         """An environment variable."""
 
     def clock(self) -> str:
         """The time by the clock of the task that asks."""
 
-    def pause(self, tries: int) -> None:
+    def backoff(self, attempt: int) -> None:
         """Wait before the next try."""
 
     def new_id(self) -> str:
         """An id that no other thing has."""
 
 
-_GIVEN = ("client", "setting", "clock", "pause", "new_id")
+_GIVEN = ("client", "env", "clock", "backoff", "new_id")
 
 
 @cache
@@ -87,7 +91,7 @@ def put_into(surroundings: Surroundings) -> None:
 @cache
 def _given() -> list[tuple[ModuleType, str]]:
     """Where the functions find what surrounds them."""
-    modules = (runtime, wiring, *map(app, FUNCTIONS))
+    modules = (aws_clients, bootstrap, config, system, *map(app, FUNCTIONS))
     return [(module, name) for module in modules for name in _GIVEN if hasattr(module, name)]
 
 
@@ -103,7 +107,7 @@ def _read_once() -> Iterator[None]:
     all each time costs a tenth of a schedule's time. What is read depends on nothing but the text or item
     that it is read from, and nobody changes it.
     """
-    read_order = dynamodb_orders.order_from
+    read_order = order_repository.order_from
 
     def order_from(item: Mapping[str, Any]) -> Order | None:
         known = _orders.get(id(item))
@@ -112,9 +116,9 @@ def _read_once() -> Iterator[None]:
         return known[1]
 
     with (
-        mock.patch.object(jsontext, "loads", lru_cache(jsontext.loads)),
-        mock.patch.object(dynamodb_orders, "order_from", order_from),
-        mock.patch.object(streams, "order_from", order_from),
+        mock.patch.object(decimal_json, "loads", lru_cache(decimal_json.loads)),
+        mock.patch.object(order_repository, "order_from", order_from),
+        mock.patch.object(dynamodb_streams, "order_from", order_from),
         mock.patch.object(uuid, "uuid5", lru_cache(maxsize=4096)(uuid.uuid5)),
     ):
         yield

@@ -16,27 +16,20 @@ from unittest import mock
 
 from botocore.exceptions import ClientError
 
-from order_capture.adapters import (
-    cloudevents,
-    dynamodb_ledger,
-    dynamodb_orders,
-    dynamodb_shipments,
-    outboxes,
+from order_capture.adapters.dynamodb import (
+    ledger_repository,
+    order_repository,
+    shipment_repository,
     transactions,
 )
-from order_capture.adapters.dynamodb_ledger import DynamoLedger
-from order_capture.adapters.dynamodb_orders import DynamoOrders
-from order_capture.adapters.dynamodb_shipments import DynamoShipments
-from order_capture.adapters.outboxes import QueueOutbox, TopicOutbox
-from order_capture.application import (
-    adjust_balance,
-    batches,
-    capture_orders,
-    change_order,
-    check_orders,
-    decide_orders,
-)
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
+from order_capture.adapters.messaging import envelopes, publishers
+from order_capture.adapters.messaging.publishers import QueuePublisher, TopicPublisher
+from order_capture.application import batches
 from order_capture.application.idempotency import FirstAnswer
+from order_capture.application.ledger import adjust_balance, check_orders
 from order_capture.application.messages import (
     CheckOrder,
     Message,
@@ -44,21 +37,27 @@ from order_capture.application.messages import (
     ShipOrder,
     WatchOrder,
 )
-from order_capture.application.ports import Outbox, RequestRecord, VersionConflictError, WriteRefusedError
-from order_capture.application.publish_changes import OrderChange
+from order_capture.application.orders import capture_orders, decide_orders, update_with_retry
+from order_capture.application.orders.publish_order_events import OrderChange
+from order_capture.application.ports import (
+    IdempotencyRecord,
+    MessagePublisher,
+    VersionConflictError,
+    WriteRefusedError,
+)
 from order_capture.domain import ledger
-from order_capture.domain.errors import InvalidMessageError, TemporaryError
-from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, LedgerKind, Movement, Release
+from order_capture.domain.errors import InvalidMessageError, TransientError
+from order_capture.domain.ledger import Adjustment, Balance, BalanceChange, Entry, Hold, LedgerSpec, Release
 from order_capture.domain.order import (
     REFUSED,
     TRANSITIONS,
-    Check,
-    Decision,
+    CheckResult,
+    CheckType,
     DeclineCode,
-    FollowUp,
+    NextAction,
     Order,
+    OrderDetails,
     OrderStatus,
-    OrderTerms,
     Outcome,
 )
 from tests.simulation import cloud, functions
@@ -98,32 +97,32 @@ def _without(action: Action, clause: str, *values: str) -> Action:
 
 
 def _movements_without(module: Any, clause: str, *values: str) -> AbstractContextManager[Any]:
-    real = dynamodb_ledger.movement_action
+    real = ledger_repository.balance_update
 
-    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+    def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
         return _without(real(table, key, movement, now), clause, *values)
 
-    return mock.patch.object(module, "movement_action", changed)
+    return mock.patch.object(module, "balance_update", changed)
 
 
 def _entries_without(kind: type[Entry]) -> AbstractContextManager[Any]:
-    real = DynamoLedger._put
+    real = DynamoLedgerRepository._put
 
-    def changed(self: DynamoLedger, entry: Entry) -> Action:
+    def changed(self: DynamoLedgerRepository, entry: Entry) -> Action:
         action = real(self, entry)
         return _without(action, "attribute_not_exists") if isinstance(entry, kind) else action
 
-    return mock.patch.object(DynamoLedger, "_put", changed)
+    return mock.patch.object(DynamoLedgerRepository, "_put", changed)
 
 
 @mutant("hold: the balance is not a condition")
 def _balance() -> AbstractContextManager[Any]:
-    return _movements_without(dynamodb_ledger, "balance >=", ":least_balance")
+    return _movements_without(ledger_repository, "balance >=", ":least_balance")
 
 
 @mutant("hold: a tombstone is no obstacle")
 def _tombstone() -> AbstractContextManager[Any]:
-    return _movements_without(dynamodb_ledger, "deleted <>", ":tombstone")
+    return _movements_without(ledger_repository, "deleted <>", ":tombstone")
 
 
 _AT_THE_PRICE = "(attribute_not_exists(price)", ":unpriced", ":unitPrice"
@@ -131,29 +130,31 @@ _AT_THE_PRICE = "(attribute_not_exists(price)", ":unpriced", ":unitPrice"
 
 @mutant("hold: the price is not a condition")
 def _price() -> AbstractContextManager[Any]:
-    return _movements_without(dynamodb_ledger, *_AT_THE_PRICE)
+    return _movements_without(ledger_repository, *_AT_THE_PRICE)
 
 
 @mutant("hold: an order that names no price is held at any")
 def _no_price() -> AbstractContextManager[Any]:
-    real = dynamodb_ledger.movement_action
+    real = ledger_repository.balance_update
 
-    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+    def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
         action = real(table, key, movement, now)
         return _without(action, *_AT_THE_PRICE) if movement.unit_price is None else action
 
-    return mock.patch.object(dynamodb_ledger, "movement_action", changed)
+    return mock.patch.object(ledger_repository, "balance_update", changed)
 
 
 @mutant("hold: a price that was seen before is taken for the price")
 @contextmanager
 def _remembered_price() -> Iterator[None]:
     real, begin = ledger.decide_holds, functions.put_into
-    remembered: dict[str, Head | None] = {}
+    remembered: dict[str, Balance | None] = {}
 
-    def changed(kind: LedgerKind, orders: Any, seen: Mapping[str, Head | None]) -> dict[str, Decision]:
+    def changed(kind: LedgerSpec, orders: Any, seen: Mapping[str, Balance | None]) -> dict[str, CheckResult]:
         prices = {entity: head.price for entity, head in seen.items() if head and head.price is not None}
-        remembered.update({entity: Head(kind.largest, price=price) for entity, price in prices.items()})
+        remembered.update(
+            {entity: Balance(kind.max_balance, price=price) for entity, price in prices.items()}
+        )
         return real(kind, orders, {**remembered, **seen})
 
     def forgetting(surroundings: functions.Surroundings) -> None:
@@ -174,22 +175,22 @@ def _price_unchanged() -> AbstractContextManager[Any]:
 
 @mutant("delete: the price stays, and is that of what is made anew")
 def _price_survives() -> AbstractContextManager[Any]:
-    real = dynamodb_ledger.movement_action
+    real = ledger_repository.balance_update
 
-    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+    def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
         return real(table, key, replace(movement, price=None) if movement.deleted else movement, now)
 
-    return mock.patch.object(dynamodb_ledger, "movement_action", changed)
+    return mock.patch.object(ledger_repository, "balance_update", changed)
 
 
 @mutant("hold: what is deleted counts as used up")
 def _used_up() -> AbstractContextManager[Any]:
-    return mock.patch.object(ledger, "known", lambda head: head)
+    return mock.patch.object(ledger, "active_or_none", lambda head: head)
 
 
 @mutant("delete: what is held is no obstacle")
 def _delete_what_is_held() -> AbstractContextManager[Any]:
-    def changed(kind: LedgerKind, head: Head, now: str) -> Head:
+    def changed(kind: LedgerSpec, head: Balance, now: str) -> Balance:
         return replace(head, balance=ledger.ZERO, version=head.version + 1, update_time=now, deleted=True)
 
     return mock.patch.object(adjust_balance, "delete", changed)
@@ -197,12 +198,12 @@ def _delete_what_is_held() -> AbstractContextManager[Any]:
 
 @mutant("adjust: what was deleted stays so when it is set anew")
 def _stays_deleted() -> AbstractContextManager[Any]:
-    real = dynamodb_ledger.movement_action
+    real = ledger_repository.balance_update
 
-    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+    def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
         return real(table, key, replace(movement, deleted=movement.deleted or None), now)
 
-    return mock.patch.object(dynamodb_ledger, "movement_action", changed)
+    return mock.patch.object(ledger_repository, "balance_update", changed)
 
 
 @mutant("hold: an entry that exists is written over")
@@ -217,18 +218,18 @@ def _release_entry() -> AbstractContextManager[Any]:
 
 @mutant("save: the whole order is written anew")
 def _save_whole() -> AbstractContextManager[Any]:
-    def changed(self: DynamoOrders, order: Order, over: int) -> None:
+    def changed(self: DynamoOrderRepository, order: Order, expected_version: int) -> None:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=dynamodb_orders.to_order_item(order),
+                Item=order_repository.to_order_item(order),
                 ConditionExpression="version = :over",
-                ExpressionAttributeValues={":over": {"N": str(over)}},
+                ExpressionAttributeValues={":over": {"N": str(expected_version)}},
             )
         except ClientError as error:
             raise VersionConflictError from error
 
-    return mock.patch.object(DynamoOrders, "save", changed)
+    return mock.patch.object(DynamoOrderRepository, "save", changed)
 
 
 @mutant("adjust: an entry that exists is written over")
@@ -238,42 +239,42 @@ def _adjustment_entry() -> AbstractContextManager[Any]:
 
 @mutant("adjust: a first head is written over one that exists")
 def _first_head() -> AbstractContextManager[Any]:
-    real = dynamodb_ledger.movement_action
+    real = ledger_repository.balance_update
 
-    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+    def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
         action = real(table, key, movement, now)
         return _without(action, "attribute_not_exists") if movement.expected == 0 else action
 
-    return mock.patch.object(dynamodb_ledger, "movement_action", changed)
+    return mock.patch.object(ledger_repository, "balance_update", changed)
 
 
 @mutant("adjust: the head's version is not a condition")
 def _adjust_version() -> AbstractContextManager[Any]:
-    return _movements_without(dynamodb_ledger, "version =", ":expected")
+    return _movements_without(ledger_repository, "version =", ":expected")
 
 
 @mutant("save: the order's version is not a condition")
 def _save_version() -> AbstractContextManager[Any]:
-    def changed(self: DynamoOrders, order: Order, over: int) -> None:
+    def changed(self: DynamoOrderRepository, order: Order, expected_version: int) -> None:
         client = self._client
         loose = mock.Mock(update_item=lambda **call: client.update_item(**_loose(call)))
         with mock.patch.object(self, "_client", loose):
-            real(self, order, over)
+            real(self, order, expected_version)
 
     def _loose(call: Action) -> Action:
         return dict(_without({"Update": call}, "version =", ":over")["Update"])
 
-    real = DynamoOrders.save
-    return mock.patch.object(DynamoOrders, "save", changed)
+    real = DynamoOrderRepository.save
+    return mock.patch.object(DynamoOrderRepository, "save", changed)
 
 
 def _ship_without_status() -> AbstractContextManager[Any]:
-    real = DynamoShipments._ship
+    real = DynamoShipmentRepository._ship
 
-    def changed(self: DynamoShipments, *arguments: Any) -> Action:
+    def changed(self: DynamoShipmentRepository, *arguments: Any) -> Action:
         return _without(real(self, *arguments), "#status =", ":confirmed")
 
-    return mock.patch.object(DynamoShipments, "_ship", changed)
+    return mock.patch.object(DynamoShipmentRepository, "_ship", changed)
 
 
 @mutant("ship: the order's status is not a condition")
@@ -284,16 +285,16 @@ def _ship_status() -> AbstractContextManager[Any]:
 @mutant("ship: neither the status nor what is held is a condition")
 @contextmanager
 def _ship_unconditionally() -> Iterator[None]:
-    with _ship_without_status(), _movements_without(dynamodb_shipments, "held >=", ":least_held"):
+    with _ship_without_status(), _movements_without(shipment_repository, "held >=", ":least_held"):
         yield
 
 
 @mutant("capture: an order that exists is written over")
 def _overwrite() -> AbstractContextManager[Any]:
-    def changed(self: DynamoOrders, item: Any) -> None:
+    def changed(self: DynamoOrderRepository, item: Any) -> None:
         self._client.put_item(TableName=self._table, Item=item)
 
-    return mock.patch.object(DynamoOrders, "_put_new", changed)
+    return mock.patch.object(DynamoOrderRepository, "_put_new", changed)
 
 
 def _not_counted_up(action: Action) -> Action:
@@ -307,36 +308,41 @@ def _not_counted_up(action: Action) -> Action:
 
 @mutant("hold: the head's version is not counted up")
 def _head_version() -> AbstractContextManager[Any]:
-    real = dynamodb_ledger.movement_action
+    real = ledger_repository.balance_update
 
-    def changed(table: str, key: str, movement: Movement, now: str) -> Action:
+    def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
         action = real(table, key, movement, now)
         return _not_counted_up(action) if movement.expected is None else action
 
-    return mock.patch.object(dynamodb_ledger, "movement_action", changed)
+    return mock.patch.object(ledger_repository, "balance_update", changed)
 
 
 @mutant("ship: the order's version is not counted up")
 def _ship_version() -> AbstractContextManager[Any]:
-    real = DynamoShipments._ship
-    return mock.patch.object(DynamoShipments, "_ship", lambda *arguments: _not_counted_up(real(*arguments)))
+    real = DynamoShipmentRepository._ship
+    return mock.patch.object(
+        DynamoShipmentRepository, "_ship", lambda *arguments: _not_counted_up(real(*arguments))
+    )
 
 
 # What is written, and in what order
 
 
-Write = Callable[[DynamoLedger, Sequence[Movement], Sequence[Entry], str], None]
+Write = Callable[[DynamoLedgerRepository, Sequence[BalanceChange], Sequence[Entry], str], None]
 
 
 def _writes(change: Callable[[Write], Write]) -> AbstractContextManager[Any]:
-    return mock.patch.object(DynamoLedger, "write", change(DynamoLedger.write))
+    return mock.patch.object(DynamoLedgerRepository, "write", change(DynamoLedgerRepository.write))
 
 
 @mutant("hold: an order that has an entry is held again")
 def _hold_again() -> AbstractContextManager[Any]:
     def change(real: Write) -> Write:
         def changed(
-            self: DynamoLedger, movements: Sequence[Movement], entries: Sequence[Entry], now: str
+            self: DynamoLedgerRepository,
+            movements: Sequence[BalanceChange],
+            entries: Sequence[Entry],
+            now: str,
         ) -> None:
             try:
                 real(self, movements, entries, now)
@@ -354,7 +360,10 @@ def _hold_again() -> AbstractContextManager[Any]:
 def _not_atomic() -> AbstractContextManager[Any]:
     def change(real: Write) -> Write:
         def changed(
-            self: DynamoLedger, movements: Sequence[Movement], entries: Sequence[Entry], now: str
+            self: DynamoLedgerRepository,
+            movements: Sequence[BalanceChange],
+            entries: Sequence[Entry],
+            now: str,
         ) -> None:
             if len(movements) < 2:
                 return real(self, movements, entries, now)
@@ -370,7 +379,10 @@ def _not_atomic() -> AbstractContextManager[Any]:
 def _decline_unrecorded(codes: frozenset[DeclineCode | None]) -> AbstractContextManager[Any]:
     def change(real: Write) -> Write:
         def changed(
-            self: DynamoLedger, movements: Sequence[Movement], entries: Sequence[Entry], now: str
+            self: DynamoLedgerRepository,
+            movements: Sequence[BalanceChange],
+            entries: Sequence[Entry],
+            now: str,
         ) -> None:
             kept = [e for e in entries if not (isinstance(e, Hold) and e.decision.code in codes)]
             if kept or movements:
@@ -388,26 +400,26 @@ def _decline() -> AbstractContextManager[Any]:
 
 @mutant("hold: a group commit counts only one of its orders")
 def _group_commit() -> AbstractContextManager[Any]:
-    def changed(movements: Any) -> list[Movement]:
+    def changed(movements: Any) -> list[BalanceChange]:
         return list({movement.entity: movement for movement in movements}.values())
 
-    return mock.patch.object(check_orders, "merged", changed)
+    return mock.patch.object(check_orders, "aggregate", changed)
 
 
 @mutant("ship: a batch settles only one of its orders")
 def _settle_one() -> AbstractContextManager[Any]:
-    def changed(movements: Any) -> list[Movement]:
+    def changed(movements: Any) -> list[BalanceChange]:
         return list({movement.entity: movement for movement in movements}.values())
 
-    return mock.patch.object(dynamodb_shipments, "merged", changed)
+    return mock.patch.object(shipment_repository, "aggregate", changed)
 
 
 @mutant("hold: what a refusal shows of the heads is not counted down from order to order")
 def _not_counted_down() -> AbstractContextManager[Any]:
     real = ledger.decide_holds
 
-    def changed(kind: LedgerKind, orders: Iterable[OrderTerms], seen: Any) -> dict[str, Decision]:
-        return {order_id: d for terms in orders for order_id, d in real(kind, [terms], seen).items()}
+    def changed(kind: LedgerSpec, orders: Iterable[OrderDetails], seen: Any) -> dict[str, CheckResult]:
+        return {order_id: d for details in orders for order_id, d in real(kind, [details], seen).items()}
 
     return mock.patch.object(check_orders, "decide_holds", changed)
 
@@ -416,7 +428,7 @@ def _not_counted_down() -> AbstractContextManager[Any]:
 def _answered_once() -> AbstractContextManager[Any]:
     real = check_orders._hold
 
-    def changed(kind: Any, books: DynamoLedger, *arguments: Any) -> dict[str, Decision]:
+    def changed(kind: Any, books: DynamoLedgerRepository, *arguments: Any) -> dict[str, CheckResult]:
         write, fresh = books.write, set[str]()
 
         def noting(movements: Any, entries: Sequence[Hold], now: str) -> None:
@@ -432,25 +444,25 @@ def _answered_once() -> AbstractContextManager[Any]:
 
 @mutant("hold: money is added up in floats")
 def _floats() -> AbstractContextManager[Any]:
-    def changed(movements: Any) -> list[Movement]:
+    def changed(movements: Any) -> list[BalanceChange]:
         totals: dict[str, float] = {}
         for movement in movements:
             totals[movement.entity] = totals.get(movement.entity, 0.0) + float(movement.held)
-        return [Movement.hold(entity, Decimal(repr(total))) for entity, total in totals.items()]
+        return [BalanceChange.hold(entity, Decimal(repr(total))) for entity, total in totals.items()]
 
-    return mock.patch.object(check_orders, "merged", changed)
+    return mock.patch.object(check_orders, "aggregate", changed)
 
 
 @mutant("hold: of two lines of one product, one is checked")
 def _lines() -> AbstractContextManager[Any]:
-    real = LedgerKind.demand
+    real = LedgerSpec.required_amounts
 
-    def changed(self: LedgerKind, terms: Any) -> dict[str, Decimal]:
-        if self.check is Check.BALANCE:
-            return real(self, terms)
-        return {line.product_id: Decimal(line.qty) for line in terms.items}
+    def changed(self: LedgerSpec, details: Any) -> dict[str, Decimal]:
+        if self.check is CheckType.BALANCE:
+            return real(self, details)
+        return {line.product_id: Decimal(line.qty) for line in details.items}
 
-    return mock.patch.object(LedgerKind, "demand", changed)
+    return mock.patch.object(LedgerSpec, "required_amounts", changed)
 
 
 @mutant("release: each look releases again")
@@ -460,17 +472,20 @@ def _released_twice() -> AbstractContextManager[Any]:
 
 @mutant("release: what is released is not what was held")
 def _release_one() -> AbstractContextManager[Any]:
-    def changed(entity: str, amount: Decimal) -> Movement:
-        return Movement(entity, balance=2 * amount, held=-amount)
+    def changed(entity: str, amount: Decimal) -> BalanceChange:
+        return BalanceChange(entity, balance=2 * amount, held=-amount)
 
-    return mock.patch.object(Movement, "release", staticmethod(changed))
+    return mock.patch.object(BalanceChange, "release", staticmethod(changed))
 
 
 @mutant("release: of several products, only the first")
 def _release_first() -> AbstractContextManager[Any]:
     def change(real: Write) -> Write:
         def changed(
-            self: DynamoLedger, movements: Sequence[Movement], entries: Sequence[Entry], now: str
+            self: DynamoLedgerRepository,
+            movements: Sequence[BalanceChange],
+            entries: Sequence[Entry],
+            now: str,
         ) -> None:
             one = isinstance(entries[0], Release)
             real(self, movements[:1] if one else movements, entries[:1] if one else entries, now)
@@ -482,25 +497,28 @@ def _release_first() -> AbstractContextManager[Any]:
 
 @mutant("release: what was declined as well")
 def _release_declined() -> AbstractContextManager[Any]:
-    real = DynamoLedger.hold
+    real = DynamoLedgerRepository.hold
 
-    def changed(self: DynamoLedger, entity: str, order_id: str) -> Hold | None:
+    def changed(self: DynamoLedgerRepository, entity: str, order_id: str) -> Hold | None:
         hold = real(self, entity, order_id)
         return hold and replace(hold, decision=replace(hold.decision, outcome=Outcome.HELD))
 
-    return mock.patch.object(DynamoLedger, "hold", changed)
+    return mock.patch.object(DynamoLedgerRepository, "hold", changed)
 
 
 @mutant("release: the hold is read without consistency, and a mark that is refused is taken for done")
 @contextmanager
 def _stale_hold() -> Iterator[None]:
-    def get(self: DynamoLedger, entity: str, entry: str) -> Any:
+    def get(self: DynamoLedgerRepository, entity: str, entry: str) -> Any:
         key = {self._key: {"S": entity}, "entry": {"S": entry}}
         return self._client.get_item(TableName=self._table, Key=key).get("Item")
 
     def change(real: Write) -> Write:
         def changed(
-            self: DynamoLedger, movements: Sequence[Movement], entries: Sequence[Entry], now: str
+            self: DynamoLedgerRepository,
+            movements: Sequence[BalanceChange],
+            entries: Sequence[Entry],
+            now: str,
         ) -> None:
             marks = [
                 e for e in entries if isinstance(e, Hold) and e.decision.code is DeclineCode.ORDER_CLOSED
@@ -510,7 +528,7 @@ def _stale_hold() -> Iterator[None]:
 
         return changed
 
-    with mock.patch.object(DynamoLedger, "_get", get), _writes(change):
+    with mock.patch.object(DynamoLedgerRepository, "_get", get), _writes(change):
         yield
 
 
@@ -518,22 +536,22 @@ def _stale_hold() -> Iterator[None]:
 def _receipts() -> AbstractContextManager[Any]:
     real = adjust_balance.adjust_balance
 
-    def changed(kind: Any, ledger: Any, change: Any, clock: Any, pause: Any) -> Any:
-        return real(kind, ledger, replace(change, keyed=False), clock, pause)
+    def changed(kind: Any, ledger: Any, change: Any, clock: Any, backoff: Any) -> Any:
+        return real(kind, ledger, replace(change, idempotent=False), clock, backoff)
 
     return mock.patch.object(adjust_balance, "adjust_balance", changed)
 
 
 @mutant("adjust: a key that comes again with another request is not noticed")
 def _reused_for_adjusting() -> AbstractContextManager[Any]:
-    real = DynamoLedger.adjustment
+    real = DynamoLedgerRepository.adjustment
     never = mock.Mock(__ne__=lambda self, other: False)
 
-    def changed(self: DynamoLedger, entity: str, adjustment_id: str) -> Adjustment | None:
+    def changed(self: DynamoLedgerRepository, entity: str, adjustment_id: str) -> Adjustment | None:
         earlier = real(self, entity, adjustment_id)
         return earlier and replace(earlier, fingerprint=never)
 
-    return mock.patch.object(DynamoLedger, "adjustment", changed)
+    return mock.patch.object(DynamoLedgerRepository, "adjustment", changed)
 
 
 def _capturing(change: Callable[[Order, Order | None], Order | None]) -> AbstractContextManager[Any]:
@@ -555,20 +573,22 @@ def _reused() -> AbstractContextManager[Any]:
 
 @mutant("capture: a key that comes again with another batch is not noticed")
 def _reused_for_batches() -> AbstractContextManager[Any]:
-    real = DynamoOrders.pin
+    real = DynamoOrderRepository.claim_key
 
-    def changed(self: DynamoOrders, record: RequestRecord) -> RequestRecord | None:
+    def changed(self: DynamoOrderRepository, record: IdempotencyRecord) -> IdempotencyRecord | None:
         earlier = real(self, record)
         return earlier and replace(earlier, fingerprint=record.fingerprint)
 
-    return mock.patch.object(DynamoOrders, "pin", changed)
+    return mock.patch.object(DynamoOrderRepository, "claim_key", changed)
 
 
 @mutant("cancel: no record of a key is written")
 def _unrecorded() -> AbstractContextManager[Any]:
-    real = DynamoOrders.save
+    real = DynamoOrderRepository.save
     return mock.patch.object(
-        DynamoOrders, "save", lambda self, order, over, key=None: real(self, order, over)
+        DynamoOrderRepository,
+        "save",
+        lambda self, order, expected_version, key=None: real(self, order, expected_version),
     )
 
 
@@ -584,23 +604,23 @@ def _recorded_first() -> AbstractContextManager[Any]:
         refused = real(client, actions[1:])
         return refused and [{"Code": "None"}, *refused]
 
-    return mock.patch.object(dynamodb_orders, "transact", changed)
+    return mock.patch.object(order_repository, "transact", changed)
 
 
 @mutant("cancel: a repeated request is answered with the order as it stands now")
 def _cancelled_as_it_stands() -> AbstractContextManager[Any]:
-    real = DynamoOrders.first_answer
+    real = DynamoOrderRepository.first_answer
 
-    def changed(self: DynamoOrders, request_id: str) -> FirstAnswer[Order] | None:
+    def changed(self: DynamoOrderRepository, request_id: str) -> FirstAnswer[Order] | None:
         first = real(self, request_id)
         return first and replace(first, value=self.get(first.value.order_id) or first.value)
 
-    return mock.patch.object(DynamoOrders, "first_answer", changed)
+    return mock.patch.object(DynamoOrderRepository, "first_answer", changed)
 
 
 @mutant("capture: a repeated request is answered with the order as it stands now")
 def _as_it_stands() -> AbstractContextManager[Any]:
-    return mock.patch.object(Order, "as_placed", lambda self: self)
+    return mock.patch.object(Order, "initial_snapshot", lambda self: self)
 
 
 @mutant("capture: an order without a key that was not handed on is not withdrawn")
@@ -613,7 +633,7 @@ def _publish_first() -> AbstractContextManager[Any]:
     real = capture_orders._capture
 
     def changed(orders: Any, checkers: Any, placed: Any, *arguments: Any, **more: Any) -> Any:
-        checkers.send([CheckOrder(order.terms, order.correlation_id) for order in placed])
+        checkers.send([CheckOrder(order.details, order.correlation_id) for order in placed])
         return real(orders, checkers, placed, *arguments, **more)
 
     return mock.patch.object(capture_orders, "_capture", changed)
@@ -624,14 +644,14 @@ def _publish_first() -> AbstractContextManager[Any]:
 
 @mutant("decide: one check is enough to confirm")
 def _half_checked() -> AbstractContextManager[Any]:
-    real = Order.decide
+    real = Order.record_check
 
-    def changed(self: Order, check: Check, decision: Decision, *, now: str) -> Order:
+    def changed(self: Order, check: CheckType, decision: CheckResult, *, now: str) -> Order:
         order = real(self, check, decision, now=now)
         pending = order.status is OrderStatus.PENDING
         return replace(order, status=OrderStatus.CONFIRMED) if pending else order
 
-    return mock.patch.object(Order, "decide", changed)
+    return mock.patch.object(Order, "record_check", changed)
 
 
 @mutant("decide: of two answers in a batch, one counts")
@@ -646,32 +666,34 @@ def _one_answer() -> AbstractContextManager[Any]:
 
 @mutant("decide: an answer that comes again is taken in again")
 def _answered_again() -> AbstractContextManager[Any]:
-    real = Order.decide
+    real = Order.record_check
 
-    def changed(self: Order, check: Check, decision: Decision, *, now: str) -> Order:
+    def changed(self: Order, check: CheckType, decision: CheckResult, *, now: str) -> Order:
         others = {each: answer for each, answer in self.checks.items() if each is not check}
         return real(replace(self, checks=others), check, decision, now=now)
 
-    return mock.patch.object(Order, "decide", changed)
+    return mock.patch.object(Order, "record_check", changed)
 
 
-def _following_up(changed: Callable[[Order], FollowUp | None]) -> AbstractContextManager[Any]:
-    return mock.patch.object(Order, "follow_up", changed)
+def _following_up(changed: Callable[[Order], NextAction | None]) -> AbstractContextManager[Any]:
+    return mock.patch.object(Order, "next_action", changed)
 
 
 @mutant("refused: no release before both checks have answered")
 def _late_release() -> AbstractContextManager[Any]:
-    real = Order.follow_up
+    real = Order.next_action
     return _following_up(
-        lambda order: real(order) if order.status not in REFUSED or len(order.checks) == len(Check) else None
+        lambda order: (
+            real(order) if order.status not in REFUSED or len(order.checks) == len(CheckType) else None
+        )
     )
 
 
 @mutant("refused: no release where one of the checks declined")
 def _declined_enough() -> AbstractContextManager[Any]:
-    real = Order.follow_up
+    real = Order.next_action
 
-    def changed(self: Order) -> FollowUp | None:
+    def changed(self: Order) -> NextAction | None:
         declined = any(answer.outcome is Outcome.DECLINED for answer in self.checks.values())
         return None if self.status in REFUSED and declined else real(self)
 
@@ -680,14 +702,14 @@ def _declined_enough() -> AbstractContextManager[Any]:
 
 @mutant("decide: an answer moves any status")
 def _any_status() -> AbstractContextManager[Any]:
-    real = Order.decide
+    real = Order.record_check
 
-    def changed(self: Order, check: Check, decision: Decision, *, now: str) -> Order:
+    def changed(self: Order, check: CheckType, decision: CheckResult, *, now: str) -> Order:
         if check in self.checks:
             return self
         return real(replace(self, status=OrderStatus.PENDING), check, decision, now=now)
 
-    return mock.patch.object(Order, "decide", changed)
+    return mock.patch.object(Order, "record_check", changed)
 
 
 def _more_transitions(more: Mapping[OrderStatus, set[OrderStatus]]) -> AbstractContextManager[Any]:
@@ -718,13 +740,13 @@ def _expire_confirmed() -> Iterator[None]:
 
 @mutant("decide: a check that declined does not reject")
 def _declined_is_fine() -> AbstractContextManager[Any]:
-    real = Order.decide
+    real = Order.record_check
 
-    def changed(self: Order, check: Check, decision: Decision, *, now: str) -> Order:
+    def changed(self: Order, check: CheckType, decision: CheckResult, *, now: str) -> Order:
         decided = real(self, check, replace(decision, outcome=Outcome.HELD), now=now)
         return replace(decided, checks={**decided.checks, check: self.checks.get(check, decision)})
 
-    return mock.patch.object(Order, "decide", changed)
+    return mock.patch.object(Order, "record_check", changed)
 
 
 # What becomes of messages
@@ -759,33 +781,33 @@ def _all_is_well(answer: dict[str, Any]) -> dict[str, Any]:
 
 @mutant("publish: entries that failed are ignored")
 def _sns_failures() -> AbstractContextManager[Any]:
-    real = TopicOutbox._call
-    return mock.patch.object(TopicOutbox, "_call", lambda self, entries: _all_is_well(real(self, entries)))
+    real = TopicPublisher._call
+    return mock.patch.object(TopicPublisher, "_call", lambda self, entries: _all_is_well(real(self, entries)))
 
 
 @mutant("send: entries that failed are ignored")
 def _sqs_failures() -> AbstractContextManager[Any]:
-    real = QueueOutbox._call
-    return mock.patch.object(QueueOutbox, "_call", lambda self, entries: _all_is_well(real(self, entries)))
+    real = QueuePublisher._call
+    return mock.patch.object(QueuePublisher, "_call", lambda self, entries: _all_is_well(real(self, entries)))
 
 
 @mutant("send: what could not be sent is not reported")
 def _unreported() -> AbstractContextManager[Any]:
-    real = outboxes._Outbox._send
+    real = publishers._Publisher._send
 
     def changed(*arguments: Any) -> tuple[set[str], set[str]]:
         real(*arguments)
         return set(), set()
 
-    return mock.patch.object(outboxes._Outbox, "_send", changed)
+    return mock.patch.object(publishers._Publisher, "_send", changed)
 
 
 @mutant("read: unprocessed keys are ignored, and an order that is not found is done with")
 @contextmanager
 def _unprocessed() -> Iterator[None]:
-    real = DynamoOrders.get_many
+    real = DynamoOrderRepository.get_many
 
-    def changed(self: DynamoOrders, order_ids: Any) -> Any:
+    def changed(self: DynamoOrderRepository, order_ids: Any) -> Any:
         client = self._client
 
         def read(**call: Any) -> Any:
@@ -794,7 +816,7 @@ def _unprocessed() -> Iterator[None]:
         with mock.patch.object(self, "_client", mock.Mock(batch_get_item=read)):
             return real(self, order_ids)
 
-    with mock.patch.object(DynamoOrders, "get_many", changed), ExitStack() as stack:
+    with mock.patch.object(DynamoOrderRepository, "get_many", changed), ExitStack() as stack:
         for name in ("order_update", "order_watchdog"):
             stack.enter_context(_seeing_only(name, lambda order: order is not None))
         yield
@@ -810,7 +832,7 @@ def _acknowledged() -> Iterator[None]:
         except Exception:
             return
 
-    with mock.patch.object(batches, "given_back", changed):
+    with mock.patch.object(batches, "collecting_failures", changed):
         yield
 
 
@@ -818,7 +840,7 @@ def _acknowledged() -> Iterator[None]:
 def _unread() -> AbstractContextManager[Any]:
     def is_read(body: str) -> bool:
         with suppress(InvalidMessageError):
-            return bool(cloudevents.decode(body))
+            return bool(envelopes.decode(body))
         return False
 
     patches = ExitStack()
@@ -849,30 +871,32 @@ def _stream_swallows() -> AbstractContextManager[Any]:
 
 @mutant("events: those that could not be published are passed by")
 def _events_swallowed() -> AbstractContextManager[Any]:
-    real = TopicOutbox.send_all
+    real = TopicPublisher.send_all
 
-    def changed(self: TopicOutbox, messages: Sequence[Message]) -> None:
-        with suppress(TemporaryError):
+    def changed(self: TopicPublisher, messages: Sequence[Message]) -> None:
+        with suppress(TransientError):
             real(self, messages)
 
-    return mock.patch.object(TopicOutbox, "send_all", changed)
+    return mock.patch.object(TopicPublisher, "send_all", changed)
 
 
 @mutant("events: an order that changes twice in one batch is told of once")
 def _events_collapsed() -> AbstractContextManager[Any]:
     app = functions.app("change_publisher")
-    real = app.publish_changes
+    real = app.publish_order_events
 
-    def changed(watchdog: Outbox, listeners: Outbox, changes: Sequence[OrderChange], delay: int) -> None:
+    def changed(
+        watchdog: MessagePublisher, listeners: MessagePublisher, changes: Sequence[OrderChange], delay: int
+    ) -> None:
         last = {after.order_id: (before, after) for before, after in changes}
         real(watchdog, listeners, list(last.values()), delay)
 
-    return mock.patch.object(app, "publish_changes", changed)
+    return mock.patch.object(app, "publish_order_events", changed)
 
 
 @mutant("events: a new id each time that one is published")
 def _events_new_ids() -> AbstractContextManager[Any]:
-    return mock.patch.object(cloudevents, "event_id", side_effect=lambda *_: str(uuid.uuid4()))
+    return mock.patch.object(envelopes, "event_id", side_effect=lambda *_: str(uuid.uuid4()))
 
 
 # What the watchdog does
@@ -921,12 +945,12 @@ def _by_refused() -> Iterator[None]:
 
 @mutant("watchdog: never looks again")
 def _one_look() -> AbstractContextManager[Any]:
-    real = QueueOutbox.send
+    real = QueuePublisher.send
 
-    def changed(self: QueueOutbox, messages: Any) -> set[str]:
-        return real(self, [m for m in messages if not (isinstance(m, WatchOrder) and m.looks)])
+    def changed(self: QueuePublisher, messages: Any) -> set[str]:
+        return real(self, [m for m in messages if not (isinstance(m, WatchOrder) and m.attempts)])
 
-    return mock.patch.object(QueueOutbox, "send", changed)
+    return mock.patch.object(QueuePublisher, "send", changed)
 
 
 @mutant("watchdog: looks at a confirmed order only once")
@@ -934,11 +958,13 @@ def _one_look_at_confirmed() -> AbstractContextManager[Any]:
     app = functions.app("order_watchdog")
     real = app.watch_orders
 
-    def changed(orders: Any, checkers: Any, shipping: QueueOutbox, watchdog: QueueOutbox, *more: Any) -> Any:
+    def changed(
+        orders: Any, checkers: Any, shipping: QueuePublisher, watchdog: QueuePublisher, *more: Any
+    ) -> Any:
         shipped = set[str]()
 
         def ship(messages: Sequence[ShipOrder]) -> set[str]:
-            shipped.update(message.terms.order_id for message in messages)
+            shipped.update(message.details.order_id for message in messages)
             return send(messages)
 
         def watch(messages: Sequence[WatchOrder]) -> set[str]:
@@ -953,26 +979,26 @@ def _one_look_at_confirmed() -> AbstractContextManager[Any]:
 
 @mutant("watchdog: sends nothing to the checkers again")
 def _checks_nothing() -> AbstractContextManager[Any]:
-    real = TopicOutbox.send
+    real = TopicPublisher.send
 
-    def changed(self: TopicOutbox, messages: Any) -> set[str]:
+    def changed(self: TopicPublisher, messages: Any) -> set[str]:
         mine = self._sender.source.endswith("order_watchdog")
         return real(self, [m for m in messages if not (mine and isinstance(m, CheckOrder))])
 
-    return mock.patch.object(TopicOutbox, "send", changed)
+    return mock.patch.object(TopicPublisher, "send", changed)
 
 
 @mutant("what follows is sent only by who changed the status, and the watchdog passes by what is decided")
 @contextmanager
 def _only_on_change() -> Iterator[None]:
-    real = change_order.change_order
+    real = update_with_retry.update_with_retry
 
     def changed(orders: Any, order_id: str, order: Any, *arguments: Any) -> Any:
         decided = real(orders, order_id, order, *arguments)
         return decided if order is None or decided.status is not order.status else _Silent(decided)
 
     decided = [status for status in OrderStatus if status is not OrderStatus.PENDING]
-    with mock.patch.object(decide_orders, "change_order", changed), _passing_by(*decided):
+    with mock.patch.object(decide_orders, "update_with_retry", changed), _passing_by(*decided):
         yield
 
 
@@ -982,34 +1008,34 @@ class _Silent:
     def __init__(self, order: Order) -> None:
         self.status = order.status
 
-    def follow_up(self) -> None:
+    def next_action(self) -> None:
         return None
 
 
 @mutant("cancel: sends no release, and the watchdog passes by refused orders")
 @contextmanager
 def _cancel_silently() -> Iterator[None]:
-    real = TopicOutbox.send
+    real = TopicPublisher.send
 
-    def changed(self: TopicOutbox, messages: Any) -> set[str]:
+    def changed(self: TopicPublisher, messages: Any) -> set[str]:
         mine = self._sender.source.endswith("order_api")
         return real(self, [m for m in messages if not (mine and isinstance(m, ReleaseOrder))])
 
-    with mock.patch.object(TopicOutbox, "send", changed), _passing_by(OrderStatus.CANCELLED):
+    with mock.patch.object(TopicPublisher, "send", changed), _passing_by(OrderStatus.CANCELLED):
         yield
 
 
 @mutant("history: a head does not tell of the entries that it was written by")
 def _nameless() -> AbstractContextManager[Any]:
-    return mock.patch.object(Movement, "made_by", lambda self, _entries: self)
+    return mock.patch.object(BalanceChange, "made_by", lambda self, _entries: self)
 
 
 @mutant("history: a head tells of the entries of other heads as well")
 def _names_of_others() -> AbstractContextManager[Any]:
-    def changed(movement: Movement, entries: Sequence[Entry]) -> Movement:
+    def changed(movement: BalanceChange, entries: Sequence[Entry]) -> BalanceChange:
         return replace(movement, entries={entry.key: entry.amount for entry in entries if entry.moves})
 
-    return mock.patch.object(Movement, "made_by", changed)
+    return mock.patch.object(BalanceChange, "made_by", changed)
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any
 
-from order_capture.adapters import jsontext
-from order_capture.adapters.dynamodb_history import line_of
-from order_capture.adapters.dynamodb_ledger import DynamoLedger
-from order_capture.application.adjust_balance import BalanceChange, adjust_balance
-from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerKind
+from order_capture.adapters.dynamodb.history_repository import record_from_images
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+from order_capture.adapters.serializers import decimal_json
+from order_capture.application.ledger.adjust_balance import BalanceRequest, adjust_balance
+from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerSpec
 from tests.simulation import cloud, functions, next_release, trace
 from tests.simulation.books import CHECKS, Books
 from tests.simulation.calls import Client, target_of
@@ -136,7 +136,7 @@ class Schedule:
         self._unreadable = style.unreadable
         self._cloud.dynamodb.on_commit = self._committed
         self._cloud.sqs.transit = self._transit
-        self._cloud.sns.reaches = self._reaches
+        self._cloud.sns.can_access = self._reaches
         self._set_faults(faults)
 
     # What the functions find around them
@@ -144,14 +144,14 @@ class Schedule:
     def client(self, service: str) -> Client:
         return self._clients[service]
 
-    def setting(self, name: str) -> str:
+    def env(self, name: str) -> str:
         return self._settings[name]
 
     def clock(self) -> str:
         return timestamp(self._scheduler.now + self._scheduler.current.skew)
 
-    def pause(self, tries: int) -> None:
-        self._scheduler.sleep(int(self._chance.random() * 20 * 2 ** (tries - 1)))
+    def backoff(self, attempt: int) -> None:
+        self._scheduler.sleep(int(self._chance.random() * 20 * 2 ** (attempt - 1)))
 
     def new_id(self) -> str:
         self._ids += 1
@@ -178,7 +178,7 @@ class Schedule:
             answered = Answer(502)
             try:
                 answer = functions.handler(name)(event, None)
-                told = jsontext.loads(answer["body"]) if answer["body"] else None
+                told = decimal_json.loads(answer["body"]) if answer["body"] else None
                 answered = Answer(answer["statusCode"], told)
             finally:
                 answers.append(answered)
@@ -207,8 +207,8 @@ class Schedule:
         ):
             for entity, amount in amounts.items():
                 price = Decimal(prices[entity]) if entity in prices else None
-                change = BalanceChange(
-                    entity, self.new_id(), "", keyed=False, balance=Decimal(amount), price=price
+                change = BalanceRequest(
+                    entity, self.new_id(), "", idempotent=False, balance=Decimal(amount), price=price
                 )
                 self._cloud.dynamodb.transact_write_items(
                     TransactItems=_first_balance(kind, table, key, change)
@@ -266,16 +266,16 @@ class Schedule:
         self.books.told(json.loads(message.body) for message in told)
         for ledger in CHECKS.values():
             records, (key, _) = self._cloud.dynamodb.stream(ledger), cloud.TABLES[ledger]
-            found = (line_of(key, record["dynamodb"]) for record in records)
+            found = (record_from_images(key, record["dynamodb"]) for record in records)
             self.books.remembered(ledger, (line for line in found if line))
         self.promises.at_rest()
         self._check_patience()
 
     def _check_patience(self) -> None:
         """Nothing expires for a single thing that went wrong: there is ample time to set it right."""
-        in_time = self._style.deadline and not self._style.skews and self.cells.total() <= 1
+        has_time_left = self._style.deadline and not self._style.skews and self.cells.total() <= 1
         expired = [each for each in self.books.orders if self.books.status(each) == "EXPIRED"]
-        if in_time and expired:
+        if has_time_left and expired:
             self.books.broken.append(f"I5: {expired} expired, and only {dict(self.cells)} went wrong")
 
     def _run_until_quiet(self) -> bool:
@@ -518,10 +518,10 @@ class _NewLedger:
 
 
 @lru_cache(maxsize=4096)
-def _first_balance(kind: LedgerKind, table: str, key: str, change: BalanceChange) -> Sequence[Any]:
+def _first_balance(kind: LedgerSpec, table: str, key: str, change: BalanceRequest) -> Sequence[Any]:
     """What sets a balance that was not there before. Thousands of schedules open with the same few."""
     client = _NewLedger()
-    ledger = DynamoLedger(client, table, key)
+    ledger = DynamoLedgerRepository(client, table, key)
     adjust_balance(kind, ledger, change, lambda: timestamp(0), lambda tries: None)
     return client.written
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol
 
-from order_capture.adapters import jsontext
-from order_capture.adapters.requests import derived_id
+from order_capture.adapters.serializers import decimal_json
+from order_capture.entrypoints.http.requests import deterministic_id
 from tests.simulation.books import MOVES, TERMINAL, Books
 from tests.support.factories import SERVICE
 
@@ -119,7 +119,7 @@ class Promises:
             if self.books.status(order_id) not in TERMINAL:
                 self._break("I5", f"order {order_id} was accepted, and is {self.books.status(order_id)}")
         for operation, key in self.adjusted:
-            if self.books.adjustments.get(derived_id(SERVICE, operation, key), 0) != 1:
+            if self.books.adjustments.get(deterministic_id(SERVICE, operation, key), 0) != 1:
                 self._break("I9", f"the adjustment of key {key} was answered, and is not there once")
         for adjustment_id, times in self.books.adjustments.items():
             if times != 1:
@@ -250,7 +250,7 @@ class Crowd:
         body, key, arrives = self._order_body(), self._key(), self._soon()
         repeats = key is not None and chance.random() < 0.2
         changes_mind = chance.random() < 0.15
-        cancels, looks = chance.random() < 0.2, chance.random() < 0.2
+        cancels, attempts = chance.random() < 0.2, chance.random() < 0.2
         patience = self._soon() if chance.random() < 0.7 else chance.randint(50_000, 100_000)
 
         def script(shop: Shop) -> None:
@@ -264,13 +264,13 @@ class Crowd:
             if order is None:
                 return
             seen = order["status"]
-            if looks:
+            if attempts:
                 seen = shopper.look(order["orderId"], seen)
             if cancels:
                 shop.sleep(patience)
                 for _ in range(1 + repeats):
                     shopper.cancel(order["orderId"], key)
-            if looks:
+            if attempts:
                 shopper.look(order["orderId"], seen)
 
         return script
@@ -401,7 +401,7 @@ class Crowd:
             for item in items:
                 item["unitPrice"] = Decimal(of_all[item["productId"]])
             total = sum(item["qty"] * item["unitPrice"] for item in items)
-        return f'{{"customerId":"{customer}","items":{jsontext.dumps(items)},"totalAmount":{total}}}'
+        return f'{{"customerId":"{customer}","items":{decimal_json.dumps(items)},"totalAmount":{total}}}'
 
     def _change(self, name: str, entities: Mapping[str, str], amounts: Sequence[str]) -> str:
         entity = self._chance.choice(list(entities))

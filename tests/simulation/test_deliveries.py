@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from order_capture.application import deliver_webhooks
-from order_capture.domain.webhooks import Lane, Receiver, Share
+from order_capture.application.webhooks import deliver_webhooks
+from order_capture.domain.webhooks import Lane, ReceiverHealth, Share
 from tests.simulation.deliveries import Customer, Model, quantile
 
 SECONDS = 90
@@ -125,7 +125,7 @@ def test_those_who_begin_meanwhile_are_not_kept_waiting_either() -> None:
 
 def test_without_lanes_and_shares_nothing_arrives_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model shows what it is for."""
-    monkeypatch.setattr(Receiver, "lane", lambda *_: Lane.QUICK)
+    monkeypatch.setattr(ReceiverHealth, "lane", lambda *_: Lane.QUICK)
     monkeypatch.setattr(deliver_webhooks, "QUICK_SECONDS", 15)
     monkeypatch.setattr(Share, "free", lambda *_: [*range(8)])
     monkeypatch.setattr(Share, "rest", lambda *_, **__: 0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 
 
 def gist(body: str) -> str:
     """A message in a word or two: its type and its order."""
     try:
-        event = jsontext.loads(body)
+        event = decimal_json.loads(body)
         data = event["data"]
         what = [str(data[name]) for name in ("check", "outcome", "code") if data.get(name)]
         return " ".join([event["type"], event["subject"][:8], *what])

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
 from contracts import registry
+from contracts.http_baseline import resolve
 from contracts.registry import ENVELOPE, MESSAGES, Message
-from local.contract import resolve
 from local.engine import ROOT
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 from order_capture.application import messages as said
 
 Schema = dict[str, Any]
@@ -27,7 +27,7 @@ READ_AS: dict[Message, type[said.Message]] = {
     registry.CHECKED: said.OrderChecked,
     registry.WATCH: said.WatchOrder,
     registry.DELIVER: said.DeliverWebhook,
-    **dict.fromkeys(registry.EVENTS, said.OrderNews),
+    **dict.fromkeys(registry.EVENTS, said.ReceivedOrderEvent),
 }
 """What the functions take each message for."""
 
@@ -113,7 +113,7 @@ def anything_by(whole: Schema, node: Mapping[str, Any] | None = None) -> st.Sear
 
 
 # What no schema says, and the description of them all does: what a number may be.
-_MOST, _LEAST = 2**80, 10.0**-jsontext.MAX_DIGITS  # exact as a float, and with two decimals of 27 digits
+_MOST, _LEAST = 2**80, 10.0**-decimal_json.MAX_DIGITS  # exact as a float, and with two decimals of 27 digits
 _TEXT = st.characters(codec="utf-8")  # what JSON can hold
 
 

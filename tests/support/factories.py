@@ -8,7 +8,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from order_capture.adapters import cloudevents, jsontext
+from order_capture.adapters.messaging import envelopes
+from order_capture.adapters.serializers import decimal_json
 from order_capture.application.callers import Caller
 from order_capture.application.messages import (
     CheckOrder,
@@ -18,10 +19,18 @@ from order_capture.application.messages import (
     ShipOrder,
     WatchOrder,
 )
-from order_capture.domain.events import Moment, OrderEventType, OrderFact
-from order_capture.domain.history import Change, ChangeType, Commit
-from order_capture.domain.ledger import Head, Hold
-from order_capture.domain.order import Check, Decision, DeclineCode, Line, Order, OrderTerms, Outcome
+from order_capture.domain.events import OrderEventSummary, OrderEventType, StatusChange
+from order_capture.domain.history import ChangeType, Commit, LedgerEntry
+from order_capture.domain.ledger import Balance, Hold
+from order_capture.domain.order import (
+    CheckResult,
+    CheckType,
+    DeclineCode,
+    Order,
+    OrderDetails,
+    OrderLine,
+    Outcome,
+)
 from order_capture.domain.signatures import secret_of
 from order_capture.domain.webhooks import Delivery, Webhook
 
@@ -35,42 +44,42 @@ def ticking_clock() -> Callable[[], str]:
     return lambda: f"2026-11-20T10:00:{next(ticks) / 1000:06.3f}Z"
 
 
-def terms_of(
+def details_of(
     order_id: str = "order-1",
     customer_id: str = "alice",
     items: tuple[tuple[str, int], ...] = (("pen", 1),),
     total: str = "10.00",
     unit_price: str | None = None,
-) -> OrderTerms:
+) -> OrderDetails:
     price = None if unit_price is None else Decimal(unit_price)
-    lines = tuple(Line(product_id, qty, price) for product_id, qty in items)
-    return OrderTerms(order_id, customer_id, lines, Decimal(total))
+    lines = tuple(OrderLine(product_id, qty, price) for product_id, qty in items)
+    return OrderDetails(order_id, customer_id, lines, Decimal(total))
 
 
-def placed(terms: OrderTerms | None = None, fingerprint: str = "print-1") -> Order:
-    return Order.place(terms or terms_of(), now=NOW, correlation_id="corr-1", fingerprint=fingerprint)
+def placed(details: OrderDetails | None = None, fingerprint: str = "print-1") -> Order:
+    return Order.place(details or details_of(), now=NOW, correlation_id="corr-1", fingerprint=fingerprint)
 
 
-def held(asked: str = "10.00", entity: str | None = "alice") -> Decision:
-    return Decision(Outcome.HELD, Decimal(asked), entity)
+def held(requested: str = "10.00", entity: str | None = "alice") -> CheckResult:
+    return CheckResult(Outcome.HELD, Decimal(requested), entity)
 
 
 def declined(
     code: DeclineCode = DeclineCode.INSUFFICIENT_BALANCE,
-    asked: str = "10.00",
+    requested: str = "10.00",
     available: str | None = "3.00",
     entity: str = "alice",
-) -> Decision:
-    return Decision(
-        Outcome.DECLINED, Decimal(asked), entity, code, None if available is None else Decimal(available)
+) -> CheckResult:
+    return CheckResult(
+        Outcome.DECLINED, Decimal(requested), entity, code, None if available is None else Decimal(available)
     )
 
 
-def wrong_price(price: str, unit_price: str | None, entity: str = "pen", asked: str = "1") -> Decision:
+def wrong_price(price: str, unit_price: str | None, entity: str = "pen", requested: str = "1") -> CheckResult:
     """What an order that names another price than the product's is told."""
-    return Decision(
+    return CheckResult(
         Outcome.DECLINED,
-        Decimal(asked),
+        Decimal(requested),
         entity,
         DeclineCode.PRICE_MISMATCH,
         price=Decimal(price),
@@ -78,32 +87,34 @@ def wrong_price(price: str, unit_price: str | None, entity: str = "pen", asked: 
     )
 
 
-def check(terms: OrderTerms | None = None) -> CheckOrder:
-    return CheckOrder(terms or terms_of(), "corr-1")
+def check(details: OrderDetails | None = None) -> CheckOrder:
+    return CheckOrder(details or details_of(), "corr-1")
 
 
-def release(terms: OrderTerms | None = None) -> ReleaseOrder:
-    return ReleaseOrder(terms or terms_of(), "corr-1")
+def release(details: OrderDetails | None = None) -> ReleaseOrder:
+    return ReleaseOrder(details or details_of(), "corr-1")
 
 
-def ship(terms: OrderTerms | None = None) -> ShipOrder:
-    return ShipOrder(terms or terms_of(), "corr-1")
+def ship(details: OrderDetails | None = None) -> ShipOrder:
+    return ShipOrder(details or details_of(), "corr-1")
 
 
 def checked(
-    check: Check = Check.BALANCE, decision: Decision | None = None, order_id: str = "order-1"
+    check: CheckType = CheckType.BALANCE, decision: CheckResult | None = None, order_id: str = "order-1"
 ) -> OrderChecked:
     return OrderChecked(order_id, check, decision or held(), "corr-1")
 
 
-def watch(order_id: str = "order-1", delay: int = 60, looks: int = 0) -> WatchOrder:
-    return WatchOrder(order_id, "corr-1", delay, looks)
+def watch(order_id: str = "order-1", delay: int = 60, attempts: int = 0) -> WatchOrder:
+    return WatchOrder(order_id, "corr-1", delay, attempts)
 
 
 def a_commit(entity: str, *order_ids: str, version: int = 2, time: str = NOW, since: str = EARLIER) -> Commit:
     """A write of a head that held one unit for each of some orders."""
-    changes = tuple(Change(ChangeType.HOLD, Decimal(1), order_id) for order_id in order_ids or ("order-1",))
-    after = Head(Decimal(20 - len(changes)), Decimal(len(changes)), version=version, update_time=time)
+    changes = tuple(
+        LedgerEntry(ChangeType.HOLD, Decimal(1), order_id) for order_id in order_ids or ("order-1",)
+    )
+    after = Balance(Decimal(20 - len(changes)), Decimal(len(changes)), version=version, update_time=time)
     return Commit(entity, changes, after, since)
 
 
@@ -142,20 +153,20 @@ def delivery_of(
 
 def fact_of(
     kind: OrderEventType = OrderEventType.PLACED,
-    terms: OrderTerms | None = None,
+    details: OrderDetails | None = None,
     time: str = NOW,
     sequence: int = 1,
     reason: str | None = None,
-) -> OrderFact:
+) -> OrderEventSummary:
     """What a follower hears: that this happened to an order."""
-    terms = terms or terms_of()
-    moment = Moment(kind, sequence, time, reason)
-    return OrderFact(cloudevents.event_id(kind, terms.order_id), moment, terms)
+    details = details or details_of()
+    moment = StatusChange(kind, sequence, time, reason)
+    return OrderEventSummary(envelopes.event_id(kind, details.order_id), moment, details)
 
 
 def body_of(message: Message) -> str:
     """A message as it lies in a queue."""
-    return cloudevents.encode(message, message_id="m-1", source="/order-capture/test", time=NOW).body
+    return envelopes.encode(message, message_id="m-1", source="/order-capture/test", time=NOW).body
 
 
 SERVICE = Caller("service-1")
@@ -183,7 +194,7 @@ def api_event(
         "pathParameters": path,
         "multiValueQueryStringParameters": query or None,
         "headers": dict(headers) if headers else None,
-        "body": body if body is None or isinstance(body, str) else jsontext.dumps(body),
+        "body": body if body is None or isinstance(body, str) else decimal_json.dumps(body),
         "isBase64Encoded": False,
         "requestContext": {"requestId": "request-1", "authorizer": {"claims": dict(claims)}},
     }

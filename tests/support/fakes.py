@@ -8,43 +8,43 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from order_capture.application.history_ports import LinePlace
 from order_capture.application.idempotency import FirstAnswer, RequestKey
+from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.application.messages import Message, order_id_of
 from order_capture.application.ports import (
-    Followed,
-    Place,
-    RequestRecord,
+    IdempotencyRecord,
+    OrderCursor,
     SettleRefusedError,
+    SubscriptionTarget,
     VersionConflictError,
     WriteRefusedError,
 )
-from order_capture.application.project_reports import CountRefusedError, Generations
+from order_capture.application.reports.project_reports import AlreadyCountedError, Generations
 from order_capture.domain.errors import (
-    RefusedMessagesError,
-    RequestRunningError,
+    RejectedMessagesError,
+    RequestInProgressError,
     SubscriptionLimitError,
-    TemporaryError,
+    TransientError,
     WebhookLimitError,
 )
-from order_capture.domain.events import OrderFact
-from order_capture.domain.history import Commit, Line, as_of
+from order_capture.domain.events import OrderEventSummary
+from order_capture.domain.history import Commit, HistoryRecord, as_of
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
     UNPRICED,
     ZERO,
     Adjustment,
+    Balance,
+    BalanceChange,
     Entry,
-    Head,
     Hold,
-    LedgerKind,
-    Movement,
-    merged,
+    LedgerSpec,
+    aggregate,
 )
-from order_capture.domain.order import Order, OrderStatus, OrderTerms, shipped_log
-from order_capture.domain.reports import Figure, Row, RowKey, added_up
-from order_capture.domain.webhooks import SLOTS, Delivery, Lane, Receiver, Share, Webhook, WebhookStatus
+from order_capture.domain.order import Order, OrderDetails, OrderStatus, shipped_log
+from order_capture.domain.reports import Metric, Row, RowKey, aggregate_events
+from order_capture.domain.webhooks import SLOTS, Delivery, Lane, ReceiverHealth, Share, Webhook, WebhookStatus
 
 
 @dataclass
@@ -66,10 +66,10 @@ class Interruptions:
 
 
 class MemoryOrders:
-    """Implements `application.ports.Orders`."""
+    """Implements `application.ports.OrderRepository`."""
 
     def __init__(self) -> None:
-        self._stored: dict[str, Order | RequestRecord] = {}
+        self._stored: dict[str, Order | IdempotencyRecord] = {}
         self._answers: dict[str, FirstAnswer[Order]] = {}
         self._lock = threading.RLock()
         self.interruptions = Interruptions()
@@ -86,28 +86,28 @@ class MemoryOrders:
                     self._stored[order.order_id] = order
             return existing
 
-    def pin(self, record: RequestRecord) -> RequestRecord | None:
+    def claim_key(self, record: IdempotencyRecord) -> IdempotencyRecord | None:
         with self._lock:
             stored = self._stored.get(record.request_id)
             if stored is None:
                 self._stored[record.request_id] = record
                 return None
-            return RequestRecord(record.request_id, stored.fingerprint, stored.running_until)
+            return IdempotencyRecord(record.request_id, stored.fingerprint, stored.in_progress_until)
 
-    def finish(self, request_id: str) -> None:
+    def complete_key(self, request_id: str) -> None:
         self.finishing.happen()
         with self._lock:
-            self._stored[request_id] = replace(self._stored[request_id], running_until="")
+            self._stored[request_id] = replace(self._stored[request_id], in_progress_until="")
 
-    def places(
-        self, customer_id: str, since: str, until: str, after: Place | None, limit: int
-    ) -> Sequence[Place]:
+    def list_keys(
+        self, customer_id: str, since: str, until: str, after: OrderCursor | None, limit: int
+    ) -> Sequence[OrderCursor]:
         places = sorted(
             (
-                Place(order.create_time, order.order_id)
+                OrderCursor(order.create_time, order.order_id)
                 for order in self._stored.values()
                 if isinstance(order, Order)
-                and order.terms.customer_id == customer_id
+                and order.details.customer_id == customer_id
                 and since <= order.create_time <= until
             ),
             key=lambda place: (place.create_time, place.order_id),
@@ -126,13 +126,13 @@ class MemoryOrders:
     def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:
         return {order_id: order for order_id in order_ids if (order := self.get(order_id))}
 
-    def save(self, order: Order, over: int, key: RequestKey | None = None) -> None:
+    def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:
         self.interruptions.happen()
         with self._lock:
             stored = self.get(order.order_id)
             if key is not None and key.request_id in self._answers:
-                raise RequestRunningError
-            if stored is None or stored.version != over:
+                raise RequestInProgressError
+            if stored is None or stored.version != expected_version:
                 raise VersionConflictError(order.order_id)
             self._stored[order.order_id] = order
             if key is not None:
@@ -144,16 +144,16 @@ class MemoryOrders:
 
 
 class MemoryLedger:
-    """Implements `application.ports.Ledger`."""
+    """Implements `application.ports.LedgerRepository`."""
 
     def __init__(self) -> None:
-        self._heads: dict[str, Head] = {}
+        self._heads: dict[str, Balance] = {}
         self._entries: dict[tuple[str, str], Entry] = {}
         self._lock = threading.RLock()
         self.interruptions = Interruptions()
         self.writes = 0
 
-    def head(self, entity: str) -> Head | None:
+    def head(self, entity: str) -> Balance | None:
         return self._heads.get(entity)
 
     def hold(self, entity: str, order_id: str) -> Hold | None:
@@ -166,7 +166,7 @@ class MemoryLedger:
         """All that was ever done to one customer or product."""
         return [entry for (of, _), entry in self._entries.items() if of == entity]
 
-    def write(self, movements: Sequence[Movement], entries: Sequence[Entry], now: str) -> None:
+    def write(self, movements: Sequence[BalanceChange], entries: Sequence[Entry], now: str) -> None:
         self.interruptions.happen()
         with self._lock:
             existing = {
@@ -183,10 +183,10 @@ class MemoryLedger:
                 self._heads[movement.entity] = moved(self.head(movement.entity), movement, now)
             self.writes += 1
 
-    def takes_all(self, movements: Iterable[Movement]) -> bool:
+    def takes_all(self, movements: Iterable[BalanceChange]) -> bool:
         return all(self._takes(movement) for movement in movements)
 
-    def _takes(self, movement: Movement) -> bool:
+    def _takes(self, movement: BalanceChange) -> bool:
         head = self.head(movement.entity)
         if head is None or movement.expected == 0:
             return head is None and movement.expected == 0
@@ -204,7 +204,7 @@ class MemoryLedger:
 
 
 class MemoryShipments:
-    """Implements `application.ports.Shipments`."""
+    """Implements `application.ports.ShipmentRepository`."""
 
     def __init__(self, orders: MemoryOrders, accounts: MemoryLedger, stock: MemoryLedger) -> None:
         self._orders = orders
@@ -213,10 +213,10 @@ class MemoryShipments:
         self.interruptions = Interruptions()
         self.writes = 0
 
-    def settle(self, orders: Sequence[OrderTerms], now: str) -> None:
+    def settle(self, orders: Sequence[OrderDetails], now: str) -> None:
         self.interruptions.happen()
         with self._lock:
-            stored = {terms.order_id: self._orders.get(terms.order_id) for terms in orders}
+            stored = {details.order_id: self._orders.get(details.order_id) for details in orders}
             not_confirmed = {
                 order_id: order.status if order else None
                 for order_id, order in stored.items()
@@ -228,37 +228,37 @@ class MemoryShipments:
                 raise SettleRefusedError(not_confirmed, short)
             for order in stored.values():
                 if order is not None:
-                    self._orders.save(_shipped(order, now), over=order.version)
+                    self._orders.save(_shipped(order, now), expected_version=order.version)
             for ledger, settling in movements:
                 ledger.write(settling, [], now)
             self.writes += 1
 
 
 class MemoryHistory:
-    """Implements `application.history_ports.History`."""
+    """Implements `application.ledger.ports.HistoryRepository`."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[str, str, str], Line] = {}
+        self._lines: dict[tuple[str, str, str], HistoryRecord] = {}
 
-    def put(self, lines: Sequence[Line]) -> None:
+    def put(self, lines: Sequence[HistoryRecord]) -> None:
         for line in lines:
             self._lines[line.entity, line.time, line.key] = line
 
-    def covering(self, entity: str, at: str) -> Commit | None:
+    def transaction_at(self, entity: str, at: str) -> Commit | None:
         return as_of((line for line in self._of(entity) if isinstance(line, Commit)), at)
 
-    def newest(self, entity: str, until: LinePlace | None, limit: int) -> Sequence[Line]:
+    def newest(self, entity: str, until: HistoryCursor | None, limit: int) -> Sequence[HistoryRecord]:
         lines = reversed(self._of(entity))
         return [line for line in lines if until is None or (line.time, line.key) <= (until.time, until.key)][
             :limit
         ]
 
-    def _of(self, entity: str) -> list[Line]:
+    def _of(self, entity: str) -> list[HistoryRecord]:
         return [line for (of, _, _), line in sorted(self._lines.items()) if of == entity]
 
 
 class MemoryOutbox:
-    """Implements `application.ports.Outbox`."""
+    """Implements `application.ports.MessagePublisher`."""
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
@@ -277,9 +277,9 @@ class MemoryOutbox:
     def send_all(self, messages: Sequence[Message]) -> None:
         failed = self.send(messages)
         if failed & self.failing:
-            raise TemporaryError("not all could be sent")
+            raise TransientError("not all could be sent")
         if failed:
-            raise RefusedMessagesError(failed)
+            raise RejectedMessagesError(failed)
 
     def taken(self) -> list[Message]:
         """What was sent since the last time that this was asked."""
@@ -297,10 +297,10 @@ class Pauses:
         self.after.append(tries)
 
 
-def moved(head: Head | None, movement: Movement, now: str) -> Head:
+def moved(head: Balance | None, movement: BalanceChange, now: str) -> Balance:
     """What a movement makes of a head."""
-    old = head or Head(balance=ZERO)
-    return Head(
+    old = head or Balance(balance=ZERO)
+    return Balance(
         old.balance + movement.balance,
         old.held + movement.held,
         old.settled + movement.settled,
@@ -311,9 +311,11 @@ def moved(head: Head | None, movement: Movement, now: str) -> Head:
     )
 
 
-def _settling(kind: LedgerKind, orders: Sequence[OrderTerms]) -> list[Movement]:
-    return merged(
-        Movement.settle(entity, amount) for o in orders for entity, amount in kind.demand(o).items()
+def _settling(kind: LedgerSpec, orders: Sequence[OrderDetails]) -> list[BalanceChange]:
+    return aggregate(
+        BalanceChange.settle(entity, amount)
+        for o in orders
+        for entity, amount in kind.required_amounts(o).items()
     )
 
 
@@ -334,12 +336,12 @@ def _if_a(kind: type[_Kind], entry: Entry | None) -> _Kind | None:
 
 
 class MemoryWebhooks:
-    """Implements `application.webhook_ports.Webhooks`."""
+    """Implements `application.webhooks.ports.WebhookRepository`."""
 
     def __init__(self) -> None:
         self._webhooks: dict[str, Webhook] = {}
         self._deliveries: dict[tuple[str, str], Delivery] = {}
-        self._receivers: dict[tuple[str, str], Receiver] = {}
+        self._receivers: dict[tuple[str, str], ReceiverHealth] = {}
         self._shares: dict[str, Share] = {}
         self._refused: set[tuple[str, str]] = set()
         self._registered: set[str] = set()
@@ -375,10 +377,10 @@ class MemoryWebhooks:
         self._answer(key, webhook)
         return True
 
-    def rotate(self, webhook: Webhook, over: str, key: RequestKey | None = None) -> None:
+    def rotate(self, webhook: Webhook, expected: str, key: RequestKey | None = None) -> None:
         self._must_be_new(key)
         existing = self._webhooks.get(webhook.webhook_id)
-        if existing is None or existing.secret != over:
+        if existing is None or existing.secret != expected:
             raise VersionConflictError(webhook.webhook_id)
         self._webhooks[webhook.webhook_id] = replace(
             existing,
@@ -401,7 +403,7 @@ class MemoryWebhooks:
 
     def _must_be_new(self, key: RequestKey | None) -> None:
         if key is not None and key.request_id in self._answers:
-            raise RequestRunningError
+            raise RequestInProgressError
 
     def _answer(self, key: RequestKey | None, answer: Webhook | Delivery) -> None:
         if key is not None:
@@ -442,16 +444,16 @@ class MemoryWebhooks:
             if answer_ms is not None:
                 self._shares[customer_id] = replace(self._shares[customer_id], answer_ms=answer_ms)
 
-    def receiver(self, webhook_id: str, name: str) -> Receiver:
-        return self._receivers.get((webhook_id, name), Receiver(webhook_id, name))
+    def receiver(self, webhook_id: str, name: str) -> ReceiverHealth:
+        return self._receivers.get((webhook_id, name), ReceiverHealth(webhook_id, name))
 
-    def save_receiver(self, receiver: Receiver, over: Receiver, now: str) -> bool:
+    def save_receiver(self, receiver: ReceiverHealth, expected: ReceiverHealth, now: str) -> bool:
         webhook = self._webhooks.get(receiver.webhook_id)
         if receiver.name:
-            if self.receiver(receiver.webhook_id, receiver.name).rest_until != over.rest_until:
+            if self.receiver(receiver.webhook_id, receiver.name).backoff_until != expected.backoff_until:
                 return False
             self._receivers[receiver.webhook_id, receiver.name] = receiver
-        elif webhook is None or webhook.receiver.rest_until != over.rest_until:
+        elif webhook is None or webhook.receiver.backoff_until != expected.backoff_until:
             return False
         else:
             self._webhooks[receiver.webhook_id] = replace(webhook, known=receiver)
@@ -473,13 +475,13 @@ class MemoryWebhooks:
         found = [each for (of, _), each in sorted(self._deliveries.items(), reverse=True) if of == webhook_id]
         return [each for each in found if before is None or each.delivery_id < before][:limit]
 
-    def save_delivery(self, delivery: Delivery, over: Delivery) -> bool:
+    def save_delivery(self, delivery: Delivery, expected: Delivery) -> bool:
         key = (delivery.webhook_id, delivery.delivery_id)
         existing = self._deliveries.get(key)
-        if existing is None or (existing.next_time, existing.status, existing.round) != (
-            over.next_time,
-            over.status,
-            over.round,
+        if existing is None or (existing.next_time, existing.status, existing.attempt_series) != (
+            expected.next_time,
+            expected.status,
+            expected.attempt_series,
         ):
             return False
         self._deliveries[key] = delivery
@@ -493,29 +495,29 @@ class MemoryWebhooks:
 
 
 class MemoryFollowers:
-    """Implements `application.ports.Followers`."""
+    """Implements `application.ports.SubscriptionRepository`."""
 
     def __init__(self, most: int = 50) -> None:
         self._most = most
-        self._followed: dict[str, set[Followed]] = {}
+        self._followed: dict[str, set[SubscriptionTarget]] = {}
 
-    def add(self, connection_id: str, what: Followed, now: str, at_most: int = 50) -> None:
+    def add(self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int = 50) -> None:
         followed = self._followed.get(connection_id, set())
         if what not in followed and len(followed) >= self._most:
             raise SubscriptionLimitError(f"A connection can follow {self._most} things. Open another one.")
-        if what not in followed and len(self.of(what)) >= at_most:
+        if what not in followed and len(self.subscribers(what)) >= at_most:
             raise SubscriptionLimitError(f"Only {at_most} connections can follow the same.")
         self._followed[connection_id] = {*followed, what}
 
-    def of(self, what: Followed) -> Collection[str]:
+    def subscribers(self, what: SubscriptionTarget) -> Collection[str]:
         return {connection_id for connection_id, followed in self._followed.items() if what in followed}
 
-    def remove(self, connection_id: str, *what: Followed) -> None:
+    def remove(self, connection_id: str, *what: SubscriptionTarget) -> None:
         self._followed.pop(connection_id, None)
 
 
 class MemoryConnections:
-    """Implements `application.ports.Connections`: those that are `gone`, those that `fail`, all others."""
+    """Implements `application.ports.ConnectionClient`; some are `gone`, some `fail`."""
 
     def __init__(self, gone: Collection[str] = (), fail: Collection[str] = ()) -> None:
         self.gone, self.fail = set(gone), set(fail)
@@ -523,19 +525,19 @@ class MemoryConnections:
 
     def send(self, connection_id: str, text: str) -> bool:
         if connection_id in self.fail:
-            raise TemporaryError("API Gateway does not answer")
+            raise TransientError("API Gateway does not answer")
         if connection_id not in self.gone:
             self.sent.append((connection_id, text))
         return connection_id not in self.gone
 
 
 class MemoryReports:
-    """Implements `application.project_reports.Reports`."""
+    """Implements `application.reports.project_reports.ReportRepository`."""
 
     def __init__(self) -> None:
         self._generations = Generations(1)
         self._counted: set[tuple[int, str]] = set()
-        self._rows: dict[tuple[int, RowKey], dict[Figure, Decimal]] = {}
+        self._rows: dict[tuple[int, RowKey], dict[Metric, Decimal]] = {}
         self.interruptions = Interruptions()
         self.writes = 0
 
@@ -546,14 +548,14 @@ class MemoryReports:
         """Begin a new generation."""
         self._generations = Generations(self._generations.current, generation)
 
-    def count(self, generation: int, facts: Sequence[OrderFact], forget: str) -> None:
+    def count(self, generation: int, facts: Sequence[OrderEventSummary], forget: str) -> None:
         self.interruptions.happen()
         again = frozenset(fact.event_id for fact in facts if (generation, fact.event_id) in self._counted)
         if again:
-            raise CountRefusedError(again)
+            raise AlreadyCountedError(again)
         self.writes += 1
         self._counted |= {(generation, fact.event_id) for fact in facts}
-        for key, figures in added_up(facts).items():
+        for key, figures in aggregate_events(facts).items():
             row = self._rows.setdefault((generation, key), {})
             for figure, added in figures.items():
                 row[figure] = row.get(figure, ZERO) + added

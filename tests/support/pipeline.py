@@ -28,7 +28,8 @@ from botocore.compat import HTTPHeaders
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
-from order_capture.adapters import jsontext, runtime
+from order_capture.adapters import aws_clients, system
+from order_capture.adapters.serializers import decimal_json
 from tests.support.factories import SERVICE_CLAIMS, api_event
 from tests.support.tables import REGION, create_tables
 from tests.support.template import ROOT, functions, load_template, of_type, refers_to
@@ -75,8 +76,8 @@ class Pipeline:
     def __init__(self) -> None:
         self._time = _Time()
         with mock.patch.dict(os.environ, AWS_SETTINGS):
-            runtime.client.cache_clear()
-            self._clients: dict[str, Any] = {service: runtime.client(service) for service in SERVICES}
+            aws_clients.client.cache_clear()
+            self._clients: dict[str, Any] = {service: aws_clients.client(service) for service in SERVICES}
             session = botocore.session.Session()
             self._aws: dict[str, Any] = {service: session.create_client(service) for service in SERVICES}
         self._template = load_template()
@@ -123,7 +124,7 @@ class Pipeline:
                         claims,
                     )
                     answer = self._call(function, event)
-                    told = jsontext.loads(answer["body"]) if answer["body"] else None
+                    told = decimal_json.loads(answer["body"]) if answer["body"] else None
                     return Answer(answer["statusCode"], answer["headers"], told)
         raise LookupError(f"the template has no route for {method} {path}")
 
@@ -209,7 +210,7 @@ class Pipeline:
 
     def now(self) -> str:
         """The time, as our functions see it."""
-        return runtime.clock()
+        return system.clock()
 
     def configure(self, name: str, **settings: str) -> None:
         """Give a function other settings than the template's defaults."""
@@ -254,14 +255,14 @@ class Pipeline:
     def on_answer(self, listener: Callable[[str, dict[str, Any], dict[str, Any]], None]) -> None:
         """Tell `listener` of every call of ours: "service.Operation", its parameters, AWS's answer."""
 
-        def asked(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+        def requested(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
             context["asked"] = params
 
         def answered(parsed: dict[str, Any], context: dict[str, Any], event_name: str, **_: object) -> None:
             listener(event_name.removeprefix("after-call."), context["asked"], parsed)
 
         for client in self._clients.values():
-            client.meta.events.register("before-parameter-build", asked)
+            client.meta.events.register("before-parameter-build", requested)
             client.meta.events.register("after-call", answered)
 
     # What goes wrong
@@ -327,7 +328,7 @@ class Pipeline:
     def close(self) -> None:
         """Forget the clients that were made for this one, and put the time right."""
         self._time.close()
-        runtime.client.cache_clear()
+        aws_clients.client.cache_clear()
 
     def items(self, table: str) -> list[dict[str, Any]]:
         """All items of a table."""
@@ -498,7 +499,7 @@ class _Time:
             return real() + time.passed
 
         self._patches = contextlib.ExitStack()
-        self._patches.enter_context(mock.patch.object(runtime, "datetime", Now))
+        self._patches.enter_context(mock.patch.object(system, "datetime", Now))
         self._patches.enter_context(mock.patch.object(moto.core.utils, "utcnow", aws_now))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from order_capture.adapters import jsontext
+from order_capture.adapters.serializers import decimal_json
 
 HANGS = 0
 """In place of a status: the answer never comes."""
@@ -31,7 +31,7 @@ class Received:
             standardwebhooks.WebhookVerificationError: it is not.
         """
         Webhook(secret).verify(self.body, dict(self.headers))
-        event: dict[str, Any] = jsontext.loads(self.body)
+        event: dict[str, Any] = decimal_json.loads(self.body)
         return event
 
 

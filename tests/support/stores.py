@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from order_capture.adapters.dynamodb_ledger import DynamoLedger
-from order_capture.adapters.dynamodb_orders import DynamoOrders
-from order_capture.adapters.dynamodb_shipments import DynamoShipments
-from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
-from order_capture.adapters.runtime import clock, pause
-from order_capture.application.ports import Ledger, Orders, Shipments
-from order_capture.application.webhook_ports import Webhooks
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
+from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
+from order_capture.adapters.system import backoff, clock
+from order_capture.application.ports import LedgerRepository, OrderRepository, ShipmentRepository
+from order_capture.application.webhooks.ports import WebhookRepository
 from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments, MemoryWebhooks
 
 
@@ -19,21 +19,21 @@ from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments, Mem
 class Stores:
     """The ports."""
 
-    orders: Orders
-    accounts: Ledger
-    stock: Ledger
-    shipments: Shipments
-    webhooks: Webhooks
+    orders: OrderRepository
+    accounts: LedgerRepository
+    stock: LedgerRepository
+    shipments: ShipmentRepository
+    webhooks: WebhookRepository
 
 
 def dynamo_stores(client: Any, tables: dict[str, str]) -> Stores:
     """The adapters, over tables by their logical ids."""
     return Stores(
-        DynamoOrders(client, tables["OrderTable"], pause),
-        DynamoLedger(client, tables["AccountTable"], "customerId"),
-        DynamoLedger(client, tables["StockTable"], "productId"),
-        DynamoShipments(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
-        DynamoWebhooks(client, tables["WebhookTable"], clock, pause),
+        DynamoOrderRepository(client, tables["OrderTable"], backoff),
+        DynamoLedgerRepository(client, tables["AccountTable"], "customerId"),
+        DynamoLedgerRepository(client, tables["StockTable"], "productId"),
+        DynamoShipmentRepository(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
+        DynamoWebhookRepository(client, tables["WebhookTable"], clock, backoff),
     )
 
 

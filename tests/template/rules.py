@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from order_capture.adapters.runtime import WORST_CALL_SECONDS
-from order_capture.application.watch_orders import MAX_DELAY
+from order_capture.adapters.aws_clients import WORST_CALL_SECONDS
+from order_capture.application.orders.watch_orders import MAX_DELAY
 from order_capture.domain.webhooks import Lane
 from tests.support.template import Template, functions, of_type, refers_to, statements
 

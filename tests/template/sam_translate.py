@@ -24,13 +24,15 @@ class NoManagedPolicies:
 
 def main() -> None:
     """Translate the template that is read, with its parameters' values, as at the time that comes with it."""
-    asked = json.load(sys.stdin)
+    requested = json.load(sys.stdin)
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of toggles that only AWS has
     with (
-        mock.patch("samtranslator.model.apigateway.time.time", return_value=asked["now"]),  # for AlwaysDeploy
+        mock.patch(
+            "samtranslator.model.apigateway.time.time", return_value=requested["now"]
+        ),  # for AlwaysDeploy
         mock.patch.dict("os.environ", AWS_DEFAULT_REGION="us-east-1"),
     ):
-        json.dump(transform(asked["template"], asked["values"], NoManagedPolicies()), sys.stdout)
+        json.dump(transform(requested["template"], requested["values"], NoManagedPolicies()), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from order_capture.application.deliver_webhooks import CLAIM_SECONDS
+from order_capture.application.webhooks.deliver_webhooks import CLAIM_SECONDS
 from order_capture.domain.webhooks import SLOTS
 from tests.support.template import ROOT, functions, load_template, of_type
 

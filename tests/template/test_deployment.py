@@ -15,10 +15,10 @@ from tests.template.deployment_rules import DEPLOYMENT_RULES, DeploymentRule
 from tests.template.translation import (
     Choice,
     choices,
-    covering,
     decided,
     decided_for_all,
     parameters_that_sam_reads,
+    transaction_at,
     translate,
 )
 
@@ -177,7 +177,9 @@ def test_every_conditional_parameter_has_more_than_one_value_to_try() -> None:
 
 
 def test_what_is_linted_covers_every_part_in_each_of_its_forms() -> None:
-    linted = {id(part) for _, template in covering(decided()) for part in template["Resources"].values()}
+    linted = {
+        id(part) for _, template in transaction_at(decided()) for part in template["Resources"].values()
+    }
     assert {id(part) for _, template in decided() for part in template["Resources"].values()} == linted
 
 

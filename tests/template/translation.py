@@ -40,10 +40,10 @@ def translate(template: Template, values: Mapping[str, str] | None = None, now: 
     for resource in whole["Resources"].values():
         if resource["Type"] in _UPLOADED:
             resource["Properties"][_UPLOADED[resource["Type"]]] = "s3://artifacts/package.zip"
-    asked = {"template": whole, "values": dict(values or {}), "now": now}
+    requested = {"template": whole, "values": dict(values or {}), "now": now}
     ran = subprocess.run(
         [SAM_PYTHON, Path(__file__).with_name("sam_translate.py")],
-        input=json.dumps(asked),
+        input=json.dumps(requested),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -71,8 +71,8 @@ def _included(location: str) -> Any:
 # --------------------------------------------------------------------------------------- choosing parameters
 def choices(template: Template) -> list[Choice]:
     """Every combination of values of the parameters that the template's conditions ask for."""
-    asked = set(re.findall(r"'Ref': '(\w+)'", str(template["Conditions"])))
-    names = [name for name in template["Parameters"] if name in asked]
+    requested = set(re.findall(r"'Ref': '(\w+)'", str(template["Conditions"])))
+    names = [name for name in template["Parameters"] if name in requested]
     values = [_values_of(template, name) for name in names]
     return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
 
@@ -118,13 +118,13 @@ def decided_for_all(template: Template) -> Iterator[tuple[Choice, Template]]:
                 if not outcomes.get(part.get("Condition"), True):
                     continue
                 text = texts[section, name]
-                asked = [
+                requested = [
                     f"{key}={value}" for key, value in (*outcomes.items(), *choice.items()) if key in text
                 ]
-                if (section, name, *asked) not in worked_out:
+                if (section, name, *requested) not in worked_out:
                     whole = {key: value for key, value in part.items() if key != "Condition"}
-                    worked_out[section, name, *asked] = _decide(whole, outcomes, choice)
-                decided[section][name] = worked_out[section, name, *asked]
+                    worked_out[section, name, *requested] = _decide(whole, outcomes, choice)
+                decided[section][name] = worked_out[section, name, *requested]
         used = {name for part in decided["Resources"].values() for name in referred_to(part)}
         decided["Parameters"] = {
             name: value for name, value in translated["Parameters"].items() if name in used
@@ -181,7 +181,7 @@ def decided() -> list[tuple[Choice, Template]]:
 
 
 # ------------------------------------------------------------------------------------------------- references
-def covering(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice, Template]]:
+def transaction_at(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice, Template]]:
     """What a linter is to check instead of all the templates: some of them, and what is new in each.
 
     In one of them is each part in each of its forms, and whatever a part names in each form of that,

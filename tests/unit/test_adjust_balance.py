@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from order_capture.application.adjust_balance import Adjusted, BalanceChange, adjust_balance
-from order_capture.application.look_back import get_balance_at
-from order_capture.application.ports import TRIES, WriteRefusedError
+from order_capture.application.ledger.adjust_balance import Adjusted, BalanceRequest, adjust_balance
+from order_capture.application.ledger.balance_history import get_balance_at
+from order_capture.application.ports import MAX_ATTEMPTS, WriteRefusedError
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
-    KeyReusedError,
+    IdempotencyConflictError,
     NotFoundError,
-    StillHeldError,
-    TemporaryError,
+    OpenHoldsError,
+    TransientError,
 )
-from order_capture.domain.ledger import ACCOUNTS, Head, Movement, replay
+from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange, replay
 from tests.support.factories import NOW, ticking_clock
 from tests.support.fakes import MemoryHistory, MemoryLedger, Pauses
 
@@ -31,12 +31,12 @@ def change(
     fingerprint: str = "print-1",
     unique: str = "unique-1",
     delete: bool = False,
-) -> BalanceChange:
-    return BalanceChange(
+) -> BalanceRequest:
+    return BalanceRequest(
         entity,
         key or unique,
         fingerprint,
-        keyed=key is not None,
+        idempotent=key is not None,
         balance=None if balance is None else Decimal(balance),
         adjust=None if adjust is None else Decimal(adjust),
         delete=delete,
@@ -53,7 +53,7 @@ class Bank:
         if balance is not None:
             self.make(change(balance=balance, unique="opening"))
 
-    def make(self, change: BalanceChange) -> Adjusted:
+    def make(self, change: BalanceRequest) -> Adjusted:
         return adjust_balance(ACCOUNTS, self.ledger, change, self.clock, self.pauses)
 
     def balance(self, entity: str = "alice") -> Decimal:
@@ -61,7 +61,7 @@ class Bank:
         assert replay(self.ledger.entries(entity)) == head.balance
         return head.balance
 
-    def head(self, entity: str = "alice") -> Head:
+    def head(self, entity: str = "alice") -> Balance:
         return get_balance_at(self.ledger, MemoryHistory(), entity, None, lambda _: None)
 
 
@@ -132,7 +132,7 @@ def test_the_same_key_with_another_request_is_refused_even_for_another_customer(
     bank.make(change(balance="100", entity="bob", unique="opening-bob"))
     bank.make(change(adjust="5", key="key-1"))
 
-    with pytest.raises(KeyReusedError):
+    with pytest.raises(IdempotencyConflictError):
         bank.make(change(**other, key="key-1", fingerprint="print-2"))
 
     assert [bank.balance("alice"), bank.balance("bob")] == [105, 100]
@@ -161,7 +161,7 @@ def test_a_change_made_at_the_same_moment_is_not_lost() -> None:
 def test_a_hold_made_at_the_same_moment_is_not_lost() -> None:
     bank = Bank("100")
     bank.ledger.interruptions.coming = [
-        lambda: bank.ledger.write([Movement.hold("alice", Decimal(30))], [], NOW)
+        lambda: bank.ledger.write([BalanceChange.hold("alice", Decimal(30))], [], NOW)
     ]
 
     answer = bank.make(change(adjust="5"))
@@ -180,9 +180,9 @@ def test_an_account_opened_twice_at_once_is_opened_once_and_set_twice() -> None:
 
 def test_a_change_that_never_gets_through_may_be_sent_again() -> None:
     bank = Bank("100")
-    bank.ledger.interruptions.coming = [WriteRefusedError(conflict=True) for _ in range(TRIES)]
+    bank.ledger.interruptions.coming = [WriteRefusedError(conflict=True) for _ in range(MAX_ATTEMPTS)]
 
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TransientError):
         bank.make(change(adjust="5"))
 
     assert bank.balance() == 100
@@ -195,7 +195,7 @@ def test_what_is_deleted_is_unknown_and_its_books_add_up() -> None:
     deleted = bank.make(change(delete=True))
 
     assert deleted.head == bank.ledger.head("alice")
-    assert deleted.head == Head(Decimal(0), version=2, update_time=deleted.head.update_time, deleted=True)
+    assert deleted.head == Balance(Decimal(0), version=2, update_time=deleted.head.update_time, deleted=True)
     assert replay(bank.ledger.entries("alice")) == 0
     with pytest.raises(NotFoundError):
         bank.head()
@@ -217,34 +217,34 @@ def test_what_never_was_is_not_deleted() -> None:
 
 def test_what_open_orders_hold_is_not_deleted_and_the_refusal_says_how_much() -> None:
     bank = Bank("100")
-    bank.ledger.write([Movement.hold("alice", Decimal("30.5"))], [], NOW)
+    bank.ledger.write([BalanceChange.hold("alice", Decimal("30.5"))], [], NOW)
 
-    with pytest.raises(StillHeldError, match=r"hold 30\.50 of it"):
+    with pytest.raises(OpenHoldsError, match=r"hold 30\.50 of it"):
         bank.make(change(delete=True))
 
-    assert bank.ledger.head("alice") == Head(Decimal("69.5"), Decimal("30.5"), version=2, update_time=NOW)
+    assert bank.ledger.head("alice") == Balance(Decimal("69.5"), Decimal("30.5"), version=2, update_time=NOW)
 
 
 def test_a_hold_that_is_quicker_than_the_deletion_keeps_it_from_happening() -> None:
     bank = Bank("100")
     bank.ledger.interruptions.coming = [
-        lambda: bank.ledger.write([Movement.hold("alice", Decimal(30))], [], NOW)
+        lambda: bank.ledger.write([BalanceChange.hold("alice", Decimal(30))], [], NOW)
     ]
 
-    with pytest.raises(StillHeldError):
+    with pytest.raises(OpenHoldsError):
         bank.make(change(delete=True))
 
 
 def test_what_was_deleted_is_made_anew_by_setting_it_and_its_version_and_what_is_settled_go_on() -> None:
     bank = Bank("100")
-    bank.ledger.write([Movement.hold("alice", Decimal(30))], [], NOW)
-    bank.ledger.write([Movement.settle("alice", Decimal(30))], [], NOW)
+    bank.ledger.write([BalanceChange.hold("alice", Decimal(30))], [], NOW)
+    bank.ledger.write([BalanceChange.settle("alice", Decimal(30))], [], NOW)
     bank.make(change(delete=True))
 
     again = bank.make(change(balance="7", unique="unique-2")).head
 
     assert again == bank.head()
-    assert again == Head(Decimal(7), Decimal(0), Decimal(30), 5, again.update_time)
+    assert again == Balance(Decimal(7), Decimal(0), Decimal(30), 5, again.update_time)
 
 
 def test_the_same_key_deletes_once_and_gets_the_same_answer_though_it_was_made_anew() -> None:
@@ -260,7 +260,7 @@ def test_the_key_of_a_deletion_does_nothing_else() -> None:
     bank = Bank("100")
     bank.make(change(delete=True, key="key-1"))
 
-    with pytest.raises(KeyReusedError):
+    with pytest.raises(IdempotencyConflictError):
         bank.make(change(balance="7", key="key-1", fingerprint="print-2"))
 
 

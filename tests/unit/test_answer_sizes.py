@@ -12,29 +12,31 @@ from typing import Any
 import pytest
 
 from functions.order_api import app as order_api
-from order_capture.adapters import histories, jsontext, reports, snapshots, views, webhook_views, wiring
-from order_capture.adapters.requests import MAX_BATCH_BYTES, MAX_ORDERS, MAX_PAGE
-from order_capture.adapters.urls import MAX_URL
-from order_capture.application.capture_orders import Captured, CapturedBatch
-from order_capture.application.get_reports import ReportPage
-from order_capture.application.history_ports import LinePlace
-from order_capture.application.look_back import Entry, HistoryPage
+from order_capture import bootstrap
+from order_capture.adapters.serializers import decimal_json, snapshots
+from order_capture.application.ledger.balance_history import Entry, HistoryPage
+from order_capture.application.ledger.ports import HistoryCursor
+from order_capture.application.orders.capture_orders import Captured, CapturedBatch
+from order_capture.application.reports.get_reports import ReportPage
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.ledger import ACCOUNTS, STOCK
 from order_capture.domain.order import (
     MAX_ITEMS,
     MAX_QTY,
     MAX_TOTAL,
-    Check,
-    Decision,
+    CheckResult,
+    CheckType,
     DeclineCode,
-    Line,
     Order,
-    OrderTerms,
+    OrderDetails,
+    OrderLine,
     Outcome,
 )
-from order_capture.domain.reports import AMOUNTS_OF, Figure, Row, RowKey
+from order_capture.domain.reports import AMOUNTS_OF, Metric, Row, RowKey
 from order_capture.domain.webhooks import MAX_ATTEMPTS_KEPT, Attempt
+from order_capture.entrypoints.http import histories, reports, responses, webhook_responses
+from order_capture.entrypoints.http.requests import MAX_BATCH_BYTES, MAX_ORDERS, MAX_PAGE
+from order_capture.entrypoints.http.urls import MAX_URL
 from tests.support.factories import NOW, a_commit, api_event, delivery_of, webhook_of
 from tests.support.fakes import MemoryOrders, MemoryOutbox
 
@@ -48,7 +50,7 @@ def size_of(answer: Mapping[str, Any]) -> int:
 
 
 def size_of_body(body: Mapping[str, Any]) -> int:
-    return size_of({"statusCode": 200, "headers": {"x": "y" * 1000}, "body": jsontext.dumps(body)})
+    return size_of({"statusCode": 200, "headers": {"x": "y" * 1000}, "body": decimal_json.dumps(body)})
 
 
 # What is wrong with a request.
@@ -85,8 +87,8 @@ WORST_ORDERS = {
 @pytest.fixture(autouse=True)
 def stores(monkeypatch: pytest.MonkeyPatch) -> None:
     orders = MemoryOrders()
-    monkeypatch.setattr(wiring, "orders", lambda: orders)
-    monkeypatch.setattr(wiring, "checkers", lambda _source: MemoryOutbox())
+    monkeypatch.setattr(bootstrap, "orders", lambda: orders)
+    monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryOutbox())
 
 
 @pytest.mark.parametrize("policy", ["ACCEPT_VALID", "REJECT_ALL"])
@@ -137,23 +139,25 @@ URL = "https://shop.example.com/".ljust(MAX_URL, '"')
 
 def largest_order() -> Order:
     """An order that was declined by both checks, with all that it can say."""
-    items = tuple(Line(f"{number:064}", MAX_QTY) for number in range(MAX_ITEMS))
+    items = tuple(OrderLine(f"{number:064}", MAX_QTY) for number in range(MAX_ITEMS))
     order = Order.place(
-        OrderTerms(ID, ID, items, MAX_TOTAL),
+        OrderDetails(ID, ID, items, MAX_TOTAL),
         now=NOW,
         correlation_id=CORRELATION_ID,
         fingerprint="",
         callback_url=URL,
     )
-    for check, kind in ((Check.BALANCE, ACCOUNTS), (Check.STOCK, STOCK)):
+    for check, kind in ((CheckType.BALANCE, ACCOUNTS), (CheckType.STOCK, STOCK)):
         code = DeclineCode.INSUFFICIENT_BALANCE
-        order = order.decide(check, Decision(Outcome.DECLINED, kind.largest, ID, code, kind.largest), now=NOW)
+        order = order.record_check(
+            check, CheckResult(Outcome.DECLINED, kind.max_balance, ID, code, kind.max_balance), now=NOW
+        )
     return order
 
 
 def test_the_largest_batch_has_an_answer_that_fits() -> None:
     answers = [Captured(largest_order(), replayed=False)] * MAX_ORDERS
-    assert size_of_body(views.batch_view(CapturedBatch(answers, replayed=False))) < LIMIT / 4
+    assert size_of_body(responses.batch_view(CapturedBatch(answers, replayed=False))) < LIMIT / 4
 
 
 def test_the_largest_page_of_orders_fits() -> None:
@@ -165,25 +169,25 @@ def test_the_largest_page_of_a_history_fits() -> None:
     commit = a_commit(ID, *(f"{number:064}" for number in range(99)))
     # Each page has so many entries, whatever of one commit.
     changes = [commit.changes[number % len(commit.changes)] for number in range(MAX_PAGE)]
-    page = HistoryPage([Entry(commit, change, LinePlace(NOW, ID, 0)) for change in changes], None)
+    page = HistoryPage([Entry(commit, change, HistoryCursor(NOW, ID, 0)) for change in changes], None)
     assert size_of_body(histories.history_view(ACCOUNTS, "customerId", ID, page)) < LIMIT / 4
 
 
 def test_the_largest_page_of_deliveries_fits() -> None:
     attempts = (Attempt(NOW, "r" * 500),) * MAX_ATTEMPTS_KEPT
     delivery = replace(delivery_of(webhook_of()), order_id=ID, callback_url=URL, attempts=attempts)
-    page = {"deliveries": [webhook_views.delivery_view(delivery)] * MAX_PAGE}
+    page = {"deliveries": [webhook_responses.delivery_view(delivery)] * MAX_PAGE}
     assert size_of_body(page) < LIMIT / 2
 
 
 def test_the_largest_page_of_reports_fits() -> None:
     of_orders = {
-        Figure(measure, kind, code): Decimal(10**12)
+        Metric(measure, kind, code): Decimal(10**12)
         for measure in ("orders", "units")
         for kind in OrderEventType
         for code in ([*DeclineCode] if kind is OrderEventType.REJECTED else [None])
     }
-    amounts = {Figure("amount", kind): Decimal(10**15) for kind in AMOUNTS_OF}
+    amounts = {Metric("amount", kind): Decimal(10**15) for kind in AMOUNTS_OF}
     first = date(2026, 1, 1)
     rows = [
         Row(

@@ -11,8 +11,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from order_capture.adapters import authorizer
-from order_capture.adapters.invocations import InvocationFailedError
+from order_capture.entrypoints import authorizer
+from order_capture.entrypoints.invocations import InvocationFailedError
 
 ISSUER = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_1"
 ARN = "arn:aws:execute-api:us-east-1:123456789012:api/v1/$connect"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local import contract
-from local.contract import BASELINE, CONTRACT, breaking_changes, read
+from contracts import http_baseline
+from contracts.http_baseline import BASELINE, CONTRACT, breaking_changes, read
 
 Document = dict[str, Any]
 Change = Callable[[Document], object]
@@ -228,9 +228,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     baseline = tmp_path / "baseline.yaml"
     baseline.write_bytes(BASELINE.read_bytes())
-    monkeypatch.setattr(contract, "CONTRACT", changed)
-    monkeypatch.setattr(contract, "BASELINE", baseline)
-    monkeypatch.setattr(contract, "ROOT", tmp_path)
+    monkeypatch.setattr(http_baseline, "CONTRACT", changed)
+    monkeypatch.setattr(http_baseline, "BASELINE", baseline)
+    monkeypatch.setattr(http_baseline, "ROOT", tmp_path)
     monkeypatch.setattr("sys.argv", ["contract"])
     return changed
 
@@ -238,8 +238,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_baseline_takes_no_change_that_breaks_clients(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert contract.main() == 1
-    assert read(contract.BASELINE) == NOW
+    assert http_baseline.main() == 1
+    assert read(http_baseline.BASELINE) == NOW
     assert "POST /order answered 202 application/json logs is gone" in capsys.readouterr().out
 
 
@@ -247,5 +247,5 @@ def test_but_under_another_major_version_it_does(files: Path) -> None:
     major = NOW["info"]["version"].partition(".")[0]
     newer = files.read_text("utf-8").replace(f'version: "{major}.', f'version: "{int(major) + 1}.')
     files.write_text(newer, "utf-8")
-    assert contract.main() == 0
-    assert read(contract.BASELINE) == read(files)
+    assert http_baseline.main() == 0
+    assert read(http_baseline.BASELINE) == read(files)

@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 
 from order_capture.application.callers import Caller
-from order_capture.application.cancel_order import cancel_order
 from order_capture.application.idempotency import Answered, RequestKey
 from order_capture.application.messages import ReleaseOrder
-from order_capture.application.ports import TRIES, RequestRecord, VersionConflictError
-from order_capture.domain.errors import NotFoundError, StatusConflictError, TemporaryError
+from order_capture.application.orders.cancel_order import cancel_order
+from order_capture.application.ports import MAX_ATTEMPTS, IdempotencyRecord, VersionConflictError
+from order_capture.domain.errors import NotFoundError, StatusConflictError, TransientError
 from order_capture.domain.order import Order, OrderStatus
-from tests.support.factories import SERVICE, placed, terms_of, ticking_clock
+from tests.support.factories import SERVICE, details_of, placed, ticking_clock
 from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
 
-RELEASE = ReleaseOrder(terms_of(), "corr-1")
+RELEASE = ReleaseOrder(details_of(), "corr-1")
 
 
 class Desk:
@@ -43,7 +43,9 @@ class Desk:
 
     def becomes(self, status: OrderStatus) -> None:
         order = self.stored()
-        self.orders.save(replace(order, status=status, version=order.version + 1), over=order.version)
+        self.orders.save(
+            replace(order, status=status, version=order.version + 1), expected_version=order.version
+        )
 
 
 @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])
@@ -79,7 +81,7 @@ def test_an_order_that_nobody_placed_can_not_be_cancelled() -> None:
 
 def test_the_record_of_a_request_is_no_order() -> None:
     desk = Desk()
-    desk.orders.pin(RequestRecord("request-1", "print-1"))
+    desk.orders.claim_key(IdempotencyRecord("request-1", "print-1"))
 
     with pytest.raises(NotFoundError):
         desk.cancel("request-1")
@@ -109,9 +111,9 @@ def test_shipping_that_is_quicker_wins() -> None:
 
 def test_an_order_that_others_keep_changing_is_not_cancelled_now() -> None:
     desk = Desk()
-    desk.orders.interruptions.coming = [VersionConflictError() for _ in range(TRIES)]
+    desk.orders.interruptions.coming = [VersionConflictError() for _ in range(MAX_ATTEMPTS)]
 
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TransientError):
         desk.cancel()
 
     assert desk.stored().status is OrderStatus.PENDING
@@ -130,8 +132,8 @@ def test_a_release_that_can_not_be_sent_leaves_the_order_cancelled() -> None:
 def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
     # Given a table that writes, but whose answer is lost, so that the call is made again and refused
     class LosesAnAnswer(MemoryOrders):
-        def save(self, order: Order, over: int, key: RequestKey | None = None) -> None:
-            super().save(order, over, key)
+        def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:
+            super().save(order, expected_version, key)
             raise VersionConflictError(order.order_id)
 
     desk = Desk()

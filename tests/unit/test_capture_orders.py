@@ -8,25 +8,25 @@ from dataclasses import replace
 import pytest
 
 from order_capture.application.callers import Caller
-from order_capture.application.capture_orders import (
-    RUNNING_SECONDS,
+from order_capture.application.messages import CheckOrder
+from order_capture.application.orders.capture_orders import (
+    IN_PROGRESS_SECONDS,
     Batch,
     Captured,
     CapturedBatch,
     capture_batch,
     capture_order,
 )
-from order_capture.application.messages import CheckOrder
-from order_capture.application.ports import Clock, RequestRecord, VersionConflictError
+from order_capture.application.ports import Clock, IdempotencyRecord, VersionConflictError
 from order_capture.domain.errors import (
-    ForeignCustomerError,
-    KeyReusedError,
+    CustomerForbiddenError,
+    IdempotencyConflictError,
     OrderCaptureError,
-    RequestRunningError,
-    TemporaryError,
+    RequestInProgressError,
+    TransientError,
 )
-from order_capture.domain.order import Check, FollowUp, Order, OrderStatus
-from tests.support.factories import NOW, SERVICE, checked, declined, held, placed, terms_of, ticking_clock
+from order_capture.domain.order import CheckType, NextAction, Order, OrderStatus
+from tests.support.factories import NOW, SERVICE, checked, declined, details_of, held, placed, ticking_clock
 from tests.support.fakes import MemoryOrders, MemoryOutbox
 
 
@@ -38,9 +38,9 @@ class Shop:
         self.orders = MemoryOrders()
         self.checkers = MemoryOutbox()
 
-    def capture(self, order: Order, *, keyed: bool = False, clock: Clock | None = None) -> Captured:
+    def capture(self, order: Order, *, idempotent: bool = False, clock: Clock | None = None) -> Captured:
         return capture_order(
-            self.orders, self.checkers, order, self.caller, clock or ticking_clock(), keyed=keyed
+            self.orders, self.checkers, order, self.caller, clock or ticking_clock(), idempotent=idempotent
         )
 
     def capture_batch(
@@ -69,7 +69,7 @@ class Shop:
     def checked_ids(self) -> list[str]:
         """The orders that the checkers were asked about since this was last asked."""
         return [
-            message.terms.order_id for message in self.checkers.taken() if isinstance(message, CheckOrder)
+            message.details.order_id for message in self.checkers.taken() if isinstance(message, CheckOrder)
         ]
 
 
@@ -81,44 +81,46 @@ class TestOneOrder:
 
         assert captured == Captured(placed(), replayed=False)
         assert shop.stored() == placed()
-        assert shop.checkers.sent == [CheckOrder(terms_of(), "corr-1")]
+        assert shop.checkers.sent == [CheckOrder(details_of(), "corr-1")]
 
     def test_that_comes_again_gets_the_same_answer_and_is_one_order(self) -> None:
         shop = Shop()
-        shop.capture(placed(), keyed=True)
-        shop.orders.save(placed().decide(Check.BALANCE, declined(), now="later"), over=1)
+        shop.capture(placed(), idempotent=True)
+        shop.orders.save(
+            placed().record_check(CheckType.BALANCE, declined(), now="later"), expected_version=1
+        )
 
-        again = shop.capture(placed(), keyed=True)
+        again = shop.capture(placed(), idempotent=True)
 
         assert again == Captured(placed(), replayed=True)
         assert shop.stored().status is OrderStatus.REJECTED
 
     def test_that_comes_again_before_any_check_has_answered_is_handed_on_again(self) -> None:
         shop = Shop()
-        shop.capture(placed(), keyed=True)
+        shop.capture(placed(), idempotent=True)
         shop.checkers.taken()
 
-        shop.capture(placed(), keyed=True)
+        shop.capture(placed(), idempotent=True)
 
         assert shop.checked_ids() == ["order-1"]
 
     def test_that_comes_again_after_a_check_has_answered_is_not_handed_on(self) -> None:
         shop = Shop()
-        shop.capture(placed(), keyed=True)
+        shop.capture(placed(), idempotent=True)
         shop.checkers.taken()
-        shop.orders.save(placed().decide(Check.STOCK, held(), now="later"), over=1)
+        shop.orders.save(placed().record_check(CheckType.STOCK, held(), now="later"), expected_version=1)
 
-        shop.capture(placed(), keyed=True)
+        shop.capture(placed(), idempotent=True)
 
         assert shop.checked_ids() == []
 
     def test_with_a_key_that_another_request_used_is_refused_and_changes_nothing(self) -> None:
         shop = Shop()
-        shop.capture(placed(fingerprint="print-1"), keyed=True)
+        shop.capture(placed(fingerprint="print-1"), idempotent=True)
         shop.checkers.taken()
 
-        with pytest.raises(KeyReusedError):
-            shop.capture(placed(terms_of(total="99"), fingerprint="print-2"), keyed=True)
+        with pytest.raises(IdempotencyConflictError):
+            shop.capture(placed(details_of(total="99"), fingerprint="print-2"), idempotent=True)
 
         assert shop.stored() == placed()
         assert shop.checked_ids() == []
@@ -127,8 +129,8 @@ class TestOneOrder:
         shop = Shop()
         shop.capture_batch([], request_id="order-1")
 
-        with pytest.raises(KeyReusedError):
-            shop.capture(placed(), keyed=True)
+        with pytest.raises(IdempotencyConflictError):
+            shop.capture(placed(), idempotent=True)
 
 
 class TestAnOrderThatCouldNotBeHandedOn:
@@ -136,21 +138,21 @@ class TestAnOrderThatCouldNotBeHandedOn:
         shop = Shop()
         shop.checkers.failing = {"order-1"}
 
-        with pytest.raises(TemporaryError, match="could not be handed on"):
+        with pytest.raises(TransientError, match="could not be handed on"):
             shop.capture(placed())
 
         assert shop.stored().status is OrderStatus.CANCELLED
-        assert shop.stored().follow_up() is FollowUp.RELEASE
+        assert shop.stored().next_action() is NextAction.RELEASE
 
     def test_with_a_key_stays_pending_and_the_retry_hands_it_on(self) -> None:
         shop = Shop()
         shop.checkers.failing = {"order-1"}
-        with pytest.raises(TemporaryError):
-            shop.capture(placed(), keyed=True)
+        with pytest.raises(TransientError):
+            shop.capture(placed(), idempotent=True)
         assert shop.stored().status is OrderStatus.PENDING
         shop.checkers.failing = set()
 
-        retried = shop.capture(placed(), keyed=True)
+        retried = shop.capture(placed(), idempotent=True)
 
         assert retried == Captured(placed(), replayed=True)
         assert shop.checked_ids() == ["order-1"]
@@ -160,7 +162,7 @@ class TestAnOrderThatCouldNotBeHandedOn:
         shop.checkers.failing = {"order-1"}
         shop.orders.interruptions.coming = [VersionConflictError()]
 
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TransientError):
             shop.capture(placed())
 
         assert shop.stored().status is OrderStatus.PENDING
@@ -169,7 +171,7 @@ class TestAnOrderThatCouldNotBeHandedOn:
 class TestABatch:
     def test_is_answered_in_the_order_sent_with_each_bad_ones_own_error(self) -> None:
         shop = Shop()
-        one, two = placed(terms_of("order-1")), placed(terms_of("order-2"))
+        one, two = placed(details_of("order-1")), placed(details_of("order-2"))
         bad = OrderCaptureError("no good")
 
         answers = shop.capture_batch([one, bad, two])
@@ -186,18 +188,20 @@ class TestABatch:
         shop = Shop()
         shop.checkers.failing = {"order-2"}
 
-        answers = shop.capture_batch([placed(terms_of(f"order-{i}")) for i in (1, 2, 3)])
+        answers = shop.capture_batch([placed(details_of(f"order-{i}")) for i in (1, 2, 3)])
 
         assert [isinstance(answer, Captured) for answer in answers] == [True, False, True]
-        assert isinstance(answers[1], TemporaryError)
+        assert isinstance(answers[1], TransientError)
         assert [shop.stored(f"order-{i}").status for i in (1, 2, 3)] == ["PENDING", "CANCELLED", "PENDING"]
 
     def test_that_comes_again_with_its_key_heals_what_could_not_be_handed_on(self) -> None:
         shop = Shop()
-        batch = [placed(terms_of("order-1")), placed(terms_of("order-2"))]
+        batch = [placed(details_of("order-1")), placed(details_of("order-2"))]
         shop.checkers.failing = {"order-2"}
         shop.capture_batch(batch, request_id="request-1")
-        shop.orders.save(batch[0].decide(Check.STOCK, checked().decision, now="later"), over=1)
+        shop.orders.save(
+            batch[0].record_check(CheckType.STOCK, checked().decision, now="later"), expected_version=1
+        )
         shop.checkers.failing = set()
         shop.checkers.taken()
 
@@ -211,17 +215,17 @@ class TestABatch:
         shop.capture_batch([placed()], fingerprint="print-1", request_id="request-1")
         shop.checkers.taken()
 
-        with pytest.raises(KeyReusedError):
-            shop.capture_batch([placed(terms_of("order-9"))], fingerprint="print-2", request_id="request-1")
+        with pytest.raises(IdempotencyConflictError):
+            shop.capture_batch([placed(details_of("order-9"))], fingerprint="print-2", request_id="request-1")
 
         assert shop.orders.get("order-9") is None
         assert shop.checked_ids() == []
 
     def test_with_a_key_that_a_single_order_used_is_refused(self) -> None:
         shop = Shop()
-        shop.capture(placed(terms_of("request-1")), keyed=True)
+        shop.capture(placed(details_of("request-1")), idempotent=True)
 
-        with pytest.raises(KeyReusedError):
+        with pytest.raises(IdempotencyConflictError):
             shop.capture_batch([placed()], fingerprint="print-2", request_id="request-1")
 
 
@@ -230,9 +234,9 @@ def test_an_order_that_can_not_even_be_withdrawn_does_not_take_the_others_answer
     shop.checkers.failing = {"order-1"}
     shop.orders.interruptions.coming = [RuntimeError("the table is out of reach")]
 
-    answers = shop.capture_batch([placed(terms_of("order-1")), placed(terms_of("order-2"))])
+    answers = shop.capture_batch([placed(details_of("order-1")), placed(details_of("order-2"))])
 
-    assert [type(answer) for answer in answers] == [TemporaryError, Captured]
+    assert [type(answer) for answer in answers] == [TransientError, Captured]
 
 
 class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
@@ -242,15 +246,15 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         shop = Shop()
         told: list[type[Exception]] = []
         shop.checkers.interruptions.coming = [
-            lambda: told.append(refusal(lambda: shop.capture(placed(), keyed=True, clock=lambda: at(1))))
+            lambda: told.append(refusal(lambda: shop.capture(placed(), idempotent=True, clock=lambda: at(1))))
         ]
 
-        first = shop.capture(placed(), keyed=True)
+        first = shop.capture(placed(), idempotent=True)
 
-        assert told == [RequestRunningError]
+        assert told == [RequestInProgressError]
         assert first.replayed is False
         assert shop.checked_ids() == ["order-1"]
-        assert shop.capture(placed(), keyed=True).replayed is True
+        assert shop.capture(placed(), idempotent=True).replayed is True
 
     def test_is_told_so_for_a_batch_as_a_whole(self) -> None:
         shop = Shop()
@@ -263,53 +267,60 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
 
         first = shop.captured_batch([placed()], request_id="request-1")
 
-        assert told == [RequestRunningError]
+        assert told == [RequestInProgressError]
         assert first.replayed is False
         assert shop.captured_batch([placed()], request_id="request-1").replayed is True
 
     def test_is_not_the_first_itself_whose_write_was_made_twice_as_its_answer_was_lost(self) -> None:
         shop = Shop()
-        shop.orders.add([replace(placed(), running_until=at(RUNNING_SECONDS))])
-        shop.orders.pin(RequestRecord("request-1", "print-1", at(RUNNING_SECONDS)))
+        shop.orders.add([replace(placed(), in_progress_until=at(IN_PROGRESS_SECONDS))])
+        shop.orders.claim_key(IdempotencyRecord("request-1", "print-1", at(IN_PROGRESS_SECONDS)))
 
-        one = shop.capture(placed(), keyed=True, clock=lambda: NOW)
-        batch = shop.captured_batch([placed(terms_of("order-2"))], request_id="request-1", clock=lambda: NOW)
+        one = shop.capture(placed(), idempotent=True, clock=lambda: NOW)
+        batch = shop.captured_batch(
+            [placed(details_of("order-2"))], request_id="request-1", clock=lambda: NOW
+        )
 
         assert (one.replayed, batch.replayed) == (False, False)
         assert shop.checked_ids() == ["order-1", "order-2"]
         # and both are marked as done
-        assert shop.capture(placed(), keyed=True, clock=lambda: at(1)).replayed is True
+        assert shop.capture(placed(), idempotent=True, clock=lambda: at(1)).replayed is True
         assert shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(1)).replayed is True
 
     def test_is_told_that_its_key_was_used_if_it_is_another_request(self) -> None:
         shop = Shop()
         told: list[type[Exception]] = []
         shop.checkers.interruptions.coming = [
-            lambda: told.append(refusal(lambda: shop.capture(placed(fingerprint="print-2"), keyed=True)))
+            lambda: told.append(refusal(lambda: shop.capture(placed(fingerprint="print-2"), idempotent=True)))
         ]
 
-        shop.capture(placed(), keyed=True)
+        shop.capture(placed(), idempotent=True)
 
-        assert told == [KeyReusedError]
+        assert told == [IdempotencyConflictError]
 
     def test_is_done_in_its_place_once_the_first_can_no_longer_be_waited_for(self) -> None:
         shop = Shop()
         shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
-        shop.capture(placed(), keyed=True, clock=lambda: NOW)
+        shop.capture(placed(), idempotent=True, clock=lambda: NOW)
         shop.checkers.taken()
 
-        assert refusal(lambda: shop.capture(placed(), keyed=True, clock=lambda: at(4))) is RequestRunningError
-        assert shop.capture(placed(), keyed=True, clock=lambda: at(5)) == Captured(placed(), replayed=True)
+        assert (
+            refusal(lambda: shop.capture(placed(), idempotent=True, clock=lambda: at(4)))
+            is RequestInProgressError
+        )
+        assert shop.capture(placed(), idempotent=True, clock=lambda: at(5)) == Captured(
+            placed(), replayed=True
+        )
 
         assert shop.checked_ids() == ["order-1"]
 
     def test_is_answered_if_a_check_has_answered(self) -> None:
         shop = Shop()
         shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
-        shop.capture(placed(), keyed=True, clock=lambda: NOW)
-        shop.orders.save(shop.stored().decide(Check.STOCK, held(), now=NOW), over=1)
+        shop.capture(placed(), idempotent=True, clock=lambda: NOW)
+        shop.orders.save(shop.stored().record_check(CheckType.STOCK, held(), now=NOW), expected_version=1)
 
-        assert shop.capture(placed(), keyed=True, clock=lambda: NOW) == Captured(placed(), replayed=True)
+        assert shop.capture(placed(), idempotent=True, clock=lambda: NOW) == Captured(placed(), replayed=True)
 
     def test_is_no_matter_without_a_key(self) -> None:
         shop = Shop()
@@ -317,7 +328,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         shop.orders.finishing.coming = [lambda: noted.append(None)]
 
         shop.capture(placed())
-        shop.capture_batch([placed(terms_of("order-2"))])
+        shop.capture_batch([placed(details_of("order-2"))])
 
         assert shop.stored() == placed()
         assert noted == []
@@ -330,7 +341,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         def again(second: int) -> CapturedBatch:
             return shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(second))
 
-        assert refusal(lambda: again(4)) is RequestRunningError
+        assert refusal(lambda: again(4)) is RequestInProgressError
         assert again(5) == CapturedBatch([Captured(placed(), replayed=True)], replayed=True)
 
 
@@ -356,7 +367,7 @@ class TestACustomer:
     def test_can_not_order_in_another_name_and_nothing_is_written_or_sent(self) -> None:
         shop = Shop(self.BOB)
 
-        with pytest.raises(ForeignCustomerError):
+        with pytest.raises(CustomerForbiddenError):
             shop.capture(placed())
 
         assert shop.orders.get("order-1") is None
@@ -364,19 +375,19 @@ class TestACustomer:
 
     def test_is_not_told_an_order_of_another_that_is_there_already(self) -> None:
         shop = Shop(self.ALICE)
-        shop.capture(placed(), keyed=True)
+        shop.capture(placed(), idempotent=True)
         shop.caller = self.BOB
 
-        with pytest.raises(ForeignCustomerError):
-            shop.capture(placed(), keyed=True)
+        with pytest.raises(CustomerForbiddenError):
+            shop.capture(placed(), idempotent=True)
 
     def test_has_only_the_orders_refused_that_are_in_another_name(self) -> None:
         shop = Shop(self.BOB)
-        own = placed(replace(terms_of("order-2"), customer_id="bob"))
+        own = placed(replace(details_of("order-2"), customer_id="bob"))
 
         foreign, captured = shop.capture_batch([placed(), own])
 
-        assert isinstance(foreign, ForeignCustomerError)
+        assert isinstance(foreign, CustomerForbiddenError)
         assert foreign.indexes == (0,)
         assert captured == Captured(own, replayed=False)
         assert shop.orders.get("order-1") is None
@@ -384,10 +395,10 @@ class TestACustomer:
 
     def test_has_all_refused_where_it_is_all_or_none(self) -> None:
         shop = Shop(self.BOB)
-        own = placed(replace(terms_of("order-2"), customer_id="bob"))
+        own = placed(replace(details_of("order-2"), customer_id="bob"))
         batch = Batch([own, placed(), own], "print-1", None, all_or_none=True)
 
-        with pytest.raises(ForeignCustomerError) as refused:
+        with pytest.raises(CustomerForbiddenError) as refused:
             capture_batch(shop.orders, shop.checkers, batch, shop.caller, ticking_clock())
 
         assert refused.value.indexes == (1,)

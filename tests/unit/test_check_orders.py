@@ -7,13 +7,21 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.adjust_balance import BalanceChange, adjust_balance
-from order_capture.application.check_orders import check_orders
+from order_capture.application.ledger.adjust_balance import BalanceRequest, adjust_balance
+from order_capture.application.ledger.check_orders import check_orders
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
-from order_capture.application.ports import TRIES, WriteRefusedError
-from order_capture.domain.ledger import ACCOUNTS, STOCK, Adjustment, Head, LedgerKind, Movement, replay
-from order_capture.domain.order import Check, Decision, DeclineCode, OrderTerms, Outcome
-from tests.support.factories import NOW, check, held, release, terms_of, ticking_clock
+from order_capture.application.ports import MAX_ATTEMPTS, WriteRefusedError
+from order_capture.domain.ledger import (
+    ACCOUNTS,
+    STOCK,
+    Adjustment,
+    Balance,
+    BalanceChange,
+    LedgerSpec,
+    replay,
+)
+from order_capture.domain.order import CheckResult, CheckType, DeclineCode, OrderDetails, Outcome
+from tests.support.factories import NOW, check, details_of, held, release, ticking_clock
 from tests.support.fakes import MemoryLedger, MemoryOutbox, Pauses
 
 HELD, DECLINED = Outcome
@@ -22,7 +30,7 @@ HELD, DECLINED = Outcome
 class Checker:
     """A checker without AWS: over the stock unless told otherwise."""
 
-    def __init__(self, kind: LedgerKind = STOCK, **balances: int) -> None:
+    def __init__(self, kind: LedgerSpec = STOCK, **balances: int) -> None:
         self.kind = kind
         self.ledger = MemoryLedger()
         self.answers = MemoryOutbox()
@@ -33,16 +41,16 @@ class Checker:
 
     def adjust(self, entity: str, by: int) -> None:
         head = self.ledger.head(entity)
-        movement = Movement(entity, balance=Decimal(by), expected=head.version if head else 0)
+        movement = BalanceChange(entity, balance=Decimal(by), expected=head.version if head else 0)
         entry = Adjustment(
-            entity, f"{len(self.ledger.entries(entity))}", Decimal(by), "", Head(Decimal(0)), NOW
+            entity, f"{len(self.ledger.entries(entity))}", Decimal(by), "", Balance(Decimal(0)), NOW
         )
         self.ledger.write([movement], [entry], NOW)
 
     def handle(self, *messages: CheckOrder | ReleaseOrder) -> set[str]:
         return check_orders(self.kind, self.ledger, self.answers, messages, ticking_clock(), self.pauses)
 
-    def decisions(self) -> dict[str, Decision]:
+    def decisions(self) -> dict[str, CheckResult]:
         """What was answered since this was last asked, by order."""
         return {m.order_id: m.decision for m in self.answers.taken() if isinstance(m, OrderChecked)}
 
@@ -57,8 +65,8 @@ class Checker:
         return int(head.balance), int(head.held), int(head.settled)
 
 
-def pens(order_id: str, qty: int) -> OrderTerms:
-    return terms_of(order_id, items=(("pen", qty),))
+def pens(order_id: str, qty: int) -> OrderDetails:
+    return details_of(order_id, items=(("pen", qty),))
 
 
 def busy(times: int) -> Sequence[WriteRefusedError]:
@@ -72,14 +80,14 @@ class TestHolding:
         assert checker.handle(check(pens("order-1", 2))) == set()
 
         assert checker.answers.sent == [
-            OrderChecked("order-1", Check.STOCK, Decision(HELD, Decimal(2), "pen"), "corr-1")
+            OrderChecked("order-1", CheckType.STOCK, CheckResult(HELD, Decimal(2), "pen"), "corr-1")
         ]
         assert checker.figures() == (3, 2, 0)
 
     def test_the_same_code_holds_money(self) -> None:
         checker = Checker(ACCOUNTS, alice=100)
 
-        checker.handle(check(terms_of(total="25.50")))
+        checker.handle(check(details_of(total="25.50")))
 
         assert checker.decisions() == {"order-1": held("25.50")}
         head = checker.ledger.head("alice")
@@ -92,7 +100,7 @@ class TestHolding:
         checker.handle(check(pens("order-1", 6)))
 
         assert checker.decisions() == {
-            "order-1": Decision(DECLINED, Decimal(6), "pen", DeclineCode.INSUFFICIENT_STOCK, Decimal(5))
+            "order-1": CheckResult(DECLINED, Decimal(6), "pen", DeclineCode.INSUFFICIENT_STOCK, Decimal(5))
         }
         assert checker.figures() == (5, 0, 0)
 
@@ -101,7 +109,7 @@ class TestHolding:
         [(ACCOUNTS, "alice", DeclineCode.UNKNOWN_CUSTOMER), (STOCK, "pen", DeclineCode.UNKNOWN_PRODUCT)],
     )
     def test_who_or_what_is_unknown_is_declined(
-        self, kind: LedgerKind, entity: str, code: DeclineCode
+        self, kind: LedgerSpec, entity: str, code: DeclineCode
     ) -> None:
         checker = Checker(kind)
 
@@ -112,7 +120,7 @@ class TestHolding:
 
     def test_what_is_deleted_while_a_batch_is_decided_is_unknown_to_all_of_it(self) -> None:
         checker = Checker(pen=5)
-        deletion = BalanceChange("pen", "deletion", "", keyed=False, delete=True)
+        deletion = BalanceRequest("pen", "deletion", "", idempotent=False, delete=True)
         checker.ledger.interruptions.coming = [
             lambda: adjust_balance(STOCK, checker.ledger, deletion, ticking_clock(), checker.pauses)
         ]
@@ -125,7 +133,7 @@ class TestHolding:
 
     def test_an_order_of_several_products_gets_all_or_nothing(self) -> None:
         checker = Checker(pen=5, ink=1)
-        both = terms_of(items=(("pen", 2), ("ink", 2)))
+        both = details_of(items=(("pen", 2), ("ink", 2)))
 
         checker.handle(check(both))
 
@@ -136,8 +144,8 @@ class TestHolding:
     def test_two_lines_of_one_product_are_held_as_one(self) -> None:
         checker = Checker(pen=5)
 
-        checker.handle(check(terms_of("order-1", items=(("pen", 3), ("pen", 3)))))
-        checker.handle(check(terms_of("order-2", items=(("pen", 3), ("pen", 2)))))
+        checker.handle(check(details_of("order-1", items=(("pen", 3), ("pen", 3)))))
+        checker.handle(check(details_of("order-2", items=(("pen", 3), ("pen", 2)))))
 
         assert checker.outcomes() == {"order-1": DECLINED, "order-2": HELD}
         assert checker.figures() == (0, 5, 0)
@@ -158,7 +166,7 @@ class TestHolding:
 
         decisions = checker.decisions()
         assert [d.outcome for d in decisions.values()] == [HELD, DECLINED, HELD, DECLINED]
-        assert (decisions["order-1"].asked, decisions["order-1"].available) == (Decimal(4), Decimal(2))
+        assert (decisions["order-1"].requested, decisions["order-1"].available) == (Decimal(4), Decimal(2))
         assert checker.figures() == (0, 5, 0)
 
 
@@ -213,9 +221,9 @@ class TestADuplicate:
 
     def test_of_an_order_of_several_products_is_found_whatever_their_order(self) -> None:
         checker = Checker(pen=5, ink=5)
-        checker.handle(check(terms_of(items=(("pen", 1), ("ink", 2)))))
+        checker.handle(check(details_of(items=(("pen", 1), ("ink", 2)))))
 
-        checker.handle(check(terms_of(items=(("ink", 2), ("pen", 1)))))
+        checker.handle(check(details_of(items=(("ink", 2), ("pen", 1)))))
 
         assert checker.outcomes() == {"order-1": HELD}
         assert (checker.figures("pen"), checker.figures("ink")) == ((4, 1, 0), (3, 2, 0))
@@ -241,7 +249,7 @@ class TestReleasing:
 
     def test_gives_back_every_product(self) -> None:
         checker = Checker(pen=5, ink=5)
-        both = terms_of(items=(("pen", 1), ("ink", 2), ("pen", 1)))
+        both = details_of(items=(("pen", 1), ("ink", 2), ("pen", 1)))
         checker.handle(check(both))
 
         checker.handle(release(both))
@@ -269,8 +277,8 @@ class TestReleasing:
     def test_that_comes_before_its_hold_does_so_for_every_product(self) -> None:
         checker = Checker(pen=5, ink=5)
 
-        checker.handle(release(terms_of(items=(("pen", 1), ("ink", 2)))))
-        checker.handle(check(terms_of(items=(("pen", 1), ("ink", 2)))))
+        checker.handle(release(details_of(items=(("pen", 1), ("ink", 2)))))
+        checker.handle(check(details_of(items=(("pen", 1), ("ink", 2)))))
 
         assert checker.outcomes() == {"order-1": DECLINED}
         assert (checker.figures("pen"), checker.figures("ink")) == ((5, 0, 0), (5, 0, 0))
@@ -291,35 +299,35 @@ class TestReleasing:
 
     def test_that_meets_the_hold_just_being_written_gives_it_back(self) -> None:
         checker = Checker(pen=5)
-        terms = pens("order-1", 2)
-        checker.ledger.interruptions.coming = [lambda: checker.handle(check(terms))]
+        details = pens("order-1", 2)
+        checker.ledger.interruptions.coming = [lambda: checker.handle(check(details))]
 
-        assert checker.handle(release(terms)) == set()
+        assert checker.handle(release(details)) == set()
 
         assert checker.figures() == (5, 0, 0)
 
     def test_of_what_the_books_do_not_hold_is_given_back_to_the_queue(self) -> None:
         checker = Checker(pen=5)
         checker.handle(check(pens("order-1", 2)))
-        checker.ledger.write([Movement.settle("pen", Decimal(1))], [], NOW)
+        checker.ledger.write([BalanceChange.settle("pen", Decimal(1))], [], NOW)
 
         assert checker.handle(release(pens("order-1", 2))) == {"order-1"}
 
 
 class TestMeetingOthers:
-    @pytest.mark.parametrize("terms", [pens("order-1", 2), terms_of(items=(("pen", 2), ("ink", 1)))])
-    def test_a_hold_is_tried_again_after_a_pause(self, terms: OrderTerms) -> None:
+    @pytest.mark.parametrize("details", [pens("order-1", 2), details_of(items=(("pen", 2), ("ink", 1)))])
+    def test_a_hold_is_tried_again_after_a_pause(self, details: OrderDetails) -> None:
         checker = Checker(pen=5, ink=5)
-        checker.ledger.interruptions.coming = [*busy(TRIES - 1)]
+        checker.ledger.interruptions.coming = [*busy(MAX_ATTEMPTS - 1)]
 
-        assert checker.handle(check(terms)) == set()
+        assert checker.handle(check(details)) == set()
 
         assert checker.outcomes() == {"order-1": HELD}
-        assert checker.pauses.after == list(range(1, TRIES))
+        assert checker.pauses.after == list(range(1, MAX_ATTEMPTS))
 
     def test_a_hold_that_never_gets_through_is_given_back_and_not_answered(self) -> None:
         checker = Checker(pen=5)
-        checker.ledger.interruptions.coming = [*busy(TRIES)]
+        checker.ledger.interruptions.coming = [*busy(MAX_ATTEMPTS)]
 
         assert checker.handle(check(pens("order-1", 2))) == {"order-1"}
 
@@ -330,13 +338,13 @@ class TestMeetingOthers:
         checker = Checker(pen=5)
         checker.handle(check(pens("order-1", 2)))
 
-        checker.ledger.interruptions.coming = [*busy(TRIES)]
+        checker.ledger.interruptions.coming = [*busy(MAX_ATTEMPTS)]
         assert checker.handle(release(pens("order-1", 2))) == {"order-1"}
-        checker.ledger.interruptions.coming = [*busy(TRIES - 1)]
+        checker.ledger.interruptions.coming = [*busy(MAX_ATTEMPTS - 1)]
         assert checker.handle(release(pens("order-1", 2))) == set()
 
         assert checker.figures() == (5, 0, 0)
-        assert checker.pauses.after == [*range(1, TRIES + 1), *range(1, TRIES)]
+        assert checker.pauses.after == [*range(1, MAX_ATTEMPTS + 1), *range(1, MAX_ATTEMPTS)]
 
     def test_whoever_takes_the_last_units_first_has_them(self) -> None:
         checker = Checker(pen=5)
@@ -362,7 +370,7 @@ class TestNeighbours:
     def test_one_bad_order_never_fails_the_others(self) -> None:
         checker = Checker(pen=5, ink=5)
         checker.ledger.interruptions.coming = [RuntimeError("the first write breaks")]
-        ink = terms_of("order-2", items=(("ink", 1),))
+        ink = details_of("order-2", items=(("ink", 1),))
 
         assert checker.handle(check(pens("order-1", 2)), check(ink)) == {"order-1"}
 
@@ -370,7 +378,7 @@ class TestNeighbours:
 
     def test_an_order_of_several_products_that_fails_does_not_fail_those_of_one(self) -> None:
         checker = Checker(pen=5, ink=5)
-        both = terms_of("order-1", items=(("pen", 1), ("ink", 1)))
+        both = details_of("order-1", items=(("pen", 1), ("ink", 1)))
         checker.ledger.interruptions.coming = [RuntimeError("the first write breaks")]
 
         assert checker.handle(check(both), check(pens("order-2", 1))) == {"order-1"}

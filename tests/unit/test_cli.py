@@ -13,7 +13,7 @@ import botocore.exceptions
 import httpx
 import pytest
 
-from order_capture.domain.errors import TemporaryError
+from order_capture.domain.errors import TransientError
 from order_capture_ops import cli
 from order_capture_ops.cli import Parser, run
 from order_capture_ops.errors import CommandError, UsageError
@@ -138,7 +138,7 @@ def test_a_defect_is_one_line_and_its_trace_is_in_a_file(
     ("error", "codes", "said"),
     [
         (UsageError("QUEUE is missing"), (2, 2), "QUEUE is missing"),
-        (TemporaryError("not all were sent."), (1, 1), "Run it again"),
+        (TransientError("not all were sent."), (1, 1), "Run it again"),
         (KeyboardInterrupt(), (130, 130), "Interrupted."),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",

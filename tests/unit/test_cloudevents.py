@@ -13,27 +13,33 @@ from typing import Any
 import pytest
 
 from contracts.samples import samples
-from order_capture.adapters import cloudevents
-from order_capture.application.messages import EntityState, Message, OrderChecked, OrderHappened, OrderNews
+from order_capture.adapters.messaging import envelopes
+from order_capture.application.messages import (
+    BalanceState,
+    Message,
+    OrderChecked,
+    OrderEventMessage,
+    ReceivedOrderEvent,
+)
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.events import OrderEvent, event_of
-from order_capture.domain.ledger import ACCOUNTS, STOCK, Head
-from order_capture.domain.order import Check, Decision, DeclineCode, OrderStatus, Outcome
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance
+from order_capture.domain.order import CheckResult, CheckType, DeclineCode, OrderStatus, Outcome
 from tests.support.factories import (
     NOW,
     body_of,
     check,
     checked,
     declined,
+    details_of,
     placed,
     release,
     ship,
-    terms_of,
     watch,
     wrong_price,
 )
 
-SEVERAL = terms_of("order-7", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
+SEVERAL = details_of("order-7", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
 
 
 @pytest.mark.parametrize(
@@ -43,21 +49,21 @@ SEVERAL = terms_of("order-7", items=(("pen", 2), ("ink", 1), ("pen", 3)), total=
         release(SEVERAL),
         ship(SEVERAL),
         checked(),
-        checked(Check.STOCK, Decision(Outcome.HELD, Decimal(3), None)),
-        checked(Check.BALANCE, declined(asked="25.50", available="0.10")),
-        checked(Check.STOCK, declined(DeclineCode.UNKNOWN_PRODUCT, "3", None, "pen")),
-        checked(Check.STOCK, Decision(Outcome.DECLINED, Decimal(3), code=DeclineCode.ORDER_CLOSED)),
-        checked(Check.STOCK, wrong_price("499.00", "0.10")),
-        checked(Check.STOCK, wrong_price("499.00", None)),
+        checked(CheckType.STOCK, CheckResult(Outcome.HELD, Decimal(3), None)),
+        checked(CheckType.BALANCE, declined(requested="25.50", available="0.10")),
+        checked(CheckType.STOCK, declined(DeclineCode.UNKNOWN_PRODUCT, "3", None, "pen")),
+        checked(CheckType.STOCK, CheckResult(Outcome.DECLINED, Decimal(3), code=DeclineCode.ORDER_CLOSED)),
+        checked(CheckType.STOCK, wrong_price("499.00", "0.10")),
+        checked(CheckType.STOCK, wrong_price("499.00", None)),
     ],
 )
 def test_what_is_written_is_read(message: Message) -> None:
-    assert cloudevents.decode(body_of(message)) == message
+    assert envelopes.decode(body_of(message)) == message
 
 
 def test_an_envelope_says_all_that_cloudevents_asks_for() -> None:
-    envelope = cloudevents.encode(
-        check(terms_of(total="25.50")), message_id="m-1", source="/order-capture/order_api", time=NOW
+    envelope = envelopes.encode(
+        check(details_of(total="25.50")), message_id="m-1", source="/order-capture/order_api", time=NOW
     )
 
     assert (envelope.type, envelope.version) == ("order.check", "1")
@@ -82,7 +88,9 @@ def test_an_envelope_says_all_that_cloudevents_asks_for() -> None:
 
 
 def test_an_answer_says_what_was_asked_of_whom_and_what_there_was() -> None:
-    message = OrderChecked("order-1", Check.BALANCE, declined(asked="25.50", available="3.00"), "corr-1")
+    message = OrderChecked(
+        "order-1", CheckType.BALANCE, declined(requested="25.50", available="3.00"), "corr-1"
+    )
 
     event = json.loads(body_of(message), parse_float=str)
 
@@ -98,8 +106,8 @@ def test_an_answer_says_what_was_asked_of_whom_and_what_there_was() -> None:
 
 
 def event_body(event: OrderEvent, **more: str) -> dict[str, Any]:
-    envelope = cloudevents.encode(
-        OrderHappened(event), **{"message_id": "m-1", "source": "/order-capture/test", "time": NOW} | more
+    envelope = envelopes.encode(
+        OrderEventMessage(event), **{"message_id": "m-1", "source": "/order-capture/test", "time": NOW} | more
     )
     assert (envelope.type, envelope.version) == (event.type, "1")
     body: dict[str, Any] = json.loads(envelope.body, parse_float=str)
@@ -107,7 +115,7 @@ def event_body(event: OrderEvent, **more: str) -> dict[str, Any]:
 
 
 def test_an_event_has_the_whole_order_and_its_place_in_the_orders_life() -> None:
-    rejected = placed(SEVERAL).decide(Check.STOCK, declined(), now="2026-11-20T10:00:09.000Z")
+    rejected = placed(SEVERAL).record_check(CheckType.STOCK, declined(), now="2026-11-20T10:00:09.000Z")
     before = placed(SEVERAL)
     event = event_of(before, rejected)
     assert event is not None
@@ -127,18 +135,18 @@ def test_an_event_has_the_whole_order_and_its_place_in_the_orders_life() -> None
 def test_who_passes_an_event_on_sees_where_its_order_wants_it(url: str) -> None:
     event = event_of(None, replace(placed(), callback_url=url))
     assert event is not None
-    body = cloudevents.encode(OrderHappened(event), message_id="m-1", source="/test", time=NOW).body
+    body = envelopes.encode(OrderEventMessage(event), message_id="m-1", source="/test", time=NOW).body
 
-    news = cloudevents.decode(body)
+    news = envelopes.decode(body)
 
-    assert isinstance(news, OrderNews)
+    assert isinstance(news, ReceivedOrderEvent)
     assert (news.callback_url, news.body) == (url, body)
     assert json.loads(body)["data"].get("callbackUrl", "") == url
 
 
 def test_an_event_that_is_published_again_is_the_same_one() -> None:
     event = event_of(None, placed())
-    other = event_of(None, placed(terms_of("order-2")))
+    other = event_of(None, placed(details_of("order-2")))
     assert event is not None
     assert other is not None
 
@@ -223,7 +231,7 @@ def without(message: Message, name: str) -> str:
 )
 def test_what_is_not_ours_is_refused(body: str) -> None:
     with pytest.raises(InvalidMessageError):
-        cloudevents.decode(body)
+        envelopes.decode(body)
 
 
 SAMPLES = {
@@ -273,14 +281,14 @@ def type_of(value: Any) -> type:
 def test_a_value_of_another_type_is_never_taken_for_one(
     sample: dict[str, Any], place: tuple[str | int, ...]
 ) -> None:
-    cloudevents.decode(json.dumps(sample))
+    envelopes.decode(json.dumps(sample))
     now = value_at(sample, place)
     for kind, other in OF_EACH_TYPE.items():
         is_nullable = place[-1] in MAY_BE_NULL or (place[-1] == "unitPrice" and "items" not in place)
         if kind is type_of(now) or (other is None and is_nullable) or now is None:
             continue
         with pytest.raises(InvalidMessageError):
-            cloudevents.decode(with_value(sample, place, other))
+            envelopes.decode(with_value(sample, place, other))
 
 
 @pytest.mark.parametrize(
@@ -294,23 +302,23 @@ def test_no_number_costs_more_to_refuse_than_it_is_long(number: str) -> None:
                 if number == "1e9" and place[-1] != "qty":
                     continue  # which may be a number of seconds, or an amount
                 with pytest.raises(InvalidMessageError):
-                    cloudevents.decode(body)
+                    envelopes.decode(body)
 
 
-@pytest.mark.parametrize("asked", ["2.55E+1", "25.5", "25.50", "25.500"])
-def test_an_amount_is_logged_with_the_decimals_of_its_ledger_however_it_came(asked: str) -> None:
-    body = with_data(checked(Check.BALANCE, declined(asked="7.00", available="3.00")), asked="ASKED")
+@pytest.mark.parametrize("requested", ["2.55E+1", "25.5", "25.50", "25.500"])
+def test_an_amount_is_logged_with_the_decimals_of_its_ledger_however_it_came(requested: str) -> None:
+    body = with_data(checked(CheckType.BALANCE, declined(requested="7.00", available="3.00")), asked="ASKED")
 
-    message = cloudevents.decode(body.replace('"ASKED"', asked))
+    message = envelopes.decode(body.replace('"ASKED"', requested))
 
     assert isinstance(message, OrderChecked)
     assert "asked 25.50, available 3.00" in str(message.decision)
 
 
 def test_units_are_logged_without_decimals_however_they_came() -> None:
-    body = with_data(checked(Check.STOCK, Decision(Outcome.HELD, Decimal(3))), asked="ASKED")
+    body = with_data(checked(CheckType.STOCK, CheckResult(Outcome.HELD, Decimal(3))), asked="ASKED")
 
-    message = cloudevents.decode(body.replace('"ASKED"', "1E+3"))
+    message = envelopes.decode(body.replace('"ASKED"', "1E+3"))
 
     assert isinstance(message, OrderChecked)
     assert str(message.decision) == "HELD 1000"
@@ -319,40 +327,40 @@ def test_units_are_logged_without_decimals_however_they_came() -> None:
 def test_what_a_later_release_adds_is_left_alone() -> None:
     event = json.loads(with_data(check(), giftWrap=True)) | {"traceparent": "00-1-2-01"}
 
-    assert cloudevents.decode(json.dumps(event)) == check()
+    assert envelopes.decode(json.dumps(event)) == check()
 
 
 def test_a_code_of_a_later_release_is_a_refusal() -> None:
-    message = cloudevents.decode(with_data(checked(decision=declined()), code="BAD_LUCK"))
+    message = envelopes.decode(with_data(checked(decision=declined()), code="BAD_LUCK"))
 
     assert isinstance(message, OrderChecked)
     assert (message.decision.outcome, message.decision.code) == (Outcome.DECLINED, "BAD_LUCK")
-    order = placed().decide(message.check, message.decision, now=NOW)
+    order = placed().record_check(message.check, message.decision, now=NOW)
     assert (order.status, order.logs[-1]) == (OrderStatus.REJECTED, f"{NOW} rejected: BAD_LUCK")
 
 
 def test_what_an_order_names_of_prices_is_sent_and_read_exactly() -> None:
-    terms = terms_of(items=(("pen", 1), ("ink", 2)), unit_price="0.10", total="0.30")
+    details = details_of(items=(("pen", 1), ("ink", 2)), unit_price="0.10", total="0.30")
 
-    body = body_of(check(terms))
+    body = body_of(check(details))
 
     assert body.count('"unitPrice":0.10') == 2
-    assert cloudevents.decode(body) == check(terms)
+    assert envelopes.decode(body) == check(details)
     assert "unitPrice" not in body_of(check())
 
 
-def state(of: EntityState) -> dict[str, Any]:
+def state(of: BalanceState) -> dict[str, Any]:
     """What a state is in its envelope, whoever publishes it, and whenever."""
-    envelope = cloudevents.encode(of, message_id="any", source="/order-capture/any", time="any")
+    envelope = envelopes.encode(of, message_id="any", source="/order-capture/any", time="any")
     event: dict[str, Any] = json.loads(envelope.body, parse_float=Decimal)
     assert (envelope.type, envelope.version) == (event["type"], "1")
     return event
 
 
 def test_the_state_of_an_account_is_its_figures_and_which_of_its_states_it_is() -> None:
-    head = Head(Decimal("74.5"), Decimal("25.5"), Decimal(0), version=7, update_time=NOW)
+    head = Balance(Decimal("74.5"), Decimal("25.5"), Decimal(0), version=7, update_time=NOW)
 
-    event = state(EntityState(ACCOUNTS, "alice", head))
+    event = state(BalanceState(ACCOUNTS, "alice", head))
 
     assert (event["type"], event["subject"], event["time"]) == ("account.state", "alice", NOW)
     assert (event["dataschema"], event["correlationid"]) == ("urn:order-capture:account.state:1", "alice@7")
@@ -367,7 +375,7 @@ def test_the_state_of_an_account_is_its_figures_and_which_of_its_states_it_is() 
 
 
 def test_the_state_of_a_product_is_in_units() -> None:
-    event = state(EntityState(STOCK, "pen", Head(Decimal(5), version=1, update_time=NOW)))
+    event = state(BalanceState(STOCK, "pen", Balance(Decimal(5), version=1, update_time=NOW)))
 
     assert event["type"] == "stock.state"
     assert event["data"]["productId"] == "pen"
@@ -375,14 +383,14 @@ def test_the_state_of_a_product_is_in_units() -> None:
 
 
 def test_a_tombstone_has_its_place_among_the_states_and_no_figures() -> None:
-    event = state(EntityState(STOCK, "pen", Head(Decimal(0), version=8, update_time=NOW, deleted=True)))
+    event = state(BalanceState(STOCK, "pen", Balance(Decimal(0), version=8, update_time=NOW, deleted=True)))
 
     assert event["data"] == {"productId": "pen", "version": 8, "deleted": True}
 
 
 def test_a_state_has_the_same_id_each_time_it_is_published_and_no_other_has_it() -> None:
-    heads = [Head(Decimal(5), version=version, update_time=NOW) for version in (1, 2)]
-    states = [EntityState(kind, name, head) for kind in (ACCOUNTS, STOCK) for name in "ab" for head in heads]
+    heads = [Balance(Decimal(5), version=version, update_time=NOW) for version in (1, 2)]
+    states = [BalanceState(kind, name, head) for kind in (ACCOUNTS, STOCK) for name in "ab" for head in heads]
 
     ids = [state(each)["id"] for each in states]
 

@@ -20,29 +20,30 @@ import yaml
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from order_capture.adapters import cloudevents, streams
-from order_capture.adapters.attributes import from_item
-from order_capture.adapters.dynamodb_ledger import head_from
-from order_capture.adapters.dynamodb_orders import DynamoOrders
-from order_capture.adapters.history_streams import history_stream_handler
-from order_capture.adapters.requests import derived_id
-from order_capture.adapters.tokens import caller_of
+from order_capture.adapters.dynamodb.ledger_repository import balance_from
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+from order_capture.adapters.dynamodb.types import from_item
+from order_capture.adapters.messaging import envelopes
 from order_capture.application.messages import (
+    BalanceState,
     CheckOrder,
     DeliverWebhook,
-    EntityState,
     Message,
     OrderChecked,
-    OrderNews,
+    ReceivedOrderEvent,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
     order_id_of,
 )
-from order_capture.application.publish_changes import OrderChange
-from order_capture.domain.history import Commit, Line
-from order_capture.domain.ledger import ACCOUNTS, Head, Movement
+from order_capture.application.orders.publish_order_events import OrderChange
+from order_capture.domain.history import Commit, HistoryRecord
+from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange
 from order_capture.domain.order import DeclineCode
+from order_capture.entrypoints import dynamodb_streams
+from order_capture.entrypoints.callers import caller_from_event
+from order_capture.entrypoints.history_streams import history_stream_handler
+from order_capture.entrypoints.http.requests import deterministic_id
 from tests.support.fakes import moved
 from tests.support.template import load_template
 
@@ -68,15 +69,15 @@ ALLOWED_ORIGIN = {"Fn::If": ["AllowsOrigin", {"Fn::Sub": "'${AllowedOrigin}'"}, 
 
 METHODS = ("get", "post", "put", "patch", "delete")
 MESSAGES: dict[str, type[Message]] = {
-    "socket_pusher": OrderNews,
+    "socket_pusher": ReceivedOrderEvent,
     "balance_checker": CheckOrder,
     "stock_checker": CheckOrder,
     "order_update": OrderChecked,
     "ship_order": ShipOrder,
     "order_watchdog": WatchOrder,
-    "webhook_dispatcher": OrderNews,
+    "webhook_dispatcher": ReceivedOrderEvent,
     "webhook_sender": DeliverWebhook,
-    "report_projector": OrderNews,
+    "report_projector": ReceivedOrderEvent,
 }
 SCOPES = {"webhooks": "orders"}  # they tell of orders: whoever may see these may be told of them
 
@@ -471,7 +472,7 @@ class TestEvents:
         # it came with a token that the gateway lets in, and that names whom it is for
         (requirement,) = operations()[event["httpMethod"], event["resource"]]["security"]
         assert set(requirement["accessToken"]) <= set(context["authorizer"]["claims"]["scope"].split())
-        assert caller_of(event).reaches(body.get("customerId", ""))
+        assert caller_from_event(event).can_access(body.get("customerId", ""))
 
     @pytest.mark.parametrize(("name", "record"), RECORDS)
     def test_a_record_carries_a_message_that_its_function_reads(
@@ -479,7 +480,7 @@ class TestEvents:
     ) -> None:
         envelope = json.loads(record["body"])
         # what happened to an order has a place among all that happened to it
-        sequence = {"sequence"} if MESSAGES[name] is OrderNews else set()
+        sequence = {"sequence"} if MESSAGES[name] is ReceivedOrderEvent else set()
         assert set(envelope) - sequence == {
             "specversion", "id", "source", "type", "time", "subject", "datacontenttype", "dataschema",
             "correlationid", "data",
@@ -488,13 +489,13 @@ class TestEvents:
         attributes = {key: value["stringValue"] for key, value in record["messageAttributes"].items()}
         assert attributes == {"type": envelope["type"], "version": envelope["dataschema"].rpartition(":")[2]}
         assert record["md5OfBody"] == hashlib.md5(record["body"].encode()).hexdigest()
-        assert isinstance(cloudevents.decode(record["body"]), MESSAGES[name])
+        assert isinstance(envelopes.decode(record["body"]), MESSAGES[name])
 
     def test_the_stream_event_is_a_new_order_that_change_publisher_has_watched(self) -> None:
         changes: list[OrderChange] = []
-        streams.stream_handler(changes.extend)(STREAM_EVENT, None)
+        dynamodb_streams.stream_handler(changes.extend)(STREAM_EVENT, None)
         (_, watched) = next(each for each in RECORDS if each[0] == "order_watchdog")
-        message = cloudevents.decode(watched["body"])
+        message = envelopes.decode(watched["body"])
         ((before, placed),) = changes
         assert before is None
         assert (placed.order_id, placed.correlation_id) == (order_id_of(message), message.correlation_id)
@@ -508,47 +509,49 @@ class TestEvents:
             def get_item(self, **_: object) -> dict[str, Any]:
                 return {"Item": image}
 
-        order = DynamoOrders(Table(), "OrderTable", lambda _: None).get("any")
+        order = DynamoOrderRepository(Table(), "OrderTable", lambda _: None).get("any")
         assert order is not None
-        assert order == order.as_placed()
+        assert order == order.initial_snapshot()
 
     def test_the_ledger_stream_event_is_what_a_held_and_shipped_order_did_to_its_account(self) -> None:
-        states: list[EntityState] = []
-        streams.ledger_stream_handler(states.extend)(LEDGER_STREAM_EVENT, None)
+        states: list[BalanceState] = []
+        dynamodb_streams.ledger_stream_handler(states.extend)(LEDGER_STREAM_EVENT, None)
         order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)
-        opened = Head(Decimal(json.loads(API_EVENTS["account_api"]["body"])["balance"]), version=1)
-        held = moved(opened, Movement.hold("alice", order["totalAmount"]), states[0].head.update_time)
-        shipped = moved(held, Movement.settle("alice", order["totalAmount"]), states[1].head.update_time)
+        opened = Balance(Decimal(json.loads(API_EVENTS["account_api"]["body"])["balance"]), version=1)
+        held = moved(opened, BalanceChange.hold("alice", order["totalAmount"]), states[0].head.update_time)
+        shipped = moved(held, BalanceChange.settle("alice", order["totalAmount"]), states[1].head.update_time)
 
-        assert states == [EntityState(ACCOUNTS, order["customerId"], head) for head in (held, shipped)]
+        assert states == [BalanceState(ACCOUNTS, order["customerId"], head) for head in (held, shipped)]
         for record, before in zip(LEDGER_STREAM_EVENT["Records"], (opened, held), strict=True):
-            old = head_from(from_item(record["dynamodb"]["OldImage"]))
+            old = balance_from(from_item(record["dynamodb"]["OldImage"]))
             assert dataclasses.replace(old, update_time="") == dataclasses.replace(before, update_time="")
 
     def test_the_history_s_event_is_of_the_same_order(self) -> None:
-        told: list[Line] = []
+        told: list[HistoryRecord] = []
         history_stream_handler(lambda _key, lines: told.extend(lines))(HISTORY_EVENT, None)
         (_, held) = next(each for each in RECORDS if each[0] == "order_update")
-        order_id = order_id_of(cloudevents.decode(held["body"]))
+        order_id = order_id_of(envelopes.decode(held["body"]))
         assert [(line.entity, line.key) for line in told if isinstance(line, Commit)][1:] == [
             ("alice", f"HOLD#{order_id}")
         ]
 
     def test_together_they_tell_the_story_of_one_order(self) -> None:
         order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)
-        messages = [cloudevents.decode(record["body"]) for _, record in RECORDS]
+        messages = [envelopes.decode(record["body"]) for _, record in RECORDS]
         captured = API_EVENTS["order_api"]
         assert {order_id_of(message) for message in messages} == {
-            derived_id(caller_of(captured), "POST /order", captured["headers"]["Idempotency-Key"])
+            deterministic_id(
+                caller_from_event(captured), "POST /order", captured["headers"]["Idempotency-Key"]
+            )
         }
         assert {message.correlation_id for message in messages} == {
             API_EVENTS["order_api"]["headers"]["X-Correlation-Id"]
         }
         for message in messages:
             if isinstance(message, CheckOrder | ReleaseOrder | ShipOrder):
-                assert message.terms.customer_id == order["customerId"]
-                assert message.terms.total_amount == order["totalAmount"]
-                assert [(line.product_id, line.qty) for line in message.terms.items] == [
+                assert message.details.customer_id == order["customerId"]
+                assert message.details.total_amount == order["totalAmount"]
+                assert [(line.product_id, line.qty) for line in message.details.items] == [
                     (line["productId"], line["qty"]) for line in order["items"]
                 ]
         assert json.loads(API_EVENTS["account_api"]["body"])["customerId"] == order["customerId"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from order_capture.application.decide_orders import decide_orders
 from order_capture.application.messages import OrderChecked, ReleaseOrder, ShipOrder
-from order_capture.application.ports import TRIES, VersionConflictError
-from order_capture.domain.order import Check, Order, OrderStatus
-from tests.support.factories import checked, declined, held, placed, terms_of, ticking_clock
+from order_capture.application.orders.decide_orders import decide_orders
+from order_capture.application.ports import MAX_ATTEMPTS, VersionConflictError
+from order_capture.domain.order import CheckType, Order, OrderStatus
+from tests.support.factories import checked, declined, details_of, held, placed, ticking_clock
 from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
 
-BALANCE_HELD = checked(Check.BALANCE, held())
-STOCK_HELD = checked(Check.STOCK, held("1", "pen"))
-BALANCE_DECLINED = checked(Check.BALANCE, declined())
-STOCK_DECLINED = checked(Check.STOCK, declined())
+BALANCE_HELD = checked(CheckType.BALANCE, held())
+STOCK_HELD = checked(CheckType.STOCK, held("1", "pen"))
+BALANCE_DECLINED = checked(CheckType.BALANCE, declined())
+STOCK_DECLINED = checked(CheckType.STOCK, declined())
 
 
 class Office:
@@ -23,7 +23,7 @@ class Office:
         self.shipping = MemoryOutbox()
         self.checkers = MemoryOutbox()
         self.pauses = Pauses()
-        self.orders.add([placed(terms_of(order_id)) for order_id in order_ids or ("order-1",)])
+        self.orders.add([placed(details_of(order_id)) for order_id in order_ids or ("order-1",)])
 
     def handle(self, *messages: OrderChecked) -> set[str]:
         return decide_orders(
@@ -45,7 +45,7 @@ def test_two_held_answers_confirm_an_order_and_send_it_to_shipping() -> None:
     office.handle(STOCK_HELD)
 
     assert office.order().status is OrderStatus.CONFIRMED
-    assert office.shipping.sent == [ShipOrder(terms_of(), "corr-1")]
+    assert office.shipping.sent == [ShipOrder(details_of(), "corr-1")]
     assert office.checkers.sent == []
 
 
@@ -64,7 +64,7 @@ def test_a_declined_answer_rejects_the_order_and_has_released_what_the_other_che
     office.handle(BALANCE_DECLINED)
 
     assert office.order().status is OrderStatus.REJECTED
-    assert office.checkers.sent == [ReleaseOrder(terms_of(), "corr-1")]
+    assert office.checkers.sent == [ReleaseOrder(details_of(), "corr-1")]
     assert office.shipping.sent == []
 
 
@@ -75,7 +75,7 @@ def test_what_is_held_after_the_order_was_rejected_is_released() -> None:
 
     office.handle(STOCK_HELD)
 
-    assert office.checkers.sent == [ReleaseOrder(terms_of(), "corr-1")]
+    assert office.checkers.sent == [ReleaseOrder(details_of(), "corr-1")]
 
 
 def test_an_order_that_both_declined_has_nothing_to_release() -> None:
@@ -95,7 +95,7 @@ def test_what_follows_is_sent_again_on_a_duplicate_which_changes_nothing() -> No
     assert office.handle(STOCK_HELD) == set()
 
     assert office.order() == before
-    assert office.shipping.sent == [ShipOrder(terms_of(), "corr-1")] * 2
+    assert office.shipping.sent == [ShipOrder(details_of(), "corr-1")] * 2
     assert office.orders.saves == 1
 
 
@@ -107,7 +107,7 @@ def test_an_order_whose_follow_up_can_not_be_sent_is_given_back_and_the_next_loo
     office.shipping.failing = set()
     office.handle(BALANCE_HELD, STOCK_HELD)
 
-    assert office.shipping.sent == [ShipOrder(terms_of(), "corr-1")]
+    assert office.shipping.sent == [ShipOrder(details_of(), "corr-1")]
 
 
 def test_an_order_whose_release_can_not_be_sent_is_given_back() -> None:
@@ -124,13 +124,13 @@ def test_an_order_that_somebody_else_changed_is_read_again_and_decided_with_both
     assert office.handle(BALANCE_HELD) == set()
 
     assert office.order().status is OrderStatus.CONFIRMED
-    assert set(office.order().checks) == set(Check)
+    assert set(office.order().checks) == set(CheckType)
     assert office.pauses.after == [1]
 
 
 def test_an_order_that_others_keep_changing_is_given_back() -> None:
     office = Office()
-    office.orders.interruptions.coming = [VersionConflictError() for _ in range(TRIES)]
+    office.orders.interruptions.coming = [VersionConflictError() for _ in range(MAX_ATTEMPTS)]
 
     assert office.handle(BALANCE_HELD) == {"order-1"}
 
@@ -141,9 +141,9 @@ def test_an_unknown_order_is_given_back_and_does_not_stop_the_others() -> None:
     office = Office("order-2")
 
     failed = office.handle(
-        checked(Check.BALANCE, order_id="order-1"),
-        checked(Check.BALANCE, order_id="order-2"),
-        checked(Check.STOCK, order_id="order-2"),
+        checked(CheckType.BALANCE, order_id="order-1"),
+        checked(CheckType.BALANCE, order_id="order-2"),
+        checked(CheckType.STOCK, order_id="order-2"),
     )
 
     assert failed == {"order-1"}
@@ -157,4 +157,4 @@ def test_an_order_that_can_not_be_saved_does_not_stop_the_others() -> None:
     failed = office.handle(checked(order_id="order-1"), checked(order_id="order-2"))
 
     assert failed == {"order-1"}
-    assert Check.BALANCE in office.order("order-2").checks
+    assert CheckType.BALANCE in office.order("order-2").checks

@@ -7,24 +7,33 @@ from dataclasses import replace
 
 import pytest
 
-from order_capture.application.deliver_webhooks import CLAIM_SECONDS, SLOT_DELAY, Sender, deliver_webhooks
-from order_capture.application.dispatch_webhooks import dispatch_webhooks
-from order_capture.application.messages import DeliverWebhook, OrderNews
+from order_capture.application.messages import DeliverWebhook, ReceivedOrderEvent
+from order_capture.application.webhooks.deliver_webhooks import (
+    CLAIM_SECONDS,
+    SLOT_DELAY,
+    WebhookSender,
+    deliver_webhooks,
+)
+from order_capture.application.webhooks.dispatch_webhooks import dispatch_webhooks
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
     DEADLINE,
     SLOTS,
-    Answer,
     Delivery,
+    DeliveryResponse,
     DeliveryStatus,
     Lane,
-    Receiver,
+    ReceiverHealth,
     WebhookStatus,
 )
 from tests.support.factories import NOW, callbacks_of, delivery_of, webhook_of
 from tests.support.fakes import MemoryOutbox, MemoryWebhooks
 
-HANGS, OK, GONE = Answer(None, "no answer in 15 s", is_late=True), Answer(204), Answer(410)
+HANGS, OK, GONE = (
+    DeliveryResponse(None, "no answer in 15 s", is_late=True),
+    DeliveryResponse(204),
+    DeliveryResponse(410),
+)
 QUICK, SLOW = Lane
 
 
@@ -47,9 +56,9 @@ class Senders:
         return delivery
 
     def send(
-        self, delivery: Delivery, round_: int | None = None, lane: Lane = QUICK, timeout: float = 15
+        self, delivery: Delivery, attempt_series: int | None = None, lane: Lane = QUICK, timeout: float = 15
     ) -> set[str]:
-        sender = Sender(
+        sender = WebhookSender(
             lane=lane,
             webhooks=self.webhooks,
             post=self._post,
@@ -59,14 +68,14 @@ class Senders:
             chance=lambda: 0,
             timeout=timeout,
         )
-        return deliver_webhooks(sender, [DeliverWebhook.of(delivery, round_=round_)])
+        return deliver_webhooks(sender, [DeliverWebhook.of(delivery, attempt_series=attempt_series)])
 
     def stored(self, delivery: Delivery) -> Delivery:
         stored = self.webhooks.delivery(delivery.webhook_id, delivery.delivery_id)
         assert stored is not None
         return stored
 
-    def host(self, name: str) -> Receiver:
+    def host(self, name: str) -> ReceiverHealth:
         return self.webhooks.receiver(callbacks_of().webhook_id, name)
 
     def have_been_quick(self) -> None:
@@ -77,7 +86,7 @@ class Senders:
     def free(self, lane: Lane) -> int:
         return len(self.webhooks.share("alice").free(lane, self.now))
 
-    def _post(self, url: str, headers: Mapping[str, str], body: str, timeout: float) -> Answer:
+    def _post(self, url: str, headers: Mapping[str, str], body: str, timeout: float) -> DeliveryResponse:
         self.posted.append(url)
         self.patience.append(timeout)
         if self.meanwhile:
@@ -96,7 +105,9 @@ def senders() -> Senders:
 def failing(senders: Senders, name: str) -> None:
     """That host has failed once, and its rest is over."""
     well = senders.host(name)
-    assert senders.webhooks.save_receiver(well.after_try(Answer(500), 0.1, NOW), over=well, now=NOW)
+    assert senders.webhooks.save_receiver(
+        well.after_try(DeliveryResponse(500), 0.1, NOW), expected=well, now=NOW
+    )
     senders.now = after(NOW, 10)
 
 
@@ -156,7 +167,7 @@ def test_a_receiver_that_is_too_slow_for_the_quick_lane_is_sent_it_again_in_the_
     senders: Senders,
 ) -> None:
     delivery, later = (senders.delivery(n, "https://a.example/") for n in range(2))
-    senders.answer, senders.takes = Answer(None, "no answer in 2 s", is_late=True), 14
+    senders.answer, senders.takes = DeliveryResponse(None, "no answer in 2 s", is_late=True), 14
     senders.send(delivery)
 
     # it is no failure: nothing rests, no try is lost
@@ -179,7 +190,7 @@ def test_a_receiver_that_is_too_slow_for_the_quick_lane_is_sent_it_again_in_the_
 def test_after_an_answer_that_was_too_slow_one_delivery_of_the_customer_is_under_way_in_the_quick_lane(
     senders: Senders,
 ) -> None:
-    senders.answer, senders.takes = Answer(None, "no answer in 2 s", is_late=True), 14
+    senders.answer, senders.takes = DeliveryResponse(None, "no answer in 2 s", is_late=True), 14
     senders.send(senders.delivery(1, "https://a.example/"))
     assert senders.free(QUICK) == 0
     senders.now, senders.answer, senders.takes = after(senders.now, 63), OK, 0.1
@@ -204,7 +215,9 @@ def test_where_no_answer_may_take_longer_a_late_one_is_a_failure_in_the_quick_la
 def dispatched(senders: Senders, *callback_urls: str) -> dict[Lane, list[str]]:
     """Which hosts the events of orders with these addresses are sent to by each lane; "" for a webhook."""
     news = [
-        OrderNews(f"order-{n}", "alice", f"event-{n}{url}", "order.placed", 1, NOW, "{}", "corr-1", url)
+        ReceivedOrderEvent(
+            f"order-{n}", "alice", f"event-{n}{url}", "order.placed", 1, NOW, "{}", "corr-1", url
+        )
         for n, url in enumerate(callback_urls)
     ]
     clock = lambda: senders.now  # noqa: E731
@@ -221,7 +234,7 @@ def dispatched(senders: Senders, *callback_urls: str) -> dict[Lane, list[str]]:
 
 def test_an_event_comes_by_the_quick_lane_unless_its_receiver_is_slow(senders: Senders) -> None:
     slow = senders.host("slow.example")
-    assert senders.webhooks.save_receiver(slow.found_slow(NOW), over=slow, now=NOW)
+    assert senders.webhooks.save_receiver(slow.found_slow(NOW), expected=slow, now=NOW)
     known = webhook_of().receiver.found_slow(NOW)
     senders.webhooks.add(webhook_of(known=known))
 
@@ -244,7 +257,7 @@ def test_what_is_more_than_a_customers_share_of_the_quick_lane_comes_by_the_slow
 def test_nothing_is_sent_before_its_time(senders: Senders) -> None:
     delivery = senders.delivery(1, "https://a.example/")
     later = replace(delivery, next_time=after(NOW, 0.5))
-    assert senders.webhooks.save_delivery(later, over=delivery)
+    assert senders.webhooks.save_delivery(later, expected=delivery)
 
     senders.send(later)
     assert senders.posted == []
@@ -259,10 +272,13 @@ def test_a_delivery_that_is_begun_anew_is_sent_at_the_first_look(senders: Sender
     delivery = senders.delivery(1, "https://a.example/")
     senders.send(delivery)
 
-    assert senders.send(delivery, round_=1) == set()
+    assert senders.send(delivery, attempt_series=1) == set()
 
     assert senders.posted == ["https://a.example/"] * 2
-    assert (senders.stored(delivery).status, senders.stored(delivery).round) == (DeliveryStatus.DELIVERED, 1)
+    assert (senders.stored(delivery).status, senders.stored(delivery).attempt_series) == (
+        DeliveryStatus.DELIVERED,
+        1,
+    )
 
 
 def test_while_a_host_rests_nothing_is_sent_there_until_its_rest_is_over(senders: Senders) -> None:
@@ -278,19 +294,19 @@ def test_while_a_host_rests_nothing_is_sent_there_until_its_rest_is_over(senders
 
 @pytest.mark.parametrize(("answer", "failures"), [(HANGS, 2), (OK, 0), (GONE, 0)])
 def test_a_host_that_failed_is_as_its_last_answer_was(
-    senders: Senders, answer: Answer, failures: int
+    senders: Senders, answer: DeliveryResponse, failures: int
 ) -> None:
     failing(senders, "a.example")
     senders.answer = answer
     senders.send(senders.delivery(1, "https://a.example/"), lane=SLOW)
 
     assert senders.host("a.example").failures == failures
-    assert (senders.host("a.example").rest_until > senders.now) is (failures > 0)
+    assert (senders.host("a.example").backoff_until > senders.now) is (failures > 0)
 
 
 def test_of_several_that_find_out_at_once_that_a_host_fails_the_first_says_so(senders: Senders) -> None:
     one, two = (senders.delivery(n, f"https://a.example/{n}") for n in range(2))
-    senders.answer, senders.meanwhile = Answer(500), [lambda: senders.send(two)]
+    senders.answer, senders.meanwhile = DeliveryResponse(500), [lambda: senders.send(two)]
     senders.send(one)
 
     assert len(senders.posted) == 2
@@ -321,7 +337,7 @@ def test_who_finds_the_delivery_taken_gives_back_what_they_hold(senders: Senders
     failing(senders, "a.example")
     delivery = senders.delivery(1, "https://a.example/")
     save, was = senders.webhooks.save_delivery, senders.host("a.example")
-    senders.webhooks.save_delivery = lambda delivery, over: False  # type: ignore[method-assign]
+    senders.webhooks.save_delivery = lambda delivery, expected: False  # type: ignore[method-assign]
     senders.send(delivery)
     senders.webhooks.save_delivery = save  # type: ignore[method-assign]
 
@@ -347,7 +363,7 @@ def test_gone_ends_the_order_and_not_the_webhook(senders: Senders) -> None:
 
 def test_what_is_turned_off_while_it_rests_ends_without_a_dead_letter(senders: Senders) -> None:
     # GIVEN a delivery that could no longer be made in time, of a webhook that is turned off
-    receiver = Receiver("alice.1", failures=1, rest_until=after(NOW, DEADLINE + 60))
+    receiver = ReceiverHealth("alice.1", failures=1, backoff_until=after(NOW, DEADLINE + 60))
     resting = webhook_of(status=WebhookStatus.DISABLED, known=receiver)
     delivery = delivery_of(resting)
     senders.webhooks.add(resting)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from order_capture_ops import diagnosis
-from tests.support.factories import body_of, check, terms_of
+from tests.support.factories import body_of, check, details_of
 
 
 def changed(change: Any) -> str:
-    event = json.loads(body_of(check(terms_of("order-1"))))
+    event = json.loads(body_of(check(details_of("order-1"))))
     change(event)
     return json.dumps(event)
 

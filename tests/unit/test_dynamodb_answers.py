@@ -12,27 +12,27 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from order_capture.adapters.attributes import from_item, to_item
-from order_capture.adapters.dynamodb_followers import DynamoFollowers
-from order_capture.adapters.dynamodb_history import BATCH_WRITES, DynamoHistory
-from order_capture.adapters.dynamodb_ledger import DynamoLedger
-from order_capture.adapters.dynamodb_orders import DynamoOrders
-from order_capture.adapters.dynamodb_reports import DynamoReports
-from order_capture.adapters.dynamodb_shipments import DynamoShipments
-from order_capture.adapters.dynamodb_webhooks import DynamoWebhooks
-from order_capture.adapters.reading import mapping, number, text, texts
+from order_capture.adapters.dynamodb.history_repository import BATCH_WRITES, DynamoHistoryRepository
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
+from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
+from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
+from order_capture.adapters.dynamodb.types import from_item, to_item
+from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
+from order_capture.adapters.serializers.fields import mapping, number, text, texts
 from order_capture.application.ports import (
-    TRIES,
-    Followed,
+    MAX_ATTEMPTS,
     SettleRefusedError,
+    SubscriptionTarget,
     VersionConflictError,
     WriteRefusedError,
 )
-from order_capture.domain.errors import SubscriptionLimitError, TemporaryError, UnreadableError
+from order_capture.domain.errors import SubscriptionLimitError, TransientError, UnreadableError
 from order_capture.domain.ledger import Hold
-from order_capture.domain.order import OrderTerms
-from order_capture.domain.webhooks import Lane, Receiver
-from tests.support.factories import NOW, a_decline, delivery_of, held, placed, terms_of, webhook_of
+from order_capture.domain.order import OrderDetails
+from order_capture.domain.webhooks import Lane, ReceiverHealth
+from tests.support.factories import NOW, a_decline, delivery_of, details_of, held, placed, webhook_of
 from tests.support.fakes import Pauses
 
 CONFLICT, THROTTLED = {"Code": "TransactionConflict"}, {"Code": "ThrottlingError"}
@@ -66,33 +66,33 @@ def cancelled(*reasons: dict[str, Any]) -> botocore.exceptions.ClientError:
 
 
 def hold(entity: str = "pen", order_id: str = "order-1") -> Hold:
-    return Hold(entity, order_id, held().asked, held(), NOW)
+    return Hold(entity, order_id, held().requested, held(), NOW)
 
 
-def ledger(dynamodb: DynamoDb) -> DynamoLedger:
-    return DynamoLedger(dynamodb, "StockTable", "productId")
+def ledger(dynamodb: DynamoDb) -> DynamoLedgerRepository:
+    return DynamoLedgerRepository(dynamodb, "StockTable", "productId")
 
 
-def orders(dynamodb: DynamoDb) -> tuple[DynamoOrders, Pauses]:
+def orders(dynamodb: DynamoDb) -> tuple[DynamoOrderRepository, Pauses]:
     pauses = Pauses()
-    return DynamoOrders(dynamodb, "OrderTable", pauses), pauses
+    return DynamoOrderRepository(dynamodb, "OrderTable", pauses), pauses
 
 
-def history(dynamodb: DynamoDb) -> tuple[DynamoHistory, Pauses]:
+def history(dynamodb: DynamoDb) -> tuple[DynamoHistoryRepository, Pauses]:
     pauses = Pauses()
-    return DynamoHistory(dynamodb, "HistoryTable", "productId", pauses), pauses
+    return DynamoHistoryRepository(dynamodb, "HistoryTable", "productId", pauses), pauses
 
 
-def webhooks(dynamodb: DynamoDb) -> DynamoWebhooks:
-    return DynamoWebhooks(dynamodb, "WebhookTable", lambda: NOW, Pauses())
+def webhooks(dynamodb: DynamoDb) -> DynamoWebhookRepository:
+    return DynamoWebhookRepository(dynamodb, "WebhookTable", lambda: NOW, Pauses())
 
 
-def reports(dynamodb: DynamoDb) -> DynamoReports:
-    return DynamoReports(dynamodb, "ReportTable")
+def reports(dynamodb: DynamoDb) -> DynamoReportRepository:
+    return DynamoReportRepository(dynamodb, "ReportTable")
 
 
-def followers(dynamodb: DynamoDb) -> DynamoFollowers:
-    return DynamoFollowers(dynamodb, "ConnectionTable", Pauses())
+def followers(dynamodb: DynamoDb) -> DynamoSubscriptionRepository:
+    return DynamoSubscriptionRepository(dynamodb, "ConnectionTable", Pauses())
 
 
 class TestAWriteOfALedger:
@@ -131,7 +131,7 @@ class TestAWriteOfALedger:
         ],
     )
     def test_that_can_not_be_made_just_now_may_be_made_later(self, passing: Exception) -> None:
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TransientError):
             ledger(DynamoDb(passing)).write([], [hold()], NOW)
 
     def test_asks_for_how_every_item_stood(self) -> None:
@@ -153,21 +153,23 @@ def dynamo_item(entry: Hold) -> dict[str, Any]:
     return item
 
 
-def settle(dynamodb: DynamoDb, *terms: OrderTerms) -> None:
-    DynamoShipments(dynamodb, "OrderTable", "AccountTable", "StockTable").settle(terms, NOW)
+def settle(dynamodb: DynamoDb, *details: OrderDetails) -> None:
+    DynamoShipmentRepository(dynamodb, "OrderTable", "AccountTable", "StockTable").settle(details, NOW)
 
 
 class TestASettlement:
     def test_that_meets_another_write_is_refused_as_such(self) -> None:
         with pytest.raises(SettleRefusedError) as refused:
-            settle(DynamoDb(cancelled(PASSED, CONFLICT, PASSED)), terms_of())
+            settle(DynamoDb(cancelled(PASSED, CONFLICT, PASSED)), details_of())
 
         assert refused.value == SettleRefusedError({}, short=False, conflict=True)
 
     def test_is_one_write_with_one_action_for_each_item(self) -> None:
         dynamodb = DynamoDb()
 
-        settle(dynamodb, terms_of("order-1"), terms_of("order-2", items=(("pen", 1), ("ink", 1), ("pen", 1))))
+        settle(
+            dynamodb, details_of("order-1"), details_of("order-2", items=(("pen", 1), ("ink", 1), ("pen", 1)))
+        )
 
         ((_, arguments),) = dynamodb.calls
         keys = [str(sorted(action["Update"]["Key"].items())) for action in arguments["TransactItems"]]
@@ -180,36 +182,36 @@ class TestNewOrders:
         busy = error("TransactionConflictException") if number == 1 else cancelled(*[CONFLICT] * number)
         store, pauses = orders(DynamoDb(busy))
 
-        assert store.add([placed(terms_of(f"order-{i}")) for i in range(number)]) == {}
+        assert store.add([placed(details_of(f"order-{i}")) for i in range(number)]) == {}
 
         assert pauses.after == [1]
 
     @pytest.mark.parametrize("number", [1, 3])
     def test_that_never_get_through_are_not_accepted(self, number: int) -> None:
         busy = error("TransactionConflictException") if number == 1 else cancelled(*[CONFLICT] * number)
-        store, pauses = orders(DynamoDb(*[busy] * TRIES))
+        store, pauses = orders(DynamoDb(*[busy] * MAX_ATTEMPTS))
 
-        with pytest.raises(TemporaryError):
-            store.add([placed(terms_of(f"order-{i}")) for i in range(number)])
+        with pytest.raises(TransientError):
+            store.add([placed(details_of(f"order-{i}")) for i in range(number)])
 
-        assert len(pauses.after) == TRIES
+        assert len(pauses.after) == MAX_ATTEMPTS
 
     @pytest.mark.parametrize("number", [1, 3])
     def test_that_can_not_be_written_at_all_are_an_error(self, number: int) -> None:
         with pytest.raises(botocore.exceptions.ClientError):
             orders(DynamoDb(error("AccessDeniedException")))[0].add(
-                [placed(terms_of(f"order-{i}")) for i in range(number)]
+                [placed(details_of(f"order-{i}")) for i in range(number)]
             )
 
 
 class TestAChangedOrder:
     def test_that_meets_another_write_is_read_again_like_one_that_was_changed(self) -> None:
         with pytest.raises(VersionConflictError):
-            orders(DynamoDb(error("TransactionConflictException")))[0].save(placed(), over=1)
+            orders(DynamoDb(error("TransactionConflictException")))[0].save(placed(), expected_version=1)
 
     def test_that_can_not_be_written_at_all_is_an_error(self) -> None:
         with pytest.raises(botocore.exceptions.ClientError):
-            orders(DynamoDb(error("AccessDeniedException")))[0].save(placed(), over=1)
+            orders(DynamoDb(error("AccessDeniedException")))[0].save(placed(), expected_version=1)
 
 
 class TestReadingSeveralOrders:
@@ -234,9 +236,9 @@ class TestReadingSeveralOrders:
 
     def test_gives_up_on_those_that_are_always_left_out(self) -> None:
         nothing = {"Responses": {}, "UnprocessedKeys": {"OrderTable": {"Keys": [*self.KEYS]}}}
-        store, _ = orders(DynamoDb(*[nothing] * TRIES))
+        store, _ = orders(DynamoDb(*[nothing] * MAX_ATTEMPTS))
 
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TransientError):
             store.get_many(["order-1", "order-2"])
 
     def test_sees_every_write_that_was_answered_before(self) -> None:
@@ -249,7 +251,7 @@ class TestReadingSeveralOrders:
     @staticmethod
     def stored(order_id: str) -> dict[str, Any]:
         dynamodb = DynamoDb()
-        orders(dynamodb)[0].add([placed(terms_of(order_id))])
+        orders(dynamodb)[0].add([placed(details_of(order_id))])
         item: dict[str, Any] = dynamodb.calls[0][1]["Item"]
         return item
 
@@ -274,25 +276,27 @@ class TestLinesOfAHistory:
         assert pauses.after == [1]
 
     def test_that_are_always_left_out_are_given_up(self) -> None:
-        dynamodb = DynamoDb(*[{"UnprocessedItems": {"HistoryTable": ["one of them"]}}] * TRIES)
+        dynamodb = DynamoDb(*[{"UnprocessedItems": {"HistoryTable": ["one of them"]}}] * MAX_ATTEMPTS)
 
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TransientError):
             history(dynamodb)[0].put([a_decline("pen")])
 
-        assert len(dynamodb.calls) == TRIES
+        assert len(dynamodb.calls) == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize(
     "write",
     [
         lambda store: store.add_delivery(delivery_of()),
-        lambda store: store.save_delivery(delivery_of(), over=delivery_of()),
-        lambda store: store.save_receiver(Receiver("alice.1", "a"), Receiver("alice.1", "a"), NOW),
+        lambda store: store.save_delivery(delivery_of(), expected=delivery_of()),
+        lambda store: store.save_receiver(
+            ReceiverHealth("alice.1", "a"), ReceiverHealth("alice.1", "a"), NOW
+        ),
         lambda store: store.refuse_order("alice.1", "order-1", NOW),
     ],
 )
 def test_what_is_known_of_deliveries_expires_after_thirty_days(
-    write: Callable[[DynamoWebhooks], object],
+    write: Callable[[DynamoWebhookRepository], object],
 ) -> None:
     dynamodb = DynamoDb()
 
@@ -317,8 +321,10 @@ def test_a_webhook_itself_does_not_expire() -> None:
     [
         lambda dynamodb: webhooks(dynamodb).add(webhook_of()),
         lambda dynamodb: webhooks(dynamodb).take("alice", Lane.QUICK, 0, NOW, NOW),
-        lambda dynamodb: webhooks(dynamodb).save_delivery(delivery_of(), over=delivery_of()),
-        lambda dynamodb: followers(dynamodb).add("connection-1", Followed.order("order-1"), NOW, 50),
+        lambda dynamodb: webhooks(dynamodb).save_delivery(delivery_of(), expected=delivery_of()),
+        lambda dynamodb: followers(dynamodb).add(
+            "connection-1", SubscriptionTarget.order("order-1"), NOW, 50
+        ),
     ],
 )
 def test_a_write_that_can_not_be_made_at_all_is_an_error_and_no_refusal(
@@ -342,7 +348,7 @@ def test_a_full_set_is_read_whole_before_anybody_in_it_is_taken_for_gone() -> No
     )
     # when
     with pytest.raises(SubscriptionLimitError):
-        followers(dynamodb).add("three", Followed.order("order-1"), NOW, 2)
+        followers(dynamodb).add("three", SubscriptionTarget.order("order-1"), NOW, 2)
     # then nobody is removed but the one who was refused
     (*_, (_, removed)) = dynamodb.calls
     assert [operation for operation, _ in dynamodb.calls].count("batch_get_item") == 2
@@ -352,10 +358,10 @@ def test_a_full_set_is_read_whole_before_anybody_in_it_is_taken_for_gone() -> No
 def test_a_set_that_can_not_be_read_whole_is_left_as_it_is() -> None:
     table, full = "ConnectionTable", error("ConditionalCheckFailedException")
     unread = {"Responses": {}, "UnprocessedKeys": {table: {"Keys": ["one"]}}}
-    dynamodb = DynamoDb({}, full, {"Item": {"connections": {"SS": ["one"]}}}, *[unread] * TRIES)
+    dynamodb = DynamoDb({}, full, {"Item": {"connections": {"SS": ["one"]}}}, *[unread] * MAX_ATTEMPTS)
 
-    with pytest.raises(TemporaryError):
-        followers(dynamodb).add("two", Followed.order("order-1"), NOW, 1)
+    with pytest.raises(TransientError):
+        followers(dynamodb).add("two", SubscriptionTarget.order("order-1"), NOW, 1)
 
     assert dynamodb.calls[-1][0] == "batch_get_item"
 
@@ -369,7 +375,7 @@ def test_a_set_that_can_not_be_read_whole_is_left_as_it_is() -> None:
         lambda dynamodb: orders(dynamodb)[0].get("order-1"),
         lambda dynamodb: reports(dynamodb).generations(),
         lambda dynamodb: reports(dynamodb).rows(1, "2026-11-20", None, 10),
-        lambda dynamodb: followers(dynamodb).of(Followed.order("order-1")),
+        lambda dynamodb: followers(dynamodb).subscribers(SubscriptionTarget.order("order-1")),
         lambda dynamodb: webhooks(dynamodb).get("alice.1"),
         lambda dynamodb: webhooks(dynamodb).of_customer("alice"),
         lambda dynamodb: webhooks(dynamodb).receiver("alice.1", "a.example"),

@@ -5,28 +5,28 @@ from __future__ import annotations
 import pytest
 
 from order_capture.application.callers import Caller
-from order_capture.application.follow_orders import MAX_FOLLOWERS, follow, push_events
-from order_capture.application.messages import OrderNews
-from order_capture.application.ports import Followed
+from order_capture.application.messages import ReceivedOrderEvent
+from order_capture.application.ports import SubscriptionTarget
+from order_capture.application.subscriptions.push_events import MAX_SUBSCRIBERS, push_events, subscribe
 from order_capture.domain.errors import NotFoundError, SubscriptionLimitError
 from order_capture.domain.order import Order
-from tests.support.factories import NOW, SERVICE, placed, terms_of
+from tests.support.factories import NOW, SERVICE, details_of, placed
 from tests.support.fakes import MemoryConnections, MemoryFollowers, MemoryOrders
 
 ALICE, BOB = Caller("sub-of-alice", "alice"), Caller("sub-of-bob", "bob")
-ORDER, CUSTOMER = Followed.order("order-1"), Followed.customer("alice")
+ORDER, CUSTOMER = SubscriptionTarget.order("order-1"), SubscriptionTarget.customer("alice")
 
 
 @pytest.fixture
 def orders() -> MemoryOrders:
     """One order, of Alice's."""
     orders = MemoryOrders()
-    orders.add([placed(terms_of("order-1", "alice"))])
+    orders.add([placed(details_of("order-1", "alice"))])
     return orders
 
 
-def news(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice") -> OrderNews:
-    return OrderNews(
+def news(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice") -> ReceivedOrderEvent:
+    return ReceivedOrderEvent(
         order_id,
         customer_id,
         event_id=f"event-{sequence}",
@@ -42,49 +42,49 @@ def news(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice
 def test_an_order_is_followed_by_its_customer_and_by_services(orders: MemoryOrders, caller: Caller) -> None:
     followers = MemoryFollowers()
 
-    order = follow(orders, followers, "c-1", ORDER, caller, NOW)
+    order = subscribe(orders, followers, "c-1", ORDER, caller, NOW)
 
     assert order == orders.get("order-1")
-    assert followers.of(ORDER) == {"c-1"}
+    assert followers.subscribers(ORDER) == {"c-1"}
 
 
 @pytest.mark.parametrize("caller", [ALICE, SERVICE])
 def test_a_customer_is_followed_by_themselves_and_by_services(orders: MemoryOrders, caller: Caller) -> None:
     followers = MemoryFollowers()
 
-    assert follow(orders, followers, "c-1", CUSTOMER, caller, NOW) is None
-    assert followers.of(CUSTOMER) == {"c-1"}
+    assert subscribe(orders, followers, "c-1", CUSTOMER, caller, NOW) is None
+    assert followers.subscribers(CUSTOMER) == {"c-1"}
 
 
 @pytest.mark.parametrize(
     ("foreign", "unknown"),
-    [(ORDER, Followed.order("order-2")), (CUSTOMER, Followed.customer("nobody"))],
+    [(ORDER, SubscriptionTarget.order("order-2")), (CUSTOMER, SubscriptionTarget.customer("nobody"))],
 )
 def test_what_is_anothers_is_refused_in_the_words_of_what_does_not_exist(
-    orders: MemoryOrders, foreign: Followed, unknown: Followed
+    orders: MemoryOrders, foreign: SubscriptionTarget, unknown: SubscriptionTarget
 ) -> None:
     followers = MemoryFollowers()
 
     said = []
     for what in (foreign, unknown):
         with pytest.raises(NotFoundError) as refusal:
-            follow(orders, followers, "c-1", what, BOB, NOW)
+            subscribe(orders, followers, "c-1", what, BOB, NOW)
         said.append(str(refusal.value))
 
     assert said[0] == said[1]
-    assert not followers.of(foreign)
+    assert not followers.subscribers(foreign)
 
 
 def test_what_happens_while_somebody_subscribes_is_in_the_answer(orders: MemoryOrders) -> None:
     class Slow(MemoryFollowers):
-        def add(self, connection_id: str, what: Followed, now: str, at_most: int = 50) -> None:
+        def add(self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int = 50) -> None:
             """The order is cancelled before the subscription counts, so that nobody is told of it."""
             order = orders.get("order-1")
             assert order is not None
-            orders.save(order.cancel(now=NOW), over=order.version)
+            orders.save(order.cancel(now=NOW), expected_version=order.version)
             super().add(connection_id, what, now, at_most)
 
-    order = follow(orders, Slow(), "c-1", ORDER, ALICE, NOW)
+    order = subscribe(orders, Slow(), "c-1", ORDER, ALICE, NOW)
 
     assert isinstance(order, Order)
     assert order.status == "CANCELLED"
@@ -92,11 +92,11 @@ def test_what_happens_while_somebody_subscribes_is_in_the_answer(orders: MemoryO
 
 def test_fifty_follow_the_same_and_no_more(orders: MemoryOrders) -> None:
     followers = MemoryFollowers()
-    for number in range(MAX_FOLLOWERS):
-        follow(orders, followers, f"c-{number}", CUSTOMER, ALICE, NOW)
+    for number in range(MAX_SUBSCRIBERS):
+        subscribe(orders, followers, f"c-{number}", CUSTOMER, ALICE, NOW)
 
     with pytest.raises(SubscriptionLimitError):
-        follow(orders, followers, "one-more", CUSTOMER, ALICE, NOW)
+        subscribe(orders, followers, "one-more", CUSTOMER, ALICE, NOW)
 
 
 def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(orders: MemoryOrders) -> None:
@@ -106,8 +106,8 @@ def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(orders
         ("of-alice", CUSTOMER),
         ("of-both", ORDER),
         ("of-both", CUSTOMER),
-        ("of-another", Followed.order("order-2")),
-        ("of-bob", Followed.customer("bob")),
+        ("of-another", SubscriptionTarget.order("order-2")),
+        ("of-bob", SubscriptionTarget.customer("bob")),
     ):
         followers.add(connection, what, NOW)
 
@@ -137,15 +137,15 @@ def test_a_connection_that_is_gone_is_forgotten_and_the_others_are_told() -> Non
     assert push_events(followers, connections, [news()]) == set()
 
     assert connections.sent == [("c-2", "order-1/1")]
-    assert followers.of(CUSTOMER) == {"c-2"}
+    assert followers.subscribers(CUSTOMER) == {"c-2"}
 
 
 def test_an_event_that_could_not_be_sent_comes_again_alone() -> None:
     followers, connections = MemoryFollowers(), MemoryConnections(fail=["c-1"])
     followers.add("c-1", ORDER, NOW)
-    followers.add("c-2", Followed.order("order-2"), NOW)
+    followers.add("c-2", SubscriptionTarget.order("order-2"), NOW)
 
     assert push_events(followers, connections, [news(), news("order-2")]) == {"order-1"}
 
     assert connections.sent == [("c-2", "order-2/1")]
-    assert followers.of(ORDER) == {"c-1"}
+    assert followers.subscribers(ORDER) == {"c-1"}

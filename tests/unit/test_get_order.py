@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from order_capture.application.callers import Caller
-from order_capture.application.get_order import get_order
+from order_capture.application.orders.get_order import get_order
 from order_capture.domain.errors import NotFoundError
-from order_capture.domain.order import Check, Order, OrderStatus
+from order_capture.domain.order import CheckType, Order, OrderStatus
 from tests.support.factories import SERVICE, declined, held, placed
 from tests.support.fakes import MemoryOrders
 
@@ -32,19 +32,19 @@ class Desk:
         for step in steps:
             order = self.orders.get("order-1")
             assert order is not None
-            self.orders.save(step(order), over=order.version)
+            self.orders.save(step(order), expected_version=order.version)
 
     def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.then.get(len(self.slept), lambda: None)()
 
 
-def is_held(check: Check) -> Callable[[Order], Order]:
-    return lambda order: order.decide(check, held(), now=LATER)
+def is_held(check: CheckType) -> Callable[[Order], Order]:
+    return lambda order: order.record_check(check, held(), now=LATER)
 
 
 def rejected(order: Order) -> Order:
-    return order.decide(Check.BALANCE, declined(), now=LATER)
+    return order.record_check(CheckType.BALANCE, declined(), now=LATER)
 
 
 def test_an_order_is_told_at_once_and_another_is_not_found() -> None:
@@ -76,12 +76,12 @@ def test_it_waits_no_longer_than_it_asked_for() -> None:
 
 def test_a_change_that_leaves_the_status_is_not_what_it_waits_for() -> None:
     desk = Desk()
-    desk.then[1] = lambda: desk.change(is_held(Check.STOCK))
+    desk.then[1] = lambda: desk.change(is_held(CheckType.STOCK))
 
     order = desk.ask(2)
 
     assert sum(desk.slept) == pytest.approx(2)
-    assert order.checks.keys() == {Check.STOCK}
+    assert order.checks.keys() == {CheckType.STOCK}
 
 
 @pytest.mark.parametrize("over", [rejected, lambda order: order.cancel(now=LATER)])

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_capture.adapters.attributes import to_item
-from order_capture.adapters.dynamodb_history import line_of
-from order_capture.adapters.dynamodb_ledger import movement_action
-from order_capture.domain.history import Change, ChangeType, Commit, as_of, commit_of, replayed
-from order_capture.domain.ledger import ACCOUNTS, Head, Movement
+from order_capture.adapters.dynamodb.history_repository import record_from_images
+from order_capture.adapters.dynamodb.ledger_repository import balance_update
+from order_capture.adapters.dynamodb.types import to_item
+from order_capture.domain.history import ChangeType, Commit, LedgerEntry, as_of, commit_of, fold
+from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange
 from tests.support.fakes import moved
 from tests.support.sizes import stored_size
 
@@ -26,18 +26,18 @@ def written(milliseconds: int) -> str:
     return f"2026-11-20T10:00:{milliseconds // 1000:02}.{milliseconds % 1000:03}Z"
 
 
-def heads_of(changes: Sequence[Sequence[Change]], times: Sequence[int]) -> list[Head]:
+def heads_of(changes: Sequence[Sequence[LedgerEntry]], times: Sequence[int]) -> list[Balance]:
     """The head after each write. Figures may fall below zero here: it is the ledger that sees to that."""
-    heads: list[Head] = []
+    heads: list[Balance] = []
     for of_one, at in zip(changes, times, strict=True):
         head = heads[-1] if heads else None
-        sums = replayed("pen", of_one)
-        movement = Movement("pen", sums.balance, sums.held, sums.settled, head.version if head else 0)
+        sums = fold("pen", of_one)
+        movement = BalanceChange("pen", sums.balance, sums.held, sums.settled, head.version if head else 0)
         heads.append(moved(head, movement, written(at)))
     return heads
 
 
-def commits_of(changes: Sequence[Sequence[Change]], heads: Sequence[Head]) -> list[Commit]:
+def commits_of(changes: Sequence[Sequence[LedgerEntry]], heads: Sequence[Balance]) -> list[Commit]:
     before = [None, *heads[:-1]]
     return [
         commit_of("pen", old, new, {change.key: change.amount for change in of_one})
@@ -46,14 +46,14 @@ def commits_of(changes: Sequence[Sequence[Change]], heads: Sequence[Head]) -> li
 
 
 @st.composite
-def histories(draw: st.DrawFn, gaps: st.SearchStrategy[int]) -> tuple[list[list[Change]], list[Head]]:
+def histories(draw: st.DrawFn, gaps: st.SearchStrategy[int]) -> tuple[list[list[LedgerEntry]], list[Balance]]:
     """Some writes, each of one or several orders, or an adjustment; the first one sets a balance."""
     amounts = st.integers(1, 9).map(Decimal)
-    changes = [[Change(ADJUST, draw(amounts), "first")]]
+    changes = [[LedgerEntry(ADJUST, draw(amounts), "first")]]
     for number in range(draw(st.integers(0, 8))):
         kind = draw(st.sampled_from(ChangeType))
         size = 1 if kind is ADJUST else draw(st.integers(1, 3))
-        changes.append([Change(kind, draw(amounts), f"{number}-{each}") for each in range(size)])
+        changes.append([LedgerEntry(kind, draw(amounts), f"{number}-{each}") for each in range(size)])
     times = list(accumulate([draw(gaps) for _ in changes], initial=5_000))[1:]
     return changes, heads_of(changes, times)
 
@@ -66,7 +66,7 @@ ANY_TIME = st.integers(4_000, 7_000).map(written)
 class TestHowItStood:
     @given(ONE_AFTER_THE_OTHER, ANY_TIME)
     def test_it_is_the_head_that_was_there_at_that_time(
-        self, history: tuple[list[list[Change]], list[Head]], at: str
+        self, history: tuple[list[list[LedgerEntry]], list[Balance]], at: str
     ) -> None:
         changes, heads = history
         was = [head for head in heads if head.update_time <= at]
@@ -78,13 +78,13 @@ class TestHowItStood:
             assert commit is not None
             assert commit.before == (was[-1] if was else None)
             # and what all entries up to then come to
-            sums = replayed("pen", (change for of_one in changes[: len(was)] for change in of_one))
-            head = commit.before or Head(Decimal(0))
+            sums = fold("pen", (change for of_one in changes[: len(was)] for change in of_one))
+            head = commit.before or Balance(Decimal(0))
             assert (head.balance, head.held, head.settled) == (sums.balance, sums.held, sums.settled)
 
     @given(OVERLAPPING, ANY_TIME)
     def test_where_times_overlap_it_is_still_a_head_that_once_was_there(
-        self, history: tuple[list[list[Change]], list[Head]], at: str
+        self, history: tuple[list[list[LedgerEntry]], list[Balance]], at: str
     ) -> None:
         changes, heads = history
         commit = as_of(commits_of(changes, heads), at)
@@ -99,7 +99,7 @@ class TestHowItStood:
 
     @given(OVERLAPPING, ANY_TIME, st.integers(0, 9))
     def test_a_history_that_is_behind_says_nothing_or_what_it_will_always_say(
-        self, history: tuple[list[list[Change]], list[Head]], at: str, behind: int
+        self, history: tuple[list[list[LedgerEntry]], list[Balance]], at: str, behind: int
     ) -> None:
         changes, heads = history
         commits = commits_of(changes, heads)
@@ -110,7 +110,7 @@ class TestHowItStood:
 
     @given(OVERLAPPING, ANY_TIME, st.randoms())
     def test_in_what_order_lines_are_found_makes_no_difference(
-        self, history: tuple[list[list[Change]], list[Head]], at: str, chance: object
+        self, history: tuple[list[list[LedgerEntry]], list[Balance]], at: str, chance: object
     ) -> None:
         commits = commits_of(*history)
         shuffled = commits * 2
@@ -120,9 +120,9 @@ class TestHowItStood:
 
     def test_of_two_writes_with_one_time_only_the_second_ever_showed(self) -> None:
         changes = [
-            [Change(ADJUST, Decimal(5), "a")],
-            [Change(HOLD, Decimal(1), "b")],
-            [Change(HOLD, Decimal(1), "c")],
+            [LedgerEntry(ADJUST, Decimal(5), "a")],
+            [LedgerEntry(HOLD, Decimal(1), "b")],
+            [LedgerEntry(HOLD, Decimal(1), "c")],
         ]
         heads = heads_of(changes, [1_000, 1_000, 2_000])
 
@@ -135,11 +135,11 @@ class TestHowItStood:
 class TestWhatWasDone:
     @given(OVERLAPPING)
     def test_all_of_it_together_comes_to_the_head(
-        self, history: tuple[list[list[Change]], list[Head]]
+        self, history: tuple[list[list[LedgerEntry]], list[Balance]]
     ) -> None:
         changes, heads = history
         told = [change for commit in commits_of(changes, heads) for change in commit.changes]
-        sums = replayed("pen", told)
+        sums = fold("pen", told)
 
         assert (sums.balance, sums.held, sums.settled) == (
             heads[-1].balance,
@@ -150,19 +150,19 @@ class TestWhatWasDone:
     @pytest.mark.parametrize(
         ("figures", "told"),
         [
-            ((-3, 3, 0), [Change(HOLD, Decimal(3))]),
-            ((3, -3, 0), [Change(RELEASE, Decimal(3))]),
-            ((0, -3, 3), [Change(SETTLE, Decimal(3))]),
-            ((-3, 0, 0), [Change(ADJUST, Decimal(-3))]),
+            ((-3, 3, 0), [LedgerEntry(HOLD, Decimal(3))]),
+            ((3, -3, 0), [LedgerEntry(RELEASE, Decimal(3))]),
+            ((0, -3, 3), [LedgerEntry(SETTLE, Decimal(3))]),
+            ((-3, 0, 0), [LedgerEntry(ADJUST, Decimal(-3))]),
             ((0, 0, 0), []),
         ],
     )
     def test_a_write_that_names_no_entries_is_told_by_its_figures(
-        self, figures: tuple[int, int, int], told: list[Change]
+        self, figures: tuple[int, int, int], told: list[LedgerEntry]
     ) -> None:
-        before = Head(Decimal(10), Decimal(10), Decimal(10), 1, written(1_000))
+        before = Balance(Decimal(10), Decimal(10), Decimal(10), 1, written(1_000))
         balance, held, settled = (Decimal(10 + change) for change in figures)
-        after = Head(balance, held, settled, 2, written(2_000))
+        after = Balance(balance, held, settled, 2, written(2_000))
 
         assert list(commit_of("pen", before, after, {}).changes) == told
 
@@ -172,15 +172,20 @@ class TestWhatWasDone:
     )
     def test_entries_that_do_not_add_up_to_it_are_not_believed(self, entries: dict[str, Decimal]) -> None:
         before, after = (
-            Head(Decimal(10), version=1, update_time=written(1)),
-            Head(Decimal(7), Decimal(3), version=2),
+            Balance(Decimal(10), version=1, update_time=written(1)),
+            Balance(Decimal(7), Decimal(3), version=2),
         )
 
-        assert commit_of("pen", before, after, entries).changes == (Change(HOLD, Decimal(3)),)
+        assert commit_of("pen", before, after, entries).changes == (LedgerEntry(HOLD, Decimal(3)),)
 
     def test_two_writes_that_name_no_entries_are_two_lines(self) -> None:
         heads = heads_of(
-            [[Change(ADJUST, Decimal(5))], [Change(HOLD, Decimal(1))], [Change(HOLD, Decimal(1))]], [1, 1, 1]
+            [
+                [LedgerEntry(ADJUST, Decimal(5))],
+                [LedgerEntry(HOLD, Decimal(1))],
+                [LedgerEntry(HOLD, Decimal(1))],
+            ],
+            [1, 1, 1],
         )
 
         commits = [commit_of("pen", old, new, {}) for old, new in pairwise(heads)]
@@ -195,9 +200,9 @@ class TestWhatAHeadTells:
     ) -> None:
         # given the longest id there may be, and the largest figures
         names = {f"{kind}#{uuid.UUID(int=number)}": Decimal("999999999.99") for number in range(10)}
-        most = ACCOUNTS.largest
-        movement = Movement("c" * 64, most, most, most, expected=0, price=most, entries=names)
-        head = movement_action("AccountTable", "customerId", movement, written(0))["Put"]["Item"]
+        most = ACCOUNTS.max_balance
+        movement = BalanceChange("c" * 64, most, most, most, expected=0, price=most, entries=names)
+        head = balance_update("AccountTable", "customerId", movement, written(0))["Put"]["Item"]
 
         assert stored_size(head) + len(str(10**9)) < 1024
 
@@ -216,28 +221,28 @@ class TestWhatTheStreamTells:
         first = self.head(2, balance=4, held=1, HOLD_one=1)
         second = self.head(3, balance=3, held=2, HOLD_one=1)
 
-        line = line_of("productId", {"OldImage": first, "NewImage": second})
+        line = record_from_images("productId", {"OldImage": first, "NewImage": second})
 
         assert isinstance(line, Commit)
-        assert line.changes == (Change(HOLD, Decimal(1)),)
+        assert line.changes == (LedgerEntry(HOLD, Decimal(1)),)
 
     def test_a_head_from_before_there_was_such_a_thing_begins_a_history_all_the_same(self) -> None:
         old = {name: value for name, value in self.head(7, balance=4).items() if name != "lastEntries"}
         new = self.head(8, balance=3, held=1, HOLD_one=1)
 
-        line = line_of("productId", {"OldImage": old, "NewImage": new})
+        line = record_from_images("productId", {"OldImage": old, "NewImage": new})
 
         assert isinstance(line, Commit)
         assert (line.since, line.time, line.changes) == (
             written(7),
             written(8),
-            (Change(HOLD, Decimal(1), "one"),),
+            (LedgerEntry(HOLD, Decimal(1), "one"),),
         )
 
     def test_what_was_removed_is_no_line(self) -> None:
-        assert line_of("productId", {"OldImage": self.head(1, balance=1)}) is None
+        assert record_from_images("productId", {"OldImage": self.head(1, balance=1)}) is None
 
     def test_an_entry_that_moved_a_head_is_told_of_by_the_head(self) -> None:
         entry = to_item({"productId": "pen", "entry": "HOLD#one", "amount": 1, "outcome": "HELD"})
 
-        assert line_of("productId", {"NewImage": entry}) is None
+        assert record_from_images("productId", {"NewImage": entry}) is None

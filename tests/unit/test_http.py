@@ -10,17 +10,17 @@ from typing import Any, NoReturn
 import botocore.exceptions
 import pytest
 
-from order_capture.adapters.http import Request, Response, http_handler
-from order_capture.adapters.problems import FieldError, RequestInvalidError, UnsupportedMediaTypeError
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
-    BooksDisagreeError,
-    KeyReusedError,
+    IdempotencyConflictError,
+    LedgerInconsistencyError,
     NotFoundError,
-    RequestRunningError,
-    StillHeldError,
-    TemporaryError,
+    OpenHoldsError,
+    RequestInProgressError,
+    TransientError,
 )
+from order_capture.entrypoints.http.api import Request, Response, http_handler
+from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError, UnsupportedMediaTypeError
 from tests.support.factories import api_event
 
 SECRET = "arn:aws:dynamodb:us-east-1:123456789012:table/OrderTable"
@@ -186,11 +186,11 @@ def test_a_name_of_the_clients_own_is_repeated_as_far_as_it_can_be_shown(name: s
         (RequestInvalidError([FieldError("qty", "is odd")]), 400, "invalid-request"),
         (NotFoundError("No such thing."), 404, "not-found"),
         (BalanceOutOfRangeError("Too little."), 409, "balance-out-of-range"),
-        (StillHeldError("Held."), 409, "still-held"),
-        (KeyReusedError(), 422, "idempotency-key-reused"),
-        (RequestRunningError(), 409, "request-running"),
+        (OpenHoldsError("Held."), 409, "still-held"),
+        (IdempotencyConflictError(), 422, "idempotency-key-reused"),
+        (RequestInProgressError(), 409, "request-running"),
         (UnsupportedMediaTypeError(), 415, "unsupported-media-type"),
-        (TemporaryError("Come again."), 503, "unavailable"),
+        (TransientError("Come again."), 503, "unavailable"),
     ],
 )
 def test_what_goes_wrong_on_purpose_is_a_problem_in_words(error: Exception, status: int, kind: str) -> None:
@@ -222,7 +222,7 @@ def test_a_bad_request_is_told_every_field() -> None:
         RuntimeError(SECRET),
         KeyError(SECRET),
         RecursionError(SECRET),
-        BooksDisagreeError(SECRET),
+        LedgerInconsistencyError(SECRET),
         aws_error("AccessDeniedException", 400),
         aws_error("ResourceNotFoundException", 400),
     ],
@@ -283,26 +283,26 @@ def test_a_client_knows_the_answer_whose_tag_it_sends(tags: str) -> None:
     request = request_of(api_event(headers={"If-None-Match": tags}))
 
     assert request.is_conditional
-    assert request.knows('W/"2"')
+    assert request.etag_matches('W/"2"')
 
 
 @pytest.mark.parametrize("tags", ['W/"1"', '"22"', "2", "", "W/2", '"1", "3"'])
 def test_a_client_knows_no_other_answer(tags: str) -> None:
-    assert not request_of(api_event(headers={"If-None-Match": tags})).knows('W/"2"')
+    assert not request_of(api_event(headers={"If-None-Match": tags})).etag_matches('W/"2"')
 
 
 def test_a_client_names_no_more_tags_than_fit() -> None:
     tags = ", ".join(['W/"1"'] * 40)
-    assert not request_of(api_event(headers={"If-None-Match": tags[:256]})).knows('W/"2"')
+    assert not request_of(api_event(headers={"If-None-Match": tags[:256]})).etag_matches('W/"2"')
     with pytest.raises(RequestInvalidError, match="If-None-Match must be at most 256 characters"):
-        request_of(api_event(headers={"If-None-Match": tags})).knows('W/"2"')
+        request_of(api_event(headers={"If-None-Match": tags})).etag_matches('W/"2"')
 
 
 def test_a_client_that_sends_no_tag_knows_nothing() -> None:
     request = request_of(api_event())
 
     assert not request.is_conditional
-    assert not request.knows('W/"2"')
+    assert not request.etag_matches('W/"2"')
 
 
 @pytest.mark.parametrize("name", ["X-Correlation-Id", "x-correlation-id"])

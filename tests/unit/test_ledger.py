@@ -9,65 +9,74 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_capture.domain.errors import BalanceOutOfRangeError, StillHeldError
+from order_capture.domain.errors import BalanceOutOfRangeError, OpenHoldsError
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
     ZERO,
     Adjustment,
+    Balance,
+    BalanceChange,
     Entry,
-    Head,
-    LedgerKind,
-    Movement,
+    LedgerSpec,
     Release,
     adjust,
-    closed_entry,
+    aggregate,
     decide_holds,
     delete,
-    first,
     hold_entries,
-    merged,
+    primary_entity,
+    rejected_hold,
     replay,
 )
-from order_capture.domain.order import DeclineCode, OrderTerms, Outcome
-from tests.support.factories import NOW, terms_of
+from order_capture.domain.order import DeclineCode, OrderDetails, Outcome
+from tests.support.factories import NOW, details_of
 from tests.support.fakes import moved
 
 HELD, DECLINED = Outcome
 
 
-def units(balance: int) -> Head:
-    return Head(Decimal(balance))
+def units(balance: int) -> Balance:
+    return Balance(Decimal(balance))
 
 
-def outcomes(kind: LedgerKind, orders: list[OrderTerms], seen: dict[str, Head | None]) -> list[Outcome]:
+def outcomes(kind: LedgerSpec, orders: list[OrderDetails], seen: dict[str, Balance | None]) -> list[Outcome]:
     decisions = decide_holds(kind, orders, seen)
-    return [decisions[terms.order_id].outcome for terms in orders]
+    return [decisions[details.order_id].outcome for details in orders]
 
 
 class TestWhatAnOrderAsksFor:
     def test_of_the_accounts_it_is_the_total_of_its_customer(self) -> None:
-        assert ACCOUNTS.demand(terms_of(customer_id="bob", total="25.50")) == {"bob": Decimal("25.50")}
+        assert ACCOUNTS.required_amounts(details_of(customer_id="bob", total="25.50")) == {
+            "bob": Decimal("25.50")
+        }
 
     def test_of_the_stock_it_is_the_units_of_each_product_in_sorted_order(self) -> None:
-        demand = STOCK.demand(terms_of(items=(("pen", 2), ("ink", 3), ("cap", 1))))
+        required_amounts = STOCK.required_amounts(details_of(items=(("pen", 2), ("ink", 3), ("cap", 1))))
 
-        assert list(demand.items()) == [("cap", Decimal(1)), ("ink", Decimal(3)), ("pen", Decimal(2))]
+        assert list(required_amounts.items()) == [
+            ("cap", Decimal(1)),
+            ("ink", Decimal(3)),
+            ("pen", Decimal(2)),
+        ]
 
     def test_two_lines_of_one_product_are_added_up(self) -> None:
-        assert STOCK.demand(terms_of(items=(("pen", 3), ("ink", 1), ("pen", 4)))) == {"ink": 1, "pen": 7}
+        assert STOCK.required_amounts(details_of(items=(("pen", 3), ("ink", 1), ("pen", 4)))) == {
+            "ink": 1,
+            "pen": 7,
+        }
 
     def test_the_decision_is_kept_in_one_place_however_an_order_names_its_products(self) -> None:
-        orders = [terms_of(items=items) for items in ((("b", 1), ("a", 1)), (("a", 1), ("b", 1)))]
+        orders = [details_of(items=items) for items in ((("b", 1), ("a", 1)), (("a", 1), ("b", 1)))]
 
-        assert {first(STOCK.demand(terms)) for terms in orders} == {"a"}
+        assert {primary_entity(STOCK.required_amounts(details)) for details in orders} == {"a"}
 
 
 class TestWhoGetsWhat:
     def test_an_order_gets_all_that_is_left(self) -> None:
-        decision = decide_holds(STOCK, [terms_of(items=(("pen", 5),))], {"pen": units(5)})["order-1"]
+        decision = decide_holds(STOCK, [details_of(items=(("pen", 5),))], {"pen": units(5)})["order-1"]
 
-        assert (decision.outcome, decision.asked, decision.entity, decision.code) == (
+        assert (decision.outcome, decision.requested, decision.entity, decision.code) == (
             HELD,
             Decimal(5),
             "pen",
@@ -75,13 +84,13 @@ class TestWhoGetsWhat:
         )
 
     def test_an_order_for_one_more_is_declined_with_the_figures(self) -> None:
-        decision = decide_holds(STOCK, [terms_of(items=(("pen", 6),))], {"pen": units(5)})["order-1"]
+        decision = decide_holds(STOCK, [details_of(items=(("pen", 6),))], {"pen": units(5)})["order-1"]
 
         assert (decision.outcome, decision.code) == (DECLINED, DeclineCode.INSUFFICIENT_STOCK)
-        assert (decision.entity, decision.asked, decision.available) == ("pen", Decimal(6), Decimal(5))
+        assert (decision.entity, decision.requested, decision.available) == ("pen", Decimal(6), Decimal(5))
 
     def test_a_cent_too_little_is_too_little(self) -> None:
-        decision = decide_holds(ACCOUNTS, [terms_of(total="10.00")], {"alice": Head(Decimal("9.99"))})
+        decision = decide_holds(ACCOUNTS, [details_of(total="10.00")], {"alice": Balance(Decimal("9.99"))})
 
         assert decision["order-1"].code is DeclineCode.INSUFFICIENT_BALANCE
         assert str(decision["order-1"].available) == "9.99"
@@ -90,48 +99,50 @@ class TestWhoGetsWhat:
         ("kind", "entity", "code"),
         [(ACCOUNTS, "alice", DeclineCode.UNKNOWN_CUSTOMER), (STOCK, "pen", DeclineCode.UNKNOWN_PRODUCT)],
     )
-    @pytest.mark.parametrize("head", [None, Head(ZERO, version=2, deleted=True)], ids=["never", "deleted"])
+    @pytest.mark.parametrize("head", [None, Balance(ZERO, version=2, deleted=True)], ids=["never", "deleted"])
     def test_who_or_what_is_unknown_is_named(
-        self, kind: LedgerKind, entity: str, code: DeclineCode, head: Head | None
+        self, kind: LedgerSpec, entity: str, code: DeclineCode, head: Balance | None
     ) -> None:
-        decision = decide_holds(kind, [terms_of()], {entity: head})["order-1"]
+        decision = decide_holds(kind, [details_of()], {entity: head})["order-1"]
 
         assert (decision.outcome, decision.code, decision.entity) == (DECLINED, code, entity)
         assert decision.available is None
 
     def test_nothing_is_sold_of_what_was_deleted_even_for_nothing(self) -> None:
-        free = terms_of(total="0")
+        free = details_of(total="0")
 
-        assert outcomes(ACCOUNTS, [free], {"alice": Head(ZERO, version=2, deleted=True)}) == [DECLINED]
-        assert outcomes(ACCOUNTS, [free], {"alice": Head(ZERO, version=2)}) == [HELD]
+        assert outcomes(ACCOUNTS, [free], {"alice": Balance(ZERO, version=2, deleted=True)}) == [DECLINED]
+        assert outcomes(ACCOUNTS, [free], {"alice": Balance(ZERO, version=2)}) == [HELD]
 
     def test_the_earliest_that_fit_are_held_and_the_others_declined(self) -> None:
-        orders = [terms_of(f"order-{qty}", items=(("pen", qty),)) for qty in (3, 4, 2, 1)]
+        orders = [details_of(f"order-{qty}", items=(("pen", qty),)) for qty in (3, 4, 2, 1)]
 
         assert outcomes(STOCK, orders, {"pen": units(5)}) == [HELD, DECLINED, HELD, DECLINED]
 
     def test_what_is_available_to_a_later_order_is_what_the_earlier_ones_left(self) -> None:
-        orders = [terms_of("order-1", items=(("pen", 3),)), terms_of("order-2", items=(("pen", 4),))]
+        orders = [details_of("order-1", items=(("pen", 3),)), details_of("order-2", items=(("pen", 4),))]
 
         assert decide_holds(STOCK, orders, {"pen": units(5)})["order-2"].available == 2
 
     def test_an_order_gets_all_of_its_products_or_none(self) -> None:
-        both = terms_of("order-1", items=(("ink", 1), ("pen", 9)))
-        ink = terms_of("order-2", items=(("ink", 1),))
+        both = details_of("order-1", items=(("ink", 1), ("pen", 9)))
+        ink = details_of("order-2", items=(("ink", 1),))
 
         assert outcomes(STOCK, [both, ink], {"ink": units(1), "pen": units(5)}) == [DECLINED, HELD]
 
     def test_what_has_not_been_seen_is_taken_to_be_enough(self) -> None:
-        assert outcomes(STOCK, [terms_of(items=(("ink", 1), ("pen", 100_000)))], {"ink": units(1)}) == [HELD]
+        assert outcomes(STOCK, [details_of(items=(("ink", 1), ("pen", 100_000)))], {"ink": units(1)}) == [
+            HELD
+        ]
 
     def test_two_lines_of_one_product_do_not_pass_on_the_same_units(self) -> None:
-        assert outcomes(STOCK, [terms_of(items=(("pen", 3), ("pen", 3)))], {"pen": units(5)}) == [DECLINED]
+        assert outcomes(STOCK, [details_of(items=(("pen", 3), ("pen", 3)))], {"pen": units(5)}) == [DECLINED]
 
     @given(balance=st.integers(0, 30), wanted=st.lists(st.integers(1, 9), max_size=12))
     def test_never_more_is_held_than_there_is_and_no_order_that_would_fit_is_declined(
         self, balance: int, wanted: list[int]
     ) -> None:
-        orders = [terms_of(f"order-{i}", items=(("pen", qty),)) for i, qty in enumerate(wanted)]
+        orders = [details_of(f"order-{i}", items=(("pen", qty),)) for i, qty in enumerate(wanted)]
         left = balance
 
         for outcome, qty in zip(outcomes(STOCK, orders, {"pen": units(balance)}), wanted, strict=True):
@@ -143,10 +154,10 @@ class TestWhoGetsWhat:
 
 class TestWhatIsRecorded:
     def test_a_held_order_has_an_entry_with_its_amount_under_each_product(self) -> None:
-        terms = terms_of(items=(("pen", 2), ("ink", 1)))
-        decision = decide_holds(STOCK, [terms], {})["order-1"]
+        details = details_of(items=(("pen", 2), ("ink", 1)))
+        decision = decide_holds(STOCK, [details], {})["order-1"]
 
-        entries = hold_entries(STOCK, terms, decision, NOW)
+        entries = hold_entries(STOCK, details, decision, NOW)
 
         assert [(e.entity, e.amount, e.key) for e in entries] == [
             ("ink", Decimal(1), "HOLD#order-1"),
@@ -154,17 +165,17 @@ class TestWhatIsRecorded:
         ]
 
     def test_a_declined_order_has_one_entry_that_moved_nothing_under_its_first_product(self) -> None:
-        terms = terms_of(items=(("pen", 2), ("ink", 1)))
-        decision = decide_holds(STOCK, [terms], {"pen": units(1)})["order-1"]
+        details = details_of(items=(("pen", 2), ("ink", 1)))
+        decision = decide_holds(STOCK, [details], {"pen": units(1)})["order-1"]
 
-        entries = hold_entries(STOCK, terms, decision, NOW)
+        entries = hold_entries(STOCK, details, decision, NOW)
 
         assert [(e.entity, e.amount, e.decision) for e in entries] == [("ink", ZERO, decision)]
 
     def test_the_mark_of_an_early_release_is_a_declined_hold_in_the_same_place(self) -> None:
-        terms = terms_of(items=(("pen", 2), ("ink", 1)))
+        details = details_of(items=(("pen", 2), ("ink", 1)))
 
-        mark = closed_entry(STOCK, terms, NOW)
+        mark = rejected_hold(STOCK, details, NOW)
 
         assert (mark.entity, mark.key, mark.amount) == ("ink", "HOLD#order-1", ZERO)
         assert (mark.decision.outcome, mark.decision.code) == (DECLINED, DeclineCode.ORDER_CLOSED)
@@ -172,36 +183,38 @@ class TestWhatIsRecorded:
 
 class TestAdjusting:
     def test_a_balance_that_is_set_replaces_the_old_one_and_leaves_what_is_held_alone(self) -> None:
-        old = Head(Decimal(5), held=Decimal(2), settled=Decimal(3), version=4, update_time="then")
+        old = Balance(Decimal(5), held=Decimal(2), settled=Decimal(3), version=4, update_time="then")
 
-        assert adjust(STOCK, old, NOW, balance=Decimal(9)) == Head(
+        assert adjust(STOCK, old, NOW, balance=Decimal(9)) == Balance(
             Decimal(9), Decimal(2), Decimal(3), version=5, update_time=NOW
         )
 
     @pytest.mark.parametrize(("by", "balance"), [("2.50", "7.50"), ("-2.50", "2.50"), ("-5", "0")])
     def test_a_balance_can_be_added_to_and_taken_from_down_to_nothing(self, by: str, balance: str) -> None:
-        assert adjust(ACCOUNTS, Head(Decimal(5)), NOW, by=Decimal(by)).balance == Decimal(balance)
+        assert adjust(ACCOUNTS, Balance(Decimal(5)), NOW, by=Decimal(by)).balance == Decimal(balance)
 
     def test_what_is_new_starts_at_nothing(self) -> None:
-        assert adjust(ACCOUNTS, None, NOW, balance=Decimal(7)) == Head(Decimal(7), version=1, update_time=NOW)
+        assert adjust(ACCOUNTS, None, NOW, balance=Decimal(7)) == Balance(
+            Decimal(7), version=1, update_time=NOW
+        )
 
     def test_a_cent_below_nothing_is_refused_with_the_balance_there_is(self) -> None:
         with pytest.raises(BalanceOutOfRangeError, match=r"The balance is 5\.00"):
-            adjust(ACCOUNTS, Head(Decimal(5)), NOW, by=Decimal("-5.01"))
+            adjust(ACCOUNTS, Balance(Decimal(5)), NOW, by=Decimal("-5.01"))
 
     def test_what_is_held_counts_since_it_may_come_back(self) -> None:
-        head = Head(Decimal(0), held=Decimal(7), version=3)
-        most = ACCOUNTS.largest - 7
+        head = Balance(Decimal(0), held=Decimal(7), version=3)
+        most = ACCOUNTS.max_balance - 7
 
         assert adjust(ACCOUNTS, head, NOW, balance=most).balance == most
         with pytest.raises(BalanceOutOfRangeError, match=r"and open orders hold 7\.00 of it"):
             adjust(ACCOUNTS, head, NOW, balance=most + Decimal("0.01"))
 
     @pytest.mark.parametrize("kind", [ACCOUNTS, STOCK])
-    def test_a_balance_is_full_at_its_largest_and_refused_above_it(self, kind: LedgerKind) -> None:
-        full = adjust(kind, None, NOW, balance=kind.largest)
+    def test_a_balance_is_full_at_its_largest_and_refused_above_it(self, kind: LedgerSpec) -> None:
+        full = adjust(kind, None, NOW, balance=kind.max_balance)
 
-        assert full.balance == kind.largest
+        assert full.balance == kind.max_balance
         with pytest.raises(BalanceOutOfRangeError, match="at most"):
             adjust(kind, full, NOW, by=kind.quantum)
 
@@ -215,10 +228,10 @@ class TestAdjusting:
         ],
     )
     def test_a_refusal_shows_figures_as_the_ledger_has_them(
-        self, kind: LedgerKind, by: str, told: str
+        self, kind: LedgerSpec, by: str, told: str
     ) -> None:
         with pytest.raises(BalanceOutOfRangeError) as refusal:
-            adjust(kind, Head(Decimal("0.5E+1")), NOW, by=Decimal(by))
+            adjust(kind, Balance(Decimal("0.5E+1")), NOW, by=Decimal(by))
 
         assert str(refusal.value) == told
 
@@ -227,7 +240,7 @@ class TestAdjusting:
             adjust(ACCOUNTS, None, NOW)
 
     def test_a_receipt_is_the_same_adjustment_in_a_place_that_no_customer_can_have(self) -> None:
-        made = Adjustment("alice", "id-1", Decimal(5), "print-1", Head(Decimal(5)), NOW)
+        made = Adjustment("alice", "id-1", Decimal(5), "print-1", Balance(Decimal(5)), NOW)
 
         assert made.receipt().entity == "REQUEST#id-1"
         assert made.receipt().key == made.key == "ADJUST#id-1"
@@ -235,21 +248,24 @@ class TestAdjusting:
 
 class TestMovements:
     def test_each_kind_of_movement_keeps_the_sum_of_the_three_figures(self) -> None:
-        for make in (Movement.hold, Movement.release, Movement.settle):
+        for make in (BalanceChange.hold, BalanceChange.release, BalanceChange.settle):
             movement = make("pen", Decimal(3))
             assert movement.balance + movement.held + movement.settled == 0
 
     def test_movements_of_one_head_are_added_up_and_others_left_apart(self) -> None:
         movements = [
-            Movement.hold("pen", Decimal(1)),
-            Movement.hold("ink", Decimal(2)),
-            Movement.hold("pen", Decimal(3)),
+            BalanceChange.hold("pen", Decimal(1)),
+            BalanceChange.hold("ink", Decimal(2)),
+            BalanceChange.hold("pen", Decimal(3)),
         ]
 
-        assert merged(movements) == [Movement.hold("pen", Decimal(4)), Movement.hold("ink", Decimal(2))]
+        assert aggregate(movements) == [
+            BalanceChange.hold("pen", Decimal(4)),
+            BalanceChange.hold("ink", Decimal(2)),
+        ]
 
     def test_no_movements_are_none(self) -> None:
-        assert merged([]) == []
+        assert aggregate([]) == []
 
 
 Step = tuple[str, int]
@@ -281,16 +297,16 @@ class Books:
     """One product with what is done to it, by the domain's own functions."""
 
     def __init__(self) -> None:
-        self.head = Head(ZERO)
+        self.head = Balance(ZERO)
         self.entries: list[Entry] = []
         self.adjusted: list[Decimal] = []
-        self._open: list[OrderTerms] = []
+        self._open: list[OrderDetails] = []
 
     def take(self, step: str, amount: int, number: int) -> None:
         steps: dict[str, Callable[[], None]] = {
             "set": lambda: self._adjust(number, balance=Decimal(abs(amount))),
             "add": lambda: self._adjust(number, by=Decimal(amount)),
-            "hold": lambda: self._hold(terms_of(f"order-{number}", items=(("pen", abs(amount) + 1),))),
+            "hold": lambda: self._hold(details_of(f"order-{number}", items=(("pen", abs(amount) + 1),))),
             "release": lambda: self._end(amount, released=True),
             "settle": lambda: self._end(amount, released=False),
             "delete": lambda: self._delete(number),
@@ -307,31 +323,31 @@ class Books:
     def _delete(self, number: int) -> None:
         try:
             after = delete(STOCK, self.head, NOW)
-        except StillHeldError:
+        except OpenHoldsError:
             return
         self._adjusted_to(after, number)
 
-    def _adjusted_to(self, after: Head, number: int) -> None:
+    def _adjusted_to(self, after: Balance, number: int) -> None:
         change = after.balance - self.head.balance
         self.head = after
         self.adjusted.append(change)
         self.entries.append(Adjustment("pen", str(number), change, "", after, NOW))
 
-    def _hold(self, terms: OrderTerms) -> None:
-        decision = decide_holds(STOCK, [terms], {"pen": self.head})[terms.order_id]
-        entries = hold_entries(STOCK, terms, decision, NOW)
+    def _hold(self, details: OrderDetails) -> None:
+        decision = decide_holds(STOCK, [details], {"pen": self.head})[details.order_id]
+        entries = hold_entries(STOCK, details, decision, NOW)
         self.entries += entries
         if decision.outcome is HELD:
-            self._open.append(terms)
+            self._open.append(details)
             for entry in entries:
-                self.head = moved(self.head, Movement.hold("pen", entry.amount), NOW)
+                self.head = moved(self.head, BalanceChange.hold("pen", entry.amount), NOW)
 
     def _end(self, which: int, *, released: bool) -> None:
         if not self._open:
             return
-        terms = self._open.pop(which % len(self._open))
-        (amount,) = STOCK.demand(terms).values()
-        make = Movement.release if released else Movement.settle
+        details = self._open.pop(which % len(self._open))
+        (amount,) = STOCK.required_amounts(details).values()
+        make = BalanceChange.release if released else BalanceChange.settle
         self.head = moved(self.head, make("pen", amount), NOW)
         if released:
-            self.entries.append(Release("pen", terms.order_id, amount, NOW))
+            self.entries.append(Release("pen", details.order_id, amount, NOW))

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from order_capture.application import list_orders
 from order_capture.application.callers import Caller
-from order_capture.application.list_orders import MOST_READ, Query
-from order_capture.application.ports import Place
-from order_capture.domain.errors import ForeignCustomerError
-from order_capture.domain.order import Check, Order, OrderStatus
-from tests.support.factories import SERVICE, declined, terms_of
+from order_capture.application.orders import list_orders
+from order_capture.application.orders.list_orders import MAX_READ, OrderQuery
+from order_capture.application.ports import OrderCursor
+from order_capture.domain.errors import CustomerForbiddenError
+from order_capture.domain.order import CheckType, Order, OrderStatus
+from tests.support.factories import SERVICE, declined, details_of
 from tests.support.fakes import MemoryOrders
 
 
@@ -25,17 +25,17 @@ class Shelf(MemoryOrders):
         for each in range(number):
             now = f"2026-11-20T10:{each // 60:02}:{each % 60:02}.000Z"
             order = Order.place(
-                terms_of(f"order-{each}"), now=now, correlation_id="corr-1", fingerprint="print-1"
+                details_of(f"order-{each}"), now=now, correlation_id="corr-1", fingerprint="print-1"
             )
             self.add([order])
             if each in rejected:
-                self.save(order.decide(Check.BALANCE, declined(), now=now), over=1)
+                self.save(order.record_check(CheckType.BALANCE, declined(), now=now), expected_version=1)
 
     def pages(self, limit: int, status: OrderStatus | None = None) -> list[list[int]]:
         """The numbers of the orders on every page, to the last one."""
         pages, after, more = [], None, True
         while more:
-            query = Query("alice", "2026", "2027", status, limit, after)
+            query = OrderQuery("alice", "2026", "2027", status, limit, after)
             page = list_orders.list_orders(self, query, SERVICE)
             pages.append([int(order.order_id.removeprefix("order-")) for order in page.orders])
             after, more = page.next, page.next is not None
@@ -64,22 +64,22 @@ def test_those_of_another_status_are_passed_by() -> None:
 
 
 def test_a_request_reads_only_so_many_and_the_next_one_goes_on() -> None:
-    shelf = Shelf(MOST_READ + 50, rejected=range(1))
+    shelf = Shelf(MAX_READ + 50, rejected=range(1))
 
-    query = Query("alice", "2026", "2027", OrderStatus.REJECTED, 20, None)
+    query = OrderQuery("alice", "2026", "2027", OrderStatus.REJECTED, 20, None)
     first = list_orders.list_orders(shelf, query, SERVICE)
 
     assert first.orders == []
-    assert first.next == Place("2026-11-20T10:00:50.000Z", "order-50")
+    assert first.next == OrderCursor("2026-11-20T10:00:50.000Z", "order-50")
     assert shelf.pages(20, OrderStatus.REJECTED) == [[], [0]]
 
 
 def test_an_order_that_is_gone_from_the_table_is_left_out() -> None:
     class Lagging(Shelf):
-        def places(self, *args: object, **kwargs: object) -> list[Place]:
+        def list_keys(self, *args: object, **kwargs: object) -> list[OrderCursor]:
             return [
-                Place("2026-11-20T10:00:09.000Z", "order-9"),
-                Place("2026-11-20T10:00:00.000Z", "order-0"),
+                OrderCursor("2026-11-20T10:00:09.000Z", "order-9"),
+                OrderCursor("2026-11-20T10:00:00.000Z", "order-0"),
             ]
 
     assert Lagging(1).pages(2) == [[0]]
@@ -87,9 +87,9 @@ def test_an_order_that_is_gone_from_the_table_is_left_out() -> None:
 
 def test_a_customer_has_their_own_listed_and_nobody_elses_be_there_any_or_not() -> None:
     shelf = Shelf(1)
-    query = Query("alice", "2026", "2027", None, 20, None)
+    query = OrderQuery("alice", "2026", "2027", None, 20, None)
 
     assert len(list_orders.list_orders(shelf, query, Caller("sub-1", "alice")).orders) == 1
     for customer in ("alice", "carol"):
-        with pytest.raises(ForeignCustomerError):
+        with pytest.raises(CustomerForbiddenError):
             list_orders.list_orders(shelf, replace(query, customer_id=customer), Caller("sub-2", "bob"))

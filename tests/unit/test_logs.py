@@ -13,9 +13,9 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from order_capture.adapters import invocations, logs
-from order_capture.adapters.invocations import InvocationFailedError, in_time, invocation
-from order_capture.domain.errors import RefusedMessagesError, TemporaryError, UnreadableError
+from order_capture.domain.errors import RejectedMessagesError, TransientError, UnreadableError
+from order_capture.entrypoints import invocations, logs
+from order_capture.entrypoints.invocations import InvocationFailedError, has_time_left, invocation
 
 logger = logging.getLogger("order_capture.test")
 
@@ -92,11 +92,11 @@ def test_what_caused_an_error_is_not_named_where_it_is_hidden(written: io.String
     ("error", "text"),
     [
         (KeyError("alice"), "KeyError"),
-        (TemporaryError("too busy"), "TemporaryError: too busy"),
+        (TransientError("too busy"), "TransientError: too busy"),
         (UnreadableError("logs is missing"), "UnreadableError: logs is missing"),
         (
-            RefusedMessagesError({"alice"}),
-            "RefusedMessagesError: 1 messages can't be sent, being too large or refused",
+            RejectedMessagesError({"alice"}),
+            "RejectedMessagesError: 1 messages can't be sent, being too large or refused",
         ),
         (
             botocore.exceptions.ClientError(
@@ -172,9 +172,11 @@ def test_a_call_knows_whether_there_is_time_left_to_report_what_is_not_done(
     monkeypatch: pytest.MonkeyPatch, left: int, enough: bool
 ) -> None:
     monkeypatch.setattr(invocations, "_ends_at", float("inf"))
-    asked: list[bool] = []
-    call: Callable[[dict[str, Any], Any], None] = invocation(lambda _event, _context: asked.append(in_time()))
+    requested: list[bool] = []
+    call: Callable[[dict[str, Any], Any], None] = invocation(
+        lambda _event, _context: requested.append(has_time_left())
+    )
 
     call({}, SimpleNamespace(get_remaining_time_in_millis=lambda: left))
 
-    assert asked == [enough]
+    assert requested == [enough]

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application import look_back
-from order_capture.application.history_ports import LinePlace
-from order_capture.domain.errors import NotFoundError, TemporaryError
+from order_capture.application.ledger import balance_history
+from order_capture.application.ledger.ports import HistoryCursor
+from order_capture.domain.errors import NotFoundError, TransientError
 from order_capture.domain.history import Commit
-from order_capture.domain.ledger import Head, Hold, Movement
+from order_capture.domain.ledger import Balance, BalanceChange, Hold
 from tests.support.factories import EARLIER, NOW, a_commit, a_decline
 from tests.support.fakes import MemoryHistory, MemoryLedger
 
@@ -22,13 +22,13 @@ class Shelf:
 
     def __init__(self, *lines: Commit | Hold) -> None:
         self.ledger, self.history = MemoryLedger(), MemoryHistory()
-        self.ledger.write([Movement("pen", balance=Decimal(20), expected=0)], [], EARLIER)
-        self.ledger.write([Movement.hold("pen", Decimal(1))], [], NOW)
+        self.ledger.write([BalanceChange("pen", balance=Decimal(20), expected=0)], [], EARLIER)
+        self.ledger.write([BalanceChange.hold("pen", Decimal(1))], [], NOW)
         self.history.put(lines)
         self.slept: list[float] = []
 
-    def at(self, time: str | None, entity: str = "pen") -> Head:
-        return look_back.get_balance_at(self.ledger, self.history, entity, time, self.sleep)
+    def at(self, time: str | None, entity: str = "pen") -> Balance:
+        return balance_history.get_balance_at(self.ledger, self.history, entity, time, self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -36,15 +36,15 @@ class Shelf:
     def pages(self, limit: int, entity: str = "pen") -> list[list[str]]:
         """The orders on every page, to the last one."""
         pages: list[list[str]] = []
-        after: LinePlace | None = None
+        after: HistoryCursor | None = None
         while not pages or after:
-            page = look_back.list_history(self.ledger, self.history, entity, after, limit)
+            page = balance_history.list_history(self.ledger, self.history, entity, after, limit)
             pages.append([_order(entry) for entry in page.entries])
             after = page.next
         return pages
 
 
-def _order(entry: look_back.Entry) -> str:
+def _order(entry: balance_history.Entry) -> str:
     if isinstance(entry.line, Hold):
         return f"no {entry.line.order_id}"
     assert entry.change is not None
@@ -62,10 +62,10 @@ class TestHowItStood:
 
     @pytest.mark.parametrize("time", [EARLIER, "2026-11-20T09:59:59.999Z"])
     def test_before_it_the_last_write_is_undone(self, time: str) -> None:
-        assert Shelf(a_commit("pen")).at(time) == Head(Decimal(20), version=1, update_time=EARLIER)
+        assert Shelf(a_commit("pen")).at(time) == Balance(Decimal(20), version=1, update_time=EARLIER)
 
     def test_before_the_first_write_it_was_unknown(self) -> None:
-        first = Commit("pen", (), Head(Decimal(20), version=1, update_time=EARLIER), since="")
+        first = Commit("pen", (), Balance(Decimal(20), version=1, update_time=EARLIER), since="")
 
         with pytest.raises(NotFoundError):
             Shelf(first, a_commit("pen")).at(FIRST)
@@ -82,7 +82,7 @@ class TestHowItStood:
             if len(shelf.slept) == 3:
                 shelf.history.put([a_commit("pen")])
 
-        head = look_back.get_balance_at(shelf.ledger, shelf.history, "pen", EARLIER, sleep)
+        head = balance_history.get_balance_at(shelf.ledger, shelf.history, "pen", EARLIER, sleep)
 
         assert head.balance == 20
         assert len(shelf.slept) == 3
@@ -90,13 +90,13 @@ class TestHowItStood:
     def test_one_that_stays_behind_gives_no_answer_rather_than_a_wrong_one(self) -> None:
         shelf = Shelf()
 
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TransientError):
             shelf.at(EARLIER)
 
         assert 2 < sum(shelf.slept) < 5  # the function has ten seconds
 
     def test_nor_does_one_that_begins_later(self) -> None:
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TransientError):
             Shelf(a_commit("pen")).at(FIRST)
 
 
@@ -116,7 +116,9 @@ class TestWhatWasDone:
             a_commit("pen", "a", "b", "c", version=2),
             a_commit("pen", version=3, time="2026-11-20T10:00:01.000Z"),
             a_decline("pen", "x"),
-            Commit("pen", (), Head(Decimal(1), version=4, update_time="2026-11-20T10:00:02.000Z"), since=NOW),
+            Commit(
+                "pen", (), Balance(Decimal(1), version=4, update_time="2026-11-20T10:00:02.000Z"), since=NOW
+            ),
             a_commit("pen", "d", "e", version=5, time="2026-11-20T10:00:03.000Z"),
         ]
 

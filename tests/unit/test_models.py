@@ -14,9 +14,9 @@ import yaml
 from openapi_schema_validator import OAS30Validator
 from pydantic import BaseModel, ValidationError
 
-from local.contract import Facts, Place, fields, resolve
-from order_capture.adapters import histories, http, reports, requests, webhook_requests
-from order_capture.adapters.problems import RequestInvalidError
+from contracts.http_baseline import Facts, Place, fields, resolve
+from order_capture.entrypoints.http import api, histories, reports, requests, webhook_requests
+from order_capture.entrypoints.http.problems import RequestInvalidError
 from tests.support.factories import SERVICE
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +30,9 @@ BODIES: dict[str, tuple[type[BaseModel], int]] = {
     "/webhooks": (webhook_requests.NewWebhook, requests.MAX_BODY_BYTES),
 }
 QUERIES: dict[str, type[BaseModel]] = {
-    "/orders": requests.OrdersQuery,
-    "/order/{orderId}": requests.OrderQuery,
-    "/order/{orderId}/status": requests.OrderQuery,
+    "/orders": requests.ListOrdersQuery,
+    "/order/{orderId}": requests.GetOrderQuery,
+    "/order/{orderId}/status": requests.GetOrderQuery,
     "/account/{customerId}": histories.BalanceQuery,
     "/account/{customerId}/history": histories.HistoryQuery,
     "/stock/{productId}": histories.BalanceQuery,
@@ -219,7 +219,7 @@ def header(name: str) -> Facts:
     return schema
 
 
-@pytest.mark.parametrize("name", [http.KEY_HEADER, http.CORRELATION_HEADER])
+@pytest.mark.parametrize("name", [api.KEY_HEADER, api.CORRELATION_HEADER])
 @pytest.mark.parametrize("text", ["", "a", "a b", " a", "a ", "é", "a\n", "\t"])
 def test_a_header_is_checked_for_what_the_contract_says(name: str, text: str) -> None:
     for value in (
@@ -227,7 +227,7 @@ def test_a_header_is_checked_for_what_the_contract_says(name: str, text: str) ->
         text.ljust(header(name)["maxLength"], "x"),
         text.ljust(header(name)["maxLength"] + 1, "x"),
     ):
-        request = http.Request(b"", {}, {}, {name.lower(): value}, "request-1", SERVICE)
+        request = api.Request(b"", {}, {}, {name.lower(): value}, "request-1", SERVICE)
         allowed = len(value) <= header(name)["maxLength"] and bool(
             re.fullmatch(header(name)["pattern"][1:-1], value)
         )
@@ -239,4 +239,4 @@ def test_a_header_is_checked_for_what_the_contract_says(name: str, text: str) ->
 
 
 def test_as_many_tags_may_be_sent_as_the_contract_says() -> None:
-    assert header(http.TAGS_HEADER)["maxLength"] == http.MAX_TAGS
+    assert header(api.TAGS_HEADER)["maxLength"] == api.MAX_TAGS

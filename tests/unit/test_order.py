@@ -12,15 +12,15 @@ from order_capture.domain.errors import InvalidMessageError, StatusConflictError
 from order_capture.domain.order import (
     MAX_ITEMS,
     TRANSITIONS,
-    Check,
-    Decision,
+    CheckResult,
+    CheckType,
     DeclineCode,
-    FollowUp,
+    NextAction,
     Order,
     OrderStatus,
     Outcome,
 )
-from tests.support.factories import NOW, declined, held, placed, terms_of
+from tests.support.factories import NOW, declined, details_of, held, placed
 
 LATER = "2026-11-20T10:00:01.000Z"
 
@@ -36,18 +36,22 @@ ALLOWED = {
 }
 
 
-def in_status(status: OrderStatus, **checks: Decision) -> Order:
+def in_status(status: OrderStatus, **checks: CheckResult) -> Order:
     return replace(
-        placed(), status=status, checks={Check(name.upper()): each for name, each in checks.items()}
+        placed(), status=status, checks={CheckType(name.upper()): each for name, each in checks.items()}
     )
 
 
 def confirmed() -> Order:
-    return placed().decide(Check.BALANCE, held(), now=NOW).decide(Check.STOCK, held("1", "pen"), now=NOW)
+    return (
+        placed()
+        .record_check(CheckType.BALANCE, held(), now=NOW)
+        .record_check(CheckType.STOCK, held("1", "pen"), now=NOW)
+    )
 
 
 def rejected() -> Order:
-    return placed().decide(Check.BALANCE, declined(), now=NOW)
+    return placed().record_check(CheckType.BALANCE, declined(), now=NOW)
 
 
 @pytest.mark.parametrize("before", OrderStatus)
@@ -60,13 +64,13 @@ def test_only_these_transitions_exist(before: OrderStatus, after: OrderStatus) -
 def test_nothing_moves_an_order_that_is_through(status: OrderStatus) -> None:
     order = in_status(status)
 
-    for check in Check:
+    for check in CheckType:
         for decision in (held(), declined()):
-            assert order.decide(check, decision, now=LATER).status is status
+            assert order.record_check(check, decision, now=LATER).status is status
 
 
 def test_a_new_order_is_pending_and_says_when_it_came() -> None:
-    order = Order.place(terms_of("order-7"), now=NOW, correlation_id="corr-7", fingerprint="print-7")
+    order = Order.place(details_of("order-7"), now=NOW, correlation_id="corr-7", fingerprint="print-7")
 
     assert (order.order_id, order.status, order.version) == ("order-7", PENDING, 1)
     assert (order.create_time, order.update_time) == (NOW, NOW)
@@ -74,26 +78,28 @@ def test_a_new_order_is_pending_and_says_when_it_came() -> None:
     assert not order.checks
 
 
-@pytest.mark.parametrize("check", Check)
-def test_one_answer_alone_leaves_an_order_pending(check: Check) -> None:
-    order = placed().decide(check, held(), now=LATER)
+@pytest.mark.parametrize("check", CheckType)
+def test_one_answer_alone_leaves_an_order_pending(check: CheckType) -> None:
+    order = placed().record_check(check, held(), now=LATER)
 
     assert order.status is PENDING
     assert order.checks == {check: held()}
     assert (order.version, order.update_time) == (2, LATER)
 
 
-@pytest.mark.parametrize(("first", "second"), [(Check.BALANCE, Check.STOCK), (Check.STOCK, Check.BALANCE)])
-def test_both_checks_held_confirm_it_in_either_order(first: Check, second: Check) -> None:
-    order = placed().decide(first, held(), now=NOW).decide(second, held(), now=LATER)
+@pytest.mark.parametrize(
+    ("first", "second"), [(CheckType.BALANCE, CheckType.STOCK), (CheckType.STOCK, CheckType.BALANCE)]
+)
+def test_both_checks_held_confirm_it_in_either_order(first: CheckType, second: CheckType) -> None:
+    order = placed().record_check(first, held(), now=NOW).record_check(second, held(), now=LATER)
 
     assert order.status is CONFIRMED
     assert order.logs[-1] == f"{LATER} confirmed"
 
 
-@pytest.mark.parametrize("check", Check)
-def test_one_declined_check_rejects_it_at_once_and_says_why(check: Check) -> None:
-    order = placed().decide(check, declined(), now=LATER)
+@pytest.mark.parametrize("check", CheckType)
+def test_one_declined_check_rejects_it_at_once_and_says_why(check: CheckType) -> None:
+    order = placed().record_check(check, declined(), now=LATER)
 
     assert order.status is REJECTED
     assert order.logs[-2:] == (
@@ -103,32 +109,36 @@ def test_one_declined_check_rejects_it_at_once_and_says_why(check: Check) -> Non
 
 
 def test_a_decline_rejects_it_even_after_the_other_check_has_held() -> None:
-    order = placed().decide(Check.STOCK, held(), now=NOW).decide(Check.BALANCE, declined(), now=LATER)
+    order = (
+        placed()
+        .record_check(CheckType.STOCK, held(), now=NOW)
+        .record_check(CheckType.BALANCE, declined(), now=LATER)
+    )
 
     assert order.status is REJECTED
 
 
 @pytest.mark.parametrize("second", [held("99.00"), declined()])
-def test_the_first_answer_of_a_check_stands(second: Decision) -> None:
-    order = placed().decide(Check.BALANCE, held(), now=NOW)
+def test_the_first_answer_of_a_check_stands(second: CheckResult) -> None:
+    order = placed().record_check(CheckType.BALANCE, held(), now=NOW)
 
-    assert order.decide(Check.BALANCE, second, now=LATER) is order
+    assert order.record_check(CheckType.BALANCE, second, now=LATER) is order
 
 
 def test_the_same_answer_twice_does_not_stand_for_both_checks() -> None:
     order = placed()
 
     for _ in range(2):
-        order = order.decide(Check.BALANCE, held(), now=NOW)
+        order = order.record_check(CheckType.BALANCE, held(), now=NOW)
 
     assert order.status is PENDING
 
 
 def test_a_late_answer_is_kept_for_the_reasons_and_moves_nothing() -> None:
-    order = rejected().decide(Check.STOCK, held("1", "pen"), now=LATER)
+    order = rejected().record_check(CheckType.STOCK, held("1", "pen"), now=LATER)
 
     assert order.status is REJECTED
-    assert order.checks[Check.STOCK] == held("1", "pen")
+    assert order.checks[CheckType.STOCK] == held("1", "pen")
     assert order.logs[-1] == f"{LATER} stock HELD 1"
     assert order.version == rejected().version + 1
 
@@ -136,7 +146,7 @@ def test_a_late_answer_is_kept_for_the_reasons_and_moves_nothing() -> None:
 def test_an_order_is_a_value_that_no_step_changes() -> None:
     order = placed()
 
-    order.decide(Check.BALANCE, held(), now=LATER)
+    order.record_check(CheckType.BALANCE, held(), now=LATER)
 
     assert order == placed()
 
@@ -199,14 +209,14 @@ def test_a_pending_order_is_overdue_from_its_deadline_on(now: str, overdue: bool
 
 @pytest.mark.parametrize("status", [PENDING, SHIPPED])
 def test_nothing_follows_from_an_order_that_waits_or_was_shipped(status: OrderStatus) -> None:
-    assert in_status(status).follow_up() is None
-    assert in_status(status, balance=held(), stock=held()).follow_up() is None
+    assert in_status(status).next_action() is None
+    assert in_status(status, balance=held(), stock=held()).next_action() is None
 
 
 def test_a_confirmed_order_is_to_be_shipped_each_time_it_is_looked_at() -> None:
     order = confirmed()
 
-    assert [order.follow_up(), order.follow_up()] == [FollowUp.SHIP, FollowUp.SHIP]
+    assert [order.next_action(), order.next_action()] == [NextAction.SHIP, NextAction.SHIP]
 
 
 @pytest.mark.parametrize("status", [REJECTED, CANCELLED, EXPIRED])
@@ -223,21 +233,21 @@ def test_a_confirmed_order_is_to_be_shipped_each_time_it_is_looked_at() -> None:
     ],
 )
 def test_a_refused_order_is_released_as_long_as_something_may_be_held(
-    status: OrderStatus, checks: dict[str, Decision]
+    status: OrderStatus, checks: dict[str, CheckResult]
 ) -> None:
-    assert in_status(status, **checks).follow_up() is FollowUp.RELEASE
+    assert in_status(status, **checks).next_action() is NextAction.RELEASE
 
 
 @pytest.mark.parametrize("status", [REJECTED, CANCELLED, EXPIRED])
 def test_a_refused_order_that_holds_nothing_has_nothing_to_release(status: OrderStatus) -> None:
-    assert in_status(status, balance=declined(), stock=declined()).follow_up() is None
+    assert in_status(status, balance=declined(), stock=declined()).next_action() is None
 
 
 def test_a_repeated_request_is_answered_with_the_order_as_it_was_placed() -> None:
-    assert confirmed().as_placed() == placed()
-    assert rejected().as_placed() == placed()
+    assert confirmed().initial_snapshot() == placed()
+    assert rejected().initial_snapshot() == placed()
     told = replace(placed(), callback_url="https://a.example/")
-    assert replace(told, version=2, logs=("later",)).as_placed() == told
+    assert replace(told, version=2, logs=("later",)).initial_snapshot() == told
 
 
 def test_a_decision_says_in_words_what_was_asked_and_what_there_was() -> None:
@@ -246,7 +256,7 @@ def test_a_decision_says_in_words_what_was_asked_and_what_there_was() -> None:
         "DECLINED INSUFFICIENT_STOCK pen, asked 4, available 3"
     )
     assert str(declined(DeclineCode.UNKNOWN_PRODUCT, "4", None, "pen")) == "DECLINED UNKNOWN_PRODUCT pen"
-    closed = Decision(Outcome.DECLINED, Decimal(4), code=DeclineCode.ORDER_CLOSED)
+    closed = CheckResult(Outcome.DECLINED, Decimal(4), code=DeclineCode.ORDER_CLOSED)
     assert str(closed) == "DECLINED ORDER_CLOSED"
 
 
@@ -267,9 +277,9 @@ def test_a_decision_says_in_words_what_was_asked_and_what_there_was() -> None:
 )
 def test_what_could_never_be_an_order_is_refused_whoever_sent_it(impossible: dict[str, object]) -> None:
     with pytest.raises(InvalidMessageError):
-        terms_of(**impossible)  # type: ignore[arg-type]
+        details_of(**impossible)  # type: ignore[arg-type]
 
 
 def test_an_order_may_be_free_and_may_have_the_most_lines() -> None:
-    assert terms_of(total="0").total_amount == 0
-    assert len(terms_of(items=(("pen", 1),) * MAX_ITEMS).items) == MAX_ITEMS
+    assert details_of(total="0").total_amount == 0
+    assert len(details_of(items=(("pen", 1),) * MAX_ITEMS).items) == MAX_ITEMS

@@ -11,11 +11,17 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from order_capture.adapters.outboxes import BATCH_BYTES, SEND_TRIES, QueueOutbox, Sender, TopicOutbox
+from order_capture.adapters.messaging.publishers import (
+    BATCH_BYTES,
+    SEND_ATTEMPTS,
+    EnvelopeFactory,
+    QueuePublisher,
+    TopicPublisher,
+)
 from order_capture.application.messages import CheckOrder, DeliverWebhook, Message
-from order_capture.domain.errors import RefusedMessagesError, TemporaryError
+from order_capture.domain.errors import RejectedMessagesError, TransientError
 from order_capture.domain.order import MAX_TOTAL
-from tests.support.factories import NOW, check, checked, terms_of, watch
+from tests.support.factories import NOW, check, checked, details_of, watch
 from tests.support.fakes import Pauses
 
 
@@ -58,12 +64,12 @@ class Aws:
 def send(aws: Aws, messages: Sequence[Message]) -> tuple[set[str], Pauses]:
     pauses = Pauses()
     ids = itertools.count()
-    sender = Sender("/order-capture/test", lambda: f"m-{next(ids)}", lambda: NOW, pauses)
-    return TopicOutbox(aws, "topic", sender).send(messages), pauses
+    sender = EnvelopeFactory("/order-capture/test", lambda: f"m-{next(ids)}", lambda: NOW, pauses)
+    return TopicPublisher(aws, "topic", sender).send(messages), pauses
 
 
 def checks(number: int) -> list[Message]:
-    return [check(terms_of(f"order-{i}")) for i in range(number)]
+    return [check(details_of(f"order-{i}")) for i in range(number)]
 
 
 def test_a_topic_gets_the_message_with_its_type_and_version_for_filters() -> None:
@@ -83,9 +89,9 @@ def test_a_topic_gets_the_message_with_its_type_and_version_for_filters() -> Non
 def test_a_queue_gets_the_message_too() -> None:
     aws = Aws()
 
-    QueueOutbox(aws, "queue", Sender("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())).send(
-        [checked()]
-    )
+    QueuePublisher(
+        aws, "queue", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
+    ).send([checked()])
 
     ((entry,),) = aws.calls
     assert aws.addressed == {"queue"}
@@ -96,9 +102,9 @@ def test_what_is_to_be_looked_at_later_is_kept_back_by_the_queue() -> None:
     aws = Aws()
     delivery = DeliverWebhook("alice.1", "delivery-1", "order-1", "corr-1", delay=7)
 
-    QueueOutbox(aws, "queue", Sender("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())).send(
-        [watch(delay=60), delivery, checked()]
-    )
+    QueuePublisher(
+        aws, "queue", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
+    ).send([watch(delay=60), delivery, checked()])
 
     assert [entry.get("DelaySeconds") for entry in aws.calls[0]] == [60, 7, None]
     # and what several customers share a queue for is of a group each
@@ -129,7 +135,7 @@ def test_a_call_with_ten_of_the_largest_orders_is_within_the_256_kib_it_may_be()
     large = tuple((f"{i:064}", 100_000) for i in range(50))
     aws = Aws()
 
-    send(aws, [check(terms_of(f"order-{i}", items=large, unit_price=f"{MAX_TOTAL}")) for i in range(100)])
+    send(aws, [check(details_of(f"order-{i}", items=large, unit_price=f"{MAX_TOTAL}")) for i in range(100)])
 
     assert sum(map(len, aws.calls)) == 100
     assert max(len(json.dumps(call).encode()) for call in aws.calls) < 256 * 1024
@@ -152,15 +158,15 @@ def test_what_fails_to_the_end_is_reported_and_nothing_else() -> None:
     failed, pauses = send(aws, checks(3))
 
     assert failed == {"order-2"}
-    assert len(aws.calls) == SEND_TRIES
-    assert pauses.after == [*range(1, SEND_TRIES)], "behind the last try nothing is waited for"
+    assert len(aws.calls) == SEND_ATTEMPTS
+    assert pauses.after == [*range(1, SEND_ATTEMPTS)], "behind the last try nothing is waited for"
 
 
 def test_a_failure_in_one_batch_does_not_stop_the_next() -> None:
     aws = Aws([0], [0], [0])
 
     assert send(aws, checks(20))[0] == {"order-0"}
-    assert len(aws.orders_of(SEND_TRIES)) == 10
+    assert len(aws.orders_of(SEND_ATTEMPTS)) == 10
 
 
 @pytest.mark.parametrize(
@@ -169,7 +175,7 @@ def test_a_failure_in_one_batch_does_not_stop_the_next() -> None:
         botocore.exceptions.EndpointConnectionError(endpoint_url="https://sns"),
         botocore.exceptions.ReadTimeoutError(endpoint_url="https://sns"),
         botocore.exceptions.ClientError({"Error": {"Code": "Throttling"}}, "PublishBatch"),
-        TemporaryError("no time is left for a call to AWS"),
+        TransientError("no time is left for a call to AWS"),
     ],
 )
 def test_what_can_not_be_reached_is_reported_and_not_asked_again_for_the_rest(error: Exception) -> None:
@@ -187,12 +193,14 @@ def test_what_breaks_while_a_rest_is_sent_again_leaves_only_that_rest_unsent() -
     assert send(aws, checks(10))[0] == {"order-4"}
 
 
-def outbox(aws: Any) -> TopicOutbox:
-    return TopicOutbox(aws, "topic", Sender("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses()))
+def outbox(aws: Any) -> TopicPublisher:
+    return TopicPublisher(
+        aws, "topic", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
+    )
 
 
 def large(number: int, kilobytes: int) -> CheckOrder:
-    return replace(check(terms_of(f"order-{number}")), correlation_id="x" * kilobytes * 1024)
+    return replace(check(details_of(f"order-{number}")), correlation_id="x" * kilobytes * 1024)
 
 
 def test_no_call_has_more_bytes_than_it_may_have() -> None:
@@ -233,7 +241,7 @@ def test_the_largest_that_may_be_sent_is() -> None:
 
 def test_a_message_that_can_not_be_written_is_refused_alone() -> None:
     aws = Aws()
-    broken = replace(check(terms_of("order-2")), correlation_id=object())  # type: ignore[arg-type]
+    broken = replace(check(details_of("order-2")), correlation_id=object())  # type: ignore[arg-type]
 
     assert outbox(aws).send([*checks(2), broken]) == {"order-2"}
 
@@ -271,8 +279,8 @@ def test_where_a_call_is_refused_as_a_whole_the_others_in_it_are_sent() -> None:
 
 def test_who_wants_all_to_be_sent_learns_whether_it_is_of_any_use_to_try_again() -> None:
     outbox(Aws()).send_all(checks(1))
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TransientError):
         outbox(Aws([0], [0], [0])).send_all([large(1, 1), large(2, 256)])
-    with pytest.raises(RefusedMessagesError) as refused:
+    with pytest.raises(RejectedMessagesError) as refused:
         outbox(Aws()).send_all([large(1, 1), large(2, 256)])
     assert refused.value.subjects == ["order-2"]

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters import runtime
-from order_capture.adapters.attributes import to_item
-from order_capture.adapters.dynamodb_history import DynamoHistory
-from order_capture.adapters.dynamodb_ledger import HEAD
-from order_capture.adapters.dynamodb_orders import DynamoOrders, to_order_item
-from order_capture.adapters.history_streams import history_stream_handler
-from order_capture.adapters.outboxes import QueueOutbox, Sender, TopicOutbox
-from order_capture.adapters.streams import Handler, ledger_stream_handler, stream_handler
-from order_capture.application.publish_changes import publish_changes
-from order_capture.application.publish_states import publish_states
-from order_capture.domain.order import Check
-from tests.support.factories import NOW, declined, held, placed, terms_of
+from order_capture.adapters import aws_clients
+from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
+from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository, to_order_item
+from order_capture.adapters.dynamodb.types import to_item
+from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher, TopicPublisher
+from order_capture.application.ledger.publish_balance_states import publish_balance_states
+from order_capture.application.orders.publish_order_events import publish_order_events
+from order_capture.domain.order import CheckType
+from order_capture.entrypoints.dynamodb_streams import Handler, ledger_stream_handler, stream_handler
+from order_capture.entrypoints.history_streams import history_stream_handler
+from tests.support.factories import NOW, declined, details_of, held, placed
 from tests.support.fakes import Pauses
 
 Item = dict[str, Any]
@@ -75,38 +75,48 @@ class Aws:
 
     def of_orders(self) -> Handler:
         sender = self._sender()
-        watchdog, topic = QueueOutbox(self, "queue", sender), TopicOutbox(self, "topic", sender)
-        return stream_handler(lambda changes: publish_changes(watchdog, topic, changes, 60))
+        watchdog, topic = QueuePublisher(self, "queue", sender), TopicPublisher(self, "topic", sender)
+        return stream_handler(lambda changes: publish_order_events(watchdog, topic, changes, 60))
 
     def of_states(self) -> Handler:
-        topic = TopicOutbox(self, "topic", self._sender())
-        return ledger_stream_handler(lambda states: publish_states(topic, states))
+        topic = TopicPublisher(self, "topic", self._sender())
+        return ledger_stream_handler(lambda states: publish_balance_states(topic, states))
 
     def of_histories(self) -> Handler:
-        return history_stream_handler(lambda key, lines: DynamoHistory(self, "H", key, Pauses()).put(lines))
+        return history_stream_handler(
+            lambda key, lines: DynamoHistoryRepository(self, "H", key, Pauses()).put(lines)
+        )
 
-    def _sender(self) -> Sender:
-        return Sender("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
+    def _sender(self) -> EnvelopeFactory:
+        return EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
 
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     aws = Aws()
-    monkeypatch.setattr(runtime, "client", lambda _service: aws)
+    monkeypatch.setattr(aws_clients, "client", lambda _service: aws)
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", "the-dead-letters")
     return aws
 
 
 def order_item(order_id: str) -> Item:
-    order = placed(terms_of(order_id, items=(("pen", 1), ("ink", 2))))
-    order = order.decide(Check.BALANCE, held(), now=NOW).decide(Check.STOCK, declined(), now=NOW)
+    order = placed(details_of(order_id, items=(("pen", 1), ("ink", 2))))
+    order = order.record_check(CheckType.BALANCE, held(), now=NOW).record_check(
+        CheckType.STOCK, declined(), now=NOW
+    )
     return to_order_item(order)
 
 
 def head_item(product: str) -> Item:
     figures = {"balance": Decimal(5), "held": Decimal(1), "settled": Decimal(2)}
     entries = {"lastEntries": {"HOLD#order-1": Decimal(1)}}
-    values = {"productId": product, "entry": HEAD, "version": 7, "updateTime": NOW, "price": Decimal("1.50")}
+    values = {
+        "productId": product,
+        "entry": BALANCE_ENTRY,
+        "version": 7,
+        "updateTime": NOW,
+        "price": Decimal("1.50"),
+    }
     return to_item(values | figures | entries)
 
 
@@ -212,7 +222,7 @@ def test_an_order_that_can_not_be_read_is_found_by_none_and_hides_no_other() -> 
         def batch_get_item(self, **_: Any) -> dict[str, Any]:
             return {"Responses": {"T": [order_item("one"), *poison, order_item("two")]}}
 
-    found = DynamoOrders(Table(), "T", Pauses()).get_many(["one", "two"])
+    found = DynamoOrderRepository(Table(), "T", Pauses()).get_many(["one", "two"])
 
     assert {"one", "two"} <= found.keys()
     assert all(isinstance(line, str) for order in found.values() for line in order.logs)

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.problems import FieldError, RequestInvalidError
-from order_capture.adapters.snapshots import state_values
-from order_capture.application.adjust_balance import Adjusted, BalanceChange, adjust_balance
-from order_capture.application.check_orders import check_orders
+from order_capture.adapters.serializers.snapshots import state_values
+from order_capture.application.ledger.adjust_balance import Adjusted, BalanceRequest, adjust_balance
+from order_capture.application.ledger.check_orders import check_orders
 from order_capture.application.messages import CheckOrder, OrderChecked
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.history import commit_of
@@ -20,22 +19,23 @@ from order_capture.domain.ledger import (
     STOCK,
     UNPRICED,
     Adjustment,
-    Head,
-    Movement,
+    Balance,
+    BalanceChange,
+    aggregate,
     decide_holds,
-    merged,
     replay,
 )
-from order_capture.domain.order import Decision, DeclineCode, Line, OrderTerms, Outcome
-from tests.support.factories import EARLIER, NOW, check, placed, terms_of, ticking_clock, wrong_price
+from order_capture.domain.order import CheckResult, DeclineCode, OrderDetails, OrderLine, Outcome
+from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
+from tests.support.factories import EARLIER, NOW, check, details_of, placed, ticking_clock, wrong_price
 from tests.support.fakes import MemoryLedger, MemoryOutbox, Pauses
 from tests.unit.test_requests import ORDER, PEN, batch_of, order_of, stock_of, wrong_fields
 
 HELD, DECLINED = Outcome
 
 
-def pens(order_id: str, unit_price: str | None, qty: int = 1) -> OrderTerms:
-    return terms_of(order_id, items=(("pen", qty),), unit_price=unit_price)
+def pens(order_id: str, unit_price: str | None, qty: int = 1) -> OrderDetails:
+    return details_of(order_id, items=(("pen", qty),), unit_price=unit_price)
 
 
 def pen_at(unit_price: Any, qty: int = 1) -> dict[str, Any]:
@@ -50,13 +50,13 @@ class TestWhatAnOrderMaySay:
     def test_unit_prices_that_add_up_to_the_total(self) -> None:
         order = order_of(an_order(pen_at(0.1, 3), {"productId": "ink", "qty": 2, "unitPrice": 5}, total=10.3))
 
-        assert [(line.product_id, str(line.unit_price)) for line in order.terms.items] == [
+        assert [(line.product_id, str(line.unit_price)) for line in order.details.items] == [
             ("pen", "0.10"),
             ("ink", "5.00"),
         ]
 
     def test_none_at_all(self) -> None:
-        assert order_of(ORDER).terms.items == (Line("pen", 1),)
+        assert order_of(ORDER).details.items == (OrderLine("pen", 1),)
 
     @pytest.mark.parametrize("total", [0, 0.02, 0.04, 30.01])
     def test_a_total_that_is_another_than_their_sum_is_refused_with_both_figures(self, total: float) -> None:
@@ -159,16 +159,16 @@ class Shop:
 
     def change(self, **values: Any) -> Adjusted:
         self._changes += 1
-        change = BalanceChange("pen", str(self._changes), "print", **{"keyed": False, **values})
+        change = BalanceRequest("pen", str(self._changes), "print", **{"idempotent": False, **values})
         return adjust_balance(STOCK, self.ledger, change, self.clock, Pauses())
 
-    def check(self, *orders: OrderTerms) -> dict[str, Decision]:
-        messages: list[CheckOrder] = [check(terms) for terms in orders]
+    def check(self, *orders: OrderDetails) -> dict[str, CheckResult]:
+        messages: list[CheckOrder] = [check(details) for details in orders]
         assert check_orders(STOCK, self.ledger, self.answers, messages, self.clock, Pauses()) == set()
         return {m.order_id: m.decision for m in self.answers.taken() if isinstance(m, OrderChecked)}
 
     @property
-    def head(self) -> Head:
+    def head(self) -> Balance:
         head = self.ledger.head("pen")
         assert head is not None
         assert replay(self.ledger.entries("pen")) == head.balance
@@ -196,7 +196,7 @@ class TestHolding:
 
         decisions = shop.check(pens("order-1", unit_price, 50))
 
-        assert decisions == {"order-1": wrong_price("499.00", unit_price, asked="50")}
+        assert decisions == {"order-1": wrong_price("499.00", unit_price, requested="50")}
         assert shop.figures == (50, 0)
 
     def test_without_a_price_is_declined_as_well(self) -> None:
@@ -253,18 +253,20 @@ class TestHolding:
 
     def test_of_several_products_is_all_or_nothing_and_names_the_one_whose_price_is_wrong(self) -> None:
         shop = Shop(price="5.00")
-        ink = BalanceChange("ink", "ink", "print", keyed=False, balance=Decimal(1), price=Decimal("2.00"))
+        ink = BalanceRequest(
+            "ink", "ink", "print", idempotent=False, balance=Decimal(1), price=Decimal("2.00")
+        )
         adjust_balance(STOCK, shop.ledger, ink, shop.clock, Pauses())
         both = (("pen", 1), ("ink", 1))
 
-        decisions = shop.check(terms_of("order-1", items=both, unit_price="5.00"))
+        decisions = shop.check(details_of("order-1", items=both, unit_price="5.00"))
 
         assert decisions == {"order-1": wrong_price("2.00", "5.00", "ink")}
         assert shop.head.held == 0
 
 
-def a_pen(price: str | None, balance: int = 0) -> dict[str, Head | None]:
-    return {"pen": Head(Decimal(balance), price=None if price is None else Decimal(price))}
+def a_pen(price: str | None, balance: int = 0) -> dict[str, Balance | None]:
+    return {"pen": Balance(Decimal(balance), price=None if price is None else Decimal(price))}
 
 
 class TestDeciding:
@@ -274,10 +276,10 @@ class TestDeciding:
         assert decision.code == DeclineCode.PRICE_MISMATCH
 
     def test_of_several_products_too(self) -> None:
-        seen: dict[str, Head | None] = {"cap": Head(Decimal(0)), **a_pen("2.00", 9)}
-        terms = terms_of("order-1", items=(("cap", 1), ("pen", 1)), unit_price="1.00")
+        seen: dict[str, Balance | None] = {"cap": Balance(Decimal(0)), **a_pen("2.00", 9)}
+        details = details_of("order-1", items=(("cap", 1), ("pen", 1)), unit_price="1.00")
 
-        assert decide_holds(STOCK, [terms], seen)["order-1"] == wrong_price("2.00", "1.00", asked="1")
+        assert decide_holds(STOCK, [details], seen)["order-1"] == wrong_price("2.00", "1.00", requested="1")
 
     def test_prices_are_compared_by_value(self) -> None:
         decision = decide_holds(STOCK, [pens("order-1", "2")], a_pen("2.00", 9))["order-1"]
@@ -285,32 +287,32 @@ class TestDeciding:
         assert decision.outcome is HELD
 
     def test_a_product_that_is_deleted_is_unknown_whatever_it_cost(self) -> None:
-        seen: dict[str, Head | None] = {"pen": Head(Decimal(0), deleted=True)}
+        seen: dict[str, Balance | None] = {"pen": Balance(Decimal(0), deleted=True)}
 
         decision = decide_holds(STOCK, [pens("order-1", "1.00")], seen)["order-1"]
 
         assert decision.code == DeclineCode.UNKNOWN_PRODUCT
 
     def test_two_prices_for_one_product_are_that_of_none(self) -> None:
-        lines = (Line("pen", 1, Decimal(2)), Line("pen", 1, Decimal(0)))
-        terms = OrderTerms("order-1", "alice", lines, Decimal(2))
+        lines = (OrderLine("pen", 1, Decimal(2)), OrderLine("pen", 1, Decimal(0)))
+        details = OrderDetails("order-1", "alice", lines, Decimal(2))
 
-        assert STOCK.unit_prices(terms) == {}
-        assert decide_holds(STOCK, [terms], a_pen("2.00", 9))["order-1"].code == DeclineCode.PRICE_MISMATCH
+        assert STOCK.unit_prices(details) == {}
+        assert decide_holds(STOCK, [details], a_pen("2.00", 9))["order-1"].code == DeclineCode.PRICE_MISMATCH
 
     def test_money_has_no_price(self) -> None:
         assert ACCOUNTS.unit_prices(pens("order-1", "1.00")) == {}
 
     def test_holds_at_different_prices_pass_together_only_where_there_is_none(self) -> None:
-        (same,) = merged(Movement.hold("pen", Decimal(1), Decimal(price)) for price in ("2", "2.00"))
-        (different,) = merged(Movement.hold("pen", Decimal(1), Decimal(price)) for price in (2, 3))
+        (same,) = aggregate(BalanceChange.hold("pen", Decimal(1), Decimal(price)) for price in ("2", "2.00"))
+        (different,) = aggregate(BalanceChange.hold("pen", Decimal(1), Decimal(price)) for price in (2, 3))
 
         assert (same.unit_price, different.unit_price) == (Decimal(2), None)
 
     @pytest.mark.parametrize(("unit_price", "ordered"), [("0.00", "at 0.00"), (None, "without a price")])
     def test_the_order_s_log_says_it_in_words(self, unit_price: str | None, ordered: str) -> None:
         (mismatch,) = Shop(price="499.00").check(pens("order-1", unit_price)).values()
-        order = placed(pens("order-1", unit_price)).decide(STOCK.check, mismatch, now=NOW)
+        order = placed(pens("order-1", unit_price)).record_check(STOCK.check, mismatch, now=NOW)
 
         assert order.logs[1:] == (
             f"{NOW} stock DECLINED PRICE_MISMATCH pen, price 499.00, ordered {ordered}",
@@ -342,7 +344,7 @@ class TestChangingAPrice:
         shop = Shop(price="2.50")
 
         shop.check(pens("order-1", "2.50"))
-        shop.ledger.write([Movement.settle("pen", Decimal(1))], [], NOW)
+        shop.ledger.write([BalanceChange.settle("pen", Decimal(1))], [], NOW)
 
         assert shop.head.price == Decimal("2.50")
 
@@ -356,7 +358,9 @@ class TestChangingAPrice:
 
     def test_the_same_key_changes_it_once_and_gets_the_same_answer(self) -> None:
         shop = Shop()
-        change = BalanceChange("pen", "key", "print", keyed=True, adjust=Decimal(0), price=Decimal("2.50"))
+        change = BalanceRequest(
+            "pen", "key", "print", idempotent=True, adjust=Decimal(0), price=Decimal("2.50")
+        )
         first = adjust_balance(STOCK, shop.ledger, change, shop.clock, Pauses())
         shop.change(adjust=Decimal(0), price=Decimal(9))
 
@@ -367,7 +371,7 @@ class TestChangingAPrice:
 
     def test_of_what_is_unknown_is_refused(self) -> None:
         shop = Shop()
-        change = BalanceChange("ink", "1", "print", keyed=False, adjust=Decimal(0), price=Decimal(1))
+        change = BalanceRequest("ink", "1", "print", idempotent=False, adjust=Decimal(0), price=Decimal(1))
 
         with pytest.raises(NotFoundError):
             adjust_balance(STOCK, shop.ledger, change, shop.clock, Pauses())
@@ -383,8 +387,8 @@ class TestChangingAPrice:
         assert (head.price, shop.head.price) == (None, None)
 
     def test_the_price_of_before_is_known_of_each_write(self) -> None:
-        old = Head(Decimal(5), version=1, update_time=EARLIER, price=Decimal(2))
-        new = Head(Decimal(5), version=2, update_time=NOW, price=Decimal(3))
+        old = Balance(Decimal(5), version=1, update_time=EARLIER, price=Decimal(2))
+        new = Balance(Decimal(5), version=2, update_time=NOW, price=Decimal(3))
 
         commit = commit_of("pen", old, new, {"ADJUST#1": Decimal(0)})
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from order_capture.adapters.problems import problem
 from order_capture.domain.errors import OrderCaptureError
+from order_capture.entrypoints.http.problems import problem
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "urn:order-capture:problem:"

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from order_capture.adapters.snapshots import order_values
-from order_capture.application.messages import OrderHappened, WatchOrder
-from order_capture.application.publish_changes import OrderChange, publish_changes
-from order_capture.domain.errors import TemporaryError
+from order_capture.adapters.serializers.snapshots import order_values
+from order_capture.application.messages import OrderEventMessage, WatchOrder
+from order_capture.application.orders.publish_order_events import OrderChange, publish_order_events
+from order_capture.domain.errors import TransientError
 from order_capture.domain.events import OrderEvent, OrderEventType, event_of, events_of
-from order_capture.domain.order import TRANSITIONS, Check, Order, OrderStatus, shipped_log
-from tests.support.factories import NOW, declined, held, placed, terms_of
+from order_capture.domain.order import TRANSITIONS, CheckType, Order, OrderStatus, shipped_log
+from tests.support.factories import NOW, declined, details_of, held, placed
 from tests.support.fakes import MemoryOutbox
 
 PLACED = placed()
-HALF = PLACED.decide(Check.BALANCE, held(), now=NOW)
-CONFIRMED = HALF.decide(Check.STOCK, held(), now=NOW)
+HALF = PLACED.record_check(CheckType.BALANCE, held(), now=NOW)
+CONFIRMED = HALF.record_check(CheckType.STOCK, held(), now=NOW)
 SHIPPED = replace(CONFIRMED, status=OrderStatus.SHIPPED, version=CONFIRMED.version + 1)
 
 
@@ -27,7 +27,7 @@ class TestAnEvent:
         ("before", "after", "expected"),
         [
             (None, PLACED, ("order.placed", 1)),
-            (PLACED, PLACED.decide(Check.STOCK, declined(), now=NOW), ("order.rejected", 2)),
+            (PLACED, PLACED.record_check(CheckType.STOCK, declined(), now=NOW), ("order.rejected", 2)),
             (PLACED, PLACED.cancel(now=NOW), ("order.cancelled", 2)),
             (PLACED, PLACED.expire(now=NOW), ("order.expired", 2)),
             (HALF, CONFIRMED, ("order.confirmed", 2)),
@@ -60,9 +60,9 @@ def shipped(order: Order, now: str) -> Order:
     return replace(order, status=OrderStatus.SHIPPED, logs=logs, update_time=now, version=order.version + 1)
 
 
-REFUSED = PLACED.decide(Check.STOCK, declined(entity="pen"), now=later(1))
-HALF_HELD = PLACED.decide(Check.BALANCE, held(), now=later(1))
-HELD = HALF_HELD.decide(Check.STOCK, held("1", "pen"), now=later(2))
+REFUSED = PLACED.record_check(CheckType.STOCK, declined(entity="pen"), now=later(1))
+HALF_HELD = PLACED.record_check(CheckType.BALANCE, held(), now=later(1))
+HELD = HALF_HELD.record_check(CheckType.STOCK, held("1", "pen"), now=later(2))
 
 
 class TestTheEventsOfAnOrder:
@@ -72,7 +72,7 @@ class TestTheEventsOfAnOrder:
             [PLACED],
             [PLACED, HALF_HELD, HELD, shipped(HELD, later(3))],
             [PLACED, HELD, HELD.cancel(now=later(3))],
-            [PLACED, REFUSED, REFUSED.decide(Check.BALANCE, held(), now=later(2))],
+            [PLACED, REFUSED, REFUSED.record_check(CheckType.BALANCE, held(), now=later(2))],
             [PLACED, PLACED.withdraw("it could not be handed on", now=later(1))],
             [PLACED, HALF_HELD, HALF_HELD.expire(now=later(2))],
         ],
@@ -91,9 +91,9 @@ class TestTheEventsOfAnOrder:
         ]
 
     def test_leave_out_an_answer_that_was_taken_in_behind_the_one_that_decided(self) -> None:
-        (_, rejected) = events_of(REFUSED.decide(Check.BALANCE, held(), now=later(1)))
+        (_, rejected) = events_of(REFUSED.record_check(CheckType.BALANCE, held(), now=later(1)))
 
-        assert rejected.order.checks.keys() == {Check.STOCK}
+        assert rejected.order.checks.keys() == {CheckType.STOCK}
         assert rejected.order.logs == REFUSED.logs
 
 
@@ -104,7 +104,7 @@ class Relay:
         self.watchdog, self.listeners = MemoryOutbox(), MemoryOutbox()
 
     def publish(self, changes: Sequence[OrderChange]) -> None:
-        publish_changes(self.watchdog, self.listeners, changes, 60)
+        publish_order_events(self.watchdog, self.listeners, changes, 60)
 
 
 def test_a_new_order_is_watched_and_told() -> None:
@@ -113,7 +113,7 @@ def test_a_new_order_is_watched_and_told() -> None:
     relay.publish([(None, PLACED)])
 
     assert relay.watchdog.sent == [WatchOrder("order-1", "corr-1", 60)]
-    assert relay.listeners.sent == [OrderHappened(OrderEvent(OrderEventType.PLACED, 1, PLACED))]
+    assert relay.listeners.sent == [OrderEventMessage(OrderEvent(OrderEventType.PLACED, 1, PLACED))]
 
 
 def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None:
@@ -122,7 +122,9 @@ def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None
     relay.publish([(PLACED, HALF), (HALF, CONFIRMED), (CONFIRMED, SHIPPED)])
 
     assert relay.watchdog.sent == []
-    assert [message.event.type for message in relay.listeners.sent if isinstance(message, OrderHappened)] == [
+    assert [
+        message.event.type for message in relay.listeners.sent if isinstance(message, OrderEventMessage)
+    ] == [
         OrderEventType.CONFIRMED,
         OrderEventType.SHIPPED,
     ]
@@ -132,8 +134,8 @@ def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:
     relay = Relay()
     relay.listeners.failing = {"order-1"}
 
-    with pytest.raises(TemporaryError):
-        relay.publish([(None, PLACED), (None, placed(terms_of("order-2")))])
+    with pytest.raises(TransientError):
+        relay.publish([(None, PLACED), (None, placed(details_of("order-2")))])
 
     assert relay.watchdog.sent == [], "a batch that comes again and again would pile up watches"
 
@@ -142,11 +144,16 @@ def test_an_order_that_could_not_be_watched_comes_again() -> None:
     relay = Relay()
     relay.watchdog.failing = {"order-1"}
 
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TransientError):
         relay.publish([(None, PLACED)])
 
 
 def _as(status: OrderStatus) -> Order:
     return Order(
-        terms=terms_of(), create_time=NOW, update_time=NOW, correlation_id="c", fingerprint="f", status=status
+        details=details_of(),
+        create_time=NOW,
+        update_time=NOW,
+        correlation_id="c",
+        fingerprint="f",
+        status=status,
     )

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.messages import EntityState
-from order_capture.application.publish_states import publish_states
-from order_capture.domain.errors import TemporaryError
-from order_capture.domain.ledger import STOCK, Head
+from order_capture.application.ledger.publish_balance_states import publish_balance_states
+from order_capture.application.messages import BalanceState
+from order_capture.domain.errors import TransientError
+from order_capture.domain.ledger import STOCK, Balance
 
 
 class Followers:
@@ -18,22 +18,22 @@ class Followers:
 
     def __init__(self, *failing: str) -> None:
         self.failing = {*failing}
-        self.told: list[EntityState] = []
+        self.told: list[BalanceState] = []
 
-    def send_all(self, states: Sequence[EntityState]) -> None:
+    def send_all(self, states: Sequence[BalanceState]) -> None:
         self.told += [state for state in states if state.entity not in self.failing]
         if {state.entity for state in states} & self.failing:
-            raise TemporaryError("not all could be sent")
+            raise TransientError("not all could be sent")
 
 
-def state(entity: str, version: int) -> EntityState:
-    return EntityState(STOCK, entity, Head(Decimal(version), version=version))
+def state(entity: str, version: int) -> BalanceState:
+    return BalanceState(STOCK, entity, Balance(Decimal(version), version=version))
 
 
 def test_of_each_only_the_last_state_is_told() -> None:
     followers = Followers()
 
-    publish_states(followers, [state("pen", 1), state("ink", 4), state("pen", 2), state("pen", 3)])
+    publish_balance_states(followers, [state("pen", 1), state("ink", 4), state("pen", 2), state("pen", 3)])
 
     assert followers.told == [state("pen", 3), state("ink", 4)]
 
@@ -41,11 +41,11 @@ def test_of_each_only_the_last_state_is_told() -> None:
 def test_the_last_state_is_that_of_the_highest_version_wherever_it_comes() -> None:
     followers = Followers()
 
-    publish_states(followers, [state("pen", 3), state("pen", 2)])
+    publish_balance_states(followers, [state("pen", 3), state("pen", 2)])
 
     assert followers.told == [state("pen", 3)]
 
 
 def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:
-    with pytest.raises(TemporaryError):
-        publish_states(Followers("ink"), [state("pen", 1), state("ink", 1)])
+    with pytest.raises(TransientError):
+        publish_balance_states(Followers("ink"), [state("pen", 1), state("ink", 1)])

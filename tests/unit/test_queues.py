@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.queues import queue_handler
 from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder
-from tests.support.factories import body_of, check, checked, queue_event, release, ship, terms_of
+from order_capture.entrypoints.sqs import queue_handler
+from tests.support.factories import body_of, check, checked, details_of, queue_event, release, ship
 
 
 def failed(event: dict[str, Any], answer: set[str] | Exception, *accepted: type[Message]) -> list[str]:
@@ -34,14 +34,14 @@ def _handle(
 
 
 def a_check(order_id: str) -> str:
-    return body_of(check(terms_of(order_id)))
+    return body_of(check(details_of(order_id)))
 
 
 def test_a_batch_that_is_done_has_no_failures() -> None:
     failures, worked_on = _handle(queue_event(a_check("order-1"), a_check("order-2")), set())
 
     assert failures == []
-    assert worked_on == [check(terms_of("order-1")), check(terms_of("order-2"))]
+    assert worked_on == [check(details_of("order-1")), check(details_of("order-2"))]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_message_that_is_not_ours_is_reported_alone(poison: str) -> None:
     failures, worked_on = _handle(queue_event(a_check("order-1"), poison, a_check("order-2")), set())
 
     assert failures == ["message-1"]
-    assert [message.terms.order_id for message in worked_on if isinstance(message, CheckOrder)] == [
+    assert [message.details.order_id for message in worked_on if isinstance(message, CheckOrder)] == [
         "order-1",
         "order-2",
     ]

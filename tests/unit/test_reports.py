@@ -6,17 +6,22 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.adapters import cloudevents, reports
-from order_capture.adapters.http import Request
-from order_capture.adapters.problems import RequestInvalidError
-from order_capture.application.get_reports import get_reports
-from order_capture.application.messages import OrderHappened, OrderTold
-from order_capture.application.project_reports import CountRefusedError, groups, project_reports
+from order_capture.adapters.messaging import envelopes
+from order_capture.application.messages import OrderEventMessage, ReceivedOrderSummary
+from order_capture.application.reports.get_reports import get_reports
+from order_capture.application.reports.project_reports import (
+    AlreadyCountedError,
+    group_events,
+    project_reports,
+)
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.domain.events import OrderEvent, OrderEventType, OrderFact, moments
-from order_capture.domain.order import Check, DeclineCode, Order
-from order_capture.domain.reports import Figure, RowKey, added_up
-from tests.support.factories import NOW, SERVICE, body_of, declined, fact_of, held, placed, terms_of
+from order_capture.domain.events import OrderEvent, OrderEventSummary, OrderEventType, status_changes
+from order_capture.domain.order import CheckType, DeclineCode, Order
+from order_capture.domain.reports import Metric, RowKey, aggregate_events
+from order_capture.entrypoints.http import reports
+from order_capture.entrypoints.http.api import Request
+from order_capture.entrypoints.http.problems import RequestInvalidError
+from tests.support.factories import NOW, SERVICE, body_of, declined, details_of, fact_of, held, placed
 from tests.support.fakes import MemoryReports, Pauses
 
 DAY = RowKey("2026-11-20")
@@ -28,26 +33,28 @@ def later(seconds: int) -> str:
     return f"2026-11-20T10:00:{seconds:02}.000Z"
 
 
-def told(*facts: OrderFact) -> list[OrderTold]:
-    return [OrderTold(fact, "corr-1") for fact in facts]
+def told(*facts: OrderEventSummary) -> list[ReceivedOrderSummary]:
+    return [ReceivedOrderSummary(fact, "corr-1") for fact in facts]
 
 
 def project(
-    store: MemoryReports, *facts: OrderFact, now: str = NOW, pauses: Pauses | None = None
+    store: MemoryReports, *facts: OrderEventSummary, now: str = NOW, pauses: Pauses | None = None
 ) -> set[str]:
     return project_reports(store, told(*facts), lambda: now, pauses or Pauses())
 
 
-def figures(store: MemoryReports, generation: int = 1) -> dict[RowKey, dict[Figure, Decimal]]:
+def figures(store: MemoryReports, generation: int = 1) -> dict[RowKey, dict[Metric, Decimal]]:
     return {row.key: dict(row.figures) for row in store.rows(generation, DAY.day, None, 100)}
 
 
 class TestAnOrdersLife:
     def test_its_own_log_tells_what_happened_when_and_why(self) -> None:
-        order = placed().decide(Check.BALANCE, held(), now=later(1))
-        order = order.decide(Check.STOCK, held("1", "pen"), now=later(2))
+        order = placed().record_check(CheckType.BALANCE, held(), now=later(1))
+        order = order.record_check(CheckType.STOCK, held("1", "pen"), now=later(2))
 
-        assert [(m.type.value, m.sequence, m.time) for m in moments(order.cancel(now=later(3)).logs)] == [
+        assert [
+            (m.type.value, m.sequence, m.time) for m in status_changes(order.cancel(now=later(3)).logs)
+        ] == [
             ("order.placed", 1, NOW),
             ("order.confirmed", 2, later(2)),
             ("order.cancelled", 3, later(3)),
@@ -55,10 +62,10 @@ class TestAnOrdersLife:
 
     @pytest.mark.parametrize("code", DeclineCode)
     def test_a_refusal_has_the_reason_of_the_check_that_declined_first(self, code: DeclineCode) -> None:
-        order = placed().decide(Check.STOCK, declined(code, entity="pen"), now=later(1))
-        order = order.decide(Check.BALANCE, declined(), now=later(2))
+        order = placed().record_check(CheckType.STOCK, declined(code, entity="pen"), now=later(1))
+        order = order.record_check(CheckType.BALANCE, declined(), now=later(2))
 
-        (_, refusal) = moments(order.logs)
+        (_, refusal) = status_changes(order.logs)
 
         assert (refusal.type, refusal.time, refusal.reason) == (OrderEventType.REJECTED, later(1), code)
 
@@ -68,7 +75,7 @@ class TestAnOrdersLife:
             placed().withdraw("shipped too soon", now=later(1)),
             placed().cancel(now=later(1)),
         ]
-        assert [moments(order.logs)[-1].type.value for order in ended] == [
+        assert [status_changes(order.logs)[-1].type.value for order in ended] == [
             "order.expired",
             "order.cancelled",
             "order.cancelled",
@@ -76,8 +83,8 @@ class TestAnOrdersLife:
 
     def test_an_event_is_of_the_time_at_which_the_first_of_two_answers_decided(self) -> None:
         # GIVEN two answers that are written at once, the first of which refuses
-        order = placed().decide(Check.STOCK, declined(entity="pen"), now="2026-11-20T23:59:59.999Z")
-        order = order.decide(Check.BALANCE, held(), now="2026-11-21T00:00:00.001Z")
+        order = placed().record_check(CheckType.STOCK, declined(entity="pen"), now="2026-11-20T23:59:59.999Z")
+        order = order.record_check(CheckType.BALANCE, held(), now="2026-11-21T00:00:00.001Z")
 
         event = OrderEvent(OrderEventType.REJECTED, 2, order)
 
@@ -86,15 +93,15 @@ class TestAnOrdersLife:
 
 class TestReadingAnEvent:
     def event(self, order: Order, kind: OrderEventType, sequence: int = 1) -> str:
-        return body_of(OrderHappened(OrderEvent(kind, sequence, order)))
+        return body_of(OrderEventMessage(OrderEvent(kind, sequence, order)))
 
     def test_what_is_published_is_what_the_orders_log_implies(self) -> None:
-        order = placed().decide(Check.BALANCE, declined(), now=later(1))
+        order = placed().record_check(CheckType.BALANCE, declined(), now=later(1))
 
-        message = cloudevents.decode_fact(self.event(order, OrderEventType.REJECTED, 2))
+        message = envelopes.decode_summary(self.event(order, OrderEventType.REJECTED, 2))
 
-        assert message == OrderTold(
-            fact_of(OrderEventType.REJECTED, order.terms, later(1), 2, "INSUFFICIENT_BALANCE"), "corr-1"
+        assert message == ReceivedOrderSummary(
+            fact_of(OrderEventType.REJECTED, order.details, later(1), 2, "INSUFFICIENT_BALANCE"), "corr-1"
         )
 
     @pytest.mark.parametrize(
@@ -112,61 +119,61 @@ class TestReadingAnEvent:
         body = self.event(placed(), PLACED)
         assert was in body
         with pytest.raises(InvalidMessageError):
-            cloudevents.decode_fact(body.replace(was, became))
+            envelopes.decode_summary(body.replace(was, became))
 
 
 class TestWhatAnEventAdds:
     def test_a_placed_order_counts_for_its_day_and_for_each_product(self) -> None:
-        order = terms_of(items=(("pen", 2), ("ink", 1), ("pen", 3)), total="19.99")
+        order = details_of(items=(("pen", 2), ("ink", 1), ("pen", 3)), total="19.99")
 
-        assert added_up([fact_of(PLACED, order)]) == {
-            DAY: {Figure("orders", PLACED): 1, Figure("amount", PLACED): Decimal("19.99")},
-            PEN: {Figure("orders", PLACED): 1, Figure("units", PLACED): 5},
-            INK: {Figure("orders", PLACED): 1, Figure("units", PLACED): 1},
+        assert aggregate_events([fact_of(PLACED, order)]) == {
+            DAY: {Metric("orders", PLACED): 1, Metric("amount", PLACED): Decimal("19.99")},
+            PEN: {Metric("orders", PLACED): 1, Metric("units", PLACED): 5},
+            INK: {Metric("orders", PLACED): 1, Metric("units", PLACED): 1},
         }
 
     def test_a_refused_order_counts_under_its_reason_and_has_no_amount(self) -> None:
         kind = OrderEventType.REJECTED
 
-        assert added_up([fact_of(kind, reason="INSUFFICIENT_STOCK")]) == {
-            DAY: {Figure("orders", kind, "INSUFFICIENT_STOCK"): 1},
+        assert aggregate_events([fact_of(kind, reason="INSUFFICIENT_STOCK")]) == {
+            DAY: {Metric("orders", kind, "INSUFFICIENT_STOCK"): 1},
             PEN: {
-                Figure("orders", kind, "INSUFFICIENT_STOCK"): 1,
-                Figure("units", kind, "INSUFFICIENT_STOCK"): 1,
+                Metric("orders", kind, "INSUFFICIENT_STOCK"): 1,
+                Metric("units", kind, "INSUFFICIENT_STOCK"): 1,
             },
         }
 
     def test_each_event_counts_for_its_own_day(self) -> None:
-        rows = added_up(
+        rows = aggregate_events(
             [fact_of(time="2026-11-20T23:59:59.999Z"), fact_of(SHIPPED, time="2026-11-21T00:00:00.000Z")]
         )
 
-        assert rows[DAY] == {Figure("orders", PLACED): 1, Figure("amount", PLACED): 10}
-        assert rows[RowKey("2026-11-21")] == {Figure("orders", SHIPPED): 1, Figure("amount", SHIPPED): 10}
+        assert rows[DAY] == {Metric("orders", PLACED): 1, Metric("amount", PLACED): 10}
+        assert rows[RowKey("2026-11-21")] == {Metric("orders", SHIPPED): 1, Metric("amount", SHIPPED): 10}
 
     def test_cents_add_up_exactly(self) -> None:
-        facts = [fact_of(terms=terms_of(f"order-{n}", total="0.10")) for n in range(3)]
+        facts = [fact_of(details=details_of(f"order-{n}", total="0.10")) for n in range(3)]
 
-        assert added_up(facts)[DAY][Figure("amount", PLACED)] == Decimal("0.30")
+        assert aggregate_events(facts)[DAY][Metric("amount", PLACED)] == Decimal("0.30")
 
 
 class TestCounting:
     def test_ten_events_of_one_product_are_one_write(self) -> None:
         store = MemoryReports()
 
-        assert project(store, *[fact_of(terms=terms_of(f"order-{n}")) for n in range(10)]) == set()
+        assert project(store, *[fact_of(details=details_of(f"order-{n}")) for n in range(10)]) == set()
 
         assert store.writes == 1
-        assert figures(store)[PEN] == {Figure("orders", PLACED): 10, Figure("units", PLACED): 10}
+        assert figures(store)[PEN] == {Metric("orders", PLACED): 10, Metric("units", PLACED): 10}
 
     def test_what_comes_again_alone_or_among_others_counts_once(self) -> None:
         store = MemoryReports()
-        first, second = fact_of(), fact_of(terms=terms_of("order-2"))
+        first, second = fact_of(), fact_of(details=details_of("order-2"))
 
         for batch in ([first], [first, first], [second, first], [second]):
             assert project(store, *batch) == set()
 
-        assert figures(store)[DAY][Figure("orders", PLACED)] == 2
+        assert figures(store)[DAY][Metric("orders", PLACED)] == 2
 
     def test_the_order_in_which_they_come_makes_no_difference(self) -> None:
         facts = [fact_of(), fact_of(OrderEventType.CONFIRMED, sequence=2), fact_of(SHIPPED, sequence=3)]
@@ -180,48 +187,48 @@ class TestCounting:
 
     def test_a_write_that_meets_another_is_made_again_after_a_pause(self) -> None:
         store, pauses = MemoryReports(), Pauses()
-        store.interruptions.coming = [CountRefusedError(conflict=True)] * 2
+        store.interruptions.coming = [AlreadyCountedError(conflict=True)] * 2
 
         assert project(store, fact_of(), pauses=pauses) == set()
 
-        assert figures(store)[DAY][Figure("orders", PLACED)] == 1
+        assert figures(store)[DAY][Metric("orders", PLACED)] == 1
         assert pauses.after == [1, 2]
 
     def test_what_is_left_of_a_group_is_counted_without_a_pause(self) -> None:
         store, pauses = MemoryReports(), Pauses()
         project(store, fact_of())
 
-        project(store, fact_of(), fact_of(terms=terms_of("order-2")), pauses=pauses)
+        project(store, fact_of(), fact_of(details=details_of("order-2")), pauses=pauses)
 
         assert store.writes == 2
         assert pauses.after == []
 
     def test_one_that_always_meets_others_goes_back_to_the_queue(self) -> None:
         store = MemoryReports()
-        store.interruptions.coming = [CountRefusedError(conflict=True)] * 100
+        store.interruptions.coming = [AlreadyCountedError(conflict=True)] * 100
 
         assert project(store, fact_of()) == {"order-1"}
 
     def test_an_event_that_somebody_counts_meanwhile_is_left_to_them(self) -> None:
         store = MemoryReports()
-        first, second = fact_of(), fact_of(terms=terms_of("order-2"))
+        first, second = fact_of(), fact_of(details=details_of("order-2"))
         store.interruptions.coming = [lambda: project(store, first)]
 
         assert project(store, first, second) == set()
 
-        assert figures(store)[DAY][Figure("orders", PLACED)] == 2
+        assert figures(store)[DAY][Metric("orders", PLACED)] == 2
 
     def test_a_write_is_never_larger_than_dynamodb_takes(self) -> None:
         large = [
-            fact_of(terms=terms_of(f"order-{n}", items=tuple((f"{n}-{i}", 1) for i in range(50))))
+            fact_of(details=details_of(f"order-{n}", items=tuple((f"{n}-{i}", 1) for i in range(50))))
             for n in range(3)
         ]
-        small = [fact_of(terms=terms_of(f"small-{n}")) for n in range(200)]
+        small = [fact_of(details=details_of(f"small-{n}")) for n in range(200)]
 
-        assert [len(group) for group in groups(large)] == [1, 1, 1]
+        assert [len(group) for group in group_events(large)] == [1, 1, 1]
         # the marks, the day and the pen
-        assert [len(group) for group in groups(small)] == [98, 98, 4]
-        assert list(groups([])) == []
+        assert [len(group) for group in group_events(small)] == [98, 98, 4]
+        assert list(group_events([])) == []
 
     def test_events_count_in_the_reports_that_are_being_built_as_well(self) -> None:
         store = MemoryReports()
@@ -234,11 +241,11 @@ class TestCounting:
 
     def test_one_whose_copy_may_be_forgotten_is_not_counted(self) -> None:
         store = MemoryReports()
-        old, recent = fact_of(terms=terms_of("old")), fact_of(terms=terms_of("new"), time=later(1))
+        old, recent = fact_of(details=details_of("old")), fact_of(details=details_of("new"), time=later(1))
 
         assert project(store, old, recent, now="2027-01-04T10:00:00.500Z") == {"old"}
 
-        assert figures(store)[DAY][Figure("orders", PLACED)] == 1
+        assert figures(store)[DAY][Metric("orders", PLACED)] == 1
 
 
 def request(**query: str) -> Request:
@@ -254,7 +261,7 @@ class TestAsking:
         store = MemoryReports()
         for day in ("2026-11-19", "2026-11-20"):
             items = tuple((name, 2) for name in ("a", "b", "c"))
-            project(store, fact_of(terms=terms_of(day, items=items), time=f"{day}T10:00:00.000Z"))
+            project(store, fact_of(details=details_of(day, items=items), time=f"{day}T10:00:00.000Z"))
         return store
 
     def test_a_page_leads_to_the_next_until_there_is_none(self) -> None:
@@ -263,16 +270,16 @@ class TestAsking:
         assert len(expected) == 8
 
         for limit in range(1, 9):
-            asked, seen = days("2026-11-01", "2026-11-30", limit=str(limit)), []
+            requested, seen = days("2026-11-01", "2026-11-30", limit=str(limit)), []
             for _ in range(len(expected)):
-                page = get_reports(store, reports.report_query(asked))
+                page = get_reports(store, reports.report_query(requested))
                 assert len(page.rows) <= limit
                 seen += [row.key for row in page.rows]
-                if "Link" not in reports.page_headers(asked, page):
+                if "Link" not in reports.page_headers(requested, page):
                     break
-                link = reports.page_headers(asked, page)["Link"]
+                link = reports.page_headers(requested, page)["Link"]
                 cursor = link.partition("cursor=")[2].partition(">")[0]
-                asked = days("2026-11-01", "2026-11-30", limit=str(limit), cursor=cursor)
+                requested = days("2026-11-01", "2026-11-30", limit=str(limit), cursor=cursor)
             assert seen == expected
 
     def test_behind_a_last_page_that_is_full_there_is_no_other(self) -> None:
@@ -326,8 +333,8 @@ class TestAsking:
 
     def test_a_cursor_of_other_days_is_refused(self) -> None:
         page = get_reports(self.store(), reports.report_query(days("2026-11-19", "2026-11-20", limit="1")))
-        asked = days("2026-11-19", "2026-11-20")
-        cursor = reports.page_headers(asked, page)["Link"].partition("cursor=")[2].partition(">")[0]
+        requested = days("2026-11-19", "2026-11-20")
+        cursor = reports.page_headers(requested, page)["Link"].partition("cursor=")[2].partition(">")[0]
         with pytest.raises(RequestInvalidError, match="cursor must be one that an answer"):
             reports.report_query(days("2026-11-20", "2026-11-20", cursor=cursor))
 

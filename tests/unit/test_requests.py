@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_capture.adapters import cursors, requests
-from order_capture.adapters.http import Request
-from order_capture.adapters.problems import RequestInvalidError
-from order_capture.application.adjust_balance import BalanceChange
 from order_capture.application.callers import Caller
-from order_capture.application.capture_orders import Batch
-from order_capture.application.list_orders import Query
-from order_capture.application.ports import Place
+from order_capture.application.ledger.adjust_balance import BalanceRequest
+from order_capture.application.orders.capture_orders import Batch
+from order_capture.application.orders.list_orders import OrderQuery
+from order_capture.application.ports import OrderCursor
 from order_capture.domain.errors import NotFoundError
-from order_capture.domain.order import Line, Order, OrderStatus
+from order_capture.domain.order import Order, OrderLine, OrderStatus
+from order_capture.entrypoints.http import pagination, requests
+from order_capture.entrypoints.http.api import Request
+from order_capture.entrypoints.http.problems import RequestInvalidError
 from tests.support.factories import NOW, SERVICE
 
 TIME_NEEDED = "must be a date and time with its offset, like 2026-11-20T10:00:00Z"
@@ -59,11 +59,11 @@ def batch_of(body: object, key: str | None = None) -> Batch:
     return requests.new_orders(request(body, key=key), new_ids(), NOW)
 
 
-def account_of(body: object, key: str | None = None) -> BalanceChange:
+def account_of(body: object, key: str | None = None) -> BalanceRequest:
     return requests.account_change(request(body, key=key), new_ids())
 
 
-def stock_of(body: object, key: str | None = None) -> BalanceChange:
+def stock_of(body: object, key: str | None = None) -> BalanceRequest:
     return requests.stock_change(request(body, key=key), new_ids())
 
 
@@ -91,16 +91,16 @@ class TestAnOrder:
         )
 
         assert (order.order_id, order.create_time, order.correlation_id) == ("id-1", NOW, "request-1")
-        assert order.terms.customer_id == "x"
-        assert order.terms.items == (Line("b", 2), Line("a", 1))
-        assert str(order.terms.total_amount) == "0.10"
+        assert order.details.customer_id == "x"
+        assert order.details.items == (OrderLine("b", 2), OrderLine("a", 1))
+        assert str(order.details.total_amount) == "0.10"
 
     @pytest.mark.parametrize(
         ("total", "amount"),
         [("0", "0.00"), ("999999999.99", "999999999.99"), ("1E2", "100.00"), ("-0.0", "0.00")],
     )
     def test_may_cost_anything_within_the_bounds(self, total: str, amount: str) -> None:
-        assert str(order_of(order_json(totalAmount=total)).terms.total_amount) == amount
+        assert str(order_of(order_json(totalAmount=total)).details.total_amount) == amount
 
     def test_may_say_where_it_is_told_of_or_not(self) -> None:
         told = order_of({**ORDER, "callbackUrl": "https://shop.example.com:8443/hooks?of=alice"})
@@ -122,14 +122,14 @@ class TestAnOrder:
 
         order = order_of({**ORDER, "items": lines, "customerId": "c" * 64, "callbackUrl": url})
 
-        assert len(order.terms.items) == 50
+        assert len(order.details.items) == 50
 
     @pytest.mark.parametrize("qty", ["3", "3.0", "3.000", "3e0", "30e-1", "0.3E+1"])
     def test_has_a_whole_number_of_units_however_that_is_written(self, qty: str) -> None:
         order = order_of(one_item(qty))
 
-        assert order.terms.items == (Line("pen", 3),)
-        assert type(order.terms.items[0].qty) is int
+        assert order.details.items == (OrderLine("pen", 3),)
+        assert type(order.details.items[0].qty) is int
         assert order.fingerprint == order_of(one_item("3")).fingerprint
 
     @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ class TestAnOrder:
         ],
     )
     def test_takes_every_id_that_the_contract_allows(self, name: str) -> None:
-        assert order_of({**ORDER, "customerId": name}).terms.customer_id == name
+        assert order_of({**ORDER, "customerId": name}).details.customer_id == name
 
     @pytest.mark.parametrize(
         ("body", "field", "message"),
@@ -278,7 +278,7 @@ class TestAnOrder:
     def test_of_exactly_the_largest_size_is_read(self) -> None:
         text = json.dumps(ORDER)
 
-        assert order_of(text + " " * (32 * 1024 - len(text))).terms.customer_id == "alice"
+        assert order_of(text + " " * (32 * 1024 - len(text))).details.customer_id == "alice"
 
 
 class TestABatch:
@@ -360,7 +360,7 @@ class TestAnIdempotencyKey:
         first, again = (account_of({"customerId": "alice", "adjust": 5}, "key-1") for _ in range(2))
 
         assert first == again
-        assert first.keyed
+        assert first.idempotent
 
     def test_belongs_to_its_caller(self) -> None:
         def ids_of(caller: Caller) -> set[str]:
@@ -384,7 +384,7 @@ class TestAnIdempotencyKey:
         orders = [requests.new_order(request(ORDER), numbers, NOW) for _ in range(2)]
 
         assert orders[0].order_id != orders[1].order_id
-        assert not account_of({"customerId": "alice", "adjust": 5}).keyed
+        assert not account_of({"customerId": "alice", "adjust": 5}).idempotent
 
     @pytest.mark.parametrize("key", ["a", "x" * 255, "two words", "8e03978e-40d5-43dd-bc93-6894a57f9324"])
     def test_may_be_any_printable_text(self, key: str) -> None:
@@ -532,19 +532,19 @@ class TestABatchThatIsToBeAllOrNothing:
 
 class TestAListOfOrders:
     def test_is_of_one_customer_and_all_the_rest_has_a_default(self) -> None:
-        assert query_of(customerId="alice") == Query(
+        assert query_of(customerId="alice") == OrderQuery(
             "alice", "0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", None, 20, None
         )
 
     def test_is_of_what_its_parameters_say(self) -> None:
-        place = Place("2026-11-20T10:00:00.000Z", "order-1")
+        place = OrderCursor("2026-11-20T10:00:00.000Z", "order-1")
         times = {"from": "2026-11-20T10:00:00+02:00", "to": "2026-11-20T10:00:00.1234567Z"}
 
         query = query_of(
-            customerId="alice", status="SHIPPED", limit="7", cursor=cursors.encode(place), **times
+            customerId="alice", status="SHIPPED", limit="7", cursor=pagination.encode(place), **times
         )
 
-        assert query == Query(
+        assert query == OrderQuery(
             "alice", "2026-11-20T08:00:00.000Z", "2026-11-20T10:00:00.123Z", OrderStatus.SHIPPED, 7, place
         )
 
@@ -645,18 +645,20 @@ class TestAListOfOrders:
         "other", [{"from": "2026-11-20T10:00:00.001Z"}, {"to": "2026-11-20T09:59:59.999Z"}]
     )
     def test_has_no_cursor_of_another_time(self, other: Mapping[str, str]) -> None:
-        cursor = cursors.encode(Place("2026-11-20T10:00:00.000Z", "order-1"))
+        cursor = pagination.encode(OrderCursor("2026-11-20T10:00:00.000Z", "order-1"))
 
-        assert query_of(customerId="a", cursor=cursor).after == Place("2026-11-20T10:00:00.000Z", "order-1")
+        assert query_of(customerId="a", cursor=cursor).after == OrderCursor(
+            "2026-11-20T10:00:00.000Z", "order-1"
+        )
         assert set(wrong_parameters({"customerId": "a", "cursor": cursor, **other})) == {"cursor"}
 
     @given(st.text())
     def test_has_no_cursor_that_is_not_refused_or_a_place(self, text: str) -> None:
         try:
-            place = cursors.decode(text)
+            place = pagination.decode(text)
         except ValueError:
             return
-        assert cursors.decode(cursors.encode(place)) == place
+        assert pagination.decode(pagination.encode(place)) == place
 
 
 class TestAWait:
@@ -670,7 +672,7 @@ class TestAWait:
             requests.wait_seconds(request(query={"wait": [wait]}))
 
 
-def query_of(**parameters: str) -> Query:
+def query_of(**parameters: str) -> OrderQuery:
     return requests.orders_query(request(query={name: [value] for name, value in parameters.items()}))
 
 

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from openapi_schema_validator import OAS30Validator
 
-from local.contract import resolve
-from order_capture.adapters import dynamodb_reports, history_wiring, http, webhook_wiring, wiring
+from contracts.http_baseline import resolve
+from order_capture import bootstrap
+from order_capture.entrypoints.http import api
 from tests.support.factories import a_commit, a_decline, api_event, delivery_of, fact_of
 from tests.support.fakes import (
     MemoryHistory,
@@ -66,18 +67,18 @@ class Watched(dict[str, Any]):
 
     def __init__(self, values: Any) -> None:
         super().__init__(values)
-        self.asked: set[str] = set()
+        self.requested: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
-        self.asked.add(name)
+        self.requested.add(name)
         return super().__getitem__(name)
 
     def __contains__(self, name: object) -> bool:
-        self.asked.add(str(name))
+        self.requested.add(str(name))
         return super().__contains__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        self.asked.add(name)
+        self.requested.add(name)
         return super().get(name, default)
 
 
@@ -86,31 +87,31 @@ class Desk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.order_id = self.webhook_id = self.delivery_id = ""
-        self._seen: list[http.Request] = []
+        self._seen: list[api.Request] = []
         for name, fake in (
             ("orders", MemoryOrders()),
             ("accounts", MemoryLedger()),
             ("stock", MemoryLedger()),
         ):
-            monkeypatch.setattr(wiring, name, lambda fake=fake: fake)
-        monkeypatch.setattr(wiring, "checkers", lambda _source: MemoryOutbox())
+            monkeypatch.setattr(bootstrap, name, lambda fake=fake: fake)
+        monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryOutbox())
         histories = {"customerId": MemoryHistory(), "productId": MemoryHistory()}
-        monkeypatch.setattr(history_wiring, "history", histories.__getitem__)
+        monkeypatch.setattr(bootstrap, "history", histories.__getitem__)
         webhooks = MemoryWebhooks()
-        monkeypatch.setattr(webhook_wiring, "webhooks", lambda: webhooks)
-        monkeypatch.setattr(webhook_wiring, "senders", lambda _source: MemoryOutbox())
+        monkeypatch.setattr(bootstrap, "webhooks", lambda: webhooks)
+        monkeypatch.setattr(bootstrap, "webhook_publisher", lambda _source: MemoryOutbox())
         reports = MemoryReports()
         reports.count(1, [fact_of()], "")
-        monkeypatch.setattr(dynamodb_reports, "of_function", lambda: reports)
-        read = http._request
+        monkeypatch.setattr(bootstrap, "reports", lambda: reports)
+        read = api._request
 
-        def watched(*arguments: Any) -> http.Request:
+        def watched(*arguments: Any) -> api.Request:
             request = read(*arguments)
             path, query, headers = Watched(request.path), Watched(request.query), Watched(request.headers)
             self._seen.append(dataclasses.replace(request, path=path, query=query, headers=headers))
             return self._seen[-1]
 
-        monkeypatch.setattr(http, "_request", watched)
+        monkeypatch.setattr(api, "_request", watched)
         self.order_id = self.ask("POST", "/order")[1]["orderId"]
         self.ask("POST", "/account")
         self.ask("POST", "/stock")
@@ -163,7 +164,7 @@ class Desk:
             (place, name.lower() if place == "header" else name)
             for place, values in places.items()
             if isinstance(values, Watched)
-            for name in values.asked
+            for name in values.requested
         }
 
 

@@ -11,18 +11,20 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters import invocations, runtime
-from order_capture.application.ports import TRIES
+from order_capture import config
+from order_capture.adapters import aws_clients, system
+from order_capture.application.ports import MAX_ATTEMPTS
+from order_capture.entrypoints import invocations
 
 
 def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDER_TABLE", "orders")
-    assert runtime.setting("ORDER_TABLE") == "orders"
+    assert config.env("ORDER_TABLE") == "orders"
 
     monkeypatch.setenv("ORDER_TABLE", "")
 
     with pytest.raises(RuntimeError, match="ORDER_TABLE"):
-        runtime.setting("ORDER_TABLE")
+        config.env("ORDER_TABLE")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,7 @@ def all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def created(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The services whose clients were created."""
     services: list[str] = []
-    monkeypatch.setattr(runtime, "client", services.append)
+    monkeypatch.setattr(aws_clients, "client", services.append)
     for name in [name for name in os.environ if re.search("_TABLE$|_TOPIC_ARN$|_QUEUE_URL$", name)]:
         monkeypatch.delenv(name)
     return services
@@ -54,18 +56,18 @@ def test_a_function_starts_with_the_clients_that_its_settings_name(
 ) -> None:
     for name in settings:
         monkeypatch.setenv(name, "somewhere")
-    runtime.create_clients()
+    aws_clients.create_clients()
     assert created == services
 
 
 def test_a_call_that_is_tried_twice_has_failed_after_seven_seconds() -> None:
-    config = vars(runtime._CONFIG)
+    config = vars(aws_clients._CONFIG)
     assert config["retries"] == {"mode": "standard", "total_max_attempts": 2}
-    assert 2 * (config["connect_timeout"] + config["read_timeout"]) + 1 == runtime.WORST_CALL_SECONDS
+    assert 2 * (config["connect_timeout"] + config["read_timeout"]) + 1 == aws_clients.WORST_CALL_SECONDS
 
 
 def test_the_clock_tells_utc_to_the_millisecond() -> None:
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", runtime.clock())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", system.clock())
 
 
 def test_all_pauses_of_a_write_together_stay_well_inside_a_functions_time(
@@ -75,15 +77,15 @@ def test_all_pauses_of_a_write_together_stay_well_inside_a_functions_time(
     monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
 
-    for tries in range(1, TRIES + 1):
-        runtime.pause(tries)
+    for tries in range(1, MAX_ATTEMPTS + 1):
+        system.backoff(tries)
 
     assert slept == sorted(slept)
     assert sum(slept) < 2
 
 
 def test_ids_are_unique_and_such_as_clients_may_use() -> None:
-    ids = {runtime.new_id() for _ in range(100)}
+    ids = {system.new_id() for _ in range(100)}
 
     assert len(ids) == 100
     assert all(re.fullmatch(r"[A-Za-z0-9._:@+~-]{1,64}", each) for each in ids)
@@ -95,7 +97,7 @@ def test_no_call_is_tried_that_could_outlast_its_function(monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
 
     def handle(_event: dict[str, Any], _context: Any) -> None:
-        client: Any = runtime.session().create_client("sqs", region_name="eu-west-1")
+        client: Any = aws_clients.session().create_client("sqs", region_name="eu-west-1")
         client.delete_message(QueueUrl="https://sqs.eu-west-1.amazonaws.com/1/queue", ReceiptHandle="receipt")
 
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: 1000 * invocations.RESERVED_SECONDS - 1)
@@ -105,5 +107,5 @@ def test_no_call_is_tried_that_could_outlast_its_function(monkeypatch: pytest.Mo
 
 
 def test_what_is_kept_of_a_functions_time_is_enough_for_one_try() -> None:
-    config = vars(runtime._CONFIG)
+    config = vars(aws_clients._CONFIG)
     assert config["connect_timeout"] + config["read_timeout"] <= invocations.RESERVED_SECONDS

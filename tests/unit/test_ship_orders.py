@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 
 from order_capture.application.messages import ShipOrder
-from order_capture.application.ports import TRIES, SettleRefusedError
-from order_capture.application.ship_orders import MAX_WRITES, ship_orders
-from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerKind, Movement
-from order_capture.domain.order import MAX_ITEMS, OrderStatus, OrderTerms
-from tests.support.factories import NOW, placed, ship, terms_of, ticking_clock
+from order_capture.application.orders.ship_orders import MAX_WRITES, ship_orders
+from order_capture.application.ports import MAX_ATTEMPTS, SettleRefusedError
+from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec
+from order_capture.domain.order import MAX_ITEMS, OrderDetails, OrderStatus
+from tests.support.factories import NOW, details_of, placed, ship, ticking_clock
 from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments, Pauses
 
 CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
@@ -21,21 +21,21 @@ CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
 class Warehouse:
     """ship_order without AWS, with orders that were confirmed and what they hold."""
 
-    def __init__(self, *orders: OrderTerms) -> None:
+    def __init__(self, *orders: OrderDetails) -> None:
         self.orders = MemoryOrders()
         self.accounts = MemoryLedger()
         self.stock = MemoryLedger()
         self.shipments = MemoryShipments(self.orders, self.accounts, self.stock)
         self.pauses = Pauses()
-        for terms in orders:
-            self.orders.add([replace(placed(terms), status=CONFIRMED)])
-            self._hold(self.accounts, ACCOUNTS, terms)
-            self._hold(self.stock, STOCK, terms)
+        for details in orders:
+            self.orders.add([replace(placed(details), status=CONFIRMED)])
+            self._hold(self.accounts, ACCOUNTS, details)
+            self._hold(self.stock, STOCK, details)
 
-    def _hold(self, ledger: MemoryLedger, kind: LedgerKind, terms: OrderTerms) -> None:
-        for entity, amount in kind.demand(terms).items():
+    def _hold(self, ledger: MemoryLedger, kind: LedgerSpec, details: OrderDetails) -> None:
+        for entity, amount in kind.required_amounts(details).items():
             head = ledger.head(entity)
-            ledger.write([Movement(entity, held=amount, expected=head.version if head else 0)], [], NOW)
+            ledger.write([BalanceChange(entity, held=amount, expected=head.version if head else 0)], [], NOW)
 
     def handle(self, *messages: ShipOrder) -> set[str]:
         return ship_orders(self.shipments, messages, ticking_clock(), self.pauses)
@@ -43,7 +43,9 @@ class Warehouse:
     def move(self, order_id: str, status: OrderStatus) -> None:
         order = self.orders.get(order_id)
         assert order is not None
-        self.orders.save(replace(order, status=status, version=order.version + 1), over=order.version)
+        self.orders.save(
+            replace(order, status=status, version=order.version + 1), expected_version=order.version
+        )
 
     def status(self, order_id: str = "order-1") -> OrderStatus:
         order = self.orders.get(order_id)
@@ -58,9 +60,9 @@ class Warehouse:
 
 
 def test_an_order_is_shipped_and_what_it_held_is_settled() -> None:
-    warehouse = Warehouse(terms_of(items=(("pen", 2),), total="25.50"))
+    warehouse = Warehouse(details_of(items=(("pen", 2),), total="25.50"))
 
-    assert warehouse.handle(ship(terms_of(items=(("pen", 2),), total="25.50"))) == set()
+    assert warehouse.handle(ship(details_of(items=(("pen", 2),), total="25.50"))) == set()
 
     assert warehouse.status() is SHIPPED
     assert warehouse.pens() == (0, 2)
@@ -70,7 +72,7 @@ def test_an_order_is_shipped_and_what_it_held_is_settled() -> None:
 
 
 def test_an_order_is_shipped_once_however_often_it_is_asked() -> None:
-    warehouse = Warehouse(terms_of())
+    warehouse = Warehouse(details_of())
 
     for _ in range(3):
         assert warehouse.handle(ship(), ship()) == set()
@@ -79,19 +81,19 @@ def test_an_order_is_shipped_once_however_often_it_is_asked() -> None:
 
 
 def test_a_batch_of_ten_is_one_write() -> None:
-    orders = [terms_of(f"order-{i}") for i in range(10)]
+    orders = [details_of(f"order-{i}") for i in range(10)]
     warehouse = Warehouse(*orders)
 
     warehouse.handle(*map(ship, orders))
 
-    assert {warehouse.status(terms.order_id) for terms in orders} == {SHIPPED}
+    assert {warehouse.status(details.order_id) for details in orders} == {SHIPPED}
     assert warehouse.shipments.writes == 1
     assert warehouse.pens() == (0, 10)
 
 
 def test_no_write_has_more_items_than_a_transaction_takes() -> None:
     products = tuple((f"product-{i:02}", 1) for i in range(MAX_ITEMS))
-    orders = [terms_of(f"order-{i}", customer_id=f"customer-{i}", items=products) for i in range(4)]
+    orders = [details_of(f"order-{i}", customer_id=f"customer-{i}", items=products) for i in range(4)]
     warehouse = Warehouse(*orders)
 
     assert warehouse.handle(*map(ship, orders)) == set()
@@ -103,29 +105,29 @@ def test_no_write_has_more_items_than_a_transaction_takes() -> None:
 
 @pytest.mark.parametrize("status", [SHIPPED, OrderStatus.CANCELLED, OrderStatus.REJECTED])
 def test_an_order_that_was_shipped_or_refused_is_skipped_and_the_others_shipped(status: OrderStatus) -> None:
-    warehouse = Warehouse(terms_of("order-1"), terms_of("order-2"))
+    warehouse = Warehouse(details_of("order-1"), details_of("order-2"))
     warehouse.move("order-1", status)
 
-    assert warehouse.handle(ship(terms_of("order-1")), ship(terms_of("order-2"))) == set()
+    assert warehouse.handle(ship(details_of("order-1")), ship(details_of("order-2"))) == set()
 
     assert (warehouse.status("order-1"), warehouse.status("order-2")) == (status, SHIPPED)
     assert warehouse.pens() == (1, 1)
 
 
 def test_an_order_that_is_not_confirmed_yet_or_not_there_is_given_back() -> None:
-    warehouse = Warehouse(terms_of("order-1"), terms_of("order-2"))
+    warehouse = Warehouse(details_of("order-1"), details_of("order-2"))
     warehouse.move("order-1", OrderStatus.PENDING)
 
-    failed = warehouse.handle(*(ship(terms_of(f"order-{i}")) for i in (1, 2, 3)))
+    failed = warehouse.handle(*(ship(details_of(f"order-{i}")) for i in (1, 2, 3)))
 
     assert failed == {"order-1", "order-3"}
     assert warehouse.status("order-2") is SHIPPED
 
 
 def test_one_order_that_does_not_fit_the_books_does_not_stop_the_others() -> None:
-    good, other = terms_of("order-1"), terms_of("order-3")
+    good, other = details_of("order-1"), details_of("order-3")
     warehouse = Warehouse(good, other)
-    bad = terms_of("order-2", items=(("ink", 1),))
+    bad = details_of("order-2", items=(("ink", 1),))
     warehouse.orders.add([replace(placed(bad), status=CONFIRMED)])
 
     assert warehouse.handle(ship(good), ship(bad), ship(other)) == {"order-2"}
@@ -135,18 +137,22 @@ def test_one_order_that_does_not_fit_the_books_does_not_stop_the_others() -> Non
 
 
 def test_a_settlement_that_meets_another_write_is_tried_again_after_a_pause() -> None:
-    warehouse = Warehouse(terms_of())
-    warehouse.shipments.interruptions.coming = [SettleRefusedError(conflict=True) for _ in range(TRIES - 1)]
+    warehouse = Warehouse(details_of())
+    warehouse.shipments.interruptions.coming = [
+        SettleRefusedError(conflict=True) for _ in range(MAX_ATTEMPTS - 1)
+    ]
 
     assert warehouse.handle(ship()) == set()
 
     assert warehouse.status() is SHIPPED
-    assert warehouse.pauses.after == list(range(1, TRIES))
+    assert warehouse.pauses.after == list(range(1, MAX_ATTEMPTS))
 
 
 def test_a_settlement_that_never_gets_through_is_given_back() -> None:
-    warehouse = Warehouse(terms_of())
-    warehouse.shipments.interruptions.coming = [SettleRefusedError(conflict=True) for _ in range(TRIES)]
+    warehouse = Warehouse(details_of())
+    warehouse.shipments.interruptions.coming = [
+        SettleRefusedError(conflict=True) for _ in range(MAX_ATTEMPTS)
+    ]
 
     assert warehouse.handle(ship()) == {"order-1"}
 

@@ -8,12 +8,12 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from order_capture.adapters import subscriptions
-from order_capture.adapters.connections import ApiConnections
-from order_capture.adapters.problems import RequestInvalidError
-from order_capture.adapters.sockets import Frame, socket_handler
-from order_capture.application.ports import Followed
+from order_capture.adapters.websocket_client import ApiGatewayConnections
+from order_capture.application.ports import SubscriptionTarget
 from order_capture.domain.errors import NotFoundError
+from order_capture.entrypoints.http.problems import RequestInvalidError
+from order_capture.entrypoints.websocket import messages
+from order_capture.entrypoints.websocket.api import Frame, socket_handler
 from tests.support.factories import customer_claims, placed, socket_event
 
 
@@ -95,12 +95,15 @@ def test_a_connection_that_has_ended_is_forgotten() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ('{"action":"subscribe","orderId":"1"}', Followed.order("1")),
-        ('{"action":"subscribe","customerId":"alice@example.com"}', Followed.customer("alice@example.com")),
+        ('{"action":"subscribe","orderId":"1"}', SubscriptionTarget.order("1")),
+        (
+            '{"action":"subscribe","customerId":"alice@example.com"}',
+            SubscriptionTarget.customer("alice@example.com"),
+        ),
     ],
 )
-def test_one_may_subscribe_to_an_order_or_a_customer(text: str, what: Followed) -> None:
-    assert subscriptions.wanted(text) == what
+def test_one_may_subscribe_to_an_order_or_a_customer(text: str, what: SubscriptionTarget) -> None:
+    assert messages.wanted(text) == what
 
 
 @pytest.mark.parametrize(
@@ -127,17 +130,17 @@ def test_one_may_subscribe_to_an_order_or_a_customer(text: str, what: Followed) 
 )
 def test_anything_else_is_told_what_is_wrong_with_it(text: str, errors: str) -> None:
     with pytest.raises(RequestInvalidError) as refusal:
-        subscriptions.wanted(text)
+        messages.wanted(text)
 
     assert str(refusal.value) == errors
 
 
 def test_the_answer_says_what_is_followed_and_how_an_order_stands() -> None:
-    answer = subscriptions.subscribed(Followed.order("order-1"), placed())
+    answer = messages.subscribed(SubscriptionTarget.order("order-1"), placed())
 
     assert answer["subscribed"] == {"orderId": "order-1"}
     assert (answer["order"]["orderId"], answer["order"]["status"]) == ("order-1", "PENDING")
-    assert subscriptions.subscribed(Followed.customer("alice"), None) == {
+    assert messages.subscribed(SubscriptionTarget.customer("alice"), None) == {
         "subscribed": {"customerId": "alice"}
     }
 
@@ -158,11 +161,11 @@ class Gateway:
 def test_a_text_is_sent_as_it_is() -> None:
     gateway = Gateway()
 
-    assert ApiConnections(gateway).send("c-1", "Grüße")
+    assert ApiGatewayConnections(gateway).send("c-1", "Grüße")
     assert gateway.posted == [{"ConnectionId": "c-1", "Data": "Grüße".encode()}]
 
 
 def test_only_a_connection_that_is_gone_is_gone() -> None:
-    assert not ApiConnections(Gateway("GoneException")).send("c-1", "text")
+    assert not ApiGatewayConnections(Gateway("GoneException")).send("c-1", "text")
     with pytest.raises(botocore.exceptions.ClientError):
-        ApiConnections(Gateway("LimitExceededException")).send("c-1", "text")
+        ApiGatewayConnections(Gateway("LimitExceededException")).send("c-1", "text")

@@ -11,21 +11,22 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from order_capture.adapters import runtime
-from order_capture.adapters.attributes import to_item
-from order_capture.adapters.dynamodb_orders import to_order_item
-from order_capture.adapters.history_streams import history_stream_handler
-from order_capture.adapters.invocations import InvocationFailedError
-from order_capture.adapters.streams import ledger_stream_handler, stream_handler
-from order_capture.application.messages import EntityState
-from order_capture.application.publish_changes import OrderChange
-from order_capture.domain.errors import RefusedMessagesError, TemporaryError
-from order_capture.domain.ledger import ACCOUNTS, STOCK, Head, LedgerKind
-from order_capture.domain.order import Check, Order
-from tests.support.factories import NOW, declined, placed, terms_of
+from order_capture import config
+from order_capture.adapters import aws_clients
+from order_capture.adapters.dynamodb.order_repository import to_order_item
+from order_capture.adapters.dynamodb.types import to_item
+from order_capture.application.messages import BalanceState
+from order_capture.application.orders.publish_order_events import OrderChange
+from order_capture.domain.errors import RejectedMessagesError, TransientError
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance, LedgerSpec
+from order_capture.domain.order import CheckType, Order
+from order_capture.entrypoints.dynamodb_streams import ledger_stream_handler, stream_handler
+from order_capture.entrypoints.history_streams import history_stream_handler
+from order_capture.entrypoints.invocations import InvocationFailedError
+from tests.support.factories import NOW, declined, details_of, placed
 
-ONE, TWO = placed(terms_of("order-1")), placed(terms_of("order-2"))
-REJECTED = ONE.decide(Check.STOCK, declined(), now=NOW)
+ONE, TWO = placed(details_of("order-1")), placed(details_of("order-2"))
+REJECTED = ONE.record_check(CheckType.STOCK, declined(), now=NOW)
 
 
 class DeadLetters:
@@ -38,14 +39,14 @@ class DeadLetters:
     def send_message(self, *, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
         assert QueueUrl == "the-dead-letters"
         if not self.takes:
-            raise TemporaryError("no dead letters")
+            raise TransientError("no dead letters")
         self.letters.append(json.loads(MessageBody))
 
 
 @pytest.fixture
 def dead_letters(monkeypatch: pytest.MonkeyPatch) -> DeadLetters:
     queue = DeadLetters()
-    monkeypatch.setattr(runtime, "client", {"sqs": queue}.__getitem__)
+    monkeypatch.setattr(aws_clients, "client", {"sqs": queue}.__getitem__)
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", "the-dead-letters")
     return queue
 
@@ -88,8 +89,8 @@ def test_the_record_of_a_request_is_no_order() -> None:
 
 
 PASSING = [
-    TemporaryError("SNS is away"),
-    runtime.MissingSettingError("not deployed as it should be"),
+    TransientError("SNS is away"),
+    config.MissingSettingError("not deployed as it should be"),
     botocore.exceptions.EndpointConnectionError(endpoint_url="https://sns"),
     botocore.exceptions.ClientError({"Error": {"Code": "ThrottlingException"}}, "PutItem"),
     botocore.exceptions.ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutItem"),
@@ -97,7 +98,7 @@ PASSING = [
 ]
 LASTING = [
     ValueError("a mistake of ours"),
-    RefusedMessagesError({"order-1"}),
+    RejectedMessagesError({"order-1"}),
     botocore.exceptions.ClientError({"Error": {"Code": "ValidationException"}}, "BatchWriteItem"),
     botocore.exceptions.ParamValidationError(report="x"),
 ]
@@ -121,7 +122,7 @@ def test_what_fails_for_a_passing_reason_comes_again_as_a_whole(
 
 
 def numbered(number: int) -> dict[str, Any]:
-    return placed_in_the_stream(record(placed(terms_of(f"order-{number}"))), number)
+    return placed_in_the_stream(record(placed(details_of(f"order-{number}"))), number)
 
 
 def placed_in_the_stream(each: dict[str, Any], number: int = 42) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def test_nothing_is_given_up_while_others_of_its_batch_may_come_again(dead_lette
     def work(changes: Sequence[OrderChange]) -> None:
         if any(after.order_id == "order-1" for _, after in changes):
             raise ValueError
-        raise TemporaryError("SNS is away by now")
+        raise TransientError("SNS is away by now")
 
     with pytest.raises(InvocationFailedError, match="SNS is away"):
         stream_handler(work)({"Records": [numbered(1), numbered(2)]}, None)
@@ -191,11 +192,11 @@ def head(key: str, entity: str, **more: Any) -> dict[str, Any]:
     return {"eventName": "MODIFY", "dynamodb": {"Keys": keys, "NewImage": keys | to_item(values | more)}}
 
 
-def states(*records: dict[str, Any]) -> list[list[EntityState]]:
+def states(*records: dict[str, Any]) -> list[list[BalanceState]]:
     """What `work` was called with, each time."""
-    calls: list[list[EntityState]] = []
+    calls: list[list[BalanceState]] = []
 
-    def work(found: Sequence[EntityState]) -> None:
+    def work(found: Sequence[BalanceState]) -> None:
         calls.append(list(found))
 
     assert ledger_stream_handler(work)({"Records": list(records)}, None) == {}
@@ -203,13 +204,13 @@ def states(*records: dict[str, Any]) -> list[list[EntityState]]:
 
 
 @pytest.mark.parametrize(("key", "kind"), [("customerId", ACCOUNTS), ("productId", STOCK)])
-def test_each_head_is_handed_over_as_it_stands(key: str, kind: LedgerKind) -> None:
+def test_each_head_is_handed_over_as_it_stands(key: str, kind: LedgerSpec) -> None:
     figures = Decimal(5), Decimal(1), Decimal(2)
 
     assert states(head(key, "one"), head(key, "two", deleted=1)) == [
         [
-            EntityState(kind, "one", Head(*figures, version=7, update_time=NOW)),
-            EntityState(kind, "two", Head(*figures, version=7, update_time=NOW, deleted=True)),
+            BalanceState(kind, "one", Balance(*figures, version=7, update_time=NOW)),
+            BalanceState(kind, "two", Balance(*figures, version=7, update_time=NOW, deleted=True)),
         ]
     ]
 
@@ -226,8 +227,8 @@ def test_an_entry_is_no_state_and_neither_is_a_head_that_somebody_removed() -> N
 
 
 def test_states_that_fail_come_again() -> None:
-    def work(_: Sequence[EntityState]) -> None:
-        raise TemporaryError("no topic")
+    def work(_: Sequence[BalanceState]) -> None:
+        raise TransientError("no topic")
 
     with pytest.raises(InvocationFailedError, match="no topic"):
         ledger_stream_handler(work)({"Records": [head("productId", "pen")]}, None)
@@ -297,7 +298,7 @@ class TestARecordThatCanNotBeRead:
         self, dead_letters: DeadLetters
     ) -> None:
         def work(_: Sequence[OrderChange]) -> None:
-            raise TemporaryError("no topic")
+            raise TransientError("no topic")
 
         with pytest.raises(InvocationFailedError, match="no topic"):
             stream_handler(work)({"Records": [unreadable(record(ONE), "totalAmount"), record(TWO)]}, None)

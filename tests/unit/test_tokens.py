@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.http import Request, Response, http_handler
-from order_capture.adapters.problems import UnauthenticatedError
-from order_capture.adapters.tokens import caller_of
 from order_capture.application.callers import Caller
+from order_capture.entrypoints.callers import caller_from_event
+from order_capture.entrypoints.http.api import Request, Response, http_handler
+from order_capture.entrypoints.http.problems import UnauthenticatedError
 from tests.support.factories import SERVICE_CLAIMS, api_event, customer_claims
 
 
 def test_a_service_is_its_client_and_stands_for_every_customer() -> None:
-    assert caller_of(api_event()) == Caller("service-1", customer_id=None)
+    assert caller_from_event(api_event()) == Caller("service-1", customer_id=None)
 
 
 def test_a_user_is_the_customer_of_that_name() -> None:
-    assert caller_of(api_event(claims=customer_claims("alice"))) == Caller("sub-of-alice", "alice")
+    assert caller_from_event(api_event(claims=customer_claims("alice"))) == Caller("sub-of-alice", "alice")
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_a_user_is_the_customer_of_that_name() -> None:
 )
 def test_claims_that_name_nobody_are_refused(claims: dict[str, str]) -> None:
     with pytest.raises(UnauthenticatedError):
-        caller_of(api_event(claims=claims))
+        caller_from_event(api_event(claims=claims))
 
 
 @pytest.mark.parametrize("context", [None, {}, {"authorizer": None}, {"authorizer": {"claims": None}}])
 def test_an_event_that_came_past_the_authorizer_is_refused(context: dict[str, Any] | None) -> None:
     with pytest.raises(UnauthenticatedError):
-        caller_of(api_event() | {"requestContext": context})
+        caller_from_event(api_event() | {"requestContext": context})
 
 
 def test_under_sam_local_which_enforces_no_authorizer_it_is_a_service(
@@ -55,11 +55,11 @@ def test_under_sam_local_which_enforces_no_authorizer_it_is_a_service(
 ) -> None:
     monkeypatch.setenv("AWS_SAM_LOCAL", "true")
 
-    assert caller_of({}) == Caller("sam-local", customer_id=None)
+    assert caller_from_event({}) == Caller("sam-local", customer_id=None)
     # but what claims there are still count
-    assert caller_of(api_event(claims=customer_claims("alice"))).customer_id == "alice"
+    assert caller_from_event(api_event(claims=customer_claims("alice"))).customer_id == "alice"
     with pytest.raises(UnauthenticatedError):
-        caller_of(api_event(claims=SERVICE_CLAIMS | {"token_use": "id"}))
+        caller_from_event(api_event(claims=SERVICE_CLAIMS | {"token_use": "id"}))
 
 
 def test_who_is_not_known_gets_a_401_that_asks_for_a_token_and_reaches_no_route() -> None:
@@ -84,4 +84,4 @@ def test_who_is_not_known_gets_a_401_that_asks_for_a_token_and_reaches_no_route(
     ],
 )
 def test_a_service_reaches_everybody_and_a_customer_exactly_themselves(caller: Caller, reached: bool) -> None:
-    assert caller.reaches("alice") is reached
+    assert caller.can_access("alice") is reached

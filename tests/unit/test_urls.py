@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS30Validator
 from pydantic import TypeAdapter, ValidationError
 
-from order_capture.adapters.urls import URL_PATTERN, Url
+from order_capture.entrypoints.http.urls import URL_PATTERN, Url
 
 SCHEMA: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "swagger.yaml").read_text(encoding="utf-8")

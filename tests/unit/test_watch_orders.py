@@ -8,18 +8,18 @@ from datetime import timedelta
 import pytest
 
 from order_capture.application.messages import CheckOrder, ReleaseOrder, ShipOrder, WatchOrder
-from order_capture.application.ports import TRIES, VersionConflictError
-from order_capture.application.watch_orders import MAX_DELAY, watch_new_orders, watch_orders
-from order_capture.domain.errors import TemporaryError
-from order_capture.domain.order import Check, Order, OrderStatus
-from tests.support.factories import declined, held, placed, terms_of, ticking_clock, watch
+from order_capture.application.orders.watch_orders import MAX_DELAY, watch_new_orders, watch_orders
+from order_capture.application.ports import MAX_ATTEMPTS, VersionConflictError
+from order_capture.domain.errors import TransientError
+from order_capture.domain.order import CheckType, Order, OrderStatus
+from tests.support.factories import declined, details_of, held, placed, ticking_clock, watch
 from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
 
 DEADLINE = timedelta(minutes=15)
 PAST = timedelta(0)  # every order is past it
 
-CHECK, SHIP = CheckOrder(terms_of(), "corr-1"), ShipOrder(terms_of(), "corr-1")
-RELEASE = ReleaseOrder(terms_of(), "corr-1")
+CHECK, SHIP = CheckOrder(details_of(), "corr-1"), ShipOrder(details_of(), "corr-1")
+RELEASE = ReleaseOrder(details_of(), "corr-1")
 
 
 class Watchdog:
@@ -56,7 +56,7 @@ class Watchdog:
 
 
 def an_order(status: OrderStatus, order_id: str = "order-1") -> Order:
-    return replace(placed(terms_of(order_id)), status=status)
+    return replace(placed(details_of(order_id)), status=status)
 
 
 class TestNewOrders:
@@ -71,7 +71,7 @@ class TestNewOrders:
         watchdog = MemoryOutbox()
         watchdog.failing = {"order-2"}
 
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TransientError):
             watch_new_orders(watchdog, [("order-1", "corr-1"), ("order-2", "corr-2")], 60)
 
 
@@ -82,7 +82,7 @@ class TestAPendingOrder:
         assert watchdog.look(watch(delay=60)) == set()
 
         assert watchdog.checkers.sent == [CHECK]
-        assert watchdog.watchdog.sent == [watch(delay=120, looks=1)]
+        assert watchdog.watchdog.sent == [watch(delay=120, attempts=1)]
         assert watchdog.order() == placed()
 
     def test_is_looked_at_ever_later_up_to_the_longest_delay(self) -> None:
@@ -98,7 +98,7 @@ class TestAPendingOrder:
 
         assert delays == [120, 240, 480, 900, 900, 900]
         assert MAX_DELAY == 900
-        assert message.looks == 6
+        assert message.attempts == 6
 
     def test_expires_past_its_deadline_has_its_holds_released_and_is_not_looked_at_again(self) -> None:
         watchdog = Watchdog(placed())
@@ -114,9 +114,9 @@ class TestAPendingOrder:
         watchdog = Watchdog(placed())
 
         def confirm() -> None:
-            order = watchdog.order().decide(Check.BALANCE, held(), now="2026-11-20T10:00:01.000Z")
-            order = order.decide(Check.STOCK, held("1", "pen"), now="2026-11-20T10:00:01.000Z")
-            watchdog.orders.save(order, over=1)
+            order = watchdog.order().record_check(CheckType.BALANCE, held(), now="2026-11-20T10:00:01.000Z")
+            order = order.record_check(CheckType.STOCK, held("1", "pen"), now="2026-11-20T10:00:01.000Z")
+            watchdog.orders.save(order, expected_version=1)
 
         watchdog.orders.interruptions.coming = [confirm]
 
@@ -124,12 +124,12 @@ class TestAPendingOrder:
 
         assert watchdog.order().status is OrderStatus.CONFIRMED
         assert (watchdog.checkers.sent, watchdog.shipping.sent) == ([], [SHIP])
-        assert watchdog.watchdog.sent == [watch(delay=120, looks=1)]
+        assert watchdog.watchdog.sent == [watch(delay=120, attempts=1)]
         assert watchdog.pauses.after == [1]
 
     def test_that_others_keep_changing_is_given_back(self) -> None:
         watchdog = Watchdog(placed())
-        watchdog.orders.interruptions.coming = [VersionConflictError() for _ in range(TRIES)]
+        watchdog.orders.interruptions.coming = [VersionConflictError() for _ in range(MAX_ATTEMPTS)]
 
         assert watchdog.look(deadline=PAST) == {"order-1"}
 
@@ -146,7 +146,7 @@ class TestAConfirmedOrder:
         assert watchdog.look(deadline=deadline) == set()
 
         assert watchdog.shipping.sent == [SHIP]
-        assert watchdog.watchdog.sent == [watch(delay=120, looks=1)]
+        assert watchdog.watchdog.sent == [watch(delay=120, attempts=1)]
         assert watchdog.order().status is OrderStatus.CONFIRMED
 
 
@@ -161,7 +161,7 @@ class TestARefusedOrder:
         assert watchdog.watchdog.sent == []
 
     def test_that_holds_nothing_is_left_alone(self) -> None:
-        checks = {Check.BALANCE: declined(), Check.STOCK: declined()}
+        checks = {CheckType.BALANCE: declined(), CheckType.STOCK: declined()}
         watchdog = Watchdog(replace(an_order(OrderStatus.REJECTED), checks=checks))
 
         assert watchdog.look() == set()
@@ -210,10 +210,10 @@ class TestWhenSomethingFails:
 
         assert watchdog.look(watch("order-1"), watch("order-2")) == {"order-1"}
 
-        assert watchdog.shipping.sent == [ShipOrder(terms_of("order-2"), "corr-1")]
+        assert watchdog.shipping.sent == [ShipOrder(details_of("order-2"), "corr-1")]
 
     def test_an_order_that_can_not_be_saved_does_not_stop_the_others(self) -> None:
-        watchdog = Watchdog(placed(terms_of("order-1")), placed(terms_of("order-2")))
+        watchdog = Watchdog(placed(details_of("order-1")), placed(details_of("order-2")))
         watchdog.orders.interruptions.coming = [RuntimeError("the first save breaks")]
 
         assert watchdog.look(watch("order-1"), watch("order-2"), deadline=PAST) == {"order-1"}

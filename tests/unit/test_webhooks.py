@@ -9,19 +9,19 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from order_capture.domain.addresses import is_public
 from order_capture.domain.errors import StatusConflictError
 from order_capture.domain.events import OrderEventType
+from order_capture.domain.ip_ranges import is_public
 from order_capture.domain.signatures import secret_of, signature
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
     DEADLINE,
     QUICK_SECONDS,
     SLOTS,
-    Answer,
+    DeliveryResponse,
     DeliveryStatus,
     Lane,
-    Receiver,
+    ReceiverHealth,
     Share,
     WebhookStatus,
     customer_id_of,
@@ -87,11 +87,11 @@ class TestWebhooks:
 
     def test_it_is_told_of_what_it_named_or_of_everything(self) -> None:
         ends = webhook_of(event_types=(OrderEventType.SHIPPED, OrderEventType.REJECTED))
-        assert [each for each in OrderEventType if ends.wants(each)] == ["order.rejected", "order.shipped"]
-        assert all(webhook_of().wants(each) for each in OrderEventType)
+        assert [each for each in OrderEventType if ends.matches(each)] == ["order.rejected", "order.shipped"]
+        assert all(webhook_of().matches(each) for each in OrderEventType)
 
     def test_what_is_turned_off_is_told_of_nothing(self) -> None:
-        assert not any(webhook_of(status=WebhookStatus.DISABLED).wants(each) for each in OrderEventType)
+        assert not any(webhook_of(status=WebhookStatus.DISABLED).matches(each) for each in OrderEventType)
 
 
 def share(lane: Lane, *taken: str, answer_ms: int = 100) -> Share:
@@ -138,16 +138,16 @@ class TestShares:
 
 
 class TestReceivers:
-    WELL = Receiver("alice.1", "a.example")
+    WELL = ReceiverHealth("alice.1", "a.example")
 
     def test_one_that_fails_rests_longer_each_time_and_is_well_after_one_success(self) -> None:
         receiver, rests = self.WELL, []
         for _ in range(8):
-            receiver = receiver.after_try(Answer(500), 0.1, NOW)
-            rests.append(round(seconds_until(receiver.rest_until, NOW)))
+            receiver = receiver.after_try(DeliveryResponse(500), 0.1, NOW)
+            rests.append(round(seconds_until(receiver.backoff_until, NOW)))
         assert rests == [5, 10, 20, 40, 80, 160, 300, 300]
-        assert receiver.after_try(Answer(204), 0.1, NOW) == self.WELL
-        assert receiver.after_try(Answer(410), 0.1, NOW) == self.WELL
+        assert receiver.after_try(DeliveryResponse(204), 0.1, NOW) == self.WELL
+        assert receiver.after_try(DeliveryResponse(410), 0.1, NOW) == self.WELL
 
     def test_one_that_goes_on_failing_waits_in_the_slow_lane(self) -> None:
         assert [replace(self.WELL, failures=n).lane(NOW) for n in (0, 2, 3)] == ["QUICK", "QUICK", "SLOW"]
@@ -155,7 +155,7 @@ class TestReceivers:
     def test_one_that_takes_long_is_slow_for_longer_each_time_up_to_a_day(self) -> None:
         receiver, now, times = self.WELL, NOW, []
         for _ in range(6):
-            receiver = receiver.after_try(Answer(200), QUICK_SECONDS + 0.1, now)
+            receiver = receiver.after_try(DeliveryResponse(200), QUICK_SECONDS + 0.1, now)
             assert receiver.lane(now) is Lane.SLOW
             times.append(round(seconds_until(receiver.slow_until, now)))
             now = receiver.slow_until
@@ -163,29 +163,29 @@ class TestReceivers:
         assert times == [300, 1200, 4800, 19200, 76800, 86400]
 
     def test_one_that_was_slow_long_ago_begins_again(self) -> None:
-        once = self.WELL.after_try(Answer(200), 3, NOW)
-        again = once.after_try(Answer(200), 3, after(once.slow_until, 301))
+        once = self.WELL.after_try(DeliveryResponse(200), 3, NOW)
+        again = once.after_try(DeliveryResponse(200), 3, after(once.slow_until, 301))
         assert again.slow_for == 300
 
     def test_one_that_is_slow_all_the_time_is_not_written_each_time(self) -> None:
         slow = replace(self.WELL, slow_for=86400, slow_until=after(NOW, 86400))
-        assert slow.after_try(Answer(200), 14, after(NOW, 3600)) == slow
-        assert slow.after_try(Answer(200), 14, after(NOW, 9000)) != slow
+        assert slow.after_try(DeliveryResponse(200), 14, after(NOW, 3600)) == slow
+        assert slow.after_try(DeliveryResponse(200), 14, after(NOW, 9000)) != slow
 
     def test_one_that_answers_in_time_meanwhile_stays_slow_for_as_long(self) -> None:
-        slow = self.WELL.after_try(Answer(200), 3, NOW)
-        assert slow.after_try(Answer(200), 0.1, NOW) == slow
+        slow = self.WELL.after_try(DeliveryResponse(200), 3, NOW)
+        assert slow.after_try(DeliveryResponse(200), 0.1, NOW) == slow
 
 
 class TestCallbacks:
     URL = "https://a.example/x"
 
     def test_they_are_told_of_every_event_of_an_order_that_names_an_address_and_of_no_other(self) -> None:
-        assert all(callbacks_of().wants(each, self.URL) for each in OrderEventType)
-        assert not any(callbacks_of().wants(each) for each in OrderEventType)
+        assert all(callbacks_of().matches(each, self.URL) for each in OrderEventType)
+        assert not any(callbacks_of().matches(each) for each in OrderEventType)
 
     def test_a_webhook_is_told_of_an_order_whatever_address_it_names(self) -> None:
-        assert webhook_of().wants(OrderEventType.SHIPPED, self.URL)
+        assert webhook_of().matches(OrderEventType.SHIPPED, self.URL)
 
     def test_only_a_callback_goes_to_the_orders_address(self) -> None:
         assert delivery_of(callbacks_of(), callback_url=self.URL).callback_url == self.URL
@@ -237,13 +237,15 @@ class TestDeliveries:
         assert delivery.tries == len(delivery.attempts) == 7
 
     @pytest.mark.parametrize("status", [413, 429, 503])
-    @pytest.mark.parametrize(("asked", "wait"), [(0, 5), (3, 5), (120, 120), (3600, 3600), (1e9, 3600)])
-    def test_a_receiver_that_asks_for_a_pause_has_it(self, status: int, asked: float, wait: float) -> None:
-        answer = Answer(status, retry_after=asked)
+    @pytest.mark.parametrize(("requested", "wait"), [(0, 5), (3, 5), (120, 120), (3600, 3600), (1e9, 3600)])
+    def test_a_receiver_that_asks_for_a_pause_has_it(
+        self, status: int, requested: float, wait: float
+    ) -> None:
+        answer = DeliveryResponse(status, retry_after=requested)
         retried = delivery_of().retry("answered", NOW, 0, answer.pause)
         assert seconds_until(retried.next_time, NOW) == wait
-        receiver = Receiver("alice.1", "a.example").after_try(answer, 0.1, NOW)
-        assert seconds_until(receiver.rest_until, NOW) == wait
+        receiver = ReceiverHealth("alice.1", "a.example").after_try(answer, 0.1, NOW)
+        assert seconds_until(receiver.backoff_until, NOW) == wait
 
     def test_it_is_never_tried_sooner_than_without_nor_after_its_deadline(self) -> None:
         tried_often = replace(delivery_of(), tries=4)
@@ -253,7 +255,7 @@ class TestDeliveries:
 
     @pytest.mark.parametrize("status", [200, 301, 307, 400, 410, 500, 502, None])
     def test_with_any_other_answer_a_pause_is_not_asked_for(self, status: int | None) -> None:
-        assert Answer(status, retry_after=120).pause == 0
+        assert DeliveryResponse(status, retry_after=120).pause == 0
 
     def test_what_is_handed_over_to_the_slow_lane_is_due_at_once_and_has_its_tries_left(self) -> None:
         handed = delivery_of().hand_over("no answer in 2 s", after(NOW, 2))
@@ -262,7 +264,7 @@ class TestDeliveries:
 
     def test_a_replay_begins_anew_under_the_same_id(self) -> None:
         failed = delivery_of().end(DeliveryStatus.FAILED, "answered 500", after(NOW, 90_000))
-        again = failed.again(1, after(NOW, 100_000))
+        again = failed.restart(1, after(NOW, 100_000))
         assert again.delivery_id == failed.delivery_id
         assert (again.status, again.tries, len(again.attempts)) == (DeliveryStatus.PENDING, 0, 1)
         assert not again.is_overdue(after(NOW, 100_000))
@@ -270,7 +272,7 @@ class TestDeliveries:
     def test_of_many_tries_the_last_twenty_are_kept(self) -> None:
         delivery = delivery_of()
         for number in range(30):
-            delivery = delivery.again(number, NOW).retry(f"answered {number}", NOW, 0)
+            delivery = delivery.restart(number, NOW).retry(f"answered {number}", NOW, 0)
         assert [each.result for each in delivery.attempts] == [f"answered {n}" for n in range(10, 30)]
 
     @pytest.mark.parametrize(
@@ -278,11 +280,11 @@ class TestDeliveries:
         [(200, True), (204, True), (299, True), (199, False), (302, False), (410, False)],
     )
     def test_any_2xx_and_nothing_else_is_a_success(self, status: int, success: bool) -> None:
-        assert Answer(status).is_success is success
-        assert Answer(status).is_gone is (status == 410)
+        assert DeliveryResponse(status).is_success is success
+        assert DeliveryResponse(status).is_gone is (status == 410)
 
     def test_no_answer_is_no_success(self) -> None:
-        assert not Answer(None, "no answer in 15 s").is_success
+        assert not DeliveryResponse(None, "no answer in 15 s").is_success
 
 
 FORBIDDEN = [

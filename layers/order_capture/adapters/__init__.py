@@ -1,1 +1,1 @@
-"""AWS and HTTP: everything that the use cases see only through `application.ports`."""
+"""What goes out: DynamoDB, SNS, SQS, webhooks, WebSocket connections, and how values are written for them."""

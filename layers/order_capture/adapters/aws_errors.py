@@ -7,8 +7,8 @@ from typing import Any
 
 import botocore.exceptions
 
-from order_capture.adapters.runtime import MissingSettingError
-from order_capture.domain.errors import TemporaryError
+from order_capture.config import MissingSettingError
+from order_capture.domain.errors import TransientError
 
 BUSY = "The system is too busy at this moment. Send the same request again."
 
@@ -62,7 +62,7 @@ def is_worth_a_retry(error: Exception) -> bool:
     taken for one of the record at hand: one of a thousand is the usual case.
     """
     match error:
-        case TemporaryError() | MissingSettingError() | ImportError() | OSError():
+        case TransientError() | MissingSettingError() | ImportError() | OSError():
             return True
         case botocore.exceptions.ParamValidationError():
             return False

@@ -7,20 +7,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from order_capture.application.ports import InTime
-from order_capture.domain.errors import TemporaryError
+from order_capture.application.ports import HasTimeLeft
+from order_capture.domain.errors import TransientError
 
 logger = logging.getLogger(__name__)
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 
 
 @contextmanager
-def given_back(failed: set[str], order_ids: Collection[str]) -> Iterator[None]:
+def collecting_failures(failed: set[str], order_ids: Collection[str]) -> Iterator[None]:
     """Whatever goes wrong inside, the messages of these orders go back to their queue, and no others."""
     try:
         yield
-    except TemporaryError as error:
+    except TransientError as error:
         logger.warning("given back to the queue: %s", error, extra={"order_ids": sorted(order_ids)})
         failed.update(order_ids)
     except Exception:
@@ -28,12 +28,12 @@ def given_back(failed: set[str], order_ids: Collection[str]) -> Iterator[None]:
         failed.update(order_ids)
 
 
-def each_group(
+def process_groups(
     failed: set[str],
-    groups: Iterable[Sequence[Thing]],
-    id_of: Callable[[Thing], str],
-    work: Callable[[Sequence[Thing]], Collection[str] | None],
-    in_time: InTime,
+    groups: Iterable[Sequence[Item]],
+    id_of: Callable[[Item], str],
+    work: Callable[[Sequence[Item]], Collection[str] | None],
+    has_time_left: HasTimeLeft,
 ) -> None:
     """Do the work for each group in turn, as long as there is time. `failed` gets the orders that must be
     tried again, those that `work` returns among them.
@@ -43,15 +43,15 @@ def each_group(
     """
     for group in groups:
         order_ids = {id_of(each) for each in group}
-        with given_back(failed, order_ids):
-            if not in_time():
-                raise TemporaryError("no time is left for it")
+        with collecting_failures(failed, order_ids):
+            if not has_time_left():
+                raise TransientError("no time is left for it")
             try:
                 failed.update(work(group) or ())
-            except TemporaryError:
+            except TransientError:
                 raise
             except Exception:
                 if len(group) == 1:
                     raise
                 logger.warning("each is tried alone", exc_info=True, extra={"order_ids": sorted(order_ids)})
-                each_group(failed, [[each] for each in group], id_of, work, in_time)
+                process_groups(failed, [[each] for each in group], id_of, work, has_time_left)

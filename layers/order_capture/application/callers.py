@@ -15,6 +15,6 @@ class Caller:
     subject: str
     customer_id: str | None = None
 
-    def reaches(self, customer_id: str) -> bool:
+    def can_access(self, customer_id: str) -> bool:
         """Whether that customer's orders are theirs to see, place and cancel."""
         return self.customer_id is None or self.customer_id == customer_id

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from order_capture.domain.errors import KeyReusedError, OrderCaptureError
+from order_capture.domain.errors import IdempotencyConflictError, OrderCaptureError
 
 Value = TypeVar("Value")
 
@@ -65,5 +65,5 @@ def once(
         if first is None or key is None:
             raise
     if first.fingerprint != key.fingerprint:
-        raise KeyReusedError
+        raise IdempotencyConflictError
     return Answered(first.value, replayed=True)

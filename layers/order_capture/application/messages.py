@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from order_capture.domain.events import OrderEvent, OrderFact
-from order_capture.domain.ledger import Head, LedgerKind
-from order_capture.domain.order import Check, Decision, OrderTerms
+from order_capture.domain.events import OrderEvent, OrderEventSummary
+from order_capture.domain.ledger import Balance, LedgerSpec
+from order_capture.domain.order import CheckResult, CheckType, OrderDetails
 
 if TYPE_CHECKING:  # every function imports this module, and most know no webhooks
     from order_capture.domain.webhooks import Delivery
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # every function imports this module, and most know no webhoo
 class CheckOrder:
     """To both checkers: hold what this order asks for, and answer."""
 
-    terms: OrderTerms
+    details: OrderDetails
     correlation_id: str
 
 
@@ -25,7 +25,7 @@ class CheckOrder:
 class ReleaseOrder:
     """To both checkers: this order is refused, give back what is held for it."""
 
-    terms: OrderTerms
+    details: OrderDetails
     correlation_id: str
 
 
@@ -33,7 +33,7 @@ class ReleaseOrder:
 class ShipOrder:
     """To shipping: this order is confirmed."""
 
-    terms: OrderTerms
+    details: OrderDetails
     correlation_id: str
 
 
@@ -42,8 +42,8 @@ class OrderChecked:
     """To order_update: what one of the checks answered."""
 
     order_id: str
-    check: Check
-    decision: Decision
+    check: CheckType
+    decision: CheckResult
     correlation_id: str
 
 
@@ -54,11 +54,11 @@ class WatchOrder:
     order_id: str
     correlation_id: str
     delay: int
-    looks: int = 0
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class OrderHappened:
+class OrderEventMessage:
     """To whoever wants to know: something happened to an order."""
 
     event: OrderEvent
@@ -70,7 +70,7 @@ class OrderHappened:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderNews:
+class ReceivedOrderEvent:
     """What an `OrderHappened` is to those who pass it on; `body` is the whole of it, as it was published."""
 
     order_id: str
@@ -85,10 +85,10 @@ class OrderNews:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderTold:
+class ReceivedOrderSummary:
     """What an `OrderHappened` is to those who count: as far as they read it."""
 
-    fact: OrderFact
+    fact: OrderEventSummary
     correlation_id: str
 
 
@@ -100,7 +100,7 @@ class DeliverWebhook:
     delivery_id: str
     order_id: str
     correlation_id: str
-    round: int = 0
+    attempt_series: int = 0
     delay: int = 0
 
     @property
@@ -109,14 +109,14 @@ class DeliverWebhook:
         return self.webhook_id.rpartition(".")[0]
 
     @classmethod
-    def of(cls, delivery: Delivery, *, round_: int | None = None, delay: int = 0) -> DeliverWebhook:
+    def of(cls, delivery: Delivery, *, attempt_series: int | None = None, delay: int = 0) -> DeliverWebhook:
         """What asks for a delivery, in the round that it is in if no other is given."""
         return cls(
             delivery.webhook_id,
             delivery.delivery_id,
             delivery.order_id,
             delivery.correlation_id,
-            delivery.round if round_ is None else round_,
+            delivery.attempt_series if attempt_series is None else attempt_series,
             delay,
         )
 
@@ -127,20 +127,20 @@ Message = (
     | ShipOrder
     | OrderChecked
     | WatchOrder
-    | OrderHappened
-    | OrderNews
+    | OrderEventMessage
+    | ReceivedOrderEvent
     | DeliverWebhook
 )
-Received = Message | OrderTold
+Received = Message | ReceivedOrderSummary
 
 
 @dataclass(frozen=True, slots=True)
-class EntityState:
+class BalanceState:
     """To whoever keeps a copy: how a customer or product stands. The highest version is the latest."""
 
-    kind: LedgerKind
+    kind: LedgerSpec
     entity: str
-    head: Head
+    head: Balance
 
     @property
     def correlation_id(self) -> str:
@@ -148,18 +148,18 @@ class EntityState:
         return f"{self.entity}@{self.head.version}"
 
 
-def subject_of(message: Message | EntityState) -> str:
+def subject_of(message: Message | BalanceState) -> str:
     """What a message is about: an order, or the customer or product whose state it is."""
-    return message.entity if isinstance(message, EntityState) else order_id_of(message)
+    return message.entity if isinstance(message, BalanceState) else order_id_of(message)
 
 
 def order_id_of(message: Received) -> str:
     """The order that a message is about."""
     match message:
-        case OrderChecked() | WatchOrder() | OrderNews() | DeliverWebhook():
+        case OrderChecked() | WatchOrder() | ReceivedOrderEvent() | DeliverWebhook():
             return message.order_id
-        case OrderHappened():
+        case OrderEventMessage():
             return message.event.order.order_id
-        case OrderTold():
-            return message.fact.terms.order_id
-    return message.terms.order_id
+        case ReceivedOrderSummary():
+            return message.fact.details.order_id
+    return message.details.order_id

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from order_capture.application.idempotency import FirstAnswer, RequestKey
-from order_capture.application.messages import EntityState, Message
-from order_capture.domain.ledger import Adjustment, Entry, Head, Hold, Movement
-from order_capture.domain.order import Order, OrderStatus, OrderTerms
+from order_capture.application.messages import BalanceState, Message
+from order_capture.domain.ledger import Adjustment, Balance, BalanceChange, Entry, Hold
+from order_capture.domain.order import Order, OrderDetails, OrderStatus
 
 Clock = Callable[[], str]
 """The time now: ISO 8601, UTC, to the millisecond. It dates things, and says when an order is
 overdue; what is safe never depends on it."""
 
-Pause = Callable[[int], None]
+Backoff = Callable[[int], None]
 """Waits before try number n + 1 of a write that met another one; with jitter, so that they part."""
 
-InTime = Callable[[], bool]
+HasTimeLeft = Callable[[], bool]
 """Whether there is time left to begin something more, before whatever runs this is stopped."""
 
-TRIES = 6
+MAX_ATTEMPTS = 6
 """How often a write is tried in one go before its message goes back to the queue, or its client is asked
 to come again. With pauses that double from 20 ms, six tries are over in about a second: well inside every
 function's timeout, and enough for neighbours of the same hot item to get through."""
@@ -37,7 +37,7 @@ class WriteRefusedError(Exception):
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    heads: Mapping[str, Head | None] = field(default_factory=dict)
+    heads: Mapping[str, Balance | None] = field(default_factory=dict)
     conflict: bool = False
 
 
@@ -56,23 +56,23 @@ class SettleRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class RequestRecord:
+class IdempotencyRecord:
     """Which request an Idempotency-Key stands for, and until when it may still be at work (see `Order`)."""
 
     request_id: str
     fingerprint: str
-    running_until: str = ""
+    in_progress_until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OrderCursor:
     """Where an order is in its customer's list."""
 
     create_time: str
     order_id: str
 
 
-class Orders(Protocol):
+class OrderRepository(Protocol):
     """Where orders are kept. Reads see every write that was answered before, except for `places`."""
 
     def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:
@@ -81,15 +81,15 @@ class Orders(Protocol):
         None stands for a request under that id (see `pin`).
         """
 
-    def pin(self, record: RequestRecord) -> RequestRecord | None:
+    def claim_key(self, record: IdempotencyRecord) -> IdempotencyRecord | None:
         """Remember a request under its id, for good; if one came before it, only return that one."""
 
-    def finish(self, request_id: str) -> None:
+    def complete_key(self, request_id: str) -> None:
         """The request that an order or a record was written by is no longer running."""
 
-    def places(
-        self, customer_id: str, since: str, until: str, after: Place | None, limit: int
-    ) -> Sequence[Place]:
+    def list_keys(
+        self, customer_id: str, since: str, until: str, after: OrderCursor | None, limit: int
+    ) -> Sequence[OrderCursor]:
         """A customer's orders that were placed from `since` to `until`, both included, newest first.
 
         At most `limit` of them, those behind `after` if that is given. An order that was placed a moment
@@ -102,7 +102,7 @@ class Orders(Protocol):
     def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:
         """Those of the orders that exist, by id."""
 
-    def save(self, order: Order, over: int, key: RequestKey | None = None) -> None:
+    def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:
         """Write a changed order over version `over` of it, and as the key's first answer, in one step.
 
         Raises:
@@ -114,10 +114,10 @@ class Orders(Protocol):
         """The order as it was saved with a key of that id, or None."""
 
 
-class Ledger(Protocol):
+class LedgerRepository(Protocol):
     """One ledger of holds. Reads see every write that was answered before."""
 
-    def head(self, entity: str) -> Head | None:
+    def head(self, entity: str) -> Balance | None:
         """How a customer or product stands, or None if it is unknown."""
 
     def hold(self, entity: str, order_id: str) -> Hold | None:
@@ -126,7 +126,7 @@ class Ledger(Protocol):
     def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:
         """An adjustment made earlier, or None."""
 
-    def write(self, movements: Sequence[Movement], entries: Sequence[Entry], now: str) -> None:
+    def write(self, movements: Sequence[BalanceChange], entries: Sequence[Entry], now: str) -> None:
         """All of it in one atomic step: each movement against its head, each entry if it does not exist.
 
         Raises:
@@ -134,10 +134,10 @@ class Ledger(Protocol):
         """
 
 
-class Shipments(Protocol):
+class ShipmentRepository(Protocol):
     """The orders and both ledgers, settled together."""
 
-    def settle(self, orders: Sequence[OrderTerms], now: str) -> None:
+    def settle(self, orders: Sequence[OrderDetails], now: str) -> None:
         """In one atomic step: CONFIRMED becomes SHIPPED, and what was held is settled.
 
         Raises:
@@ -146,48 +146,48 @@ class Shipments(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class SubscriptionTarget:
     """What is followed: an order, or all orders of a customer."""
 
     id: str
     is_order: bool
 
     @classmethod
-    def order(cls, order_id: str) -> Followed:
+    def order(cls, order_id: str) -> SubscriptionTarget:
         """One order."""
         return cls(order_id, is_order=True)
 
     @classmethod
-    def customer(cls, customer_id: str) -> Followed:
+    def customer(cls, customer_id: str) -> SubscriptionTarget:
         """All orders of a customer."""
         return cls(customer_id, is_order=False)
 
 
-class Followers(Protocol):
+class SubscriptionRepository(Protocol):
     """Which connections follow what. Reads see every write that was answered before."""
 
-    def add(self, connection_id: str, what: Followed, now: str, at_most: int) -> None:
+    def add(self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int) -> None:
         """From now on the connection follows it, too; no harm if it did before.
 
         Raises:
             SubscriptionLimitError: it follows too much already, or `at_most` others follow the same.
         """
 
-    def of(self, what: Followed) -> Collection[str]:
+    def subscribers(self, what: SubscriptionTarget) -> Collection[str]:
         """The connections that follow it."""
 
-    def remove(self, connection_id: str, *what: Followed) -> None:
+    def remove(self, connection_id: str, *what: SubscriptionTarget) -> None:
         """The connection follows nothing any more; `what` least of all."""
 
 
-class Connections(Protocol):
+class ConnectionClient(Protocol):
     """Open connections to clients."""
 
     def send(self, connection_id: str, text: str) -> bool:
         """Send a text; False if there is no such connection any more."""
 
 
-class Outbox(Protocol):
+class MessagePublisher(Protocol):
     """Where messages are sent to."""
 
     def send(self, messages: Sequence[Message]) -> set[str]:
@@ -202,8 +202,8 @@ class Outbox(Protocol):
         """
 
 
-class StateOutbox(Protocol):
+class StatePublisher(Protocol):
     """Whoever keeps a copy of a ledger."""
 
-    def send_all(self, states: Sequence[EntityState], /) -> None:
+    def send_all(self, states: Sequence[BalanceState], /) -> None:
         """Send all, as an `Outbox` does."""

@@ -1,4 +1,4 @@
-"""What can go wrong, in the business's own terms. `adapters.problems` says it to clients."""
+"""What can go wrong, in the business's own terms. `entrypoints.http.problems` turns it into responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UnreadableError(OrderCaptureError, ValueError):
     """An item or a message is not as this system writes it. The text names the field, never its value."""
 
 
-class RefusedMessagesError(OrderCaptureError):
+class RejectedMessagesError(OrderCaptureError):
     """Messages that can never be sent, by the ids of what they are about; all the others were."""
 
     def __init__(self, subjects: Collection[str]) -> None:
@@ -29,7 +29,7 @@ class NotFoundError(OrderCaptureError):
     """No order, customer or product of that id exists."""
 
 
-class ForeignCustomerError(OrderCaptureError):
+class CustomerForbiddenError(OrderCaptureError):
     """A customer asks for something in another customer's name.
 
     `indexes` are the places in their batch of the orders it is about; none for what comes on its own.
@@ -48,18 +48,18 @@ class BalanceOutOfRangeError(OrderCaptureError):
     """An adjustment would take a balance below zero, or above what a ledger may hold."""
 
 
-class StillHeldError(OrderCaptureError):
+class OpenHoldsError(OrderCaptureError):
     """What is to be deleted is held by open orders."""
 
 
-class KeyReusedError(OrderCaptureError):
+class IdempotencyConflictError(OrderCaptureError):
     """An Idempotency-Key came again with another request."""
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used before, with another request.")
 
 
-class RequestRunningError(OrderCaptureError):
+class RequestInProgressError(OrderCaptureError):
     """A request with the same Idempotency-Key is still being worked on."""
 
     def __init__(self) -> None:
@@ -77,9 +77,9 @@ class SubscriptionLimitError(OrderCaptureError):
     """A connection wants to follow more than it can, or what too many others follow."""
 
 
-class TemporaryError(OrderCaptureError):
+class TransientError(OrderCaptureError):
     """Nothing is wrong with the request, and nothing is lost: the same request may be sent again."""
 
 
-class BooksDisagreeError(OrderCaptureError):
+class LedgerInconsistencyError(OrderCaptureError):
     """A ledger does not hold what an order says it holds. Never expected: a person must look."""

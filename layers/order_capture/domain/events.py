@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from order_capture.domain.order import Order, OrderStatus, OrderTerms
+from order_capture.domain.order import Order, OrderDetails, OrderStatus
 
 
 class OrderEventType(StrEnum):
@@ -46,11 +46,13 @@ class OrderEvent:
 
         Not always when it was last changed: of two answers that are written at once, the first may decide.
         """
-        return next((m.time for m in moments(self.order.logs) if m.type is self.type), self.order.update_time)
+        return next(
+            (m.time for m in status_changes(self.order.logs) if m.type is self.type), self.order.update_time
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class StatusChange:
     """One of the things that happened to an order: when and, if a check refused it, its code for why."""
 
     type: OrderEventType
@@ -60,20 +62,20 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderFact:
+class OrderEventSummary:
     """An event as those read it who follow along: what happened to which order."""
 
     event_id: str
-    moment: Moment
-    terms: OrderTerms
+    moment: StatusChange
+    details: OrderDetails
 
 
-def moments(logs: Sequence[str]) -> list[Moment]:
+def status_changes(logs: Sequence[str]) -> list[StatusChange]:
     """The whole of an order's life, as its log lines tell it: the events that it has had, in order."""
-    return [moment for _, moment in _told_by(logs)]
+    return [moment for _, moment in _infer_changes(logs)]
 
 
-def _told_by(logs: Sequence[str]) -> Iterator[tuple[int, Moment]]:
+def _infer_changes(logs: Sequence[str]) -> Iterator[tuple[int, StatusChange]]:
     """Each moment of an order's life, with the number of lines that there were by then, its own the last."""
     sequence = 0
     for number, line in enumerate(logs, start=1):
@@ -81,7 +83,7 @@ def _told_by(logs: Sequence[str]) -> Iterator[tuple[int, Moment]]:
             sequence += 1
             time, reason, what = match.groups()
             kind = OrderEventType.REJECTED if reason else _LINES[what]
-            yield number, Moment(kind, sequence, time, reason)
+            yield number, StatusChange(kind, sequence, time, reason)
 
 
 # The first words of the lines that `Order` writes as it moves on; the lines of the checks begin otherwise.
@@ -116,7 +118,7 @@ def events_of(order: Order) -> list[OrderEvent]:
     first decided, the second was in the event already, and is not in it here.
     """
     events: list[OrderEvent] = []
-    for number, moment in _told_by(order.logs):
+    for number, moment in _infer_changes(order.logs):
         lines = order.logs[:number]
         answered = {line.partition(" ")[2].partition(" ")[0] for line in lines}
         then = replace(

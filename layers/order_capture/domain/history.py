@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from order_capture.domain.ledger import ZERO, Head, Hold, Movement
+from order_capture.domain.ledger import ZERO, Balance, BalanceChange, Hold
 
 
 class ChangeType(StrEnum):
@@ -29,7 +29,7 @@ _TYPES = {str(each) for each in ChangeType}
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LedgerEntry:
     """One entry's part of a commit, or an order's part of a settlement.
 
     `id` is the order's or the adjustment's; None if the commit is of a release that did not tell of its
@@ -40,17 +40,17 @@ class Change:
     amount: Decimal
     id: str | None = None
 
-    def movement(self, entity: str) -> Movement:
+    def movement(self, entity: str) -> BalanceChange:
         """What it does to the head."""
         match self.type:
             case ChangeType.ADJUST:
-                return Movement(entity, balance=self.amount)
+                return BalanceChange(entity, balance=self.amount)
             case ChangeType.HOLD:
-                return Movement.hold(entity, self.amount)
+                return BalanceChange.hold(entity, self.amount)
             case ChangeType.RELEASE:
-                return Movement.release(entity, self.amount)
+                return BalanceChange.release(entity, self.amount)
             case ChangeType.SETTLE:
-                return Movement.settle(entity, self.amount)
+                return BalanceChange.settle(entity, self.amount)
 
     @property
     def key(self) -> str:
@@ -64,8 +64,8 @@ class Commit:
     its own time, the head stood as it was `before`, which may have been a tombstone."""
 
     entity: str
-    changes: tuple[Change, ...]
-    after: Head
+    changes: tuple[LedgerEntry, ...]
+    after: Balance
     since: str
     was_deleted: bool = False
     price_before: Decimal | None = None
@@ -82,12 +82,12 @@ class Commit:
         return named[0] if named else f"#{self.after.version:012d}"
 
     @property
-    def before(self) -> Head | None:
+    def before(self) -> Balance | None:
         """The head before it: the one after it, with the changes undone."""
         if not self.since:
             return None
         balance, held, settled = _sum(self.entity, self.changes)
-        return Head(
+        return Balance(
             self.after.balance - balance,
             self.after.held - held,
             self.after.settled - settled,
@@ -98,26 +98,26 @@ class Commit:
         )
 
 
-Line = Commit | Hold
+HistoryRecord = Commit | Hold
 """What a history consists of: commits, and the holds that were declined, which changed no head."""
 
 
-def commit_of(entity: str, before: Head | None, after: Head, entries: Mapping[str, Decimal]) -> Commit:
+def commit_of(entity: str, before: Balance | None, after: Balance, entries: Mapping[str, Decimal]) -> Commit:
     """The commit that led from one head to the next. `entries` are those that it says it was made by.
 
     They are believed if they add up to it. A release that does not know of them leaves those of an earlier
     commit where they are; then all that is known is what the figures tell.
     """
-    old = before or Head(ZERO)
+    old = before or Balance(ZERO)
     moved = (after.balance - old.balance, after.held - old.held, after.settled - old.settled)
     named = tuple(
-        Change(ChangeType(kind), amount, entry_id)
+        LedgerEntry(ChangeType(kind), amount, entry_id)
         for key, amount in sorted(entries.items())
         for kind, _, entry_id in (key.partition("#"),)
         if kind in _TYPES
     )
     if _sum(entity, named) != moved:
-        named = _told_by(*moved)
+        named = _infer_changes(*moved)
     return Commit(entity, named, after, before.update_time if before else "", old.deleted, old.price)
 
 
@@ -127,16 +127,16 @@ def as_of(commits: Iterable[Commit], at: str) -> Commit | None:
     Where times overlap there may be several. It is the first of them: none was written before the time that
     it carries, so that until then the head can't have shown it.
     """
-    covering = (commit for commit in commits if commit.since <= at < commit.time)
-    return min(covering, key=lambda commit: commit.after.version, default=None)
+    transaction_at = (commit for commit in commits if commit.since <= at < commit.time)
+    return min(transaction_at, key=lambda commit: commit.after.version, default=None)
 
 
-def replayed(entity: str, changes: Iterable[Change]) -> Head:
+def fold(entity: str, changes: Iterable[LedgerEntry]) -> Balance:
     """The figures that changes, in any order, come to."""
-    return Head(*_sum(entity, changes))
+    return Balance(*_sum(entity, changes))
 
 
-def _sum(entity: str, changes: Iterable[Change]) -> tuple[Decimal, Decimal, Decimal]:
+def _sum(entity: str, changes: Iterable[LedgerEntry]) -> tuple[Decimal, Decimal, Decimal]:
     movements = [change.movement(entity) for change in changes]
     return (
         sum((movement.balance for movement in movements), ZERO),
@@ -145,15 +145,15 @@ def _sum(entity: str, changes: Iterable[Change]) -> tuple[Decimal, Decimal, Deci
     )
 
 
-def _told_by(balance: Decimal, held: Decimal, settled: Decimal) -> tuple[Change, ...]:
+def _infer_changes(balance: Decimal, held: Decimal, settled: Decimal) -> tuple[LedgerEntry, ...]:
     """The fewest changes that move the figures so."""
     taken = held + settled
     adjusted = balance + taken
     found = []
     if adjusted:
-        found.append(Change(ChangeType.ADJUST, adjusted))
+        found.append(LedgerEntry(ChangeType.ADJUST, adjusted))
     if taken:
-        found.append(Change(ChangeType.HOLD if taken > 0 else ChangeType.RELEASE, abs(taken)))
+        found.append(LedgerEntry(ChangeType.HOLD if taken > 0 else ChangeType.RELEASE, abs(taken)))
     if settled:
-        found.append(Change(ChangeType.SETTLE, settled))
+        found.append(LedgerEntry(ChangeType.SETTLE, settled))
     return tuple(found)

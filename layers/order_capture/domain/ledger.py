@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from order_capture.domain.errors import BalanceOutOfRangeError, StillHeldError
-from order_capture.domain.order import Check, Decision, DeclineCode, OrderTerms, Outcome
+from order_capture.domain.errors import BalanceOutOfRangeError, OpenHoldsError
+from order_capture.domain.order import CheckResult, CheckType, DeclineCode, OrderDetails, Outcome
 
 ZERO = Decimal(0)
 UNPRICED = Decimal(-1)
@@ -21,12 +21,12 @@ UNPRICED = Decimal(-1)
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerKind:
+class LedgerSpec:
     """What tells one ledger from the other; everything else is the same."""
 
-    check: Check
+    check: CheckType
     quantum: Decimal  # the smallest amount: a cent, or one unit
-    largest: Decimal  # what a balance may come to
+    max_balance: Decimal  # what a balance may come to
     unknown: DeclineCode
     insufficient: DeclineCode
 
@@ -34,24 +34,24 @@ class LedgerKind:
         """`value` with this ledger's number of decimals."""
         return value.quantize(self.quantum) + 0  # which makes 0 of -0
 
-    def demand(self, terms: OrderTerms) -> dict[str, Decimal]:
+    def required_amounts(self, details: OrderDetails) -> dict[str, Decimal]:
         """What an order asks of this ledger, by customer or product, in sorted order.
 
         Two lines of one product are added up first: checked apart, each could pass on the same units.
         """
-        if self.check is Check.BALANCE:
-            return {terms.customer_id: terms.total_amount}
+        if self.check is CheckType.BALANCE:
+            return {details.customer_id: details.total_amount}
         units: dict[str, Decimal] = {}
-        for line in sorted(terms.items, key=lambda line: line.product_id):
+        for line in sorted(details.items, key=lambda line: line.product_id):
             units[line.product_id] = units.get(line.product_id, ZERO) + line.qty
         return units
 
-    def unit_prices(self, terms: OrderTerms) -> dict[str, Decimal]:
+    def unit_prices(self, details: OrderDetails) -> dict[str, Decimal]:
         """The price that an order names for each product; left out where it names none, or several."""
-        if self.check is Check.BALANCE:
+        if self.check is CheckType.BALANCE:
             return {}
         named: dict[str, set[Decimal | None]] = {}
-        for line in terms.items:
+        for line in details.items:
             named.setdefault(line.product_id, set()).add(line.unit_price)
         return {
             product_id: price
@@ -60,24 +60,24 @@ class LedgerKind:
         }
 
 
-ACCOUNTS = LedgerKind(
-    check=Check.BALANCE,
+ACCOUNTS = LedgerSpec(
+    check=CheckType.BALANCE,
     quantum=Decimal("0.01"),
-    largest=Decimal("999999999999.99"),
+    max_balance=Decimal("999999999999.99"),
     unknown=DeclineCode.UNKNOWN_CUSTOMER,
     insufficient=DeclineCode.INSUFFICIENT_BALANCE,
 )
-STOCK = LedgerKind(
-    check=Check.STOCK,
+STOCK = LedgerSpec(
+    check=CheckType.STOCK,
     quantum=Decimal(1),
-    largest=Decimal(1_000_000_000),
+    max_balance=Decimal(1_000_000_000),
     unknown=DeclineCode.UNKNOWN_PRODUCT,
     insufficient=DeclineCode.INSUFFICIENT_STOCK,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class Balance:
     """How a customer or product stands. The sum of all adjustments = balance + held + settled."""
 
     balance: Decimal  # what can still be spent or sold
@@ -92,13 +92,13 @@ class Head:
     """What a unit costs; None: whatever an order says."""
 
 
-def known(head: Head | None) -> Head | None:
+def active_or_none(head: Balance | None) -> Balance | None:
     """The head, unless it is a tombstone."""
     return None if head is None or head.deleted else head
 
 
 @dataclass(frozen=True, slots=True)
-class Movement:
+class BalanceChange:
     """A change of one head. It is refused as a whole if it would take any figure below zero.
 
     With `expected`, it is also refused unless the head is of that version (0: there is none yet). A hold
@@ -119,24 +119,24 @@ class Movement:
     entries: Mapping[str, Decimal] = field(default_factory=dict)
 
     @staticmethod
-    def hold(entity: str, amount: Decimal, unit_price: Decimal | None = None) -> Movement:
+    def hold(entity: str, amount: Decimal, unit_price: Decimal | None = None) -> BalanceChange:
         """Hold `amount`, for an order that names `unit_price`."""
-        return Movement(entity, balance=-amount, held=amount, is_hold=True, unit_price=unit_price)
+        return BalanceChange(entity, balance=-amount, held=amount, is_hold=True, unit_price=unit_price)
 
     # What is deleted holds nothing, so that whatever is released or settled after it is 0, of an order that
     # costs nothing. It may pass: a tombstone's figures stay as they are.
 
     @staticmethod
-    def release(entity: str, amount: Decimal) -> Movement:
+    def release(entity: str, amount: Decimal) -> BalanceChange:
         """Give `amount` back."""
-        return Movement(entity, balance=amount, held=-amount)
+        return BalanceChange(entity, balance=amount, held=-amount)
 
     @staticmethod
-    def settle(entity: str, amount: Decimal) -> Movement:
+    def settle(entity: str, amount: Decimal) -> BalanceChange:
         """Spend or ship `amount` for good."""
-        return Movement(entity, held=-amount, settled=amount)
+        return BalanceChange(entity, held=-amount, settled=amount)
 
-    def made_by(self, entries: Iterable[Entry]) -> Movement:
+    def made_by(self, entries: Iterable[Entry]) -> BalanceChange:
         """The same movement, with those of the entries that it is made by."""
         own = {entry.key: entry.amount for entry in entries if entry.entity == self.entity and entry.moves}
         return replace(self, entries=own)
@@ -153,7 +153,7 @@ class Hold:
     entity: str
     order_id: str
     amount: Decimal
-    decision: Decision
+    decision: CheckResult
     time: str
 
     @property
@@ -195,7 +195,7 @@ class Adjustment:
     adjustment_id: str
     amount: Decimal
     fingerprint: str
-    after: Head
+    after: Balance
     time: str
 
     @property
@@ -210,71 +210,75 @@ class Adjustment:
 
     def receipt(self) -> Adjustment:
         """A copy to be found by its id alone: a key that comes again may name another customer."""
-        return replace(self, entity=receipt_place(self.adjustment_id))
+        return replace(self, entity=idempotency_key_for(self.adjustment_id))
 
 
 Entry = Hold | Release | Adjustment
 
 
-def receipt_place(adjustment_id: str) -> str:
+def idempotency_key_for(adjustment_id: str) -> str:
     """Where the receipt of a keyed adjustment is kept. No customer or product has a "#" in its id."""
     return f"REQUEST#{adjustment_id}"
 
 
 def decide_holds(
-    kind: LedgerKind, orders: Iterable[OrderTerms], seen: Mapping[str, Head | None]
-) -> dict[str, Decision]:
+    kind: LedgerSpec, orders: Iterable[OrderDetails], seen: Mapping[str, Balance | None]
+) -> dict[str, CheckResult]:
     """Decide who gets what, first come first served, by order id.
 
     An order gets all it asks for or nothing. `seen` are the heads known by now (None: there is no such
     customer or product); one that is not in it is taken to have enough, which the write then proves.
     """
-    left = {entity: head.balance if (head := known(each)) else None for entity, each in seen.items()}
+    left = {entity: head.balance if (head := active_or_none(each)) else None for entity, each in seen.items()}
     decisions = {}
-    for terms in orders:
-        demand = kind.demand(terms)
-        decision = _wrong_price(kind, terms, demand, seen) or _decline(kind, demand, left)
+    for details in orders:
+        required_amounts = kind.required_amounts(details)
+        decision = _wrong_price(kind, details, required_amounts, seen) or _decline(
+            kind, required_amounts, left
+        )
         if decision is None:
-            for entity, amount in demand.items():
+            for entity, amount in required_amounts.items():
                 if (available := left.get(entity)) is not None:
                     left[entity] = available - amount
-            decision = _held(kind, demand)
-        decisions[terms.order_id] = decision
+            decision = _held(kind, required_amounts)
+        decisions[details.order_id] = decision
     return decisions
 
 
-def hold_entries(kind: LedgerKind, terms: OrderTerms, decision: Decision, now: str) -> list[Hold]:
+def hold_entries(kind: LedgerSpec, details: OrderDetails, decision: CheckResult, now: str) -> list[Hold]:
     """The entries that record `decision`."""
-    demand = kind.demand(terms)
+    required_amounts = kind.required_amounts(details)
     if decision.outcome is Outcome.DECLINED:
-        return [Hold(first(demand), terms.order_id, ZERO, decision, now)]
-    return [Hold(entity, terms.order_id, amount, decision, now) for entity, amount in demand.items()]
+        return [Hold(primary_entity(required_amounts), details.order_id, ZERO, decision, now)]
+    return [
+        Hold(entity, details.order_id, amount, decision, now) for entity, amount in required_amounts.items()
+    ]
 
 
-def closed_entry(kind: LedgerKind, terms: OrderTerms, now: str) -> Hold:
+def rejected_hold(kind: LedgerSpec, details: OrderDetails, now: str) -> Hold:
     """The mark of a release that comes before its hold: the late hold then finds itself declined."""
-    demand = kind.demand(terms)
-    decision = Decision(
-        Outcome.DECLINED, kind.amount(sum(demand.values(), ZERO)), code=DeclineCode.ORDER_CLOSED
+    required_amounts = kind.required_amounts(details)
+    decision = CheckResult(
+        Outcome.DECLINED, kind.amount(sum(required_amounts.values(), ZERO)), code=DeclineCode.ORDER_CLOSED
     )
-    return Hold(first(demand), terms.order_id, ZERO, decision, now)
+    return Hold(primary_entity(required_amounts), details.order_id, ZERO, decision, now)
 
 
 def adjust(
-    kind: LedgerKind,
-    head: Head | None,
+    kind: LedgerSpec,
+    head: Balance | None,
     now: str,
     *,
     balance: Decimal | None = None,
     by: Decimal | None = None,
     price: Decimal | None = None,
-) -> Head:
+) -> Balance:
     """The head after its balance is set to `balance`, or changed `by` so much; with a new `price`, if given.
 
     Raises:
         BalanceOutOfRangeError: the balance would fall below zero or rise above what a ledger holds.
     """
-    old = head or Head(balance=ZERO)
+    old = head or Balance(balance=ZERO)
     new = old.balance + by if by is not None else balance
     if new is None:
         raise ValueError("an adjustment needs a balance or an amount")
@@ -284,27 +288,27 @@ def adjust(
             "would take it below zero."
         )
     # What is held may come back, in a write that asks for no bound.
-    if new + old.held > kind.largest:
+    if new + old.held > kind.max_balance:
         held = f", and open orders hold {kind.amount(old.held)} of it" if old.held else ""
-        raise BalanceOutOfRangeError(f"A balance is at most {kind.amount(kind.largest)}{held}.")
+        raise BalanceOutOfRangeError(f"A balance is at most {kind.amount(kind.max_balance)}{held}.")
     if price is None:
         price = old.price
     elif price == UNPRICED:
         price = None
-    return Head(new, old.held, old.settled, old.version + 1, now, price=price)
+    return Balance(new, old.held, old.settled, old.version + 1, now, price=price)
 
 
-def delete(kind: LedgerKind, head: Head, now: str) -> Head:
+def delete(kind: LedgerSpec, head: Balance, now: str) -> Balance:
     """The head after it is deleted: nothing is left of it but what was settled.
 
     Raises:
         StillHeldError: open orders hold something of it.
     """
     if head.held > 0:
-        raise StillHeldError(
+        raise OpenHoldsError(
             f"Open orders hold {kind.amount(head.held)} of it. It can be deleted once they are over."
         )
-    return Head(ZERO, head.held, head.settled, head.version + 1, now, deleted=True)
+    return Balance(ZERO, head.held, head.settled, head.version + 1, now, deleted=True)
 
 
 def replay(entries: Iterable[Entry]) -> Decimal:
@@ -315,17 +319,17 @@ def replay(entries: Iterable[Entry]) -> Decimal:
     return balance
 
 
-def merged(movements: Iterable[Movement]) -> list[Movement]:
+def aggregate(movements: Iterable[BalanceChange]) -> list[BalanceChange]:
     """Movements that expect no version, those of one head added up: a transaction takes one per item.
 
     Holds at different prices can't all be at the head's: together they are made only if it has none.
     """
-    totals: dict[str, Movement] = {}
+    totals: dict[str, BalanceChange] = {}
     for movement in movements:
         if (total := totals.get(movement.entity)) is None:
             totals[movement.entity] = movement
             continue
-        totals[movement.entity] = Movement(
+        totals[movement.entity] = BalanceChange(
             movement.entity,
             total.balance + movement.balance,
             total.held + movement.held,
@@ -337,23 +341,26 @@ def merged(movements: Iterable[Movement]) -> list[Movement]:
     return list(totals.values())
 
 
-def first(demand: Mapping[str, Decimal] | Sequence[str]) -> str:
+def primary_entity(required_amounts: Mapping[str, Decimal] | Sequence[str]) -> str:
     """The customer or product under which the decision about an order is kept.
 
     One place for everybody who asks later, whatever the order in which an order names its products.
     """
-    return min(demand)
+    return min(required_amounts)
 
 
 def _wrong_price(
-    kind: LedgerKind, terms: OrderTerms, demand: Mapping[str, Decimal], seen: Mapping[str, Head | None]
-) -> Decision | None:
-    unit_prices = kind.unit_prices(terms)
-    for entity, amount in demand.items():
-        head = known(seen.get(entity))
+    kind: LedgerSpec,
+    details: OrderDetails,
+    required_amounts: Mapping[str, Decimal],
+    seen: Mapping[str, Balance | None],
+) -> CheckResult | None:
+    unit_prices = kind.unit_prices(details)
+    for entity, amount in required_amounts.items():
+        head = active_or_none(seen.get(entity))
         unit_price = unit_prices.get(entity)
         if head is not None and head.price is not None and head.price != unit_price:
-            return Decision(
+            return CheckResult(
                 Outcome.DECLINED,
                 kind.amount(amount),
                 entity,
@@ -365,20 +372,22 @@ def _wrong_price(
 
 
 def _decline(
-    kind: LedgerKind, demand: Mapping[str, Decimal], left: Mapping[str, Decimal | None]
-) -> Decision | None:
-    for entity, amount in demand.items():
+    kind: LedgerSpec, required_amounts: Mapping[str, Decimal], left: Mapping[str, Decimal | None]
+) -> CheckResult | None:
+    for entity, amount in required_amounts.items():
         if entity not in left:
             continue
         available = left[entity]
-        asked = kind.amount(amount)
+        requested = kind.amount(amount)
         if available is None:
-            return Decision(Outcome.DECLINED, asked, entity, kind.unknown)
+            return CheckResult(Outcome.DECLINED, requested, entity, kind.unknown)
         if available < amount:
-            return Decision(Outcome.DECLINED, asked, entity, kind.insufficient, kind.amount(available))
+            return CheckResult(Outcome.DECLINED, requested, entity, kind.insufficient, kind.amount(available))
     return None
 
 
-def _held(kind: LedgerKind, demand: Mapping[str, Decimal]) -> Decision:
-    total = kind.amount(sum(demand.values(), ZERO))
-    return Decision(Outcome.HELD, total, entity=first(demand) if len(demand) == 1 else None)
+def _held(kind: LedgerSpec, required_amounts: Mapping[str, Decimal]) -> CheckResult:
+    total = kind.amount(sum(required_amounts.values(), ZERO))
+    return CheckResult(
+        Outcome.HELD, total, entity=primary_entity(required_amounts) if len(required_amounts) == 1 else None
+    )

@@ -46,7 +46,7 @@ TRANSITIONS: Mapping[OrderStatus, frozenset[OrderStatus]] = {
 REFUSED = frozenset({OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED})
 
 
-class Check(StrEnum):
+class CheckType(StrEnum):
     """The two questions that every order is put to, in parallel."""
 
     BALANCE = "BALANCE"
@@ -75,7 +75,7 @@ class DeclineCode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class CheckResult:
     """A check's answer, with the figures that explain it.
 
     `entity` is the customer or product that the answer is about; None where an order of several
@@ -85,7 +85,7 @@ class Decision:
     """
 
     outcome: Outcome
-    asked: Decimal
+    requested: Decimal
     entity: str | None = None
     code: str | None = None
     available: Decimal | None = None
@@ -94,8 +94,8 @@ class Decision:
 
     def __str__(self) -> str:
         if self.outcome is Outcome.HELD:
-            return f"{self.outcome} {self.asked}"
-        figures = "" if self.available is None else f", asked {self.asked}, available {self.available}"
+            return f"{self.outcome} {self.requested}"
+        figures = "" if self.available is None else f", asked {self.requested}, available {self.available}"
         if self.price is not None:
             ordered = "without a price" if self.unit_price is None else f"at {self.unit_price}"
             figures += f", price {self.price}, ordered {ordered}"
@@ -104,7 +104,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OrderLine:
     """So many units of one product, each at `unit_price` if the order names one."""
 
     product_id: str
@@ -113,12 +113,12 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderTerms:
+class OrderDetails:
     """What was ordered, by whom, for how much. Fixed for the order's life; every message carries it."""
 
     order_id: str
     customer_id: str
-    items: tuple[Line, ...]
+    items: tuple[OrderLine, ...]
     total_amount: Decimal
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class OrderTerms:
             raise InvalidMessageError("a unit price is a number of at least 0")
 
 
-class FollowUp(StrEnum):
+class NextAction(StrEnum):
     """What must be sent because of the status that an order has."""
 
     SHIP = "SHIP"
@@ -154,24 +154,24 @@ class FollowUp(StrEnum):
 class Order:
     """An order as it stands. `version` counts its changes and guards each write of it."""
 
-    terms: OrderTerms
+    details: OrderDetails
     create_time: str
     update_time: str
     correlation_id: str
     fingerprint: str
     status: OrderStatus = OrderStatus.PENDING
-    checks: Mapping[Check, Decision] = field(default_factory=dict)
+    checks: Mapping[CheckType, CheckResult] = field(default_factory=dict)
     logs: tuple[str, ...] = ()
     version: int = 1
     callback_url: str = ""
     """Where its own events are sent, beside the webhooks of its customer; empty if nowhere."""
-    running_until: str = ""
+    in_progress_until: str = ""
     """Until then the request that brought it may still be at work; empty once it was answered."""
 
     @property
     def order_id(self) -> str:
         """The id that the client was given."""
-        return self.terms.order_id
+        return self.details.order_id
 
     @property
     def is_open(self) -> bool:
@@ -180,11 +180,11 @@ class Order:
 
     @classmethod
     def place(
-        cls, terms: OrderTerms, *, now: str, correlation_id: str, fingerprint: str, callback_url: str = ""
+        cls, details: OrderDetails, *, now: str, correlation_id: str, fingerprint: str, callback_url: str = ""
     ) -> Order:
         """A new order. `fingerprint` identifies the request that it came from."""
         return cls(
-            terms=terms,
+            details=details,
             create_time=now,
             update_time=now,
             correlation_id=correlation_id,
@@ -193,17 +193,17 @@ class Order:
             callback_url=callback_url,
         )
 
-    def as_placed(self) -> Order:
+    def initial_snapshot(self) -> Order:
         """This order as it was first answered, for a repeated request to get the same answer."""
         return Order.place(
-            self.terms,
+            self.details,
             now=self.create_time,
             correlation_id=self.correlation_id,
             fingerprint=self.fingerprint,
             callback_url=self.callback_url,
         )
 
-    def decide(self, check: Check, decision: Decision, *, now: str) -> Order:
+    def record_check(self, check: CheckType, decision: CheckResult, *, now: str) -> Order:
         """Take in a check's answer and move on if that settles the matter.
 
         The first answer of a check stands: a later one of the same check changes nothing. An answer
@@ -223,7 +223,7 @@ class Order:
             return order
         if decision.outcome is Outcome.DECLINED:
             return order._move(OrderStatus.REJECTED, f"rejected: {decision.code}", now)
-        if len(checks) == len(Check):
+        if len(checks) == len(CheckType):
             return order._move(OrderStatus.CONFIRMED, "confirmed", now)
         return order
 
@@ -253,19 +253,19 @@ class Order:
             return False
         return datetime.fromisoformat(now) - datetime.fromisoformat(self.create_time) >= deadline
 
-    def follow_up(self) -> FollowUp | None:
+    def next_action(self) -> NextAction | None:
         """What must be sent now, from the status as it stands.
 
         Asked each time the order is looked at, never as a side effect of having changed it: a crash
         between the change and the message is then healed by the next look.
         """
         if self.status is OrderStatus.CONFIRMED:
-            return FollowUp.SHIP
-        all_declined = len(self.checks) == len(Check) and all(
+            return NextAction.SHIP
+        all_declined = len(self.checks) == len(CheckType) and all(
             decision.outcome is Outcome.DECLINED for decision in self.checks.values()
         )
         if self.status in REFUSED and not all_declined:
-            return FollowUp.RELEASE
+            return NextAction.RELEASE
         return None
 
     def _close(self, status: OrderStatus, line: str, now: str) -> Order:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from order_capture.domain.events import OrderEventType, OrderFact
+from order_capture.domain.events import OrderEventSummary, OrderEventType
 from order_capture.domain.ledger import STOCK
 
 ONE = Decimal(1)
 AMOUNTS_OF = (OrderEventType.PLACED, OrderEventType.SHIPPED)
 
 
-class Figure(NamedTuple):
+class Metric(NamedTuple):
     """A number in a row: how many `orders` or `units`, or what `amount`, of what happened and why."""
 
     measure: str
@@ -39,13 +39,13 @@ class Row:
     """A row, with those of its figures that are not zero."""
 
     key: RowKey
-    figures: Mapping[Figure, Decimal]
+    figures: Mapping[Metric, Decimal]
 
 
-Rows = dict[RowKey, dict[Figure, Decimal]]
+Rows = dict[RowKey, dict[Metric, Decimal]]
 
 
-def added_up(facts: Iterable[OrderFact]) -> Rows:
+def aggregate_events(facts: Iterable[OrderEventSummary]) -> Rows:
     """What these events, each given once, add to which rows.
 
     Each counts for the day on which it happened: an order that is placed before midnight and shipped after it
@@ -57,11 +57,11 @@ def added_up(facts: Iterable[OrderFact]) -> Rows:
         moment = fact.moment
         day = moment.time[:10]
         of_day = rows[RowKey(day)]
-        of_day[Figure("orders", moment.type, moment.reason)] += ONE
+        of_day[Metric("orders", moment.type, moment.reason)] += ONE
         if moment.type in AMOUNTS_OF:
-            of_day[Figure("amount", moment.type)] += fact.terms.total_amount
-        for product_id, units in STOCK.demand(fact.terms).items():
+            of_day[Metric("amount", moment.type)] += fact.details.total_amount
+        for product_id, units in STOCK.required_amounts(fact.details).items():
             of_product = rows[RowKey(day, product_id)]
-            of_product[Figure("orders", moment.type, moment.reason)] += ONE
-            of_product[Figure("units", moment.type, moment.reason)] += units
+            of_product[Metric("orders", moment.type, moment.reason)] += ONE
+            of_product[Metric("units", moment.type, moment.reason)] += units
     return rows

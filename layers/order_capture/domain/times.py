@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 
-def written(moment: datetime) -> str:
+def format_utc(moment: datetime) -> str:
     """A moment, whose zone is known, as text."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def after(time: str, seconds: float) -> str:
     """The time so many seconds later."""
-    return written(datetime.fromisoformat(time) + timedelta(seconds=seconds))
+    return format_utc(datetime.fromisoformat(time) + timedelta(seconds=seconds))

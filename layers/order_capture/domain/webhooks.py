@@ -46,7 +46,7 @@ UNWELL = 3
 SLOTS = {Lane.QUICK: 8, Lane.SLOW: 4}
 # In the quick lane a slot then rests at least so many times as long as it was taken: in the long run nobody
 # has more than 8 / (1 + 10) senders, and whoever takes long a fraction of that.
-SLOT_RESTS = 10
+SLOT_BACKOFFS = 10
 
 # A receiver whose last delivery failed gets a single one at a time, and rests in between.
 FIRST_REST, LONGEST_REST = 5, 300  # seconds; twice as long after each failure more
@@ -95,7 +95,7 @@ class Webhook:
     status: WebhookStatus = WebhookStatus.ACTIVE
     previous_secret: str = ""
     previous_until: str = ""
-    known: Receiver | None = None
+    known: ReceiverHealth | None = None
     """How its own address fares, if anything is known of it."""
 
     @classmethod
@@ -108,7 +108,7 @@ class Webhook:
         """Whether it has no address of its own."""
         return is_for_callbacks(self.webhook_id)
 
-    def wants(self, event_type: str, callback_url: str = "") -> bool:
+    def matches(self, event_type: str, callback_url: str = "") -> bool:
         """Whether it is to be told of such an event, of an order that names `callback_url` or none."""
         if self.is_for_callbacks:
             return bool(callback_url)
@@ -136,13 +136,13 @@ class Webhook:
         )
 
     @property
-    def receiver(self) -> Receiver:
+    def receiver(self) -> ReceiverHealth:
         """How its own address fares."""
-        return self.known or Receiver(self.webhook_id)
+        return self.known or ReceiverHealth(self.webhook_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class ReceiverHealth:
     """How deliveries to an address fare: a webhook's own, or of a customer's callbacks those to one host."""
 
     webhook_id: str
@@ -150,7 +150,7 @@ class Receiver:
     """The host, with its port, of a callback."""
     failures: int = 0
     """How many deliveries have failed since the last that did not."""
-    rest_until: str = ""
+    backoff_until: str = ""
     slow_until: str = ""
     slow_for: int = 0
     """Seconds for which it was last found slow."""
@@ -159,19 +159,19 @@ class Receiver:
         """Where deliveries to it belong now."""
         return Lane.SLOW if now < self.slow_until or self.failures >= UNWELL else Lane.QUICK
 
-    def claim(self, until: str) -> Receiver:
+    def claim(self, until: str) -> ReceiverHealth:
         """Kept for one delivery alone until then."""
-        return replace(self, rest_until=until)
+        return replace(self, backoff_until=until)
 
-    def after_try(self, answer: Answer, seconds: float, now: str) -> Receiver:
+    def after_try(self, answer: DeliveryResponse, seconds: float, now: str) -> ReceiverHealth:
         """How it stands after one try more, which took so many seconds."""
-        after_this = replace(self, failures=0, rest_until="")
+        after_this = replace(self, failures=0, backoff_until="")
         if not (answer.is_success or answer.is_gone):  # one that wants no more is well
             rest = max(answer.pause, min(FIRST_REST * 2 ** min(self.failures, 10), LONGEST_REST))
-            after_this = replace(self, failures=self.failures + 1, rest_until=after(now, rest))
+            after_this = replace(self, failures=self.failures + 1, backoff_until=after(now, rest))
         return after_this.found_slow(now) if seconds > QUICK_SECONDS else after_this
 
-    def found_slow(self, now: str) -> Receiver:
+    def found_slow(self, now: str) -> ReceiverHealth:
         """It is slow from now on for a while; for four times as long as before if it was slow of late."""
         if self.slow_until > after(now, 0.9 * LONGEST_SLOW):
             return self  # and is not written again for every delivery
@@ -206,11 +206,11 @@ class Share:
     @staticmethod
     def rest(lane: Lane, seconds: float) -> float:
         """For how long a slot rests that was taken for so long."""
-        return SLOT_RESTS * seconds * (1 + seconds) if lane is Lane.QUICK else 0
+        return SLOT_BACKOFFS * seconds * (1 + seconds) if lane is Lane.QUICK else 0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DeliveryResponse:
     """What came of sending a webhook: the HTTP status, or in words why there is none."""
 
     status: int | None
@@ -263,7 +263,7 @@ class Delivery:
     next_time: str
     """When it is next tried; while it is being tried, when whoever tries it is taken for dead."""
     status: DeliveryStatus = DeliveryStatus.PENDING
-    round: int = 0
+    attempt_series: int = 0
     tries: int = 0
     """In this round."""
     attempts: tuple[Attempt, ...] = ()
@@ -308,9 +308,16 @@ class Delivery:
         """The host, with its port, that a callback goes to."""
         return urllib.parse.urlsplit(self.callback_url).netloc.lower()
 
-    def again(self, round_: int, now: str) -> Delivery:
+    def restart(self, attempt_series: int, now: str) -> Delivery:
         """From the beginning, whatever became of it before."""
-        return replace(self, status=DeliveryStatus.PENDING, round=round_, tries=0, since=now, next_time=now)
+        return replace(
+            self,
+            status=DeliveryStatus.PENDING,
+            attempt_series=attempt_series,
+            tries=0,
+            since=now,
+            next_time=now,
+        )
 
     def is_overdue(self, now: str) -> bool:
         """Whether it is given up now if it can't be delivered."""

@@ -23,7 +23,7 @@ class Subscription:
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     dead_letters: str | None = None
 
-    def wants(self, attributes: Mapping[str, Any]) -> bool:
+    def matches(self, attributes: Mapping[str, Any]) -> bool:
         """Whether each attribute that the filter policy names has one of its values."""
         return all(
             name in attributes and attributes[name]["StringValue"] in allowed
@@ -38,7 +38,7 @@ class SNS:
         self._sqs = sqs
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._published = 0
-        self.reaches: Callable[[Subscription], bool] = lambda subscription: True
+        self.can_access: Callable[[Subscription], bool] = lambda subscription: True
         """Whether a delivery gets through, after all of SNS's own retries."""
 
     # The calls of botocore's client
@@ -94,10 +94,10 @@ class SNS:
 
     def _publish(self, topic: str, message_id: str, text: str, attributes: Mapping[str, Any]) -> None:
         for subscription in self._subscriptions[topic]:
-            if not subscription.wants(attributes):
+            if not subscription.matches(attributes):
                 continue
             target: str | None = subscription.queue
-            if not self.reaches(subscription):
+            if not self.can_access(subscription):
                 target = subscription.dead_letters
             if target is None:
                 continue

@@ -1,0 +1,74 @@
+"""The clients of AWS services: one of each for a process, with timeouts and retries that fit a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import botocore.config
+import botocore.session
+
+
+@cache
+def client(service: str, endpoint: str | None = None) -> Any:
+    """The process's client of an AWS service, made when it is first needed.
+
+    Args:
+        service: as boto3 names it.
+        endpoint: a URL other than the service's usual one.
+    """
+    return session().create_client(service, config=_CONFIG, endpoint_url=endpoint)
+
+
+@cache
+def session() -> botocore.session.Session:
+    """The session that makes the process's clients."""
+    made = botocore.session.get_session()
+    made.register("before-send", _check_each_try)
+    return made
+
+
+_checks: list[Callable[[], None]] = []
+
+
+def before_each_try(check: Callable[[], None]) -> None:
+    """Have `check` called before each try of each call to AWS; what it raises ends the call."""
+    _checks.append(check)
+
+
+def _check_each_try(**_: object) -> None:
+    for check in _checks:
+        check()
+
+
+# Two tries of at most three seconds each, and the pause between them, fit into every function's timeout
+# (template.yaml; a rule checks it). The client retries what AWS could not take (throttling, 5xx, a broken
+# connection); a write that conflicted with another one is ours to retry: only we know what to write then.
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 1, 2, 2
+_LONGEST_PAUSE = 1  # of botocore's standard mode after a first try: a random part of it
+_CONFIG = botocore.config.Config(
+    connect_timeout=_CONNECT_SECONDS,
+    read_timeout=_READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+)
+WORST_CALL_SECONDS = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS) + (_ATTEMPTS - 1) * _LONGEST_PAUSE
+"""How long one call to AWS may take until it has failed."""
+
+
+def create_clients() -> None:
+    """Create the clients that the function's settings name, before its first event needs them.
+
+    Lambda gives a function a whole core while it starts, and less than a third of one afterwards: a client is
+    60 ms of work. A dead-letter queue alone names no client, since it is hardly ever written to.
+    """
+    kinds = {"_TABLE": "dynamodb", "_TOPIC_ARN": "sns", "_QUEUE_URL": "sqs"}
+    settings = [name for name in os.environ if name != "DEAD_LETTER_QUEUE_URL"]
+    for suffix, service in kinds.items():
+        if any(name.endswith(suffix) for name in settings):
+            client(service)
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # as AWS sets it; not where tests and commands import this
+    create_clients()

@@ -1,0 +1,1 @@
+"""The repositories, each over its DynamoDB table."""

@@ -1,0 +1,279 @@
+"""Orders in a DynamoDB table. Key: `orderId`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+import botocore.exceptions
+
+from order_capture.adapters.dynamodb.transactions import conflicted, refused, transact
+from order_capture.adapters.dynamodb.types import Item, from_item, to_item
+from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
+from order_capture.adapters.serializers.fields import choice, integer, mapping, text, texts, time
+from order_capture.adapters.serializers.order_details import order_details_from, order_details_values
+from order_capture.application.idempotency import FirstAnswer, RequestKey
+from order_capture.application.ports import (
+    MAX_ATTEMPTS,
+    Backoff,
+    IdempotencyRecord,
+    OrderCursor,
+    VersionConflictError,
+)
+from order_capture.domain.errors import RequestInProgressError, TransientError
+from order_capture.domain.order import CheckResult, CheckType, Order, OrderStatus
+
+logger = logging.getLogger(__name__)
+
+CUSTOMER_INDEX = "CustomerIndex"
+
+_IS_NEW = "attribute_not_exists(orderId)"
+
+
+class DynamoOrderRepository:
+    """Implements `application.ports.OrderRepository`."""
+
+    def __init__(self, client: Any, table: str, backoff: Backoff) -> None:
+        self._client = client
+        self._table = table
+        self._pause = backoff
+
+    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:  # noqa: D102 - the port says it
+        if len(orders) == 1:
+            item = self._put_new(to_order_item(orders[0]))
+            return {orders[0].order_id: order_from(item)} if item else {}
+        # Several orders are one transaction: of DynamoDB's batch writes it is the only one that writes
+        # on a condition, without which a repeated request could set an order that has moved on back to
+        # PENDING. It costs one write unit more an order; up to 100 orders are one call.
+        existing: dict[str, Order | None] = {}
+        for tries in range(1, MAX_ATTEMPTS + 1):
+            new = [order for order in orders if order.order_id not in existing]
+            if not new:
+                return existing
+            reasons = transact(
+                self._client,
+                [
+                    {
+                        "Put": {
+                            "TableName": self._table,
+                            "Item": to_order_item(o),
+                            "ConditionExpression": _IS_NEW,
+                        }
+                    }
+                    for o in new
+                ],
+            )
+            if reasons is None:
+                return existing
+            for position, item in refused(reasons):
+                existing[new[position].order_id] = order_from(item) if item else None
+            if conflicted(reasons):
+                self._pause(tries)
+        raise TransientError("The orders could not be written, and none was accepted.")
+
+    def claim_key(self, record: IdempotencyRecord) -> IdempotencyRecord | None:  # noqa: D102
+        item = self._put_new(
+            to_item(
+                {
+                    "orderId": record.request_id,
+                    "fingerprint": record.fingerprint,
+                    "runningUntil": record.in_progress_until,
+                }
+            )
+        )
+        if item is None:
+            return None
+        values = from_item(item)
+        return IdempotencyRecord(
+            record.request_id, text(values, "fingerprint"), time(values, "runningUntil", "")
+        )
+
+    def complete_key(self, request_id: str) -> None:  # noqa: D102
+        self._client.update_item(
+            TableName=self._table,
+            Key=to_item({"orderId": request_id}),
+            UpdateExpression="SET runningUntil = :over",
+            ConditionExpression="attribute_exists(orderId)",
+            ExpressionAttributeValues=to_item({":over": ""}),
+        )
+
+    def list_keys(  # noqa: D102
+        self, customer_id: str, since: str, until: str, after: OrderCursor | None, limit: int
+    ) -> Sequence[OrderCursor]:
+        if since > until:
+            return []  # DynamoDB refuses a BETWEEN that is the wrong way round
+        more = {} if after is None else {"ExclusiveStartKey": to_item(_place_key(customer_id, after))}
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName=CUSTOMER_INDEX,
+            KeyConditionExpression="customerId = :customer AND createTime BETWEEN :since AND :until",
+            ExpressionAttributeValues=to_item({":customer": customer_id, ":since": since, ":until": until}),
+            ScanIndexForward=False,
+            Limit=limit,
+            **more,
+        )
+        # A page of keys never ends early: a hundred of the longest take 20 KB, of the 1 MB that a page has.
+        return [OrderCursor(item["createTime"]["S"], item["orderId"]["S"]) for item in answer["Items"]]
+
+    def get(self, order_id: str) -> Order | None:  # noqa: D102
+        answer = self._client.get_item(
+            TableName=self._table, Key=to_item({"orderId": order_id}), ConsistentRead=True
+        )
+        return order_from(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:  # noqa: D102
+        found: dict[str, Order] = {}
+        keys = [to_item({"orderId": order_id}) for order_id in order_ids]
+        for tries in range(1, MAX_ATTEMPTS + 1):
+            if not keys:
+                return found
+            answer = self._client.batch_get_item(
+                RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
+            )
+            for item in answer["Responses"].get(self._table, []):
+                order_id = item["orderId"]["S"]
+                try:
+                    if order := order_from(item):
+                        found[order_id] = order
+                except Exception:  # the others of a batch must not wait for it
+                    logger.exception("an order can't be read", extra={"order_id": order_id})
+            # A batch may be answered in part, with HTTP 200.
+            keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            if keys:
+                self._pause(tries)
+        raise TransientError("orders could not be read")
+
+    def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:  # noqa: D102
+        update = {
+            "TableName": self._table,
+            "Key": to_item({"orderId": order.order_id}),
+            # Only what changes in an order's life: an attribute that a newer release adds survives an older
+            # one that is still running beside it.
+            "UpdateExpression": "SET #status = :status, checks = :checks, logs = :logs, "
+            "updateTime = :updateTime, version = :version",
+            "ConditionExpression": "version = :over",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": to_item(
+                {f":{name}": value for name, value in _changing_values(order).items()}
+                | {":over": expected_version}
+            ),
+        }
+        if key is not None:
+            return self._save_once(order, update, key)
+        try:
+            self._client.update_item(**update)
+        except botocore.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] in {
+                "ConditionalCheckFailedException",
+                "TransactionConflictException",
+            }:
+                raise VersionConflictError(order.order_id) from error
+            raise
+        return None
+
+    def _save_once(self, order: Order, update: dict[str, Any], key: RequestKey) -> None:
+        """Make the update together with the record of its key, under whose id no order is."""
+        record = {"orderId": key.request_id, "fingerprint": key.fingerprint, "answer": _order_values(order)}
+        put = {"TableName": self._table, "Item": to_item(record), "ConditionExpression": _IS_NEW}
+        reasons = transact(self._client, [{"Put": put}, {"Update": update}])
+        if reasons is None:
+            return
+        if any(position == 0 for position, _ in refused(reasons)):
+            raise RequestInProgressError
+        raise VersionConflictError(order.order_id)
+
+    def first_answer(self, request_id: str) -> FirstAnswer[Order] | None:  # noqa: D102
+        answer = self._client.get_item(
+            TableName=self._table, Key=to_item({"orderId": request_id}), ConsistentRead=True
+        )
+        if "answer" not in answer.get("Item", {}):
+            return None
+        values = from_item(answer["Item"])
+        return FirstAnswer(values["fingerprint"], _order_from(values["answer"]))
+
+    def _put_new(self, item: Item) -> Item | None:
+        """Write an item if its id is new; otherwise return the one that is there."""
+        for tries in range(1, MAX_ATTEMPTS + 1):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=item,
+                    ConditionExpression=_IS_NEW,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+                return None
+            except botocore.exceptions.ClientError as error:
+                match error.response["Error"]["Code"]:
+                    case "ConditionalCheckFailedException":
+                        return cast("Item", cast("dict[str, Any]", error.response)["Item"])
+                    case "TransactionConflictException":
+                        self._pause(tries)
+                    case _:
+                        raise
+        raise TransientError("The order could not be written, and was not accepted.")
+
+
+def _place_key(customer_id: str, place: OrderCursor) -> dict[str, str]:
+    return {"customerId": customer_id, "createTime": place.create_time, "orderId": place.order_id}
+
+
+def _changing_values(order: Order) -> dict[str, Any]:
+    return {
+        "status": order.status,
+        "checks": {check: check_result_values(decision) for check, decision in order.checks.items()},
+        "logs": order.logs,
+        "updateTime": order.update_time,
+        "version": order.version,
+    }
+
+
+def to_order_item(order: Order) -> Item:
+    """An order as it is stored."""
+    return to_item(_order_values(order))
+
+
+def _order_values(order: Order) -> dict[str, Any]:
+    return {
+        **order_details_values(order.details),
+        **_changing_values(order),
+        "createTime": order.create_time,
+        "correlationId": order.correlation_id,
+        "fingerprint": order.fingerprint,
+        "callbackUrl": order.callback_url or None,
+        "runningUntil": order.in_progress_until or None,
+    }
+
+
+def order_from(item: Mapping[str, Any]) -> Order | None:
+    """The order in an item; None for the record of a request, which is no order (see `pin` and `save`).
+
+    Raises:
+        OrderCaptureError, LookupError, TypeError, ValueError, ArithmeticError: it is not as we write it.
+    """
+    return _order_from(from_item(item)) if "status" in item else None
+
+
+def _order_from(values: Mapping[str, Any]) -> Order:
+    return Order(
+        details=order_details_from(values),
+        create_time=time(values, "createTime"),
+        update_time=time(values, "updateTime"),
+        correlation_id=text(values, "correlationId"),
+        fingerprint=text(values, "fingerprint"),
+        status=choice(values, "status", OrderStatus),
+        checks=checks_from(values),
+        logs=tuple(texts(values, "logs")),
+        version=integer(values, "version"),
+        callback_url=text(values, "callbackUrl", ""),
+        in_progress_until=time(values, "runningUntil", ""),
+    )
+
+
+def checks_from(values: Mapping[str, Any]) -> dict[CheckType, CheckResult]:
+    """What the checks of an order have answered so far."""
+    answers = mapping(values, "checks")
+    return {
+        choice({"checks": name}, "checks", CheckType): check_result_from(mapping(answers, name))
+        for name in answers
+    }

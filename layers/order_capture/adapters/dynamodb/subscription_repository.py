@@ -1,0 +1,142 @@
+"""Who follows what, in a DynamoDB table. Key: `followed` (what) + `connectionId`.
+
+Two items say it, each the other's mirror: what is followed has the set of its connections, read consistently
+so that whoever subscribes is sent everything that is published after it; and a connection, under its own id,
+has the set of what it follows, which says what to remove with it. A set's size is the condition that keeps
+its bound, whoever else writes at that moment; to add to a set or remove from it twice is the same as once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Set
+from datetime import datetime
+from typing import Any
+
+import botocore.exceptions
+
+from order_capture.application.ports import MAX_ATTEMPTS, Backoff, SubscriptionTarget
+from order_capture.domain.errors import SubscriptionLimitError, TransientError
+
+MAX_SUBSCRIPTIONS = 50  # by one connection in its life: its item stays under 6 KB
+# API Gateway ends a connection after two hours. What is left of one then has no use any more.
+KEPT_SECONDS = 3 * 60 * 60
+
+
+class DynamoSubscriptionRepository:
+    """Implements `application.ports.SubscriptionRepository`."""
+
+    def __init__(self, client: Any, table: str, backoff: Backoff) -> None:
+        self._client = client
+        self._table = table
+        self._pause = backoff
+
+    def add(  # noqa: D102 - the port says it
+        self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int
+    ) -> None:
+        time = int(datetime.fromisoformat(now).timestamp())
+        # First what says when the connection is over: whoever finds it in the other set can tell.
+        own = _connection_key(connection_id)
+        if not self._add(own, "follows", _name(what), MAX_SUBSCRIPTIONS, time):
+            raise SubscriptionLimitError(
+                f"A connection can follow {MAX_SUBSCRIPTIONS} things. Open another one."
+            )
+        if self._add(_subscribers_key(what), "connections", connection_id, at_most, time):
+            return
+        # Some may be of connections that ended without notice, which count no more.
+        if self._forget_ended(what, time) and self._add(
+            _subscribers_key(what), "connections", connection_id, at_most, time
+        ):
+            return
+        self._remove(own, "follows", {_name(what)})
+        raise SubscriptionLimitError(f"Only {at_most} connections can follow the same.")
+
+    def subscribers(self, what: SubscriptionTarget) -> Collection[str]:  # noqa: D102
+        return self._set(_subscribers_key(what), "connections")
+
+    def remove(self, connection_id: str, *what: SubscriptionTarget) -> None:  # noqa: D102
+        own = _connection_key(connection_id)
+        names = self._set(own, "follows") | {_name(each) for each in what}
+        # What says which they are goes last: if this is interrupted, the next time finds them again.
+        for name in sorted(names):
+            self._remove({"followed": {"S": name}, **_SUBSCRIBERS}, "connections", {connection_id})
+        self._client.delete_item(TableName=self._table, Key=own)
+
+    def _forget_ended(self, what: SubscriptionTarget, time: int) -> bool:
+        """Take connections out of a set that have ended; whether there were any."""
+        connections = self._set(_subscribers_key(what), "connections")
+        alive, keys = set(), [_connection_key(connection_id) for connection_id in sorted(connections)]
+        for tries in range(1, MAX_ATTEMPTS + 1):
+            if not keys:
+                break
+            request = {self._table: {"Keys": keys, "ConsistentRead": True}}
+            answer = self._client.batch_get_item(RequestItems=request)
+            alive |= {
+                item["connectionId"]["S"]
+                for item in answer["Responses"].get(self._table, [])
+                if int(item["expiresAt"]["N"]) > time  # TTL may come days later
+            }
+            keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            if keys:
+                self._pause(tries)
+        if keys:
+            raise TransientError("It could not be seen who follows it. Send the same again.")
+        ended = connections - alive
+        if ended:
+            self._remove(_subscribers_key(what), "connections", ended)
+        return bool(ended)
+
+    def _set(self, key: dict[str, Any], name: str) -> set[str]:
+        item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
+        return set(item.get(name, {"SS": []})["SS"])
+
+    def _add(self, key: dict[str, Any], name: str, member: str, at_most: int, time: int) -> bool:
+        """Add to a set that has less than so many, or has it; whether that is so."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=key,
+                UpdateExpression=f"SET expiresAt = :expires ADD {name} :these",
+                ConditionExpression=f"attribute_not_exists({name}) OR size({name}) < :most"
+                f" OR contains({name}, :this)",
+                ExpressionAttributeValues={
+                    ":expires": {"N": str(time + KEPT_SECONDS)},
+                    ":these": {"SS": [member]},
+                    ":this": {"S": member},
+                    ":most": {"N": str(at_most)},
+                },
+            )
+        except botocore.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
+
+    def _remove(self, key: dict[str, Any], name: str, members: Set[str]) -> None:
+        """Remove from a set, if there is one: an update makes an item where there is none."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=key,
+                UpdateExpression=f"DELETE {name} :these",
+                ConditionExpression=f"attribute_exists({name})",
+                ExpressionAttributeValues={":these": {"SS": sorted(members)}},
+            )
+        except botocore.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
+
+_SUBSCRIBERS = {"connectionId": {"S": "*"}}
+
+
+def _subscribers_key(what: SubscriptionTarget) -> dict[str, Any]:
+    return {"followed": {"S": _name(what)}, **_SUBSCRIBERS}
+
+
+def _name(what: SubscriptionTarget) -> str:
+    """No id has a "#" in it."""
+    return f"{'order' if what.is_order else 'customer'}#{what.id}"
+
+
+def _connection_key(connection_id: str) -> dict[str, Any]:
+    return {"followed": {"S": f"connection#{connection_id}"}, "connectionId": {"S": connection_id}}

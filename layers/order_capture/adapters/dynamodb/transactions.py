@@ -1,0 +1,64 @@
+"""DynamoDB's answers to a refused transaction, read once for all tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import botocore.exceptions
+
+from order_capture.adapters.aws_errors import BUSY, is_unavailable
+from order_capture.adapters.dynamodb.types import Item
+from order_capture.domain.errors import TransientError
+
+
+def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """Write all or nothing.
+
+    Every action asks for ALL_OLD, so that a refusal tells how the items stood in the same round trip.
+
+    Returns:
+        None if it is written; otherwise a reason per action, in their order: `Code` ("None" for those
+        that would have passed) and `Item` as it stood, if its own condition failed and it exists.
+
+    Raises:
+        TemporaryError: DynamoDB could not take it just now.
+        botocore.exceptions.ClientError: anything else but a refusal.
+    """
+    actions = [
+        {kind: {**action, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
+        for each in actions
+        for kind, action in each.items()
+    ]
+    try:
+        client.transact_write_items(TransactItems=actions)
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        if is_unavailable(error):
+            # Whoever writes for many orders at once is not to try each of them alone (application.batches).
+            raise TransientError(BUSY) from error
+        if (
+            not isinstance(error, botocore.exceptions.ClientError)
+            or error.response["Error"]["Code"] != "TransactionCanceledException"
+        ):
+            raise
+        reasons = cast("list[dict[str, Any]]", error.response["CancellationReasons"])
+        if any(reason["Code"] not in _REFUSALS for reason in reasons):
+            raise
+        return reasons
+    return None
+
+
+def refused(reasons: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Item | None]]:
+    """The actions whose own condition failed, by position, with the item as it stood, if there is one."""
+    for position, reason in enumerate(reasons):
+        if reason["Code"] == "ConditionalCheckFailed":
+            yield position, reason.get("Item") or None
+
+
+def conflicted(reasons: Sequence[dict[str, Any]]) -> bool:
+    """Whether another write of the same items was under way, or a hot item was throttled."""
+    return any(reason["Code"] in _BUSY for reason in reasons)
+
+
+_BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+_REFUSALS = {"None", "ConditionalCheckFailed", *_BUSY}

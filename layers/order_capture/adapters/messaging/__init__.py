@@ -1,0 +1,1 @@
+"""Messages to SNS and SQS, and the CloudEvents envelope around them."""

@@ -1,0 +1,1 @@
+"""Values as JSON, items and messages have them."""

@@ -1,0 +1,1 @@
+"""Orders: placed, decided, shipped, watched, cancelled, looked up, and their events published."""

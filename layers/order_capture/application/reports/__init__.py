@@ -1,0 +1,1 @@
+"""Daily reports: projected from the events, and read."""

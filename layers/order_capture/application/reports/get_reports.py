@@ -1,0 +1,46 @@
+"""Get the daily reports, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from order_capture.application.reports.project_reports import ReportRepository
+from order_capture.domain.reports import Row, RowKey
+
+
+@dataclass(frozen=True, slots=True)
+class ReportQuery:
+    """The days from `since` to `until`, both included; `after` is the row that the last page ended with."""
+
+    since: date
+    until: date
+    limit: int
+    after: RowKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPage:
+    """Some rows, day by day, and the one behind which the next page begins; None if there is no more."""
+
+    rows: Sequence[Row]
+    next: RowKey | None
+
+
+def get_reports(reports: ReportRepository, query: ReportQuery) -> ReportPage:
+    """The next page of the reports. A day on which nothing happened has no rows."""
+    generation = reports.generations().current
+    rows: list[Row] = []
+    day = max(query.since, date.fromisoformat(query.after.day)) if query.after else query.since
+    while day <= query.until:
+        name = day.isoformat()
+        after = query.after if query.after and query.after.day == name else None
+        # One more than a page takes tells whether there is another page.
+        rows += reports.rows(generation, name, after, query.limit + 1 - len(rows))
+        if len(rows) > query.limit:
+            return ReportPage(rows[: query.limit], rows[query.limit - 1].key)
+        if day == query.until:
+            break  # there is no day after 9999-12-31
+        day += timedelta(days=1)
+    return ReportPage(rows, None)

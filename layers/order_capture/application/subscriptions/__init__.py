@@ -1,0 +1,1 @@
+"""Subscriptions of WebSocket connections, and the events pushed to them."""

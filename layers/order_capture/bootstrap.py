@@ -1,0 +1,214 @@
+"""Which adapter stands behind each port in a running function. `source` is the function that publishes.
+
+Adapters are imported in the calls, so that a function loads only those that it uses.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from order_capture.adapters.aws_clients import client
+from order_capture.adapters.system import backoff, clock, new_id
+from order_capture.config import allow_loopback, env, env_url, own_port
+from order_capture.domain.order import CheckType
+
+if TYPE_CHECKING:
+    from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
+    from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+    from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+    from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
+    from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
+    from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
+    from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
+    from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher, TopicPublisher
+    from order_capture.adapters.websocket_client import ApiGatewayConnections
+    from order_capture.application.webhooks.deliver_webhooks import WebhookSender
+    from order_capture.domain.webhooks import DeliveryResponse, Lane
+
+
+# Repositories
+
+
+def orders() -> DynamoOrderRepository:
+    """The orders."""
+    from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+
+    return DynamoOrderRepository(client("dynamodb"), env("ORDER_TABLE"), backoff)
+
+
+def accounts() -> DynamoLedgerRepository:
+    """What customers may spend."""
+    from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+
+    return DynamoLedgerRepository(client("dynamodb"), env("ACCOUNT_TABLE"), "customerId")
+
+
+def stock() -> DynamoLedgerRepository:
+    """What is left of each product."""
+    from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+
+    return DynamoLedgerRepository(client("dynamodb"), env("STOCK_TABLE"), "productId")
+
+
+def shipments() -> DynamoShipmentRepository:
+    """Orders and both ledgers, settled together."""
+    from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
+
+    return DynamoShipmentRepository(
+        client("dynamodb"), env("ORDER_TABLE"), env("ACCOUNT_TABLE"), env("STOCK_TABLE")
+    )
+
+
+def history(key: str) -> DynamoHistoryRepository:
+    """The history of the ledger whose table has the partition key `key`."""
+    from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
+
+    return DynamoHistoryRepository(client("dynamodb"), env("HISTORY_TABLE"), key, backoff)
+
+
+def reports() -> DynamoReportRepository:
+    """The daily reports."""
+    from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
+
+    return DynamoReportRepository(client("dynamodb"), env("REPORT_TABLE"))
+
+
+def webhooks() -> DynamoWebhookRepository:
+    """The webhooks and their deliveries."""
+    from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
+
+    return DynamoWebhookRepository(client("dynamodb"), env("WEBHOOK_TABLE"), clock, backoff)
+
+
+def subscriptions() -> DynamoSubscriptionRepository:
+    """Which WebSocket connections are subscribed to what."""
+    from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
+
+    return DynamoSubscriptionRepository(client("dynamodb"), env("CONNECTION_TABLE"), backoff)
+
+
+# Publishers
+
+
+def check_publisher(source: str) -> TopicPublisher:
+    """To both checkers, through the order topic."""
+    return _topic("ORDER_TOPIC_ARN", source)
+
+
+def order_event_publisher(source: str) -> TopicPublisher:
+    """To every consumer of order events."""
+    return _topic("ORDER_EVENT_TOPIC_ARN", source)
+
+
+def balance_state_publisher(check: CheckType, source: str) -> TopicPublisher:
+    """To every consumer of account (`BALANCE`) or stock states."""
+    return _topic("ACCOUNT_TOPIC_ARN" if check is CheckType.BALANCE else "STOCK_TOPIC_ARN", source)
+
+
+def check_result_publisher(source: str) -> QueuePublisher:
+    """To order_update."""
+    return _queue("ORDER_UPDATE_QUEUE_URL", source)
+
+
+def shipping_publisher(source: str) -> QueuePublisher:
+    """To ship_order."""
+    return _queue("SHIP_ORDER_QUEUE_URL", source)
+
+
+def watchdog_publisher(source: str) -> QueuePublisher:
+    """To order_watchdog."""
+    return _queue("ORDER_WATCH_QUEUE_URL", source)
+
+
+def webhook_publisher(source: str) -> QueuePublisher:
+    """To webhook_sender, by its quick lane."""
+    return _queue("WEBHOOK_SENDER_QUEUE_URL", source)
+
+
+def webhook_lanes(source: str) -> dict[Lane, QueuePublisher]:
+    """To webhook_sender, by each of its lanes."""
+    from order_capture.domain.webhooks import Lane
+
+    return {Lane.QUICK: webhook_publisher(source), Lane.SLOW: _queue("WEBHOOK_SLOW_QUEUE_URL", source)}
+
+
+def webhook_dead_letters(source: str) -> QueuePublisher:
+    """The dead-letter queue of deliveries that could not be made."""
+    return _queue("WEBHOOK_SENDER_DLQ_URL", source)
+
+
+def envelope_factory(source: str) -> EnvelopeFactory:
+    """What makes the envelopes of a function's messages."""
+    from order_capture.adapters.messaging.publishers import EnvelopeFactory
+
+    return EnvelopeFactory(f"/order-capture/{source}", new_id, clock, backoff)
+
+
+def _topic(setting: str, source: str) -> TopicPublisher:
+    from order_capture.adapters.messaging.publishers import TopicPublisher
+
+    return TopicPublisher(client("sns"), env(setting), envelope_factory(source))
+
+
+def _queue(setting: str, source: str) -> QueuePublisher:
+    from order_capture.adapters.messaging.publishers import QueuePublisher
+
+    return QueuePublisher(client("sqs"), env(setting), envelope_factory(source))
+
+
+# Webhooks and WebSocket connections
+
+
+def webhook_lane_of(event: dict[str, Any]) -> Lane:
+    """The lane whose queue a batch is from: a batch is from one queue."""
+    from order_capture.domain.webhooks import Lane
+
+    queue = event["Records"][0]["eventSourceARN"].rpartition(":")[2]
+    return Lane.SLOW if queue == env("WEBHOOK_SLOW_QUEUE_URL").rpartition("/")[2] else Lane.QUICK
+
+
+def webhook_sender(lane: Lane, source: str) -> WebhookSender:
+    """The sender of one of the lanes."""
+    from order_capture.application.webhooks.deliver_webhooks import WebhookSender
+
+    return WebhookSender(
+        lane=lane,
+        webhooks=webhooks(),
+        post=post_webhook,
+        lanes=webhook_lanes(source),
+        dead_letters=webhook_dead_letters(source),
+        clock=clock,
+        chance=random_fraction,
+        timeout=float(env("WEBHOOK_TIMEOUT_SECONDS")),
+    )
+
+
+def post_webhook(url: str, headers: Mapping[str, str], body: str, timeout: float) -> DeliveryResponse:
+    """POST a webhook."""
+    from order_capture.adapters import webhook_client
+
+    return webhook_client.post(
+        url, headers, body, timeout=timeout, loopback=allow_loopback(), own_port=own_port()
+    )
+
+
+def connections() -> ApiGatewayConnections:
+    """The open WebSocket connections."""
+    from order_capture.adapters.websocket_client import ApiGatewayConnections
+
+    return ApiGatewayConnections(client("apigatewaymanagementapi", env_url("CONNECTIONS_URL")))
+
+
+def random_fraction() -> float:
+    """A random number from 0 to 1. Implements `application.webhooks.ports.Random`."""
+    return random.random()
+
+
+def new_secret() -> str:
+    """A secret that nobody can guess."""
+    from order_capture.domain.signatures import SECRET_BYTES, secret_of
+
+    return secret_of(os.urandom(SECRET_BYTES))

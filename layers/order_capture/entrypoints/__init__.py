@@ -1,0 +1,1 @@
+"""What comes in: API Gateway's requests, SQS batches, DynamoDB streams, WebSocket messages."""

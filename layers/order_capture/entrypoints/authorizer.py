@@ -1,0 +1,88 @@
+"""Lets those open a WebSocket connection who have a good access token.
+
+API Gateway verifies the HTTP API's tokens itself, but for a WebSocket API it knows no user pool. The rules
+are the same: the pool's own signature, not expired, an access token, with the scope.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import jwt
+
+from order_capture.config import env, env_url
+from order_capture.entrypoints.callers import caller_from_claims
+from order_capture.entrypoints.http.problems import UnauthenticatedError
+from order_capture.entrypoints.invocations import invocation
+from order_capture.entrypoints.websocket.api import PROTOCOL, offered_protocols
+
+logger = logging.getLogger(__name__)
+
+# What of a token the functions behind the gateway are told: that which says whose it is.
+_RESULTS = ("sub", "client_id", "token_use", "username")
+
+
+def authorizer_handler(scope: str) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+    """The Lambda handler of a REQUEST authorizer, which admits tokens of the user pool with this scope."""
+
+    @invocation
+    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        try:
+            claims = _verified(_token(event), scope)
+            principal, effect = caller_from_claims(claims).subject, "Allow"
+            told = {name: str(claims[name]) for name in _RESULTS if name in claims}
+        except UnauthenticatedError:
+            principal, effect, told = "nobody", "Deny", {}
+        logger.info("%s: %s", effect, principal)
+        statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": event["methodArn"]}
+        return {
+            "principalId": principal,
+            "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+            "context": told,
+        }
+
+    return handler
+
+
+def _token(event: Mapping[str, Any]) -> str:
+    """The token in the Authorization header; or, since a page in a browser can set none, the protocol that is
+    offered beside ours. Never in the address, which is written to logs."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    if "authorization" in headers:
+        return str(headers["authorization"]).removeprefix("Bearer ")
+    return next((each for each in offered_protocols(headers) if each != PROTOCOL), "")
+
+
+def _verified(token: str, scope: str) -> Mapping[str, Any]:
+    """The claims of a token.
+
+    Raises:
+        UnauthenticatedError: it is not good, whatever is wrong with it.
+        jwt.PyJWKClientConnectionError: the pool's keys can't be had at this moment.
+    """
+    try:
+        key = _keys(env_url("TOKEN_KEYS_URL")).get_signing_key_from_jwt(token)
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key.key,
+            algorithms=["RS256"],
+            issuer=env("TOKEN_ISSUER"),
+            # An ID token is for an audience, and refused for it; an access token is for none.
+            options={"require": ["exp", "iss", "sub"]},
+        )
+    except jwt.PyJWKClientConnectionError:
+        raise
+    except jwt.PyJWTError as error:
+        raise UnauthenticatedError from error
+    if scope not in str(claims.get("scope", "")).split():
+        raise UnauthenticatedError
+    return claims
+
+
+@cache
+def _keys(url: str) -> jwt.PyJWKClient:
+    """The pool's public keys, fetched once an hour and when a token names another one."""
+    return jwt.PyJWKClient(url, lifespan=60 * 60, timeout=3)

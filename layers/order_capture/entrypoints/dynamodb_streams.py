@@ -1,0 +1,155 @@
+"""DynamoDB stream batches in. A batch is done as a whole or comes again as a whole, but for records at fault.
+
+If what is wrong is around a batch (SNS is away, DynamoDB is busy, a permission is missing), it comes again,
+for as long as the stream keeps it. If it is a record that can't be read, or that nothing can be made of, it
+never will be, and all that comes behind it would wait: it alone goes to the dead letters, the others go on.
+
+Which records failed is not reported to Lambda (`ReportBatchItemFailures`): it would send all from the first
+of them again, and the local engine would lose them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from order_capture import config
+from order_capture.adapters import aws_clients
+from order_capture.adapters.aws_errors import is_worth_a_retry
+from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY, balance_from
+from order_capture.adapters.dynamodb.order_repository import order_from
+from order_capture.adapters.dynamodb.types import from_item
+from order_capture.adapters.serializers import decimal_json
+from order_capture.adapters.serializers.snapshots import ENTITY_NAMES
+from order_capture.application.messages import BalanceState
+from order_capture.application.orders.publish_order_events import OrderChange
+from order_capture.domain.errors import TransientError
+from order_capture.domain.ledger import ACCOUNTS, STOCK
+from order_capture.entrypoints.invocations import has_time_left, invocation
+
+logger = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]
+Content = TypeVar("Content")
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+def stream_handler(work: Callable[[Sequence[OrderChange]], None]) -> Handler:
+    """The Lambda handler of the order table's stream: `work` is given every change of an order, in order."""
+    return handler_of(_change, work)
+
+
+def ledger_stream_handler(work: Callable[[Sequence[BalanceState]], None]) -> Handler:
+    """The Lambda handler of a ledger's stream: `work` is given every head that was written, in order.
+
+    It serves accounts and stock alike, whose keys tell them apart.
+    """
+    return handler_of(_state, work)
+
+
+def handler_of(
+    read: Callable[[Mapping[str, Any]], Content | None], work: Callable[[Sequence[Content]], None]
+) -> Handler:
+    """The Lambda handler of a stream: `work` is given what `read` makes of the records' images.
+
+    If `work` fails for a reason that may pass, the handler fails, and the batch comes again. For any other
+    reason the batch is halved, until each record at fault stands alone. So `work` has to be such that it may
+    be done again.
+    """
+
+    @invocation
+    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        records: list[Record] = event["Records"]
+        contents, at_fault = _read(records, read)
+        at_fault += _work(contents, work)
+        # Last: a batch that is tried for hours would else pile up letters.
+        for record, error in at_fault:
+            _dead_letter(record, error)
+        logger.info(
+            "handled %d of %d records",
+            len(records) - len(at_fault),
+            len(records),
+            extra={"orders": list(dict.fromkeys(_order_ids(records)))},
+        )
+        return {}
+
+    return handler
+
+
+def _read(
+    records: Iterable[Record], read: Callable[[Mapping[str, Any]], Content | None]
+) -> tuple[list[tuple[Record, Content]], list[tuple[Record, Exception]]]:
+    """What the records hold, where that is of interest; and those that can't be read, which no release of
+    ours has written, or one that has been rolled back."""
+    contents: list[tuple[Record, Content]] = []
+    at_fault: list[tuple[Record, Exception]] = []
+    for record in records:
+        try:
+            content = read(record["dynamodb"])
+        except Exception as error:
+            logger.exception("a record can't be read", extra={"record": record.get("eventID")})
+            at_fault.append((record, error))
+        else:
+            if content is not None:
+                contents.append((record, content))
+    return contents, at_fault
+
+
+def _work(
+    contents: Sequence[tuple[Record, Content]], work: Callable[[Sequence[Content]], None]
+) -> list[tuple[Record, Exception]]:
+    """Have the work done; returns the records that it can't be done for."""
+    if not contents:
+        return []
+    if not has_time_left():
+        raise TransientError("no time is left for all records")
+    try:
+        work([content for _, content in contents])
+    except Exception as error:
+        if is_worth_a_retry(error):
+            raise
+        if len(contents) > 1:
+            middle = len(contents) // 2
+            return _work(contents[:middle], work) + _work(contents[middle:], work)
+        ((record, _),) = contents
+        logger.exception("a record can't be handled", extra={"record": record.get("eventID")})
+        return [(record, error)]
+    return []
+
+
+def _dead_letter(record: Record, error: Exception) -> None:
+    """Put down among the function's dead letters which item a record is of, and where in the stream, which
+    keeps it for a day. It raises what SQS does, and the batch comes again."""
+    letter = {
+        "eventID": record["eventID"],
+        "eventSourceARN": record["eventSourceARN"],
+        "keys": from_item(record["dynamodb"]["Keys"]),
+        "sequenceNumber": record["dynamodb"]["SequenceNumber"],
+        "error": type(error).__name__,
+    }
+    queue_url = config.env("DEAD_LETTER_QUEUE_URL")
+    aws_clients.client("sqs").send_message(QueueUrl=queue_url, MessageBody=decimal_json.dumps(letter))
+
+
+def _order_ids(records: Iterable[Record]) -> Iterable[str]:
+    for record in records:
+        if order_id := record["dynamodb"].get("Keys", {}).get("orderId"):
+            yield order_id["S"]
+
+
+def _state(images: Mapping[str, Any]) -> BalanceState | None:
+    """How a customer or product stands after a write; None if it was of an entry, or the head is gone."""
+    if images["Keys"]["entry"]["S"] != BALANCE_ENTRY or not images.get("NewImage"):
+        return None
+    kind = next(kind for kind in (ACCOUNTS, STOCK) if ENTITY_NAMES[kind.check] in images["Keys"])
+    entity = images["Keys"][ENTITY_NAMES[kind.check]]["S"]
+    return BalanceState(kind, entity, balance_from(from_item(images["NewImage"])))
+
+
+def _change(images: Mapping[str, Any]) -> OrderChange | None:
+    """An order before and after a write; None if it was deleted, or if it is the record of a request."""
+    after, before = (
+        order_from(images[name]) if images.get(name) else None for name in ("NewImage", "OldImage")
+    )
+    return None if after is None else (before, after)

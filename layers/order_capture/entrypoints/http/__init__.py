@@ -1,0 +1,1 @@
+"""REST requests in, responses out, under the names of swagger.yaml."""

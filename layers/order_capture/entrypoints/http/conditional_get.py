@@ -1,0 +1,42 @@
+"""For clients that ask for an order again and again: entity tags, 304, waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from order_capture.application.callers import Caller
+from order_capture.domain.order import Order
+from order_capture.entrypoints.http import requests
+from order_capture.entrypoints.http.api import Request, Response
+from order_capture.entrypoints.http.problems import RETRY_AFTER_SECONDS
+
+
+def requested_order(request: Request) -> tuple[str, Caller, Callable[[Order], bool], int]:
+    """The order's id, who asks, what would be news to the client, and how many seconds it wants to wait.
+
+    Raises:
+        NotFoundError: nothing can have such an id.
+        RequestInvalidError: the query is wrong.
+    """
+
+    def has_changed(order: Order) -> bool:
+        return request.is_conditional and not request.etag_matches(_entity_tag(order))
+
+    return requests.path_id(request, "orderId"), request.caller, has_changed, requests.wait_seconds(request)
+
+
+def answer(request: Request, order: Order, view: Callable[[Order], dict[str, Any]]) -> Response:
+    """The order, or that it is as the client knows it; and when to ask again, if it can still change."""
+    headers = {"ETag": _entity_tag(order)}
+    if order.is_open:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if request.etag_matches(headers["ETag"]):
+        return Response(None, HTTPStatus.NOT_MODIFIED, headers)
+    return Response(view(order), headers=headers)
+
+
+def _entity_tag(order: Order) -> str:
+    """Another one whenever the order has changed. Weak: it says nothing of how an answer is written."""
+    return f'W/"{order.version}"'

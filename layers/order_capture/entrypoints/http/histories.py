@@ -1,0 +1,105 @@
+"""How clients ask for the past, and how they are shown it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from order_capture.adapters.serializers.check_results import check_result_values
+from order_capture.adapters.serializers.snapshots import amounts
+from order_capture.application.ledger.balance_history import Entry, HistoryPage
+from order_capture.application.ledger.ports import HistoryCursor
+from order_capture.application.ports import OrderCursor
+from order_capture.domain.history import ChangeType
+from order_capture.domain.ledger import Hold, LedgerSpec
+from order_capture.domain.order import CheckResult
+from order_capture.entrypoints.http import pagination
+from order_capture.entrypoints.http.api import Request
+from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
+from order_capture.entrypoints.http.requests import MAX_PAGE, Time, WholeNumber, query_of
+
+
+def _place(value: str) -> HistoryCursor:
+    try:
+        place = pagination.decode(value)
+        key, _, index = place.order_id.rpartition("/")
+        return HistoryCursor(place.create_time, key, int(index))
+    except ValueError as error:
+        raise PydanticCustomError("cursor", "not a cursor") from error
+
+
+class BalanceQuery(BaseModel):
+    """The query of `GET /account/{customerId}` and `GET /stock/{productId}`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: Time | None = None
+
+
+class HistoryQuery(BaseModel):
+    """The query of a history."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
+    cursor: Annotated[HistoryCursor, PlainValidator(_place)] | None = None
+
+
+def requested_time(request: Request, now: str) -> str | None:
+    """The time that a client wants to look back to; None for now.
+
+    Raises:
+        RequestInvalidError: it is no time, or still to come; or there is another parameter.
+    """
+    at = query_of(BalanceQuery, request).at
+    if at is not None and at > now:
+        raise RequestInvalidError([FieldError("at", f"must not be in the future: it is {now}")])
+    return at
+
+
+def requested_page(request: Request) -> tuple[HistoryCursor | None, int]:
+    """Where the page that a client wants begins, and how many entries it takes at most.
+
+    Raises:
+        RequestInvalidError: with every parameter that is wrong.
+    """
+    query = query_of(HistoryQuery, request)
+    return query.cursor, query.limit
+
+
+def history_view(kind: LedgerSpec, name: str, entity: str, page: HistoryPage) -> dict[str, Any]:
+    """What was done to a customer's account or a product's stock; `name` is its field's name."""
+    return {name: entity, "entries": [_entry_view(kind, entry) for entry in page.entries]}
+
+
+def history_headers(request: Request, page: HistoryPage) -> dict[str, str]:
+    """Where the next page is, if there can be one."""
+    if page.next is None:
+        return {}
+    place = OrderCursor(page.next.time, f"{page.next.key}/{page.next.index}")
+    return pagination.next_page(request, "history", pagination.encode(place))
+
+
+def _entry_view(kind: LedgerSpec, entry: Entry) -> dict[str, Any]:
+    line, change = entry.line, entry.change
+    view: dict[str, Any] = {"time": line.time}
+    if isinstance(line, Hold):
+        view |= {"type": ChangeType.HOLD, "orderId": line.order_id, "amount": kind.amount(line.amount)}
+        return view | {"declined": _decline_view(kind, line.decision)}
+    if change is not None:
+        view |= {"type": change.type, "amount": kind.amount(change.amount)}
+        if change.id and change.type is not ChangeType.ADJUST:
+            view["orderId"] = change.id
+    after = amounts(kind, line.after)
+    return view | {"after": after | {"deleted": True} if line.after.deleted else after}
+
+
+def _decline_view(kind: LedgerSpec, decision: CheckResult) -> dict[str, Any]:
+    available = None if decision.available is None else kind.amount(decision.available)
+    values = check_result_values(decision) | {
+        "asked": kind.amount(decision.requested),
+        "available": available,
+    }
+    return {name: value for name, value in values.items() if name != "outcome"}

@@ -1,0 +1,46 @@
+"""Addresses that customers choose to be sent to, as far as their text tells.
+
+Where they lead is looked at each time that something is sent (`posting`).
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from order_capture.config import allow_loopback, own_port
+from order_capture.domain.ip_ranges import is_uri_text
+
+# Enough for a host and a path with a token in it; more would be the larger part of an order, which is written
+# and told with it several times.
+MAX_URL = 512
+# https to a name, not to a bare address, with a port or without; no user, no fragment. On the local engine
+# also http to the machine itself. Of what it takes, `is_uri_text` refuses what has to be percent-encoded.
+_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+URL_PATTERN = (
+    r"^(https://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]"
+    rf"|http://127\.0\.0\.1)(:({_PORT}))?([/?][!\x22$-~]*)?$"
+)
+
+
+def _url(value: Any) -> Any:
+    """Say what is wrong in words of its own; the pattern itself is in the model, as in the contract."""
+    if not isinstance(value, str) or len(value) > MAX_URL:
+        return value  # for the model to refuse
+    if not re.fullmatch(URL_PATTERN, value):
+        raise PydanticCustomError("url", "not an address to send to")
+    if not is_uri_text(value):
+        raise PydanticCustomError("uri", "not a URI")
+    if not value.startswith("https:"):
+        if not allow_loopback():
+            raise PydanticCustomError("https", "not https")
+        if (urllib.parse.urlsplit(value).port or 80) == own_port():
+            raise PydanticCustomError("own_port", "the local engine itself")
+    return value
+
+
+Url = Annotated[str, Field(pattern=URL_PATTERN, max_length=MAX_URL), BeforeValidator(_url)]

@@ -1,0 +1,149 @@
+"""What clients may send about webhooks. Apart from `requests`, for the functions that know none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic_core import PydanticCustomError
+
+from order_capture.application.idempotency import RequestKey
+from order_capture.domain.errors import NotFoundError
+from order_capture.domain.events import OrderEventType
+from order_capture.domain.webhooks import Webhook, webhook_id_of
+from order_capture.entrypoints.http import pagination
+from order_capture.entrypoints.http.api import Request
+from order_capture.entrypoints.http.requests import (
+    MAX_BODY_BYTES,
+    MAX_PAGE,
+    Id,
+    WholeNumber,
+    query_of,
+    read_body,
+    request_key,
+)
+from order_capture.entrypoints.http.urls import Url
+
+# A customer's id, a dot, and a UUID's digits; of a delivery, its event's time and a hash.
+_WEBHOOK_ID = r"[A-Za-z0-9._:@+~-]{1,64}\.[0-9a-f]{32}"
+_DELIVERY_ID = r"[0-9a-f]{32}"
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class NewWebhook(_Body):
+    """The body of `POST /webhooks`."""
+
+    customerId: Id  # noqa: N815 - the contract's name
+    url: Url
+    eventTypes: Annotated[  # noqa: N815
+        list[Annotated[OrderEventType, Strict(False)]],
+        Field(min_length=1, max_length=len(OrderEventType)),
+    ] = []  # all of them, where none are named
+
+
+class WebhooksQuery(BaseModel):
+    """The query of `GET /webhooks`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    customerId: Id  # noqa: N815
+
+
+def _cursor(value: str) -> str:
+    try:
+        delivery_id = pagination.unpack(value)
+        if not re.fullmatch(_DELIVERY_ID, delivery_id):
+            raise ValueError(value)
+    except ValueError as error:
+        raise PydanticCustomError("cursor", "not a cursor") from error
+    return delivery_id
+
+
+class DeliveriesQuery(BaseModel):
+    """The query of `GET /webhooks/{webhookId}/deliveries`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
+    cursor: Annotated[str, AfterValidator(_cursor)] | None = None
+
+
+def new_webhook(
+    request: Request, new_id: Callable[[], str], secret: str, now: str
+) -> tuple[Webhook, RequestKey | None]:
+    """The webhook that `POST /webhooks` asks for, and what its Idempotency-Key stands for.
+
+    Raises:
+        RequestInvalidError: with every field that is wrong.
+    """
+    body, of_body = read_body(NewWebhook, request, MAX_BODY_BYTES)
+    webhook = Webhook(
+        webhook_id=webhook_id_of(body.customerId, new_id().replace("-", "")),
+        customer_id=body.customerId,
+        url=body.url,
+        event_types=tuple(dict.fromkeys(body.eventTypes)),
+        secret=secret,
+        create_time=now,
+        update_time=now,
+    )
+    return webhook, request_key(request, of_body)
+
+
+def webhooks_query(request: Request) -> str:
+    """Whose webhooks `GET /webhooks` asks for.
+
+    Raises:
+        RequestInvalidError: with every parameter that is wrong.
+    """
+    return query_of(WebhooksQuery, request).customerId
+
+
+def deliveries_query(request: Request) -> DeliveriesQuery:
+    """Which deliveries are asked for.
+
+    Raises:
+        RequestInvalidError: with every parameter that is wrong.
+    """
+    return query_of(DeliveriesQuery, request)
+
+
+def webhook_id(request: Request) -> str:
+    """The webhook in a request's path.
+
+    Raises:
+        NotFoundError: nothing can have such an id.
+    """
+    return _path(request, "webhookId", _WEBHOOK_ID)
+
+
+def lone_webhook_id(request: Request) -> str:
+    """The webhook in the path of a request that has no parameters.
+
+    Raises:
+        NotFoundError: nothing can have such an id.
+        RequestInvalidError: there are parameters.
+    """
+    found = webhook_id(request)
+    request.refuse_parameters()
+    return found
+
+
+def delivery_id(request: Request) -> str:
+    """The delivery in a request's path.
+
+    Raises:
+        NotFoundError: nothing can have such an id.
+    """
+    return _path(request, "deliveryId", _DELIVERY_ID)
+
+
+def _path(request: Request, name: str, pattern: str) -> str:
+    value = request.path_parameter(name)
+    if not re.fullmatch(pattern, value):
+        raise NotFoundError("Nothing has such an id.")
+    return value

@@ -1,0 +1,1 @@
+"""WebSocket messages in, answers out."""
