@@ -32,7 +32,7 @@ from order_capture.domain.errors import (
 )
 
 _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
-_VERBOSE_LOGGERS = (
+_LOGGABLE_ERRORS = (
     LedgerInconsistencyError,
     InvalidMessageError,
     MissingSettingError,
@@ -83,7 +83,7 @@ def described(error: BaseException) -> str:
     name = type(error).__name__
     if isinstance(error, botocore.exceptions.ClientError):
         return f"{name}: {', '.join(map(str, codes_of(error)))} ({error.operation_name})"
-    return f"{name}: {error}" if isinstance(error, _VERBOSE_LOGGERS) else name
+    return f"{name}: {error}" if isinstance(error, _LOGGABLE_ERRORS) else name
 
 
 class _Discreet(logging.LogRecord):
