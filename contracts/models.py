@@ -255,7 +255,7 @@ class Problem(_Open):
     """What went wrong, after RFC 9457."""
 
     type: Annotated[str, Field(pattern="^urn:order-capture:problem:[a-z-]+$")]
-    """The kind of problem, which docs/problems.md explains."""
+    """The kind of problem, which docs/reference/problems.md explains."""
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str

@@ -1,4 +1,6 @@
-"""The API's documentation: one HTML page, made from swagger.yaml and docs/problems.md, that fetches nothing.
+"""The API's documentation, one HTML page that fetches nothing.
+
+It is made from swagger.yaml and docs/reference/problems.md.
 
 Redoc draws it in the browser. Its script and the contract are in the page itself, and the page's own content
 security policy keeps it from asking anybody for anything. Where the engine serves it, it names the address at
@@ -57,7 +59,7 @@ style-src 'unsafe-inline'; img-src data:; worker-src blob:">
 </head>
 <body>
 <div id="page"></div>
-<noscript>This page needs JavaScript. swagger.yaml and docs/problems.md say the same.</noscript>
+<noscript>This page needs JavaScript. swagger.yaml and docs/reference/problems.md say the same.</noscript>
 <script type="application/json" id="contract">{contract}</script>
 <script>{redoc}</script>
 <script>
@@ -74,7 +76,7 @@ def contract() -> dict[str, Any]:
     """swagger.yaml as its readers need it: without what is for API Gateway only, with the problems' pages."""
     read: dict[str, Any] = _for_readers(yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8")))
     read["paths"] = {path: item for path, item in read["paths"].items() if item}  # no catch-all
-    title, _, problems = (ROOT / "docs/problems.md").read_text(encoding="utf-8").partition("\n")
+    title, _, problems = (ROOT / "docs/reference/problems.md").read_text(encoding="utf-8").partition("\n")
     read["servers"] = [{"url": _ADDRESS}]
     for path, item in read["paths"].items():
         for method, operation in item.items():

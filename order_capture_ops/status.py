@@ -28,7 +28,7 @@ _ATTRIBUTES = {
     "in_flight": "ApproximateNumberOfMessagesNotVisible",
     "delayed": "ApproximateNumberOfMessagesDelayed",
 }
-# What puts right what the dead letters of a stream's function stand for (docs/runbook.md).
+# What puts right what the dead letters of a stream's function stand for (docs/how-to/runbook.md).
 _REPAIRS = {
     "ChangePublisher": ("watch", "republish-events SINCE={since}"),
     "LedgerPublisher": ("republish RATE=100",),

@@ -99,5 +99,5 @@ def test_it_has_nothing_that_is_for_api_gateway_only(page: Page) -> None:
 def test_it_has_the_page_of_every_kind_of_problem(page: Page) -> None:
     described = page.contract["tags"][-1]
     assert described["name"] == "Problems"
-    (_, _, whole) = (ROOT / "docs/problems.md").read_text(encoding="utf-8").partition("\n")
+    (_, _, whole) = (ROOT / "docs/reference/problems.md").read_text(encoding="utf-8").partition("\n")
     assert described["description"] == whole

@@ -1,7 +1,7 @@
 """Tables that were restored to different moments: what the audit says of it, and what puts it right.
 
 Point-in-time recovery is table by table, so what was written to several at once may be cut in two. Here the
-ledgers come back as they were a few seconds before the orders. The steps are those of docs/runbook.md.
+ledgers come back as they were a few seconds before the orders. The steps are those of docs/how-to/runbook.md.
 """
 
 from __future__ import annotations

@@ -527,7 +527,7 @@ def _first_balance(kind: LedgerSpec, table: str, key: str, change: BalanceReques
 
 
 def _is_last_release(message: Message) -> bool:
-    """Whether it is a release that the watchdog sends, after which nobody looks again (docs/decisions.md)."""
+    """Whether it is a release that the watchdog sends, after which nobody checks (docs/decisions/0009)."""
     return '"source":"/order-capture/order_watchdog","type":"order.release"' in message.body
 
 

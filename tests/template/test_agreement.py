@@ -183,5 +183,5 @@ def test_one_customer_leaves_senders_of_each_lane_to_the_others() -> None:
 
 def test_the_runbook_says_what_to_do_about_each_alarm() -> None:
     alarms = of_type(load_template(), "AWS::CloudWatch::Alarm").keys()
-    runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    runbook = (ROOT / "docs/how-to/runbook.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`(\w+Alarm)`", runbook)) == set(alarms)

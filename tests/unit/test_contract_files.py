@@ -366,12 +366,6 @@ class TestSwagger:
         assert "basePath" not in variables
         assert "basepath" not in str(load_template()["Resources"]["Api"]).lower()
 
-    def test_the_requests_that_are_shown_with_curl_say_that_they_are_json(self) -> None:
-        text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
-        shown = [line for line in text.splitlines() if line.startswith("curl") and "-d '{" in line]
-        assert len(shown) > 3
-        assert not [line for line in shown if '-H "$JSON"' not in line]
-
     def test_cloudformation_can_include_it(self) -> None:
         assert [place for place, node in nodes(SWAGGER) if node is None] == []
         assert not [

@@ -1,4 +1,4 @@
-"""Every kind of problem that a client can meet has its page in docs/problems.md, and no other kind has."""
+"""Every kind of problem that a client can meet has its section in docs/reference/problems.md."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from order_capture.entrypoints.http.problems import problem
 ROOT = Path(__file__).parents[2]
 PREFIX = "urn:order-capture:problem:"
 CONTRACT: str = (ROOT / "swagger.yaml").read_text(encoding="utf-8")
-# Kind -> its page's text, by the headings of docs/problems.md.
+# Kind -> its page's text, by the headings of docs/reference/problems.md.
 PAGES = dict(
     re.findall(
         r"^## (\S+)\n(.*?)(?=^## |\Z)",
-        (ROOT / "docs/problems.md").read_text(encoding="utf-8"),
+        (ROOT / "docs/reference/problems.md").read_text(encoding="utf-8"),
         re.MULTILINE | re.DOTALL,
     )
 )

@@ -1,0 +1,198 @@
+"""What the pages say can be followed: links lead somewhere, commands and files exist, tables are complete."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.template import load_template
+
+ROOT = Path(__file__).parents[2]
+DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+# Decisions and the changelog tell of how things once were: what they name may be gone.
+PRESENT = [page for page in PAGES if page not in DECISIONS and page.name != "CHANGELOG.md"]
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+SUITES = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+LISTED = dict(re.findall(r"^([a-z][a-z.-]*):.*?## (.*)$", MAKEFILE, re.MULTILINE))
+VARIABLES = {"PYTHON", "ARGS", "STACK"} | set(re.findall(r"\b([A-Z][A-Z_]*)=", " ".join(LISTED.values())))
+
+_FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def prose_of(page: Path) -> str:
+    """A page without its blocks of code."""
+    return _FENCE.sub("", text_of(page))
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def make_commands(page: Path) -> list[str]:
+    """Every `make …` of a page: in backticks, on a line of code, or in a shell's parentheses."""
+    return re.findall(r"(?:`|^ *|\()make ((?:-s )?[a-z][^`\n)]*)", text_of(page), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_to_a_file_and_to_a_heading_in_it(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
+        if re.match(r"https?:|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=name_of)
+def test_every_make_command_exists_with_its_variables(page: Path) -> None:
+    for command in make_commands(page):
+        name, *rest = command.removeprefix("-s ").split()
+        assert name in LISTED.keys() | SUITES, command
+        shown = " ".join(rest).partition(" #")[0]
+        unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", shown)
+        assert set(re.findall(r"\b([A-Z][A-Z_]*)=", unquoted)) <= VARIABLES, command
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=name_of)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    tops = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".local")}
+    named = re.findall(r"`([\w.-]+/[\w./-]*)`", prose_of(page))
+    missing = [
+        name
+        for name in named
+        if name.partition("/")[0] in tops - {"node_modules"} and not (ROOT / name).exists()
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=name_of)
+def test_it_is_in_the_words_of_the_field(page: Path) -> None:
+    dialect = r"\b(told|heard|set aside|given back|anew|looked at)\b"
+    assert re.findall(dialect, prose_of(page)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_requests_that_curl_sends_say_that_they_are_json(page: Path) -> None:
+    joined = re.sub(r"\\\n|(?<=\S),\n", " ", text_of(page))
+    sent = [line for line in joined.splitlines() if "curl " in line and "-d '{" in line]
+    assert [line for line in sent if '-H "$JSON"' not in line] == []
+
+
+class TestReadme:
+    def test_it_is_short(self) -> None:
+        assert len(text_of(ROOT / "README.md").split()) <= 900
+
+    def test_it_begins_with_the_two_commands(self) -> None:
+        code = [
+            line.split("#")[0].strip()
+            for line in text_of(ROOT / "README.md").splitlines()
+            if line[:4] == "    "
+        ]
+        assert code[:2] == ["make run", "make test"]
+
+    def test_it_shows_an_order_that_can_be_pasted(self) -> None:
+        (example,) = re.findall(r"```sh\n(.*?)```", text_of(ROOT / "README.md"), re.DOTALL)
+        assert example.count('curl -H "$TOKEN"') + example.count('curl -sH "$TOKEN"') >= 4
+        assert not re.search(r"<\w+>", example)  # nothing to be typed in
+
+
+class TestDecisions:
+    def test_there_is_one_file_for_each(self) -> None:
+        assert not (ROOT / "docs/decisions.md").exists(), "a decision is a file: see docs/decisions/README.md"
+        assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+    @pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.name[:4])
+    def test_it_has_its_date_its_door_and_its_row(self, path: Path) -> None:
+        head = re.match(
+            r"# (\d{4})\. (.+)\n\n- Date: (\d{4}-\d\d-\d\d)\n"
+            r"- Door: (one-way|two-way)(?:, .+)?\n- Part: (.+)\n\n\S",
+            text_of(path),
+        )
+        assert head, "the form is that of its neighbours"
+        number, title, date, door, part = head.groups()
+        assert path.name.startswith(f"{number}-")
+        _, _, table = text_of(ROOT / "docs/decisions/README.md").partition(f"\n## {part}\n")
+        assert f"| [{number}]({path.name}) | {date} | {door} | {title} |" in table.partition("\n## ")[0]
+
+
+class TestReference:
+    def test_commands_are_those_of_the_makefile(self) -> None:
+        page = text_of(ROOT / "docs/reference/commands.md")
+        described = set(re.findall(r"^\| `make ([a-z.-]+)` \|", page, re.MULTILINE))
+        assert described - SUITES == LISTED.keys() - SUITES
+        assert set(re.findall(r"`make ([a-z_]+)`", page)) >= SUITES
+
+    def test_parameters_are_those_of_the_template(self) -> None:
+        rows = re.findall(
+            r"^\| `(\w+)` \| (?:`(.*?)`|\(empty\)) \|",
+            text_of(ROOT / "docs/reference/parameters.md"),
+            re.MULTILINE,
+        )
+        parameters = load_template()["Parameters"]
+        assert rows == [(name, str(each["Default"])) for name, each in parameters.items()]
+
+    def test_operations_are_those_of_the_contract(self) -> None:
+        rows = re.findall(
+            r"^\| `([A-Z]+ /\S*)` \| (\S+) \|", text_of(ROOT / "docs/reference/http.md"), re.MULTILINE
+        )
+        paths = yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8"))["paths"]
+        operations = {
+            f"{method.upper()} {path}": operation["security"][0]["accessToken"][0]
+            for path, methods in paths.items()
+            for method, operation in methods.items()
+            if method in ("get", "post", "delete") and operation.get("security")
+        }
+        assert dict(rows) == operations
+
+    def test_tables_are_those_of_the_template(self) -> None:
+        rows = re.findall(
+            r"^\| (\w+Table) \| `(\w+)` \| (?:`(\w+)`)? ?\|",
+            text_of(ROOT / "docs/reference/items.md"),
+            re.MULTILINE,
+        )
+        tables = {
+            name: [key["AttributeName"] for key in each["Properties"]["KeySchema"]]
+            for name, each in load_template()["Resources"].items()
+            if each["Type"] == "AWS::DynamoDB::Table"
+        }
+        assert {name: [key for key in keys if key] for name, *keys in rows} == tables
+
+
+class TestHooksAndWorkflow:
+    def test_hooks_run_the_tools_that_are_pinned_here(self) -> None:
+        config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+        assert {repository["repo"] for repository in config["repos"]} == {"local"}
+        hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
+        assert {hook["language"] for hook in hooks} <= {"system", "pygrep"}
+
+    def test_the_workflow_runs_what_ci_runs_on_the_oldest_python(self) -> None:
+        (workflow,) = (ROOT / ".github/workflows").glob("*.yml")
+        (job,) = yaml.safe_load(text_of(workflow))["jobs"].values()
+        steps = job["steps"]
+        assert ".ci/run" in [step.get("run") for step in steps]
+        oldest = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]["requires-python"]
+        (version,) = [
+            step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")
+        ]
+        assert oldest == f">={version}"
+        assert all(re.search(r"@v\d+\.\d+\.\d+$", step["uses"]) for step in steps if "uses" in step)
+        assert job["timeout-minutes"] == 90
