@@ -199,7 +199,7 @@ class TestTheWatch:
         order_id = order_that_dies_unpublished(shop, order_of("alice", 10, pen=1))
         with shop.pipeline.refusing("sqs.SendMessageBatch"):
             for _ in range(times):
-                with pytest.raises(InvocationFailedError, match="TemporaryError"):
+                with pytest.raises(InvocationFailedError, match="TransientError"):
                     shop.pipeline.publish_changes()
 
         shop.pipeline.run()
