@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.json_schema import SkipJsonSchema
 
+from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.adapters.serializers.fields import ID_PATTERN
-from order_capture.application.orders.watch_orders import MAX_DELAY
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.order import (
     MAX_ITEMS,
@@ -140,7 +140,7 @@ class OrderWatch(_Open):
     """To the watchdog: look at this order, some time after this was sent."""
 
     orderId: Id  # noqa: N815
-    delay: Annotated[int, Field(ge=0, le=MAX_DELAY)]
+    delay: Annotated[int, Field(ge=0, le=MAX_DELAY_SECONDS)]
     """After how many seconds; the next look waits longer."""
     looks: Count
     """How often it was looked at before."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from order_capture.adapters.dynamodb.types import Item
-from order_capture.application.orders.watch_orders import MAX_DELAY
+from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.domain.ledger import ZERO, Adjustment, Balance, Hold, Release, primary_entity, replay
 from order_capture.domain.order import OrderStatus, Outcome
 from order_capture_ops.history import UnknownError, UnreadableHistoryError, gap, missing_lines
@@ -308,7 +308,7 @@ def _orders_differences(
     for order_id, order in readable.items():
         age = order.age()
         # The look that ends it comes at most that much later: each waits twice as long as the one before.
-        if order.is_open and age > deadline + min(deadline, MAX_DELAY) + _LATE:
+        if order.is_open and age > deadline + min(deadline, MAX_DELAY_SECONDS) + _LATE:
             differ(
                 order_id,
                 "open past the deadline",

@@ -21,11 +21,13 @@ from order_capture.adapters.dynamodb.report_repository import (
     DynamoReportRepository,
     row_from,
 )
+from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.messaging.envelopes import event_id
 from order_capture.adapters.serializers.fields import integer, time
 from order_capture.adapters.system import backoff, clock
-from order_capture.application.reports.project_reports import MAX_EVENT_AGE, count_events, group_events
+from order_capture.application.reports.project_reports import MAX_EVENT_AGE, ProjectReports
+from order_capture.application.retry import Retry
 from order_capture.domain.events import OrderEventSummary, status_changes
 from order_capture.domain.reports import Metric, RowKey, Rows, aggregate_events
 from order_capture.domain.times import format_utc
@@ -85,18 +87,23 @@ def rebuild_reports(where: Stack, tick: Tick = lambda *_: None) -> Rebuilt:
     table = Table(where.client("dynamodb"), where.output("ReportTableName"))
     orders = OrderTable(table.client, where.output("OrderTableName"))
     reports = DynamoReportRepository(table.client, table.name)
+    projector = ProjectReports(reports, MAX_ITEMS, clock, Retry(backoff))
     rebuilt = Rebuilt()
     _sweep(table, reports.generations().current, tick)
     generation = _announce(table)
     for page in _orders(orders, rebuilt.unreadable):
         facts = [fact for order in page for fact in facts_of(order)]
-        for group in group_events(facts):
-            count_events(reports, generation, group, clock, backoff)
-            tick("events", len(group))
+        _count(projector, generation, facts, tick)
         rebuilt.orders += len(page)
         rebuilt.events += len(facts)
     _switch(table, generation)
     return rebuilt
+
+
+def _count(projector: ProjectReports, generation: int, facts: list[OrderEventSummary], tick: Tick) -> None:
+    for group in projector.groups(facts):
+        projector.count(generation, group)
+        tick("events", len(group))
 
 
 def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda *_: None) -> ReportsReport:

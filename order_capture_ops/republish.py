@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from order_capture.adapters.messaging.publishers import BATCH_ENTRIES, EnvelopeFactory, TopicPublisher
 from order_capture.adapters.system import backoff, clock, new_id
-from order_capture.application.ledger.publish_balance_states import publish_balance_states
+from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
 from order_capture.application.messages import BalanceState
 from order_capture.domain.errors import RejectedMessagesError
 from order_capture.domain.order import CheckType
@@ -75,7 +75,7 @@ def republish(
         for batch in batches(states, size):
             if not dry_run:
                 try:
-                    publish_balance_states(followers, batch)
+                    PublishBalanceStates(followers).publish(batch)
                 except RejectedMessagesError as error:
                     result.refused += error.subjects
             result.states += len(batch)

@@ -1,12 +1,11 @@
-"""account_api: sets what a customer may spend, tells how it stands, and closes the account."""
+"""account_api: sets, shows and deletes what customers may spend, with its history."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
 from order_capture import bootstrap
-from order_capture.adapters.system import backoff, clock, new_id, sleep
-from order_capture.application.ledger import adjust_balance, balance_history
+from order_capture.adapters.system import clock, new_id
 from order_capture.domain.ledger import ACCOUNTS
 from order_capture.entrypoints.http import histories, requests, responses
 from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
@@ -15,7 +14,7 @@ from order_capture.entrypoints.http.api import Request, Response, Routes, http_h
 def post_account(request: Request) -> Response:
     """POST /account."""
     change = requests.account_change(request, new_id)
-    adjusted = adjust_balance.adjust_balance(ACCOUNTS, bootstrap.accounts(), change, clock, backoff)
+    adjusted = bootstrap.adjust_balance(ACCOUNTS).adjust(change)
     return Response(
         responses.head_view(ACCOUNTS, "customerId", change.entity, adjusted.head),
         replayed=adjusted.replayed,
@@ -25,17 +24,14 @@ def post_account(request: Request) -> Response:
 def get_account(request: Request) -> Response:
     """GET /account/{customerId}."""
     entity, at = requests.path_id(request, "customerId"), histories.requested_time(request, clock())
-    history = bootstrap.history("customerId")
-    head = balance_history.get_balance_at(bootstrap.accounts(), history, entity, at, sleep)
-    return Response(responses.head_view(ACCOUNTS, "customerId", entity, head))
+    balance = bootstrap.get_balance(ACCOUNTS).get(entity, at)
+    return Response(responses.head_view(ACCOUNTS, "customerId", entity, balance))
 
 
 def get_history(request: Request) -> Response:
     """GET /account/{customerId}/history."""
     entity, (after, limit) = requests.path_id(request, "customerId"), histories.requested_page(request)
-    page = balance_history.list_history(
-        bootstrap.accounts(), bootstrap.history("customerId"), entity, after, limit
-    )
+    page = bootstrap.list_balance_history(ACCOUNTS).list_page(entity, after, limit)
     body = histories.history_view(ACCOUNTS, "customerId", entity, page)
     return Response(body, headers=histories.history_headers(request, page))
 
@@ -43,7 +39,7 @@ def get_history(request: Request) -> Response:
 def delete_account(request: Request) -> Response:
     """DELETE /account/{customerId}."""
     change = requests.deletion(request, new_id, "customerId")
-    deleted = adjust_balance.adjust_balance(ACCOUNTS, bootstrap.accounts(), change, clock, backoff)
+    deleted = bootstrap.adjust_balance(ACCOUNTS).adjust(change)
     return Response(None, HTTPStatus.NO_CONTENT, replayed=deleted.replayed)
 
 

@@ -1,23 +1,17 @@
-"""change_publisher: follows the order table, has new orders watched, and tells what happens to orders."""
+"""change_publisher: publishes order events from the order table's stream, and has new orders watched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from order_capture import bootstrap
-from order_capture.application.orders.publish_order_events import OrderChange, publish_order_events
-from order_capture.config import env
+from order_capture.application.orders.publish_order_events import OrderChange
 from order_capture.entrypoints.dynamodb_streams import stream_handler
 
-SOURCE = "change_publisher"
+
+def process(changes: Sequence[OrderChange]) -> None:
+    """Publish what happened to each order."""
+    bootstrap.publish_order_events().publish(changes)
 
 
-def work(changes: Sequence[OrderChange]) -> None:
-    """Put each new order before the watchdog, in a while, and publish what happened."""
-    delay = int(env("WATCH_DELAY_SECONDS"))
-    publish_order_events(
-        bootstrap.watchdog_publisher(SOURCE), bootstrap.order_event_publisher(SOURCE), changes, delay
-    )
-
-
-handler = stream_handler(work)
+handler = stream_handler(process)

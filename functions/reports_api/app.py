@@ -1,17 +1,15 @@
-"""reports_api: tells what happened on which day."""
+"""reports_api: shows the daily reports."""
 
 from __future__ import annotations
 
 from order_capture import bootstrap
-from order_capture.application.reports.get_reports import get_reports
 from order_capture.entrypoints.http import reports
 from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
 
 
 def get_daily(request: Request) -> Response:
     """GET /reports/daily."""
-    query = reports.report_query(request)
-    page = get_reports(bootstrap.reports(), query)
+    page = bootstrap.get_reports().get_page(reports.report_query(request))
     return Response(reports.reports_view(page), headers=reports.page_headers(request, page))
 
 

@@ -1,28 +1,24 @@
-"""socket_api: listens to what clients want to be told of, over a WebSocket connection."""
+"""socket_api: subscribes WebSocket connections to order events."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from order_capture import bootstrap
-from order_capture.adapters.system import clock
-from order_capture.application.subscriptions.push_events import subscribe
 from order_capture.entrypoints.websocket import messages
 from order_capture.entrypoints.websocket.api import Frame, socket_handler
 
 
-def listen(frame: Frame) -> dict[str, Any]:
-    """Have the client told of what it asks for, if it may know of it."""
-    what = messages.wanted(frame.text)
-    order = subscribe(
-        bootstrap.orders(), bootstrap.subscriptions(), frame.connection_id, what, frame.caller, clock()
-    )
-    return messages.subscribed(what, order)
+def on_message(frame: Frame) -> dict[str, Any]:
+    """Subscribe the connection to what its message names."""
+    target = messages.wanted(frame.text)
+    order = bootstrap.manage_subscriptions().subscribe(frame.connection_id, target, frame.caller)
+    return messages.subscribed(target, order)
 
 
-def forget(connection_id: str) -> None:
-    """Remove what a connection followed that has ended."""
-    bootstrap.subscriptions().remove(connection_id)
+def on_disconnect(connection_id: str) -> None:
+    """Remove the subscriptions of a connection that is closed."""
+    bootstrap.manage_subscriptions().unsubscribe(connection_id)
 
 
-handler = socket_handler(listen, forget)
+handler = socket_handler(on_message, on_disconnect)

@@ -1,12 +1,11 @@
-"""stock_api: sets what is in stock of a product, tells how it stands, and delists it."""
+"""stock_api: sets, shows and deletes the stock of products, with its history."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
 from order_capture import bootstrap
-from order_capture.adapters.system import backoff, clock, new_id, sleep
-from order_capture.application.ledger import adjust_balance, balance_history
+from order_capture.adapters.system import clock, new_id
 from order_capture.domain.ledger import STOCK
 from order_capture.entrypoints.http import histories, requests, responses
 from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
@@ -15,7 +14,7 @@ from order_capture.entrypoints.http.api import Request, Response, Routes, http_h
 def post_stock(request: Request) -> Response:
     """POST /stock."""
     change = requests.stock_change(request, new_id)
-    adjusted = adjust_balance.adjust_balance(STOCK, bootstrap.stock(), change, clock, backoff)
+    adjusted = bootstrap.adjust_balance(STOCK).adjust(change)
     return Response(
         responses.head_view(STOCK, "productId", change.entity, adjusted.head),
         replayed=adjusted.replayed,
@@ -25,17 +24,14 @@ def post_stock(request: Request) -> Response:
 def get_stock(request: Request) -> Response:
     """GET /stock/{productId}."""
     entity, at = requests.path_id(request, "productId"), histories.requested_time(request, clock())
-    history = bootstrap.history("productId")
-    head = balance_history.get_balance_at(bootstrap.stock(), history, entity, at, sleep)
-    return Response(responses.head_view(STOCK, "productId", entity, head))
+    balance = bootstrap.get_balance(STOCK).get(entity, at)
+    return Response(responses.head_view(STOCK, "productId", entity, balance))
 
 
 def get_history(request: Request) -> Response:
     """GET /stock/{productId}/history."""
     entity, (after, limit) = requests.path_id(request, "productId"), histories.requested_page(request)
-    page = balance_history.list_history(
-        bootstrap.stock(), bootstrap.history("productId"), entity, after, limit
-    )
+    page = bootstrap.list_balance_history(STOCK).list_page(entity, after, limit)
     body = histories.history_view(STOCK, "productId", entity, page)
     return Response(body, headers=histories.history_headers(request, page))
 
@@ -43,7 +39,7 @@ def get_history(request: Request) -> Response:
 def delete_stock(request: Request) -> Response:
     """DELETE /stock/{productId}."""
     change = requests.deletion(request, new_id, "productId")
-    deleted = adjust_balance.adjust_balance(STOCK, bootstrap.stock(), change, clock, backoff)
+    deleted = bootstrap.adjust_balance(STOCK).adjust(change)
     return Response(None, HTTPStatus.NO_CONTENT, replayed=deleted.replayed)
 
 

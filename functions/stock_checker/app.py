@@ -1,29 +1,18 @@
-"""stock_checker: holds the products for an order, or gives them back."""
+"""stock_checker: holds the products for an order, or releases them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from order_capture import bootstrap
-from order_capture.adapters.system import backoff, clock
-from order_capture.application.ledger.check_orders import check_orders
 from order_capture.application.messages import CheckOrder, ReleaseOrder
 from order_capture.domain.ledger import STOCK
-from order_capture.entrypoints.invocations import has_time_left
 from order_capture.entrypoints.sqs import queue_handler
 
 
-def work(messages: Sequence[CheckOrder | ReleaseOrder]) -> set[str]:
-    """Hold or release for each order, and answer."""
-    return check_orders(
-        STOCK,
-        bootstrap.stock(),
-        bootstrap.check_result_publisher("stock_checker"),
-        messages,
-        clock,
-        backoff,
-        has_time_left,
-    )
+def process(messages: Sequence[CheckOrder | ReleaseOrder]) -> set[str]:
+    """Hold or release for each order, and publish the results."""
+    return bootstrap.check_orders(STOCK).process(messages)
 
 
-handler = queue_handler(work, CheckOrder, ReleaseOrder)
+handler = queue_handler(process, CheckOrder, ReleaseOrder)

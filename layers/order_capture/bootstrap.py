@@ -1,6 +1,7 @@
-"""Which adapter stands behind each port in a running function. `source` is the function that publishes.
+"""Build the use cases of a running function, with the adapters that implement their ports.
 
-Adapters are imported in the calls, so that a function loads only those that it uses.
+A use case is built by the function of its name. All is imported in the calls, so that a function loads only
+what it uses. `source` is the function that publishes.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from order_capture.adapters.aws_clients import client
-from order_capture.adapters.system import backoff, clock, new_id
+from order_capture.adapters.system import backoff, clock, new_id, sleep
+from order_capture.adapters.time_budget import has_time_left
+from order_capture.application.retry import Retry
 from order_capture.config import allow_loopback, env, env_url, own_port
 from order_capture.domain.order import CheckType
 
@@ -25,8 +29,180 @@ if TYPE_CHECKING:
     from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
     from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher, TopicPublisher
     from order_capture.adapters.websocket_client import ApiGatewayConnections
+    from order_capture.application.ledger.adjust_balance import AdjustBalance
+    from order_capture.application.ledger.check_orders import CheckOrders
+    from order_capture.application.ledger.get_balance import GetBalance
+    from order_capture.application.ledger.list_balance_history import ListBalanceHistory
+    from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
+    from order_capture.application.orders.cancel_order import CancelOrder
+    from order_capture.application.orders.capture_orders import CaptureOrders
+    from order_capture.application.orders.decide_orders import DecideOrders
+    from order_capture.application.orders.get_order import GetOrder
+    from order_capture.application.orders.list_orders import ListOrders
+    from order_capture.application.orders.publish_order_events import PublishOrderEvents
+    from order_capture.application.orders.ship_orders import ShipOrders
+    from order_capture.application.orders.watch_orders import WatchOrders
+    from order_capture.application.reports.get_reports import GetReports
+    from order_capture.application.reports.project_reports import ProjectReports
+    from order_capture.application.subscriptions.manage_subscriptions import ManageSubscriptions
+    from order_capture.application.subscriptions.push_events import PushEvents
     from order_capture.application.webhooks.deliver_webhooks import WebhookSender
+    from order_capture.domain.ledger import LedgerSpec
     from order_capture.domain.webhooks import DeliveryResponse, Lane
+
+
+# Use cases: orders
+
+
+def capture_orders() -> CaptureOrders:
+    """Of order_api."""
+    from order_capture.application.orders.capture_orders import CaptureOrders
+
+    return CaptureOrders(orders(), check_publisher("order_api"), clock)
+
+
+def cancel_order() -> CancelOrder:
+    """Of order_api."""
+    from order_capture.application.orders.cancel_order import CancelOrder
+
+    return CancelOrder(orders(), check_publisher("order_api"), clock, retry())
+
+
+def get_order() -> GetOrder:
+    """Of order_api."""
+    from order_capture.application.orders.get_order import GetOrder
+
+    return GetOrder(orders(), sleep)
+
+
+def list_orders() -> ListOrders:
+    """Of order_api."""
+    from order_capture.application.orders.list_orders import ListOrders
+
+    return ListOrders(orders())
+
+
+def decide_orders() -> DecideOrders:
+    """Of order_update."""
+    from order_capture.application.orders.decide_orders import DecideOrders
+
+    source = "order_update"
+    return DecideOrders(orders(), shipping_publisher(source), check_publisher(source), clock, retry())
+
+
+def ship_orders() -> ShipOrders:
+    """Of ship_order."""
+    from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
+    from order_capture.application.orders.ship_orders import ShipOrders
+
+    return ShipOrders(shipments(), MAX_ITEMS, clock, retry())
+
+
+def watch_orders() -> WatchOrders:
+    """Of order_watchdog."""
+    from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
+    from order_capture.application.orders.watch_orders import WatchOrders
+
+    source = "order_watchdog"
+    return WatchOrders(
+        orders(),
+        checks=check_publisher(source),
+        shipping=shipping_publisher(source),
+        watches=watchdog_publisher(source),
+        deadline=timedelta(seconds=int(env("ORDER_DEADLINE_SECONDS"))),
+        max_delay=MAX_DELAY_SECONDS,
+        clock=clock,
+        retry=retry(),
+    )
+
+
+def publish_order_events() -> PublishOrderEvents:
+    """Of change_publisher."""
+    from order_capture.application.orders.publish_order_events import PublishOrderEvents
+
+    source, delay = "change_publisher", int(env("WATCH_DELAY_SECONDS"))
+    return PublishOrderEvents(watchdog_publisher(source), order_event_publisher(source), delay)
+
+
+def retry() -> Retry:
+    """How often a write is attempted: as long as the invocation has time left."""
+    return Retry(backoff, has_time_left)
+
+
+# Use cases: ledgers
+
+
+def check_orders(kind: LedgerSpec) -> CheckOrders:
+    """Of balance_checker and stock_checker."""
+    from order_capture.application.ledger.check_orders import CheckOrders
+
+    results = check_result_publisher(f"{kind.check.lower()}_checker")
+    return CheckOrders(kind, ledger(kind), results, clock, retry())
+
+
+def adjust_balance(kind: LedgerSpec) -> AdjustBalance:
+    """Of account_api and stock_api."""
+    from order_capture.application.ledger.adjust_balance import AdjustBalance
+
+    return AdjustBalance(kind, ledger(kind), clock, retry())
+
+
+def get_balance(kind: LedgerSpec) -> GetBalance:
+    """Of account_api and stock_api."""
+    from order_capture.adapters.serializers.snapshots import ENTITY_NAMES
+    from order_capture.application.ledger.get_balance import GetBalance
+
+    return GetBalance(ledger(kind), history(ENTITY_NAMES[kind.check]), sleep)
+
+
+def list_balance_history(kind: LedgerSpec) -> ListBalanceHistory:
+    """Of account_api and stock_api."""
+    from order_capture.adapters.serializers.snapshots import ENTITY_NAMES
+    from order_capture.application.ledger.list_balance_history import ListBalanceHistory
+
+    return ListBalanceHistory(ledger(kind), history(ENTITY_NAMES[kind.check]))
+
+
+def publish_balance_states(kind: LedgerSpec) -> PublishBalanceStates:
+    """Of ledger_publisher."""
+    from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
+
+    return PublishBalanceStates(balance_state_publisher(kind.check, "ledger_publisher"))
+
+
+# Use cases: subscriptions
+
+
+def manage_subscriptions() -> ManageSubscriptions:
+    """Of socket_api."""
+    from order_capture.application.subscriptions.manage_subscriptions import ManageSubscriptions
+
+    return ManageSubscriptions(orders(), subscriptions(), clock)
+
+
+def push_events() -> PushEvents:
+    """Of socket_pusher."""
+    from order_capture.application.subscriptions.push_events import PushEvents
+
+    return PushEvents(subscriptions(), connections(), has_time_left)
+
+
+# Use cases: reports
+
+
+def project_reports() -> ProjectReports:
+    """Of report_projector."""
+    from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
+    from order_capture.application.reports.project_reports import ProjectReports
+
+    return ProjectReports(reports(), MAX_ITEMS, clock, retry())
+
+
+def get_reports() -> GetReports:
+    """Of reports_api."""
+    from order_capture.application.reports.get_reports import GetReports
+
+    return GetReports(reports())
 
 
 # Repositories
@@ -36,7 +212,12 @@ def orders() -> DynamoOrderRepository:
     """The orders."""
     from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
 
-    return DynamoOrderRepository(client("dynamodb"), env("ORDER_TABLE"), backoff)
+    return DynamoOrderRepository(client("dynamodb"), env("ORDER_TABLE"), retry())
+
+
+def ledger(kind: LedgerSpec) -> DynamoLedgerRepository:
+    """The accounts or the stock."""
+    return accounts() if kind.check is CheckType.BALANCE else stock()
 
 
 def accounts() -> DynamoLedgerRepository:
@@ -66,7 +247,7 @@ def history(key: str) -> DynamoHistoryRepository:
     """The history of the ledger whose table has the partition key `key`."""
     from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
 
-    return DynamoHistoryRepository(client("dynamodb"), env("HISTORY_TABLE"), key, backoff)
+    return DynamoHistoryRepository(client("dynamodb"), env("HISTORY_TABLE"), key, retry())
 
 
 def reports() -> DynamoReportRepository:
@@ -80,14 +261,14 @@ def webhooks() -> DynamoWebhookRepository:
     """The webhooks and their deliveries."""
     from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
 
-    return DynamoWebhookRepository(client("dynamodb"), env("WEBHOOK_TABLE"), clock, backoff)
+    return DynamoWebhookRepository(client("dynamodb"), env("WEBHOOK_TABLE"), clock, retry())
 
 
 def subscriptions() -> DynamoSubscriptionRepository:
     """Which WebSocket connections are subscribed to what."""
     from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
 
-    return DynamoSubscriptionRepository(client("dynamodb"), env("CONNECTION_TABLE"), backoff)
+    return DynamoSubscriptionRepository(client("dynamodb"), env("CONNECTION_TABLE"), retry())
 
 
 # Publishers

@@ -17,14 +17,15 @@ import pytest
 
 from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 from order_capture.adapters.system import backoff, clock
-from order_capture.application.ledger.adjust_balance import BalanceRequest, adjust_balance
-from order_capture.application.ledger.check_orders import check_orders
+from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
+from order_capture.application.ledger.check_orders import CheckOrders
+from order_capture.application.retry import Retry
 from order_capture.domain.ledger import STOCK, Adjustment, Balance, Entry, Hold, replay
 from order_capture.domain.order import Outcome
 from order_capture_ops.tables import HEAD, LedgerTable, read_head
 from tests.conftest import Say
 from tests.support.factories import check, details_of
-from tests.support.fakes import MemoryOutbox
+from tests.support.fakes import MemoryPublisher
 from tests.support.tables import create_tables, dynamodb_client
 
 PROCESSES = 16
@@ -40,12 +41,12 @@ def want_the_last_unit(url: str, table: str, number: int, start: Barrier) -> Non
         one = BalanceRequest(
             f"pen-{round_number}", f"id-{round_number}", "", idempotent=False, balance=Decimal(1)
         )
-        adjust_balance(STOCK, ledger, one, clock, backoff)
+        AdjustBalance(STOCK, ledger, clock, Retry(backoff)).adjust(one)
     for round_number in range(ROUNDS):
         message = check(details_of(f"order-{round_number}-{number}", items=((f"pen-{round_number}", 1),)))
         start.wait()
         # What is given back comes again, as from its queue.
-        while check_orders(STOCK, ledger, MemoryOutbox(), [message], clock, backoff):
+        while CheckOrders(STOCK, ledger, MemoryPublisher(), clock, Retry(backoff)).process([message]):
             pass
 
 

@@ -14,15 +14,17 @@ from typing import Any, TypeVar
 
 import pytest
 
+from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
 from order_capture.adapters.system import backoff, clock
 from order_capture.application.idempotency import Answered, RequestKey
-from order_capture.application.ledger.adjust_balance import BalanceRequest, adjust_balance
-from order_capture.application.ledger.check_orders import check_orders
+from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
+from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder, order_id_of
-from order_capture.application.orders.cancel_order import cancel_order
-from order_capture.application.orders.decide_orders import decide_orders
-from order_capture.application.orders.ship_orders import ship_orders
+from order_capture.application.orders.cancel_order import CancelOrder
+from order_capture.application.orders.decide_orders import DecideOrders
+from order_capture.application.orders.ship_orders import ShipOrders
 from order_capture.application.ports import LedgerRepository, WriteRefusedError
+from order_capture.application.retry import Retry
 from order_capture.application.webhooks.manage_webhooks import (
     MAX_WEBHOOKS,
     register_webhook,
@@ -46,13 +48,14 @@ from tests.support.factories import (
     ship,
     webhook_of,
 )
-from tests.support.fakes import MemoryOutbox
+from tests.support.fakes import MemoryPublisher
 from tests.support.stores import Stores, dynamo_stores
 from tests.support.tables import create_tables, dynamodb_client
 
 THREADS = 16
 ROUNDS = 5
 MAX_RECEIVES = 20
+RETRY = Retry(backoff)
 
 Result = TypeVar("Result")
 
@@ -93,7 +96,7 @@ class World:
 
     def open_stock(self, **units: int) -> None:
         for product, balance in units.items():
-            adjust_balance(STOCK, self.stores.stock, set_to(product, balance), clock, backoff)
+            AdjustBalance(STOCK, self.stores.stock, clock, RETRY).adjust(set_to(product, balance))
 
     def stock_of(self, product: str) -> Balance:
         """How a product stands, after a look at its books: what was done to it must come to that."""
@@ -138,7 +141,7 @@ def set_to(entity: str, balance: int) -> BalanceRequest:
     return BalanceRequest(entity, str(uuid.uuid4()), "", idempotent=False, balance=Decimal(balance))
 
 
-def as_a_queue(work: Callable[[list[Message]], set[str]], messages: Iterable[Message]) -> None:
+def as_a_queue(work: Callable[[Any], set[str]], messages: Iterable[Message]) -> None:
     """Have messages worked on as a queue would: what is given back comes again, and in the end is dead."""
     left = list(messages)
     for _ in range(MAX_RECEIVES):
@@ -151,8 +154,8 @@ def as_a_queue(work: Callable[[list[Message]], set[str]], messages: Iterable[Mes
 
 def until_done(stores: Stores, messages: Iterable[CheckOrder | ReleaseOrder]) -> dict[str, CheckResult]:
     """The answers to a batch of a checker."""
-    answers = MemoryOutbox()
-    as_a_queue(partial(check_orders, STOCK, stores.stock, answers, clock=clock, backoff=backoff), messages)
+    answers = MemoryPublisher()
+    as_a_queue(CheckOrders(STOCK, stores.stock, answers, clock, RETRY).process, messages)
     return {m.order_id: m.decision for m in answers.sent if isinstance(m, OrderChecked)}
 
 
@@ -246,7 +249,7 @@ def test_an_order_that_all_ship_at_once_is_settled_once(world: World) -> None:
 
     def work(stores: Stores, number: int) -> None:
         messages = [ship(details) for details in random.Random(number).sample(orders, len(orders))]
-        as_a_queue(partial(ship_orders, stores.shipments, clock=clock, backoff=backoff), messages)
+        as_a_queue(ShipOrders(stores.shipments, MAX_ITEMS, clock, RETRY).process, messages)
 
     world.at_once(work)
 
@@ -290,10 +293,8 @@ def test_answers_about_one_order_from_all_sides_are_all_taken_in(world: World) -
             checked(side, (answer if i % 2 else bad)[side], details.order_id)
             for i, details in enumerate(orders)
         ]
-        decide = partial(
-            decide_orders, stores.orders, MemoryOutbox(), MemoryOutbox(), clock=clock, backoff=backoff
-        )
-        as_a_queue(decide, messages)
+        use_case = DecideOrders(stores.orders, MemoryPublisher(), MemoryPublisher(), clock, RETRY)
+        as_a_queue(use_case.process, messages)
 
     world.at_once(work)
 
@@ -323,7 +324,7 @@ def test_adjustments_by_all_at_once_are_all_counted(world: World) -> None:
     def work(stores: Stores, number: int) -> None:
         for _ in range(2):
             change = BalanceRequest("pen", str(uuid.uuid4()), "", idempotent=False, adjust=Decimal(number))
-            insist(partial(adjust_balance, STOCK, stores.stock, change, clock, backoff))
+            insist(partial(AdjustBalance(STOCK, stores.stock, clock, RETRY).adjust, change))
 
     world.at_once(work)
 
@@ -335,7 +336,7 @@ def test_an_adjustment_with_one_key_by_all_at_once_is_made_once(world: World) ->
     change = BalanceRequest("pen", "id-1", "print-1", idempotent=True, adjust=Decimal(-7))
 
     answers = world.at_once(
-        lambda stores, _: insist(partial(adjust_balance, STOCK, stores.stock, change, clock, backoff))
+        lambda stores, _: insist(partial(AdjustBalance(STOCK, stores.stock, clock, RETRY).adjust, change))
     )
 
     assert sum(not answer.replayed for answer in answers) == 1
@@ -453,7 +454,9 @@ def test_an_order_that_all_cancel_with_one_key_at_once_is_cancelled_once(world: 
 
     def cancel(stores: Stores, _: int) -> Answered[Order]:
         return insist(
-            partial(cancel_order, stores.orders, MemoryOutbox(), "order-1", SERVICE, clock, backoff, KEY)
+            partial(
+                CancelOrder(stores.orders, MemoryPublisher(), clock, RETRY).cancel, "order-1", SERVICE, KEY
+            )
         )
 
     assert same(world.at_once(cancel)) == world.stores.orders.get("order-1")

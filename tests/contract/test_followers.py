@@ -18,10 +18,11 @@ from order_capture.adapters.dynamodb.subscription_repository import (
 )
 from order_capture.adapters.system import backoff
 from order_capture.application.ports import SubscriptionRepository, SubscriptionTarget
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import SubscriptionLimitError
 from order_capture.domain.times import after
 from tests.support.factories import NOW
-from tests.support.fakes import MemoryFollowers, Pauses
+from tests.support.fakes import MemorySubscriptionRepository, RecordedBackoff
 from tests.support.tables import create_tables, dynamodb_client
 
 ORDER, CUSTOMER = SubscriptionTarget.order("one"), SubscriptionTarget.customer("one")
@@ -32,10 +33,10 @@ _numbers = itertools.count(1)
 @pytest.fixture(params=["memory", "moto", "dynamodb_local"])
 def followers(request: pytest.FixtureRequest) -> SubscriptionRepository:
     if request.param == "memory":
-        return MemoryFollowers()
+        return MemorySubscriptionRepository()
     client = request.getfixturevalue(f"{request.param}_client")
     return DynamoSubscriptionRepository(
-        client, create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"], Pauses()
+        client, create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"], Retry(RecordedBackoff())
     )
 
 
@@ -111,7 +112,10 @@ def test_connections_that_ended_without_notice_take_nobodys_place(
     # given two connections of three hours ago, and one of now
     client = request.getfixturevalue(f"{engine}_client")
     table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    followers, later = DynamoSubscriptionRepository(client, table, Pauses()), after(NOW, KEPT_SECONDS)
+    followers, later = (
+        DynamoSubscriptionRepository(client, table, Retry(RecordedBackoff())),
+        after(NOW, KEPT_SECONDS),
+    )
     for connection, now in (("old-1", NOW), ("old-2", NOW), ("c-1", later)):
         followers.add(connection, ORDER, now, at_most=3)
     # one of which the table has forgotten already
@@ -132,7 +136,7 @@ def test_however_many_subscribe_at_once_the_bound_holds(dynamodb_local_url: str)
     start = Barrier(THREADS)
 
     def subscribe(number: int) -> bool:
-        followers = DynamoSubscriptionRepository(clients[number], table, backoff)
+        followers = DynamoSubscriptionRepository(clients[number], table, Retry(backoff))
         start.wait()
         try:
             followers.add(f"c-{number}", ORDER, NOW, at_most=5)
@@ -145,7 +149,7 @@ def test_however_many_subscribe_at_once_the_bound_holds(dynamodb_local_url: str)
         subscribed = list(threads.map(subscribe, range(THREADS)))
     # then
     assert sum(subscribed) == 5
-    assert set(DynamoSubscriptionRepository(clients[0], table, backoff).subscribers(ORDER)) == {
+    assert set(DynamoSubscriptionRepository(clients[0], table, Retry(backoff)).subscribers(ORDER)) == {
         f"c-{number}" for number in range(THREADS) if subscribed[number]
     }
 
@@ -160,7 +164,9 @@ def test_what_is_left_of_a_connection_expires_after_its_longest_life(
 ) -> None:
     client = request.getfixturevalue(f"{engine}_client")
     table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    DynamoSubscriptionRepository(client, table, Pauses()).add("c-1", ORDER, "2026-11-20T10:00:00.000Z", MOST)
+    DynamoSubscriptionRepository(client, table, Retry(RecordedBackoff())).add(
+        "c-1", ORDER, "2026-11-20T10:00:00.000Z", MOST
+    )
 
     items = client.scan(TableName=table)["Items"]
 
@@ -176,7 +182,7 @@ def test_what_a_late_subscription_left_behind_is_removed_when_it_is_found(
     # given a subscription whose connection's own item is gone already
     client = request.getfixturevalue(f"{engine}_client")
     table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    followers = DynamoSubscriptionRepository(client, table, Pauses())
+    followers = DynamoSubscriptionRepository(client, table, Retry(RecordedBackoff()))
     followers.add("c-1", ORDER, NOW, MOST)
     client.delete_item(TableName=table, Key=own_key("c-1"))
     # when

@@ -11,10 +11,11 @@ import pytest
 from order_capture.adapters.dynamodb import history_repository
 from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
 from order_capture.application.ledger.ports import HistoryCursor, HistoryRepository
+from order_capture.application.retry import Retry
 from order_capture.domain.history import ChangeType, Commit, HistoryRecord, LedgerEntry
 from order_capture.domain.ledger import Balance
 from tests.support.factories import EARLIER, NOW, a_commit, a_decline
-from tests.support.fakes import MemoryHistory, Pauses
+from tests.support.fakes import MemoryHistoryRepository, RecordedBackoff
 from tests.support.tables import create_tables
 
 LATER = "2026-11-20T11:00:00.000Z"
@@ -24,10 +25,10 @@ _numbers = itertools.count(1)
 @pytest.fixture(params=["memory", "moto", "dynamodb_local"])
 def history(request: pytest.FixtureRequest) -> HistoryRepository:
     if request.param == "memory":
-        return MemoryHistory()
+        return MemoryHistoryRepository()
     client = request.getfixturevalue(f"{request.param}_client")
     table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
-    return DynamoHistoryRepository(client, table, "productId", Pauses())
+    return DynamoHistoryRepository(client, table, "productId", Retry(RecordedBackoff()))
 
 
 def second(number: int) -> str:
@@ -147,7 +148,7 @@ def test_in_a_gap_it_is_not_looked_for_through_all_that_came_later(
     monkeypatch.setattr(history_repository, "COMMITS", 2)
     client = request.getfixturevalue("moto_client")
     table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
-    history = DynamoHistoryRepository(client, table, "productId", Pauses())
+    history = DynamoHistoryRepository(client, table, "productId", Retry(RecordedBackoff()))
     history.put(
         [a_commit("pen", f"order-{n}", version=9 + n, since=second(n), time=second(n + 1)) for n in range(60)]
     )
@@ -161,6 +162,9 @@ def test_in_a_gap_it_is_not_looked_for_through_all_that_came_later(
 def test_accounts_and_products_of_the_same_id_are_two_things(request: pytest.FixtureRequest) -> None:
     client = request.getfixturevalue("moto_client")
     table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
-    DynamoHistoryRepository(client, table, "productId", Pauses()).put([a_commit("one")])
+    DynamoHistoryRepository(client, table, "productId", Retry(RecordedBackoff())).put([a_commit("one")])
 
-    assert DynamoHistoryRepository(client, table, "customerId", Pauses()).newest("one", None, 10) == []
+    assert (
+        DynamoHistoryRepository(client, table, "customerId", Retry(RecordedBackoff())).newest("one", None, 10)
+        == []
+    )

@@ -13,23 +13,24 @@ from typing import Any
 import pytest
 
 from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
+from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
 from order_capture.adapters.system import backoff
-from order_capture.application.reports.project_reports import (
-    AlreadyCountedError,
-    Generations,
-    ReportRepository,
-    count_events,
-    group_events,
-)
+from order_capture.application.reports.ports import AlreadyCountedError, Generations, ReportRepository
+from order_capture.application.reports.project_reports import ProjectReports
+from order_capture.application.retry import Retry
 from order_capture.domain.events import OrderEventSummary, OrderEventType
 from order_capture.domain.reports import Metric, RowKey, aggregate_events
 from tests.support.factories import NOW, details_of, fact_of
-from tests.support.fakes import MemoryReports
+from tests.support.fakes import MemoryReportRepository
 from tests.support.tables import create_tables
 
 DAY = "2026-11-20"
 FORGET = "2027-01-19T10:00:00+00:00"
 _numbers = itertools.count(1)
+
+
+def projector(reports: ReportRepository) -> ProjectReports:
+    return ProjectReports(reports, MAX_ITEMS, lambda: NOW, Retry(backoff))
 
 
 def stored(client: Any) -> DynamoReportRepository:
@@ -39,7 +40,7 @@ def stored(client: Any) -> DynamoReportRepository:
 @pytest.fixture(params=["memory", "moto", "dynamodb_local"])
 def reports(request: pytest.FixtureRequest) -> ReportRepository:
     if request.param == "memory":
-        return MemoryReports()
+        return MemoryReportRepository()
     return stored(request.getfixturevalue(f"{request.param}_client"))
 
 
@@ -114,7 +115,7 @@ def test_the_largest_event_is_one_write(reports: ReportRepository) -> None:
 
 
 def test_a_full_group_is_one_write(reports: ReportRepository) -> None:
-    (group,) = group_events(fact_of(details=details_of(f"order-{n}")) for n in range(98))
+    (group,) = projector(reports).groups(fact_of(details=details_of(f"order-{n}")) for n in range(98))
 
     reports.count(1, group, FORGET)
 
@@ -145,7 +146,7 @@ def test_eight_at_once_count_each_event_once(dynamodb_local_client: Any) -> None
         together.wait()
         try:
             for start in range(0, 100, 10):
-                count_events(reports, 1, own[start : start + 10], lambda: NOW, backoff)
+                projector(reports).count(1, own[start : start + 10])
         except Exception as problem:
             problems.append(problem)
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
 from order_capture.adapters.system import backoff
+from order_capture.application.retry import Retry
 from order_capture.domain.order import Order, OrderDetails, OrderLine
 from tests.deployed.shop import OPEN, Books, Shop, at_once, body_of
 
@@ -20,7 +21,7 @@ def write_only(shop: Shop, customer: str, product: str, *, minutes_ago: int = 0)
     details = OrderDetails(str(uuid.uuid4()), customer, (OrderLine(product, 2),), Decimal("25.50"))
     order = Order.place(details, now=now, correlation_id="recovery", fingerprint="none")
     tables = shop.aws.client("dynamodb", endpoint_url=shop.endpoint)
-    assert DynamoOrderRepository(tables, shop.outputs["OrderTableName"], backoff).add([order]) == {}
+    assert DynamoOrderRepository(tables, shop.outputs["OrderTableName"], Retry(backoff)).add([order]) == {}
     return details.order_id
 
 

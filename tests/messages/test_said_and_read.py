@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from contracts.registry import CHANNELS, REFUSED, SUBSCRIBE, SUBSCRIBED, Message
 from order_capture.adapters.messaging import envelopes
+from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.adapters.serializers import decimal_json
 from order_capture.adapters.serializers.fields import ID_PATTERN
 from order_capture.application import messages as said
-from order_capture.application.orders.watch_orders import MAX_DELAY
 from order_capture.application.ports import SubscriptionTarget
 from order_capture.domain.errors import NotFoundError, SubscriptionLimitError, TransientError
 from order_capture.domain.events import OrderEventType, event_of
@@ -151,7 +151,9 @@ commands: st.SearchStrategy[said.Message] = st.one_of(
             said.OrderChecked, ids, st.just(requested[0]), decisions(*requested), correlation_ids
         )
     ),
-    st.builds(said.WatchOrder, ids, correlation_ids, st.integers(1, MAX_DELAY), st.integers(0, 10**6)),
+    st.builds(
+        said.WatchOrder, ids, correlation_ids, st.integers(1, MAX_DELAY_SECONDS), st.integers(0, 10**6)
+    ),
     st.builds(
         said.DeliverWebhook,
         st.builds(webhook_id_of, ids, st.uuids().map(lambda each: each.hex)),
@@ -159,7 +161,7 @@ commands: st.SearchStrategy[said.Message] = st.one_of(
         ids,
         correlation_ids,
         st.integers(0, 10**6),
-        st.integers(0, MAX_DELAY),
+        st.integers(0, MAX_DELAY_SECONDS),
     ),
 )
 

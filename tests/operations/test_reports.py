@@ -141,8 +141,8 @@ def test_orders_that_come_in_while_they_are_built_count_once(
     coming, moments = list(orders), iter(range(1000))
     real = {
         name: getattr(ops_reports, name)
-        for name in ("_sweep", "_announce", "_orders", "count_events", "_switch")
-        for name in ("_sweep", "_announce", "_orders", "count_events", "_switch")
+        for name in ("_sweep", "_announce", "_orders", "_count", "_switch")
+        for name in ("_sweep", "_announce", "_orders", "_count", "_switch")
     }
 
     def happen() -> None:

@@ -16,7 +16,7 @@ from contracts.samples import samples
 from order_capture import bootstrap
 from tests.support.contracts import BY_DATASCHEMA, faults
 from tests.support.factories import customer_claims, queue_event, socket_event
-from tests.support.fakes import MemoryConnections
+from tests.support.fakes import MemoryConnectionClient
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import Receiver
 from tests.support.shop import Shop, order_of
@@ -27,8 +27,8 @@ SAMPLES = {kind: text for (kind, _), text in samples().items()}
 
 
 @pytest.fixture
-def connections() -> Iterator[MemoryConnections]:
-    connections = MemoryConnections()
+def connections() -> Iterator[MemoryConnectionClient]:
+    connections = MemoryConnectionClient()
     with mock.patch.object(bootstrap, "connections", return_value=connections):
         yield connections
 
@@ -65,7 +65,7 @@ def say(shop: Shop, text: str) -> str:
 
 
 def test_every_message_that_a_function_is_given_is_one_of_its_queues_by_the_schema(
-    shop: Shop, receiver: Receiver, connections: MemoryConnections
+    shop: Shop, receiver: Receiver, connections: MemoryConnectionClient
 ) -> None:
     shop.pipeline.ask("POST", "/webhooks", {"customerId": "alice", "url": receiver.url})
     say(shop, '{"action": "subscribe", "customerId": "alice"}')
@@ -109,7 +109,9 @@ def test_what_customers_are_sent_is_by_the_schema_with_its_headers(shop: Shop, r
     assert told == set(EVENTS)
 
 
-def test_what_is_said_over_a_connection_is_by_the_schema(shop: Shop, connections: MemoryConnections) -> None:
+def test_what_is_said_over_a_connection_is_by_the_schema(
+    shop: Shop, connections: MemoryConnectionClient
+) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     answers = {
         '{"action": "subscribe", "customerId": "alice"}': SUBSCRIBED,

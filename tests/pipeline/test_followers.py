@@ -12,15 +12,15 @@ import pytest
 from order_capture import bootstrap
 from order_capture.adapters.serializers import decimal_json
 from tests.support.factories import customer_claims, socket_event
-from tests.support.fakes import MemoryConnections
+from tests.support.fakes import MemoryConnectionClient
 from tests.support.shop import Shop, order_of
 
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
 
 
 @pytest.fixture
-def connections() -> Iterator[MemoryConnections]:
-    connections = MemoryConnections()
+def connections() -> Iterator[MemoryConnectionClient]:
+    connections = MemoryConnectionClient()
     with mock.patch.object(bootstrap, "connections", return_value=connections):
         yield connections
 
@@ -32,12 +32,12 @@ def say(shop: Shop, connection_id: str, customer: str, **what: str) -> dict[str,
     return answer
 
 
-def story(connections: MemoryConnections, connection_id: str) -> list[tuple[str, str]]:
+def story(connections: MemoryConnectionClient, connection_id: str) -> list[tuple[str, str]]:
     events = [decimal_json.loads(text) for to, text in connections.sent if to == connection_id]
     return [(event["sequence"], event["type"]) for event in events]
 
 
-def test_a_customer_hears_all_of_their_orders(shop: Shop, connections: MemoryConnections) -> None:
+def test_a_customer_hears_all_of_their_orders(shop: Shop, connections: MemoryConnectionClient) -> None:
     assert say(shop, "c-1", "alice", customerId="alice") == {"subscribed": {"customerId": "alice"}}
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.order(order_of("bob", 1, pen=1))
@@ -47,7 +47,7 @@ def test_a_customer_hears_all_of_their_orders(shop: Shop, connections: MemoryCon
     assert decimal_json.loads(connections.sent[-1][1])["data"] == shop.view(order_id)
 
 
-def test_who_comes_late_knows_how_the_order_stands(shop: Shop, connections: MemoryConnections) -> None:
+def test_who_comes_late_knows_how_the_order_stands(shop: Shop, connections: MemoryConnectionClient) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
 
@@ -56,7 +56,7 @@ def test_who_comes_late_knows_how_the_order_stands(shop: Shop, connections: Memo
     assert connections.sent == []
 
 
-def test_what_comes_twice_is_the_same_event(shop: Shop, connections: MemoryConnections) -> None:
+def test_what_comes_twice_is_the_same_event(shop: Shop, connections: MemoryConnectionClient) -> None:
     say(shop, "c-1", "alice", customerId="alice")
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run(times=2)
@@ -65,7 +65,7 @@ def test_what_comes_twice_is_the_same_event(shop: Shop, connections: MemoryConne
     assert len(ids) > len(set(ids)) == 3
 
 
-def test_who_could_not_be_told_is_told_later(shop: Shop, connections: MemoryConnections) -> None:
+def test_who_could_not_be_told_is_told_later(shop: Shop, connections: MemoryConnectionClient) -> None:
     say(shop, "c-1", "alice", customerId="alice")
     connections.fail = {"c-1"}
     shop.order(order_of("alice", 10, pen=1))
@@ -80,7 +80,7 @@ def test_who_could_not_be_told_is_told_later(shop: Shop, connections: MemoryConn
 
 
 def test_poison_lands_among_the_dead_letters_of_this_queue_alone(
-    shop: Shop, connections: MemoryConnections
+    shop: Shop, connections: MemoryConnectionClient
 ) -> None:
     say(shop, "c-1", "alice", customerId="alice")
     shop.pipeline.put("socket_pusher", "poison")
@@ -91,7 +91,7 @@ def test_poison_lands_among_the_dead_letters_of_this_queue_alone(
     assert shop.pipeline.dead_letters("socket_pusher") == ["poison"]
 
 
-def test_a_connection_that_has_ended_hears_no_more(shop: Shop, connections: MemoryConnections) -> None:
+def test_a_connection_that_has_ended_hears_no_more(shop: Shop, connections: MemoryConnectionClient) -> None:
     say(shop, "c-1", "alice", customerId="alice")
     shop.pipeline.invoke("socket_api", socket_event(kind="DISCONNECT", connection_id="c-1"))
     shop.order(order_of("alice", 10, pen=1))

@@ -24,7 +24,7 @@ from order_capture.application.webhooks.dispatch_webhooks import dispatch_webhoo
 from order_capture.domain.times import format_utc
 from order_capture.domain.webhooks import DeliveryResponse, Lane
 from tests.support.factories import webhook_of
-from tests.support.fakes import MemoryOutbox, MemoryWebhooks
+from tests.support.fakes import MemoryPublisher, MemoryWebhookRepository
 
 START = datetime(2026, 11, 20, 10, tzinfo=UTC)
 CALL = 0.005  # seconds that DynamoDB or SQS take for a call
@@ -150,9 +150,9 @@ class Model:
 
     def __post_init__(self) -> None:
         self.time, self.chance = Time(), random.Random(self.seed)
-        self.store = MemoryWebhooks()
+        self.store = MemoryWebhookRepository()
         self.slow = Slow(self.time, self.store)
-        self.letters = MemoryOutbox()
+        self.letters = MemoryPublisher()
         self.lanes = {lane: Queue(self.time, partial(self._look, lane), self.concurrency) for lane in Lane}
         self.happened: dict[str, float] = {}
         self.arrived: set[str] = set()

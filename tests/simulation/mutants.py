@@ -30,6 +30,8 @@ from order_capture.adapters.messaging.publishers import QueuePublisher, TopicPub
 from order_capture.application import batches
 from order_capture.application.idempotency import FirstAnswer
 from order_capture.application.ledger import adjust_balance, check_orders
+from order_capture.application.ledger.adjust_balance import AdjustBalance, Adjusted, BalanceRequest
+from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.messages import (
     CheckOrder,
     Message,
@@ -37,11 +39,13 @@ from order_capture.application.messages import (
     ShipOrder,
     WatchOrder,
 )
-from order_capture.application.orders import capture_orders, decide_orders, update_with_retry
-from order_capture.application.orders.publish_order_events import OrderChange
+from order_capture.application.orders import decide_orders, update_with_retry
+from order_capture.application.orders.capture_orders import CaptureOrders
+from order_capture.application.orders.decide_orders import DecideOrders
+from order_capture.application.orders.publish_order_events import OrderChange, PublishOrderEvents
+from order_capture.application.orders.watch_orders import WatchOrders
 from order_capture.application.ports import (
     IdempotencyRecord,
-    MessagePublisher,
     VersionConflictError,
     WriteRefusedError,
 )
@@ -426,20 +430,20 @@ def _not_counted_down() -> AbstractContextManager[Any]:
 
 @mutant("hold: what was decided before is not answered again")
 def _answered_once() -> AbstractContextManager[Any]:
-    real = check_orders._hold
+    real = CheckOrders._hold
 
-    def changed(kind: Any, books: DynamoLedgerRepository, *arguments: Any) -> dict[str, CheckResult]:
-        write, fresh = books.write, set[str]()
+    def changed(self: CheckOrders, group: Any) -> dict[str, CheckResult]:
+        write, fresh = self.ledger.write, set[str]()
 
         def noting(movements: Any, entries: Sequence[Hold], now: str) -> None:
             write(movements, entries, now)
             fresh.update(entry.order_id for entry in entries)
 
-        with mock.patch.object(books, "write", noting):
-            decided = real(kind, books, *arguments)
+        with mock.patch.object(self.ledger, "write", noting):
+            decided = real(self, group)
         return {order_id: decision for order_id, decision in decided.items() if order_id in fresh}
 
-    return mock.patch.object(check_orders, "_hold", changed)
+    return mock.patch.object(CheckOrders, "_hold", changed)
 
 
 @mutant("hold: money is added up in floats")
@@ -534,12 +538,12 @@ def _stale_hold() -> Iterator[None]:
 
 @mutant("adjust: no receipt of a key is written")
 def _receipts() -> AbstractContextManager[Any]:
-    real = adjust_balance.adjust_balance
+    real = AdjustBalance.adjust
 
-    def changed(kind: Any, ledger: Any, change: Any, clock: Any, backoff: Any) -> Any:
-        return real(kind, ledger, replace(change, idempotent=False), clock, backoff)
+    def changed(self: AdjustBalance, request: BalanceRequest) -> Adjusted:
+        return real(self, replace(request, idempotent=False))
 
-    return mock.patch.object(adjust_balance, "adjust_balance", changed)
+    return mock.patch.object(AdjustBalance, "adjust", changed)
 
 
 @mutant("adjust: a key that comes again with another request is not noticed")
@@ -556,14 +560,14 @@ def _reused_for_adjusting() -> AbstractContextManager[Any]:
 
 def _capturing(change: Callable[[Order, Order | None], Order | None]) -> AbstractContextManager[Any]:
     """What a repeated order is held against is changed: the order that is there, given the one that came."""
-    real = capture_orders._capture
+    real = CaptureOrders._publish
 
-    def changed(orders: Any, checkers: Any, placed: Any, existing: Any, *arguments: Any, **more: Any) -> Any:
+    def changed(self: CaptureOrders, placed: Any, existing: Any, **more: Any) -> Any:
         came = {order.order_id: order for order in placed}
         seen = {order_id: change(came[order_id], order) for order_id, order in existing.items()}
-        return real(orders, checkers, placed, seen, *arguments, **more)
+        return real(self, placed, seen, **more)
 
-    return mock.patch.object(capture_orders, "_capture", changed)
+    return mock.patch.object(CaptureOrders, "_publish", changed)
 
 
 @mutant("capture: a key that comes again with another order is not noticed")
@@ -625,18 +629,18 @@ def _as_it_stands() -> AbstractContextManager[Any]:
 
 @mutant("capture: an order without a key that was not handed on is not withdrawn")
 def _not_withdrawn() -> AbstractContextManager[Any]:
-    return mock.patch.object(capture_orders, "_withdraw")
+    return mock.patch.object(CaptureOrders, "_withdraw")
 
 
 @mutant("capture: published before it is written")
 def _publish_first() -> AbstractContextManager[Any]:
-    real = capture_orders._capture
+    real = CaptureOrders._publish
 
-    def changed(orders: Any, checkers: Any, placed: Any, *arguments: Any, **more: Any) -> Any:
-        checkers.send([CheckOrder(order.details, order.correlation_id) for order in placed])
-        return real(orders, checkers, placed, *arguments, **more)
+    def changed(self: CaptureOrders, placed: Any, *arguments: Any, **more: Any) -> Any:
+        self.checks.send([CheckOrder(order.details, order.correlation_id) for order in placed])
+        return real(self, placed, *arguments, **more)
 
-    return mock.patch.object(capture_orders, "_capture", changed)
+    return mock.patch.object(CaptureOrders, "_publish", changed)
 
 
 # How the status moves
@@ -656,12 +660,12 @@ def _half_checked() -> AbstractContextManager[Any]:
 
 @mutant("decide: of two answers in a batch, one counts")
 def _one_answer() -> AbstractContextManager[Any]:
-    real = decide_orders._taking_in
+    real = DecideOrders._record_checks
 
-    def changed(answers: Any, *arguments: Any) -> Callable[[Order], Order]:
-        return real(answers[-1:], *arguments)
+    def changed(self: DecideOrders, order: Order, results: Any) -> Order:
+        return real(self, order, results[-1:])
 
-    return mock.patch.object(decide_orders, "_taking_in", changed)
+    return mock.patch.object(DecideOrders, "_record_checks", changed)
 
 
 @mutant("decide: an answer that comes again is taken in again")
@@ -817,8 +821,8 @@ def _unprocessed() -> Iterator[None]:
             return real(self, order_ids)
 
     with mock.patch.object(DynamoOrderRepository, "get_many", changed), ExitStack() as stack:
-        for name in ("order_update", "order_watchdog"):
-            stack.enter_context(_seeing_only(name, lambda order: order is not None))
+        for use_case in (DecideOrders, WatchOrders):
+            stack.enter_context(_seeing_only(use_case, lambda order: order is not None))
         yield
 
 
@@ -882,16 +886,13 @@ def _events_swallowed() -> AbstractContextManager[Any]:
 
 @mutant("events: an order that changes twice in one batch is told of once")
 def _events_collapsed() -> AbstractContextManager[Any]:
-    app = functions.app("change_publisher")
-    real = app.publish_order_events
+    real = PublishOrderEvents.publish
 
-    def changed(
-        watchdog: MessagePublisher, listeners: MessagePublisher, changes: Sequence[OrderChange], delay: int
-    ) -> None:
+    def changed(self: PublishOrderEvents, changes: Sequence[OrderChange]) -> None:
         last = {after.order_id: (before, after) for before, after in changes}
-        real(watchdog, listeners, list(last.values()), delay)
+        real(self, list(last.values()))
 
-    return mock.patch.object(app, "publish_order_events", changed)
+    return mock.patch.object(PublishOrderEvents, "publish", changed)
 
 
 @mutant("events: a new id each time that one is published")
@@ -902,23 +903,21 @@ def _events_new_ids() -> AbstractContextManager[Any]:
 # What the watchdog does
 
 
-def _seeing_only(name: str, wanted: Callable[[Order | None], bool]) -> AbstractContextManager[Any]:
-    """A function that takes its messages about other orders for done."""
-    verb = {"order_update": "decide_orders", "order_watchdog": "watch_orders"}[name]
-    app = functions.app(name)
-    real = getattr(app, verb)
-    position = {"decide_orders": 3, "watch_orders": 4}[verb]
+def _seeing_only(
+    use_case: type[DecideOrders | WatchOrders], wanted: Callable[[Order | None], bool]
+) -> AbstractContextManager[Any]:
+    """A use case that takes its messages about other orders for done."""
+    real: Any = use_case.process
 
-    def changed(*arguments: Any) -> Any:
-        known = arguments[0].get_many(sorted({message.order_id for message in arguments[position]}))
-        messages = [each for each in arguments[position] if wanted(known.get(each.order_id))]
-        return real(*arguments[:position], messages, *arguments[position + 1 :])
+    def changed(self: DecideOrders | WatchOrders, messages: Any) -> Any:
+        known = self.orders.get_many(sorted({message.order_id for message in messages}))
+        return real(self, [each for each in messages if wanted(known.get(each.order_id))])
 
-    return mock.patch.object(app, verb, changed)
+    return mock.patch.object(use_case, "process", changed)
 
 
 def _passing_by(*statuses: OrderStatus) -> AbstractContextManager[Any]:
-    return _seeing_only("order_watchdog", lambda order: order is None or order.status not in statuses)
+    return _seeing_only(WatchOrders, lambda order: order is None or order.status not in statuses)
 
 
 @mutant("watchdog: passes by pending orders")
@@ -955,12 +954,9 @@ def _one_look() -> AbstractContextManager[Any]:
 
 @mutant("watchdog: looks at a confirmed order only once")
 def _one_look_at_confirmed() -> AbstractContextManager[Any]:
-    app = functions.app("order_watchdog")
-    real = app.watch_orders
+    real = WatchOrders.process
 
-    def changed(
-        orders: Any, checkers: Any, shipping: QueuePublisher, watchdog: QueuePublisher, *more: Any
-    ) -> Any:
+    def changed(self: WatchOrders, messages: Sequence[WatchOrder]) -> set[str]:
         shipped = set[str]()
 
         def ship(messages: Sequence[ShipOrder]) -> set[str]:
@@ -968,13 +964,13 @@ def _one_look_at_confirmed() -> AbstractContextManager[Any]:
             return send(messages)
 
         def watch(messages: Sequence[WatchOrder]) -> set[str]:
-            return look([message for message in messages if message.order_id not in shipped])
+            return send_watches([message for message in messages if message.order_id not in shipped])
 
-        send, look = shipping.send, watchdog.send
-        with mock.patch.object(shipping, "send", ship), mock.patch.object(watchdog, "send", watch):
-            return real(orders, checkers, shipping, watchdog, *more)
+        send, send_watches = self.shipping.send, self.watches.send
+        with mock.patch.object(self.shipping, "send", ship), mock.patch.object(self.watches, "send", watch):
+            return real(self, messages)
 
-    return mock.patch.object(app, "watch_orders", changed)
+    return mock.patch.object(WatchOrders, "process", changed)
 
 
 @mutant("watchdog: sends nothing to the checkers again")
@@ -993,8 +989,8 @@ def _checks_nothing() -> AbstractContextManager[Any]:
 def _only_on_change() -> Iterator[None]:
     real = update_with_retry.update_with_retry
 
-    def changed(orders: Any, order_id: str, order: Any, *arguments: Any) -> Any:
-        decided = real(orders, order_id, order, *arguments)
+    def changed(orders: Any, retry: Any, order_id: str, order: Any, *arguments: Any) -> Any:
+        decided = real(orders, retry, order_id, order, *arguments)
         return decided if order is None or decided.status is not order.status else _Silent(decided)
 
     decided = [status for status in OrderStatus if status is not OrderStatus.PENDING]

@@ -18,7 +18,8 @@ from typing import Any
 from order_capture.adapters.dynamodb.history_repository import record_from_images
 from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 from order_capture.adapters.serializers import decimal_json
-from order_capture.application.ledger.adjust_balance import BalanceRequest, adjust_balance
+from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
+from order_capture.application.retry import Retry
 from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerSpec
 from tests.simulation import cloud, functions, next_release, trace
 from tests.simulation.books import CHECKS, Books
@@ -522,7 +523,7 @@ def _first_balance(kind: LedgerSpec, table: str, key: str, change: BalanceReques
     """What sets a balance that was not there before. Thousands of schedules open with the same few."""
     client = _NewLedger()
     ledger = DynamoLedgerRepository(client, table, key)
-    adjust_balance(kind, ledger, change, lambda: timestamp(0), lambda tries: None)
+    AdjustBalance(kind, ledger, lambda: timestamp(0), Retry(lambda attempt: None)).adjust(change)
     return client.written
 
 

@@ -19,7 +19,7 @@ from order_capture.application.ports import (
     VersionConflictError,
     WriteRefusedError,
 )
-from order_capture.application.reports.project_reports import AlreadyCountedError, Generations
+from order_capture.application.reports.ports import AlreadyCountedError, Generations
 from order_capture.domain.errors import (
     RejectedMessagesError,
     RequestInProgressError,
@@ -65,7 +65,7 @@ class Interruptions:
         interruption()
 
 
-class MemoryOrders:
+class MemoryOrderRepository:
     """Implements `application.ports.OrderRepository`."""
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class MemoryOrders:
         return self._answers.get(request_id)
 
 
-class MemoryLedger:
+class MemoryLedgerRepository:
     """Implements `application.ports.LedgerRepository`."""
 
     def __init__(self) -> None:
@@ -203,10 +203,12 @@ class MemoryLedger:
         )
 
 
-class MemoryShipments:
+class MemoryShipmentRepository:
     """Implements `application.ports.ShipmentRepository`."""
 
-    def __init__(self, orders: MemoryOrders, accounts: MemoryLedger, stock: MemoryLedger) -> None:
+    def __init__(
+        self, orders: MemoryOrderRepository, accounts: MemoryLedgerRepository, stock: MemoryLedgerRepository
+    ) -> None:
         self._orders = orders
         self._ledgers = ((ACCOUNTS, accounts), (STOCK, stock))
         self._lock = threading.RLock()
@@ -234,7 +236,7 @@ class MemoryShipments:
             self.writes += 1
 
 
-class MemoryHistory:
+class MemoryHistoryRepository:
     """Implements `application.ledger.ports.HistoryRepository`."""
 
     def __init__(self) -> None:
@@ -257,7 +259,7 @@ class MemoryHistory:
         return [line for (of, _, _), line in sorted(self._lines.items()) if of == entity]
 
 
-class MemoryOutbox:
+class MemoryPublisher:
     """Implements `application.ports.MessagePublisher`."""
 
     def __init__(self) -> None:
@@ -287,14 +289,14 @@ class MemoryOutbox:
         return sent
 
 
-class Pauses:
-    """Implements `application.ports.Pause` without waiting, and tells after which tries it was asked to."""
+class RecordedBackoff:
+    """Implements `application.retry.Backoff` without waiting; records after which attempts it was called."""
 
     def __init__(self) -> None:
         self.after: list[int] = []
 
-    def __call__(self, tries: int) -> None:
-        self.after.append(tries)
+    def __call__(self, attempt: int) -> None:
+        self.after.append(attempt)
 
 
 def moved(head: Balance | None, movement: BalanceChange, now: str) -> Balance:
@@ -335,7 +337,7 @@ def _if_a(kind: type[_Kind], entry: Entry | None) -> _Kind | None:
     return entry if isinstance(entry, kind) else None
 
 
-class MemoryWebhooks:
+class MemoryWebhookRepository:
     """Implements `application.webhooks.ports.WebhookRepository`."""
 
     def __init__(self) -> None:
@@ -494,7 +496,7 @@ class MemoryWebhooks:
         self._shares[customer_id] = replace(share, slots={**share.slots, lane: changed})
 
 
-class MemoryFollowers:
+class MemorySubscriptionRepository:
     """Implements `application.ports.SubscriptionRepository`."""
 
     def __init__(self, most: int = 50) -> None:
@@ -516,7 +518,7 @@ class MemoryFollowers:
         self._followed.pop(connection_id, None)
 
 
-class MemoryConnections:
+class MemoryConnectionClient:
     """Implements `application.ports.ConnectionClient`; some are `gone`, some `fail`."""
 
     def __init__(self, gone: Collection[str] = (), fail: Collection[str] = ()) -> None:
@@ -531,8 +533,8 @@ class MemoryConnections:
         return connection_id not in self.gone
 
 
-class MemoryReports:
-    """Implements `application.reports.project_reports.ReportRepository`."""
+class MemoryReportRepository:
+    """Implements `application.reports.ports.ReportRepository`."""
 
     def __init__(self) -> None:
         self._generations = Generations(1)

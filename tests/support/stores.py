@@ -11,8 +11,14 @@ from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRe
 from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
 from order_capture.adapters.system import backoff, clock
 from order_capture.application.ports import LedgerRepository, OrderRepository, ShipmentRepository
+from order_capture.application.retry import Retry
 from order_capture.application.webhooks.ports import WebhookRepository
-from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments, MemoryWebhooks
+from tests.support.fakes import (
+    MemoryLedgerRepository,
+    MemoryOrderRepository,
+    MemoryShipmentRepository,
+    MemoryWebhookRepository,
+)
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,16 @@ class Stores:
 def dynamo_stores(client: Any, tables: dict[str, str]) -> Stores:
     """The adapters, over tables by their logical ids."""
     return Stores(
-        DynamoOrderRepository(client, tables["OrderTable"], backoff),
+        DynamoOrderRepository(client, tables["OrderTable"], Retry(backoff)),
         DynamoLedgerRepository(client, tables["AccountTable"], "customerId"),
         DynamoLedgerRepository(client, tables["StockTable"], "productId"),
         DynamoShipmentRepository(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
-        DynamoWebhookRepository(client, tables["WebhookTable"], clock, backoff),
+        DynamoWebhookRepository(client, tables["WebhookTable"], clock, Retry(backoff)),
     )
 
 
 def memory_stores() -> Stores:
-    orders, accounts, stock = MemoryOrders(), MemoryLedger(), MemoryLedger()
-    return Stores(orders, accounts, stock, MemoryShipments(orders, accounts, stock), MemoryWebhooks())
+    orders, accounts, stock = MemoryOrderRepository(), MemoryLedgerRepository(), MemoryLedgerRepository()
+    return Stores(
+        orders, accounts, stock, MemoryShipmentRepository(orders, accounts, stock), MemoryWebhookRepository()
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from order_capture.adapters.aws_clients import WORST_CALL_SECONDS
-from order_capture.application.orders.watch_orders import MAX_DELAY
+from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.domain.webhooks import Lane
 from tests.support.template import Template, functions, of_type, refers_to, statements
 
@@ -425,7 +425,9 @@ def the_age_of_a_delayed_message_alone_raises_no_alarm(template: Template) -> It
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
         for dimension in alarm["Dimensions"]:
             delayed = refers_to(dimension["Value"]) in DELAYED
-            if delayed and not (isinstance(alarm["Threshold"], int) and alarm["Threshold"] > MAX_DELAY):
+            if delayed and not (
+                isinstance(alarm["Threshold"], int) and alarm["Threshold"] > MAX_DELAY_SECONDS
+            ):
                 yield f"{name} rings for messages that are not due"
 
 

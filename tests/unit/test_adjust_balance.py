@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from order_capture.application.ledger.adjust_balance import Adjusted, BalanceRequest, adjust_balance
-from order_capture.application.ledger.balance_history import get_balance_at
-from order_capture.application.ports import MAX_ATTEMPTS, WriteRefusedError
+from order_capture.application.ledger.adjust_balance import AdjustBalance, Adjusted, BalanceRequest
+from order_capture.application.ledger.get_balance import GetBalance
+from order_capture.application.ports import WriteRefusedError
+from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
     IdempotencyConflictError,
@@ -19,7 +20,7 @@ from order_capture.domain.errors import (
 )
 from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange, replay
 from tests.support.factories import NOW, ticking_clock
-from tests.support.fakes import MemoryHistory, MemoryLedger, Pauses
+from tests.support.fakes import MemoryHistoryRepository, MemoryLedgerRepository, RecordedBackoff
 
 
 def change(
@@ -47,14 +48,14 @@ class Bank:
     """account_api without AWS."""
 
     def __init__(self, balance: str | None = None) -> None:
-        self.ledger = MemoryLedger()
-        self.pauses = Pauses()
+        self.ledger = MemoryLedgerRepository()
+        self.backoff = RecordedBackoff()
         self.clock = ticking_clock()
         if balance is not None:
             self.make(change(balance=balance, unique="opening"))
 
     def make(self, change: BalanceRequest) -> Adjusted:
-        return adjust_balance(ACCOUNTS, self.ledger, change, self.clock, self.pauses)
+        return AdjustBalance(ACCOUNTS, self.ledger, self.clock, Retry(self.backoff)).adjust(change)
 
     def balance(self, entity: str = "alice") -> Decimal:
         head = self.head(entity)
@@ -62,7 +63,7 @@ class Bank:
         return head.balance
 
     def head(self, entity: str = "alice") -> Balance:
-        return get_balance_at(self.ledger, MemoryHistory(), entity, None, lambda _: None)
+        return GetBalance(self.ledger, MemoryHistoryRepository(), lambda _: None).get(entity, None)
 
 
 def test_a_balance_that_is_set_opens_an_account() -> None:
@@ -155,7 +156,7 @@ def test_a_change_made_at_the_same_moment_is_not_lost() -> None:
     answer = bank.make(change(adjust="5"))
 
     assert answer.head.balance == bank.balance() == 155
-    assert bank.pauses.after == [1]
+    assert bank.backoff.after == [1]
 
 
 def test_a_hold_made_at_the_same_moment_is_not_lost() -> None:

@@ -14,7 +14,7 @@ import pytest
 from functions.order_api import app as order_api
 from order_capture import bootstrap
 from order_capture.adapters.serializers import decimal_json, snapshots
-from order_capture.application.ledger.balance_history import Entry, HistoryPage
+from order_capture.application.ledger.list_balance_history import Entry, HistoryPage
 from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.application.orders.capture_orders import Captured, CapturedBatch
 from order_capture.application.reports.get_reports import ReportPage
@@ -38,7 +38,7 @@ from order_capture.entrypoints.http import histories, reports, responses, webhoo
 from order_capture.entrypoints.http.requests import MAX_BATCH_BYTES, MAX_ORDERS, MAX_PAGE
 from order_capture.entrypoints.http.urls import MAX_URL
 from tests.support.factories import NOW, a_commit, api_event, delivery_of, webhook_of
-from tests.support.fakes import MemoryOrders, MemoryOutbox
+from tests.support.fakes import MemoryOrderRepository, MemoryPublisher
 
 LIMIT = 6 * 1024 * 1024  # of Lambda's, for the answer as it leaves the function
 REFUSAL_LIMIT = 256 * 1024  # of our own
@@ -86,9 +86,9 @@ WORST_ORDERS = {
 
 @pytest.fixture(autouse=True)
 def stores(monkeypatch: pytest.MonkeyPatch) -> None:
-    orders = MemoryOrders()
+    orders = MemoryOrderRepository()
     monkeypatch.setattr(bootstrap, "orders", lambda: orders)
-    monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryOutbox())
+    monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryPublisher())
 
 
 @pytest.mark.parametrize("policy", ["ACCEPT_VALID", "REJECT_ALL"])

@@ -9,12 +9,13 @@ import pytest
 from order_capture.application.callers import Caller
 from order_capture.application.idempotency import Answered, RequestKey
 from order_capture.application.messages import ReleaseOrder
-from order_capture.application.orders.cancel_order import cancel_order
-from order_capture.application.ports import MAX_ATTEMPTS, IdempotencyRecord, VersionConflictError
+from order_capture.application.orders.cancel_order import CancelOrder
+from order_capture.application.ports import IdempotencyRecord, VersionConflictError
+from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import NotFoundError, StatusConflictError, TransientError
 from order_capture.domain.order import Order, OrderStatus
 from tests.support.factories import SERVICE, details_of, placed, ticking_clock
-from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
+from tests.support.fakes import MemoryOrderRepository, MemoryPublisher, RecordedBackoff
 
 RELEASE = ReleaseOrder(details_of(), "corr-1")
 
@@ -23,9 +24,9 @@ class Desk:
     """The part of order_api that cancels, without AWS, with an order as it stands."""
 
     def __init__(self, status: OrderStatus = OrderStatus.PENDING) -> None:
-        self.orders = MemoryOrders()
-        self.checkers = MemoryOutbox()
-        self.pauses = Pauses()
+        self.orders = MemoryOrderRepository()
+        self.releases = MemoryPublisher()
+        self.backoff = RecordedBackoff()
         self.orders.add([replace(placed(), status=status)])
 
     def cancel(self, order_id: str = "order-1", caller: Caller = SERVICE) -> Order:
@@ -34,7 +35,8 @@ class Desk:
     def answer(
         self, order_id: str = "order-1", caller: Caller = SERVICE, key: RequestKey | None = None
     ) -> Answered[Order]:
-        return cancel_order(self.orders, self.checkers, order_id, caller, ticking_clock(), self.pauses, key)
+        use_case = CancelOrder(self.orders, self.releases, ticking_clock(), Retry(self.backoff))
+        return use_case.cancel(order_id, caller, key)
 
     def stored(self) -> Order:
         order = self.orders.get("order-1")
@@ -57,7 +59,7 @@ def test_an_open_order_is_cancelled_and_what_it_holds_released(status: OrderStat
     assert cancelled.status is OrderStatus.CANCELLED
     assert cancelled.logs[-1].endswith(" cancelled")
     assert cancelled == desk.stored()
-    assert desk.checkers.sent == [RELEASE]
+    assert desk.releases.sent == [RELEASE]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_an_order_that_is_over_can_not_be_cancelled_and_stays_as_it_is(status: O
         desk.cancel()
 
     assert desk.stored() == before
-    assert desk.checkers.sent == []
+    assert desk.releases.sent == []
 
 
 def test_an_order_that_nobody_placed_can_not_be_cancelled() -> None:
@@ -94,8 +96,8 @@ def test_an_order_that_is_confirmed_meanwhile_is_cancelled_all_the_same() -> Non
     assert desk.cancel().status is OrderStatus.CANCELLED
 
     assert desk.stored().version == 3
-    assert desk.pauses.after == [1]
-    assert desk.checkers.sent == [RELEASE]
+    assert desk.backoff.after == [1]
+    assert desk.releases.sent == [RELEASE]
 
 
 def test_shipping_that_is_quicker_wins() -> None:
@@ -106,7 +108,7 @@ def test_shipping_that_is_quicker_wins() -> None:
         desk.cancel()
 
     assert desk.stored().status is OrderStatus.SHIPPED
-    assert desk.checkers.sent == []
+    assert desk.releases.sent == []
 
 
 def test_an_order_that_others_keep_changing_is_not_cancelled_now() -> None:
@@ -117,12 +119,12 @@ def test_an_order_that_others_keep_changing_is_not_cancelled_now() -> None:
         desk.cancel()
 
     assert desk.stored().status is OrderStatus.PENDING
-    assert desk.checkers.sent == []
+    assert desk.releases.sent == []
 
 
 def test_a_release_that_can_not_be_sent_leaves_the_order_cancelled() -> None:
     desk = Desk()
-    desk.checkers.failing = {"order-1"}
+    desk.releases.failing = {"order-1"}
 
     assert desk.cancel().status is OrderStatus.CANCELLED
 
@@ -131,7 +133,7 @@ def test_a_release_that_can_not_be_sent_leaves_the_order_cancelled() -> None:
 
 def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
     # Given a table that writes, but whose answer is lost, so that the call is made again and refused
-    class LosesAnAnswer(MemoryOrders):
+    class LosesAnAnswer(MemoryOrderRepository):
         def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:
             super().save(order, expected_version, key)
             raise VersionConflictError(order.order_id)
@@ -145,7 +147,7 @@ def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
 
     # Then its client is told so, and what it holds is released
     assert cancelled.status is OrderStatus.CANCELLED
-    assert desk.checkers.sent == [RELEASE]
+    assert desk.releases.sent == [RELEASE]
 
 
 @pytest.mark.parametrize("status", OrderStatus)
@@ -160,7 +162,7 @@ def test_another_customers_order_is_not_there_and_stays_as_it_is(status: OrderSt
 
     assert str(foreign.value) == str(unknown.value)
     assert desk.stored() == before
-    assert desk.checkers.sent == []
+    assert desk.releases.sent == []
 
 
 def test_a_customer_cancels_their_own() -> None:

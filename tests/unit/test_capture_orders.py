@@ -14,8 +14,7 @@ from order_capture.application.orders.capture_orders import (
     Batch,
     Captured,
     CapturedBatch,
-    capture_batch,
-    capture_order,
+    CaptureOrders,
 )
 from order_capture.application.ports import Clock, IdempotencyRecord, VersionConflictError
 from order_capture.domain.errors import (
@@ -27,7 +26,7 @@ from order_capture.domain.errors import (
 )
 from order_capture.domain.order import CheckType, NextAction, Order, OrderStatus
 from tests.support.factories import NOW, SERVICE, checked, declined, details_of, held, placed, ticking_clock
-from tests.support.fakes import MemoryOrders, MemoryOutbox
+from tests.support.fakes import MemoryOrderRepository, MemoryPublisher
 
 
 class Shop:
@@ -35,13 +34,11 @@ class Shop:
 
     def __init__(self, caller: Caller = SERVICE) -> None:
         self.caller = caller
-        self.orders = MemoryOrders()
-        self.checkers = MemoryOutbox()
+        self.orders = MemoryOrderRepository()
+        self.checks = MemoryPublisher()
 
     def capture(self, order: Order, *, idempotent: bool = False, clock: Clock | None = None) -> Captured:
-        return capture_order(
-            self.orders, self.checkers, order, self.caller, clock or ticking_clock(), idempotent=idempotent
-        )
+        return self._use_case(clock).capture_one(order, self.caller, idempotent=idempotent)
 
     def capture_batch(
         self,
@@ -59,7 +56,10 @@ class Shop:
         clock: Clock | None = None,
     ) -> CapturedBatch:
         batch = Batch(entries, fingerprint, request_id)
-        return capture_batch(self.orders, self.checkers, batch, self.caller, clock or ticking_clock())
+        return self._use_case(clock).capture_batch(batch, self.caller)
+
+    def _use_case(self, clock: Clock | None) -> CaptureOrders:
+        return CaptureOrders(self.orders, self.checks, clock or ticking_clock())
 
     def stored(self, order_id: str = "order-1") -> Order:
         order = self.orders.get(order_id)
@@ -69,7 +69,7 @@ class Shop:
     def checked_ids(self) -> list[str]:
         """The orders that the checkers were asked about since this was last asked."""
         return [
-            message.details.order_id for message in self.checkers.taken() if isinstance(message, CheckOrder)
+            message.details.order_id for message in self.checks.taken() if isinstance(message, CheckOrder)
         ]
 
 
@@ -81,7 +81,7 @@ class TestOneOrder:
 
         assert captured == Captured(placed(), replayed=False)
         assert shop.stored() == placed()
-        assert shop.checkers.sent == [CheckOrder(details_of(), "corr-1")]
+        assert shop.checks.sent == [CheckOrder(details_of(), "corr-1")]
 
     def test_that_comes_again_gets_the_same_answer_and_is_one_order(self) -> None:
         shop = Shop()
@@ -98,7 +98,7 @@ class TestOneOrder:
     def test_that_comes_again_before_any_check_has_answered_is_handed_on_again(self) -> None:
         shop = Shop()
         shop.capture(placed(), idempotent=True)
-        shop.checkers.taken()
+        shop.checks.taken()
 
         shop.capture(placed(), idempotent=True)
 
@@ -107,7 +107,7 @@ class TestOneOrder:
     def test_that_comes_again_after_a_check_has_answered_is_not_handed_on(self) -> None:
         shop = Shop()
         shop.capture(placed(), idempotent=True)
-        shop.checkers.taken()
+        shop.checks.taken()
         shop.orders.save(placed().record_check(CheckType.STOCK, held(), now="later"), expected_version=1)
 
         shop.capture(placed(), idempotent=True)
@@ -117,7 +117,7 @@ class TestOneOrder:
     def test_with_a_key_that_another_request_used_is_refused_and_changes_nothing(self) -> None:
         shop = Shop()
         shop.capture(placed(fingerprint="print-1"), idempotent=True)
-        shop.checkers.taken()
+        shop.checks.taken()
 
         with pytest.raises(IdempotencyConflictError):
             shop.capture(placed(details_of(total="99"), fingerprint="print-2"), idempotent=True)
@@ -136,7 +136,7 @@ class TestOneOrder:
 class TestAnOrderThatCouldNotBeHandedOn:
     def test_without_a_key_is_withdrawn_since_its_client_will_send_it_under_another_id(self) -> None:
         shop = Shop()
-        shop.checkers.failing = {"order-1"}
+        shop.checks.failing = {"order-1"}
 
         with pytest.raises(TransientError, match="could not be handed on"):
             shop.capture(placed())
@@ -146,11 +146,11 @@ class TestAnOrderThatCouldNotBeHandedOn:
 
     def test_with_a_key_stays_pending_and_the_retry_hands_it_on(self) -> None:
         shop = Shop()
-        shop.checkers.failing = {"order-1"}
+        shop.checks.failing = {"order-1"}
         with pytest.raises(TransientError):
             shop.capture(placed(), idempotent=True)
         assert shop.stored().status is OrderStatus.PENDING
-        shop.checkers.failing = set()
+        shop.checks.failing = set()
 
         retried = shop.capture(placed(), idempotent=True)
 
@@ -159,7 +159,7 @@ class TestAnOrderThatCouldNotBeHandedOn:
 
     def test_takes_its_course_if_a_check_has_answered_meanwhile(self) -> None:
         shop = Shop()
-        shop.checkers.failing = {"order-1"}
+        shop.checks.failing = {"order-1"}
         shop.orders.interruptions.coming = [VersionConflictError()]
 
         with pytest.raises(TransientError):
@@ -186,7 +186,7 @@ class TestABatch:
 
     def test_tells_which_of_its_orders_could_not_be_handed_on_and_accepts_the_others(self) -> None:
         shop = Shop()
-        shop.checkers.failing = {"order-2"}
+        shop.checks.failing = {"order-2"}
 
         answers = shop.capture_batch([placed(details_of(f"order-{i}")) for i in (1, 2, 3)])
 
@@ -197,13 +197,13 @@ class TestABatch:
     def test_that_comes_again_with_its_key_heals_what_could_not_be_handed_on(self) -> None:
         shop = Shop()
         batch = [placed(details_of("order-1")), placed(details_of("order-2"))]
-        shop.checkers.failing = {"order-2"}
+        shop.checks.failing = {"order-2"}
         shop.capture_batch(batch, request_id="request-1")
         shop.orders.save(
             batch[0].record_check(CheckType.STOCK, checked().decision, now="later"), expected_version=1
         )
-        shop.checkers.failing = set()
-        shop.checkers.taken()
+        shop.checks.failing = set()
+        shop.checks.taken()
 
         answers = shop.capture_batch(batch, request_id="request-1")
 
@@ -213,7 +213,7 @@ class TestABatch:
     def test_with_a_key_that_another_request_used_is_refused_whole(self) -> None:
         shop = Shop()
         shop.capture_batch([placed()], fingerprint="print-1", request_id="request-1")
-        shop.checkers.taken()
+        shop.checks.taken()
 
         with pytest.raises(IdempotencyConflictError):
             shop.capture_batch([placed(details_of("order-9"))], fingerprint="print-2", request_id="request-1")
@@ -231,7 +231,7 @@ class TestABatch:
 
 def test_an_order_that_can_not_even_be_withdrawn_does_not_take_the_others_answers_with_it() -> None:
     shop = Shop()
-    shop.checkers.failing = {"order-1"}
+    shop.checks.failing = {"order-1"}
     shop.orders.interruptions.coming = [RuntimeError("the table is out of reach")]
 
     answers = shop.capture_batch([placed(details_of("order-1")), placed(details_of("order-2"))])
@@ -245,7 +245,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
     def test_is_told_so(self) -> None:
         shop = Shop()
         told: list[type[Exception]] = []
-        shop.checkers.interruptions.coming = [
+        shop.checks.interruptions.coming = [
             lambda: told.append(refusal(lambda: shop.capture(placed(), idempotent=True, clock=lambda: at(1))))
         ]
 
@@ -259,7 +259,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
     def test_is_told_so_for_a_batch_as_a_whole(self) -> None:
         shop = Shop()
         told: list[type[Exception]] = []
-        shop.checkers.interruptions.coming = [
+        shop.checks.interruptions.coming = [
             lambda: told.append(
                 refusal(lambda: shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(1)))
             )
@@ -290,7 +290,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
     def test_is_told_that_its_key_was_used_if_it_is_another_request(self) -> None:
         shop = Shop()
         told: list[type[Exception]] = []
-        shop.checkers.interruptions.coming = [
+        shop.checks.interruptions.coming = [
             lambda: told.append(refusal(lambda: shop.capture(placed(fingerprint="print-2"), idempotent=True)))
         ]
 
@@ -302,7 +302,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         shop = Shop()
         shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
         shop.capture(placed(), idempotent=True, clock=lambda: NOW)
-        shop.checkers.taken()
+        shop.checks.taken()
 
         assert (
             refusal(lambda: shop.capture(placed(), idempotent=True, clock=lambda: at(4)))
@@ -371,7 +371,7 @@ class TestACustomer:
             shop.capture(placed())
 
         assert shop.orders.get("order-1") is None
-        assert shop.checkers.sent == []
+        assert shop.checks.sent == []
 
     def test_is_not_told_an_order_of_another_that_is_there_already(self) -> None:
         shop = Shop(self.ALICE)
@@ -399,8 +399,8 @@ class TestACustomer:
         batch = Batch([own, placed(), own], "print-1", None, all_or_none=True)
 
         with pytest.raises(CustomerForbiddenError) as refused:
-            capture_batch(shop.orders, shop.checkers, batch, shop.caller, ticking_clock())
+            CaptureOrders(shop.orders, shop.checks, ticking_clock()).capture_batch(batch, shop.caller)
 
         assert refused.value.indexes == (1,)
         assert shop.orders.get("order-2") is None
-        assert shop.checkers.sent == []
+        assert shop.checks.sent == []

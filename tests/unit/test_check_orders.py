@@ -7,10 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.ledger.adjust_balance import BalanceRequest, adjust_balance
-from order_capture.application.ledger.check_orders import check_orders
+from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
+from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
-from order_capture.application.ports import MAX_ATTEMPTS, WriteRefusedError
+from order_capture.application.ports import WriteRefusedError
+from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
@@ -22,7 +23,7 @@ from order_capture.domain.ledger import (
 )
 from order_capture.domain.order import CheckResult, CheckType, DeclineCode, OrderDetails, Outcome
 from tests.support.factories import NOW, check, details_of, held, release, ticking_clock
-from tests.support.fakes import MemoryLedger, MemoryOutbox, Pauses
+from tests.support.fakes import MemoryLedgerRepository, MemoryPublisher, RecordedBackoff
 
 HELD, DECLINED = Outcome
 
@@ -32,9 +33,9 @@ class Checker:
 
     def __init__(self, kind: LedgerSpec = STOCK, **balances: int) -> None:
         self.kind = kind
-        self.ledger = MemoryLedger()
-        self.answers = MemoryOutbox()
-        self.pauses = Pauses()
+        self.ledger = MemoryLedgerRepository()
+        self.results = MemoryPublisher()
+        self.backoff = RecordedBackoff()
         for entity, balance in balances.items():
             self.adjust(entity, balance)
         self.ledger.writes = 0
@@ -48,11 +49,13 @@ class Checker:
         self.ledger.write([movement], [entry], NOW)
 
     def handle(self, *messages: CheckOrder | ReleaseOrder) -> set[str]:
-        return check_orders(self.kind, self.ledger, self.answers, messages, ticking_clock(), self.pauses)
+        return CheckOrders(
+            self.kind, self.ledger, self.results, ticking_clock(), Retry(self.backoff)
+        ).process(messages)
 
     def decisions(self) -> dict[str, CheckResult]:
         """What was answered since this was last asked, by order."""
-        return {m.order_id: m.decision for m in self.answers.taken() if isinstance(m, OrderChecked)}
+        return {m.order_id: m.decision for m in self.results.taken() if isinstance(m, OrderChecked)}
 
     def outcomes(self) -> dict[str, Outcome]:
         return {order_id: decision.outcome for order_id, decision in self.decisions().items()}
@@ -79,7 +82,7 @@ class TestHolding:
 
         assert checker.handle(check(pens("order-1", 2))) == set()
 
-        assert checker.answers.sent == [
+        assert checker.results.sent == [
             OrderChecked("order-1", CheckType.STOCK, CheckResult(HELD, Decimal(2), "pen"), "corr-1")
         ]
         assert checker.figures() == (3, 2, 0)
@@ -122,7 +125,9 @@ class TestHolding:
         checker = Checker(pen=5)
         deletion = BalanceRequest("pen", "deletion", "", idempotent=False, delete=True)
         checker.ledger.interruptions.coming = [
-            lambda: adjust_balance(STOCK, checker.ledger, deletion, ticking_clock(), checker.pauses)
+            lambda: AdjustBalance(STOCK, checker.ledger, ticking_clock(), Retry(checker.backoff)).adjust(
+                deletion
+            )
         ]
 
         checker.handle(check(pens("order-1", 2)), check(pens("order-2", 9)))
@@ -207,7 +212,7 @@ class TestADuplicate:
 
         checker.handle(check(pens("order-1", 2)), check(pens("order-1", 2)))
 
-        assert len(checker.answers.sent) == 1
+        assert len(checker.results.sent) == 1
         assert checker.figures() == (3, 2, 0)
 
     def test_among_new_orders_takes_nothing_from_them(self) -> None:
@@ -295,7 +300,7 @@ class TestReleasing:
 
         checker.handle(release())
 
-        assert checker.answers.sent == []
+        assert checker.results.sent == []
 
     def test_that_meets_the_hold_just_being_written_gives_it_back(self) -> None:
         checker = Checker(pen=5)
@@ -323,7 +328,7 @@ class TestMeetingOthers:
         assert checker.handle(check(details)) == set()
 
         assert checker.outcomes() == {"order-1": HELD}
-        assert checker.pauses.after == list(range(1, MAX_ATTEMPTS))
+        assert checker.backoff.after == list(range(1, MAX_ATTEMPTS))
 
     def test_a_hold_that_never_gets_through_is_given_back_and_not_answered(self) -> None:
         checker = Checker(pen=5)
@@ -331,7 +336,7 @@ class TestMeetingOthers:
 
         assert checker.handle(check(pens("order-1", 2))) == {"order-1"}
 
-        assert checker.answers.sent == []
+        assert checker.results.sent == []
         assert checker.figures() == (5, 0, 0)
 
     def test_a_release_is_tried_again_and_given_back_if_it_never_gets_through(self) -> None:
@@ -344,7 +349,7 @@ class TestMeetingOthers:
         assert checker.handle(release(pens("order-1", 2))) == set()
 
         assert checker.figures() == (5, 0, 0)
-        assert checker.pauses.after == [*range(1, MAX_ATTEMPTS + 1), *range(1, MAX_ATTEMPTS)]
+        assert checker.backoff.after == [*range(1, MAX_ATTEMPTS), *range(1, MAX_ATTEMPTS)]
 
     def test_whoever_takes_the_last_units_first_has_them(self) -> None:
         checker = Checker(pen=5)
@@ -361,7 +366,7 @@ class TestMeetingOthers:
 
         checker.handle(check(pens("order-1", 2)))
 
-        assert [type(message) for message in checker.answers.sent] == [OrderChecked] * 2
+        assert [type(message) for message in checker.results.sent] == [OrderChecked] * 2
         assert checker.outcomes() == {"order-1": HELD}
         assert checker.figures() == (3, 2, 0)
 
@@ -393,10 +398,10 @@ class TestNeighbours:
 
     def test_an_order_whose_answer_can_not_be_sent_is_given_back_and_answered_the_same_later(self) -> None:
         checker = Checker(pen=5)
-        checker.answers.failing = {"order-1"}
+        checker.results.failing = {"order-1"}
 
         assert checker.handle(check(pens("order-1", 2)), check(pens("order-2", 1))) == {"order-1"}
-        checker.answers.failing = set()
+        checker.results.failing = set()
         checker.handle(check(pens("order-1", 2)))
 
         assert checker.outcomes() == {"order-1": HELD, "order-2": HELD}

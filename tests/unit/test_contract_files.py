@@ -37,6 +37,7 @@ from order_capture.application.messages import (
     order_id_of,
 )
 from order_capture.application.orders.publish_order_events import OrderChange
+from order_capture.application.retry import Retry
 from order_capture.domain.history import Commit, HistoryRecord
 from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange
 from order_capture.domain.order import DeclineCode
@@ -503,7 +504,7 @@ class TestEvents:
             def get_item(self, **_: object) -> dict[str, Any]:
                 return {"Item": image}
 
-        order = DynamoOrderRepository(Table(), "OrderTable", lambda _: None).get("any")
+        order = DynamoOrderRepository(Table(), "OrderTable", Retry(lambda _: None)).get("any")
         assert order is not None
         assert order == order.initial_snapshot()
 

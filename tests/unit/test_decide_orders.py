@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from order_capture.application.messages import OrderChecked, ReleaseOrder, ShipOrder
-from order_capture.application.orders.decide_orders import decide_orders
-from order_capture.application.ports import MAX_ATTEMPTS, VersionConflictError
+from order_capture.application.orders.decide_orders import DecideOrders
+from order_capture.application.ports import VersionConflictError
+from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.order import CheckType, Order, OrderStatus
 from tests.support.factories import checked, declined, details_of, held, placed, ticking_clock
-from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
+from tests.support.fakes import MemoryOrderRepository, MemoryPublisher, RecordedBackoff
 
 BALANCE_HELD = checked(CheckType.BALANCE, held())
 STOCK_HELD = checked(CheckType.STOCK, held("1", "pen"))
@@ -19,16 +20,16 @@ class Office:
     """order_update without AWS, with one or more orders that were just placed."""
 
     def __init__(self, *order_ids: str) -> None:
-        self.orders = MemoryOrders()
-        self.shipping = MemoryOutbox()
-        self.checkers = MemoryOutbox()
-        self.pauses = Pauses()
+        self.orders = MemoryOrderRepository()
+        self.shipping = MemoryPublisher()
+        self.releases = MemoryPublisher()
+        self.backoff = RecordedBackoff()
         self.orders.add([placed(details_of(order_id)) for order_id in order_ids or ("order-1",)])
 
     def handle(self, *messages: OrderChecked) -> set[str]:
-        return decide_orders(
-            self.orders, self.shipping, self.checkers, messages, ticking_clock(), self.pauses
-        )
+        return DecideOrders(
+            self.orders, self.shipping, self.releases, ticking_clock(), Retry(self.backoff)
+        ).process(messages)
 
     def order(self, order_id: str = "order-1") -> Order:
         order = self.orders.get(order_id)
@@ -46,7 +47,7 @@ def test_two_held_answers_confirm_an_order_and_send_it_to_shipping() -> None:
 
     assert office.order().status is OrderStatus.CONFIRMED
     assert office.shipping.sent == [ShipOrder(details_of(), "corr-1")]
-    assert office.checkers.sent == []
+    assert office.releases.sent == []
 
 
 def test_two_answers_about_one_order_in_one_batch_are_one_write() -> None:
@@ -64,18 +65,18 @@ def test_a_declined_answer_rejects_the_order_and_has_released_what_the_other_che
     office.handle(BALANCE_DECLINED)
 
     assert office.order().status is OrderStatus.REJECTED
-    assert office.checkers.sent == [ReleaseOrder(details_of(), "corr-1")]
+    assert office.releases.sent == [ReleaseOrder(details_of(), "corr-1")]
     assert office.shipping.sent == []
 
 
 def test_what_is_held_after_the_order_was_rejected_is_released() -> None:
     office = Office()
     office.handle(BALANCE_DECLINED)
-    office.checkers.taken()
+    office.releases.taken()
 
     office.handle(STOCK_HELD)
 
-    assert office.checkers.sent == [ReleaseOrder(details_of(), "corr-1")]
+    assert office.releases.sent == [ReleaseOrder(details_of(), "corr-1")]
 
 
 def test_an_order_that_both_declined_has_nothing_to_release() -> None:
@@ -84,7 +85,7 @@ def test_an_order_that_both_declined_has_nothing_to_release() -> None:
     office.handle(BALANCE_DECLINED, STOCK_DECLINED)
 
     assert office.order().status is OrderStatus.REJECTED
-    assert office.checkers.sent == []
+    assert office.releases.sent == []
 
 
 def test_what_follows_is_sent_again_on_a_duplicate_which_changes_nothing() -> None:
@@ -112,7 +113,7 @@ def test_an_order_whose_follow_up_can_not_be_sent_is_given_back_and_the_next_loo
 
 def test_an_order_whose_release_can_not_be_sent_is_given_back() -> None:
     office = Office()
-    office.checkers.failing = {"order-1"}
+    office.releases.failing = {"order-1"}
 
     assert office.handle(BALANCE_DECLINED) == {"order-1"}
 
@@ -125,7 +126,7 @@ def test_an_order_that_somebody_else_changed_is_read_again_and_decided_with_both
 
     assert office.order().status is OrderStatus.CONFIRMED
     assert set(office.order().checks) == set(CheckType)
-    assert office.pauses.after == [1]
+    assert office.backoff.after == [1]
 
 
 def test_an_order_that_others_keep_changing_is_given_back() -> None:

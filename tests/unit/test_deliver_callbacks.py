@@ -27,7 +27,7 @@ from order_capture.domain.webhooks import (
     WebhookStatus,
 )
 from tests.support.factories import NOW, callbacks_of, delivery_of, webhook_of
-from tests.support.fakes import MemoryOutbox, MemoryWebhooks
+from tests.support.fakes import MemoryPublisher, MemoryWebhookRepository
 
 HANGS, OK, GONE = (
     DeliveryResponse(None, "no answer in 15 s", is_late=True),
@@ -41,8 +41,8 @@ class Senders:
     """Any number of them, over one store."""
 
     def __init__(self) -> None:
-        self.webhooks, self.letters = MemoryWebhooks(), MemoryOutbox()
-        self.lanes = {lane: MemoryOutbox() for lane in Lane}
+        self.webhooks, self.letters = MemoryWebhookRepository(), MemoryPublisher()
+        self.lanes = {lane: MemoryPublisher() for lane in Lane}
         self.now = NOW
         self.posted: list[str] = []
         self.answer, self.takes = OK, 0.1

@@ -22,18 +22,18 @@ from order_capture.adapters.dynamodb.types import from_item, to_item
 from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
 from order_capture.adapters.serializers.fields import mapping, number, text, texts
 from order_capture.application.ports import (
-    MAX_ATTEMPTS,
     SettleRefusedError,
     SubscriptionTarget,
     VersionConflictError,
     WriteRefusedError,
 )
+from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import SubscriptionLimitError, TransientError, UnreadableError
 from order_capture.domain.ledger import Hold
 from order_capture.domain.order import OrderDetails
 from order_capture.domain.webhooks import Lane, ReceiverHealth
 from tests.support.factories import NOW, a_decline, delivery_of, details_of, held, placed, webhook_of
-from tests.support.fakes import Pauses
+from tests.support.fakes import RecordedBackoff
 
 CONFLICT, THROTTLED = {"Code": "TransactionConflict"}, {"Code": "ThrottlingError"}
 FAILED, PASSED = {"Code": "ConditionalCheckFailed"}, {"Code": "None"}
@@ -73,18 +73,18 @@ def ledger(dynamodb: DynamoDb) -> DynamoLedgerRepository:
     return DynamoLedgerRepository(dynamodb, "StockTable", "productId")
 
 
-def orders(dynamodb: DynamoDb) -> tuple[DynamoOrderRepository, Pauses]:
-    pauses = Pauses()
-    return DynamoOrderRepository(dynamodb, "OrderTable", pauses), pauses
+def orders(dynamodb: DynamoDb) -> tuple[DynamoOrderRepository, RecordedBackoff]:
+    backoff = RecordedBackoff()
+    return DynamoOrderRepository(dynamodb, "OrderTable", Retry(backoff)), backoff
 
 
-def history(dynamodb: DynamoDb) -> tuple[DynamoHistoryRepository, Pauses]:
-    pauses = Pauses()
-    return DynamoHistoryRepository(dynamodb, "HistoryTable", "productId", pauses), pauses
+def history(dynamodb: DynamoDb) -> tuple[DynamoHistoryRepository, RecordedBackoff]:
+    backoff = RecordedBackoff()
+    return DynamoHistoryRepository(dynamodb, "HistoryTable", "productId", Retry(backoff)), backoff
 
 
 def webhooks(dynamodb: DynamoDb) -> DynamoWebhookRepository:
-    return DynamoWebhookRepository(dynamodb, "WebhookTable", lambda: NOW, Pauses())
+    return DynamoWebhookRepository(dynamodb, "WebhookTable", lambda: NOW, Retry(RecordedBackoff()))
 
 
 def reports(dynamodb: DynamoDb) -> DynamoReportRepository:
@@ -92,7 +92,7 @@ def reports(dynamodb: DynamoDb) -> DynamoReportRepository:
 
 
 def followers(dynamodb: DynamoDb) -> DynamoSubscriptionRepository:
-    return DynamoSubscriptionRepository(dynamodb, "ConnectionTable", Pauses())
+    return DynamoSubscriptionRepository(dynamodb, "ConnectionTable", Retry(RecordedBackoff()))
 
 
 class TestAWriteOfALedger:
@@ -180,21 +180,21 @@ class TestNewOrders:
     @pytest.mark.parametrize("number", [1, 3])
     def test_that_meet_another_write_are_written_after_a_pause(self, number: int) -> None:
         busy = error("TransactionConflictException") if number == 1 else cancelled(*[CONFLICT] * number)
-        store, pauses = orders(DynamoDb(busy))
+        store, backoff = orders(DynamoDb(busy))
 
         assert store.add([placed(details_of(f"order-{i}")) for i in range(number)]) == {}
 
-        assert pauses.after == [1]
+        assert backoff.after == [1]
 
     @pytest.mark.parametrize("number", [1, 3])
     def test_that_never_get_through_are_not_accepted(self, number: int) -> None:
         busy = error("TransactionConflictException") if number == 1 else cancelled(*[CONFLICT] * number)
-        store, pauses = orders(DynamoDb(*[busy] * MAX_ATTEMPTS))
+        store, backoff = orders(DynamoDb(*[busy] * MAX_ATTEMPTS))
 
         with pytest.raises(TransientError):
             store.add([placed(details_of(f"order-{i}")) for i in range(number)])
 
-        assert len(pauses.after) == MAX_ATTEMPTS
+        assert len(backoff.after) == MAX_ATTEMPTS - 1, "nothing is waited for after the last attempt"
 
     @pytest.mark.parametrize("number", [1, 3])
     def test_that_can_not_be_written_at_all_are_an_error(self, number: int) -> None:
@@ -224,7 +224,7 @@ class TestReadingSeveralOrders:
             {"Responses": {"OrderTable": items[:1]}, "UnprocessedKeys": left_out},
             {"Responses": {"OrderTable": items[1:]}, "UnprocessedKeys": {}},
         )
-        store, pauses = orders(dynamodb)
+        store, backoff = orders(dynamodb)
 
         assert store.get_many(["order-1", "order-2"]).keys() == {"order-1", "order-2"}
 
@@ -232,7 +232,7 @@ class TestReadingSeveralOrders:
             [*self.KEYS],
             [self.KEYS[1]],
         ]
-        assert pauses.after == [1]
+        assert backoff.after == [1]
 
     def test_gives_up_on_those_that_are_always_left_out(self) -> None:
         nothing = {"Responses": {}, "UnprocessedKeys": {"OrderTable": {"Keys": [*self.KEYS]}}}
@@ -267,13 +267,13 @@ class TestLinesOfAHistory:
 
     def test_that_were_left_out_are_written_again_after_a_pause(self) -> None:
         dynamodb = DynamoDb({"UnprocessedItems": {"HistoryTable": ["one of them"]}})
-        store, pauses = history(dynamodb)
+        store, backoff = history(dynamodb)
 
         store.put([a_decline("pen", f"order-{i}") for i in range(3)])
 
         assert len(dynamodb.calls) == 2
         assert dynamodb.calls[1][1]["RequestItems"] == {"HistoryTable": ["one of them"]}
-        assert pauses.after == [1]
+        assert backoff.after == [1]
 
     def test_that_are_always_left_out_are_given_up(self) -> None:
         dynamodb = DynamoDb(*[{"UnprocessedItems": {"HistoryTable": ["one of them"]}}] * MAX_ATTEMPTS)

@@ -30,7 +30,7 @@ class Engine:
             verify=lambda scope, body: good,
             own_key="AKIAOURS",
             docs=docs,
-            status=lambda: {"pauses": []},
+            status=lambda: {"backoff": []},
         )
         self.front.on_change = self._changed
 
@@ -162,4 +162,4 @@ def test_the_front_page_leads_on(engine: Engine, tmp_path: Path) -> None:
 
 def test_the_engines_status_is_for_tools(engine: Engine) -> None:
     assert engine.ask("GET", "/_ministack/status")[0] == 403
-    assert engine.ask("GET", "/_ministack/status", x_engine_secret="secret") == (200, b'{"pauses": []}')
+    assert engine.ask("GET", "/_ministack/status", x_engine_secret="secret") == (200, b'{"backoff": []}')

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from order_capture.application.callers import Caller
-from order_capture.application.orders.get_order import get_order
+from order_capture.application.orders.get_order import GetOrder
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import CheckType, Order, OrderStatus
 from tests.support.factories import SERVICE, declined, held, placed
-from tests.support.fakes import MemoryOrders
+from tests.support.fakes import MemoryOrderRepository
 
 LATER = "2026-11-20T10:00:01.000Z"
 
@@ -20,13 +20,13 @@ class Desk:
     """A client that waits, and what happens meanwhile: `then` by the number of the look before it."""
 
     def __init__(self, order: Order | None = None) -> None:
-        self.orders = MemoryOrders()
+        self.orders = MemoryOrderRepository()
         self.orders.add([order or placed()])
         self.then: dict[int, Callable[[], object]] = {}
         self.slept: list[float] = []
 
     def ask(self, seconds: float = 0, *, news: bool = False, caller: Caller = SERVICE) -> Order:
-        return get_order(self.orders, "order-1", caller, lambda order: news, seconds, self._sleep)
+        return GetOrder(self.orders, self._sleep).get("order-1", caller, lambda order: news, seconds)
 
     def change(self, *steps: Callable[[Order], Order]) -> None:
         for step in steps:
@@ -53,7 +53,7 @@ def test_an_order_is_told_at_once_and_another_is_not_found() -> None:
     assert desk.ask() == placed()
     assert desk.slept == []
     with pytest.raises(NotFoundError):
-        get_order(desk.orders, "order-2", SERVICE, lambda order: False, 20, lambda seconds: None)
+        GetOrder(desk.orders, lambda seconds: None).get("order-2", SERVICE, lambda order: False, 20)
 
 
 def test_a_client_that_waits_is_told_as_soon_as_the_status_changes() -> None:
@@ -108,7 +108,7 @@ def test_a_customer_is_told_their_own_order_and_anothers_is_as_none() -> None:
     with pytest.raises(NotFoundError) as foreign:
         desk.ask(20, caller=Caller("sub-2", "bob"))
     with pytest.raises(NotFoundError) as unknown:
-        get_order(desk.orders, "order-2", SERVICE, lambda order: False, 20, lambda seconds: None)
+        GetOrder(desk.orders, lambda seconds: None).get("order-2", SERVICE, lambda order: False, 20)
 
     assert str(foreign.value) == str(unknown.value)
     assert desk.slept == [], "how long it takes to be refused tells nothing either"

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from order_capture.adapters.serializers import decimal_json
-from order_capture.application.ledger.balance_history import Entry, HistoryPage
+from order_capture.application.ledger.list_balance_history import Entry, HistoryPage
 from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.domain.history import ChangeType, Commit, LedgerEntry
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance

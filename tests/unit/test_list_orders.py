@@ -7,16 +7,15 @@ from dataclasses import replace
 import pytest
 
 from order_capture.application.callers import Caller
-from order_capture.application.orders import list_orders
-from order_capture.application.orders.list_orders import MAX_READ, OrderQuery
+from order_capture.application.orders.list_orders import MAX_READ, ListOrders, OrderQuery
 from order_capture.application.ports import OrderCursor
 from order_capture.domain.errors import CustomerForbiddenError
 from order_capture.domain.order import CheckType, Order, OrderStatus
 from tests.support.factories import SERVICE, declined, details_of
-from tests.support.fakes import MemoryOrders
+from tests.support.fakes import MemoryOrderRepository
 
 
-class Shelf(MemoryOrders):
+class Shelf(MemoryOrderRepository):
     """Orders of alice, one a second; those with the `rejected` numbers are rejected."""
 
     def __init__(self, number: int, rejected: range = range(0)) -> None:
@@ -36,7 +35,7 @@ class Shelf(MemoryOrders):
         pages, after, more = [], None, True
         while more:
             query = OrderQuery("alice", "2026", "2027", status, limit, after)
-            page = list_orders.list_orders(self, query, SERVICE)
+            page = ListOrders(self).list_page(query, SERVICE)
             pages.append([int(order.order_id.removeprefix("order-")) for order in page.orders])
             after, more = page.next, page.next is not None
         return pages
@@ -67,7 +66,7 @@ def test_a_request_reads_only_so_many_and_the_next_one_goes_on() -> None:
     shelf = Shelf(MAX_READ + 50, rejected=range(1))
 
     query = OrderQuery("alice", "2026", "2027", OrderStatus.REJECTED, 20, None)
-    first = list_orders.list_orders(shelf, query, SERVICE)
+    first = ListOrders(shelf).list_page(query, SERVICE)
 
     assert first.orders == []
     assert first.next == OrderCursor("2026-11-20T10:00:50.000Z", "order-50")
@@ -89,7 +88,7 @@ def test_a_customer_has_their_own_listed_and_nobody_elses_be_there_any_or_not() 
     shelf = Shelf(1)
     query = OrderQuery("alice", "2026", "2027", None, 20, None)
 
-    assert len(list_orders.list_orders(shelf, query, Caller("sub-1", "alice")).orders) == 1
+    assert len(ListOrders(shelf).list_page(query, Caller("sub-1", "alice")).orders) == 1
     for customer in ("alice", "carol"):
         with pytest.raises(CustomerForbiddenError):
-            list_orders.list_orders(shelf, replace(query, customer_id=customer), Caller("sub-2", "bob"))
+            ListOrders(shelf).list_page(replace(query, customer_id=customer), Caller("sub-2", "bob"))

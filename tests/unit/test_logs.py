@@ -13,9 +13,10 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
+from order_capture.adapters import time_budget
 from order_capture.domain.errors import RejectedMessagesError, TransientError, UnreadableError
-from order_capture.entrypoints import invocations, logs
-from order_capture.entrypoints.invocations import InvocationFailedError, has_time_left, invocation
+from order_capture.entrypoints import logs
+from order_capture.entrypoints.invocations import InvocationFailedError, invocation
 
 logger = logging.getLogger("order_capture.test")
 
@@ -171,10 +172,10 @@ def test_what_leaves_a_handler_names_nobody(written: io.StringIO) -> None:
 def test_a_call_knows_whether_there_is_time_left_to_report_what_is_not_done(
     monkeypatch: pytest.MonkeyPatch, left: int, enough: bool
 ) -> None:
-    monkeypatch.setattr(invocations, "_ends_at", float("inf"))
+    monkeypatch.setattr(time_budget, "_ends_at", float("inf"))
     requested: list[bool] = []
     call: Callable[[dict[str, Any], Any], None] = invocation(
-        lambda _event, _context: requested.append(has_time_left())
+        lambda _event, _context: requested.append(time_budget.has_time_left())
     )
 
     call({}, SimpleNamespace(get_remaining_time_in_millis=lambda: left))

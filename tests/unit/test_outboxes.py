@@ -22,7 +22,7 @@ from order_capture.application.messages import CheckOrder, DeliverWebhook, Messa
 from order_capture.domain.errors import RejectedMessagesError, TransientError
 from order_capture.domain.order import MAX_TOTAL
 from tests.support.factories import NOW, check, checked, details_of, watch
-from tests.support.fakes import Pauses
+from tests.support.fakes import RecordedBackoff
 
 
 class Aws:
@@ -61,11 +61,11 @@ class Aws:
         return [body["subject"] for body in bodies]
 
 
-def send(aws: Aws, messages: Sequence[Message]) -> tuple[set[str], Pauses]:
-    pauses = Pauses()
+def send(aws: Aws, messages: Sequence[Message]) -> tuple[set[str], RecordedBackoff]:
+    backoff = RecordedBackoff()
     ids = itertools.count()
-    sender = EnvelopeFactory("/order-capture/test", lambda: f"m-{next(ids)}", lambda: NOW, pauses)
-    return TopicPublisher(aws, "topic", sender).send(messages), pauses
+    sender = EnvelopeFactory("/order-capture/test", lambda: f"m-{next(ids)}", lambda: NOW, backoff)
+    return TopicPublisher(aws, "topic", sender).send(messages), backoff
 
 
 def checks(number: int) -> list[Message]:
@@ -90,7 +90,7 @@ def test_a_queue_gets_the_message_too() -> None:
     aws = Aws()
 
     QueuePublisher(
-        aws, "queue", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
+        aws, "queue", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, RecordedBackoff())
     ).send([checked()])
 
     ((entry,),) = aws.calls
@@ -103,7 +103,7 @@ def test_what_is_to_be_looked_at_later_is_kept_back_by_the_queue() -> None:
     delivery = DeliverWebhook("alice.1", "delivery-1", "order-1", "corr-1", delay=7)
 
     QueuePublisher(
-        aws, "queue", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
+        aws, "queue", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, RecordedBackoff())
     ).send([watch(delay=60), delivery, checked()])
 
     assert [entry.get("DelaySeconds") for entry in aws.calls[0]] == [60, 7, None]
@@ -144,22 +144,22 @@ def test_a_call_with_ten_of_the_largest_orders_is_within_the_256_kib_it_may_be()
 def test_what_failed_within_an_answered_call_is_sent_again_alone() -> None:
     aws = Aws([1, 3])
 
-    failed, pauses = send(aws, checks(5))
+    failed, backoff = send(aws, checks(5))
 
     assert failed == set()
     assert aws.orders_of(1) == ["order-1", "order-3"]
     assert len(aws.calls) == 2
-    assert pauses.after == [1]
+    assert backoff.after == [1]
 
 
 def test_what_fails_to_the_end_is_reported_and_nothing_else() -> None:
     aws = Aws([0, 2], [0, 1], [1])
 
-    failed, pauses = send(aws, checks(3))
+    failed, backoff = send(aws, checks(3))
 
     assert failed == {"order-2"}
     assert len(aws.calls) == SEND_ATTEMPTS
-    assert pauses.after == [*range(1, SEND_ATTEMPTS)], "behind the last try nothing is waited for"
+    assert backoff.after == [*range(1, SEND_ATTEMPTS)], "behind the last try nothing is waited for"
 
 
 def test_a_failure_in_one_batch_does_not_stop_the_next() -> None:
@@ -195,7 +195,7 @@ def test_what_breaks_while_a_rest_is_sent_again_leaves_only_that_rest_unsent() -
 
 def outbox(aws: Any) -> TopicPublisher:
     return TopicPublisher(
-        aws, "topic", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
+        aws, "topic", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, RecordedBackoff())
     )
 
 

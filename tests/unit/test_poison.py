@@ -16,13 +16,14 @@ from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY
 from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository, to_order_item
 from order_capture.adapters.dynamodb.types import to_item
 from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher, TopicPublisher
-from order_capture.application.ledger.publish_balance_states import publish_balance_states
-from order_capture.application.orders.publish_order_events import publish_order_events
+from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
+from order_capture.application.orders.publish_order_events import PublishOrderEvents
+from order_capture.application.retry import Retry
 from order_capture.domain.order import CheckType
 from order_capture.entrypoints.dynamodb_streams import Handler, ledger_stream_handler, stream_handler
 from order_capture.entrypoints.history_streams import history_stream_handler
 from tests.support.factories import NOW, declined, details_of, held, placed
-from tests.support.fakes import Pauses
+from tests.support.fakes import RecordedBackoff
 
 Item = dict[str, Any]
 
@@ -75,20 +76,20 @@ class Aws:
 
     def of_orders(self) -> Handler:
         sender = self._sender()
-        watchdog, topic = QueuePublisher(self, "queue", sender), TopicPublisher(self, "topic", sender)
-        return stream_handler(lambda changes: publish_order_events(watchdog, topic, changes, 60))
+        watches, events = QueuePublisher(self, "queue", sender), TopicPublisher(self, "topic", sender)
+        return stream_handler(PublishOrderEvents(watches, events, 60).publish)
 
     def of_states(self) -> Handler:
         topic = TopicPublisher(self, "topic", self._sender())
-        return ledger_stream_handler(lambda states: publish_balance_states(topic, states))
+        return ledger_stream_handler(PublishBalanceStates(topic).publish)
 
     def of_histories(self) -> Handler:
         return history_stream_handler(
-            lambda key, lines: DynamoHistoryRepository(self, "H", key, Pauses()).put(lines)
+            lambda key, lines: DynamoHistoryRepository(self, "H", key, Retry(RecordedBackoff())).put(lines)
         )
 
     def _sender(self) -> EnvelopeFactory:
-        return EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, Pauses())
+        return EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, RecordedBackoff())
 
 
 @pytest.fixture
@@ -222,7 +223,7 @@ def test_an_order_that_can_not_be_read_is_found_by_none_and_hides_no_other() -> 
         def batch_get_item(self, **_: Any) -> dict[str, Any]:
             return {"Responses": {"T": [order_item("one"), *poison, order_item("two")]}}
 
-    found = DynamoOrderRepository(Table(), "T", Pauses()).get_many(["one", "two"])
+    found = DynamoOrderRepository(Table(), "T", Retry(RecordedBackoff())).get_many(["one", "two"])
 
     assert {"one", "two"} <= found.keys()
     assert all(isinstance(line, str) for order in found.values() for line in order.logs)

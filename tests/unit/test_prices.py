@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from order_capture.adapters.serializers.snapshots import state_values
-from order_capture.application.ledger.adjust_balance import Adjusted, BalanceRequest, adjust_balance
-from order_capture.application.ledger.check_orders import check_orders
+from order_capture.application.ledger.adjust_balance import AdjustBalance, Adjusted, BalanceRequest
+from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.messages import CheckOrder, OrderChecked
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.history import commit_of
 from order_capture.domain.ledger import (
@@ -28,7 +29,7 @@ from order_capture.domain.ledger import (
 from order_capture.domain.order import CheckResult, DeclineCode, OrderDetails, OrderLine, Outcome
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
 from tests.support.factories import EARLIER, NOW, check, details_of, placed, ticking_clock, wrong_price
-from tests.support.fakes import MemoryLedger, MemoryOutbox, Pauses
+from tests.support.fakes import MemoryLedgerRepository, MemoryPublisher, RecordedBackoff
 from tests.unit.test_requests import ORDER, PEN, batch_of, order_of, stock_of, wrong_fields
 
 HELD, DECLINED = Outcome
@@ -152,7 +153,7 @@ class Shop:
     """The stock and its checker without AWS."""
 
     def __init__(self, price: str | None = None, units: int = 50) -> None:
-        self.ledger, self.answers, self.clock = MemoryLedger(), MemoryOutbox(), ticking_clock()
+        self.ledger, self.answers, self.clock = MemoryLedgerRepository(), MemoryPublisher(), ticking_clock()
         self._changes = 0
         self.change(balance=Decimal(units), price=None if price is None else Decimal(price))
         self.ledger.writes = 0
@@ -160,11 +161,19 @@ class Shop:
     def change(self, **values: Any) -> Adjusted:
         self._changes += 1
         change = BalanceRequest("pen", str(self._changes), "print", **{"idempotent": False, **values})
-        return adjust_balance(STOCK, self.ledger, change, self.clock, Pauses())
+        return self.request(change)
+
+    def request(self, change: BalanceRequest) -> Adjusted:
+        return AdjustBalance(STOCK, self.ledger, self.clock, Retry(RecordedBackoff())).adjust(change)
 
     def check(self, *orders: OrderDetails) -> dict[str, CheckResult]:
         messages: list[CheckOrder] = [check(details) for details in orders]
-        assert check_orders(STOCK, self.ledger, self.answers, messages, self.clock, Pauses()) == set()
+        assert (
+            CheckOrders(STOCK, self.ledger, self.answers, self.clock, Retry(RecordedBackoff())).process(
+                messages
+            )
+            == set()
+        )
         return {m.order_id: m.decision for m in self.answers.taken() if isinstance(m, OrderChecked)}
 
     @property
@@ -256,7 +265,7 @@ class TestHolding:
         ink = BalanceRequest(
             "ink", "ink", "print", idempotent=False, balance=Decimal(1), price=Decimal("2.00")
         )
-        adjust_balance(STOCK, shop.ledger, ink, shop.clock, Pauses())
+        shop.request(ink)
         both = (("pen", 1), ("ink", 1))
 
         decisions = shop.check(details_of("order-1", items=both, unit_price="5.00"))
@@ -361,10 +370,10 @@ class TestChangingAPrice:
         change = BalanceRequest(
             "pen", "key", "print", idempotent=True, adjust=Decimal(0), price=Decimal("2.50")
         )
-        first = adjust_balance(STOCK, shop.ledger, change, shop.clock, Pauses())
+        first = shop.request(change)
         shop.change(adjust=Decimal(0), price=Decimal(9))
 
-        again = adjust_balance(STOCK, shop.ledger, change, shop.clock, Pauses())
+        again = shop.request(change)
 
         assert (again.head, again.replayed) == (first.head, True)
         assert shop.head.price == 9
@@ -374,7 +383,7 @@ class TestChangingAPrice:
         change = BalanceRequest("ink", "1", "print", idempotent=False, adjust=Decimal(0), price=Decimal(1))
 
         with pytest.raises(NotFoundError):
-            adjust_balance(STOCK, shop.ledger, change, shop.clock, Pauses())
+            shop.request(change)
 
     def test_a_product_that_is_deleted_and_made_anew_has_none(self) -> None:
         shop = Shop(price="2.50")

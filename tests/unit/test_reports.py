@@ -8,12 +8,10 @@ import pytest
 
 from order_capture.adapters.messaging import envelopes
 from order_capture.application.messages import OrderEventMessage, ReceivedOrderSummary
-from order_capture.application.reports.get_reports import get_reports
-from order_capture.application.reports.project_reports import (
-    AlreadyCountedError,
-    group_events,
-    project_reports,
-)
+from order_capture.application.reports.get_reports import GetReports
+from order_capture.application.reports.ports import AlreadyCountedError
+from order_capture.application.reports.project_reports import ProjectReports
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.events import OrderEvent, OrderEventSummary, OrderEventType, status_changes
 from order_capture.domain.order import CheckType, DeclineCode, Order
@@ -22,7 +20,7 @@ from order_capture.entrypoints.http import reports
 from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.problems import RequestInvalidError
 from tests.support.factories import NOW, SERVICE, body_of, declined, details_of, fact_of, held, placed
-from tests.support.fakes import MemoryReports, Pauses
+from tests.support.fakes import MemoryReportRepository, RecordedBackoff
 
 DAY = RowKey("2026-11-20")
 PEN, INK = RowKey("2026-11-20", "pen"), RowKey("2026-11-20", "ink")
@@ -38,12 +36,22 @@ def told(*facts: OrderEventSummary) -> list[ReceivedOrderSummary]:
 
 
 def project(
-    store: MemoryReports, *facts: OrderEventSummary, now: str = NOW, pauses: Pauses | None = None
+    store: MemoryReportRepository,
+    *facts: OrderEventSummary,
+    now: str = NOW,
+    backoff: RecordedBackoff | None = None,
 ) -> set[str]:
-    return project_reports(store, told(*facts), lambda: now, pauses or Pauses())
+    use_case = ProjectReports(store, 100, lambda: now, Retry(backoff or RecordedBackoff()))
+    return use_case.process(told(*facts))
 
 
-def figures(store: MemoryReports, generation: int = 1) -> dict[RowKey, dict[Metric, Decimal]]:
+def groups(facts: list[OrderEventSummary]) -> list[list[OrderEventSummary]]:
+    return list(
+        ProjectReports(MemoryReportRepository(), 100, lambda: NOW, Retry(RecordedBackoff())).groups(facts)
+    )
+
+
+def figures(store: MemoryReportRepository, generation: int = 1) -> dict[RowKey, dict[Metric, Decimal]]:
     return {row.key: dict(row.figures) for row in store.rows(generation, DAY.day, None, 100)}
 
 
@@ -159,7 +167,7 @@ class TestWhatAnEventAdds:
 
 class TestCounting:
     def test_ten_events_of_one_product_are_one_write(self) -> None:
-        store = MemoryReports()
+        store = MemoryReportRepository()
 
         assert project(store, *[fact_of(details=details_of(f"order-{n}")) for n in range(10)]) == set()
 
@@ -167,7 +175,7 @@ class TestCounting:
         assert figures(store)[PEN] == {Metric("orders", PLACED): 10, Metric("units", PLACED): 10}
 
     def test_what_comes_again_alone_or_among_others_counts_once(self) -> None:
-        store = MemoryReports()
+        store = MemoryReportRepository()
         first, second = fact_of(), fact_of(details=details_of("order-2"))
 
         for batch in ([first], [first, first], [second, first], [second]):
@@ -177,7 +185,7 @@ class TestCounting:
 
     def test_the_order_in_which_they_come_makes_no_difference(self) -> None:
         facts = [fact_of(), fact_of(OrderEventType.CONFIRMED, sequence=2), fact_of(SHIPPED, sequence=3)]
-        one, other = MemoryReports(), MemoryReports()
+        one, other = MemoryReportRepository(), MemoryReportRepository()
 
         project(one, *facts)
         for fact in reversed(facts):
@@ -186,31 +194,31 @@ class TestCounting:
         assert figures(one) == figures(other)
 
     def test_a_write_that_meets_another_is_made_again_after_a_pause(self) -> None:
-        store, pauses = MemoryReports(), Pauses()
+        store, backoff = MemoryReportRepository(), RecordedBackoff()
         store.interruptions.coming = [AlreadyCountedError(conflict=True)] * 2
 
-        assert project(store, fact_of(), pauses=pauses) == set()
+        assert project(store, fact_of(), backoff=backoff) == set()
 
         assert figures(store)[DAY][Metric("orders", PLACED)] == 1
-        assert pauses.after == [1, 2]
+        assert backoff.after == [1, 2]
 
     def test_what_is_left_of_a_group_is_counted_without_a_pause(self) -> None:
-        store, pauses = MemoryReports(), Pauses()
+        store, backoff = MemoryReportRepository(), RecordedBackoff()
         project(store, fact_of())
 
-        project(store, fact_of(), fact_of(details=details_of("order-2")), pauses=pauses)
+        project(store, fact_of(), fact_of(details=details_of("order-2")), backoff=backoff)
 
         assert store.writes == 2
-        assert pauses.after == []
+        assert backoff.after == []
 
     def test_one_that_always_meets_others_goes_back_to_the_queue(self) -> None:
-        store = MemoryReports()
+        store = MemoryReportRepository()
         store.interruptions.coming = [AlreadyCountedError(conflict=True)] * 100
 
         assert project(store, fact_of()) == {"order-1"}
 
     def test_an_event_that_somebody_counts_meanwhile_is_left_to_them(self) -> None:
-        store = MemoryReports()
+        store = MemoryReportRepository()
         first, second = fact_of(), fact_of(details=details_of("order-2"))
         store.interruptions.coming = [lambda: project(store, first)]
 
@@ -225,13 +233,13 @@ class TestCounting:
         ]
         small = [fact_of(details=details_of(f"small-{n}")) for n in range(200)]
 
-        assert [len(group) for group in group_events(large)] == [1, 1, 1]
+        assert [len(group) for group in groups(large)] == [1, 1, 1]
         # the marks, the day and the pen
-        assert [len(group) for group in group_events(small)] == [98, 98, 4]
-        assert list(group_events([])) == []
+        assert [len(group) for group in groups(small)] == [98, 98, 4]
+        assert groups([]) == []
 
     def test_events_count_in_the_reports_that_are_being_built_as_well(self) -> None:
-        store = MemoryReports()
+        store = MemoryReportRepository()
         store.build(2)
         store.count(2, [fact_of()], "")  # the rebuild was quicker
 
@@ -240,7 +248,7 @@ class TestCounting:
         assert figures(store, 1) == figures(store, 2)
 
     def test_one_whose_copy_may_be_forgotten_is_not_counted(self) -> None:
-        store = MemoryReports()
+        store = MemoryReportRepository()
         old, recent = fact_of(details=details_of("old")), fact_of(details=details_of("new"), time=later(1))
 
         assert project(store, old, recent, now="2027-01-04T10:00:00.500Z") == {"old"}
@@ -257,8 +265,8 @@ def days(since: str, until: str, **more: str) -> Request:
 
 
 class TestAsking:
-    def store(self) -> MemoryReports:
-        store = MemoryReports()
+    def store(self) -> MemoryReportRepository:
+        store = MemoryReportRepository()
         for day in ("2026-11-19", "2026-11-20"):
             items = tuple((name, 2) for name in ("a", "b", "c"))
             project(store, fact_of(details=details_of(day, items=items), time=f"{day}T10:00:00.000Z"))
@@ -266,13 +274,13 @@ class TestAsking:
 
     def test_a_page_leads_to_the_next_until_there_is_none(self) -> None:
         store, whole = self.store(), reports.report_query(days("2026-11-01", "2026-11-30"))
-        expected = [row.key for row in get_reports(store, whole).rows]
+        expected = [row.key for row in GetReports(store).get_page(whole).rows]
         assert len(expected) == 8
 
         for limit in range(1, 9):
             requested, seen = days("2026-11-01", "2026-11-30", limit=str(limit)), []
             for _ in range(len(expected)):
-                page = get_reports(store, reports.report_query(requested))
+                page = GetReports(store).get_page(reports.report_query(requested))
                 assert len(page.rows) <= limit
                 seen += [row.key for row in page.rows]
                 if "Link" not in reports.page_headers(requested, page):
@@ -285,12 +293,14 @@ class TestAsking:
     def test_behind_a_last_page_that_is_full_there_is_no_other(self) -> None:
         whole = reports.report_query(days("2026-11-19", "2026-11-20", limit="8"))
 
-        page = get_reports(self.store(), whole)
+        page = GetReports(self.store()).get_page(whole)
 
         assert (len(page.rows), page.next) == (8, None)
 
     def test_a_day_is_shown_under_the_contracts_names(self) -> None:
-        page = get_reports(self.store(), reports.report_query(days("2026-11-20", "2026-11-20", limit="1")))
+        page = GetReports(self.store()).get_page(
+            reports.report_query(days("2026-11-20", "2026-11-20", limit="1"))
+        )
 
         nothing = {"confirmed": 0, "shipped": 0, "cancelled": 0, "expired": 0, "refused": {}}
         assert reports.reports_view(page) == {
@@ -306,11 +316,11 @@ class TestAsking:
 
     def test_the_calendar_has_a_last_day(self) -> None:
         query = reports.report_query(days("9999-12-30", "9999-12-31"))
-        assert get_reports(self.store(), query).rows == []
+        assert GetReports(self.store()).get_page(query).rows == []
 
     def test_days_from_a_later_to_an_earlier_one_are_none(self) -> None:
         query = reports.report_query(days("2026-11-21", "2026-11-01"))
-        assert get_reports(self.store(), query).rows == []
+        assert GetReports(self.store()).get_page(query).rows == []
 
     def test_ninety_two_days_may_be_asked_for(self) -> None:
         reports.report_query(days("2026-07-01", "2026-09-30"))
@@ -332,7 +342,9 @@ class TestAsking:
             reports.report_query(days(day, day, cursor=cursor))
 
     def test_a_cursor_of_other_days_is_refused(self) -> None:
-        page = get_reports(self.store(), reports.report_query(days("2026-11-19", "2026-11-20", limit="1")))
+        page = GetReports(self.store()).get_page(
+            reports.report_query(days("2026-11-19", "2026-11-20", limit="1"))
+        )
         requested = days("2026-11-19", "2026-11-20")
         cursor = reports.page_headers(requested, page)["Link"].partition("cursor=")[2].partition(">")[0]
         with pytest.raises(RequestInvalidError, match="cursor must be one that an answer"):

@@ -19,12 +19,12 @@ from order_capture import bootstrap
 from order_capture.entrypoints.http import api
 from tests.support.factories import a_commit, a_decline, api_event, delivery_of, fact_of
 from tests.support.fakes import (
-    MemoryHistory,
-    MemoryLedger,
-    MemoryOrders,
-    MemoryOutbox,
-    MemoryReports,
-    MemoryWebhooks,
+    MemoryHistoryRepository,
+    MemoryLedgerRepository,
+    MemoryOrderRepository,
+    MemoryPublisher,
+    MemoryReportRepository,
+    MemoryWebhookRepository,
 )
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
@@ -89,18 +89,18 @@ class Desk:
         self.order_id = self.webhook_id = self.delivery_id = ""
         self._seen: list[api.Request] = []
         for name, fake in (
-            ("orders", MemoryOrders()),
-            ("accounts", MemoryLedger()),
-            ("stock", MemoryLedger()),
+            ("orders", MemoryOrderRepository()),
+            ("accounts", MemoryLedgerRepository()),
+            ("stock", MemoryLedgerRepository()),
         ):
             monkeypatch.setattr(bootstrap, name, lambda fake=fake: fake)
-        monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryOutbox())
-        histories = {"customerId": MemoryHistory(), "productId": MemoryHistory()}
+        monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryPublisher())
+        histories = {"customerId": MemoryHistoryRepository(), "productId": MemoryHistoryRepository()}
         monkeypatch.setattr(bootstrap, "history", histories.__getitem__)
-        webhooks = MemoryWebhooks()
+        webhooks = MemoryWebhookRepository()
         monkeypatch.setattr(bootstrap, "webhooks", lambda: webhooks)
-        monkeypatch.setattr(bootstrap, "webhook_publisher", lambda _source: MemoryOutbox())
-        reports = MemoryReports()
+        monkeypatch.setattr(bootstrap, "webhook_publisher", lambda _source: MemoryPublisher())
+        reports = MemoryReportRepository()
         reports.count(1, [fact_of()], "")
         monkeypatch.setattr(bootstrap, "reports", lambda: reports)
         read = api._request

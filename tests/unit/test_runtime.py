@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from order_capture import config
-from order_capture.adapters import aws_clients, system
-from order_capture.application.ports import MAX_ATTEMPTS
+from order_capture.adapters import aws_clients, system, time_budget
+from order_capture.application.retry import MAX_ATTEMPTS
 from order_capture.entrypoints import invocations
 
 
@@ -29,7 +29,7 @@ def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(autouse=True)
 def all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invocations, "_ends_at", float("inf"))
+    monkeypatch.setattr(time_budget, "_ends_at", float("inf"))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_no_call_is_tried_that_could_outlast_its_function(monkeypatch: pytest.Mo
         client: Any = aws_clients.session().create_client("sqs", region_name="eu-west-1")
         client.delete_message(QueueUrl="https://sqs.eu-west-1.amazonaws.com/1/queue", ReceiptHandle="receipt")
 
-    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 1000 * invocations.RESERVED_SECONDS - 1)
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 1000 * time_budget.RESERVED_SECONDS - 1)
     # WHEN it calls AWS THEN nothing is sent, and what it was to do can be tried again
     with pytest.raises(invocations.InvocationFailedError, match="no time is left"):
         invocations.invocation(handle)({}, context)
@@ -108,4 +108,4 @@ def test_no_call_is_tried_that_could_outlast_its_function(monkeypatch: pytest.Mo
 
 def test_what_is_kept_of_a_functions_time_is_enough_for_one_try() -> None:
     config = vars(aws_clients._CONFIG)
-    assert config["connect_timeout"] + config["read_timeout"] <= invocations.RESERVED_SECONDS
+    assert config["connect_timeout"] + config["read_timeout"] <= time_budget.RESERVED_SECONDS

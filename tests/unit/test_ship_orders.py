@@ -8,12 +8,18 @@ from decimal import Decimal
 import pytest
 
 from order_capture.application.messages import ShipOrder
-from order_capture.application.orders.ship_orders import MAX_WRITES, ship_orders
-from order_capture.application.ports import MAX_ATTEMPTS, SettleRefusedError
+from order_capture.application.orders.ship_orders import ShipOrders
+from order_capture.application.ports import SettleRefusedError
+from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec
 from order_capture.domain.order import MAX_ITEMS, OrderDetails, OrderStatus
 from tests.support.factories import NOW, details_of, placed, ship, ticking_clock
-from tests.support.fakes import MemoryLedger, MemoryOrders, MemoryShipments, Pauses
+from tests.support.fakes import (
+    MemoryLedgerRepository,
+    MemoryOrderRepository,
+    MemoryShipmentRepository,
+    RecordedBackoff,
+)
 
 CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
 
@@ -22,23 +28,23 @@ class Warehouse:
     """ship_order without AWS, with orders that were confirmed and what they hold."""
 
     def __init__(self, *orders: OrderDetails) -> None:
-        self.orders = MemoryOrders()
-        self.accounts = MemoryLedger()
-        self.stock = MemoryLedger()
-        self.shipments = MemoryShipments(self.orders, self.accounts, self.stock)
-        self.pauses = Pauses()
+        self.orders = MemoryOrderRepository()
+        self.accounts = MemoryLedgerRepository()
+        self.stock = MemoryLedgerRepository()
+        self.shipments = MemoryShipmentRepository(self.orders, self.accounts, self.stock)
+        self.backoff = RecordedBackoff()
         for details in orders:
             self.orders.add([replace(placed(details), status=CONFIRMED)])
             self._hold(self.accounts, ACCOUNTS, details)
             self._hold(self.stock, STOCK, details)
 
-    def _hold(self, ledger: MemoryLedger, kind: LedgerSpec, details: OrderDetails) -> None:
+    def _hold(self, ledger: MemoryLedgerRepository, kind: LedgerSpec, details: OrderDetails) -> None:
         for entity, amount in kind.required_amounts(details).items():
             head = ledger.head(entity)
             ledger.write([BalanceChange(entity, held=amount, expected=head.version if head else 0)], [], NOW)
 
     def handle(self, *messages: ShipOrder) -> set[str]:
-        return ship_orders(self.shipments, messages, ticking_clock(), self.pauses)
+        return ShipOrders(self.shipments, 100, ticking_clock(), Retry(self.backoff)).process(messages)
 
     def move(self, order_id: str, status: OrderStatus) -> None:
         order = self.orders.get(order_id)
@@ -99,7 +105,6 @@ def test_no_write_has_more_items_than_a_transaction_takes() -> None:
     assert warehouse.handle(*map(ship, orders)) == set()
 
     # Each is an order, an account and 50 products: two of them would be 104 at worst.
-    assert MAX_WRITES == 100
     assert warehouse.shipments.writes == 4
 
 
@@ -145,7 +150,7 @@ def test_a_settlement_that_meets_another_write_is_tried_again_after_a_pause() ->
     assert warehouse.handle(ship()) == set()
 
     assert warehouse.status() is SHIPPED
-    assert warehouse.pauses.after == list(range(1, MAX_ATTEMPTS))
+    assert warehouse.backoff.after == list(range(1, MAX_ATTEMPTS))
 
 
 def test_a_settlement_that_never_gets_through_is_given_back() -> None:

@@ -8,14 +8,16 @@ from datetime import timedelta
 import pytest
 
 from order_capture.application.messages import CheckOrder, ReleaseOrder, ShipOrder, WatchOrder
-from order_capture.application.orders.watch_orders import MAX_DELAY, watch_new_orders, watch_orders
-from order_capture.application.ports import MAX_ATTEMPTS, VersionConflictError
+from order_capture.application.orders.watch_orders import WatchOrders, watch_new_orders
+from order_capture.application.ports import VersionConflictError
+from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import TransientError
 from order_capture.domain.order import CheckType, Order, OrderStatus
 from tests.support.factories import declined, details_of, held, placed, ticking_clock, watch
-from tests.support.fakes import MemoryOrders, MemoryOutbox, Pauses
+from tests.support.fakes import MemoryOrderRepository, MemoryPublisher, RecordedBackoff
 
 DEADLINE = timedelta(minutes=15)
+MAX_DELAY = 900
 PAST = timedelta(0)  # every order is past it
 
 CHECK, SHIP = CheckOrder(details_of(), "corr-1"), ShipOrder(details_of(), "corr-1")
@@ -26,24 +28,25 @@ class Watchdog:
     """order_watchdog without AWS, with orders as they stand."""
 
     def __init__(self, *orders: Order) -> None:
-        self.orders = MemoryOrders()
-        self.checkers = MemoryOutbox()
-        self.shipping = MemoryOutbox()
-        self.watchdog = MemoryOutbox()
-        self.pauses = Pauses()
+        self.orders = MemoryOrderRepository()
+        self.checks = MemoryPublisher()
+        self.shipping = MemoryPublisher()
+        self.watches = MemoryPublisher()
+        self.backoff = RecordedBackoff()
         self.orders.add(orders)
 
     def look(self, *messages: WatchOrder, deadline: timedelta = DEADLINE) -> set[str]:
-        return watch_orders(
+        use_case = WatchOrders(
             self.orders,
-            self.checkers,
+            self.checks,
             self.shipping,
-            self.watchdog,
-            messages or (watch(),),
+            self.watches,
             deadline,
+            MAX_DELAY,
             ticking_clock(),
-            self.pauses,
+            Retry(self.backoff),
         )
+        return use_case.process(messages or (watch(),))
 
     def order(self, order_id: str = "order-1") -> Order:
         order = self.orders.get(order_id)
@@ -52,7 +55,7 @@ class Watchdog:
 
     def is_quiet(self) -> bool:
         """Whether nothing at all was sent."""
-        return not (self.checkers.sent or self.shipping.sent or self.watchdog.sent)
+        return not (self.checks.sent or self.shipping.sent or self.watches.sent)
 
 
 def an_order(status: OrderStatus, order_id: str = "order-1") -> Order:
@@ -61,14 +64,14 @@ def an_order(status: OrderStatus, order_id: str = "order-1") -> Order:
 
 class TestNewOrders:
     def test_are_each_put_before_the_watchdog_in_a_while(self) -> None:
-        watchdog = MemoryOutbox()
+        watchdog = MemoryPublisher()
 
         watch_new_orders(watchdog, [("order-1", "corr-1"), ("order-2", "corr-2")], 60)
 
         assert watchdog.sent == [WatchOrder("order-1", "corr-1", 60), WatchOrder("order-2", "corr-2", 60)]
 
     def test_of_which_one_can_not_be_sent_come_again_all_of_them(self) -> None:
-        watchdog = MemoryOutbox()
+        watchdog = MemoryPublisher()
         watchdog.failing = {"order-2"}
 
         with pytest.raises(TransientError):
@@ -81,8 +84,8 @@ class TestAPendingOrder:
 
         assert watchdog.look(watch(delay=60)) == set()
 
-        assert watchdog.checkers.sent == [CHECK]
-        assert watchdog.watchdog.sent == [watch(delay=120, attempts=1)]
+        assert watchdog.checks.sent == [CHECK]
+        assert watchdog.watches.sent == [watch(delay=120, attempts=1)]
         assert watchdog.order() == placed()
 
     def test_is_looked_at_ever_later_up_to_the_longest_delay(self) -> None:
@@ -91,13 +94,12 @@ class TestAPendingOrder:
         (message,) = (watch(delay=60),)
         for _ in range(6):
             watchdog.look(message)
-            (sent,) = watchdog.watchdog.taken()
+            (sent,) = watchdog.watches.taken()
             assert isinstance(sent, WatchOrder)
             message = sent
             delays.append(message.delay)
 
         assert delays == [120, 240, 480, 900, 900, 900]
-        assert MAX_DELAY == 900
         assert message.attempts == 6
 
     def test_expires_past_its_deadline_has_its_holds_released_and_is_not_looked_at_again(self) -> None:
@@ -107,8 +109,8 @@ class TestAPendingOrder:
 
         assert watchdog.order().status is OrderStatus.EXPIRED
         assert watchdog.order().logs[-1].endswith(" expired: not decided in time")
-        assert watchdog.checkers.sent == [RELEASE]
-        assert watchdog.watchdog.sent == []
+        assert watchdog.checks.sent == [RELEASE]
+        assert watchdog.watches.sent == []
 
     def test_that_is_decided_while_it_expires_follows_its_decision(self) -> None:
         watchdog = Watchdog(placed())
@@ -123,9 +125,9 @@ class TestAPendingOrder:
         assert watchdog.look(deadline=PAST) == set()
 
         assert watchdog.order().status is OrderStatus.CONFIRMED
-        assert (watchdog.checkers.sent, watchdog.shipping.sent) == ([], [SHIP])
-        assert watchdog.watchdog.sent == [watch(delay=120, attempts=1)]
-        assert watchdog.pauses.after == [1]
+        assert (watchdog.checks.sent, watchdog.shipping.sent) == ([], [SHIP])
+        assert watchdog.watches.sent == [watch(delay=120, attempts=1)]
+        assert watchdog.backoff.after == [1]
 
     def test_that_others_keep_changing_is_given_back(self) -> None:
         watchdog = Watchdog(placed())
@@ -146,7 +148,7 @@ class TestAConfirmedOrder:
         assert watchdog.look(deadline=deadline) == set()
 
         assert watchdog.shipping.sent == [SHIP]
-        assert watchdog.watchdog.sent == [watch(delay=120, attempts=1)]
+        assert watchdog.watches.sent == [watch(delay=120, attempts=1)]
         assert watchdog.order().status is OrderStatus.CONFIRMED
 
 
@@ -157,8 +159,8 @@ class TestARefusedOrder:
 
         assert watchdog.look() == set()
 
-        assert watchdog.checkers.sent == [RELEASE]
-        assert watchdog.watchdog.sent == []
+        assert watchdog.checks.sent == [RELEASE]
+        assert watchdog.watches.sent == []
 
     def test_that_holds_nothing_is_left_alone(self) -> None:
         checks = {CheckType.BALANCE: declined(), CheckType.STOCK: declined()}
@@ -182,8 +184,8 @@ class TestWhenSomethingFails:
     @pytest.mark.parametrize(
         ("outbox", "status"),
         [
-            ("checkers", OrderStatus.PENDING),
-            ("checkers", OrderStatus.REJECTED),
+            ("checks", OrderStatus.PENDING),
+            ("checks", OrderStatus.REJECTED),
             ("shipping", OrderStatus.CONFIRMED),
         ],
     )
@@ -196,12 +198,12 @@ class TestWhenSomethingFails:
         assert watchdog.look() == {"order-1"}
 
         # The message that comes again is its watch.
-        assert watchdog.watchdog.sent == []
+        assert watchdog.watches.sent == []
 
     @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])
     def test_an_order_that_can_not_be_watched_further_is_given_back(self, status: OrderStatus) -> None:
         watchdog = Watchdog(an_order(status))
-        watchdog.watchdog.failing = {"order-1"}
+        watchdog.watches.failing = {"order-1"}
 
         assert watchdog.look() == {"order-1"}
 
@@ -228,5 +230,5 @@ def test_a_batch_of_all_kinds_is_driven_on_each_its_own_way() -> None:
     assert watchdog.look(*map(watch, statuses)) == set()
 
     open_orders = {OrderStatus.PENDING, OrderStatus.CONFIRMED}
-    watched = [message.order_id for message in watchdog.watchdog.sent if isinstance(message, WatchOrder)]
+    watched = [message.order_id for message in watchdog.watches.sent if isinstance(message, WatchOrder)]
     assert watched == [order_id for order_id, status in statuses.items() if status in open_orders]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from order_capture.application.ports import HasTimeLeft
+from order_capture.application.retry import HasTimeLeft
 from order_capture.domain.errors import TransientError
 
 logger = logging.getLogger(__name__)

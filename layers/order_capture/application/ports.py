@@ -15,16 +15,8 @@ Clock = Callable[[], str]
 """The time now: ISO 8601, UTC, to the millisecond. It dates things, and says when an order is
 overdue; what is safe never depends on it."""
 
-Backoff = Callable[[int], None]
-"""Waits before try number n + 1 of a write that met another one; with jitter, so that they part."""
-
-HasTimeLeft = Callable[[], bool]
-"""Whether there is time left to begin something more, before whatever runs this is stopped."""
-
-MAX_ATTEMPTS = 6
-"""How often a write is tried in one go before its message goes back to the queue, or its client is asked
-to come again. With pauses that double from 20 ms, six tries are over in about a second: well inside every
-function's timeout, and enough for neighbours of the same hot item to get through."""
+Sleep = Callable[[float], None]
+"""Waits for so many seconds."""
 
 
 @dataclass

@@ -22,11 +22,12 @@ from order_capture.adapters.dynamodb.order_repository import order_from
 from order_capture.adapters.dynamodb.types import from_item
 from order_capture.adapters.serializers import decimal_json
 from order_capture.adapters.serializers.snapshots import ENTITY_NAMES
+from order_capture.adapters.time_budget import has_time_left
 from order_capture.application.messages import BalanceState
 from order_capture.application.orders.publish_order_events import OrderChange
 from order_capture.domain.errors import TransientError
 from order_capture.domain.ledger import ACCOUNTS, STOCK
-from order_capture.entrypoints.invocations import has_time_left, invocation
+from order_capture.entrypoints.invocations import invocation
 
 logger = logging.getLogger(__name__)
 

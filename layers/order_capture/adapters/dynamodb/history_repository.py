@@ -14,7 +14,7 @@ from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
 from order_capture.adapters.serializers.fields import choice, integer, mapping, number, text, time
 from order_capture.application.ledger.ports import HistoryCursor
-from order_capture.application.ports import MAX_ATTEMPTS, Backoff
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import TransientError
 from order_capture.domain.history import ChangeType, Commit, HistoryRecord, LedgerEntry, as_of, commit_of
 from order_capture.domain.ledger import ZERO, Balance, Hold
@@ -29,12 +29,12 @@ COMMITS, MOST_CALLS = 20, 25
 class DynamoHistoryRepository:
     """Implements `application.ledger.ports.HistoryRepository`."""
 
-    def __init__(self, client: Any, table: str, key: str, backoff: Backoff) -> None:
+    def __init__(self, client: Any, table: str, key: str, retry: Retry) -> None:
         """`key` is the name of the partition key of the ledger's own table."""
         self._client = client
         self._table = table
         self._key = key
-        self._pause = backoff
+        self._retry = retry
 
     def put(self, lines: Sequence[HistoryRecord]) -> None:  # noqa: D102 - the port says it
         items = list(
@@ -82,13 +82,13 @@ class DynamoHistoryRepository:
             more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _put(self, requests: list[dict[str, Any]]) -> None:
-        for tries in range(1, MAX_ATTEMPTS + 1):
+        for attempt in self._retry:
             answer = self._client.batch_write_item(RequestItems={self._table: requests})
             # A batch may be written in part, with HTTP 200.
             requests = answer.get("UnprocessedItems", {}).get(self._table, [])
             if not requests:
                 return
-            self._pause(tries)
+            attempt.back_off()
         raise TransientError("the history could not be written")
 
 

@@ -14,13 +14,8 @@ from order_capture.adapters.serializers.check_results import check_result_from, 
 from order_capture.adapters.serializers.fields import choice, integer, mapping, text, texts, time
 from order_capture.adapters.serializers.order_details import order_details_from, order_details_values
 from order_capture.application.idempotency import FirstAnswer, RequestKey
-from order_capture.application.ports import (
-    MAX_ATTEMPTS,
-    Backoff,
-    IdempotencyRecord,
-    OrderCursor,
-    VersionConflictError,
-)
+from order_capture.application.ports import IdempotencyRecord, OrderCursor, VersionConflictError
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import RequestInProgressError, TransientError
 from order_capture.domain.order import CheckResult, CheckType, Order, OrderStatus
 
@@ -34,10 +29,10 @@ _IS_NEW = "attribute_not_exists(orderId)"
 class DynamoOrderRepository:
     """Implements `application.ports.OrderRepository`."""
 
-    def __init__(self, client: Any, table: str, backoff: Backoff) -> None:
+    def __init__(self, client: Any, table: str, retry: Retry) -> None:
         self._client = client
         self._table = table
-        self._pause = backoff
+        self._retry = retry
 
     def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:  # noqa: D102 - the port says it
         if len(orders) == 1:
@@ -47,7 +42,7 @@ class DynamoOrderRepository:
         # on a condition, without which a repeated request could set an order that has moved on back to
         # PENDING. It costs one write unit more an order; up to 100 orders are one call.
         existing: dict[str, Order | None] = {}
-        for tries in range(1, MAX_ATTEMPTS + 1):
+        for attempt in self._retry:
             new = [order for order in orders if order.order_id not in existing]
             if not new:
                 return existing
@@ -69,7 +64,7 @@ class DynamoOrderRepository:
             for position, item in refused(reasons):
                 existing[new[position].order_id] = order_from(item) if item else None
             if conflicted(reasons):
-                self._pause(tries)
+                attempt.back_off()
         raise TransientError("The orders could not be written, and none was accepted.")
 
     def claim_key(self, record: IdempotencyRecord) -> IdempotencyRecord | None:  # noqa: D102
@@ -125,7 +120,7 @@ class DynamoOrderRepository:
     def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:  # noqa: D102
         found: dict[str, Order] = {}
         keys = [to_item({"orderId": order_id}) for order_id in order_ids]
-        for tries in range(1, MAX_ATTEMPTS + 1):
+        for attempt in self._retry:
             if not keys:
                 return found
             answer = self._client.batch_get_item(
@@ -141,7 +136,7 @@ class DynamoOrderRepository:
             # A batch may be answered in part, with HTTP 200.
             keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             if keys:
-                self._pause(tries)
+                attempt.back_off()
         raise TransientError("orders could not be read")
 
     def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:  # noqa: D102
@@ -194,7 +189,7 @@ class DynamoOrderRepository:
 
     def _put_new(self, item: Item) -> Item | None:
         """Write an item if its id is new; otherwise return the one that is there."""
-        for tries in range(1, MAX_ATTEMPTS + 1):
+        for attempt in self._retry:
             try:
                 self._client.put_item(
                     TableName=self._table,
@@ -208,7 +203,7 @@ class DynamoOrderRepository:
                     case "ConditionalCheckFailedException":
                         return cast("Item", cast("dict[str, Any]", error.response)["Item"])
                     case "TransactionConflictException":
-                        self._pause(tries)
+                        attempt.back_off()
                     case _:
                         raise
         raise TransientError("The order could not be written, and was not accepted.")

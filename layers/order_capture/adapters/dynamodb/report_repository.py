@@ -17,7 +17,7 @@ from typing import Any
 from order_capture.adapters.dynamodb.transactions import conflicted, refused, transact
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.fields import integer, number, text
-from order_capture.application.reports.project_reports import AlreadyCountedError, Generations
+from order_capture.application.reports.ports import AlreadyCountedError, Generations
 from order_capture.domain.errors import UnreadableError
 from order_capture.domain.events import OrderEventSummary, OrderEventType
 from order_capture.domain.reports import Metric, Row, RowKey, aggregate_events
@@ -29,7 +29,7 @@ _DAY, _PRODUCT = "DAY", "PRODUCT#"
 
 
 class DynamoReportRepository:
-    """Implements `application.reports.project_reports.ReportRepository`."""
+    """Implements `application.reports.ports.ReportRepository`."""
 
     def __init__(self, client: Any, table: str) -> None:
         self._client = client

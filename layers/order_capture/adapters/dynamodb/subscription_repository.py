@@ -14,7 +14,8 @@ from typing import Any
 
 import botocore.exceptions
 
-from order_capture.application.ports import MAX_ATTEMPTS, Backoff, SubscriptionTarget
+from order_capture.application.ports import SubscriptionTarget
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import SubscriptionLimitError, TransientError
 
 MAX_SUBSCRIPTIONS = 50  # by one connection in its life: its item stays under 6 KB
@@ -25,10 +26,10 @@ KEPT_SECONDS = 3 * 60 * 60
 class DynamoSubscriptionRepository:
     """Implements `application.ports.SubscriptionRepository`."""
 
-    def __init__(self, client: Any, table: str, backoff: Backoff) -> None:
+    def __init__(self, client: Any, table: str, retry: Retry) -> None:
         self._client = client
         self._table = table
-        self._pause = backoff
+        self._retry = retry
 
     def add(  # noqa: D102 - the port says it
         self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int
@@ -65,7 +66,7 @@ class DynamoSubscriptionRepository:
         """Take connections out of a set that have ended; whether there were any."""
         connections = self._set(_subscribers_key(what), "connections")
         alive, keys = set(), [_connection_key(connection_id) for connection_id in sorted(connections)]
-        for tries in range(1, MAX_ATTEMPTS + 1):
+        for attempt in self._retry:
             if not keys:
                 break
             request = {self._table: {"Keys": keys, "ConsistentRead": True}}
@@ -77,7 +78,7 @@ class DynamoSubscriptionRepository:
             }
             keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             if keys:
-                self._pause(tries)
+                attempt.back_off()
         if keys:
             raise TransientError("It could not be seen who follows it. Send the same again.")
         ended = connections - alive

@@ -11,6 +11,9 @@ from order_capture.adapters.aws_errors import BUSY, is_unavailable
 from order_capture.adapters.dynamodb.types import Item
 from order_capture.domain.errors import TransientError
 
+MAX_ITEMS = 100
+"""Items that one transaction takes (DynamoDB API reference, TransactWriteItems)."""
+
 
 def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """Write all or nothing.

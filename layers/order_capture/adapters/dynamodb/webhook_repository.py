@@ -20,7 +20,8 @@ from order_capture.adapters.dynamodb.transactions import refused, transact
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.fields import choice, integer, mappings, text, texts, time
 from order_capture.application.idempotency import FirstAnswer, RequestKey
-from order_capture.application.ports import MAX_ATTEMPTS, Backoff, Clock, VersionConflictError
+from order_capture.application.ports import Clock, VersionConflictError
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import RequestInProgressError, TransientError, WebhookLimitError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.webhooks import (
@@ -55,11 +56,11 @@ _Value = TypeVar("_Value", Webhook, Delivery)
 class DynamoWebhookRepository:
     """Implements `application.webhooks.ports.WebhookRepository`."""
 
-    def __init__(self, client: Any, table: str, clock: Clock, pause: Backoff) -> None:
+    def __init__(self, client: Any, table: str, clock: Clock, retry: Retry) -> None:
         self._client = client
         self._table = table
         self._clock = clock
-        self._pause = pause
+        self._retry = retry
 
     def add(self, webhook: Webhook, key: RequestKey | None = None) -> Webhook | None:  # noqa: D102
         put = self._new(_webhook_item(webhook))
@@ -299,7 +300,7 @@ class DynamoWebhookRepository:
                 "expireTime": unix_seconds(self._clock()) + KEY_SECONDS,
             }
             actions = [*actions, {"Put": self._new({**to_item(record), "answer": {"M": answer}})}]
-        for tries in range(1, MAX_ATTEMPTS + 1):
+        for attempt in self._retry:
             reasons = transact(self._client, actions)
             if reasons is None:
                 return {}
@@ -307,7 +308,7 @@ class DynamoWebhookRepository:
                 if key is not None and len(actions) - 1 in failed:
                     raise RequestInProgressError
                 return failed
-            self._pause(tries)
+            attempt.back_off()
         raise TransientError("Too many requests change it at this moment. Send the same request again.")
 
     def _first_answer(self, request_id: str, read: Callable[[Item], _Value]) -> FirstAnswer[_Value] | None:
@@ -334,7 +335,7 @@ class DynamoWebhookRepository:
         names: Mapping[str, str] | None = None,
     ) -> bool:
         """Whether the condition held and it is written."""
-        for tries in range(1, MAX_ATTEMPTS + 1):
+        for attempt in self._retry:
             try:
                 self._client.update_item(
                     TableName=self._table,
@@ -350,7 +351,7 @@ class DynamoWebhookRepository:
                     case "ConditionalCheckFailedException":
                         return False
                     case "TransactionConflictException":  # it is being rotated or removed
-                        self._pause(tries)
+                        attempt.back_off()
                     case _:
                         raise
         raise TransientError("The webhook is changing at this moment.")

@@ -17,7 +17,8 @@ import botocore.exceptions
 from order_capture.adapters.aws_errors import is_refusal, is_worth_a_retry
 from order_capture.adapters.messaging import envelopes
 from order_capture.application.messages import BalanceState, DeliverWebhook, Message, WatchOrder, subject_of
-from order_capture.application.ports import Backoff, Clock
+from order_capture.application.ports import Clock
+from order_capture.application.retry import Backoff, Retry
 from order_capture.domain.errors import RejectedMessagesError, TransientError
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 # a topic. Ten orders of the largest kind are 51 KB.
 BATCH_ENTRIES = 10
 BATCH_BYTES = 256 * 1024
+MAX_DELAY_SECONDS = (
+    900  # the longest that SQS delays a message (SQS API reference, SendMessage: DelaySeconds)
+)
 SEND_ATTEMPTS = 3  # on top of botocore's own, for entries that failed within an answered call
 
 
@@ -88,7 +92,7 @@ class _Publisher:
         """Those of a batch that could not be sent, what those are about that never can be, and whether there
         is any use in trying the next batch."""
         left, refused = batch, set[str]()
-        for tries in range(1, SEND_ATTEMPTS + 1):
+        for attempt in Retry(self._sender.backoff, max_attempts=SEND_ATTEMPTS):
             try:
                 answer = self._call([entry.values for entry in left])
             except (
@@ -110,8 +114,7 @@ class _Publisher:
             refused |= {entry.subject for entry in failed if entry not in left}
             if not left:
                 break
-            if tries < SEND_ATTEMPTS:
-                self._sender.backoff(tries)
+            attempt.back_off()
         return left, refused, True
 
     def _deliver_apart(self, entries: list[_Entry], refused: set[str]) -> tuple[list[_Entry], set[str], bool]:

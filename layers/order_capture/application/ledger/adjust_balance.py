@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from order_capture.application.ports import MAX_ATTEMPTS, Backoff, Clock, LedgerRepository, WriteRefusedError
+from order_capture.application.ports import Clock, LedgerRepository, WriteRefusedError
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import IdempotencyConflictError, NotFoundError, TransientError
 from order_capture.domain.ledger import (
     UNPRICED,
@@ -23,11 +24,11 @@ from order_capture.domain.ledger import (
 
 @dataclass(frozen=True, slots=True)
 class BalanceRequest:
-    """What is asked for: exactly one of `balance` (set it), `adjust` (change it by so much) and `delete`.
+    """What is requested: exactly one of `balance` (set it), `adjust` (change it by so much) and `delete`.
 
     With a `price`, that changes as well (`UNPRICED`: the product has none from then on).
 
-    `adjustment_id` is the same for the same Idempotency-Key (`keyed`) and unique without one;
+    `adjustment_id` is the same for the same Idempotency-Key (`idempotent`) and unique without one;
     `fingerprint` is the same for the same request.
     """
 
@@ -43,76 +44,83 @@ class BalanceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """The head that a change led to, and whether an earlier request had made it."""
+    """The balance after a change, and whether an earlier request had made the change."""
 
     head: Balance
     replayed: bool
 
 
-def adjust_balance(
-    kind: LedgerSpec, ledger: LedgerRepository, change: BalanceRequest, clock: Clock, backoff: Backoff
-) -> Adjusted:
-    """Make the change once, and answer with what it led to, however often it is asked.
+@dataclass(frozen=True, slots=True)
+class AdjustBalance:
+    """Change balances in one ledger, each request once."""
 
-    The head is read, and written only if nobody has changed it since: the answer is then exact, and can
-    be kept with the entry for a repeated request.
+    kind: LedgerSpec
+    ledger: LedgerRepository
+    clock: Clock
+    retry: Retry
 
-    Raises:
-        BalanceOutOfRangeError: the balance would fall below zero or rise too high.
-        KeyReusedError: the key came with another request before.
-        NotFoundError: there is nothing to add to, to take from, or to delete.
-        StillHeldError: it is to be deleted, and open orders hold something of it.
-        TemporaryError: too many others change it at this moment.
-    """
-    earlier = (
-        ledger.adjustment(idempotency_key_for(change.adjustment_id), change.adjustment_id)
-        if change.idempotent
-        else None
-    )
-    for tries in range(1, MAX_ATTEMPTS + 1):
-        if earlier is not None:
-            if earlier.fingerprint != change.fingerprint:
-                raise IdempotencyConflictError()
-            return Adjusted(earlier.after, replayed=True)
-        head, now = ledger.head(change.entity), clock()
-        after = _after(kind, head, change, now)
-        amount = after.balance - (head.balance if head else ZERO)
-        # The version says all that `after` was worked out from: a hold in between counts it up as well.
-        movement = BalanceChange(
-            change.entity,
-            balance=amount,
-            expected=head.version if head else 0,
-            deleted=after.deleted if head and after.deleted is not head.deleted else None,
-            price=_new_price(head, after),
+    def adjust(self, request: BalanceRequest) -> Adjusted:
+        """Make the change once, and return the balance after it, however often it is requested.
+
+        The balance is read, and written only if nobody has changed it since: the answer is then exact, and
+        can be kept with the entry for a repeated request.
+
+        Raises:
+            BalanceOutOfRangeError: the balance would fall below zero or rise too high.
+            IdempotencyConflictError: the key came with another request before.
+            NotFoundError: there is nothing to add to, to take from, or to delete.
+            OpenHoldsError: it is to be deleted, and open orders hold something of it.
+            TransientError: too many others change it at this moment.
+        """
+        earlier = (
+            self.ledger.adjustment(idempotency_key_for(request.adjustment_id), request.adjustment_id)
+            if request.idempotent
+            else None
         )
-        adjustment = Adjustment(change.entity, change.adjustment_id, amount, change.fingerprint, after, now)
-        try:
-            ledger.write(
-                [movement], [adjustment, *([adjustment.receipt()] if change.idempotent else [])], now
+        for attempt in self.retry:
+            if earlier is not None:
+                if earlier.fingerprint != request.fingerprint:
+                    raise IdempotencyConflictError
+                return Adjusted(earlier.after, replayed=True)
+            head, now = self.ledger.head(request.entity), self.clock()
+            after = self._after(head, request, now)
+            amount = after.balance - (head.balance if head else ZERO)
+            # The version covers all that `after` was computed from: a hold in between counts it up as well.
+            change = BalanceChange(
+                request.entity,
+                balance=amount,
+                expected=head.version if head else 0,
+                deleted=after.deleted if head and after.deleted is not head.deleted else None,
+                price=_new_price(head, after),
             )
-            return Adjusted(after, replayed=False)
-        except WriteRefusedError as refusal:
-            match refusal.entries.get(change.adjustment_id):
-                case Adjustment() as earlier:
-                    continue
-                case _:
-                    backoff(tries)
-    raise TransientError("Too many orders and adjustments of it at this moment.")
+            adjustment = Adjustment(
+                request.entity, request.adjustment_id, amount, request.fingerprint, after, now
+            )
+            receipts = [adjustment.receipt()] if request.idempotent else []
+            try:
+                self.ledger.write([change], [adjustment, *receipts], now)
+                return Adjusted(after, replayed=False)
+            except WriteRefusedError as refusal:
+                match refusal.entries.get(request.adjustment_id):
+                    case Adjustment() as earlier:
+                        continue
+                    case _:
+                        attempt.back_off()
+        raise TransientError("Too many orders and adjustments of it at this moment.")
 
-
-def _after(kind: LedgerSpec, head: Balance | None, change: BalanceRequest, now: str) -> Balance:
-    current = active_or_none(head)
-    if change.delete:
-        if current is None:
-            raise NotFoundError(f"{change.entity} is unknown.")
-        return delete(kind, current, now)
-    if current is None and change.balance is None:
-        raise NotFoundError(f"{change.entity} is unknown: set its balance first.")
-    return adjust(kind, head, now, balance=change.balance, by=change.adjust, price=change.price)
+    def _after(self, head: Balance | None, request: BalanceRequest, now: str) -> Balance:
+        current = active_or_none(head)
+        if request.delete:
+            if current is None:
+                raise NotFoundError(f"{request.entity} is unknown.")
+            return delete(self.kind, current, now)
+        if current is None and request.balance is None:
+            raise NotFoundError(f"{request.entity} is unknown: set its balance first.")
+        return adjust(self.kind, head, now, balance=request.balance, by=request.adjust, price=request.price)
 
 
 def _new_price(head: Balance | None, after: Balance) -> Decimal | None:
-    """What the head's price changes to; None if it stays as it was."""
+    """What the price changes to; None if it stays as it was."""
     if after.price == (head.price if head else None):
         return None
     return UNPRICED if after.price is None else after.price

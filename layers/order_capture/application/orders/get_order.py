@@ -3,54 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from order_capture.application.callers import Caller
-from order_capture.application.ports import OrderRepository
+from order_capture.application.ports import OrderRepository, Sleep
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import Order
 
-# Seconds between the looks for a client that waits. An order takes well under a second on its way, so the
-# first looks come soon; one that takes longer is looked at twice a second.
+# Seconds between the reads for a client that waits. An order takes well under a second on its way, so the
+# first reads come soon; one that takes longer is read twice a second.
 FIRST_DELAYS = (0.1, 0.2, 0.3)
 LATER_DELAYS = 0.5
 
-Sleep = Callable[[float], None]
-"""Does nothing for so many seconds."""
 
+@dataclass(frozen=True, slots=True)
+class GetOrder:
+    """Read an order, for a client that may wait for its next status."""
 
-def get_order(
-    orders: OrderRepository,
-    order_id: str,
-    caller: Caller,
-    has_changed: Callable[[Order], bool],
-    seconds: float,
-    sleep: Sleep,
-) -> Order:
-    """The order: at once, or when its status has changed, or after so many `seconds`.
+    orders: OrderRepository
+    sleep: Sleep
 
-    There is nothing to wait for if its status can change no more, or if the order as it stands is news to the
-    client.
+    def get(
+        self, order_id: str, caller: Caller, has_changed: Callable[[Order], bool], seconds: float
+    ) -> Order:
+        """Return the order: at once, or when its status has changed, or after so many `seconds`.
 
-    Raises:
-        NotFoundError: there is none of that id that the caller reaches.
-    """
-    order = find_order(orders, order_id, caller)
-    if has_changed(order):
+        There is nothing to wait for if its status can change no more, or if it has changed for the client.
+
+        Raises:
+            NotFoundError: there is none of that id that the caller can access.
+        """
+        order = find_order(self.orders, order_id, caller)
+        if has_changed(order):
+            return order
+        status, waited, delays = order.status, 0.0, iter(FIRST_DELAYS)
+        while waited < seconds and order.is_open and order.status is status:
+            delay = min(next(delays, LATER_DELAYS), seconds - waited)
+            self.sleep(delay)
+            waited += delay
+            order = find_order(self.orders, order_id, caller)
         return order
-    status, waited, attempts = order.status, 0.0, iter(FIRST_DELAYS)
-    while waited < seconds and order.is_open and order.status is status:
-        backoff = min(next(attempts, LATER_DELAYS), seconds - waited)
-        sleep(backoff)
-        waited += backoff
-        order = find_order(orders, order_id, caller)
-    return order
 
 
 def find_order(orders: OrderRepository, order_id: str, caller: Caller) -> Order:
-    """The order as it stands.
+    """Return the order as it stands.
 
     Raises:
-        NotFoundError: there is none of that id that the caller reaches.
+        NotFoundError: there is none of that id that the caller can access.
     """
     order = orders.get(order_id)
     if order is None or not caller.can_access(order.details.customer_id):

@@ -10,8 +10,8 @@ from order_capture.application.ports import OrderCursor, OrderRepository
 from order_capture.domain.errors import CustomerForbiddenError
 from order_capture.domain.order import Order, OrderStatus
 
-# Which status an order has is not in the index, so those of another status are read and passed by. What one
-# request reads is bounded: past this many, the page is given as it is, and the next one goes on from there.
+# The index does not have an order's status, so those of another status are read and skipped. What one request
+# reads is bounded: past this many, the page is returned as it is, and the next one goes on from there.
 MAX_READ = 500
 
 
@@ -35,29 +35,37 @@ class OrderPage:
     next: OrderCursor | None
 
 
-def list_orders(orders: OrderRepository, query: OrderQuery, caller: Caller) -> OrderPage:
-    """The next page of a customer's orders. It can be short, even empty, and have another one behind it.
+@dataclass(frozen=True, slots=True)
+class ListOrders:
+    """Read a customer's orders."""
 
-    Raises:
-        ForeignCustomerError: they are of a customer that is not the caller.
-    """
-    if not caller.can_access(query.customer_id):
-        raise CustomerForbiddenError
-    found: list[Order] = []
-    after, read = query.after, 0
-    while read < MAX_READ:
-        # One more than a page takes tells whether there is another page.
-        places = orders.list_keys(query.customer_id, query.since, query.until, after, query.limit + 1)
-        page, more = places[: query.limit], len(places) > query.limit
-        by_id = orders.get_many([place.order_id for place in page])
-        for place in page:
-            after = place
-            order = by_id.get(place.order_id)
-            if order is not None and query.status in (None, order.status):
-                found.append(order)
-            if len(found) == query.limit:
-                return OrderPage(found, after if more or place is not page[-1] else None)
-        if not more:
-            return OrderPage(found, None)
-        read += len(page)
-    return OrderPage(found, after)
+    orders: OrderRepository
+
+    def list_page(self, query: OrderQuery, caller: Caller) -> OrderPage:
+        """Return the next page. It can be short, even empty, and have another one behind it.
+
+        Raises:
+            CustomerForbiddenError: they are of a customer that is not the caller.
+        """
+        if not caller.can_access(query.customer_id):
+            raise CustomerForbiddenError
+        found: list[Order] = []
+        after, read = query.after, 0
+        while read < MAX_READ:
+            # One more than a page takes shows whether there is another page.
+            cursors = self.orders.list_keys(
+                query.customer_id, query.since, query.until, after, query.limit + 1
+            )
+            page, more = cursors[: query.limit], len(cursors) > query.limit
+            by_id = self.orders.get_many([cursor.order_id for cursor in page])
+            for cursor in page:
+                after = cursor
+                order = by_id.get(cursor.order_id)
+                if order is not None and query.status in (None, order.status):
+                    found.append(order)
+                if len(found) == query.limit:
+                    return OrderPage(found, after if more or cursor is not page[-1] else None)
+            if not more:
+                return OrderPage(found, None)
+            read += len(page)
+        return OrderPage(found, after)

@@ -1,11 +1,12 @@
-"""Watch orders: drive on whatever is still open when its time comes, until it is at rest.
+"""Watch orders: recover those that are still open when their time comes, until they are closed.
 
 One recovery for whatever was lost on the way: a publish that never happened, a message, a dead letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from order_capture.application.batches import process_groups
@@ -18,80 +19,81 @@ from order_capture.application.messages import (
     order_id_of,
 )
 from order_capture.application.orders.update_with_retry import update_with_retry
-from order_capture.application.ports import Backoff, Clock, HasTimeLeft, MessagePublisher, OrderRepository
+from order_capture.application.ports import Clock, MessagePublisher, OrderRepository
+from order_capture.application.retry import Retry
 from order_capture.domain.order import NextAction, Order, OrderStatus
 
-MAX_DELAY = 900  # seconds, SQS's most
 
-
-def watch_new_orders(watchdog: MessagePublisher, placed: Sequence[tuple[str, str]], delay: int) -> None:
-    """Have each new order, by its id and correlation id, looked at after `delay` seconds.
+def watch_new_orders(watches: MessagePublisher, placed: Sequence[tuple[str, str]], delay: int) -> None:
+    """Have each new order, given by its id and correlation id, checked after `delay` seconds.
 
     Raises:
-        TemporaryError: not all could be sent; the whole batch is to be tried again.
-        RefusedMessagesError: some never can be; all the others are sent.
+        TransientError: not all could be sent; the whole batch must be retried.
+        RejectedMessagesError: some never can be; all the others are sent.
     """
-    watchdog.send_all([WatchOrder(order_id, correlation, delay) for order_id, correlation in placed])
+    watches.send_all([WatchOrder(order_id, correlation, delay) for order_id, correlation in placed])
 
 
-def watch_orders(
-    orders: OrderRepository,
-    checkers: MessagePublisher,
-    shipping: MessagePublisher,
-    watchdog: MessagePublisher,
-    messages: Sequence[WatchOrder],
-    deadline: timedelta,
-    clock: Clock,
-    backoff: Backoff,
-    has_time_left: HasTimeLeft = lambda: True,
-) -> set[str]:
-    """Look at every order of a batch, send again what follows from its status, and look again later.
+@dataclass(frozen=True, slots=True)
+class WatchOrders:
+    """Send again what follows from the status of open orders; expire those past their `deadline`.
 
-    A pending order is put to the checkers again, or expires past its `deadline`; a confirmed one is sent to
-    shipping again; a refused one has its release sent once more, which ends the watch. Whatever was sent
-    twice finds that it was done.
-
-    Returns:
-        The ids of the orders that must be tried again: their messages go back to the queue.
+    The next check of an order comes after twice as long as the last, and after `max_delay` seconds at most.
     """
-    failed: set[str] = set()
-    to_check: list[Message] = []
-    to_ship: list[Message] = []
-    to_release: list[Message] = []
-    to_watch: list[Message] = []
-    # The stream may have had an order watched twice: within a batch, that is one look and one next look.
-    watched = {message.order_id: message for message in messages}
-    known = orders.get_many(watched.keys())
 
-    def look(group: Sequence[WatchOrder]) -> None:
-        (message,) = group
-        stands = known.get(message.order_id)
-        order = update_with_retry(orders, message.order_id, stands, _expiring(deadline, clock), backoff)
-        if order.status is OrderStatus.PENDING:
-            to_check.append(CheckOrder(order.details, order.correlation_id))
-            to_watch.append(_next_look(message))
-        match order.next_action():
-            case NextAction.SHIP:
-                to_ship.append(ShipOrder(order.details, order.correlation_id))
-                to_watch.append(_next_look(message))
-            case NextAction.RELEASE:
-                to_release.append(ReleaseOrder(order.details, order.correlation_id))
-            case None:
-                pass
+    orders: OrderRepository
+    checks: MessagePublisher
+    shipping: MessagePublisher
+    watches: MessagePublisher
+    deadline: timedelta
+    max_delay: int
+    clock: Clock
+    retry: Retry
 
-    process_groups(failed, ([message] for message in watched.values()), order_id_of, look, has_time_left)
-    failed |= checkers.send([*to_check, *to_release]) | shipping.send(to_ship)
-    return failed | watchdog.send([message for message in to_watch if order_id_of(message) not in failed])
+    def process(self, messages: Sequence[WatchOrder]) -> set[str]:
+        """Check every order of a batch, send again what follows from its status, and check again later.
 
+        A pending order is checked again, or expires past its deadline; a confirmed one is shipped again; a
+        refused one is released once more, which ends the watch. What is sent twice has no effect.
 
-def _next_look(message: WatchOrder) -> WatchOrder:
-    delay = min(2 * max(message.delay, 1), MAX_DELAY)
-    return WatchOrder(message.order_id, message.correlation_id, delay, message.attempts + 1)
+        Returns:
+            The ids of the orders that must be retried: their messages go back to the queue.
+        """
+        failed: set[str] = set()
+        to_check: list[Message] = []
+        to_ship: list[Message] = []
+        to_release: list[Message] = []
+        to_watch: list[Message] = []
+        # The stream may have sent two watches of one order: within a batch, that is one check and one next.
+        watched = {message.order_id: message for message in messages}
+        stored = self.orders.get_many(watched.keys())
 
+        def check(group: Sequence[WatchOrder]) -> None:
+            (message,) = group
+            order = update_with_retry(
+                self.orders, self.retry, message.order_id, stored.get(message.order_id), self._expire_overdue
+            )
+            if order.status is OrderStatus.PENDING:
+                to_check.append(CheckOrder(order.details, order.correlation_id))
+                to_watch.append(self._next_watch(message))
+            match order.next_action():
+                case NextAction.SHIP:
+                    to_ship.append(ShipOrder(order.details, order.correlation_id))
+                    to_watch.append(self._next_watch(message))
+                case NextAction.RELEASE:
+                    to_release.append(ReleaseOrder(order.details, order.correlation_id))
+                case None:
+                    pass
 
-def _expiring(deadline: timedelta, clock: Clock) -> Callable[[Order], Order]:
-    def expired(order: Order) -> Order:
-        now = clock()
-        return order.expire(now=now) if order.is_overdue(now=now, deadline=deadline) else order
+        groups = ([message] for message in watched.values())
+        process_groups(failed, groups, order_id_of, check, self.retry.has_time_left)
+        failed |= self.checks.send([*to_check, *to_release]) | self.shipping.send(to_ship)
+        return failed | self.watches.send([watch for watch in to_watch if order_id_of(watch) not in failed])
 
-    return expired
+    def _next_watch(self, message: WatchOrder) -> WatchOrder:
+        delay = min(2 * max(message.delay, 1), self.max_delay)
+        return WatchOrder(message.order_id, message.correlation_id, delay, message.attempts + 1)
+
+    def _expire_overdue(self, order: Order) -> Order:
+        now = self.clock()
+        return order.expire(now=now) if order.is_overdue(now=now, deadline=self.deadline) else order

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from order_capture.application.reports.project_reports import ReportRepository
+from order_capture.application.reports.ports import ReportRepository
 from order_capture.domain.reports import Row, RowKey
 
 
@@ -28,19 +28,25 @@ class ReportPage:
     next: RowKey | None
 
 
-def get_reports(reports: ReportRepository, query: ReportQuery) -> ReportPage:
-    """The next page of the reports. A day on which nothing happened has no rows."""
-    generation = reports.generations().current
-    rows: list[Row] = []
-    day = max(query.since, date.fromisoformat(query.after.day)) if query.after else query.since
-    while day <= query.until:
-        name = day.isoformat()
-        after = query.after if query.after and query.after.day == name else None
-        # One more than a page takes tells whether there is another page.
-        rows += reports.rows(generation, name, after, query.limit + 1 - len(rows))
-        if len(rows) > query.limit:
-            return ReportPage(rows[: query.limit], rows[query.limit - 1].key)
-        if day == query.until:
-            break  # there is no day after 9999-12-31
-        day += timedelta(days=1)
-    return ReportPage(rows, None)
+@dataclass(frozen=True, slots=True)
+class GetReports:
+    """Read the daily reports."""
+
+    reports: ReportRepository
+
+    def get_page(self, query: ReportQuery) -> ReportPage:
+        """Return the next page. A day on which nothing happened has no rows."""
+        generation = self.reports.generations().current
+        rows: list[Row] = []
+        day = max(query.since, date.fromisoformat(query.after.day)) if query.after else query.since
+        while day <= query.until:
+            name = day.isoformat()
+            after = query.after if query.after and query.after.day == name else None
+            # One more than a page takes shows whether there is another page.
+            rows += self.reports.rows(generation, name, after, query.limit + 1 - len(rows))
+            if len(rows) > query.limit:
+                return ReportPage(rows[: query.limit], rows[query.limit - 1].key)
+            if day == query.until:
+                break  # there is no day after 9999-12-31
+            day += timedelta(days=1)
+        return ReportPage(rows, None)

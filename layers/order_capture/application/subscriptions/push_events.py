@@ -1,83 +1,48 @@
-"""Follow orders: whoever asks is told at once what happens to an order, or to all orders of a customer."""
+"""Push order events to the WebSocket connections that are subscribed to the order or its customer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 
 from order_capture.application.batches import process_groups
-from order_capture.application.callers import Caller
 from order_capture.application.messages import ReceivedOrderEvent
-from order_capture.application.orders.get_order import find_order
-from order_capture.application.ports import (
-    ConnectionClient,
-    HasTimeLeft,
-    OrderRepository,
-    SubscriptionRepository,
-    SubscriptionTarget,
-)
-from order_capture.domain.errors import NotFoundError
-from order_capture.domain.order import Order
-
-# Of one order or customer. Each event is sent to every follower by a call of its own, which takes some ten
-# milliseconds: a batch of ten events for the fifty of an order and the fifty of its customer is over in ten
-# seconds, and nobody can hold up the others' news by opening ever more connections.
-MAX_SUBSCRIBERS = 50
+from order_capture.application.ports import ConnectionClient, SubscriptionRepository, SubscriptionTarget
+from order_capture.application.retry import HasTimeLeft
 
 
-def subscribe(
-    orders: OrderRepository,
-    followers: SubscriptionRepository,
-    connection_id: str,
-    what: SubscriptionTarget,
-    caller: Caller,
-    now: str,
-) -> Order | None:
-    """Have a connection told of an order, or of all orders of a customer.
+@dataclass(frozen=True, slots=True)
+class PushEvents:
+    """Send events to their subscribers."""
 
-    Returns:
-        The order as it stands, read after its events have begun to be sent: an event that came too early to
-        be sent is in it already. None for a customer.
+    subscriptions: SubscriptionRepository
+    connections: ConnectionClient
+    has_time_left: HasTimeLeft
 
-    Raises:
-        NotFoundError: there is none of that id that the caller reaches.
-        SubscriptionLimitError: the connection follows too much, or too many follow the same.
-    """
-    if what.is_order:
-        find_order(orders, what.id, caller)
-    elif not caller.can_access(what.id):
-        raise NotFoundError("There is no such customer.")
-    followers.add(connection_id, what, now, MAX_SUBSCRIBERS)
-    return find_order(orders, what.id, caller) if what.is_order else None
+    def process(self, events: Sequence[ReceivedOrderEvent]) -> set[str]:
+        """Send each event of a batch to its subscribers, and remove connections that are closed.
 
+        Returns:
+            The ids of the orders whose events could not be sent to all: they come again, and some subscribers
+            then get them twice, under the same id.
+        """
+        failed: set[str] = set()
+        in_order = sorted(events, key=lambda event: event.sequence)
+        groups = ([event] for event in in_order)
+        process_groups(failed, groups, attrgetter("order_id"), self._push, self.has_time_left)
+        return failed
 
-def push_events(
-    followers: SubscriptionRepository,
-    connections: ConnectionClient,
-    news: Sequence[ReceivedOrderEvent],
-    has_time_left: HasTimeLeft = lambda: True,
-) -> set[str]:
-    """Send each event to whoever follows its order or its customer, and forget connections that are gone.
-
-    Returns the ids of the orders whose events could not be sent to all: they come again, and some followers
-    then get them twice, under the same id.
-    """
-
-    def push(group: Sequence[ReceivedOrderEvent]) -> None:
+    def _push(self, group: Sequence[ReceivedOrderEvent]) -> None:
         (event,) = group
-        following = {
-            connection_id: what
-            for what in (
+        subscribers = {
+            connection_id: target
+            for target in (
                 SubscriptionTarget.order(event.order_id),
                 SubscriptionTarget.customer(event.customer_id),
             )
-            for connection_id in followers.subscribers(what)
+            for connection_id in self.subscriptions.subscribers(target)
         }
-        for connection_id, what in sorted(following.items(), key=lambda pair: pair[0]):
-            if not connections.send(connection_id, event.body):
-                followers.remove(connection_id, what)
-
-    failed: set[str] = set()
-    in_order = sorted(news, key=lambda event: event.sequence)
-    process_groups(failed, ([event] for event in in_order), attrgetter("order_id"), push, has_time_left)
-    return failed
+        for connection_id, target in sorted(subscribers.items(), key=lambda pair: pair[0]):
+            if not self.connections.send(connection_id, event.body):
+                self.subscriptions.remove(connection_id, target)

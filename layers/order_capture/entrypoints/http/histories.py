@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from order_capture.adapters.serializers.check_results import check_result_values
 from order_capture.adapters.serializers.snapshots import amounts
-from order_capture.application.ledger.balance_history import Entry, HistoryPage
+from order_capture.application.ledger.list_balance_history import Entry, HistoryPage
 from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.application.ports import OrderCursor
 from order_capture.domain.history import ChangeType
@@ -83,7 +83,7 @@ def history_headers(request: Request, page: HistoryPage) -> dict[str, str]:
 
 
 def _entry_view(kind: LedgerSpec, entry: Entry) -> dict[str, Any]:
-    line, change = entry.line, entry.change
+    line, change = entry.record, entry.change
     view: dict[str, Any] = {"time": line.time}
     if isinstance(line, Hold):
         view |= {"type": ChangeType.HOLD, "orderId": line.order_id, "amount": kind.amount(line.amount)}

@@ -9,12 +9,12 @@ import pytest
 
 from order_capture.adapters.serializers.snapshots import order_values
 from order_capture.application.messages import OrderEventMessage, WatchOrder
-from order_capture.application.orders.publish_order_events import OrderChange, publish_order_events
+from order_capture.application.orders.publish_order_events import OrderChange, PublishOrderEvents
 from order_capture.domain.errors import TransientError
 from order_capture.domain.events import OrderEvent, OrderEventType, event_of, events_of
 from order_capture.domain.order import TRANSITIONS, CheckType, Order, OrderStatus, shipped_log
 from tests.support.factories import NOW, declined, details_of, held, placed
-from tests.support.fakes import MemoryOutbox
+from tests.support.fakes import MemoryPublisher
 
 PLACED = placed()
 HALF = PLACED.record_check(CheckType.BALANCE, held(), now=NOW)
@@ -101,10 +101,10 @@ class Relay:
     """change_publisher without AWS."""
 
     def __init__(self) -> None:
-        self.watchdog, self.listeners = MemoryOutbox(), MemoryOutbox()
+        self.watches, self.events = MemoryPublisher(), MemoryPublisher()
 
     def publish(self, changes: Sequence[OrderChange]) -> None:
-        publish_order_events(self.watchdog, self.listeners, changes, 60)
+        PublishOrderEvents(self.watches, self.events, 60).publish(changes)
 
 
 def test_a_new_order_is_watched_and_told() -> None:
@@ -112,8 +112,8 @@ def test_a_new_order_is_watched_and_told() -> None:
 
     relay.publish([(None, PLACED)])
 
-    assert relay.watchdog.sent == [WatchOrder("order-1", "corr-1", 60)]
-    assert relay.listeners.sent == [OrderEventMessage(OrderEvent(OrderEventType.PLACED, 1, PLACED))]
+    assert relay.watches.sent == [WatchOrder("order-1", "corr-1", 60)]
+    assert relay.events.sent == [OrderEventMessage(OrderEvent(OrderEventType.PLACED, 1, PLACED))]
 
 
 def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None:
@@ -121,9 +121,9 @@ def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None
 
     relay.publish([(PLACED, HALF), (HALF, CONFIRMED), (CONFIRMED, SHIPPED)])
 
-    assert relay.watchdog.sent == []
+    assert relay.watches.sent == []
     assert [
-        message.event.type for message in relay.listeners.sent if isinstance(message, OrderEventMessage)
+        message.event.type for message in relay.events.sent if isinstance(message, OrderEventMessage)
     ] == [
         OrderEventType.CONFIRMED,
         OrderEventType.SHIPPED,
@@ -132,17 +132,17 @@ def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None
 
 def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:
     relay = Relay()
-    relay.listeners.failing = {"order-1"}
+    relay.events.failing = {"order-1"}
 
     with pytest.raises(TransientError):
         relay.publish([(None, PLACED), (None, placed(details_of("order-2")))])
 
-    assert relay.watchdog.sent == [], "a batch that comes again and again would pile up watches"
+    assert relay.watches.sent == [], "a batch that comes again and again would pile up watches"
 
 
 def test_an_order_that_could_not_be_watched_comes_again() -> None:
     relay = Relay()
-    relay.watchdog.failing = {"order-1"}
+    relay.watches.failing = {"order-1"}
 
     with pytest.raises(TransientError):
         relay.publish([(None, PLACED)])

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.ledger.publish_balance_states import publish_balance_states
+from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
 from order_capture.application.messages import BalanceState
 from order_capture.domain.errors import TransientError
 from order_capture.domain.ledger import STOCK, Balance
@@ -33,7 +33,9 @@ def state(entity: str, version: int) -> BalanceState:
 def test_of_each_only_the_last_state_is_told() -> None:
     followers = Followers()
 
-    publish_balance_states(followers, [state("pen", 1), state("ink", 4), state("pen", 2), state("pen", 3)])
+    PublishBalanceStates(followers).publish(
+        [state("pen", 1), state("ink", 4), state("pen", 2), state("pen", 3)]
+    )
 
     assert followers.told == [state("pen", 3), state("ink", 4)]
 
@@ -41,11 +43,11 @@ def test_of_each_only_the_last_state_is_told() -> None:
 def test_the_last_state_is_that_of_the_highest_version_wherever_it_comes() -> None:
     followers = Followers()
 
-    publish_balance_states(followers, [state("pen", 3), state("pen", 2)])
+    PublishBalanceStates(followers).publish([state("pen", 3), state("pen", 2)])
 
     assert followers.told == [state("pen", 3)]
 
 
 def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:
     with pytest.raises(TransientError):
-        publish_balance_states(Followers("ink"), [state("pen", 1), state("ink", 1)])
+        PublishBalanceStates(Followers("ink")).publish([state("pen", 1), state("ink", 1)])

@@ -6,13 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.ledger import balance_history
+from order_capture.application.ledger.get_balance import GetBalance
+from order_capture.application.ledger.list_balance_history import Entry, ListBalanceHistory
 from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.domain.errors import NotFoundError, TransientError
 from order_capture.domain.history import Commit
 from order_capture.domain.ledger import Balance, BalanceChange, Hold
 from tests.support.factories import EARLIER, NOW, a_commit, a_decline
-from tests.support.fakes import MemoryHistory, MemoryLedger
+from tests.support.fakes import MemoryHistoryRepository, MemoryLedgerRepository
 
 FIRST = "2026-11-20T08:00:00.000Z"
 
@@ -21,14 +22,14 @@ class Shelf:
     """A ledger with a pen, of which 20 were there at 9 and one was held at 10, and its history."""
 
     def __init__(self, *lines: Commit | Hold) -> None:
-        self.ledger, self.history = MemoryLedger(), MemoryHistory()
+        self.ledger, self.history = MemoryLedgerRepository(), MemoryHistoryRepository()
         self.ledger.write([BalanceChange("pen", balance=Decimal(20), expected=0)], [], EARLIER)
         self.ledger.write([BalanceChange.hold("pen", Decimal(1))], [], NOW)
         self.history.put(lines)
         self.slept: list[float] = []
 
     def at(self, time: str | None, entity: str = "pen") -> Balance:
-        return balance_history.get_balance_at(self.ledger, self.history, entity, time, self.sleep)
+        return GetBalance(self.ledger, self.history, self.sleep).get(entity, time)
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -38,15 +39,15 @@ class Shelf:
         pages: list[list[str]] = []
         after: HistoryCursor | None = None
         while not pages or after:
-            page = balance_history.list_history(self.ledger, self.history, entity, after, limit)
+            page = ListBalanceHistory(self.ledger, self.history).list_page(entity, after, limit)
             pages.append([_order(entry) for entry in page.entries])
             after = page.next
         return pages
 
 
-def _order(entry: balance_history.Entry) -> str:
-    if isinstance(entry.line, Hold):
-        return f"no {entry.line.order_id}"
+def _order(entry: Entry) -> str:
+    if isinstance(entry.record, Hold):
+        return f"no {entry.record.order_id}"
     assert entry.change is not None
     return entry.change.id or "?"
 
@@ -82,7 +83,7 @@ class TestHowItStood:
             if len(shelf.slept) == 3:
                 shelf.history.put([a_commit("pen")])
 
-        head = balance_history.get_balance_at(shelf.ledger, shelf.history, "pen", EARLIER, sleep)
+        head = GetBalance(shelf.ledger, shelf.history, sleep).get("pen", EARLIER)
 
         assert head.balance == 20
         assert len(shelf.slept) == 3

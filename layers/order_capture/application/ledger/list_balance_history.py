@@ -1,0 +1,80 @@
+"""List what was done to an account or a product, newest first, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from order_capture.application.ledger.ports import HistoryCursor, HistoryRepository
+from order_capture.application.ports import LedgerRepository
+from order_capture.domain.errors import NotFoundError
+from order_capture.domain.history import Commit, HistoryRecord, LedgerEntry
+from order_capture.domain.ledger import Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that was done: a part of a commit, or a hold that was declined."""
+
+    record: HistoryRecord
+    change: LedgerEntry | None
+    cursor: HistoryCursor
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Some entries, newest first, and where the next page begins; None if there can be no more."""
+
+    entries: Sequence[Entry]
+    next: HistoryCursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListBalanceHistory:
+    """Read the history of one ledger."""
+
+    ledger: LedgerRepository
+    history: HistoryRepository
+
+    def list_page(self, entity: str, after: HistoryCursor | None, limit: int) -> HistoryPage:
+        """Return a page of what was done; what was done a moment ago may be missing.
+
+        Raises:
+            NotFoundError: no balance was ever set for it, and no order ever asked for it.
+        """
+        # The record at `after` is read again: some of its entries may be left. And one more, to know if there
+        # is one.
+        max_records = limit + 2
+        records = self.history.newest(entity, after, max_records)
+        entries = [
+            entry for each in records for entry in _entries(each) if not _is_shown(entry.cursor, after)
+        ]
+        # Only what exists may have an empty history, for a moment.
+        if not entries and after is None and self.ledger.head(entity) is None:
+            raise NotFoundError("No balance was ever set for it.")
+        page = entries[:limit]
+        if len(entries) > limit:
+            return HistoryPage(page, page[-1].cursor)
+        # A commit that changed nothing has no entries: a page may be short, and have another one behind it.
+        last = records[-1] if len(records) == max_records else None
+        return HistoryPage(page, HistoryCursor(last.time, last.key, _size(last)) if last else None)
+
+
+def _entries(record: HistoryRecord) -> Iterator[Entry]:
+    if isinstance(record, Hold):
+        yield Entry(record, None, HistoryCursor(record.time, record.key, 0))
+        return
+    for index, change in enumerate(record.changes):
+        yield Entry(record, change, HistoryCursor(record.time, record.key, index))
+
+
+def _size(record: HistoryRecord) -> int:
+    return len(record.changes) if isinstance(record, Commit) else 1
+
+
+def _is_shown(cursor: HistoryCursor, after: HistoryCursor | None) -> bool:
+    return (
+        after is not None
+        and (cursor.time, cursor.key) == (after.time, after.key)
+        and cursor.index <= after.index
+    )

@@ -1,0 +1,61 @@
+"""Attempt a write again while another write is in its way: a few times, and as long as there is time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+Backoff = Callable[[int], None]
+"""Waits after attempt number n of a write that conflicted; with jitter, so that the writers part."""
+
+HasTimeLeft = Callable[[], bool]
+"""Whether there is time to start something more, before the function is stopped."""
+
+MAX_ATTEMPTS = 6
+"""Attempts of a write before its message goes back to the queue, or its client is asked to send the request
+again. With pauses that double from 20 ms, six attempts take about a second: well inside every function's
+timeout, and enough for the other writers of a hot item to finish."""
+
+
+def always() -> bool:
+    """There is no limit. Implements `HasTimeLeft`."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of the attempts of a write."""
+
+    number: int
+    is_last: bool
+    backoff: Backoff
+
+    def back_off(self) -> None:
+        """Wait for a conflicting write to finish, unless no attempt follows."""
+        if not self.is_last:
+            self.backoff(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and for how long a write is attempted.
+
+    Example:
+        for attempt in self.retry:
+            try:
+                return write()
+            except VersionConflictError:
+                attempt.back_off()
+        raise TransientError("The order is changing at this moment.")
+    """
+
+    backoff: Backoff
+    has_time_left: HasTimeLeft = always
+    max_attempts: int = MAX_ATTEMPTS
+
+    def __iter__(self) -> Iterator[Attempt]:
+        """Yield the attempts: the first one, and more while there is time left."""
+        for number in range(1, self.max_attempts + 1):
+            if number > 1 and not self.has_time_left():
+                return
+            yield Attempt(number, number == self.max_attempts, self.backoff)
