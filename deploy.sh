@@ -64,7 +64,8 @@ if $guided && { $dry_run || $yes; }; then usage_error "--guided asks, so it goes
 if ! $delete; then
     stack=$(awk -v section="[$environment.global.parameters]" -F '"' \
         '/^\[/ { inside = $0 == section } inside && /^stack_name/ { print $2 }' samconfig.toml)
-    suffix=$(sed -n 's/^ *QueueName: !Sub \${AWS::StackName}//p' template.yaml | awk 'length > n { n = length } END { print n }')
+    suffix=$(sed -n 's/^ *QueueName: !Sub \${AWS::StackName}//p; s/^ *[A-Za-z]*: {QueueName: \([a-z-]*\),.*/-\1/p' template.yaml |
+        awk 'length > n { n = length } END { print n }')
     (( ${#stack} <= 80 - suffix )) ||
         die "the stack's name has ${#stack} characters, and $((80 - suffix)) are the most: $stack. It is in samconfig.toml."
     [[ $stack =~ ^[A-Za-z][A-Za-z0-9-]*$ ]] ||

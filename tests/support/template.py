@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cfnlint.template import Template as LintedTemplate
 
 ROOT = Path(__file__).resolve().parents[2]
 
 Template = dict[str, Any]
+
+LANGUAGE_EXTENSIONS = "AWS::LanguageExtensions"
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,17 +37,51 @@ def _intrinsic(loader: _Loader, name: str, node: yaml.Node) -> dict[str, Any]:
 _Loader.add_multi_constructor("!", _intrinsic)
 
 
-@cache
-def _read() -> Template:
-    template: Template = yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), Loader=_Loader)
-    return template
-
-
-def load_template() -> Template:
-    """The template, the caller's to change, with intrinsics in their long form.
+def parse(text: str) -> Template:
+    """A template as it is written, with intrinsics in their long form and loops as they are.
 
     `!Ref Api` is `{"Ref": "Api"}` and `!GetAtt Api.Arn` is `{"Fn::GetAtt": ["Api", "Arn"]}`.
     """
+    template: Template = yaml.load(text, Loader=_Loader)
+    return template
+
+
+def expand(template: Template) -> Template:
+    """The template with its loops expanded, as CloudFormation does it first (AWS::LanguageExtensions).
+
+    Parameters and conditions stay as they are. It is cfn-lint that expands, as when it lints.
+    """
+    # The other transform is left out, for which cfn-lint would merge the Globals into the functions.
+    linted = LintedTemplate(None, {**deepcopy(template), "Transform": LANGUAGE_EXTENSIONS}, ["us-east-1"])
+    if problems := linted.transform():
+        raise ValueError("; ".join(str(problem) for problem in problems))
+    sections = {name: _with_literals(linted.template[name]) for name in ("Resources", "Outputs")}
+    others = [name for name in template["Transform"] if name != LANGUAGE_EXTENSIONS]
+    rest = {name: part for name, part in template.items() if name != "Mappings"}  # they are looked up
+    return {**rest, **sections, "Transform": others}
+
+
+def _with_literals(value: Any) -> Any:
+    """A Fn::Sub whose variables are all known is a Fn::Sub without variables."""
+    match value:
+        case {"Fn::Sub": [str(text), dict(variables)]} if all(isinstance(v, str) for v in variables.values()):
+            for name, literal in variables.items():
+                text = text.replace(f"${{{name}}}", literal)
+            return {"Fn::Sub": text} if "${" in text else text
+        case dict():
+            return {key: _with_literals(inner) for key, inner in value.items()}
+        case list():
+            return [_with_literals(inner) for inner in value]
+    return value
+
+
+@cache
+def _read() -> Template:
+    return expand(parse((ROOT / "template.yaml").read_text(encoding="utf-8")))
+
+
+def load_template() -> Template:
+    """template.yaml with its loops expanded, the caller's to change."""
     return deepcopy(_read())
 
 

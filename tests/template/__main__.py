@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.support.template import Template
 from tests.template.deployment_rules import DEPLOYMENT_RULES
-from tests.template.translation import Choice, decided, transaction_at
+from tests.template.translation import Choice, covering, decided
 
 # Findings that are none, each with its reason.
 WAIVED: dict[str, str] = {}
@@ -34,9 +34,9 @@ def lint(template: Template) -> list[str]:
 def findings(combinations: list[tuple[Choice, Template]]) -> Iterator[tuple[Choice, str]]:
     """What is wrong, with the parameters of which it is."""
     for choice, template in combinations:
-        for rule in DEPLOYMENT_RULES:
+        for rule in DEPLOYMENT_RULES.rules:
             yield from ((choice, finding) for finding in rule(template))
-    to_lint = transaction_at(combinations)
+    to_lint = covering(combinations)
     print(f"   {len(combinations)} combinations of parameters, {len(to_lint)} of them cover all to lint")
     with ProcessPoolExecutor(max_workers=2) as pool:
         linted = pool.map(lint, [template for _, template in to_lint])

@@ -7,14 +7,24 @@ it, and says in sentences what would fail.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from tests.support.template import Template, of_type, refers_to
+from tests.template.rulebook import (
+    Rulebook,
+    changing_policy,
+    setting,
+    with_attributes,
+    with_variables,
+    without,
+    without_resource,
+)
 from tests.template.translation import created_before, depends_on, referred_to
 
-DeploymentRule = Callable[[Template], Iterator[str]]
-DEPLOYMENT_RULES: list[DeploymentRule] = []
+DEPLOYMENT_RULES = Rulebook()
+rule, broken_by = DEPLOYMENT_RULES.rule, DEPLOYMENT_RULES.broken_by
 
 PSEUDO_PARAMETERS = "AWS::"
 TRACING = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
@@ -31,19 +41,36 @@ MAX_FILTERS = 5  # of one event source mapping
 MAX_READERS_OF_A_STREAM = 2
 
 
-def rule(check: DeploymentRule) -> DeploymentRule:
-    """Adds a rule to those that every translated template is held to."""
-    DEPLOYMENT_RULES.append(check)
-    return check
-
-
 def as_list(value: Any) -> list[Any]:
     """What may stand for a list of one."""
     return value if isinstance(value, list) else [value]
 
 
+def with_managed_policy(template: Template) -> None:
+    """Gives a role a policy that is attached to it later."""
+    template["Resources"]["TracingPolicy"] = {
+        "Type": "AWS::IAM::ManagedPolicy",
+        "Properties": {"Roles": [{"Ref": "ShipOrderRole"}], "PolicyDocument": {}},
+    }
+
+
+def with_a_third_reader(template: Template) -> None:
+    """Gives a table's stream one more function."""
+    resources = template["Resources"]
+    resources["ThirdReader"] = deepcopy(resources["LedgerPublisherFunctionStock"])
+
+
 # ------------------------------------------------------------------------------------------ order of creation
 @rule
+@broken_by(without_resource("ApiGatewayAccount"), "ApiStage names ApiGatewayAccount, which is not there")
+@broken_by(
+    with_attributes("SocketStage", DependsOn=["ApiUsagePlan"]),
+    "SocketStage names ApiUsagePlan, which is not there",
+)
+@broken_by(
+    lambda template: template["Outputs"]["ApiId"].update(Value={"Fn::Sub": "${Gone.Arn}"}),
+    "ApiId names Gone, which is not there",
+)
 def nothing_names_what_is_not_there(template: Template) -> Iterator[str]:
     there = template["Resources"].keys() | template["Parameters"].keys()
     for section in ("Resources", "Outputs"):
@@ -54,6 +81,7 @@ def nothing_names_what_is_not_there(template: Template) -> Iterator[str]:
 
 
 @rule
+@broken_by(with_managed_policy, "ShipOrderFunction is created before its role has TracingPolicy")
 def a_function_is_created_when_its_role_has_all_its_rights(template: Template) -> Iterator[str]:
     """Lambda checks the role when it makes the function; the mappings of its queues follow at once."""
     attached: dict[str, list[str]] = {}
@@ -67,6 +95,10 @@ def a_function_is_created_when_its_role_has_all_its_rights(template: Template) -
 
 
 @rule
+@broken_by(
+    changing_policy("ShipOrderRole", lambda every: every.pop()),
+    "ShipOrderFunction is traced, and its role lets it send no traces",
+)
 def a_traced_function_may_send_its_traces(template: Template) -> Iterator[str]:
     """Lambda refuses to make one that may not."""
     roles = of_type(template, "AWS::IAM::Role")
@@ -85,18 +117,30 @@ def a_traced_function_may_send_its_traces(template: Template) -> Iterator[str]:
 
 
 @rule
+@broken_by(
+    without("SocketStage", "Tags"),
+    "SocketStage is created before ApiGatewayAccount lets API Gateway write its access log",
+)
+@broken_by(
+    without("ApiStage", "Tags"),
+    "ApiStage is created before ApiGatewayAccount lets API Gateway write its access log",
+)
 def a_stage_is_created_when_api_gateway_may_write_its_access_log(template: Template) -> Iterator[str]:
-    for kind, setting in (
+    for kind, key in (
         ("AWS::ApiGateway::Stage", "AccessLogSetting"),
         ("AWS::ApiGatewayV2::Stage", "AccessLogSettings"),
     ):
         for name, stage in of_type(template, kind).items():
             for account in of_type(template, "AWS::ApiGateway::Account"):
-                if setting in stage and account not in created_before(template, name):
+                if key in stage and account not in created_before(template, name):
                     yield f"{name} is created before {account} lets API Gateway write its access log"
 
 
 @rule
+@broken_by(
+    setting("ApiWebAclAssociation", ResourceArn={"Fn::Sub": "${Api}/stages/v1"}),
+    "ApiWebAclAssociation may be created before the stage that it names",
+)
 def a_web_acl_is_put_before_a_stage_that_exists(template: Template) -> Iterator[str]:
     for name in of_type(template, "AWS::WAFv2::WebACLAssociation"):
         if not created_before(template, name) & of_type(template, "AWS::ApiGateway::Stage").keys():
@@ -104,6 +148,10 @@ def a_web_acl_is_put_before_a_stage_that_exists(template: Template) -> Iterator[
 
 
 @rule
+@broken_by(
+    with_attributes("CustomerClient", DependsOn=None),
+    "CustomerClient is created before its scope orders/read",
+)
 def a_client_of_the_pool_is_created_after_its_scopes(template: Template) -> Iterator[str]:
     servers = of_type(template, "AWS::Cognito::UserPoolResourceServer")
     for name, client in of_type(template, "AWS::Cognito::UserPoolClient").items():
@@ -121,6 +169,10 @@ def a_client_of_the_pool_is_created_after_its_scopes(template: Template) -> Iter
 
 # ----------------------------------------------------------------------------------------------------- limits
 @rule
+@broken_by(
+    lambda template: template["Outputs"].update({f"More{i}": {"Value": "x"} for i in range(200)}),
+    "there are more than 200 Outputs",
+)
 def a_stack_is_no_larger_than_cloudformation_takes(template: Template) -> Iterator[str]:
     for section, most in (
         ("Resources", MAX_RESOURCES),
@@ -134,6 +186,10 @@ def a_stack_is_no_larger_than_cloudformation_takes(template: Template) -> Iterat
 
 
 @rule
+@broken_by(
+    with_variables("OrderApiFunction", MORE="x" * 4096),
+    "the environment of OrderApiFunction may have more than 4096 bytes",
+)
 def a_functions_environment_is_no_larger_than_lambda_takes(template: Template) -> Iterator[str]:
     for name, function in of_type(template, "AWS::Lambda::Function").items():
         variables = function.get("Environment", {}).get("Variables", {})
@@ -143,6 +199,10 @@ def a_functions_environment_is_no_larger_than_lambda_takes(template: Template) -
 
 
 @rule
+@broken_by(
+    changing_policy("OrderApiRole", lambda every: every.extend(every * 12)),
+    "the policies of OrderApiRole may have more than 10240 characters",
+)
 def a_roles_policies_are_no_larger_than_iam_takes(template: Template) -> Iterator[str]:
     for name, role in of_type(template, "AWS::IAM::Role").items():
         documents = [_with_resolved(policy["PolicyDocument"]) for policy in role.get("Policies", [])]
@@ -152,6 +212,10 @@ def a_roles_policies_are_no_larger_than_iam_takes(template: Template) -> Iterato
 
 
 @rule
+@broken_by(
+    setting("ChangePublisherFunctionStream", FilterCriteria={"Filters": [{}] * 6}),
+    "ChangePublisherFunctionStream has more than 5 filters",
+)
 def an_event_source_has_no_more_filters_than_lambda_takes(template: Template) -> Iterator[str]:
     for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():
         if len(mapping.get("FilterCriteria", {}).get("Filters", [])) > MAX_FILTERS:
@@ -159,6 +223,11 @@ def an_event_source_has_no_more_filters_than_lambda_takes(template: Template) ->
 
 
 @rule
+@broken_by(
+    with_a_third_reader,
+    "the stream of StockTable has more than two readers: "
+    "HistoryProjectorFunctionStockStream, LedgerPublisherFunctionStock, ThirdReader",
+)
 def a_stream_has_two_readers_at_most(template: Template) -> Iterator[str]:
     readers: dict[str, list[str]] = {}
     for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():

@@ -1,24 +1,37 @@
-"""The rules that template.yaml keeps, as it is on AWS. Each says where a template is broken, in sentences."""
+"""The rules that template.yaml keeps, as it is on AWS, and what each reports of a template that breaks it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from order_capture.adapters.aws_clients import WORST_CALL_SECONDS
 from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.domain.webhooks import Lane
 from tests.support.template import Template, functions, of_type, refers_to, statements
+from tests.template.rulebook import (
+    Rulebook,
+    changing,
+    changing_policy,
+    setting,
+    with_attributes,
+    with_event,
+    with_statement,
+    with_variables,
+    without,
+    without_resource,
+)
 
-Rule = Callable[[Template], Iterator[str]]
-RULES: list[Rule] = []
+RULES = Rulebook()
+rule, broken_by = RULES.rule, RULES.broken_by
 
 # What each function's code calls, besides writing its own log: the whole of what its role may allow. It is by
 # resource, so that a grant on one table does not pass for one on another.
 READ_AND_WRITE = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
 CONSUME = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+SUBSCRIBE = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"}
 NEEDED: dict[str, dict[str, set[str]]] = {
     "OrderApiFunction": {
         "OrderTable": READ_AND_WRITE | {"dynamodb:BatchGetItem"},
@@ -64,16 +77,8 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "ChangePublisherDlq": {"sqs:SendMessage"},
     },
     "LedgerPublisherFunction": {
-        "AccountTable.StreamArn": {
-            "dynamodb:DescribeStream",
-            "dynamodb:GetRecords",
-            "dynamodb:GetShardIterator",
-        },
-        "StockTable.StreamArn": {
-            "dynamodb:DescribeStream",
-            "dynamodb:GetRecords",
-            "dynamodb:GetShardIterator",
-        },
+        "AccountTable.StreamArn": READ_STREAM,
+        "StockTable.StreamArn": READ_STREAM,
         "*": {"dynamodb:ListStreams"},  # it is of no resource
         "AccountTopic": {"sns:Publish"},
         "StockTopic": {"sns:Publish"},
@@ -101,20 +106,13 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "WebhookSlowQueue": CONSUME | {"sqs:SendMessage"},
         "WebhookSenderDlq": {"sqs:SendMessage"},
     },
-}
-# Queues whose messages are delayed on purpose.
-DELAYED = {"OrderWatchQueue", "WebhookSenderQueue", "WebhookSlowQueue"}
-# Each of its messages waits for somebody else's server, and none may wait for another's.
-ONE_BY_ONE = {"WebhookSenderFunction"}
-_FOLLOW = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"}
-NEEDED |= {
     "SocketAuthorizerFunction": {},
     "SocketApiFunction": {
         "OrderTable": {"dynamodb:GetItem"},
-        "ConnectionTable": _FOLLOW | {"dynamodb:BatchGetItem"},
+        "ConnectionTable": SUBSCRIBE | {"dynamodb:BatchGetItem"},
     },
     "SocketPusherFunction": {
-        "ConnectionTable": _FOLLOW,
+        "ConnectionTable": SUBSCRIBE,
         "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${SocketApi}/${StageName}"
         "/POST/@connections/*": {"execute-api:ManageConnections"},
         "SocketPusherQueue": CONSUME,
@@ -122,6 +120,10 @@ NEEDED |= {
     "ReportProjectorFunction": {"ReportTable": READ_AND_WRITE, "ReportQueue": CONSUME},
     "ReportsApiFunction": {"ReportTable": {"dynamodb:GetItem", "dynamodb:Query"}},
 }
+# Queues whose messages are delayed on purpose.
+DELAYED = {"OrderWatchQueue", "WebhookSenderQueue", "WebhookSlowQueue"}
+# Each of its messages waits for somebody else's server, and none may wait for another's.
+ONE_BY_ONE = {"WebhookSenderFunction"}
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 SECONDS_TO_ANSWER = 1
 # How many calls to AWS, one after the other, a full batch of a stream's records takes: ten messages, or 25
@@ -146,10 +148,7 @@ KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain
 NO_PLAIN_TEXT = {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def rule(check: Rule) -> Rule:
-    """Adds a rule to those that the template is held to."""
-    RULES.append(check)
-    return check
+EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
 
 
 # --------------------------------------------------------------------------------------------- finding things
@@ -190,6 +189,16 @@ def resource_policies(template: Template, kind: str) -> Iterator[tuple[str, dict
                 yield refers_to(target) or "?", statement
 
 
+def alarmed(template: Template, metric: str) -> set[str | None]:
+    """The queues or functions of which an alarm on this metric is sent to the alarm topic."""
+    return {
+        refers_to(dimension["Value"])
+        for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
+        if alarm["MetricName"] == metric and {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
+        for dimension in alarm["Dimensions"]
+    }
+
+
 def walk(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Every string in a piece of the template, with where it is."""
     match value:
@@ -205,6 +214,15 @@ def walk(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 # ----------------------------------------------------------------------------------------------------- queues
 @rule
+@broken_by(without("ShipOrderQueue", "RedrivePolicy"), "ShipOrderQueue has no dead-letter queue")
+@broken_by(without_resource("ShipOrderDlq"), "ShipOrderQueue has no dead-letter queue")
+@broken_by(
+    changing("ShipOrderQueue", lambda p: p["RedrivePolicy"].update(maxReceiveCount=4)),
+    "ShipOrderQueue gives up before five tries",
+)
+@broken_by(
+    setting("ShipOrderDlq", MessageRetentionPeriod=60), "ShipOrderDlq forgets sooner than ShipOrderQueue"
+)
 def a_queue_that_feeds_a_function_has_a_dead_letter_queue(template: Template) -> Iterator[str]:
     queues = of_type(template, "AWS::SQS::Queue")
     for _, name, _ in queue_events(template):
@@ -218,6 +236,18 @@ def a_queue_that_feeds_a_function_has_a_dead_letter_queue(template: Template) ->
 
 
 @rule
+@broken_by(
+    without("OrderUpdateDlq", "RedriveAllowPolicy"),
+    "OrderUpdateDlq takes dead letters of others than OrderUpdateQueue",
+)
+@broken_by(
+    setting("OrderUpdateQueue", QueueName={"Fn::Sub": "${AWS::StackName}-renamed"}),
+    "OrderUpdateDlq takes dead letters of others than OrderUpdateQueue",
+)
+@broken_by(
+    setting("WebhookSlowQueue", QueueName={"Fn::Sub": "${AWS::StackName}-renamed"}),
+    "WebhookSenderDlq takes dead letters of others than WebhookSenderQueue and WebhookSlowQueue",
+)
 def a_dead_letter_queue_takes_from_the_queues_of_its_function_only(template: Template) -> Iterator[str]:
     queues = of_type(template, "AWS::SQS::Queue")
     sources: dict[str, list[tuple[str, str]]] = {}
@@ -240,6 +270,14 @@ def a_dead_letter_queue_takes_from_the_queues_of_its_function_only(template: Tem
 
 
 @rule
+@broken_by(
+    with_event("WebhookSenderFunction", Queue={"Fn::GetAtt": ["WebhookSlowQueue", "Arn"]}),
+    "the lanes of webhooks have not a queue each",
+)
+@broken_by(
+    with_event("WebhookSenderFunction", ScalingConfig={}),
+    "WebhookSenderQueue may take up every copy that Lambda has",
+)
 def the_lanes_of_webhooks_take_no_senders_from_each_other(template: Template) -> Iterator[str]:
     lanes = [event for function, _, event in queue_events(template) if function in ONE_BY_ONE]
     if len({refers_to(event["Queue"]) for event in lanes}) != len(Lane):
@@ -250,6 +288,14 @@ def the_lanes_of_webhooks_take_no_senders_from_each_other(template: Template) ->
 
 
 @rule
+@broken_by(
+    setting("StockCheckerQueue", VisibilityTimeout=59),
+    "StockCheckerQueue shows a message again before six timeouts of StockCheckerFunction",
+)
+@broken_by(
+    setting("StockCheckerFunction", Timeout=11),
+    "StockCheckerQueue shows a message again before six timeouts of StockCheckerFunction",
+)
 def a_message_stays_hidden_for_six_timeouts_of_its_function(template: Template) -> Iterator[str]:
     queues = of_type(template, "AWS::SQS::Queue")
     for function, name, _ in queue_events(template):
@@ -259,6 +305,10 @@ def a_message_stays_hidden_for_six_timeouts_of_its_function(template: Template) 
 
 
 @rule
+@broken_by(
+    with_event("OrderUpdateFunction", FunctionResponseTypes=[]),
+    "OrderUpdateFunction does not report the failures of a batch one by one",
+)
 def a_bad_message_fails_alone(template: Template) -> Iterator[str]:
     for function, _, event in queue_events(template):
         if event.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
@@ -266,6 +316,17 @@ def a_bad_message_fails_alone(template: Template) -> Iterator[str]:
 
 
 @rule
+@broken_by(
+    with_event("OrderUpdateFunction", BatchSize=1), "OrderUpdateFunction has another batch than ten at once"
+)
+@broken_by(
+    with_event("OrderUpdateFunction", MaximumBatchingWindowInSeconds=1),
+    "OrderUpdateFunction has another batch than ten at once",
+)
+@broken_by(
+    with_event("WebhookSenderFunction", BatchSize=10),
+    "WebhookSenderFunction makes one receiver wait for another",
+)
 def a_batch_is_ten_messages_and_never_waited_for(template: Template) -> Iterator[str]:
     for function, _, event in queue_events(template):
         if function in ONE_BY_ONE:
@@ -276,6 +337,11 @@ def a_batch_is_ten_messages_and_never_waited_for(template: Template) -> Iterator
 
 
 @rule
+@broken_by(without("BalanceCheckerDlq", "SqsManagedSseEnabled"), "BalanceCheckerDlq is not encrypted")
+@broken_by(
+    without("BalanceCheckerQueue", "MessageRetentionPeriod"),
+    "BalanceCheckerQueue does not keep messages for fourteen days",
+)
 def a_queue_is_encrypted_and_keeps_messages_as_long_as_it_can(template: Template) -> Iterator[str]:
     for name, queue in of_type(template, "AWS::SQS::Queue").items():
         if queue.get("SqsManagedSseEnabled") is not True:
@@ -285,6 +351,17 @@ def a_queue_is_encrypted_and_keeps_messages_as_long_as_it_can(template: Template
 
 
 @rule
+@broken_by(
+    without("StockCheckerSubscription", "RawMessageDelivery"), "StockCheckerSubscription wraps the message"
+)
+@broken_by(
+    without("StockCheckerSubscription", "FilterPolicy"),
+    "StockCheckerSubscription takes messages of every type",
+)
+@broken_by(
+    without("StockCheckerSubscription", "RedrivePolicy"),
+    "StockCheckerSubscription drops what it cannot deliver",
+)
 def a_subscription_delivers_raw_filtered_and_loses_nothing(template: Template) -> Iterator[str]:
     queues = of_type(template, "AWS::SQS::Queue")
     for name, subscription in of_type(template, "AWS::SNS::Subscription").items():
@@ -300,6 +377,31 @@ def a_subscription_delivers_raw_filtered_and_loses_nothing(template: Template) -
 
 # ---------------------------------------------------------------------------------------------------- streams
 @rule
+@broken_by(without("OrderTable", "StreamSpecification"), "OrderTable has no stream of new and old images")
+@broken_by(
+    with_event("ChangePublisherFunction", "Stream", StartingPosition="LATEST"),
+    "ChangePublisherFunction misses what was there before it",
+)
+@broken_by(
+    with_event("ChangePublisherFunction", "Stream", BisectBatchOnFunctionError=False),
+    "ChangePublisherFunction gives up a whole batch for one bad record",
+)
+@broken_by(
+    with_event("ChangePublisherFunction", "Stream", MaximumRetryAttempts=3),
+    "ChangePublisherFunction does not try for as long as the stream leaves time to put it right",
+)
+@broken_by(
+    with_event("ChangePublisherFunction", "Stream", MaximumRecordAgeInSeconds=604800),
+    "ChangePublisherFunction does not try for as long as the stream leaves time to put it right",
+)
+@broken_by(
+    with_event("ChangePublisherFunction", "Stream", DestinationConfig={}),
+    "ChangePublisherFunction drops what it gives up",
+)
+@broken_by(
+    with_variables("LedgerPublisherFunction", DEAD_LETTER_QUEUE_URL={"Ref": "ChangePublisherDlq"}),
+    "LedgerPublisherFunction has nowhere to put what it can't read",
+)
 def a_stream_is_read_from_its_beginning_and_loses_nothing(template: Template) -> Iterator[str]:
     tables, queues = of_type(template, "AWS::DynamoDB::Table"), of_type(template, "AWS::SQS::Queue")
     for function, table, event in stream_events(template):
@@ -323,6 +425,10 @@ def a_stream_is_read_from_its_beginning_and_loses_nothing(template: Template) ->
 
 
 @rule
+@broken_by(
+    with_event("ChangePublisherFunction", "Stream", ParallelizationFactor=1),
+    "ChangePublisherFunction falls behind a shard of OrderTable that takes all the writes it can",
+)
 def a_stream_is_read_as_fast_as_it_can_be_written(template: Template) -> Iterator[str]:
     for function, table, event in stream_events(template):
         seconds = CALLS_OF_A_BATCH[function] * CALL_SECONDS
@@ -332,20 +438,20 @@ def a_stream_is_read_as_fast_as_it_can_be_written(template: Template) -> Iterato
 
 
 @rule
+@broken_by(
+    without_resource("ChangePublisherAgeAlarm"), "no alarm for old records before ChangePublisherFunction"
+)
 def old_records_of_a_stream_raise_an_alarm(template: Template) -> Iterator[str]:
-    watched = {
-        refers_to(dimension["Value"])
-        for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
-        if alarm["MetricName"] == "IteratorAge" and {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
-        for dimension in alarm["Dimensions"]
-    }
     for function, _, _ in stream_events(template):
-        if function not in watched:
-            yield f"nobody hears of the old records before {function}"
+        if function not in alarmed(template, "IteratorAge"):
+            yield f"no alarm for old records before {function}"
 
 
 # --------------------------------------------------------------------------------------------------- timeouts
 @rule
+@broken_by(
+    setting("ShipOrderFunction", Timeout=7), "ShipOrderFunction ends before one call to AWS has failed"
+)
 def a_call_to_aws_fails_before_its_function_does(template: Template) -> Iterator[str]:
     """So the function itself says what it has not done, and the rest of its batch is done."""
     for name, function in functions(template).items():
@@ -395,6 +501,22 @@ def in_a_loop(template: Template) -> set[str]:
 
 
 @rule
+@broken_by(
+    without("OrderWatchdogFunction", "RecursiveLoop"),
+    "OrderWatchdogFunction is ended by Lambda when a message has come back to it 16 times",
+)
+@broken_by(
+    setting("OrderUpdateFunction", RecursiveLoop="Terminate"),
+    "OrderUpdateFunction is ended by Lambda when a message has come back to it 16 times",
+)
+@broken_by(
+    with_statement("ShipOrderRole", 1, Action="sqs:SendMessage", Resource={"Ref": "OrderWatchQueue"}),
+    "ShipOrderFunction is ended by Lambda when a message has come back to it 16 times",
+)
+@broken_by(
+    setting("ReportProjectorFunction", RecursiveLoop="Allow"),
+    "ReportProjectorFunction may loop, and no message of its own comes back to it",
+)
 def a_loop_is_allowed_where_there_is_one_and_nowhere_else(template: Template) -> Iterator[str]:
     looping = in_a_loop(template)
     for name, function in functions(template).items():
@@ -406,20 +528,24 @@ def a_loop_is_allowed_where_there_is_one_and_nowhere_else(template: Template) ->
 
 
 @rule
+@broken_by(
+    without_resource("StockCheckerLoopAlarm"), "no alarm for messages dropped before StockCheckerFunction"
+)
+@broken_by(
+    setting("WebhookSenderLoopAlarm", AlarmActions=[]),
+    "no alarm for messages dropped before WebhookSenderFunction",
+)
 def what_lambda_drops_as_a_loop_raises_an_alarm(template: Template) -> Iterator[str]:
-    watched = {
-        refers_to(dimension["Value"])
-        for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
-        if alarm["MetricName"] == "RecursiveInvocationsDropped"
-        and {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
-        for dimension in alarm["Dimensions"]
-    }
-    for name in sorted(in_a_loop(template) - watched):
-        yield f"nobody is notified of messages dropped before {name}"
+    for name in sorted(in_a_loop(template) - alarmed(template, "RecursiveInvocationsDropped")):
+        yield f"no alarm for messages dropped before {name}"
 
 
 # ----------------------------------------------------------------------------------------------------- alarms
 @rule
+@broken_by(
+    setting("OrderWatchAgeAlarm", Threshold={"Ref": "OldestMessageAlarmSeconds"}),
+    "OrderWatchAgeAlarm rings for messages that are not due",
+)
 def the_age_of_a_delayed_message_alone_raises_no_alarm(template: Template) -> Iterator[str]:
     """Those of some queues wait for up to 15 minutes on purpose."""
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
@@ -432,30 +558,48 @@ def the_age_of_a_delayed_message_alone_raises_no_alarm(template: Template) -> It
 
 
 @rule
+@broken_by(
+    without_resource("ChangePublisherDlqAlarm"),
+    "no alarm for ChangePublisherDlq's ApproximateNumberOfMessagesVisible",
+)
+@broken_by(
+    without_resource("ShipOrderDlqAlarm"), "no alarm for ShipOrderDlq's ApproximateNumberOfMessagesVisible"
+)
+@broken_by(
+    setting("ShipOrderAgeAlarm", AlarmActions=[]),
+    "no alarm for ShipOrderQueue's ApproximateAgeOfOldestMessage",
+)
 def dead_letters_and_old_messages_raise_an_alarm(template: Template) -> Iterator[str]:
-    queues = of_type(template, "AWS::SQS::Queue")
-    watched = set()
-    for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
-        rings = {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
-        for dimension in alarm["Dimensions"]:
-            if rings and dimension["Name"] == "QueueName":
-                watched.add((refers_to(dimension["Value"]), alarm["MetricName"]))
     fed = {name for _, name, _ in queue_events(template)}
-    for name in queues:
+    for name in of_type(template, "AWS::SQS::Queue"):
         metric = "ApproximateAgeOfOldestMessage" if name in fed else "ApproximateNumberOfMessagesVisible"
-        if (name, metric) not in watched:
-            yield f"nobody hears of {name}'s {metric}"
+        if name not in alarmed(template, metric):
+            yield f"no alarm for {name}'s {metric}"
 
 
 @rule
+@broken_by(without_resource("ApiServerErrorAlarm"), "no alarm for the API's 5xx answers")
 def server_errors_of_the_api_raise_an_alarm(template: Template) -> Iterator[str]:
     alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
     if not any(a["MetricName"] == "5XXError" and {"Ref": "AlarmTopic"} in a["AlarmActions"] for a in alarms):
-        yield "nobody hears of the API's 5xx answers"
+        yield "no alarm for the API's 5xx answers"
 
 
 # -------------------------------------------------------------------------------------------- who may do what
 @rule
+@broken_by(without_resource("ShipOrderDlqPolicy"), "ShipOrderDlq may be used without TLS")
+@broken_by(with_statement("OrderTopicPolicy", 0, Condition={}), "OrderTopic may be used without TLS")
+@broken_by(
+    with_statement("StockCheckerQueuePolicy", 0, Effect="Allow"), "StockCheckerQueue may be used without TLS"
+)
+@broken_by(
+    lambda template: template["Parameters"]["Platform"].update(Default="local"),
+    "TLS is not demanded unless somebody asks for it",
+)
+@broken_by(
+    with_attributes("ShipOrderQueuePolicy", Condition="HasAlarmEmail"),
+    "ShipOrderQueue may be used without TLS",
+)
 def queues_and_topics_refuse_plain_text(template: Template) -> Iterator[str]:
     for kind, actions in (("SQS::Queue", "sqs:*"), ("SNS::Topic", "sns:Publish")):
         refusing = {
@@ -473,6 +617,18 @@ def queues_and_topics_refuse_plain_text(template: Template) -> Iterator[str]:
 
 
 @rule
+@broken_by(
+    with_statement("StockCheckerQueuePolicy", 1, Condition={}),
+    "StockCheckerQueue lets in others than its topic",
+)
+@broken_by(
+    changing_policy("ShipOrderQueuePolicy", lambda every: every.append(EVERYBODY)),
+    "ShipOrderQueue lets in others than its topic",
+)
+@broken_by(
+    changing_policy("StockCheckerQueuePolicy", lambda every: every.pop()),
+    "StockCheckerQueue keeps its topic out",
+)
 def a_queue_lets_in_nobody_but_the_topic_it_is_for(template: Template) -> Iterator[str]:
     topics = {}
     for subscription in of_type(template, "AWS::SNS::Subscription").values():
@@ -496,6 +652,42 @@ def a_queue_lets_in_nobody_but_the_topic_it_is_for(template: Template) -> Iterat
 
 
 @rule
+@broken_by(
+    without("ShipOrderFunction", "Role"),
+    "ShipOrderFunction has no role of its own: SAM would make one that allows too much",
+)
+@broken_by(
+    setting("StockApiFunction", Role={"Fn::GetAtt": ["AccountApiRole", "Arn"]}),
+    "StockApiFunction has the role of AccountApiFunction",
+)
+@broken_by(
+    setting("OrderApiRole", ManagedPolicyArns=["arn:aws:iam::aws:policy/AmazonSNSFullAccess"]),
+    "OrderApiRole has a policy that is not in this file",
+)
+@broken_by(
+    changing(
+        "OrderApiRole",
+        lambda p: p["AssumeRolePolicyDocument"]["Statement"][0].update(Principal={"AWS": "*"}),
+    ),
+    "OrderApiRole may be assumed by others than Lambda",
+)
+@broken_by(
+    with_statement("AccountApiRole", 1, Action="dynamodb:*"),
+    "AccountApiRole allows dynamodb:* on AccountTable, which AccountApiFunction does not call",
+)
+@broken_by(
+    with_statement("OrderApiRole", 3, Resource="*"),
+    "OrderApiRole allows sns:Publish on *, which OrderApiFunction does not call",
+)
+@broken_by(
+    with_statement("ShipOrderRole", 1, Resource={"Fn::GetAtt": ["OrderTable", "Arn"]}),
+    "ShipOrderRole does not allow dynamodb:UpdateItem on StockTable, which ShipOrderFunction calls",
+)
+@broken_by(
+    with_statement("ChangePublisherRole", 1, Resource={"Fn::GetAtt": ["OrderTable", "Arn"]}),
+    "ChangePublisherRole does not allow dynamodb:GetRecords on OrderTable.StreamArn, which "
+    "ChangePublisherFunction calls",
+)
 def each_function_has_a_role_with_what_it_calls_and_no_more(template: Template) -> Iterator[str]:
     roles = of_type(template, "AWS::IAM::Role")
     taken: dict[str, str] = {}
@@ -532,6 +724,10 @@ def each_function_has_a_role_with_what_it_calls_and_no_more(template: Template) 
 
 
 @rule
+@broken_by(
+    changing_policy("ReportsApiRole", lambda every: every.pop()),
+    "ReportsApiRole does not send traces, or allows more under a condition",
+)
 def a_role_may_send_traces_where_functions_are_traced_and_no_more_by_condition(
     template: Template,
 ) -> Iterator[str]:
@@ -546,6 +742,18 @@ def a_role_may_send_traces_where_functions_are_traced_and_no_more_by_condition(
 
 # -------------------------------------------------------------------------------------- what is kept and seen
 @rule
+@broken_by(
+    setting("ShipOrderFunction", LoggingConfig={}),
+    "ShipOrderFunction writes to a log group that nobody ever empties",
+)
+@broken_by(
+    setting("ShipOrderFunction", LoggingConfig={"LogGroup": {"Ref": "OrderApiLogGroup"}}),
+    "ShipOrderFunction writes to the log group of OrderApiFunction",
+)
+@broken_by(
+    without("ApiAccessLogGroup", "RetentionInDays"),
+    "ApiAccessLogGroup does not keep its lines as long as the parameter says",
+)
 def each_function_has_a_log_group_with_a_retention(template: Template) -> Iterator[str]:
     groups = of_type(template, "AWS::Logs::LogGroup")
     taken: dict[str, str] = {}
@@ -563,6 +771,10 @@ def each_function_has_a_log_group_with_a_retention(template: Template) -> Iterat
 
 
 @rule
+@broken_by(
+    setting("ShipOrderFunction", LoggingConfig={"SystemLogLevel": "INFO"}),
+    "ShipOrderFunction pays for a start and a report line of each invocation",
+)
 def lambda_writes_no_line_for_each_invocation(template: Template) -> Iterator[str]:
     for function, properties in functions(template).items():
         if properties["LoggingConfig"].get("SystemLogLevel") != "WARN":
@@ -570,6 +782,23 @@ def lambda_writes_no_line_for_each_invocation(template: Template) -> Iterator[st
 
 
 @rule
+@broken_by(without("OrderTable", "SSESpecification"), "OrderTable is not encrypted with the account's key")
+@broken_by(
+    without("OrderTable", "PointInTimeRecoverySpecification"),
+    "OrderTable cannot be restored to a point in time",
+)
+@broken_by(
+    setting("OrderTable", DeletionProtectionEnabled=False), "OrderTable cannot be protected from deletion"
+)
+@broken_by(setting("OrderTable", BillingMode="PROVISIONED"), "OrderTable costs money when nobody orders")
+@broken_by(
+    with_attributes("StockTable", DeletionPolicy=None),
+    "StockTable goes with its stack, or stays behind a deployment that failed",
+)
+@broken_by(
+    with_attributes("StockTable", DeletionPolicy="Retain"),
+    "StockTable goes with its stack, or stays behind a deployment that failed",
+)
 def a_table_is_encrypted_restorable_and_survives_its_stack(template: Template) -> Iterator[str]:
     for name, table in of_type(template, "AWS::DynamoDB::Table").items():
         if table.get("SSESpecification") != {"SSEEnabled": True}:
@@ -587,6 +816,7 @@ def a_table_is_encrypted_restorable_and_survives_its_stack(template: Template) -
 
 
 @rule
+@broken_by(without("OrderTopic", "KmsMasterKeyId"), "OrderTopic is not encrypted")
 def order_messages_are_encrypted_in_their_topic(template: Template) -> Iterator[str]:
     for subscription in of_type(template, "AWS::SNS::Subscription").values():
         name = refers_to(subscription["TopicArn"]) or "?"
@@ -598,6 +828,10 @@ def order_messages_are_encrypted_in_their_topic(template: Template) -> Iterator[
 
 
 @rule
+@broken_by(
+    without("Api", "MethodSettings"), "one caller can use up what all functions of the account may run"
+)
+@broken_by(without("Api", "AccessLogSetting"), "nobody knows who called the API")
 def the_api_is_throttled_and_logged(template: Template) -> Iterator[str]:
     (api,) = of_type(template, "AWS::Serverless::Api").values()
     limits = {
@@ -610,6 +844,7 @@ def the_api_is_throttled_and_logged(template: Template) -> Iterator[str]:
 
 
 @rule
+@broken_by(without("Api", "AlwaysDeploy"), "what AllowedOrigin is set to may never be deployed")
 def a_change_of_a_parameter_in_the_contract_reaches_the_stage(template: Template) -> Iterator[str]:
     """SAM makes a new deployment when the contract's text differs, in which a parameter is only named."""
     (api,) = of_type(template, "AWS::Serverless::Api").values()
@@ -618,6 +853,32 @@ def a_change_of_a_parameter_in_the_contract_reaches_the_stage(template: Template
 
 
 @rule
+@broken_by(
+    changing("ApiWebAcl", lambda p: p["Rules"].pop()), "ApiWebAcl does not limit both an address and a token"
+)
+@broken_by(
+    changing("ApiWebAcl", lambda p: p["Rules"][0].update(Statement={"GeoMatchStatement": {}})),
+    "ApiWebAcl blocks for another reason than too many requests, and the contract says 429",
+)
+@broken_by(
+    changing(
+        "ApiWebAcl",
+        lambda p: p["Rules"][0].update(Action={"Block": {"CustomResponse": {"ResponseCode": 429}}}),
+    ),
+    "ApiWebAcl answers in another form than the contract's",
+)
+@broken_by(
+    changing(
+        "ApiWebAcl",
+        lambda p: p["Rules"][1]["Statement"]["RateBasedStatement"].update(EvaluationWindowSec=300),
+    ),
+    "ApiWebAcl counts for another time than clients are asked to wait",
+)
+@broken_by(
+    changing("ApiWebAcl", lambda p: p["VisibilityConfig"].update(SampledRequestsEnabled=True)),
+    "ApiWebAcl shows tokens in its samples of requests",
+)
+@broken_by(without_resource("ApiWebAclAssociation"), "ApiWebAcl is before no stage")
 def one_client_takes_no_more_than_its_share_if_clients_are_limited(template: Template) -> Iterator[str]:
     """By address and by token; the answer to a blocked request is the contract's (WAF_FILTERED)."""
     for name, acl in of_type(template, "AWS::WAFv2::WebACL").items():
@@ -644,6 +905,10 @@ def one_client_takes_no_more_than_its_share_if_clients_are_limited(template: Tem
 
 
 @rule
+@broken_by(
+    with_variables("WebhookSenderFunction", LOOPBACK_WEBHOOKS="true"),
+    "WebhookSenderFunction lets a webhook into its own machine",
+)
 def a_webhook_reaches_the_functions_own_machine_on_the_local_engine_only(template: Template) -> Iterator[str]:
     """As it is on AWS, where Lambda's runtime API listens there."""
     for name, function in functions(template).items():
@@ -652,6 +917,14 @@ def a_webhook_reaches_the_functions_own_machine_on_the_local_engine_only(templat
 
 
 @rule
+@broken_by(
+    setting("Api", AccessLogSetting={"Format": "$context.path"}),
+    "Api.Properties.AccessLogSetting.Format writes path down",
+)
+@broken_by(
+    setting("SocketStage", AccessLogSettings={"Format": "$context.authorizer.username"}),
+    "SocketStage.Properties.AccessLogSettings.Format writes authorizer.username down",
+)
 def no_access_log_has_more_than_is_promised(template: Template) -> Iterator[str]:
     """A path and a query name customers and products; a header or a body may hold anything."""
     allowed = {
@@ -668,6 +941,11 @@ def no_access_log_has_more_than_is_promised(template: Template) -> Iterator[str]
 
 
 @rule
+@broken_by(
+    setting("SocketStage", DefaultRouteSettings={"ThrottlingRateLimit": 1}),
+    "one client can use up what all functions of the account may run",
+)
+@broken_by(without("SocketStage", "AccessLogSettings"), "nobody knows who opened a connection")
 def the_socket_api_is_throttled_and_logged(template: Template) -> Iterator[str]:
     (stage,) = of_type(template, "AWS::ApiGatewayV2::Stage").values()
     if not {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= stage.get("DefaultRouteSettings", {}).keys():
@@ -677,6 +955,15 @@ def the_socket_api_is_throttled_and_logged(template: Template) -> Iterator[str]:
 
 
 @rule
+@broken_by(without("SocketConnectRoute", "AuthorizationType"), "a connection is opened by anybody")
+@broken_by(
+    setting("SocketConnectRoute", AuthorizerId={"Ref": "SocketIntegration"}),
+    "a connection is opened by anybody",
+)
+@broken_by(
+    setting("SocketAuthorizer", AuthorizerUri={"Fn::Sub": "${SocketApiFunction.Arn}"}),
+    "SocketAuthorizer asks another function",
+)
 def a_connection_is_opened_with_a_token_only(template: Template) -> Iterator[str]:
     routes = {route["RouteKey"]: route for route in of_type(template, "AWS::ApiGatewayV2::Route").values()}
     authorizers = of_type(template, "AWS::ApiGatewayV2::Authorizer")
@@ -693,6 +980,18 @@ def a_connection_is_opened_with_a_token_only(template: Template) -> Iterator[str
 
 # --------------------------------------------------------------------------------------------------- callers
 @rule
+@broken_by(
+    setting("UserPool", AdminCreateUserConfig={"AllowAdminCreateUserOnly": False}),
+    "UserPool lets anybody sign up under a name of their choice",
+)
+@broken_by(
+    setting("UserPool", UsernameConfiguration={"CaseSensitive": False}),
+    "UserPool takes alice for Alice, and the tables do not",
+)
+@broken_by(
+    setting("UserPool", UsernameAttributes=["email"]),
+    "UserPool has UsernameAttributes: a user name is then another thing than the customer's id",
+)
 def nobody_can_become_another_customer(template: Template) -> Iterator[str]:
     """Whose orders a token reaches is its user name."""
     for name, pool in of_type(template, "AWS::Cognito::UserPool").items():
@@ -706,6 +1005,13 @@ def nobody_can_become_another_customer(template: Template) -> Iterator[str]:
 
 
 @rule
+@broken_by(
+    with_attributes("UserPool", UpdateReplacePolicy=None),
+    "UserPool goes with the stack, or stays behind a deployment that failed",
+)
+@broken_by(
+    setting("UserPool", DeletionProtection="INACTIVE"), "UserPool is not protected where the tables are"
+)
 def users_are_kept_and_protected_as_the_tables_are(template: Template) -> Iterator[str]:
     for name, pool in of_type(template, "AWS::Cognito::UserPool").items():
         if not KEPT.items() <= template["Resources"][name].items():
@@ -715,6 +1021,26 @@ def users_are_kept_and_protected_as_the_tables_are(template: Template) -> Iterat
 
 
 @rule
+@broken_by(
+    setting("CustomerClient", AllowedOAuthFlows=["code", "implicit"]),
+    "CustomerClient has a secret that it can't keep, or none where it needs one, or too many ways",
+)
+@broken_by(
+    setting("CustomerClient", ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"]),
+    "CustomerClient lets users sign in elsewhere than on the pool's page",
+)
+@broken_by(
+    setting("CustomerClient", PreventUserExistenceErrors="LEGACY"),
+    "CustomerClient shows which users there are",
+)
+@broken_by(
+    setting("CustomerClient", AllowedOAuthScopes=["orders/read", "accounts/write"]),
+    "CustomerClient gives customers other scopes than those of orders",
+)
+@broken_by(
+    setting("ServiceClient", AccessTokenValidity=600),
+    "ServiceClient gives tokens that are good for more than an hour, and none can be called back",
+)
 def a_token_is_got_in_the_one_way_that_suits_its_client(template: Template) -> Iterator[str]:
     for name, client in of_type(template, "AWS::Cognito::UserPoolClient").items():
         flow = client.get("AllowedOAuthFlows")
@@ -723,7 +1049,7 @@ def a_token_is_got_in_the_one_way_that_suits_its_client(template: Template) -> I
         if client.get("ExplicitAuthFlows") != ["ALLOW_REFRESH_TOKEN_AUTH"]:
             yield f"{name} lets users sign in elsewhere than on the pool's page"
         if client.get("PreventUserExistenceErrors") != "ENABLED":
-            yield f"{name} tells which users there are"
+            yield f"{name} shows which users there are"
         granted = set(client["AllowedOAuthScopes"])
         if flow == ["code"] and granted != {"orders/read", "orders/write"}:
             yield f"{name} gives customers other scopes than those of orders"
@@ -733,6 +1059,7 @@ def a_token_is_got_in_the_one_way_that_suits_its_client(template: Template) -> I
 
 # --------------------------------------------------------------------------------------------------- the file
 @rule
+@broken_by(setting("OrderTable", TableName="orders"), "OrderTable has the fixed name orders")
 def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) -> Iterator[str]:
     names = re.compile(
         r"(^|\.)(Queue|Topic|Table|Function|Role|Policy|LogGroup|Layer|UsagePlan|Alarm)Name$|\.Name$"
@@ -748,6 +1075,11 @@ def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) ->
 
 
 @rule
+@broken_by(
+    with_statement("OrderApiRole", 3, Resource="arn:aws:sns:eu-west-1:123456789012:orders"),
+    "Resources.OrderApiRole.Properties.Policies.PolicyDocument.Statement.Resource is bound to one place: "
+    "arn:aws:sns:eu-west-1:123456789012:orders",
+)
 def nothing_is_bound_to_an_account_or_a_region(template: Template) -> Iterator[str]:
     bound = re.compile(r"\barn:(?!\$\{AWS::Partition\})|\b\d{12}\b|\b[a-z]{2}-[a-z]+-\d\b")
     for part in ("Parameters", "Resources", "Outputs"):
@@ -757,6 +1089,11 @@ def nothing_is_bound_to_an_account_or_a_region(template: Template) -> Iterator[s
 
 
 @rule
+@broken_by(lambda template: template["Outputs"]["ApiUrl"].pop("Description"), "ApiUrl is not explained")
+@broken_by(
+    lambda template: template["Parameters"].update(Colour={"Type": "String", "Description": "Of the API."}),
+    "Colour changes nothing",
+)
 def every_parameter_and_output_is_explained_and_used(template: Template) -> Iterator[str]:
     for part in ("Parameters", "Outputs"):
         for name, definition in template[part].items():
@@ -769,8 +1106,9 @@ def every_parameter_and_output_is_explained_and_used(template: Template) -> Iter
 
 
 @rule
-def an_operator_is_told_of_every_table_queue_topic_and_function(template: Template) -> Iterator[str]:
-    told = {refers_to(output["Value"]) for output in template["Outputs"].values()}
+@broken_by(lambda template: template["Outputs"].pop("ShipOrderDlqUrl"), "no output for ShipOrderDlq")
+def every_table_queue_topic_and_function_has_an_output(template: Template) -> Iterator[str]:
+    outputs = {refers_to(output["Value"]) for output in template["Outputs"].values()}
     kinds = (
         "DynamoDB::Table",
         "SQS::Queue",
@@ -782,5 +1120,5 @@ def an_operator_is_told_of_every_table_queue_topic_and_function(template: Templa
     )
     for kind in kinds:
         for name in of_type(template, f"AWS::{kind}"):
-            if name not in told:
-                yield f"no output tells of {name}"
+            if name not in outputs:
+                yield f"no output for {name}"

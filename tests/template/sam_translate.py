@@ -27,9 +27,8 @@ def main() -> None:
     requested = json.load(sys.stdin)
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of toggles that only AWS has
     with (
-        mock.patch(
-            "samtranslator.model.apigateway.time.time", return_value=requested["now"]
-        ),  # for AlwaysDeploy
+        # for AlwaysDeploy
+        mock.patch("samtranslator.model.apigateway.time.time", return_value=requested["now"]),
         mock.patch.dict("os.environ", AWS_DEFAULT_REGION="us-east-1"),
     ):
         json.dump(transform(requested["template"], requested["values"], NoManagedPolicies()), sys.stdout)

@@ -67,7 +67,15 @@ def test_a_stack_name_is_as_long_as_the_names_made_from_it_allow(checkout: Path)
 
 def test_a_longer_name_of_a_queue_leaves_less_for_the_stack(checkout: Path) -> None:
     template = checkout / "template.yaml"
-    template.write_text(template.read_text().replace("-webhook-dispatcher", "-webhook-dispatcher" + "r" * 50))
+    longer = "webhook-dispatcher" + "r" * 50
+    template.write_text(template.read_text().replace("QueueName: webhook-dispatcher", f"QueueName: {longer}"))
+    name_the_stack(checkout, "twenty-letters-stack")
+    assert "and 11 are the most" in deploy(checkout, "--env", "dev")[1]
+
+
+def test_a_longer_name_of_a_queue_that_no_loop_makes_does_as_well(checkout: Path) -> None:
+    template = checkout / "template.yaml"
+    template.write_text(template.read_text().replace("}-webhook-sender", "}-webhook-sender" + "r" * 54))
     name_the_stack(checkout, "twenty-letters-stack")
     assert "and 11 are the most" in deploy(checkout, "--env", "dev")[1]
 

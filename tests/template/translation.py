@@ -77,13 +77,23 @@ def choices(template: Template) -> list[Choice]:
     return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
 
 
+def default_values(template: Template) -> Choice:
+    """What each parameter is when nobody sets it."""
+    return {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
+
+
+def other_values(template: Template) -> Choice:
+    """For each parameter a value that is not its default."""
+    return {name: _another_value(template, name) for name in template["Parameters"]}
+
+
 def _values_of(template: Template, name: str) -> list[str]:
     return SAMPLES.get(name) or [str(value) for value in template["Parameters"][name]["AllowedValues"]]
 
 
 def parameters_that_sam_reads(template: Template) -> list[str]:
     """Those whose value SAM puts into the template itself: each value has a translation of its own."""
-    others = {name: _another_value(template, name) for name in template["Parameters"]}
+    others = other_values(template)
     as_it_is = translate(template)
     if translate(template, others) == as_it_is:  # all at once, since it hardly ever is one
         return []
@@ -152,6 +162,26 @@ def _operand(value: Any, choice: Choice) -> str:
     return choice[value["Ref"]] if isinstance(value, dict) else str(value)
 
 
+def put_in(template: Template, values: Choice) -> Template:
+    """A template, translated or not, with these values of its parameters put in and its conditions decided.
+
+    AWS::LanguageExtensions does so before SAM reads the template, but for parameters that are NoEcho.
+    """
+    shown = {
+        name: value for name, value in values.items() if not template["Parameters"][name].get("NoEcho", False)
+    }
+    outcomes = {name: holds(name, template["Conditions"], values) for name in template["Conditions"]}
+    whole = _with_includes(template)
+    result = {**whole, "Globals": _decide(whole.get("Globals", {}), outcomes, shown)}
+    for section in ("Resources", "Outputs"):
+        result[section] = {
+            name: _decide({key: inner for key, inner in part.items() if key != "Condition"}, outcomes, shown)
+            for name, part in whole[section].items()
+            if outcomes.get(part.get("Condition"), True)
+        }
+    return result
+
+
 _NOTHING = object()
 
 
@@ -181,7 +211,7 @@ def decided() -> list[tuple[Choice, Template]]:
 
 
 # ------------------------------------------------------------------------------------------------- references
-def transaction_at(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice, Template]]:
+def covering(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice, Template]]:
     """What a linter is to check instead of all the templates: some of them, and what is new in each.
 
     In one of them is each part in each of its forms, and whatever a part names in each form of that,
