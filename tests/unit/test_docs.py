@@ -20,7 +20,9 @@ PRESENT = [page for page in PAGES if page not in DECISIONS and page.name != "CHA
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 SUITES = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
 LISTED = dict(re.findall(r"^([a-z][a-z.-]*):.*?## (.*)$", MAKEFILE, re.MULTILINE))
-VARIABLES = {"PYTHON", "ARGS", "STACK"} | set(re.findall(r"\b([A-Z][A-Z_]*)=", " ".join(LISTED.values())))
+# What every command takes, and what the list names.
+VARIABLES = set(" ".join(re.findall(r"^KNOWN := \$\(sort ([A-Z ]+) \$", MAKEFILE, re.MULTILINE)).split())
+VARIABLES |= set(re.findall(r"\b([A-Z][A-Z_]*)=", " ".join(LISTED.values())))
 
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 
