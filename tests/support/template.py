@@ -118,7 +118,7 @@ def functions(template: Template) -> dict[str, dict[str, Any]]:
     shared = template["Globals"]["Function"]
     merged = {}
     for name, own in of_type(template, "AWS::Serverless::Function").items():
-        variables = {**shared["Environment"]["Variables"], **own["Environment"]["Variables"]}
+        variables = {**shared["Environment"]["Variables"], **own.get("Environment", {}).get("Variables", {})}
         merged[name] = {
             **shared,
             **own,
