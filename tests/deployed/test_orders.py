@@ -65,7 +65,7 @@ def test_the_status_alone_says_how_far_an_order_is_and_why(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("credit", "units", "check", "code", "asked", "available"),
+    ("credit", "units", "check", "code", "requested", "available"),
     [
         pytest.param("10.00", 9, "balance", "INSUFFICIENT_BALANCE", "25.50", "10.00", id="too little credit"),
         pytest.param("99.00", 2, "stock", "INSUFFICIENT_STOCK", "3", "2", id="too little stock"),
