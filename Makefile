@@ -35,7 +35,8 @@ PYTHON_CODE := $(wildcard functions layers contracts local order_capture_ops tes
 
 # Variables become options by the shell's own variable of that name: no quote or dollar in a value is code.
 option = $(if $($1),--$2="$$$1")
-flag = $(if $(filter-out 0 no false,$($1)),--$2)
+is = $(filter-out 0 no false,$($1))
+flag = $(if $(call is,$1),--$2)
 
 # A variable that no command knows is a slip of the finger: `make logs FUNCTON=x` would show all of them.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -114,20 +115,29 @@ rebuild-reports: .local/venv/development/.ready ## build the daily reports again
 	@$(OPS) rebuild-reports $(ON_STACK)
 
 ##@ Work on it
-test: check node_modules/.ready ## check, then every suite, on engines of its own, two tests at a time (ARGS="-k name")
-	@$(ON_PATH) $(LOCAL) pytest --numprocesses=2 --no-loadscope-reorder $(ARGS)
+# Two tests at a time, on engines of their own. The environment reaches the processes that tests start as well.
+PYTEST = $(ON_PATH) TEST_DAY="$${DAY:-$$(date +%F)}" $(LOCAL) pytest
+
+test: check node_modules/.ready ## check, then every suite and a part of each long proof, another each day (DAY=2026-11-28, ARGS="-k name")
+	@TEST_PROFILE=fast $(PYTEST) --numprocesses=2 --no-loadscope-reorder $(ARGS)
+
+prove: $(if $(call is,REST),setup,check) node_modules/.ready ## check, then every suite and proof in full (REST=1 what `make test` left out)
+	@TEST_PROFILE=$(if $(call is,REST),rest,full) $(PYTEST) --numprocesses=2 --no-loadscope-reorder $(ARGS)
 
 $(SUITES): setup node_modules/.ready
-	@$(ON_PATH) $(LOCAL) pytest tests/$@ $(ARGS)
+	@$(PYTEST) tests/$@ $(ARGS)
 
 check: setup ## formatting, lint, types, and the template
-	@step() { echo "── $$1"; shift; "$$@"; }; export $(ON_PATH); \
-	step "ruff format" .local/venv/development/bin/ruff format --check --quiet $(PYTHON_CODE); \
-	step "ruff check" .local/venv/development/bin/ruff check --quiet $(PYTHON_CODE); \
-	step "mypy" $(LOCAL) mypy --no-error-summary $(PYTHON_CODE); \
-	step "cfn-lint" .local/venv/development/bin/cfn-lint template.yaml; \
-	step "the translated template" env PYTHONPATH=layers $(LOCAL) tests.template; \
-	step "sam validate" sam validate --lint --template template.yaml --region us-east-1
+	@$(MAKE) --jobs=2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(CHECKS)
+
+# The longest first.
+CHECKS := translated-template types validated-template linted-template lint formatting
+translated-template: ; @echo "── the translated template"; $(ON_PATH) PYTHONPATH=layers $(LOCAL) tests.template
+types: ; @echo "── mypy"; $(LOCAL) mypy --no-error-summary $(PYTHON_CODE)
+validated-template: ; @echo "── sam validate"; $(ON_PATH) sam validate --lint --template template.yaml --region us-east-1
+linted-template: ; @echo "── cfn-lint"; .local/venv/development/bin/cfn-lint template.yaml
+lint: ; @echo "── ruff check"; .local/venv/development/bin/ruff check --quiet $(PYTHON_CODE)
+formatting: ; @echo "── ruff format"; .local/venv/development/bin/ruff format --check --quiet $(PYTHON_CODE)
 
 format: .local/venv/development/.ready ## format the code and sort its imports
 	@.local/venv/development/bin/ruff check --fix --quiet $(PYTHON_CODE) || true
@@ -176,7 +186,7 @@ help: ## this list
 	        } \
 	        print line \
 	    }' $(firstword $(MAKEFILE_LIST))
-	@echo; echo "One suite: make" $(SUITES) | sed 's/ make / make SUITE, one of /' | fold -s -w 80
+	@echo; echo "One suite in full: make" $(SUITES) | sed 's/ make / make SUITE, one of /' | fold -s -w 80
 
 # Environments: one per tool that pins what another pins differently, installed when its requirements change.
 
@@ -219,4 +229,4 @@ node_modules/.ready: package-lock.json
 FORCE:
 .PHONY: audit baseline bench bridge check check-reports clean docs env env.json follow format fuzz help lock logs receiver
 .PHONY: rebuild-history rebuild-reports redrive republish republish-events run schemas setup simulate status stop
-.PHONY: stuck test token watch FORCE $(SUITES)
+.PHONY: prove stuck test token watch FORCE $(SUITES) $(CHECKS)

@@ -10,9 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from local import stack
-from local.engine import Engine, fresh
-from tests.deployed.shop import Shop
 from tests.support.absent import absent
 
 REBOUND = "rebound.example"
@@ -46,17 +43,6 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context()
     yield context.new_page()
     context.close()
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    with fresh(auth=True) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def shop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return Shop(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log"))
 
 
 class Site:

@@ -1,4 +1,4 @@
-"""A hundred clients, one product, and functions that are killed while they work.
+"""Many clients, one product, and functions that are killed while they work.
 
 On the deployed stack, over HTTP. The engine runs the functions as its child processes, and `kill -9` is what
 can happen to them: between any two writes, with an answer half said.
@@ -26,11 +26,12 @@ from local import stack
 from local.engine import ROOT, Engine, fresh
 from tests.conftest import Say
 from tests.deployed.shop import OPEN, Books, Shop, at_once, body_of, order_body
+from tests.support.profile import AMOUNTS, FULL
 
-CLIENTS = 100
-UNITS = 60  # fewer than are ordered: some orders have to be refused
+CLIENTS = AMOUNTS.clients_at_kill
+UNITS = CLIENTS * 6 // 10  # fewer than are ordered: some orders have to be refused
 
-KILLS = 30
+KILLS = CLIENTS * 3 // 10
 KILL_EVERY = 0.8  # seconds, in which a process can just start anew while others do as well
 REST = 240.0  # seconds in which every order must have ended, once all are accepted
 
@@ -150,6 +151,7 @@ def all_over(shop: Shop, placed: list[str]) -> dict[str, str]:
     return statuses
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(900)
 def test_every_accepted_order_ends_once_and_the_books_add_up(engine: Engine, shop: Shop, say: Say) -> None:
     # given
@@ -175,10 +177,11 @@ def test_every_accepted_order_ends_once_and_the_books_add_up(engine: Engine, sho
     outcomes = Counter(statuses.values())
     killed = ", ".join(f"{number} {name}" for name, number in sorted(killer.killed.items()))
     say(
-        f"{CLIENTS} clients placed an order each in {accepted:.0f} s, all over after {ended:.0f} s: "
+        f"{CLIENTS} clients (of {FULL.clients_at_kill}) placed an order each in {accepted:.0f} s, "
+        f"all over after {ended:.0f} s: "
         f"{dict(outcomes)}; function processes killed meanwhile: {killed}"
     )
-    assert killer.killed.total() > 10
+    assert killer.killed.total() > KILLS / 3
     assert outcomes == {"SHIPPED": UNITS, "REJECTED": CLIENTS - UNITS}
     audit = ops(engine, "audit", "--patience", "120")
     assert audit.returncode == 0, audit.stdout + audit.stderr

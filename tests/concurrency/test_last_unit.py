@@ -7,7 +7,6 @@ DynamoDB Local is AWS's own engine; the ledger is the real one.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections import defaultdict
 from decimal import Decimal
@@ -26,12 +25,13 @@ from order_capture_ops.tables import HEAD, LedgerTable, read_head
 from tests.conftest import Say
 from tests.support.factories import check, details_of
 from tests.support.fakes import MemoryPublisher
+from tests.support.profile import AMOUNTS, FULL
 from tests.support.tables import create_tables, dynamodb_client
 
 PROCESSES = 16
-ROUNDS = int(os.environ.get("LAST_UNIT_ROUNDS", "1000"))
+ROUNDS = AMOUNTS.last_units
 """A round is 31 transactions, 150 ms of CPU: a thousand of them take a minute and a half on two cores that do
-nothing else. LAST_UNIT_ROUNDS=50 is for a quick look."""
+nothing else."""
 
 
 def want_the_last_unit(url: str, table: str, number: int, start: Barrier) -> None:
@@ -50,6 +50,7 @@ def want_the_last_unit(url: str, table: str, number: int, start: Barrier) -> Non
             pass
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(900)
 def test_is_never_sold_twice(dynamodb_local_url: str, say: Say) -> None:
     # given
@@ -84,7 +85,8 @@ def test_is_never_sold_twice(dynamodb_local_url: str, say: Say) -> None:
         assert replay(entries[pen]) == head.balance
         assert sum(entry.amount for entry in entries[pen] if isinstance(entry, Adjustment)) == 1
     say(
-        f"The last unit was wanted by {PROCESSES} processes {ROUNDS:,} times and sold once each time, "
+        f"The last unit was wanted by {PROCESSES} processes {ROUNDS:,} times "
+        f"(of {FULL.last_units:,}) and sold once each time, "
         f"{ROUNDS / seconds:.0f} rounds/s"
     )
 

@@ -1,4 +1,4 @@
-"""The engine is stopped, or killed, in the middle of two hundred orders, and started again.
+"""The engine is stopped, or killed, in the middle of many orders, and started again.
 
 On the deployed stack, over HTTP, with clients that send an order again until it is accepted.
 """
@@ -27,12 +27,15 @@ from local.engine import ROOT, Engine, EngineError, find, free_port, fresh, reco
 from local.engine_snapshots import snapshot_of
 from tests.conftest import Say
 from tests.deployed.shop import OPEN, Shop, body_of, order_body
+from tests.support.profile import AMOUNTS, FULL
 
-ORDERS = 200
+ORDERS = AMOUNTS.orders_at_stop
 CLIENTS = 8
-UNITS = 150  # fewer than are ordered: some orders have to be refused
-BEFORE = 60  # orders that are accepted before the engine goes
+UNITS = ORDERS * 3 // 4  # fewer than are ordered: some orders have to be refused
+BEFORE = ORDERS * 3 // 10  # orders that are accepted before the engine goes
 PATIENCE = 300.0
+
+pytestmark = pytest.mark.proof
 
 
 class Kept:
@@ -158,7 +161,10 @@ def test_a_stop_in_the_middle_costs_nothing(kept: Kept, clients: Clients, say: S
     clients.wait_for_all()
     # then
     outcomes = Counter(ended(kept.shop, clients.accepted).values())
-    say(f"stopped in {stopped - began:.1f} s, started in {started - stopped:.1f} s; {dict(outcomes)}")
+    say(
+        f"{ORDERS} orders (of {FULL.orders_at_stop}): stopped in {stopped - began:.1f} s, "
+        f"started in {started - stopped:.1f} s; {dict(outcomes)}"
+    )
     assert note is not None
     assert "lost" not in note
     assert outcomes == {"SHIPPED": UNITS, "REJECTED": ORDERS - UNITS}
@@ -196,6 +202,7 @@ def test_a_crash_in_the_middle_costs_what_it_says_and_nothing_else(
     assert_the_books_add_up(kept, outcomes)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_another_port_is_all_that_changes(kept: Kept) -> None:
     # given
@@ -218,6 +225,7 @@ def test_another_port_is_all_that_changes(kept: Kept) -> None:
     assert kept.shop.units(pen).settled == 2
 
 
+@pytest.mark.full
 @pytest.mark.timeout(120)
 def test_data_that_cannot_be_used_is_said_in_a_sentence(kept: Kept) -> None:
     # given

@@ -105,6 +105,7 @@ def run(
     cases: int,
     seed: int,
     of: dict[str, Any] | None = None,
+    enumerated: bool = True,
     until: Callable[[Summary], bool] = lambda _: True,
     tell: Callable[[Summary], None] = lambda _: None,
 ) -> Summary:
@@ -116,6 +117,7 @@ def run(
         cases: stop as soon as so many requests have been sent.
         seed: of all that is random. What is sent is the same again, but for the ids that earlier answers had.
         of: the contract that the answers are held to, if not swagger.yaml.
+        enumerated: begin with the examples and the edges of the schemas, which no seed changes.
         until: go on until this holds as well, for as many cases again at most. What an operation answers
             hangs on what is there at that moment, and not on the seed alone.
         tell: called now and then with what was seen so far.
@@ -126,7 +128,9 @@ def run(
         return summary.cases >= cases and (until(summary) or summary.cases >= 2 * cases)
 
     while not enough() and not summary.failures:
-        schema = _schema(of or contract(), api_url, bearer(), seed + rounds, enumerated=rounds == 0)
+        schema = _schema(
+            of or contract(), api_url, bearer(), seed + rounds, enumerated=enumerated and not rounds
+        )
         stream = from_schema(schema).execute()
         for event in stream:
             match event:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import botocore.session
 import pytest
 from moto import mock_aws
 
@@ -15,7 +13,7 @@ from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables
 from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop
-from tests.support.tables import REGION
+from tests.support.tables import session
 from tests.support.template import load_template, refers_to
 
 Run = Callable[..., int]
@@ -46,12 +44,7 @@ def open_shop(pipeline: Pipeline) -> Shop:
 @pytest.fixture
 def stack(pipeline: Pipeline) -> Stack:
     """The pipeline as a deployed stack, with the template's outputs."""
-    session = botocore.session.Session()
-    session.set_credentials("testing", "testing")
-
-    def client(service: str) -> Any:
-        return session.create_client(service, region_name=REGION)
-
+    client = session().create_client
     sqs, topics = client("sqs"), client("sns").list_topics()["Topics"]
     resources = load_template()["Resources"]
     outputs = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import botocore.config
@@ -13,13 +14,19 @@ REGION = "us-east-1"
 _CREATED_WITH = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
 
 
+@cache
+def session() -> Any:
+    """One session with nobody's credentials: each of its own would read the services' descriptions again."""
+    made = botocore.session.Session()
+    made.set_credentials("testing", "testing")
+    made.set_config_variable("region", REGION)
+    return made
+
+
 def dynamodb_client(endpoint_url: str | None = None) -> Any:
     """A client of DynamoDB for `endpoint_url`, or for moto where that is on."""
-    session = botocore.session.Session()
-    session.set_credentials("testing", "testing")
-    return session.create_client(
+    return session().create_client(
         "dynamodb",
-        region_name=REGION,
         endpoint_url=endpoint_url,
         config=botocore.config.Config(
             proxies={}, connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}

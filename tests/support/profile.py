@@ -1,0 +1,102 @@
+"""How much of each long proof a run does: all of it, or what fits into minutes, another part each day.
+
+`make test` runs the fast profile, everything else the full one. The environment says which, since it reaches
+every process that a run starts: those of pytest-xdist, of the simulation, and of the tests themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TypeVar
+
+Of = TypeVar("Of")
+
+ALL = 1_000_000
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What a profile does."""
+
+    schedules: int
+    """Random schedules of the simulation."""
+    unreadable: int
+    """Those among which lies what nobody can read."""
+    enumerated: int
+    """Parts of the enumeration of faults, each some hundred cases, of single ones and of pairs."""
+    mutants: int
+    fuzz_cases: int
+    last_units: int
+    """Rounds in which sixteen processes want the last unit."""
+    orders_at_stop: int
+    """Orders in the middle of which the engine is stopped, or killed."""
+    clients_at_kill: int
+    """Clients whose functions are killed while they work."""
+    parameters: int
+    """Of each parametrized test of the suites in SAMPLED."""
+
+
+FULL = Amounts(
+    schedules=10_000,
+    unreadable=300,
+    enumerated=ALL,
+    mutants=ALL,
+    fuzz_cases=2_000,
+    last_units=1_000,
+    orders_at_stop=200,
+    clients_at_kill=100,
+    parameters=ALL,
+)
+FAST = Amounts(
+    schedules=500,
+    unreadable=60,
+    enumerated=4,
+    mutants=4,
+    fuzz_cases=300,
+    last_units=40,
+    orders_at_stop=40,
+    clients_at_kill=20,
+    parameters=1,
+)
+SAMPLED = (
+    *("tests/browser/", "tests/deployed/", "tests/operations/", "tests/pipeline/"),
+    "tests/simulation/test_deliveries.py",
+)
+"""Where every test takes a tenth of a second to seconds."""
+
+# fast; full; or rest: of the full one, what the fast one has left out that day.
+NAME = os.environ.setdefault("TEST_PROFILE", "full")
+IS_FAST = NAME == "fast"
+COMMAND = "make test" if IS_FAST else "make prove REST=1"
+AMOUNTS = FAST if IS_FAST else FULL
+
+
+def _day() -> date:
+    # Kept in the environment, or a run around midnight would be of two days.
+    given = os.environ.setdefault("TEST_DAY", f"{datetime.now():%Y-%m-%d}")  # noqa: DTZ005
+    try:
+        return date.fromisoformat(given)
+    except ValueError:
+        raise SystemExit(f"DAY is a date, such as 2026-11-28, and not {given!r}") from None
+
+
+DAY = _day()
+"""What the samples hang on: with the same day they are the same again."""
+
+
+def sample(of: Sequence[Of], number: int, key: str = "") -> list[Of]:
+    """So many of them, in their order: others each day, and others with each `key`."""
+    if number >= len(of):
+        return list(of)
+    chosen = random.Random(f"{DAY} {key}").sample(range(len(of)), number)
+    return [of[index] for index in sorted(chosen)]
+
+
+def part_of_day(whole: int, part: int) -> range:
+    """A part of so many: the next one each day, until all had their turn."""
+    first = DAY.toordinal() * part % whole
+    return range(first, min(first + part, whole))
