@@ -1,4 +1,4 @@
-"""webhook_api: registers webhooks, and shows their deliveries."""
+"""webhook_api: registers, shows, rotates and removes webhooks, and lists and replays their deliveries."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from http import HTTPStatus
 
 from order_capture import bootstrap
 from order_capture.adapters.system import clock, new_id
-from order_capture.application.webhooks import manage_webhooks
 from order_capture.entrypoints.http import webhook_requests
 from order_capture.entrypoints.http import webhook_responses as responses
 from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
 from order_capture.entrypoints.http.requests import request_key
 
-SOURCE = "webhook_api"
-
 
 def post_webhook(request: Request) -> Response:
     """POST /webhooks."""
     webhook, key = webhook_requests.new_webhook(request, new_id, bootstrap.new_secret(), clock())
-    added = manage_webhooks.register_webhook(bootstrap.webhooks(), webhook, request.caller, key)
+    added = bootstrap.manage_webhooks().register(webhook, request.caller, key)
     headers = responses.registered_headers(added.value)
     return Response(responses.secret_view(added.value), HTTPStatus.CREATED, headers, added.replayed)
 
@@ -26,46 +23,44 @@ def post_webhook(request: Request) -> Response:
 def get_webhooks(request: Request) -> Response:
     """GET /webhooks."""
     customer_id = webhook_requests.webhooks_query(request)
-    found = manage_webhooks.list_webhooks(bootstrap.webhooks(), customer_id, request.caller)
+    found = bootstrap.manage_webhooks().list_all(customer_id, request.caller)
     return Response({"webhooks": [*map(responses.webhook_view, found)]})
 
 
 def get_webhook(request: Request) -> Response:
     """GET /webhooks/{webhookId}."""
     webhook_id = webhook_requests.lone_webhook_id(request)
-    webhook = manage_webhooks.get_webhook(bootstrap.webhooks(), webhook_id, request.caller)
+    webhook = bootstrap.manage_webhooks().get(webhook_id, request.caller)
     return Response(responses.webhook_view(webhook))
 
 
 def delete_webhook(request: Request) -> Response:
     """DELETE /webhooks/{webhookId}."""
     webhook_id, key = webhook_requests.lone_webhook_id(request), request_key(request)
-    removed = manage_webhooks.remove_webhook(bootstrap.webhooks(), webhook_id, request.caller, key)
+    removed = bootstrap.manage_webhooks().remove(webhook_id, request.caller, key)
     return Response(responses.webhook_view(removed.value), replayed=removed.replayed)
 
 
 def post_rotation(request: Request) -> Response:
     """POST /webhooks/{webhookId}/rotate-secret."""
     webhook_id, key = webhook_requests.lone_webhook_id(request), request_key(request)
-    webhooks, secret = bootstrap.webhooks(), bootstrap.new_secret()
-    rotated = manage_webhooks.rotate_secret(webhooks, webhook_id, request.caller, secret, clock, key)
+    secret = bootstrap.new_secret()
+    rotated = bootstrap.manage_webhooks().rotate_secret(webhook_id, request.caller, secret, key)
     return Response(responses.secret_view(rotated.value), replayed=rotated.replayed)
 
 
 def get_deliveries(request: Request) -> Response:
     """GET /webhooks/{webhookId}/deliveries."""
     webhook_id, query = webhook_requests.webhook_id(request), webhook_requests.deliveries_query(request)
-    webhooks, (after, limit) = bootstrap.webhooks(), (query.cursor, query.limit)
-    page = manage_webhooks.list_deliveries(webhooks, webhook_id, request.caller, after, limit)
+    page = bootstrap.manage_webhooks().list_deliveries(webhook_id, request.caller, query.cursor, query.limit)
     return Response(responses.deliveries_view(page), headers=responses.page_headers(request, page))
 
 
 def post_replay(request: Request) -> Response:
     """POST /webhooks/{webhookId}/deliveries/{deliveryId}/replay."""
     webhook_id, delivery_id = webhook_requests.lone_webhook_id(request), webhook_requests.delivery_id(request)
-    webhooks, senders, key = bootstrap.webhooks(), bootstrap.webhook_publisher(SOURCE), request_key(request)
-    begun = manage_webhooks.replay_delivery(webhooks, senders, webhook_id, delivery_id, request.caller, key)
-    return Response(responses.delivery_view(begun.value), HTTPStatus.ACCEPTED, replayed=begun.replayed)
+    replay = bootstrap.replay_delivery().replay(webhook_id, delivery_id, request.caller, request_key(request))
+    return Response(responses.delivery_view(replay.value), HTTPStatus.ACCEPTED, replayed=replay.replayed)
 
 
 ROUTES: Routes = {

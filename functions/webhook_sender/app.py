@@ -1,4 +1,4 @@
-"""webhook_sender: sends each delivery that is due, and has the others looked at again when they are.
+"""webhook_sender: sends the deliveries that are due, and postpones the others.
 
 Two queues feed it, the quick lane and the slow one, and neither takes senders from the other.
 """
@@ -11,19 +11,16 @@ from typing import Any
 
 from order_capture import bootstrap
 from order_capture.application.messages import DeliverWebhook
-from order_capture.application.webhooks.deliver_webhooks import deliver_webhooks
 from order_capture.domain.webhooks import Lane
 from order_capture.entrypoints.sqs import queue_handler
 
-SOURCE = "webhook_sender"
+
+def process(lane: Lane, messages: Sequence[DeliverWebhook]) -> set[str]:
+    """Send each delivery that is due."""
+    return bootstrap.deliver_webhooks(lane).process(messages)
 
 
-def work(lane: Lane, messages: Sequence[DeliverWebhook]) -> set[str]:
-    """Look at each delivery, and send what is due."""
-    return deliver_webhooks(bootstrap.webhook_sender(lane, SOURCE), messages)
-
-
-HANDLERS = {lane: queue_handler(partial(work, lane), DeliverWebhook) for lane in Lane}
+HANDLERS = {lane: queue_handler(partial(process, lane), DeliverWebhook) for lane in Lane}
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:

@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from order_capture.application.reports.project_reports import ProjectReports
     from order_capture.application.subscriptions.manage_subscriptions import ManageSubscriptions
     from order_capture.application.subscriptions.push_events import PushEvents
-    from order_capture.application.webhooks.deliver_webhooks import WebhookSender
+    from order_capture.application.webhooks.deliver_webhooks import DeliverWebhooks
+    from order_capture.application.webhooks.dispatch_webhooks import DispatchWebhooks
+    from order_capture.application.webhooks.manage_webhooks import ManageWebhooks
+    from order_capture.application.webhooks.replay_delivery import ReplayDelivery
     from order_capture.domain.ledger import LedgerSpec
     from order_capture.domain.webhooks import DeliveryResponse, Lane
 
@@ -168,6 +171,49 @@ def publish_balance_states(kind: LedgerSpec) -> PublishBalanceStates:
     from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
 
     return PublishBalanceStates(balance_state_publisher(kind.check, "ledger_publisher"))
+
+
+# Use cases: webhooks
+
+
+def manage_webhooks() -> ManageWebhooks:
+    """Of webhook_api."""
+    from order_capture.application.webhooks.manage_webhooks import ManageWebhooks
+
+    return ManageWebhooks(webhooks(), clock)
+
+
+def replay_delivery() -> ReplayDelivery:
+    """Of webhook_api."""
+    from order_capture.application.webhooks.replay_delivery import ReplayDelivery
+
+    return ReplayDelivery(webhooks(), webhook_publisher("webhook_api"))
+
+
+def dispatch_webhooks() -> DispatchWebhooks:
+    """Of webhook_dispatcher."""
+    from order_capture.application.webhooks.dispatch_webhooks import DispatchWebhooks
+
+    return DispatchWebhooks(webhooks(), webhook_lanes("webhook_dispatcher"), new_secret, clock)
+
+
+def deliver_webhooks(lane: Lane) -> DeliverWebhooks:
+    """Of webhook_sender."""
+    from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
+    from order_capture.application.webhooks.deliver_webhooks import DeliverWebhooks
+
+    source = "webhook_sender"
+    return DeliverWebhooks(
+        lane=lane,
+        webhooks=webhooks(),
+        post=post_webhook,
+        lanes=webhook_lanes(source),
+        dead_letters=webhook_dead_letters(source),
+        clock=clock,
+        random=random_fraction,
+        timeout=float(env("WEBHOOK_TIMEOUT_SECONDS")),
+        max_delay=MAX_DELAY_SECONDS,
+    )
 
 
 # Use cases: subscriptions
@@ -349,22 +395,6 @@ def webhook_lane_of(event: dict[str, Any]) -> Lane:
 
     queue = event["Records"][0]["eventSourceARN"].rpartition(":")[2]
     return Lane.SLOW if queue == env("WEBHOOK_SLOW_QUEUE_URL").rpartition("/")[2] else Lane.QUICK
-
-
-def webhook_sender(lane: Lane, source: str) -> WebhookSender:
-    """The sender of one of the lanes."""
-    from order_capture.application.webhooks.deliver_webhooks import WebhookSender
-
-    return WebhookSender(
-        lane=lane,
-        webhooks=webhooks(),
-        post=post_webhook,
-        lanes=webhook_lanes(source),
-        dead_letters=webhook_dead_letters(source),
-        clock=clock,
-        chance=random_fraction,
-        timeout=float(env("WEBHOOK_TIMEOUT_SECONDS")),
-    )
 
 
 def post_webhook(url: str, headers: Mapping[str, str], body: str, timeout: float) -> DeliveryResponse:

@@ -25,12 +25,7 @@ from order_capture.application.orders.decide_orders import DecideOrders
 from order_capture.application.orders.ship_orders import ShipOrders
 from order_capture.application.ports import LedgerRepository, WriteRefusedError
 from order_capture.application.retry import Retry
-from order_capture.application.webhooks.manage_webhooks import (
-    MAX_WEBHOOKS,
-    register_webhook,
-    remove_webhook,
-    rotate_secret,
-)
+from order_capture.application.webhooks.manage_webhooks import MAX_WEBHOOKS, ManageWebhooks
 from order_capture.domain.errors import TransientError, WebhookLimitError
 from order_capture.domain.ledger import STOCK, Adjustment, Balance, BalanceChange, Entry, Release, replay
 from order_capture.domain.order import CheckResult, CheckType, Order, OrderDetails, OrderStatus, Outcome
@@ -351,10 +346,14 @@ def new_webhook(customer: str = "alice") -> Webhook:
     return webhook_of(webhook_id=f"{customer}.{uuid.uuid4().hex}", customer_id=customer)
 
 
+def managing(stores: Stores) -> ManageWebhooks:
+    return ManageWebhooks(stores.webhooks, clock)
+
+
 def register(stores: Stores, webhook: Webhook, key: RequestKey | None = None) -> Answered[Webhook] | None:
     """The answer, or None if the customer has as many as one may have."""
     try:
-        return insist(partial(register_webhook, stores.webhooks, webhook, SERVICE, key))
+        return insist(partial(managing(stores).register, webhook, SERVICE, key))
     except WebhookLimitError:
         return None
 
@@ -380,7 +379,7 @@ def test_the_bound_of_webhooks_neither_breaks_nor_drifts_where_some_are_removed_
             key = RequestKey(f"{number}-{turn}", "") if chance.random() < 0.5 else None
             if mine and chance.random() < 0.5:
                 webhook = mine.pop(chance.randrange(len(mine)))
-                remove = partial(remove_webhook, stores.webhooks, webhook.webhook_id, SERVICE, key)
+                remove = partial(managing(stores).remove, webhook.webhook_id, SERVICE, key)
                 for _ in range(1 if key is None else 2):
                     insist(remove)
             else:
@@ -425,9 +424,7 @@ def test_a_secret_that_all_rotate_with_one_key_at_once_is_rotated_once(world: Wo
 
     def rotate(stores: Stores, number: int) -> Answered[Webhook]:
         return insist(
-            partial(
-                rotate_secret, stores.webhooks, webhook.webhook_id, SERVICE, f"whsec_{number}", clock, KEY
-            )
+            partial(managing(stores).rotate_secret, webhook.webhook_id, SERVICE, f"whsec_{number}", KEY)
         )
 
     rotated = same(world.at_once(rotate))
@@ -442,7 +439,7 @@ def test_a_webhook_that_all_remove_with_one_key_at_once_is_removed_once(world: W
     register(world.stores, webhook)
 
     answers = world.at_once(
-        lambda stores, _: insist(partial(remove_webhook, stores.webhooks, webhook.webhook_id, SERVICE, KEY))
+        lambda stores, _: insist(partial(managing(stores).remove, webhook.webhook_id, SERVICE, KEY))
     )
 
     assert same(answers).webhook_id == webhook.webhook_id

@@ -18,9 +18,10 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.application.messages import DeliverWebhook, Message, ReceivedOrderEvent
-from order_capture.application.webhooks.deliver_webhooks import WebhookSender, deliver_webhooks
-from order_capture.application.webhooks.dispatch_webhooks import dispatch_webhooks
+from order_capture.application.webhooks.deliver_webhooks import DeliverWebhooks
+from order_capture.application.webhooks.dispatch_webhooks import DispatchWebhooks
 from order_capture.domain.times import format_utc
 from order_capture.domain.webhooks import DeliveryResponse, Lane
 from tests.support.factories import webhook_of
@@ -161,7 +162,7 @@ class Model:
         self.begins = 0.0
 
     def _look(self, lane: Lane, message: DeliverWebhook) -> bool:
-        sender = WebhookSender(
+        use_case = DeliverWebhooks(
             lane,
             self.slow,
             self._post,
@@ -170,8 +171,9 @@ class Model:
             self.time.written,
             self.chance.random,
             self.timeout,
+            MAX_DELAY_SECONDS,
         )
-        return not deliver_webhooks(sender, [message])
+        return not use_case.process([message])
 
     def _post(self, url: str, headers: Any, body: str, timeout: float) -> DeliveryResponse:
         host = url.split("/")[2]
@@ -213,23 +215,23 @@ class Model:
             self.time.spawn(partial(self._event, customer, number))
 
     def _event(self, customer: Customer, number: int) -> None:
-        event = f"{customer.name}-{number}"
-        self.happened[event] = self.time.now
+        order_id = f"{customer.name}-{number}"
+        self.happened[order_id] = self.time.now
         url = f"https://{customer.callbacks(number)}/" if customer.callbacks else ""
         self.owed[customer.name] = self.owed.get(customer.name, 0) + len(customer.receivers) + bool(url)
-        news = ReceivedOrderEvent(
-            event,
+        event = ReceivedOrderEvent(
+            order_id,
             customer.name,
-            event,
+            order_id,
             "order.placed",
             1,
             self.time.written(),
-            f"{customer.name}/{event}",
+            f"{customer.name}/{order_id}",
             "c",
             url,
         )
         self.time.sleep(INVOCATION)
-        dispatch_webhooks(self.slow, self.lanes, [news], lambda: "whsec_b25l", self.time.written)
+        DispatchWebhooks(self.slow, self.lanes, lambda: "whsec_b25l", self.time.written).process([event])
 
 
 def quantile(values: Sequence[float], share: float) -> float:

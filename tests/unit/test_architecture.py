@@ -87,6 +87,39 @@ def test_the_inner_layers_take_time_chance_and_settings_as_arguments(layer: str)
         assert not [c for c in called if isinstance(c, ast.Attribute) and c.attr in clocks], name_of(path)
 
 
+def top_level(path: Path, kind: type[ast.ClassDef | ast.FunctionDef]) -> set[str]:
+    """The names of the classes or functions of a module."""
+    return {node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, kind)}
+
+
+USE_CASES = [
+    path
+    for path in sorted((PACKAGE / "application").glob("*/*.py"))
+    if path.stem != "ports" and top_level(path, ast.ClassDef)
+]
+
+
+@pytest.mark.parametrize("path", USE_CASES, ids=name_of)
+def test_a_use_case_has_one_name_for_its_file_its_class_and_its_function_of_bootstrap(path: Path) -> None:
+    assert path.stem.title().replace("_", "") in top_level(path, ast.ClassDef)
+    assert path.stem in top_level(PACKAGE / "bootstrap.py", ast.FunctionDef)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_retry_counts_attempts(path: Path) -> None:
+    """It bounds them by the time that is left as well."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    ranges = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For) and ast.unparse(node.iter).startswith("range(")
+    ]
+
+    assert path.stem == "retry" or not [
+        node for node in ranges if "attempt" in ast.unparse(node.iter).lower()
+    ]
+
+
 def test_every_module_is_in_a_layer() -> None:
     tops = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
     assert tops == {*ALLOWED, "__init__"}

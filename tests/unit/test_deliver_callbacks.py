@@ -11,10 +11,9 @@ from order_capture.application.messages import DeliverWebhook, ReceivedOrderEven
 from order_capture.application.webhooks.deliver_webhooks import (
     CLAIM_SECONDS,
     SLOT_DELAY,
-    WebhookSender,
-    deliver_webhooks,
+    DeliverWebhooks,
 )
-from order_capture.application.webhooks.dispatch_webhooks import dispatch_webhooks
+from order_capture.application.webhooks.dispatch_webhooks import DispatchWebhooks
 from order_capture.domain.times import after
 from order_capture.domain.webhooks import (
     DEADLINE,
@@ -58,17 +57,18 @@ class Senders:
     def send(
         self, delivery: Delivery, attempt_series: int | None = None, lane: Lane = QUICK, timeout: float = 15
     ) -> set[str]:
-        sender = WebhookSender(
+        use_case = DeliverWebhooks(
             lane=lane,
             webhooks=self.webhooks,
             post=self._post,
             lanes=self.lanes,
             dead_letters=self.letters,
             clock=lambda: self.now,
-            chance=lambda: 0,
+            random=lambda: 0,
             timeout=timeout,
+            max_delay=900,
         )
-        return deliver_webhooks(sender, [DeliverWebhook.of(delivery, attempt_series=attempt_series)])
+        return use_case.process([DeliverWebhook.of(delivery, attempt_series=attempt_series)])
 
     def stored(self, delivery: Delivery) -> Delivery:
         stored = self.webhooks.delivery(delivery.webhook_id, delivery.delivery_id)
@@ -214,14 +214,15 @@ def test_where_no_answer_may_take_longer_a_late_one_is_a_failure_in_the_quick_la
 
 def dispatched(senders: Senders, *callback_urls: str) -> dict[Lane, list[str]]:
     """Which hosts the events of orders with these addresses are sent to by each lane; "" for a webhook."""
-    news = [
+    events = [
         ReceivedOrderEvent(
             f"order-{n}", "alice", f"event-{n}{url}", "order.placed", 1, NOW, "{}", "corr-1", url
         )
         for n, url in enumerate(callback_urls)
     ]
     clock = lambda: senders.now  # noqa: E731
-    assert dispatch_webhooks(senders.webhooks, senders.lanes, news, lambda: "whsec_b25l", clock) == set()
+    use_case = DispatchWebhooks(senders.webhooks, senders.lanes, lambda: "whsec_b25l", clock)
+    assert use_case.process(events) == set()
     return {
         lane: [
             senders.webhooks.delivery(each.webhook_id, each.delivery_id).host  # type: ignore[union-attr]

@@ -17,14 +17,14 @@ Item = TypeVar("Item")
 
 @contextmanager
 def collecting_failures(failed: set[str], order_ids: Collection[str]) -> Iterator[None]:
-    """Whatever goes wrong inside, the messages of these orders go back to their queue, and no others."""
+    """Add these orders to `failed` if anything goes wrong inside, so that only their messages are retried."""
     try:
         yield
     except TransientError as error:
-        logger.warning("given back to the queue: %s", error, extra={"order_ids": sorted(order_ids)})
+        logger.warning("returned to the queue: %s", error, extra={"order_ids": sorted(order_ids)})
         failed.update(order_ids)
     except Exception:
-        logger.exception("given back to the queue", extra={"order_ids": sorted(order_ids)})
+        logger.exception("returned to the queue", extra={"order_ids": sorted(order_ids)})
         failed.update(order_ids)
 
 
@@ -32,26 +32,28 @@ def process_groups(
     failed: set[str],
     groups: Iterable[Sequence[Item]],
     id_of: Callable[[Item], str],
-    work: Callable[[Sequence[Item]], Collection[str] | None],
+    process: Callable[[Sequence[Item]], Collection[str] | None],
     has_time_left: HasTimeLeft,
 ) -> None:
-    """Do the work for each group in turn, as long as there is time. `failed` gets the orders that must be
-    tried again, those that `work` returns among them.
+    """Process each group in turn, as long as there is time. `failed` gets the orders that must be retried,
+    those that `process` returns among them.
 
-    A group that fails for no passing reason has a member at fault: they are then tried one by one, and only
+    A group that fails for a permanent reason has a member at fault: each is then processed alone, and only
     that one fails.
     """
     for group in groups:
         order_ids = {id_of(each) for each in group}
         with collecting_failures(failed, order_ids):
             if not has_time_left():
-                raise TransientError("no time is left for it")
+                raise TransientError("no time is left to process it")
             try:
-                failed.update(work(group) or ())
+                failed.update(process(group) or ())
             except TransientError:
                 raise
             except Exception:
                 if len(group) == 1:
                     raise
-                logger.warning("each is tried alone", exc_info=True, extra={"order_ids": sorted(order_ids)})
-                process_groups(failed, [[each] for each in group], id_of, work, has_time_left)
+                logger.warning(
+                    "each is processed alone", exc_info=True, extra={"order_ids": sorted(order_ids)}
+                )
+                process_groups(failed, [[each] for each in group], id_of, process, has_time_left)

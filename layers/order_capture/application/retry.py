@@ -27,13 +27,12 @@ class Attempt:
     """One of the attempts of a write."""
 
     number: int
-    is_last: bool
-    backoff: Backoff
+    retry: Retry
 
     def back_off(self) -> None:
         """Wait for a conflicting write to finish, unless no attempt follows."""
-        if not self.is_last:
-            self.backoff(self.number)
+        if self.number < self.retry.max_attempts and self.retry.has_time_left():
+            self.retry.backoff(self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +57,4 @@ class Retry:
         for number in range(1, self.max_attempts + 1):
             if number > 1 and not self.has_time_left():
                 return
-            yield Attempt(number, number == self.max_attempts, self.backoff)
+            yield Attempt(number, self)

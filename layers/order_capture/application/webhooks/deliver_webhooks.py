@@ -1,4 +1,4 @@
-"""Deliver webhooks: look at a delivery as it stands, and do what is due.
+"""Deliver webhooks: read a delivery as it stands, and do what is due.
 
 A message only names a delivery. Whether it is sent now, later or never is in the delivery and its webhook, so
 a message may come twice, late, or after a crash at any point: whoever sends first claims the delivery, for as
@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 # Longer than a sender lives (template.yaml: 25 s): one whose claim has expired sends no more.
 CLAIM_SECONDS = 30
-MAX_DELAY = 900  # the longest that SQS delays a message: what is due later hops
 # What finds no slot comes again after a moment, for which an answer usually is enough, and then after as long
 # again as it has been due: what waits for long costs little, and leaves the senders to others.
 SLOT_DELAY = 2
@@ -49,22 +48,8 @@ CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookSender:
-    """A sender of one of the lanes. A receiver has `timeout` seconds to answer."""
-
-    lane: Lane
-    webhooks: WebhookRepository
-    post: Post
-    lanes: Mapping[Lane, MessagePublisher]
-    dead_letters: MessagePublisher
-    clock: Clock
-    chance: Random
-    timeout: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A delivery that is claimed for a try, its slot, and how its receiver stood."""
+    """A delivery that is claimed for an attempt, its slot, and how its receiver stood."""
 
     webhook: Webhook
     delivery: Delivery
@@ -73,149 +58,160 @@ class _Attempt:
     receiver: ReceiverHealth
 
 
-def deliver_webhooks(sender: WebhookSender, messages: Sequence[DeliverWebhook]) -> set[str]:
-    """Do what is due for each delivery. Returns the orders whose messages must come again."""
-    failed: set[str] = set()
-    for message in messages:
-        with collecting_failures(failed, {message.order_id}):
-            _look(sender, message)
-    return failed
+@dataclass(frozen=True, slots=True)
+class DeliverWebhooks:
+    """Send the deliveries of one lane that are due, and postpone the others.
 
+    A receiver has `timeout` seconds to answer. A message is delayed by `max_delay` seconds at most, so that
+    what is due later is postponed again.
+    """
 
-def _look(sender: WebhookSender, message: DeliverWebhook) -> None:
-    webhooks = sender.webhooks
-    webhook = webhooks.get(message.webhook_id)
-    delivery = webhooks.delivery(message.webhook_id, message.delivery_id)
-    if webhook is None or delivery is None:
-        return None  # it was removed
-    now = sender.clock()
-    if message.attempt_series > delivery.attempt_series:
-        delivery = _saved(webhooks, delivery.restart(message.attempt_series, now), delivery)
-    if delivery.status is not DeliveryStatus.PENDING:
-        return None
-    if webhook.status is not WebhookStatus.ACTIVE:
-        _saved(webhooks, delivery.end(DeliveryStatus.FAILED, "the webhook is disabled", now), delivery)
-        return None
-    receiver = webhook.receiver
-    if delivery.callback_url:
-        if webhooks.is_refused(webhook.webhook_id, delivery.order_id):
-            _saved(webhooks, delivery.end(DeliveryStatus.FAILED, "the address is gone", now), delivery)
+    lane: Lane
+    webhooks: WebhookRepository
+    post: Post
+    lanes: Mapping[Lane, MessagePublisher]
+    dead_letters: MessagePublisher
+    clock: Clock
+    random: Random
+    timeout: float
+    max_delay: int
+
+    def process(self, messages: Sequence[DeliverWebhook]) -> set[str]:
+        """Do what is due for each delivery.
+
+        Returns:
+            The ids of the orders whose deliveries must be retried: their messages go back to the queue.
+        """
+        failed: set[str] = set()
+        for message in messages:
+            with collecting_failures(failed, {message.order_id}):
+                self._handle(message)
+        return failed
+
+    def _handle(self, message: DeliverWebhook) -> None:
+        webhooks = self.webhooks
+        webhook = webhooks.get(message.webhook_id)
+        delivery = webhooks.delivery(message.webhook_id, message.delivery_id)
+        if webhook is None or delivery is None:
+            return None  # it was removed
+        now = self.clock()
+        if message.attempt_series > delivery.attempt_series:
+            delivery = self._save(delivery.restart(message.attempt_series, now), delivery)
+        if delivery.status is not DeliveryStatus.PENDING:
             return None
-        receiver = webhooks.receiver(webhook.webhook_id, delivery.host)
-    lane, wait = receiver.lane(now), seconds_until(delivery.next_time, now)
-    if wait > 0:
-        return _send(sender, lane, delivery, wait)
-    if sender.lane is Lane.QUICK and lane is Lane.SLOW:
-        return _send(sender, lane, delivery, 0)
-    until = after(now, CLAIM_SECONDS)
-    share = webhooks.share(webhook.customer_id)
-    slot = None if now < receiver.backoff_until else _slot(sender, share, receiver, now, until)
-    if slot is None:
-        if delivery.is_overdue(now):
-            return _give_up(sender, delivery, "not tried: too many failed before it", now)
-        rest = seconds_until(receiver.backoff_until, now) if now < receiver.backoff_until else 0
-        again = SLOT_DELAY * (1 + sender.chance()) - wait
-        return _send(sender, sender.lane, delivery, rest + again)
-    turn = _Attempt(webhook, replace(delivery, next_time=until), slot, share, receiver)
-    if not webhooks.save_delivery(turn.delivery, expected=delivery):
-        # Somebody else has it, and their message is theirs.
-        webhooks.release(webhook.customer_id, sender.lane, slot, until, "")
-        if receiver.failures:
-            webhooks.save_receiver(receiver, expected=receiver.claim(until), now=now)
-        return None
-    return _try(sender, turn)
-
-
-def _slot(sender: WebhookSender, share: Share, receiver: ReceiverHealth, now: str, until: str) -> int | None:
-    """Take one of the customer's slots, and with it the receiver if that fails; None if there is none."""
-    webhooks, customer_id, lane = sender.webhooks, share.customer_id, sender.lane
-    free = share.free(lane, now)
-    first = int(sender.chance() * len(free))  # of many at once, few try for the same
-    for slot in free[first:] + free[:first]:
-        if not webhooks.take(customer_id, lane, slot, now, until):
-            continue
-        if receiver.failures and not webhooks.save_receiver(
-            receiver.claim(until), expected=receiver, now=now
-        ):
-            webhooks.release(customer_id, lane, slot, until, "")
+        if webhook.status is not WebhookStatus.ACTIVE:
+            self._save(delivery.end(DeliveryStatus.FAILED, "the webhook is disabled", now), delivery)
             return None
-        return slot
-    return None
+        receiver = webhook.receiver
+        if delivery.callback_url:
+            if webhooks.is_refused(webhook.webhook_id, delivery.order_id):
+                self._save(delivery.end(DeliveryStatus.FAILED, "the address is gone", now), delivery)
+                return None
+            receiver = webhooks.receiver(webhook.webhook_id, delivery.host)
+        lane, wait = receiver.lane(now), seconds_until(delivery.next_time, now)
+        if wait > 0:
+            return self._postpone(lane, delivery, wait)
+        if self.lane is Lane.QUICK and lane is Lane.SLOW:
+            return self._postpone(lane, delivery, 0)
+        until = after(now, CLAIM_SECONDS)
+        share = webhooks.share(webhook.customer_id)
+        slot = None if now < receiver.backoff_until else self._take_slot(share, receiver, now, until)
+        if slot is None:
+            if delivery.is_overdue(now):
+                return self._give_up(delivery, "not tried: too many failed before it", now)
+            backoff = seconds_until(receiver.backoff_until, now) if now < receiver.backoff_until else 0
+            return self._postpone(self.lane, delivery, backoff + SLOT_DELAY * (1 + self.random()) - wait)
+        attempt = _Attempt(webhook, replace(delivery, next_time=until), slot, share, receiver)
+        if not webhooks.save_delivery(attempt.delivery, expected=delivery):
+            # Another sender has it, and its message.
+            webhooks.release(webhook.customer_id, self.lane, slot, until, "")
+            if receiver.failures:
+                webhooks.save_receiver(receiver, expected=receiver.claim(until), now=now)
+            return None
+        return self._attempt(attempt)
 
+    def _take_slot(self, share: Share, receiver: ReceiverHealth, now: str, until: str) -> int | None:
+        """Take one of the customer's slots, and with it the receiver if that fails; None if there is none."""
+        webhooks, customer_id, lane = self.webhooks, share.customer_id, self.lane
+        free = share.free(lane, now)
+        first = int(self.random() * len(free))  # of many at once, few try for the same
+        for slot in free[first:] + free[:first]:
+            if not webhooks.take(customer_id, lane, slot, now, until):
+                continue
+            if receiver.failures and not webhooks.save_receiver(
+                receiver.claim(until), expected=receiver, now=now
+            ):
+                webhooks.release(customer_id, lane, slot, until, "")
+                return None
+            return slot
+        return None
 
-def _try(sender: WebhookSender, turn: _Attempt) -> None:
-    webhooks, webhook, delivery = sender.webhooks, turn.webhook, turn.delivery
-    patience = min(QUICK_SECONDS, sender.timeout) if sender.lane is Lane.QUICK else sender.timeout
-    began = sender.clock()
-    url = delivery.callback_url or webhook.url
-    answer = sender.post(url, _headers(webhook, delivery, began), delivery.body, patience)
-    now = sender.clock()
-    logger.info(
-        "tried a webhook: %s",
-        answer,
-        # A webhook's id begins with its customer's, which no log has.
-        extra={"order_id": delivery.order_id, "delivery_id": delivery.delivery_id},
-    )
-    if answer.is_gone and delivery.callback_url:
-        webhooks.refuse_order(webhook.webhook_id, delivery.order_id, now)
-    elif answer.is_gone:
-        webhooks.disable(webhook.webhook_id, now)
-    too_slow = answer.is_late and patience < sender.timeout
-    receiver = _release(sender, turn, answer, seconds_until(now, began), now, too_slow=too_slow)
-    if answer.is_success:
-        webhooks.save_delivery(delivery.end(DeliveryStatus.DELIVERED, str(answer), now), expected=delivery)
-    elif answer.is_gone:
-        webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, str(answer), now), expected=delivery)
-    elif too_slow:
-        if webhooks.save_delivery(handed := delivery.hand_over(str(answer), now), expected=delivery):
-            _send(sender, Lane.SLOW, handed, 0)
-    elif delivery.is_overdue(now):
-        _give_up(sender, delivery, str(answer), now)
-    else:
-        retried = delivery.retry(str(answer), now, sender.chance(), answer.pause)
-        if webhooks.save_delivery(retried, expected=delivery):
-            _send(sender, receiver.lane(now), retried, seconds_until(retried.next_time, now))
+    def _attempt(self, attempt: _Attempt) -> None:
+        webhooks, webhook, delivery = self.webhooks, attempt.webhook, attempt.delivery
+        timeout = min(QUICK_SECONDS, self.timeout) if self.lane is Lane.QUICK else self.timeout
+        began = self.clock()
+        url = delivery.callback_url or webhook.url
+        response = self.post(url, _headers(webhook, delivery, began), delivery.body, timeout)
+        now = self.clock()
+        logger.info(
+            "sent a webhook: %s",
+            response,
+            # A webhook's id begins with its customer's, which is never logged.
+            extra={"order_id": delivery.order_id, "delivery_id": delivery.delivery_id},
+        )
+        if response.is_gone and delivery.callback_url:
+            webhooks.refuse_order(webhook.webhook_id, delivery.order_id, now)
+        elif response.is_gone:
+            webhooks.disable(webhook.webhook_id, now)
+        too_slow = response.is_late and timeout < self.timeout
+        receiver = self._release(attempt, response, seconds_until(now, began), now, too_slow=too_slow)
+        if response.is_success:
+            delivered = delivery.end(DeliveryStatus.DELIVERED, str(response), now)
+            webhooks.save_delivery(delivered, expected=delivery)
+        elif response.is_gone:
+            webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, str(response), now), expected=delivery)
+        elif too_slow:
+            if webhooks.save_delivery(handed := delivery.hand_over(str(response), now), expected=delivery):
+                self._postpone(Lane.SLOW, handed, 0)
+        elif delivery.is_overdue(now):
+            self._give_up(delivery, str(response), now)
+        else:
+            retried = delivery.retry(str(response), now, self.random(), response.pause)
+            if webhooks.save_delivery(retried, expected=delivery):
+                self._postpone(receiver.lane(now), retried, seconds_until(retried.next_time, now))
 
+    def _release(
+        self, attempt: _Attempt, response: DeliveryResponse, seconds: float, now: str, *, too_slow: bool
+    ) -> ReceiverHealth:
+        """Release the slot, and save the receiver's health; returns it."""
+        receiver, until, share = attempt.receiver, attempt.delivery.next_time, attempt.share
+        free_from = after(now, share.rest(self.lane, seconds))
+        answer_ms = share.after_answer(seconds) if self.lane is Lane.QUICK else None
+        self.webhooks.release(share.customer_id, self.lane, attempt.slot, until, free_from, answer_ms)
+        before = receiver.claim(until) if receiver.failures else receiver
+        health = receiver.found_slow(now) if too_slow else receiver.after_try(response, seconds, now)
+        if health != before:
+            # Of two at once, the first wins.
+            self.webhooks.save_receiver(health, expected=before, now=now)
+        return health
 
-def _release(
-    sender: WebhookSender,
-    turn: _Attempt,
-    answer: DeliveryResponse,
-    seconds: float,
-    now: str,
-    *,
-    too_slow: bool,
-) -> ReceiverHealth:
-    """Give the slot back, and say how the receiver fares."""
-    receiver, until, share, lane = turn.receiver, turn.delivery.next_time, turn.share, sender.lane
-    free_from = after(now, share.rest(lane, seconds))
-    answer_ms = share.after_answer(seconds) if lane is Lane.QUICK else None
-    sender.webhooks.release(share.customer_id, lane, turn.slot, until, free_from, answer_ms)
-    was = receiver.claim(until) if receiver.failures else receiver
-    stands = receiver.found_slow(now) if too_slow else receiver.after_try(answer, seconds, now)
-    if stands != was:
-        sender.webhooks.save_receiver(stands, expected=was, now=now)  # of two at once, the first may say it
-    return stands
+    def _give_up(self, delivery: Delivery, result: str, now: str) -> None:
+        """Dead-letter a delivery, then fail it: a failed one is not read again. A redrive restarts it."""
+        letter = DeliverWebhook.of(delivery, attempt_series=delivery.attempt_series + 1)
+        if self.dead_letters.send([letter]):
+            raise TransientError("a delivery could not be dead-lettered")
+        self.webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, result, now), expected=delivery)
 
+    def _postpone(self, lane: Lane, delivery: Delivery, seconds: float) -> None:
+        """Have it handled again in so many seconds."""
+        delay = min(math.ceil(seconds), self.max_delay)
+        if self.lanes[lane].send([DeliverWebhook.of(delivery, delay=delay)]):
+            raise TransientError("a delivery could not be postponed")
 
-def _give_up(sender: WebhookSender, delivery: Delivery, result: str, now: str) -> None:
-    """The letter first: a delivery that has failed is not looked at again. Redriven, it begins anew."""
-    if sender.dead_letters.send([DeliverWebhook.of(delivery, attempt_series=delivery.attempt_series + 1)]):
-        raise TransientError("a delivery could not be put among the dead letters")
-    sender.webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, result, now), expected=delivery)
-
-
-def _send(sender: WebhookSender, lane: Lane, delivery: Delivery, seconds: float) -> None:
-    """Have it looked at again in so many seconds."""
-    delay = min(math.ceil(seconds), MAX_DELAY)
-    if sender.lanes[lane].send([DeliverWebhook.of(delivery, delay=delay)]):
-        raise TransientError("a delivery could not be asked for again")
-
-
-def _saved(webhooks: WebhookRepository, delivery: Delivery, expected: Delivery) -> Delivery:
-    if not webhooks.save_delivery(delivery, expected):
-        raise TransientError("the delivery was changed by somebody else")
-    return delivery
+    def _save(self, delivery: Delivery, expected: Delivery) -> Delivery:
+        if not self.webhooks.save_delivery(delivery, expected):
+            raise TransientError("the delivery was changed by another sender")
+        return delivery
 
 
 def _headers(webhook: Webhook, delivery: Delivery, now: str) -> dict[str, str]:
