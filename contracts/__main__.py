@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contracts import files
+from contracts.http_baseline import ROOT
 from contracts.registry import Message
 from contracts.schemas import NotComparableError
-from local.engine import ROOT
 
 
 def main(messages: Sequence[Message] = files.ALL, root: Path = ROOT) -> int:

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from contracts import asyncapi
+from contracts.http_baseline import ROOT
 from contracts.registry import ENVELOPE, MESSAGES, Message
 from contracts.samples import readable, samples
 from contracts.schemas import breaking_changes, same, schema_of
-from local.engine import ROOT
 
 ALL = (ENVELOPE, *MESSAGES)
 

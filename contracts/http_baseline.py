@@ -17,8 +17,7 @@ from typing import Any
 
 import yaml
 
-from local.engine import ROOT
-
+ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ROOT / "swagger.yaml"
 BASELINE = ROOT / "docs/contract-baseline.yaml"
 

@@ -14,6 +14,7 @@ from local.lock import exclusive
 from local.tokens import Tokens
 from order_capture_ops import cli
 from order_capture_ops.errors import CommandError
+from order_capture_ops.stack import DESCRIPTION
 
 _LOG = engine.ROOT / ".local/deploy.log"
 
@@ -58,7 +59,7 @@ def _forget() -> None:
             running.kill()
             running.stop()
         engine.forget()
-        stack.DESCRIPTION.unlink(missing_ok=True)
+        DESCRIPTION.unlink(missing_ok=True)
 
 
 def _engine(port: int | None) -> engine.Engine:

@@ -7,19 +7,15 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import boto3
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.engine import PYTHON, REGION, ROOT, Engine, ending_with_us, find, write_private
 from local.engine_guard import API_PATH, DOCS_PATH, SOCKET_PATH
 from local.lock import exclusive
 from order_capture_ops.errors import CommandError
-
-DESCRIPTION = ROOT / ".local/stack.json"
+from order_capture_ops.stack import DESCRIPTION, isolated_session
 
 _SETTINGS = tomllib.loads((ROOT / "samconfig.toml").read_text())["local"]["global"]["parameters"]
 NAME: str = _SETTINGS["stack_name"]
@@ -30,26 +26,16 @@ class DeployError(CommandError):
 
 
 def session(of: Mapping[str, str] | Engine | None = None) -> boto3.Session:
-    """A boto3 session that knows nothing of the profiles and settings of the person's own AWS.
+    """A boto3 session with an engine's credentials, isolated from the user's own AWS settings.
 
-    Its credentials are those of an engine, or of the one that a description (`describe`) is of; by default of
-    the one that runs in this checkout. Its clients take `endpoint_url=engine.url`, and no proxy.
+    Args:
+        of: an engine, or the description of one (`describe`); by default the one of this checkout.
     """
-    variables: dict[str, Any] = {
-        "profile": (None, None, None, None),
-        "config_file": (None, None, os.devnull, None),
-        "credentials_file": (None, None, os.devnull, None),
-        "region": (None, None, REGION, None),
-    }
     if of is None:
         of = find()
     if isinstance(of, Engine):
         of = {"accessKeyId": of.access_key_id, "secretAccessKey": of.secret_access_key}
-    keys = of or {}
-    core = botocore.session.Session(session_vars=variables)
-    core.set_credentials(keys.get("accessKeyId", "unknown"), keys.get("secretAccessKey", "unknown"))
-    core.set_default_client_config(Config(proxies={}))
-    return boto3.Session(botocore_session=core)
+    return isolated_session({"region": REGION, **(of or {})})
 
 
 def status(engine: Engine) -> str | None:

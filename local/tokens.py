@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from local.stack import DESCRIPTION, session
+from local.stack import session
 from order_capture_ops.cli import Parser, identifier, run
 from order_capture_ops.errors import CommandError, UsageError
-from order_capture_ops.stack import Stack, find
+from order_capture_ops.stack import DESCRIPTION, Stack, find
 
 # Nobody but this machine reaches the engine, and no other site's page its sign-in form.
 _PASSWORD = "Local-password-1"

@@ -1,6 +1,6 @@
 """`python -m order_capture_ops COMMAND`: see `--help`.
 
-Exit codes: 0 all is well; 1 something is not, and is listed; 2 it could not be found out.
+Exit codes: 0 no problems; 1 problems were found and are listed; 2 the check itself failed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from order_capture_ops import dead_letters, logs, stack, status
-from order_capture_ops.audit import PATIENCE, Difference, audit
+from order_capture_ops import dead_letters, logs, status
+from order_capture_ops import stack as stacks
+from order_capture_ops.audit import GRACE_PERIOD, Difference, audit
 from order_capture_ops.cli import (
     FAILED,
     UNKNOWN,
@@ -23,47 +24,47 @@ from order_capture_ops.cli import (
     age,
     block,
     console,
-    count_of,
     identifier,
-    moment,
-    not_negative,
-    positive,
+    integer_between,
+    non_negative_number,
+    parse_time,
+    parse_time_text,
+    pluralize,
+    positive_number,
     progress,
     table,
-    time_text,
-    whole,
 )
 from order_capture_ops.cli import run as run_command
 from order_capture_ops.errors import UsageError
 from order_capture_ops.history import rebuild
-from order_capture_ops.reports import PATIENCE as REPORTS_PATIENCE
+from order_capture_ops.open_orders import open_orders
+from order_capture_ops.recheck import recheck
+from order_capture_ops.reports import GRACE_PERIOD as REPORTS_GRACE_PERIOD
 from order_capture_ops.reports import check_reports, rebuild_reports
 from order_capture_ops.republish import republish
 from order_capture_ops.republish_events import republish_events
 from order_capture_ops.stack import Stack
-from order_capture_ops.stuck import stuck
 from order_capture_ops.tables import Tables
-from order_capture_ops.watch import watch
 
 DEADLINE_PARAMETER = "OrderDeadlineSeconds"
 
-MOST_MESSAGES = 1_000_000_000
+MAX_MESSAGES = 1_000_000_000
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     options = _parser().parse_args(arguments)
     return run_command(
-        lambda: int(options.command(stack.find(options.stack), options)), failed=options.failed
+        lambda: int(options.command(stacks.find(options.stack), options)), failed=options.failed
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m order_capture_ops",
-        description="Audit the books, redrive dead letters, republish states and events, see what is stuck.",
+        description="Audit the ledgers, redrive dead letters, republish states and events, list open orders.",
         example="make status, or make audit STACK=order-capture-dev",
-        epilog="Exit codes: 0 all is well, 1 something is not and is listed, 2 it could not be found out.",
+        epilog="Exit codes: 0 no problems, 1 problems were found and are listed, 2 the check itself failed.",
     )
     common = Parser(add_help=False)
     common.add_argument(
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a stack on AWS, in the account and region of your profile (default: the local engine's)",
     )
     common.add_argument("--json", action="store_true", help="for scripts")
-    # Where an exit code of 1 says that something is wrong, 2 says that it could not be found out.
+    # For commands whose exit code 1 means problems, 2 means that the check itself failed.
     common.set_defaults(failed=UNKNOWN)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -80,13 +81,13 @@ def _parser() -> argparse.ArgumentParser:
         "status",
         parents=[common],
         example="make status, or make status STACK=order-capture-dev",
-        help="queues, dead letters and why they are there, alarms, open orders, at one look",
-        description="Shows queues, dead letters with their reasons, alarms, open orders and consumers, and "
-        "what to do next. Exits 1 if something needs attention.",
+        help="show queues, dead letters with reasons, alarms and open orders",
+        description="Shows queues, dead letters with reasons, alarms, open orders and consumers, and what to "
+        "do next. Exits 1 if something needs attention.",
     )
     command.add_argument(
         "--limit",
-        type=whole(1, 1000),
+        type=integer_between(1, 1000),
         default=10,
         metavar="N",
         help="dead letters shown of each queue (%(default)s)",
@@ -97,31 +98,37 @@ def _parser() -> argparse.ArgumentParser:
         "logs",
         parents=[common],
         example="make logs FUNCTION=order_update SINCE=10m, or make logs ORDER=<id>",
-        help="what the functions wrote to their logs, oldest first",
-        description="Prints the functions' logs, oldest first; with --json a JSON object for each line.",
+        help="print the functions' logs, oldest first",
+        description="Prints the functions' logs, oldest first; with --json, one JSON object per line.",
     )
-    command.add_argument("--function", default="", metavar="NAMES", help="only these: order_api, OrderApi, …")
-    command.add_argument("--order", type=identifier, metavar="ID", help="all that concerns this order")
-    command.add_argument("--since", type=moment, metavar="TIME", help="10m, 2h, 3d, or 2026-11-20T10:00Z")
     command.add_argument(
-        "--lines", type=whole(1, 1_000_000), default=200, metavar="N", help="the newest N (%(default)s)"
+        "--function", default="", metavar="NAMES", help="only these functions: order_api, OrderApi, …"
     )
-    command.add_argument("--follow", action="store_true", help="keep on until Ctrl-C")
+    command.add_argument("--order", type=identifier, metavar="ID", help="only lines about this order")
+    command.add_argument("--since", type=parse_time, metavar="TIME", help="10m, 2h, 3d, or 2026-11-20T10:00Z")
+    command.add_argument(
+        "--lines",
+        type=integer_between(1, 1_000_000),
+        default=200,
+        metavar="N",
+        help="the newest N (%(default)s)",
+    )
+    command.add_argument("--follow", action="store_true", help="keep printing new lines until Ctrl-C")
     command.set_defaults(command=_logs, failed=FAILED)
 
     command = commands.add_parser(
         "audit",
         parents=[common],
         example="make audit, or make audit STACK=order-capture-dev",
-        help="replay every ledger and compare it with the heads and the orders",
-        description="Replays every ledger and compares it with head and orders. Exits 1 if they differ.",
+        help="replay every ledger and compare it with balances and orders",
+        description="Replays every ledger and compares it with balances and orders. Exits 1 if they differ.",
     )
     command.add_argument(
-        "--patience",
-        type=not_negative,
-        default=PATIENCE,
+        "--grace-period",
+        type=non_negative_number,
+        default=GRACE_PERIOD,
         metavar="SECONDS",
-        help="how long what may still be on its way is looked at again (default: %(default).0f)",
+        help="how long to recheck what may still change (default: %(default).0f)",
     )
     command.set_defaults(command=_audit)
 
@@ -129,84 +136,84 @@ def _parser() -> argparse.ArgumentParser:
         "redrive",
         parents=[common],
         example="make redrive QUEUE=order_update RATE=10",
-        help="move the messages of a dead-letter queue back to where they came from",
-        description="Moves dead letters back to the queue they came from. Exits 1 if some are left.",
+        help="move the messages of a dead-letter queue back to its source",
+        description="Moves dead letters back to their source queue. Exits 1 if some are left.",
     )
     command.add_argument(
         "queue", nargs="?", metavar="QUEUE", help="order_update, OrderUpdateDlq, OrderTopicDlq, …"
     )
-    command.add_argument("--dry-run", action="store_true", help="show what is there, and leave it there")
-    command.add_argument("--rate", type=positive, metavar="N", help="at most N messages a second")
+    command.add_argument("--dry-run", action="store_true", help="list the messages, and move none")
+    command.add_argument("--rate", type=positive_number, metavar="N", help="at most N messages a second")
     command.add_argument(
-        "--limit", type=whole(1, MOST_MESSAGES), metavar="N", help="at most N messages in all"
+        "--limit", type=integer_between(1, MAX_MESSAGES), metavar="N", help="at most N messages in all"
     )
-    command.add_argument("--force", action="store_true", help="move what is no message of ours as well")
+    command.add_argument("--force", action="store_true", help="also move messages of other senders")
     command.set_defaults(command=_redrive)
 
     command = commands.add_parser(
         "republish",
         parents=[common],
         example="make republish RATE=100, or DRY_RUN=1 to count them",
-        help="publish again how every account and product stands",
-        description="Publishes the state of accounts and stock again, for those who keep copies. Exits 1 if "
-        "some could not be read or sent.",
+        help="publish the state of every account and product again",
+        description="Publishes the state of accounts and products again, for consumers with copies. Exits 1 "
+        "if some could not be read or sent.",
     )
     which = command.add_mutually_exclusive_group()
-    which.add_argument("--accounts", action="store_true", help="only those of accounts")
-    which.add_argument("--stock", action="store_true", help="only those of products")
+    which.add_argument("--accounts", action="store_true", help="only accounts")
+    which.add_argument("--stock", action="store_true", help="only products")
     which.add_argument("--all", action="store_true", help="both (the default)")
     command.add_argument("--dry-run", action="store_true", help="count them, and publish nothing")
-    command.add_argument("--rate", type=positive, metavar="N", help="at most N states a second")
+    command.add_argument("--rate", type=positive_number, metavar="N", help="at most N states a second")
     command.set_defaults(command=_republish)
 
     command = commands.add_parser(
         "republish-events",
         parents=[common],
         example="make republish-events SINCE=2h RATE=100",
-        help="publish again what happened to orders",
-        description="Publishes the events of orders again: of those that are named, or all since a time. "
-        "Exits 1 if some could not be read or sent.",
+        help="publish order events again",
+        description="Publishes the events of the given orders, or all events since a time, again. Exits 1 if "
+        "some could not be read or sent.",
     )
     command.add_argument(
         "orders", nargs="*", type=identifier, metavar="ORDERS", help="their ids (default: every order)"
     )
     command.add_argument(
         "--since",
-        type=time_text,
+        type=parse_time_text,
         metavar="TIME",
-        help="only what happened then or later: 2026-11-20T10:00Z",
+        help="only events since then: 2h, 3d, or 2026-11-20T10:00Z",
     )
     command.add_argument("--dry-run", action="store_true", help="count them, and publish nothing")
-    command.add_argument("--rate", type=positive, metavar="N", help="at most N events a second")
+    command.add_argument("--rate", type=positive_number, metavar="N", help="at most N events a second")
     command.set_defaults(command=_republish_events)
 
     command = commands.add_parser(
         "stuck",
         parents=[common],
         example="make stuck, or make stuck STACK=order-capture-dev",
-        help="list what is open, and why",
-        description="Lists the orders that are open, oldest first, with what each waits for.",
+        help="list open orders, and what each waits for",
+        description="Lists the open orders, oldest first, and what each waits for.",
     )
-    command.set_defaults(command=_stuck)
+    command.set_defaults(command=_open_orders)
 
     command = commands.add_parser(
         "watch",
         parents=[common],
         example='make watch ORDERS="id id"',
-        help="have the watchdog look at orders now, and drive them on",
-        description="Puts orders under the watchdog's eyes again: those named, or all that are open.",
+        help="have the watchdog check orders now",
+        description="Has the watchdog check orders again: the given ones, or all open ones.",
     )
     command.add_argument(
         "orders", nargs="*", type=identifier, metavar="ORDERS", help="their ids (default: all open ones)"
     )
-    command.set_defaults(command=_watch)
+    command.set_defaults(command=_recheck)
 
     command = commands.add_parser(
         "rebuild-history",
         parents=[common],
         example="make rebuild-history DRY_RUN=1",
-        help="write what the ledgers have and their history has not",
-        description="Writes the history's missing lines. Exits 1 if some can't be found out.",
+        help="write missing history records",
+        description="Writes missing history records, from the ledgers. Exits 1 if some can't be determined.",
     )
     command.add_argument("--dry-run", action="store_true", help="count them, and write nothing")
     command.set_defaults(command=_rebuild_history)
@@ -219,9 +226,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Compares the daily reports with the orders, event by event. Exits 1 if they differ.",
     )
     command.add_argument(
-        "--patience",
-        type=not_negative,
-        default=REPORTS_PATIENCE,
+        "--grace-period",
+        type=non_negative_number,
+        default=REPORTS_GRACE_PERIOD,
         metavar="SECONDS",
         help="how long an event may take to be counted (default: %(default).0f)",
     )
@@ -231,25 +238,25 @@ def _parser() -> argparse.ArgumentParser:
         "rebuild-reports",
         parents=[common],
         example="make rebuild-reports, or make rebuild-reports STACK=order-capture-dev",
-        help="build the daily reports anew from the orders, while everything runs",
-        description="Builds the daily reports anew from the orders. Until it is done, the old ones are read.",
+        help="rebuild the daily reports from the orders",
+        description="Rebuilds the daily reports from the orders. The old ones are served until it is done.",
     )
     command.set_defaults(command=_rebuild_reports)
     return parser
 
 
-def _audit(where: Stack, options: argparse.Namespace) -> int:
-    tables = Tables.of(where)
-    deadline = float(where.parameters.get(DEADLINE_PARAMETER, 900))
-    with progress() as tick:
+def _audit(stack: Stack, options: argparse.Namespace) -> int:
+    tables = Tables.of(stack)
+    deadline = float(stack.parameters.get(DEADLINE_PARAMETER, 900))
+    with progress() as on_progress:
         for ledger in tables.ledgers:
-            tick(f"{ledger.noun} entries", 0, ledger.size())
-        tick("orders", 0, tables.orders.size())
-        report = audit(tables, deadline, options.patience, tick)
+            on_progress(f"{ledger.noun} entries", 0, ledger.size())
+        on_progress("orders", 0, tables.orders.size())
+        report = audit(tables, deadline, options.grace_period, on_progress)
     if options.json:
-        _print_json({"stack": where.name, "ok": not report.differences, **asdict(report)})
+        _print_json({"stack": stack.name, "ok": not report.differences, **asdict(report)})
         return 1 if report.differences else 0
-    shown = table(f"The books of {where.name}", "", right=("number",))
+    shown = table(f"Ledgers of {stack.name}", "", right=("number",))
     shown.add_row("accounts", f"{report.accounts:,}")
     shown.add_row("products", f"{report.products:,}")
     if report.deleted:
@@ -260,7 +267,7 @@ def _audit(where: Stack, options: argparse.Namespace) -> int:
         shown.add_row(f"  {order_status}", f"{number:,}")
     console.print(shown)
     if not report.differences:
-        console.print("[green]✓[/] The books add up: ledgers, heads and orders agree.")
+        console.print("[green]✓[/] The books add up: entries, balances and orders agree.")
         return 0
     _print_differences(report.differences)
     return 1
@@ -272,208 +279,214 @@ def _print_differences(differences: Sequence[Difference]) -> None:
     console.print(f"[red]✗[/] Differences: {len(differences):,}")
 
 
-def _redrive(where: Stack, options: argparse.Namespace) -> int:
-    sqs = where.client("sqs")
+def _redrive(stack: Stack, options: argparse.Namespace) -> int:
+    sqs = stack.client("sqs")
     if not options.queue:
-        known = {dlq.name: dead_letters.count(sqs, dlq) for dlq in dead_letters.queues(where)}
+        known = {dlq.name: dead_letters.count(sqs, dlq) for dlq in dead_letters.queues(stack)}
         counts = ", ".join(f"{name} {number}" for name, number in known.items() if number)
         empty = ", ".join(name for name, number in known.items() if not number)
         raise UsageError(
             f"QUEUE is missing. Dead letters now: {counts or 'none'}. Empty: {empty}.\n"
             "For example: make redrive QUEUE=order_update DRY_RUN=1"
         )
-    dlq = dead_letters.queue(where, options.queue)
+    dlq = dead_letters.queue(stack, options.queue)
     if options.dry_run:
-        with progress() as tick:
-            tick(dlq.name, 0, dead_letters.count(sqs, dlq))
-            letters = dead_letters.peek(sqs, dlq, options.limit, lambda number: tick(dlq.name, number))
+        with progress() as on_progress:
+            on_progress(dlq.name, 0, dead_letters.count(sqs, dlq))
+            messages = dead_letters.peek(sqs, dlq, options.limit, on_progress)
         if options.json:
-            _print_json({"queue": dlq.name, "letters": [asdict(letter) for letter in letters]})
+            _print_json({"queue": dlq.name, "messages": [asdict(message) for message in messages]})
             return 0
-        for letter in letters:
+        for message in messages:
             block(
-                letter.message_id,
-                letter.type or "not a message of ours",
-                f"order {letter.order_id}" if letter.order_id else "",
-                f"{age(letter.age)} old, received {letter.receives} times",
+                message.message_id,
+                message.type or "foreign message",
+                f"order {message.order_id}" if message.order_id else "",
+                f"{age(message.age)} old, received {message.receives} times",
             )
-        console.print(f"Messages in {dlq.name}: {len(letters):,}. Nothing was moved.")
+        console.print(f"Messages in {dlq.name}: {len(messages):,}. Nothing was moved.")
         return 0
-    with progress() as tick:
-        tick(dlq.name, 0, dead_letters.count(sqs, dlq))
-        moved = dead_letters.redrive(
+    with progress() as on_progress:
+        on_progress(dlq.name, 0, dead_letters.count(sqs, dlq))
+        result = dead_letters.redrive(
             sqs,
             dlq,
             rate=options.rate,
             limit=options.limit,
             force=options.force,
-            tick=lambda number: tick(dlq.name, number),
+            on_progress=on_progress,
         )
     if options.json:
-        _print_json({"queue": dlq.name, **asdict(moved)})
+        _print_json({"queue": dlq.name, **asdict(result)})
     else:
         to = " and ".join(url.rpartition("/")[2] for url in dlq.targets)
-        console.print(f"Moved from {dlq.name} to {to}: {moved.moved}")
-        if moved.not_ours:
+        console.print(f"Moved from {dlq.name} to {to}: {result.moved}")
+        if result.foreign:
             console.print(
-                "[red]Left, being no messages of ours (`make status` says why, ARGS=--force moves them):[/] "
-                f"{moved.not_ours}"
+                "[red]Foreign messages, not moved (`make status` has reasons, ARGS=--force moves them):[/] "
+                f"{result.foreign}"
             )
-        if moved.failed:
-            console.print(f"[red]Left, since they could not be sent (run it again):[/] {moved.failed}")
-    return 1 if moved.not_ours or moved.failed else 0
+        if result.failed:
+            console.print(f"[red]Not moved, as they could not be sent (run it again):[/] {result.failed}")
+    return 1 if result.foreign or result.failed else 0
 
 
-def _republish(where: Stack, options: argparse.Namespace) -> int:
-    tables = Tables.of(where)
+def _republish(stack: Stack, options: argparse.Namespace) -> int:
+    tables = Tables.of(stack)
     skipped = (options.stock and tables.accounts, options.accounts and tables.stock)
     ledgers = [ledger for ledger in tables.ledgers if ledger not in skipped]
-    with progress() as tick:
+    with progress() as on_progress:
         for ledger in ledgers:
-            tick(f"{ledger.noun} entries", 0, ledger.size())
+            on_progress(f"{ledger.noun} entries", 0, ledger.size())
         done = {
-            ledger.noun: republish(where, ledger, rate=options.rate, dry_run=options.dry_run, tick=tick)
+            ledger.noun: republish(
+                stack, ledger, rate=options.rate, dry_run=options.dry_run, on_progress=on_progress
+            )
             for ledger in ledgers
         }
     unreadable = [f"{noun} {entity}" for noun, each in done.items() for entity in each.unreadable]
     refused = [f"{noun} {entity}" for noun, each in done.items() for entity in each.refused]
     if options.json:
         counts = {noun: asdict(each) for noun, each in done.items()}
-        _print_json({"stack": where.name, "published": not options.dry_run, "ledgers": counts})
+        _print_json({"stack": stack.name, "published": not options.dry_run, "ledgers": counts})
         return 1 if unreadable or refused else 0
     for noun, each in done.items():
         console.print(f"States of {noun}s: {each.states:,}, of which deleted: {each.deleted:,}")
     if not refused:
-        console.print("Nothing was published." if options.dry_run else "All of them are published.")
-    return _passed_over(unreadable, refused)
+        console.print("Nothing was published." if options.dry_run else "All were published.")
+    return _print_skipped(unreadable, refused)
 
 
-def _republish_events(where: Stack, options: argparse.Namespace) -> int:
+def _republish_events(stack: Stack, options: argparse.Namespace) -> int:
     if not options.orders and not options.since:
-        # Whoever follows forgets after a while what it has heard: nobody wants the events of years.
+        # Consumers forget event ids after some time: publishing all events of years would repeat old ones.
         raise UsageError(
-            "Say which orders (ORDERS), or since when (SINCE).\n"
-            "For example: make republish-events SINCE=2h DRY_RUN=1"
+            "Either ORDERS or SINCE is required.\nFor example: make republish-events SINCE=2h DRY_RUN=1"
         )
-    with progress() as tick:
+    with progress() as on_progress:
         done = republish_events(
-            where, options.orders, options.since or "", rate=options.rate, dry_run=options.dry_run, tick=tick
+            stack,
+            options.orders,
+            options.since or "",
+            rate=options.rate,
+            dry_run=options.dry_run,
+            on_progress=on_progress,
         )
     if options.json:
-        _print_json({"stack": where.name, "published": not options.dry_run, **asdict(done)})
+        _print_json({"stack": stack.name, "published": not options.dry_run, **asdict(done)})
         return 1 if done.unreadable or done.refused else 0
     console.print(f"Events: {done.events:,}, of orders: {done.orders:,}")
     if not done.refused:
-        console.print("Nothing was published." if options.dry_run else "All of them are published.")
-    return _passed_over(done.unreadable, done.refused)
+        console.print("Nothing was published." if options.dry_run else "All were published.")
+    return _print_skipped(done.unreadable, done.refused)
 
 
-def _stuck(where: Stack, options: argparse.Namespace) -> int:
-    tables = Tables.of(where)
-    sqs, dlqs = where.client("sqs"), dead_letters.queues(where)
+def _open_orders(stack: Stack, options: argparse.Namespace) -> int:
+    tables = Tables.of(stack)
+    sqs, dlqs = stack.client("sqs"), dead_letters.queues(stack)
     unreadable: list[str] = []
-    with progress() as tick:
-        tick("orders", 0, tables.orders.size())
-        found = stuck(tables, sqs, dlqs, tick, unreadable)
+    with progress() as on_progress:
+        on_progress("orders", 0, tables.orders.size())
+        found = open_orders(tables, sqs, dlqs, on_progress, unreadable)
     if options.json:
         orders = [asdict(order) for order in found]
-        _print_json({"stack": where.name, "open": orders, "unreadable": unreadable})
+        _print_json({"stack": stack.name, "open": orders, "unreadable": unreadable})
         return 1 if unreadable else 0
     if not found:
-        letters = sum(dead_letters.count(sqs, dlq) for dlq in dlqs)
+        number = sum(dead_letters.count(sqs, dlq) for dlq in dlqs)
         console.print(
-            f"Nothing is open. {count_of(letters, 'dead letter')}: {_next('status', where)} says why."
-            if letters
-            else "Nothing is open."
+            f"No open orders. {pluralize(number, 'dead letter')}: {_next('status', stack)} shows why."
+            if number
+            else "No open orders."
         )
-        return _passed_over(unreadable)
+        return _print_skipped(unreadable)
     for order in found:
         block(
             order.order_id,
             f"{order.status}, placed {age(order.age)} ago",
             *(f"waits for {reason}" for reason in order.waits_for),
-            *(f"dead letter in {letter}" for letter in order.dead_letters),
+            *(f"dead letter in {queue}" for queue in order.dead_letters),
         )
-    console.print(f"Open orders in {where.name}: {len(found):,}")
-    return _passed_over(unreadable)
+    console.print(f"Open orders in {stack.name}: {len(found):,}")
+    return _print_skipped(unreadable)
 
 
-def _watch(where: Stack, options: argparse.Namespace) -> int:
+def _recheck(stack: Stack, options: argparse.Namespace) -> int:
     unreadable: list[str] = []
-    with progress() as tick:
-        orders = watch(where, options.orders, tick, unreadable)
+    with progress() as on_progress:
+        orders = recheck(stack, options.orders, on_progress, unreadable)
     if options.json:
-        watched = [order.order_id for order in orders]
-        _print_json({"stack": where.name, "watched": watched, "unreadable": unreadable})
+        ids = [order.order_id for order in orders]
+        _print_json({"stack": stack.name, "rechecked": ids, "unreadable": unreadable})
         return 1 if unreadable else 0
-    console.print(f"Orders that are looked at now: {len(orders)}")
-    return _passed_over(unreadable)
+    console.print(f"Orders being rechecked: {len(orders)}")
+    return _print_skipped(unreadable)
 
 
-def _rebuild_history(where: Stack, options: argparse.Namespace) -> int:
-    tables = Tables.of(where)
-    with progress() as tick:
+def _rebuild_history(stack: Stack, options: argparse.Namespace) -> int:
+    tables = Tables.of(stack)
+    with progress() as on_progress:
         for ledger in tables.ledgers:
-            tick(f"{ledger.noun} entries", 0, ledger.size())
-        report = rebuild(tables, dry_run=options.dry_run, tick=tick)
+            on_progress(f"{ledger.noun} entries", 0, ledger.size())
+        report = rebuild(tables, dry_run=options.dry_run, on_progress=on_progress)
     if options.json:
-        _print_json({"stack": where.name, "dryRun": options.dry_run, **asdict(report)})
+        _print_json({"stack": stack.name, "dryRun": options.dry_run, **asdict(report)})
         return 1 if report.left else 0
-    done = "missing; nothing was written" if options.dry_run else "missing, and are there now"
     console.print(f"Accounts: {report.accounts:,}, products: {report.products:,}.")
-    console.print(f"Lines: {report.lines:,} {done}.")
+    written = "; nothing was written" if options.dry_run else ", now written"
+    console.print(f"Records: {report.records:,} missing{written}.")
     for left in report.left:
-        console.print("[red]Left:[/]", escape(left))
+        console.print("[red]Skipped:[/]", escape(left))
     return 1 if report.left else 0
 
 
-def _check_reports(where: Stack, options: argparse.Namespace) -> int:
-    with progress() as tick:
-        report = check_reports(where, options.patience, tick)
+def _check_reports(stack: Stack, options: argparse.Namespace) -> int:
+    with progress() as on_progress:
+        report = check_reports(stack, options.grace_period, on_progress)
     if options.json:
-        _print_json({"stack": where.name, "ok": not report.differences, **asdict(report)})
+        _print_json({"stack": stack.name, "ok": not report.differences, **asdict(report)})
         return 1 if report.differences else 0
     if report.differences:
         _print_differences(report.differences)
         return 1
     console.print(
-        f"[green]✓[/] The reports are those of the orders: {report.orders:,} orders, "
+        f"[green]✓[/] The reports match the orders: {report.orders:,} orders, "
         f"{report.events:,} events, {report.rows:,} rows."
     )
     return 0
 
 
-def _rebuild_reports(where: Stack, options: argparse.Namespace) -> int:
-    with progress() as tick:
-        rebuilt = rebuild_reports(where, tick)
+def _rebuild_reports(stack: Stack, options: argparse.Namespace) -> int:
+    with progress() as on_progress:
+        rebuilt = rebuild_reports(stack, on_progress)
     if options.json:
-        _print_json({"stack": where.name, **asdict(rebuilt)})
+        _print_json({"stack": stack.name, **asdict(rebuilt)})
         return 1 if rebuilt.unreadable else 0
-    console.print(f"Built anew: {rebuilt.events:,} events of {rebuilt.orders:,} orders.")
-    return _passed_over(rebuilt.unreadable)
+    console.print(f"Rebuilt from {rebuilt.events:,} events of {rebuilt.orders:,} orders.")
+    return _print_skipped(rebuilt.unreadable)
 
 
-def _passed_over(unreadable: Sequence[str], refused: Sequence[str] = ()) -> int:
-    """Name what a command could not do its work for; returns its exit code."""
-    for reason, ids in (("they can't be read", unreadable), ("SNS refuses them", refused)):
+def _print_skipped(unreadable: Sequence[str], refused: Sequence[str] = ()) -> int:
+    """Print the ids that a command had to skip; returns its exit code."""
+    for reason, ids in (("unreadable", unreadable), ("rejected by SNS", refused)):
         if ids:
-            console.print(f"[red]Left out, since {reason}:[/] {escape(', '.join(ids))}")
+            console.print(f"[red]Skipped, {reason}:[/] {escape(', '.join(ids))}")
     return 1 if unreadable or refused else 0
 
 
-def _status(where: Stack, options: argparse.Namespace) -> int:
-    with progress() as tick:
-        found = status.status(where, options.limit, tick)
+def _status(stack: Stack, options: argparse.Namespace) -> int:
+    with progress() as on_progress:
+        found = status.status(stack, options.limit, on_progress)
     if options.json:
-        _print_json({"stack": where.name, "ok": not found.attention, **asdict(found)})
+        _print_json({"stack": stack.name, "ok": not found.attention, **asdict(found)})
     else:
-        status.show(found, where)
+        status.show(found, stack)
     return 1 if found.attention else 0
 
 
-def _logs(where: Stack, options: argparse.Namespace) -> int:
+def _logs(stack: Stack, options: argparse.Namespace) -> int:
     return logs.show(
-        where,
+        stack,
         functions=options.function,
         order_id=options.order,
         since=options.since,
@@ -483,8 +496,8 @@ def _logs(where: Stack, options: argparse.Namespace) -> int:
     )
 
 
-def _next(command: str, where: Stack) -> str:
-    return f"make {command}{where.suffix}"
+def _next(command: str, stack: Stack) -> str:
+    return f"make {command}{stack.suffix}"
 
 
 def _print_json(value: dict[str, Any]) -> None:

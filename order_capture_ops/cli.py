@@ -1,7 +1,7 @@
-"""What all commands share: how arguments are read, how failures are shown, how output fits a page.
+"""Shared by all commands: argument parsing, error messages, output.
 
-Exit codes: 0 done; 1 it failed, or something is wrong and is listed; 2 an argument is not allowed, or (where
-a 1 says that something is wrong) it could not be found out; 130 interrupted; 141 nobody reads on.
+Exit codes: 0 success; 1 failure, or problems were found and are listed; 2 an argument is not allowed, or (for
+commands whose 1 means problems) the check itself failed; 130 interrupted; 141 the output pipe was closed.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from order_capture.domain.errors import TransientError
 from order_capture.domain.times import format_utc
 from order_capture_ops.errors import CommandError, UsageError
 
-FAILED, UNKNOWN, INTERRUPTED, UNREAD = 1, 2, 130, 141
-TRACE = Path(__file__).resolve().parent.parent / ".local/error.log"
-"""Where the stack trace of a defect is written: a person is shown one line."""
+FAILED, UNKNOWN, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
+TRACE_FILE = Path(__file__).resolve().parent.parent / ".local/error.log"
+"""The stack trace of an unexpected error is written here; the user sees one line."""
 
-_PIPE_WIDTH = 10_000  # a pipe has no width of its own, and ids that are cut in two could not be searched for
+_PIPE_WIDTH = 10_000  # a pipe has no width, and wrapped ids could not be searched for
 _MAX_TCP_PORT = 65535
-# What the Makefile calls an option that is not called as its variable is.
+# Options whose Makefile variable has another name.
 _VARIABLES = {"--cases": "N"}
 _ID = re.compile(r"[A-Za-z0-9._:@+~-]{1,64}")  # as swagger.yaml has it
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -48,9 +48,9 @@ errors = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers an argument that is not allowed with what is allowed and an example, in two lines.
+    """Rejects an invalid argument with what is allowed and an example, in two lines.
 
-    People type `make redrive QUEUE=…`, so a message names the variable as well as the option.
+    Users type `make redrive QUEUE=…`, so a message names the variable as well as the option.
     """
 
     def __init__(self, *, example: str = "", **more: Any) -> None:
@@ -58,13 +58,13 @@ class Parser(argparse.ArgumentParser):
         self._example = example
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and exit with 2."""
+        """Print the error and exit with 2."""
         named = re.sub(r"^argument (\S+): ", lambda match: f"{_variable(match[1])}: ", message)
-        raise SystemExit(refuse(named, self._example))
+        raise SystemExit(print_usage_error(named, self._example))
 
 
-def refuse(message: str, example: str = "") -> int:
-    """Print why an argument is not allowed; returns the exit code."""
+def print_usage_error(message: str, example: str = "") -> int:
+    """Print why an argument is invalid; returns the exit code."""
     errors.print("[red]Error:[/]", escape(message))
     if example:
         errors.print("For example:", escape(example))
@@ -72,23 +72,23 @@ def refuse(message: str, example: str = "") -> int:
 
 
 def run(command: Callable[[], int], *, failed: int = FAILED) -> int:
-    """Run a command and return its exit code; whatever it raises becomes one line.
+    """Run a command and return its exit code; any exception is printed as one line.
 
     Args:
         command: returns the exit code.
-        failed: the exit code of a failure. `UNKNOWN` where a 1 says that something was found to be wrong.
+        failed: the exit code of a failure. `UNKNOWN` for commands whose 1 means that problems were found.
     """
     try:
         code = command()
         sys.stdout.flush()
         return code
     except UsageError as error:
-        return refuse(str(error))
+        return print_usage_error(str(error))
     except BrokenPipeError:
-        # `make logs | head`: the interpreter would complain about its buffer at the end.
+        # `make logs | head`: without this, the interpreter prints an error when it flushes at exit.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD if failed == UNKNOWN else 0
+        return PIPE_CLOSED if failed == UNKNOWN else 0
     except KeyboardInterrupt:
         errors.print("Interrupted.")
         return INTERRUPTED
@@ -101,7 +101,7 @@ def run(command: Callable[[], int], *, failed: int = FAILED) -> int:
 
 
 def explain(error: Exception) -> str:
-    """What a person can do about an error, in one or two lines."""
+    """Describe an error and what to do about it, in one or two lines."""
     if isinstance(error, CommandError):
         return str(error)
     if isinstance(error, botocore.exceptions.ClientError):
@@ -109,12 +109,12 @@ def explain(error: Exception) -> str:
     if isinstance(error, botocore.exceptions.BotoCoreError):
         return _of_botocore(error)
     if isinstance(error, httpx.HTTPError):
-        return f"No answer over HTTP: {_first_line(error)}. Is the stack running? `make run` starts it."
+        return f"HTTP request failed: {_first_line(error)}. Is the stack running? `make run` starts it."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-    TRACE.parent.mkdir(parents=True, exist_ok=True)
-    TRACE.write_text("".join(traceback.format_exception(error)))
-    return f"{type(error).__name__}: {_first_line(error)}. This is a defect: {TRACE} has its stack trace."
+    TRACE_FILE.parent.mkdir(parents=True, exist_ok=True)
+    TRACE_FILE.write_text("".join(traceback.format_exception(error)))
+    return f"{type(error).__name__}: {_first_line(error)}. This is a bug: {TRACE_FILE} has the stack trace."
 
 
 def _of_client(error: botocore.exceptions.ClientError) -> str:
@@ -128,7 +128,7 @@ def _of_client(error: botocore.exceptions.ClientError) -> str:
     if "AccessDenied" in code or code in ("AuthorizationError", "UnauthorizedOperation"):
         return f"Access denied: {message or call}"
     if "Throttl" in code or code in ("RequestLimitExceeded", "ProvisionedThroughputExceededException"):
-        return f"AWS throttles these calls: run it again in a minute, or with a lower RATE. [{call}]"
+        return f"AWS throttles these calls: try again in a minute, or with a lower RATE. [{call}]"
     return f"{call}: {code}: {message}"
 
 
@@ -147,7 +147,7 @@ def _of_botocore(error: botocore.exceptions.BotoCoreError) -> str:
         ):
             return f"Your AWS sign-in has expired or failed: aws sso login. [{_first_line(error)}]"
         case botocore.exceptions.HTTPClientError() | botocore.exceptions.ConnectionError():
-            return f"AWS does not answer: {_first_line(error)}"
+            return f"AWS does not respond: {_first_line(error)}"
     return _first_line(error)
 
 
@@ -162,48 +162,50 @@ def _variable(option: str) -> str:
     return f"{_VARIABLES.get(long, long[2:].replace('-', '_').upper())} ({long})"
 
 
-# ----------------------------------------------------------------------------------------- kinds of arguments
-def positive(text: str) -> float:
-    """A number above zero."""
+# --------------------------------------------------------------------------------------------- argument types
+def positive_number(text: str) -> float:
+    """Parse a number above zero."""
     with contextlib.suppress(ValueError):
         if 0 < (value := float(text)) < float("inf"):
             return value
     raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 10")
 
 
-def not_negative(text: str) -> float:
-    """A number of zero or more."""
+def non_negative_number(text: str) -> float:
+    """Parse a number of zero or more."""
     with contextlib.suppress(ValueError):
         if 0 <= (value := float(text)) < float("inf"):
             return value
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more, such as 30")
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """A whole number between these two."""
+def integer_between(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of integers from `least` to `most`."""
 
-    def read(text: str) -> int:
-        # int() would also take "1_000", "١" and more digits than are quick to read.
+    def parse(text: str) -> int:
+        # int() also accepts "1_000", "١" and numbers with so many digits that parsing them is slow.
         if re.fullmatch(r"[+-]?[0-9]{1,18}", text) and least <= int(text) <= most:
             return int(text)
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least:,} to {most:,}")
 
-    return read
+    return parse
 
 
-port = whole(1, _MAX_TCP_PORT)
+port = integer_between(1, _MAX_TCP_PORT)
 """A TCP port."""
 
 
 def identifier(text: str) -> str:
-    """The id of an order or a customer."""
+    """Parse the id of an order or a customer."""
     if _ID.fullmatch(text):
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no id: 1 to 64 characters of A-Z a-z 0-9 . _ : @ + ~ -")
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not an id: 1 to 64 characters of A-Z a-z 0-9 . _ : @ + ~ -"
+    )
 
 
-def moment(text: str) -> datetime:
-    """A time of RFC 3339 (UTC if it has no zone), a day, or how long ago: 90s, 10m, 2h, 3d."""
+def parse_time(text: str) -> datetime:
+    """Parse an RFC 3339 time (UTC by default), a day, or an age: 90s, 10m, 2h, 3d."""
     if match := _DURATION.fullmatch(text):
         with contextlib.suppress(OverflowError):
             return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
@@ -211,50 +213,54 @@ def moment(text: str) -> datetime:
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     raise argparse.ArgumentTypeError(
-        f"{text!r} is no time: take 2026-11-20T10:00Z, a day (2026-11-20), or how long ago (90s, 10m, 2h, 3d)"
+        f"{text!r} is not a time: use 2026-11-20T10:00Z, a day (2026-11-20), or an age (90s, 10m, 2h, 3d)"
     )
 
 
-def time_text(text: str) -> str:
-    """A `moment` as it is written everywhere."""
-    return format_utc(moment(text))
+def parse_time_text(text: str) -> str:
+    """Parse a time like `parse_time`, and format it as the stored times are."""
+    return format_utc(parse_time(text))
 
 
 # ----------------------------------------------------------------------------------------------------- output
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[..., None]]:
-    """A bar for each thing that is counted: on stderr, on a terminal only, and gone at the end."""
+    """Show progress bars on stderr, if it is a terminal, and remove them at the end.
+
+    Yields:
+        a `ProgressCallback` that also takes the total.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def tick(what: str, number: int, total: int | None = None) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total or None)
-            bars.update(tasks[what], advance=number)
+        def on_progress(name: str, advance: int, total: int | None = None) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total or None)
+            bars.update(tasks[name], advance=advance)
 
-        yield tick
+        yield on_progress
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A table in which nothing is cut: what has no room is folded into the next line."""
-    made = Table(box=box.SIMPLE, title=title or None, title_justify="left", pad_edge=False)
+    """Create a table that folds long values instead of truncating them."""
+    created = Table(box=box.SIMPLE, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
-        made.add_column(column, overflow="fold")
+        created.add_column(column, overflow="fold")
     for column in right:
-        made.add_column(column, justify="right", overflow="fold")
-    return made
+        created.add_column(column, justify="right", overflow="fold")
+    return created
 
 
 def block(title: str, *lines: str) -> None:
-    """Print a title and the lines that belong to it, indented. Nothing is cut, an id is never broken."""
+    """Print a title and its lines, indented. Nothing is truncated, and ids are never broken."""
     print_wrapped(title, "", "    ", style="bold")
     for line in filter(None, lines):
         print_wrapped(line, "    ", "      ")
 
 
 def print_wrapped(text: str, first: str, then: str, style: str = "") -> None:
-    """Print a text, wrapped at spaces: the first line after `first`, others after `then`."""
+    """Print a text wrapped at spaces: `first` precedes the first line, `then` the others."""
     filled = textwrap.fill(
         text,
         console.width,
@@ -266,17 +272,17 @@ def print_wrapped(text: str, first: str, then: str, style: str = "") -> None:
     console.print(Text(filled, style=style))
 
 
-def count_of(number: int, noun: str) -> str:
-    """So many of a thing: 1 order, 2 orders."""
+def pluralize(number: int, noun: str) -> str:
+    """Format a count with its noun: 1 order, 2 orders."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def age(seconds: float) -> str:
-    """How long something takes or has lasted, in its two largest units: 45s, 3m 20s, 2h 5m, 4d 1h."""
-    left = max(0, int(seconds))
-    days, hours, minutes = left // 86400, left // 3600 % 24, left // 60 % 60
+    """Format a duration in its two largest units: 45s, 3m 20s, 2h 5m, 4d 1h."""
+    rounded = max(0, int(seconds))
+    days, hours, minutes = rounded // 86400, rounded // 3600 % 24, rounded // 60 % 60
     if days:
         return f"{days}d {hours}h"
     if hours:
         return f"{hours}h {minutes}m"
-    return f"{minutes}m {left % 60}s" if minutes else f"{left}s"
+    return f"{minutes}m {rounded % 60}s" if minutes else f"{rounded}s"

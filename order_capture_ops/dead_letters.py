@@ -1,11 +1,11 @@
-"""Dead letters: what lies in a dead-letter queue, and moving it back to where it came from."""
+"""Dead-letter queues: list their messages, and move these back to their source queues."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,29 +13,28 @@ from order_capture.adapters.messaging import envelopes
 from order_capture.adapters.serializers import decimal_json
 from order_capture.application.messages import order_id_of
 from order_capture.domain.errors import InvalidMessageError
+from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.stack import Stack, StackError
 
-BATCH = 10  # what SQS hands out, and takes, in one call
-BATCH_BYTES = 200_000  # it takes 256 KiB, attributes included; above this, messages are sent one by one
-# A poll that does not wait asks some of SQS's servers only, and may find nothing where there is something.
+BATCH = 10  # messages in one SQS call
+BATCH_BYTES = 200_000  # SQS takes 256 KiB with attributes; above this, messages are sent one by one
+# A short poll asks only some of SQS's servers, and may miss messages.
 WAIT_SECONDS = 1
-# A batch is moved in a second; it is also how long a tool that was killed keeps messages from others.
-HIDDEN_SECONDS = 60
+# Moving a batch takes a second. After a crash, messages stay invisible to others for this long.
+VISIBILITY_SECONDS = 60
 
-# SNS adds them to what it could not deliver; an SQS message has room for ten attributes in all.
+# SNS adds these to messages that it could not deliver; an SQS message has at most ten attributes.
 _ADDED_BY_SNS = {"RequestID", "ErrorCode", "ErrorMessage"}
 
 _DLQ_URL = re.compile(r"(\w+)DlqUrl")
-
-Tick = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class DeadLetterQueue:
     """A dead-letter queue of the stack, and the queues that its messages go back to.
 
-    Several of them behind a topic: what SNS could not deliver does not say to whom. All subscribers get it
-    then, which does no harm, since none of them does anything twice.
+    A topic's has several: a message that SNS could not deliver does not name its subscriber, so all of them
+    get it. This is harmless, since every subscriber is idempotent.
     """
 
     name: str
@@ -44,8 +43,8 @@ class DeadLetterQueue:
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A dead letter. Type and order are None where it is no message of ours."""
+class DeadLetter:
+    """A message in a dead-letter queue. Type and order are None for a foreign one."""
 
     queue: str
     message_id: str
@@ -56,25 +55,25 @@ class Letter:
     body: str
 
     @property
-    def is_ours(self) -> bool:
-        """Whether it is a message of ours."""
-        return self.type is not None
+    def is_foreign(self) -> bool:
+        """Whether this application did not send it."""
+        return self.type is None
 
 
 @dataclass
-class Moved:
-    """What became of the letters of a queue."""
+class RedriveResult:
+    """How many messages were moved, skipped as foreign, and not sent."""
 
     moved: int = 0
-    not_ours: int = 0
+    foreign: int = 0
     failed: int = 0
 
 
 def all_queues(stack: Stack) -> list[DeadLetterQueue]:
-    """The stack's dead-letter queues, found by their outputs: `<Name>DlqUrl` belongs to `<Name>QueueUrl`.
+    """The stack's dead-letter queues, by its outputs: `<Name>DlqUrl` belongs to `<Name>QueueUrl`.
 
-    Or to the topic `<Name>Arn`; then its subscribers are the targets. One with neither holds no messages that
-    could be moved back (change_publisher's has places in the table's stream), and has no targets.
+    Or to the topic `<Name>Arn`, whose subscribers are then the targets. A queue with neither has no targets:
+    its messages can't be moved back (change_publisher's hold positions in the table's stream).
     """
     found = []
     for output, url in sorted(stack.outputs.items()):
@@ -90,7 +89,7 @@ def all_queues(stack: Stack) -> list[DeadLetterQueue]:
 
 
 def queues(stack: Stack) -> list[DeadLetterQueue]:
-    """Those of the stack's dead-letter queues whose messages can be moved back."""
+    """The stack's dead-letter queues whose messages can be moved back."""
     return [dlq for dlq in all_queues(stack) if dlq.targets]
 
 
@@ -98,37 +97,38 @@ def queue(stack: Stack, name: str) -> DeadLetterQueue:
     """The dead-letter queue of that name: OrderUpdateDlq, OrderUpdateQueue, OrderUpdate, order_update, …
 
     Raises:
-        StackError: there is none.
+        StackError: there is no such queue.
     """
     known = queues(stack)
     for each in known:
-        if _plain(each.name) == _plain(name):
+        if _normalized(each.name) == _normalized(name):
             return each
     names = ", ".join(each.name for each in known)
-    raise StackError(
-        f"No dead-letter queue {name} has messages that could be moved back.\nThere are: {names}"
-    )
+    raise StackError(f"{name} is not a dead-letter queue that can be redriven.\nThere are: {names}")
 
 
 def count(sqs: Any, dlq: DeadLetterQueue) -> int:
-    """About how many letters there are."""
+    """About how many messages are in the queue."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    answer = sqs.get_queue_attributes(QueueUrl=dlq.url, AttributeNames=names)
-    return sum(int(answer["Attributes"][name]) for name in names)
+    response = sqs.get_queue_attributes(QueueUrl=dlq.url, AttributeNames=names)
+    return sum(int(response["Attributes"][name]) for name in names)
 
 
 def peek(
-    sqs: Any, dlq: DeadLetterQueue, limit: int | None = None, tick: Tick = lambda _: None
-) -> list[Letter]:
-    """What lies in the queue, left there. SQS counts it as received once more, all the same."""
-    letters: list[Letter] = []
-    with contextlib.closing(_received(sqs, dlq, {})) as batches:
+    sqs: Any,
+    dlq: DeadLetterQueue,
+    limit: int | None = None,
+    on_progress: ProgressCallback = lambda *_: None,
+) -> list[DeadLetter]:
+    """Read the messages of the queue and leave them there. SQS counts this as a receive."""
+    found: list[DeadLetter] = []
+    with contextlib.closing(_receive_all(sqs, dlq, {})) as batches:
         for batch in batches:
-            letters += (_letter(dlq, message) for message in batch)
-            tick(len(batch))
-            if limit is not None and len(letters) >= limit:
+            found += (_dead_letter_from(dlq, message) for message in batch)
+            on_progress(dlq.name, len(batch))
+            if limit is not None and len(found) >= limit:
                 break
-    return letters[:limit]
+    return found[:limit]
 
 
 def redrive(
@@ -138,38 +138,38 @@ def redrive(
     rate: float | None = None,
     limit: int | None = None,
     force: bool = False,
-    tick: Tick = lambda _: None,
-) -> Moved:
-    """Move the letters of a queue back to where they came from, with their bodies and attributes.
+    on_progress: ProgressCallback = lambda *_: None,
+) -> RedriveResult:
+    """Move the messages of a queue back to their source, with bodies and attributes.
 
-    A letter is sent to its queue before it is deleted: whatever happens in between, it is in one of them, and
-    being in both does no harm. What fails again while this runs is not moved a second time.
+    A message is sent before it is deleted. After a crash in between it is in both queues, which is harmless.
+    A message that fails again meanwhile is not moved a second time.
 
     Args:
         sqs: a client.
         dlq: the queue.
-        rate: letters a second, at most.
-        limit: letters in all, at most.
-        force: moves what is no message of ours as well.
-        tick: is told how many more were moved.
+        rate: at most this many messages a second.
+        limit: at most this many messages in all.
+        force: also move foreign messages.
+        on_progress: is called with the number of messages moved.
     """
-    result = Moved()
-    hidden: dict[str, str] = {}
-    sent: set[str] = set()  # the ids that our own sending gave: what comes with one of them has failed again
+    result = RedriveResult()
+    receipts: dict[str, str] = {}
+    sent: set[str] = set()  # message ids of this run: one that comes back with such an id has failed again
     size = BATCH if rate is None else max(1, int(min(BATCH, rate)))
     started = time.monotonic()
-    with contextlib.closing(_received(sqs, dlq, hidden, size)) as batches:
+    with contextlib.closing(_receive_all(sqs, dlq, receipts, size)) as batches:
         for batch in batches:
-            first_time = [message for message in batch if message["MessageId"] not in sent]
-            ours = [message for message in first_time if force or _letter(dlq, message).is_ours]
-            result.not_ours += len(first_time) - len(ours)
+            new = [message for message in batch if message["MessageId"] not in sent]
+            ours = [message for message in new if force or not _dead_letter_from(dlq, message).is_foreign]
+            result.foreign += len(new) - len(ours)
             to_move = ours if limit is None else ours[: limit - result.moved]
             moved = _send(sqs, dlq, to_move, sent)
-            for message in _deleted(sqs, dlq, moved):
-                del hidden[message["MessageId"]]
+            for message in _delete(sqs, dlq, moved):
+                del receipts[message["MessageId"]]
             result.moved += len(moved)
             result.failed += len(to_move) - len(moved)
-            tick(len(moved))
+            on_progress(dlq.name, len(moved))
             if result.moved == limit:
                 break
             if rate is not None:
@@ -177,34 +177,34 @@ def redrive(
     return result
 
 
-def _received(
-    sqs: Any, dlq: DeadLetterQueue, hidden: dict[str, str], size: int = BATCH
+def _receive_all(
+    sqs: Any, dlq: DeadLetterQueue, receipts: dict[str, str], size: int = BATCH
 ) -> Generator[list[dict[str, Any]], None, None]:
-    """All that lies in the queue, in batches, each message once.
+    """All messages of the queue, in batches, each message once.
 
-    `hidden` is filled with the receipts of what was received, by message id; what is still in it at the end
-    is made visible again at once.
+    Adds the receipt handles to `receipts`, by message id. At the end, messages that are still in it are made
+    visible again at once.
     """
     try:
         while True:
             received = sqs.receive_message(
                 QueueUrl=dlq.url,
                 MaxNumberOfMessages=size,
-                VisibilityTimeout=HIDDEN_SECONDS,
+                VisibilityTimeout=VISIBILITY_SECONDS,
                 WaitTimeSeconds=WAIT_SECONDS,
                 AttributeNames=["All"],
                 MessageAttributeNames=["All"],
             ).get("Messages", [])
-            new = [message for message in received if message["MessageId"] not in hidden]
-            hidden.update({message["MessageId"]: message["ReceiptHandle"] for message in received})
+            new = [message for message in received if message["MessageId"] not in receipts]
+            receipts.update({message["MessageId"]: message["ReceiptHandle"] for message in received})
             if not received:
                 return
-            # What was seen before comes again after HIDDEN_SECONDS, and there may be more behind it.
+            # Messages from before become visible again after VISIBILITY_SECONDS; more may follow them.
             if new:
                 yield new
     finally:
-        receipts = list(hidden.values())
-        for batch in (receipts[start : start + BATCH] for start in range(0, len(receipts), BATCH)):
+        left = list(receipts.values())
+        for batch in (left[start : start + BATCH] for start in range(0, len(left), BATCH)):
             entries = [
                 {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
                 for number, receipt in enumerate(batch)
@@ -215,35 +215,35 @@ def _received(
 def _send(
     sqs: Any, dlq: DeadLetterQueue, messages: list[dict[str, Any]], sent: set[str]
 ) -> list[dict[str, Any]]:
-    """Send messages to every target of the queue; returns those that all of them took."""
+    """Send messages to every target of the queue; returns those that all targets accepted."""
     is_small = sum(len(message["Body"].encode()) for message in messages) <= BATCH_BYTES
     batches = [messages] if is_small else [[message] for message in messages]
-    taken = []
+    accepted = []
     for batch in filter(None, batches):
         entries = [
             {"Id": str(number), "MessageBody": message["Body"], "MessageAttributes": _attributes(message)}
             for number, message in enumerate(batch)
         ]
-        missing = set()
+        failed = set()
         for target in dlq.targets:
-            answer = sqs.send_message_batch(QueueUrl=target, Entries=entries)
-            sent.update(each["MessageId"] for each in answer.get("Successful", []))
+            response = sqs.send_message_batch(QueueUrl=target, Entries=entries)
+            sent.update(each["MessageId"] for each in response.get("Successful", []))
             # A batch may fail in part, with HTTP 200.
-            missing |= {each["Id"] for each in answer.get("Failed", [])}
-        taken += [message for number, message in enumerate(batch) if str(number) not in missing]
-    return taken
+            failed |= {each["Id"] for each in response.get("Failed", [])}
+        accepted += [message for number, message in enumerate(batch) if str(number) not in failed]
+    return accepted
 
 
-def _deleted(sqs: Any, dlq: DeadLetterQueue, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Delete messages; returns those that are gone. The next run moves the others again, harmlessly."""
+def _delete(sqs: Any, dlq: DeadLetterQueue, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Delete messages; returns the deleted ones. The next run moves the others again, harmlessly."""
     if not messages:
         return []
     entries = [
         {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
         for number, message in enumerate(messages)
     ]
-    answer = sqs.delete_message_batch(QueueUrl=dlq.url, Entries=entries)
-    return [messages[int(each["Id"])] for each in answer.get("Successful", [])]
+    response = sqs.delete_message_batch(QueueUrl=dlq.url, Entries=entries)
+    return [messages[int(each["Id"])] for each in response.get("Successful", [])]
 
 
 def _attributes(message: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -254,13 +254,13 @@ def _attributes(message: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _letter(dlq: DeadLetterQueue, message: dict[str, Any]) -> Letter:
+def _dead_letter_from(dlq: DeadLetterQueue, message: dict[str, Any]) -> DeadLetter:
     kind: str | None = None
     order_id: str | None = None
     with contextlib.suppress(InvalidMessageError):
         order_id = order_id_of(envelopes.decode(message["Body"]))
         kind = str(decimal_json.loads(message["Body"])["type"])
-    return Letter(
+    return DeadLetter(
         dlq.name,
         message["MessageId"],
         kind,
@@ -282,6 +282,6 @@ def _subscribed(stack: Stack, topic: str) -> tuple[str, ...]:
     return tuple(sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"] for arn in arns)
 
 
-def _plain(name: str) -> str:
-    """A queue's name as it is compared: order_update, OrderUpdateDlq and OrderUpdateQueue are the same."""
+def _normalized(name: str) -> str:
+    """A queue's name for comparison: order_update, OrderUpdateDlq and OrderUpdateQueue are equal."""
     return re.sub(r"(dlq|queue)$", "", re.sub(r"[^a-z0-9]", "", name.lower()))

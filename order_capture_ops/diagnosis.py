@@ -1,4 +1,4 @@
-"""Why a message is among the dead letters, in words: it is read again, as its function reads it."""
+"""Explain why a message is in a dead-letter queue, by decoding it again as its function does."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from order_capture.adapters.serializers import decimal_json
 from order_capture.domain.errors import InvalidMessageError
 
 _ENVELOPED = {message.type: message for message in MESSAGES if message.enveloped}
-_CARRIED = {channel.name: {each.type for each in channel.messages} for channel in CHANNELS}
-# Who counts reads more of an event than who passes it on.
-_READERS: Mapping[str, Callable[[str], Any]] = {"Report": envelopes.decode_summary}
-_EXCERPT = 160
+_CHANNEL_TYPES = {channel.name: {each.type for each in channel.messages} for channel in CHANNELS}
+# The reports decode more fields of an event than the functions that forward it.
+_DECODERS: Mapping[str, Callable[[str], Any]] = {"Report": envelopes.decode_summary}
+_MAX_EXCERPT = 160
 
 
-def refusal(dlq: str, body: str) -> str | None:
-    """Why the function behind a dead-letter queue refuses this message; None if it can read it."""
+def rejection_reason(dlq: str, body: str) -> str | None:
+    """Why the function behind a dead-letter queue rejects this message; None if it can decode it."""
     name = dlq.removesuffix("Dlq")
     try:
-        _READERS.get(name, envelopes.decode)(body)
+        _DECODERS.get(name, envelopes.decode)(body)
     except InvalidMessageError as error:
-        return _unreadable(body) or str(error)
+        return _validation_error(body) or str(error)
     kind = str(decimal_json.loads(body)["type"])
-    carried = _CARRIED.get(f"{name}Queue") or _CARRIED.get(name) or {kind}
-    return None if kind in carried else f"{kind} is not for this queue, which takes {_or(sorted(carried))}"
+    expected = _CHANNEL_TYPES.get(f"{name}Queue") or _CHANNEL_TYPES.get(name) or {kind}
+    return None if kind in expected else f"{kind} is not for this queue, which takes {_or(sorted(expected))}"
 
 
-def lost_place(body: str) -> str:
+def stream_failure(body: str) -> str:
     """What a dead letter of a stream's function stands for: an item, or a batch of changes.
 
-    Lambda's own letters are described in
+    Lambda's own records of failed batches are described in
     https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
     """
     try:
-        letter = decimal_json.loads(body)
-        if keys := letter.get("keys"):
-            named = ", ".join(f"{name} {value}" for name, value in keys.items())
-            return f"the item with {named} can't be read: it was written by hand, or by a newer release"
-        batch, condition = letter["DDBStreamBatchInfo"], letter["requestContext"]["condition"]
+        record = decimal_json.loads(body)
+        if keys := record.get("keys"):
+            key = ", ".join(f"{name} {value}" for name, value in keys.items())
+            return f"the item with {key} can't be read: it was written by hand, or by a newer release"
+        batch, condition = record["DDBStreamBatchInfo"], record["requestContext"]["condition"]
         since = batch.get("approximateArrivalOfFirstRecord", "an unknown time")
-        return f"{batch['batchSize']} changes since {since} were given up ({condition})"
+        return f"{batch['batchSize']} changes since {since} were dropped ({condition})"
     except (LookupError, TypeError, ValueError, AttributeError):
-        return "it is not a letter of a stream's function"
+        return "it is not a record of a failed stream batch"
 
 
 def excerpt(body: str) -> str:
-    """The beginning of a body in one line, without what could steer a terminal."""
+    """The beginning of a body in one line, without terminal control characters."""
     line = "".join(char if char.isprintable() else " " for char in " ".join(body.split()))
-    return line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]}…"
+    return line if len(line) <= _MAX_EXCERPT else f"{line[:_MAX_EXCERPT]}…"
 
 
-def _unreadable(body: str) -> str:
-    """What is wrong with it; empty if its models find nothing."""
+def _validation_error(body: str) -> str:
+    """The first thing that is wrong with a body; empty if its models accept it."""
     try:
         event = decimal_json.loads(body)
     except (ValueError, RecursionError):
@@ -69,20 +69,20 @@ def _unreadable(body: str) -> str:
     if kind is not None and event.get("dataschema") not in (None, _ENVELOPED[kind].dataschema):
         return f"its dataschema {event['dataschema']!r} is of a version that this release does not read"
     models = {"": ENVELOPE.model} | ({"data": _ENVELOPED[kind].model} if kind else {})
-    for place, model in models.items():
+    for prefix, model in models.items():
         try:
-            model.model_validate(event.get(place) if place else event)
+            model.model_validate(event.get(prefix) if prefix else event)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = _path(place, first["loc"])
-            return f"{where} is missing" if first["type"] == "missing" else f"{where}: {first['msg']}"
+            field = _path(prefix, first["loc"])
+            return f"{field} is missing" if first["type"] == "missing" else f"{field}: {first['msg']}"
     return ""
 
 
-def _path(place: str, location: Iterable[str | int]) -> str:
+def _path(prefix: str, location: Iterable[str | int]) -> str:
     """A field as the API names it: data.items[0].qty."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return f"{place}{''.join(parts)}".removeprefix(".")
+    return f"{prefix}{''.join(parts)}".removeprefix(".")
 
 
 def _or(names: list[str]) -> str:

@@ -1,8 +1,8 @@
-"""What a command cannot do, in words. Apart from `cli`, so that whoever raises it imports nothing more."""
+"""Errors that are shown to the user. Separate from `cli`, whose imports are slow."""
 
 
 class CommandError(Exception):
-    """A command cannot do what it is asked to; the text is for the person at the keyboard."""
+    """A command can't do what was requested; the message is shown to the user."""
 
 
 class UsageError(CommandError):

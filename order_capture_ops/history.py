@@ -1,13 +1,12 @@
-"""The history against the ledgers: what is missing in it, and writing that.
+"""Compare the history with the ledgers, and write the records that are missing.
 
-It is missing where a stack had orders before it had a history, and where history_projector had to give up.
-Adjustments, holds and releases are in the ledgers, with their times; when an order was settled, the order
-says.
+Records are missing if the stack had orders before it had a history, or if history_projector failed for good.
+Adjustments, holds and releases are in the ledgers, with their times; settlements are in the orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -18,212 +17,218 @@ from order_capture.domain.history import ChangeType, Commit, HistoryRecord, Ledg
 from order_capture.domain.ledger import Adjustment, Balance, Hold
 from order_capture.domain.order import OrderStatus, Outcome
 from order_capture.domain.times import after
-from order_capture_ops.tables import HEAD, RECEIPTS, UNREADABLE, LedgerTable, Tables
+from order_capture_ops.progress import ProgressCallback
+from order_capture_ops.tables import BALANCE_ENTRY, IDEMPOTENCY_PREFIX, UNREADABLE, LedgerTable, Tables
 
-# What is younger is left to the stream, which may be about to write it, and knows more: here, two writes
-# within one millisecond are taken for one. No write takes that long, so that all that carries an earlier time
-# is there.
-YOUNG_SECONDS = 60
-
-Tick = Callable[[str, int], None]
+# Newer changes are left to the stream, which may be about to write them and is more precise: here, two writes
+# within one millisecond count as one. No write takes this long, so everything older is complete.
+MIN_AGE_SECONDS = 60
 
 
 @dataclass
-class Rebuilt:
-    """What was done: `lines` were missing. Of those in `left` nothing was written, for the reason given."""
+class RebuiltHistory:
+    """How many `records` were missing. For those in `left`, with the reason, none were written."""
 
     accounts: int = 0
     products: int = 0
-    lines: int = 0
+    records: int = 0
     left: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A line that is not there. `instead` is one of the same write that does not name its entries, if any."""
+class MissingRecord:
+    """A missing record. `replaces` is a record of the same write that does not name its entries, if any."""
 
-    line: HistoryRecord
-    instead: Commit | None = None
-
-
-class UnknownError(Exception):
-    """What was done to somebody can't be found out."""
+    record: HistoryRecord
+    replaces: Commit | None = None
 
 
-class UnreadableHistoryError(UnknownError):
-    """A line of somebody's history is not as the functions write it."""
+class IncompleteLedgerError(Exception):
+    """The changes of a customer or product can't be determined."""
+
+
+class UnreadableHistoryError(IncompleteLedgerError):
+    """A history record is malformed."""
 
     def __init__(self) -> None:
-        super().__init__("a line of its history can't be read")
+        super().__init__("a record of its history can't be read")
 
 
 @dataclass(frozen=True)
-class _Done:
-    """An entry that moved the head, or the settlement of an order."""
+class _Applied:
+    """An entry that changed the balance, or the settlement of an order."""
 
     time: str
     change: LedgerEntry
-    after: Balance | None = None  # the head that it led to, where the entry says it
+    after: Balance | None = None  # the resulting balance, if the entry has it
 
     @property
     def version(self) -> int:
-        """The version of that head; 0 if it is not known."""
+        """The version of the resulting balance; 0 if it is not known."""
         return self.after.version if self.after else 0
 
 
-def rebuild(tables: Tables, *, dry_run: bool = False, tick: Tick = lambda *_: None) -> Rebuilt:
-    """Write every line that is missing. What is there stays as it is, so that it may be run at any time."""
-    report = Rebuilt()
+def rebuild(
+    tables: Tables, *, dry_run: bool = False, on_progress: ProgressCallback = lambda *_: None
+) -> RebuiltHistory:
+    """Write every missing record. Existing records are kept, so it may be run at any time."""
+    report = RebuiltHistory()
     for table in tables.ledgers:
-        for entity in _entities(table, tick):
+        for entity in _entities(table, on_progress):
             try:
-                missing = missing_lines(tables, table, entity)
-            except UnknownError as error:
+                missing = missing_records(tables, table, entity)
+            except IncompleteLedgerError as error:
                 report.left.append(f"{table.label(entity)}: {error}")
                 continue
             if not dry_run:
                 missing = [each for each in missing if _put(tables, table, each)]
-            report.lines += len(missing)
+            report.records += len(missing)
             if table.noun == "account":
                 report.accounts += 1
             else:
                 report.products += 1
-            tick("lines", len(missing))
+            on_progress("records", len(missing))
     return report
 
 
-def missing_lines(tables: Tables, table: LedgerTable, entity: str) -> list[Missing]:
-    """The lines that a customer's or a product's history has not, but for those of the last minute.
+def missing_records(tables: Tables, table: LedgerTable, entity: str) -> list[MissingRecord]:
+    """The records that a customer's or a product's history lacks, except those of the last minute.
 
     Raises:
-        UnknownError: an entry, or an order that it is for, can't be read.
+        IncompleteLedgerError: an entry, or its order, can't be read.
     """
-    until = after(system.clock(), -YOUNG_SECONDS)
-    done, declined = _ledger(tables, table, entity)
-    lines = history_lines(tables, table, entity)
+    until = after(system.clock(), -MIN_AGE_SECONDS)
+    applied, declined = _ledger(tables, table, entity)
+    records = history_records(tables, table, entity)
     commits: dict[str, list[Commit]] = {}
-    for line in lines:
-        if isinstance(line, Commit):
-            commits.setdefault(line.time, []).append(line)
-    there = {(line.time, line.key) for line in lines}
-    named = {change.key for of_one in commits.values() for line in of_one for change in line.changes}
+    for record in records:
+        if isinstance(record, Commit):
+            commits.setdefault(record.time, []).append(record)
+    existing = {(record.time, record.key) for record in records}
+    named = {change.key for group in commits.values() for commit in group for change in commit.changes}
 
     missing = [
-        Missing(hold) for hold in declined if hold.time <= until and (hold.time, hold.key) not in there
+        MissingRecord(hold)
+        for hold in declined
+        if hold.time <= until and (hold.time, hold.key) not in existing
     ]
-    figures, since, version, deleted, price = fold(entity, ()), "", 0, False, None
-    for time, of_one_time in groupby(sorted(done, key=lambda each: each.time), key=lambda each: each.time):
-        group, found = list(of_one_time), commits.get(time, [])
-        figures = _added(figures, fold(entity, (each.change for each in group)))
-        version = max(version + 1, *(each.version for each in group), *(line.after.version for line in found))
+    balance, since, version, deleted, price = fold(entity, ()), "", 0, False, None
+    for time, same_time in groupby(sorted(applied, key=lambda each: each.time), key=lambda each: each.time):
+        group, found = list(same_time), commits.get(time, [])
+        balance = _sum_of(balance, fold(entity, (each.change for each in group)))
+        version = max(
+            version + 1, *(each.version for each in group), *(commit.after.version for commit in found)
+        )
         was_deleted, price_before = deleted, price
-        if heads := [each.after for each in group if each.after]:
-            last = max(heads, key=lambda head: head.version)
+        if balances := [each.after for each in group if each.after]:
+            last = max(balances, key=lambda balance: balance.version)
             deleted, price = last.deleted, last.price
         unnamed = tuple(each.change for each in group if each.change.key not in named)
         if unnamed and time <= until:
-            instead = next((line for line in found if _is_told_by(unnamed, line)), None)
-            head = replace(figures, version=version, update_time=time, deleted=deleted, price=price)
-            commit = Commit(entity, unnamed, head, since, was_deleted, price_before)
-            if instead:
-                commit = replace(instead, changes=unnamed)
-            missing.append(Missing(commit, instead))
+            replaces = next((commit for commit in found if _accounts_for(unnamed, commit)), None)
+            reached = replace(balance, version=version, update_time=time, deleted=deleted, price=price)
+            commit = Commit(entity, unnamed, reached, since, was_deleted, price_before)
+            if replaces:
+                commit = replace(replaces, changes=unnamed)
+            missing.append(MissingRecord(commit, replaces))
         since = time
     return missing
 
 
-def gap(tables: Tables, table: LedgerTable, entity: str) -> tuple[Commit, Balance] | None:
-    """The first line whose figures do not follow from those of the line before it, and these.
+def find_gap(tables: Tables, table: LedgerTable, entity: str) -> tuple[Commit, Balance] | None:
+    """The first record whose balance does not follow from the record before it, and the expected balance.
 
     Raises:
-        UnreadableHistoryError: a line can't be read.
+        UnreadableHistoryError: a record can't be read.
     """
-    commits = [line for line in history_lines(tables, table, entity) if isinstance(line, Commit)]
-    old = fold(entity, ())
-    for commit in sorted(commits, key=lambda line: line.after.version):
-        moved = _added(old, fold(entity, commit.changes))
-        if _figures(moved) != _figures(commit.after):
-            return commit, moved
-        old = commit.after
+    commits = [record for record in history_records(tables, table, entity) if isinstance(record, Commit)]
+    before = fold(entity, ())
+    for commit in sorted(commits, key=lambda commit: commit.after.version):
+        expected = _sum_of(before, fold(entity, commit.changes))
+        if _amounts(expected) != _amounts(commit.after):
+            return commit, expected
+        before = commit.after
     return None
 
 
-def history_lines(tables: Tables, table: LedgerTable, entity: str) -> list[HistoryRecord]:
-    """All lines of one customer or product, oldest first.
+def history_records(tables: Tables, table: LedgerTable, entity: str) -> list[HistoryRecord]:
+    """All records of one customer or product, oldest first.
 
     Raises:
         UnreadableHistoryError: one can't be read.
     """
     try:
-        return list(tables.history.lines(table, entity))
+        return list(tables.history.records(table, entity))
     except UNREADABLE as error:
         raise UnreadableHistoryError from error
 
 
-def _entities(table: LedgerTable, tick: Tick) -> Iterator[str]:
-    """Every customer or product, once each: the items of one come one after the other."""
+def _entities(table: LedgerTable, on_progress: ProgressCallback) -> Iterator[str]:
+    """Every customer or product, once each: a scan returns the items of one partition together."""
     last = ""
     for page in table.pages():
         for entity in map(table.entity, page):
-            if entity != last and not entity.startswith(RECEIPTS):
+            if entity != last and not entity.startswith(IDEMPOTENCY_PREFIX):
                 yield entity
             last = entity
-        tick(f"{table.noun} entries", len(page))
+        on_progress(f"{table.noun} entries", len(page))
 
 
-def _ledger(tables: Tables, table: LedgerTable, entity: str) -> tuple[list[_Done], list[Hold]]:
-    """What was done, and what was declined, in any order."""
-    done: list[_Done] = []
+def _ledger(tables: Tables, table: LedgerTable, entity: str) -> tuple[list[_Applied], list[Hold]]:
+    """The applied changes and the declined holds, in any order."""
+    applied: list[_Applied] = []
     declined: list[Hold] = []
     for page in table.partition(entity):
         held: dict[str, Hold] = {}
         for item in page:
-            if item["entry"]["S"] == HEAD:
+            if item["entry"]["S"] == BALANCE_ENTRY:
                 continue
             try:
                 entry = table.read_entry(item)
             except UNREADABLE as error:
-                raise UnknownError(f"its entry {item['entry']['S']} can't be read") from error
+                raise IncompleteLedgerError(f"its entry {item['entry']['S']} can't be read") from error
             if isinstance(entry, Hold) and entry.decision.outcome is Outcome.DECLINED:
                 declined.append(entry)
                 continue
             kind, _, entry_id = entry.key.partition("#")
-            head = entry.after if isinstance(entry, Adjustment) else None
-            done.append(_Done(entry.time, LedgerEntry(ChangeType(kind), entry.amount, entry_id), head))
+            balance = entry.after if isinstance(entry, Adjustment) else None
+            change = LedgerEntry(ChangeType(kind), entry.amount, entry_id)
+            applied.append(_Applied(entry.time, change, balance))
             if isinstance(entry, Hold):
                 held[entry.order_id] = entry
         orders = tables.orders.orders(held)
         for order_id, hold in held.items():
             order = orders.get(order_id)
             if order is None:
-                raise UnknownError(f"its order {order_id} can't be read")
-            if order.status is OrderStatus.SHIPPED:  # which is final: its last change is that one
-                done.append(_Done(order.update_time, LedgerEntry(ChangeType.SETTLE, hold.amount, order_id)))
-    return done, declined
+                raise IncompleteLedgerError(f"its order {order_id} can't be read")
+            if order.status is OrderStatus.SHIPPED:  # a terminal status, so the last update is the settlement
+                change = LedgerEntry(ChangeType.SETTLE, hold.amount, order_id)
+                applied.append(_Applied(order.update_time, change))
+    return applied, declined
 
 
-def _put(tables: Tables, table: LedgerTable, missing: Missing) -> bool:
-    """Write a line; False if somebody else just has."""
+def _put(tables: Tables, table: LedgerTable, missing: MissingRecord) -> bool:
+    """Write a record; False if it exists meanwhile."""
     try:
-        tables.history.add(table, missing.line)
+        tables.history.add(table, missing.record)
     except botocore.exceptions.ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
         return False
-    if missing.instead:
-        tables.history.remove(table, missing.instead)
+    if missing.replaces:
+        tables.history.remove(table, missing.replaces)
     return True
 
 
-def _is_told_by(changes: tuple[LedgerEntry, ...], line: Commit) -> bool:
-    """Whether a line without names is of these changes."""
-    is_nameless = all(change.id is None for change in line.changes)
-    return is_nameless and fold(line.entity, changes) == fold(line.entity, line.changes)
+def _accounts_for(changes: tuple[LedgerEntry, ...], commit: Commit) -> bool:
+    """Whether a commit that does not name its entries is made of these changes."""
+    is_unnamed = all(change.id is None for change in commit.changes)
+    return is_unnamed and fold(commit.entity, changes) == fold(commit.entity, commit.changes)
 
 
-def _added(head: Balance, more: Balance) -> Balance:
-    return Balance(head.balance + more.balance, head.held + more.held, head.settled + more.settled)
+def _sum_of(first: Balance, second: Balance) -> Balance:
+    return Balance(first.balance + second.balance, first.held + second.held, first.settled + second.settled)
 
 
-def _figures(head: Balance) -> tuple[object, ...]:
-    return head.balance, head.held, head.settled
+def _amounts(balance: Balance) -> tuple[object, ...]:
+    return balance.balance, balance.held, balance.settled

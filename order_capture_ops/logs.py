@@ -1,4 +1,4 @@
-"""What the functions wrote to their logs, for people: one line for each, oldest first."""
+"""Print the functions' logs, oldest first, one line per entry."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from order_capture_ops.errors import UsageError
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables, is_order, read_order
 
-# What Lambda itself writes around every invocation, in its text and in its JSON format.
+# Lambda's own lines around every invocation, in its text and JSON formats.
 _PLATFORM = ("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START")
 _PLATFORM_JSON = "platform."
-# Not worth a place in a line for people: what is in it already, and what names the code rather than the case.
-_SHOWN_ELSEWHERE = {
+# Not printed as key=value: printed elsewhere in the line, or of no use to an operator.
+_HIDDEN_KEYS = {
     *("timestamp", "level", "message", "logger", "location", "requestId", "xray_trace_id", "taskName"),
     *("exception", "stackTrace", "errorType", "errorMessage"),
 }
 _SHORT = {"orders": "order", "order_ids": "order", "order_id": "order", "correlation_ids": "correlation"}
 _SHORT |= {"correlation_id": "correlation", "message_id": "message", "request_id": "request"}
 _LEVELS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "WARN": "yellow", "DEBUG": "dim"}
-_AWS_SINCE = timedelta(hours=1)  # a stack on AWS has months of logs, and each read of them is billed
+_AWS_SINCE = timedelta(hours=1)  # a stack on AWS has months of logs, and reading them is billed
 _POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of a function's log."""
+    """A log entry of a function."""
 
     time: int
-    """Milliseconds since the epoch, as CloudWatch has it."""
+    """Milliseconds since the epoch, as in CloudWatch."""
     function: str
     text: str
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """What it says, where it is JSON."""
+        """Its fields, if it is JSON."""
         try:
             values = json.loads(self.text)
         except ValueError:
@@ -53,19 +53,19 @@ class LogLine:
 
     @property
     def message(self) -> str:
-        """What it says, in a few words."""
+        """Its message, for people."""
         values = self.values
         if "message" in values:
             return str(values["message"])
         if "errorMessage" in values:
             return f"{values.get('errorType', 'error')}: {values['errorMessage']}"
-        return _of_platform(values) or self.text
+        return _platform_failure(values) or self.text
 
     @property
     def level(self) -> str:
-        """INFO, WARNING, ERROR, …; empty where it has none."""
+        """INFO, WARNING, ERROR, …; empty if it has none."""
         values = self.values
-        return "ERROR" if _of_platform(values) else str(values.get("level", ""))
+        return "ERROR" if _platform_failure(values) else str(values.get("level", ""))
 
     @property
     def stack_trace(self) -> list[str]:
@@ -74,12 +74,12 @@ class LogLine:
         return "".join(found).splitlines()
 
     def concerns(self, order_id: str, correlation_id: str) -> bool:
-        """Whether an order's id, or its correlation id, is in it as a whole."""
-        return any(_word(wanted).search(self.text) for wanted in (order_id, correlation_id) if wanted)
+        """Whether it contains an order's id or correlation id."""
+        return any(_id_pattern(each).search(self.text) for each in (order_id, correlation_id) if each)
 
 
 def functions_of(stack: Stack) -> dict[str, str]:
-    """The log group of each function, by its name as in functions/: order_api, …"""
+    """The log group of each function, by the function's name as in functions/: order_api, …"""
     return {
         _snake(output.removesuffix("FunctionName")): stack.output(
             f"{output.removesuffix('FunctionName')}LogGroupName"
@@ -90,20 +90,20 @@ def functions_of(stack: Stack) -> dict[str, str]:
 
 
 def choose(known: Sequence[str], named: str) -> list[str]:
-    """The functions that are named, each by its name in any spelling or by a part that no other has.
+    """Select functions by name, in any spelling, or by an unambiguous part of the name.
 
     Raises:
-        UsageError: one is none of them, or could be several.
+        UsageError: a name is unknown or ambiguous.
     """
     chosen = []
     for name in re.split(r"[,\s]+", named.strip()):
-        plain = _plain(name)
-        for fits in (str.__eq__, str.startswith, str.__contains__):
-            found = [each for each in known if fits(_plain(each), plain)]
+        normalized = _normalized(name)
+        for matches in (str.__eq__, str.startswith, str.__contains__):
+            found = [each for each in known if matches(_normalized(each), normalized)]
             if found:
                 break
-        if len(found) != 1 or not plain:
-            which = f"could be {', '.join(found)}" if found and plain else "is no function"
+        if len(found) != 1 or not normalized:
+            which = f"could be {', '.join(found)}" if found and normalized else "is not a function"
             raise UsageError(f"FUNCTION={name} {which}.\nThere are: {', '.join(known)}")
         chosen += found
     return list(dict.fromkeys(chosen))
@@ -111,7 +111,7 @@ def choose(known: Sequence[str], named: str) -> list[str]:
 
 @dataclass
 class FunctionLog:
-    """One function's log, read on from where it was left."""
+    """One function's log, read incrementally."""
 
     logs: Any
     function: str
@@ -121,14 +121,14 @@ class FunctionLog:
     seen: set[tuple[str, int, str]] = field(default_factory=set)
 
     def read(self) -> list[LogLine]:
-        """What is new, without what Lambda itself writes."""
+        """The new lines, without Lambda's own."""
         lines: list[LogLine] = []
         while new := self._new():
             lines += new
         return [line for line in lines if line.text and not _is_platform(line)]
 
     def _new(self) -> list[LogLine]:
-        # The local engine gives the first 10,000 events of a time range and no token for more.
+        # The local engine returns the first 10,000 events of a time range, without a token for more.
         events = list(self._events())
         keys = [(event["logStreamName"], event["timestamp"], event["message"]) for event in events]
         new = [event for event, key in zip(events, keys, strict=True) if key not in self.seen]
@@ -147,7 +147,7 @@ class FunctionLog:
                 yield from page["events"]
         except botocore.exceptions.ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise  # that one has not run yet
+                raise  # a function has no log group before its first invocation
 
 
 def show(
@@ -170,16 +170,16 @@ def show(
     if since is None and stack.on_aws:
         since = datetime.now(UTC) - _AWS_SINCE
     start = int(since.timestamp() * 1000) if since else 0
-    # Both terms, either of them: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-    details = (f'?"{each}"' for each in (order_id, correlation_id) if each)
-    pattern = " ".join(details) if stack.on_aws else ""
+    # Matches either term: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
+    terms = (f'?"{each}"' for each in (order_id, correlation_id) if each)
+    pattern = " ".join(terms) if stack.on_aws else ""
     client = stack.client("logs")
     sources = [FunctionLog(client, name, groups[name], start, pattern) for name in chosen]
     width = max(map(len, chosen))
     newest, shown = lines, 0
-    with progress() as tick:
-        tick("logs", 0, len(sources))
-        found = list(_read(sources, tick))
+    with progress() as on_progress:
+        on_progress("logs", 0, len(sources))
+        found = list(_read(sources, on_progress))
     while True:
         if order_id:
             found = [line for line in found if line.concerns(order_id, correlation_id)]
@@ -199,14 +199,16 @@ def show(
     return 0
 
 
-def _read(sources: Sequence[FunctionLog], tick: Callable[..., None] = lambda *_: None) -> Iterator[LogLine]:
+def _read(
+    sources: Sequence[FunctionLog], on_progress: Callable[..., None] = lambda *_: None
+) -> Iterator[LogLine]:
     for source in sources:
         yield from source.read()
-        tick("logs", 1)
+        on_progress("logs", 1)
 
 
 def print_line(line: LogLine, width: int) -> None:
-    """Print a line for people: time, level, function, message and keys, wrapped at the console's width."""
+    """Print time, level, function, message and keys, wrapped at the console's width."""
     clock = datetime.fromtimestamp(line.time / 1000).astimezone()
     level = Text(f"{line.level[:5]:5}", style=_LEVELS.get(line.level, ""))
     head = Text.assemble(
@@ -216,7 +218,7 @@ def print_line(line: LogLine, width: int) -> None:
     keys = [
         f"{_SHORT.get(name, name)}={_flat(value)}"
         for name, value in values.items()
-        if name not in _SHOWN_ELSEWHERE and value not in (None, "", [], {}) and not _of_platform(values)
+        if name not in _HIDDEN_KEYS and value not in (None, "", [], {}) and not _platform_failure(values)
     ]
     message = line.message
     if head.cell_len + 1 + len(f"{message}  {' '.join(keys)}") <= console.width:
@@ -237,15 +239,13 @@ def print_line(line: LogLine, width: int) -> None:
 
 
 def _order(stack: Stack, order_id: str) -> tuple[str, datetime | None]:
-    """The correlation id of an order, and when it was placed; nothing of one that is not there."""
+    """The correlation id of an order, and when it was placed; empty and None if there is no such order."""
     item = Tables.of(stack).orders.get({"orderId": order_id})
     order = read_order(item) if item and is_order(item) else None
     if order is None:
-        errors.print(
-            f"There is no order {order_id} in {stack.name}: lines that name it are shown all the same."
-        )
+        errors.print(f"There is no order {order_id} in {stack.name}; showing the lines that contain its id.")
         return "", None
-    # Its request came a little before the time that it was given.
+    # Its request was logged a little before its creation time.
     return order.correlation_id, datetime.fromisoformat(order.create_time) - timedelta(seconds=10)
 
 
@@ -259,11 +259,11 @@ def _is_platform(line: LogLine) -> bool:
     if line.text.startswith(_PLATFORM):
         return True
     values = line.values
-    return str(values.get("type", "")).startswith(_PLATFORM_JSON) and not _of_platform(values)
+    return str(values.get("type", "")).startswith(_PLATFORM_JSON) and not _platform_failure(values)
 
 
-def _of_platform(values: Mapping[str, Any]) -> str:
-    """What Lambda itself says of an invocation that failed: a timeout, a crash; empty for anything else."""
+def _platform_failure(values: Mapping[str, Any]) -> str:
+    """Lambda's own message about a failed invocation, such as a timeout; empty for any other line."""
     record = values.get("record")
     if not str(values.get("type", "")).startswith(_PLATFORM_JSON) or not isinstance(record, dict):
         return ""
@@ -275,8 +275,8 @@ def _flat(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _word(text: str) -> re.Pattern[str]:
-    """A pattern for an id that is not part of a longer one."""
+def _id_pattern(text: str) -> re.Pattern[str]:
+    """A pattern for an id that is not part of a longer id."""
     return re.compile(rf"(?<![A-Za-z0-9._:@+~-]){re.escape(text)}(?![A-Za-z0-9_:@+~-])")
 
 
@@ -284,6 +284,6 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _plain(name: str) -> str:
-    """A function's name as it is compared: order_api, OrderApi, order-api, OrderApiFunction are the same."""
+def _normalized(name: str) -> str:
+    """A function's name for comparison: order_api, OrderApi, order-api and OrderApiFunction are equal."""
     return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("function")

@@ -1,12 +1,12 @@
-"""The daily reports against the orders: build them anew, and say where they differ.
+"""Compare the daily reports with the orders, or rebuild them from the orders.
 
-What happened to an order is in its own log, so the order table implies every event, with its id and time.
+An order's log has all that happened to it, so every event can be derived from the order table.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -32,31 +32,30 @@ from order_capture.domain.events import OrderEventSummary, status_changes
 from order_capture.domain.reports import Metric, RowKey, Rows, aggregate_events
 from order_capture.domain.times import format_utc
 from order_capture_ops.audit import Difference
+from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.stack import Stack, StackError
-from order_capture_ops.tables import UNREADABLE, Order, OrderTable, Table, is_order, read_order
+from order_capture_ops.tables import UNREADABLE, OrderTable, StoredOrder, Table, is_order, read_order
 
-PATIENCE = 60.0
-"""Seconds that an event may take to be counted: it normally takes less than one."""
+GRACE_PERIOD = 60.0
+"""Seconds that an event may take to be counted. Normally it takes less than one."""
 
 MAX_EVENTS = 100  # far more than an order can have
-_DELETED = 25  # what DynamoDB's batch write takes in one call
-
-Tick = Callable[[str, int], None]
+_BATCH_WRITES = 25  # requests in one BatchWriteItem call
 
 
 @dataclass
-class Rebuilt:
+class RebuiltReports:
     """What the reports were built from."""
 
     orders: int = 0
     events: int = 0
     unreadable: list[str] = field(default_factory=list)
-    """Orders that are not as the functions write them, and are not counted: `audit` says more."""
+    """Malformed orders, which are not counted; see `audit`."""
 
 
 @dataclass
-class ReportsReport:
-    """What was compared, and what differs."""
+class ReportsComparison:
+    """The number of compared items, and the differences."""
 
     orders: int = 0
     events: int = 0
@@ -64,80 +63,87 @@ class ReportsReport:
     differences: list[Difference] = field(default_factory=list)
 
 
-def facts_of(order: Order) -> list[OrderEventSummary]:
-    """Every event that an order has had."""
+def event_summaries(order: StoredOrder) -> list[OrderEventSummary]:
+    """All events of an order."""
     return [
-        OrderEventSummary(event_id(moment.type, order.order_id), moment, order.details)
-        for moment in status_changes(order.logs)
+        OrderEventSummary(event_id(change.type, order.order_id), change, order.details)
+        for change in status_changes(order.logs)
     ]
 
 
-def rebuild_reports(where: Stack, tick: Tick = lambda *_: None) -> Rebuilt:
-    """Build the reports anew from the orders, while everything runs, and have them read from then on.
+def rebuild_reports(stack: Stack, on_progress: ProgressCallback = lambda *_: None) -> RebuiltReports:
+    """Build a new generation of the reports from the orders, on a running system, and switch to it.
 
-    From the moment that the new generation is announced, report_projector counts in both, and whatever is
-    counted in both ways, from the order and from its event, is counted once, by its mark. What the projector
-    is still counting in the old one alone was written to its order before the announcement, so it is found
-    there. The old generation stays until the next rebuild: it may still be being read.
+    Once the new generation is announced, report_projector counts in both. An event that is counted both from
+    its order and from its message counts once, by its mark. If the projector still counts an event in the old
+    generation only, its order was written before the announcement and so is found here. The old generation is
+    kept until the next rebuild, since it may still be read.
 
     Raises:
-        StackError: another rebuild was begun meanwhile, and goes on.
-        TemporaryError: the table is too busy; it may be run again, from the start.
+        StackError: another rebuild was started meanwhile, and continues.
+        TransientError: the table is too busy; it may be run again, from the start.
     """
-    table = Table(where.client("dynamodb"), where.output("ReportTableName"))
-    orders = OrderTable(table.client, where.output("OrderTableName"))
+    table = Table(stack.client("dynamodb"), stack.output("ReportTableName"))
+    orders = OrderTable(table.client, stack.output("OrderTableName"))
     reports = DynamoReportRepository(table.client, table.name)
     projector = ProjectReports(reports, MAX_ITEMS, clock, Retry(backoff))
-    rebuilt = Rebuilt()
-    _sweep(table, reports.generations().current, tick)
+    rebuilt = RebuiltReports()
+    _delete_old_generations(table, reports.generations().current, on_progress)
     generation = _announce(table)
     for page in _orders(orders, rebuilt.unreadable):
-        facts = [fact for order in page for fact in facts_of(order)]
-        _count(projector, generation, facts, tick)
+        events = [event for order in page for event in event_summaries(order)]
+        _count(projector, generation, events, on_progress)
         rebuilt.orders += len(page)
-        rebuilt.events += len(facts)
+        rebuilt.events += len(events)
     _switch(table, generation)
     return rebuilt
 
 
-def _count(projector: ProjectReports, generation: int, facts: list[OrderEventSummary], tick: Tick) -> None:
-    for group in projector.groups(facts):
+def _count(
+    projector: ProjectReports,
+    generation: int,
+    events: list[OrderEventSummary],
+    on_progress: ProgressCallback,
+) -> None:
+    for group in projector.groups(events):
         projector.count(generation, group)
-        tick("events", len(group))
+        on_progress("events", len(group))
 
 
-def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda *_: None) -> ReportsReport:
-    """Compare the reports with what the orders imply, on a system that may be running.
+def check_reports(
+    stack: Stack, grace_period: float = GRACE_PERIOD, on_progress: ProgressCallback = lambda *_: None
+) -> ReportsComparison:
+    """Compare the reports with the orders, on a system that may be running.
 
-    The figures only ever grow. So each must be at least what had happened `patience` seconds before the
-    reports were read, and at most what has happened when the orders are read, after that; once everything is
-    older than `patience`, both are the same.
+    Metrics only ever grow. So each must be at least the number of events that were `grace_period` seconds old
+    when the reports were read, and at most the number of events when the orders are read, after that. Once
+    all events are older than `grace_period`, the two are the same.
     """
-    table = Table(where.client("dynamodb"), where.output("ReportTableName"))
-    orders = OrderTable(table.client, where.output("OrderTableName"))
+    table = Table(stack.client("dynamodb"), stack.output("ReportTableName"))
+    orders = OrderTable(table.client, stack.output("OrderTableName"))
     generation = DynamoReportRepository(table.client, table.name).generations().current
-    report = ReportsReport()
+    report = ReportsComparison()
     now = datetime.now(UTC)
-    settled = format_utc(now - timedelta(seconds=patience))
-    found, gaps = _read(table, generation, settled, format_utc(now - MAX_EVENT_AGE), tick)
-    least: Rows = defaultdict(lambda: defaultdict(Decimal))
-    most: Rows = defaultdict(lambda: defaultdict(Decimal))
+    settled = format_utc(now - timedelta(seconds=grace_period))
+    actual_rows, gaps = _read(table, generation, settled, format_utc(now - MAX_EVENT_AGE), on_progress)
+    lower: Rows = defaultdict(lambda: defaultdict(Decimal))
+    upper: Rows = defaultdict(lambda: defaultdict(Decimal))
     unreadable: list[str] = []
     for page in _orders(orders, unreadable):
-        facts = [fact for order in page for fact in facts_of(order)]
-        _add(most, aggregate_events(facts))
-        _add(least, aggregate_events(fact for fact in facts if fact.moment.time <= settled))
+        events = [event for order in page for event in event_summaries(order)]
+        _add(upper, aggregate_events(events))
+        _add(lower, aggregate_events(event for event in events if event.moment.time <= settled))
         report.orders += len(page)
-        report.events += len(facts)
-        tick("orders", len(page))
-    report.rows = len(found)
-    for key in sorted({*most, *found}, key=lambda key: (key.day, key.product_id or "")):
-        for figure in sorted({*most.get(key, ()), *found.get(key, ())}):
-            low, high = (rows.get(key, {}).get(figure, Decimal(0)) for rows in (least, most))
-            actual = found.get(key, {}).get(figure, Decimal(0))
+        report.events += len(events)
+        on_progress("orders", len(page))
+    report.rows = len(actual_rows)
+    for key in sorted({*upper, *actual_rows}, key=lambda key: (key.day, key.product_id or "")):
+        for metric in sorted({*upper.get(key, ()), *actual_rows.get(key, ())}):
+            low, high = (rows.get(key, {}).get(metric, Decimal(0)) for rows in (lower, upper))
+            actual = actual_rows.get(key, {}).get(metric, Decimal(0))
             if not low <= actual <= high:
                 expected = f"{low:f}" if low == high else f"{low:f} to {high:f}"
-                what = " ".join(part for part in figure if part)
+                what = " ".join(part for part in metric if part)
                 report.differences.append(Difference(_label(key), what, expected, f"{actual:f}"))
     report.differences += gaps
     report.differences += [_unreadable(f"order {order_id}") for order_id in unreadable]
@@ -145,27 +151,27 @@ def check_reports(where: Stack, patience: float = PATIENCE, tick: Tick = lambda 
 
 
 def _read(
-    table: Table, generation: int, settled: str, remembered: str, tick: Tick
+    table: Table, generation: int, settled: str, remembered: str, on_progress: ProgressCallback
 ) -> tuple[dict[RowKey, Mapping[Metric, Decimal]], list[Difference]]:
-    """The rows, and the orders of which a later event was counted while an earlier one is missing.
+    """The rows, and the orders with a gap: a later event was counted while an earlier one is missing.
 
-    The second needs nothing but the events' own sequence: any consumer can find its gaps like that.
+    Gaps show in the events' sequence numbers alone, so any consumer can find its own in the same way.
     """
     rows: dict[RowKey, Mapping[Metric, Decimal]] = {}
     gaps: list[Difference] = []
-    own = f"{generation}#"
-    items = (item for page in table.pages() for item in page if item["page"]["S"].startswith(own))
-    for name, group in groupby(items, key=lambda item: item["page"]["S"].removeprefix(own)):
+    prefix = f"{generation}#"
+    items = (item for page in table.pages() for item in page if item["page"]["S"].startswith(prefix))
+    for name, group in groupby(items, key=lambda item: item["page"]["S"].removeprefix(prefix)):
         found = list(group)
-        tick("reports", len(found))
+        on_progress("reports", len(found))
         if name.startswith(ORDER):
             label = f"order {name.removeprefix(ORDER)}"
             try:
                 marks = [(time(mark, "time"), integer(mark, "sequence")) for mark in map(from_item, found)]
             except UNREADABLE:
-                gaps.append(_unreadable(f"{label}, what was counted of it"))
+                gaps.append(_unreadable(f"{label}, its counted events"))
                 continue
-            # Of an order from long ago, some events may be forgotten already, and others not.
+            # Of an old order, the marks of some events may have expired already.
             last = max((sequence for at, sequence in marks if remembered <= at <= settled), default=0)
             if last > MAX_EVENTS:
                 gaps.append(Difference(label, "number of an event", f"at most {MAX_EVENTS}", str(last)))
@@ -184,24 +190,24 @@ def _read(
     return rows, gaps
 
 
-def _orders(orders: OrderTable, unreadable: list[str]) -> Iterator[list[Order]]:
-    """All orders that can be read, a page at a time; `unreadable` gets the ids of the others."""
+def _orders(orders: OrderTable, unreadable: list[str]) -> Iterator[list[StoredOrder]]:
+    """All readable orders, a page at a time; the ids of the others are appended to `unreadable`."""
     for page in orders.pages():
         found = [(item["orderId"]["S"], read_order(item)) for item in page if is_order(item)]
         unreadable += [order_id for order_id, order in found if order is None]
         yield [order for _, order in found if order]
 
 
-def _unreadable(what: str) -> Difference:
-    return Difference(what, "item", "as the functions write it", "unreadable")
+def _unreadable(entity: str) -> Difference:
+    return Difference(entity, "item", "as the functions write it", "unreadable")
 
 
 def _announce(table: Table) -> int:
-    """Have the projector count in a new generation as well; a rebuild that did not end is given up."""
+    """Have the projector also count in a new generation; an unfinished rebuild is abandoned."""
     values = table.client.update_item(
         TableName=table.name,
         Key=GENERATIONS,
-        # Numbers are never used twice: a projector that is slow may still write under an old one.
+        # Numbers are never reused, since a slow projector may still write to an old generation.
         UpdateExpression="SET building = if_not_exists(#last, :first) + :one, "
         "#last = if_not_exists(#last, :first) + :one",
         ExpressionAttributeNames={"#last": "last"},
@@ -212,7 +218,7 @@ def _announce(table: Table) -> int:
 
 
 def _switch(table: Table, generation: int) -> None:
-    """Have the new generation read."""
+    """Make the new generation the current one."""
     try:
         table.client.update_item(
             TableName=table.name,
@@ -225,29 +231,29 @@ def _switch(table: Table, generation: int) -> None:
     except botocore.exceptions.ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
-        raise StackError("Another rebuild was begun after this one, which is given up.") from error
+        raise StackError("Another rebuild was started after this one, which is abandoned.") from error
 
 
-def _sweep(table: Table, current: int, tick: Tick) -> None:
-    """Delete what is of no use any more: all generations but the one that is read."""
+def _delete_old_generations(table: Table, current: int, on_progress: ProgressCallback) -> None:
+    """Delete all generations but the current one."""
     for page in table.pages():
         old: list[Item] = [
             {"page": item["page"], "row": item["row"]}
             for item in page
             if item["page"] != GENERATIONS["page"] and not item["page"]["S"].startswith(f"{current}#")
         ]
-        for start in range(0, len(old), _DELETED):
-            requests = [{"DeleteRequest": {"Key": key}} for key in old[start : start + _DELETED]]
+        for start in range(0, len(old), _BATCH_WRITES):
+            requests = [{"DeleteRequest": {"Key": key}} for key in old[start : start + _BATCH_WRITES]]
             while requests:
-                answer = table.client.batch_write_item(RequestItems={table.name: requests})
-                requests = answer.get("UnprocessedItems", {}).get(table.name, [])
-            tick("old rows", len(old[start : start + _DELETED]))
+                response = table.client.batch_write_item(RequestItems={table.name: requests})
+                requests = response.get("UnprocessedItems", {}).get(table.name, [])
+            on_progress("old rows", len(old[start : start + _BATCH_WRITES]))
 
 
 def _add(rows: Rows, more: Rows) -> None:
-    for key, figures in more.items():
-        for figure, number in figures.items():
-            rows[key][figure] += number
+    for key, metrics in more.items():
+        for metric, number in metrics.items():
+            rows[key][metric] += number
 
 
 def _label(key: RowKey) -> str:

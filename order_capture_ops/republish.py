@@ -1,7 +1,7 @@
-"""Publish again how customers and products stand, as ledger_publisher did when it changed.
+"""Publish the current balances of customers and products again, as ledger_publisher does on every change.
 
-So that a copy that somebody keeps can be made anew, or put right if something was given up. A state has a
-version, and a copy keeps the highest: this can be done at any time, and as often as one likes.
+Consumers can then build a copy from nothing, or repair one after a publish failed for good. A state has a
+version and a copy keeps the highest, so this is safe at any time and as often as needed.
 """
 
 from __future__ import annotations
@@ -17,75 +17,75 @@ from order_capture.application.ledger.publish_balance_states import PublishBalan
 from order_capture.application.messages import BalanceState
 from order_capture.domain.errors import RejectedMessagesError
 from order_capture.domain.order import CheckType
+from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.stack import Stack
-from order_capture_ops.stuck import Tick
-from order_capture_ops.tables import UNREADABLE, LedgerTable, read_head
+from order_capture_ops.tables import UNREADABLE, LedgerTable, read_balance
 
 TOPICS = {CheckType.BALANCE: "AccountTopicArn", CheckType.STOCK: "StockTopicArn"}
-"""The outputs of the stack that name them."""
-
+"""The stack's outputs with the topics' ARNs."""
 
 T = TypeVar("T")
 
 
 @dataclass
-class Republished:
-    """What was published of one ledger, or would have been."""
+class RepublishedStates:
+    """What was published of one ledger, or would be without `dry_run`."""
 
     states: int = 0
     deleted: int = 0
     """How many of the states are tombstones."""
     unreadable: list[str] = field(default_factory=list)
-    """Whose head is not as the functions write it: `audit` says more."""
+    """Customers or products whose balance item is malformed; see `audit`."""
     refused: list[str] = field(default_factory=list)
-    """Whose state SNS does not take."""
+    """Customers or products whose state SNS rejects."""
 
 
 def republish(
-    where: Stack,
+    stack: Stack,
     table: LedgerTable,
     *,
     rate: float | None = None,
     dry_run: bool = False,
-    tick: Tick = lambda *_: None,
-) -> Republished:
-    """Publish the state of every customer or product of a ledger, tombstones too.
+    on_progress: ProgressCallback = lambda *_: None,
+) -> RepublishedStates:
+    """Publish the state of every customer or product of a ledger, including tombstones.
 
     Args:
-        where: the stack.
+        stack: the stack.
         table: one of its ledgers.
-        rate: states a second, at most.
-        dry_run: only counts them.
-        tick: is told how many more items were read; those of entries are read as well, but not fetched.
+        rate: at most this many states a second.
+        dry_run: count them only.
+        on_progress: is called with the number of items scanned, entries included.
 
     Raises:
-        TemporaryError: SNS did not take some; it may all be done again.
+        TransientError: SNS did not accept all of them; it may all be done again.
     """
-    sender = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
-    followers = TopicPublisher(where.client("sns"), where.output(TOPICS[table.kind.check]), sender)
+    envelopes = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
+    publisher = TopicPublisher(stack.client("sns"), stack.output(TOPICS[table.spec.check]), envelopes)
+    use_case = PublishBalanceStates(publisher)
     size = BATCH_ENTRIES if rate is None else max(1, int(min(BATCH_ENTRIES, rate)))
-    result, started = Republished(), time.monotonic()
-    for scanned, items in table.heads():
+    result, started = RepublishedStates(), time.monotonic()
+    for scanned, items in table.balance_items():
         states: list[BalanceState] = []
         for item in items:
             try:
-                states.append(BalanceState(table.kind, table.entity(item), read_head(item)))
+                states.append(BalanceState(table.spec, table.entity(item), read_balance(item)))
             except UNREADABLE:
                 result.unreadable.append(table.entity(item))
         for batch in batches(states, size):
             if not dry_run:
                 try:
-                    PublishBalanceStates(followers).publish(batch)
+                    use_case.publish(batch)
                 except RejectedMessagesError as error:
                     result.refused += error.subjects
             result.states += len(batch)
             result.deleted += sum(state.head.deleted for state in batch)
             if rate is not None and not dry_run:
                 time.sleep(max(0.0, started + result.states / rate - time.monotonic()))
-        tick(f"{table.noun} entries", scanned)
+        on_progress(f"{table.noun} entries", scanned)
     return result
 
 
-def batches(things: Sequence[T], size: int) -> list[Sequence[T]]:
-    """All of them, so many at a time."""
-    return [things[start : start + size] for start in range(0, len(things), size)]
+def batches(values: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Split into batches of at most `size`."""
+    return [values[start : start + size] for start in range(0, len(values), size)]

@@ -1,7 +1,7 @@
-"""Publish again what happened to orders, for what change_publisher had to give up or could not read.
+"""Publish order events again that change_publisher could not publish or read.
 
-An order's own log tells all of its events. Each has the id that it always had, so that whoever has heard of
-it already passes it over.
+All events can be derived from the order's log, and keep their ids: consumers skip the ones they have
+received before.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ from order_capture.application.messages import OrderEventMessage
 from order_capture.domain.errors import RejectedMessagesError
 from order_capture.domain.events import events_of
 from order_capture.domain.order import Order
+from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.republish import batches
 from order_capture_ops.stack import Stack, StackError
-from order_capture_ops.stuck import Tick
 from order_capture_ops.tables import UNREADABLE, Tables, is_order
 
 
 @dataclass
 class RepublishedEvents:
-    """What was published, or would have been."""
+    """What was published, or would be without `dry_run`."""
 
     orders: int = 0
     events: int = 0
     unreadable: list[str] = field(default_factory=list)
-    """Orders that are not as the functions write them: `audit` says more."""
+    """Malformed orders; see `audit`."""
     refused: list[str] = field(default_factory=list)
-    """Orders with an event that SNS does not take, being too large."""
+    """Orders with an event that SNS rejects as too large."""
 
 
 def republish_events(
-    where: Stack,
+    stack: Stack,
     order_ids: Sequence[str],
     since: str = "",
     *,
     rate: float | None = None,
     dry_run: bool = False,
-    tick: Tick = lambda *_: None,
+    on_progress: ProgressCallback = lambda *_: None,
 ) -> RepublishedEvents:
-    """Publish the events of these orders, or of all if none are named, that happened at a time or after it.
+    """Publish the events of these orders, or of all orders if none are given, since a time.
 
     Args:
-        where: the stack.
-        order_ids: whose events.
-        since: ISO 8601, UTC, to the millisecond; empty for any time.
-        rate: events a second, at most.
-        dry_run: only counts them.
-        tick: is told how many more orders were read.
+        stack: the stack.
+        order_ids: the orders.
+        since: ISO 8601, UTC, to the millisecond; empty for all events.
+        rate: at most this many events a second.
+        dry_run: count them only.
+        on_progress: is called with the number of orders read.
 
     Raises:
-        StackError: one of them is no order; nothing was published.
-        TemporaryError: SNS did not take some; it may all be done again.
+        StackError: one of the orders does not exist; nothing is published.
+        TransientError: SNS did not accept all of them; it may all be done again.
     """
-    sender = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
-    listeners = TopicPublisher(where.client("sns"), where.output("OrderEventTopicArn"), sender)
+    envelopes = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
+    publisher = TopicPublisher(stack.client("sns"), stack.output("OrderEventTopicArn"), envelopes)
     size = BATCH_ENTRIES if rate is None else max(1, int(min(BATCH_ENTRIES, rate)))
     result, started = RepublishedEvents(), time.monotonic()
-    for orders in _orders(where, order_ids, result, tick):
+    for orders in _orders(stack, order_ids, result, on_progress):
         events = [event for order in orders for event in events_of(order) if event.time >= since]
         result.orders += len({event.order.order_id for event in events})
         for batch in batches(events, size):
             if not dry_run:
                 try:
-                    listeners.send_all([OrderEventMessage(event) for event in batch])
+                    publisher.send_all([OrderEventMessage(event) for event in batch])
                 except RejectedMessagesError as error:
                     result.refused += error.subjects
             result.events += len(batch)
@@ -79,15 +79,15 @@ def republish_events(
 
 
 def _orders(
-    where: Stack, order_ids: Sequence[str], result: RepublishedEvents, tick: Tick
+    stack: Stack, order_ids: Sequence[str], result: RepublishedEvents, on_progress: ProgressCallback
 ) -> Iterator[list[Order]]:
-    table = Tables.of(where).orders
+    table = Tables.of(stack).orders
     pages: Iterable[list[Item]] = table.pages()
     if order_ids:
-        named = list(table.get_many({"orderId": order_id} for order_id in dict.fromkeys(order_ids)))
-        if missing := sorted({*order_ids} - {item["orderId"]["S"] for item in named if is_order(item)}):
-            raise StackError(f"There is no order {', '.join(missing)} in {where.name}.")
-        pages = [named]
+        found = list(table.get_many({"orderId": order_id} for order_id in dict.fromkeys(order_ids)))
+        if missing := sorted({*order_ids} - {item["orderId"]["S"] for item in found if is_order(item)}):
+            raise StackError(f"There is no order {', '.join(missing)} in {stack.name}.")
+        pages = [found]
     for page in pages:
         orders = []
         for item in page:
@@ -98,4 +98,4 @@ def _orders(
             else:
                 orders += [order] if order else []
         yield orders
-        tick("orders", len(page))
+        on_progress("orders", len(page))

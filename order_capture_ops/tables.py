@@ -1,6 +1,6 @@
-"""The tables as they are: pages of raw items, and what they say.
+"""The raw tables: pages of items, and decoders for them.
 
-Items are read here and not by the functions' own adapters: what an audit is to find may be their mistake.
+The functions' own adapters are not used for this, since an audit has to find their mistakes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from order_capture.adapters.dynamodb.history_repository import item_of, record_from_item
 from order_capture.adapters.dynamodb.ledger_repository import price_from
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
+from order_capture.adapters.serializers import fields
 from order_capture.adapters.serializers.check_results import check_result_from
-from order_capture.adapters.serializers.fields import text, texts
 from order_capture.adapters.serializers.order_details import order_details_from
 from order_capture.domain.errors import OrderCaptureError
 from order_capture.domain.history import HistoryRecord
@@ -35,62 +35,62 @@ from order_capture.domain.ledger import (
 from order_capture.domain.order import CheckResult, CheckType, OrderDetails, OrderStatus
 from order_capture_ops.stack import Stack
 
-HEAD = "BALANCE"
-BATCH_KEYS = 100  # what DynamoDB's batch read takes in one call
-RECEIPTS = idempotency_key_for("")  # how the keys of receipts begin; they are no ledgers
+BALANCE_ENTRY = "BALANCE"
+BATCH_KEYS = 100  # keys in one BatchGetItem call
+IDEMPOTENCY_PREFIX = idempotency_key_for("")  # partition keys with it hold idempotency records, not ledgers
 
 UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OrderCaptureError)
-"""What reading an item raises that is not as the functions write it."""
+"""Raised when decoding an item that is not as the functions write it."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table, and how to read it. Every read is consistent: it sees all that was written before."""
+    """A table. Every read is strongly consistent."""
 
     client: Any
     name: str
 
     def size(self) -> int:
-        """About how many items there are: DynamoDB counts them every six hours."""
+        """About how many items there are: DynamoDB updates the count every six hours."""
         return int(self.client.describe_table(TableName=self.name)["Table"]["ItemCount"])
 
     def pages(self) -> Iterator[list[Item]]:
-        """All items, a page (up to 1 MB) at a time; those of one partition key come one after the other."""
+        """All items, a page (up to 1 MB) at a time; the items of one partition come together."""
         paginator = self.client.get_paginator("scan")
         for page in paginator.paginate(TableName=self.name, ConsistentRead=True):
             yield page["Items"]
 
     def get(self, key: Mapping[str, str]) -> Item | None:
         """One item, or None."""
-        answer = self.client.get_item(TableName=self.name, Key=to_item(key), ConsistentRead=True)
-        item: Item | None = answer.get("Item")
+        response = self.client.get_item(TableName=self.name, Key=to_item(key), ConsistentRead=True)
+        item: Item | None = response.get("Item")
         return item
 
     def get_many(self, keys: Iterable[Mapping[str, str]]) -> Iterator[Item]:
-        """Those of the items that exist, in any order. Every key may be named once."""
-        left = [to_item(key) for key in keys]
-        while left:
-            batch, left = left[:BATCH_KEYS], left[BATCH_KEYS:]
-            answer = self.client.batch_get_item(
+        """The items that exist, in any order. Keys must be unique."""
+        remaining = [to_item(key) for key in keys]
+        while remaining:
+            batch, remaining = remaining[:BATCH_KEYS], remaining[BATCH_KEYS:]
+            response = self.client.batch_get_item(
                 RequestItems={self.name: {"Keys": batch, "ConsistentRead": True}}
             )
-            yield from answer["Responses"].get(self.name, [])
-            # A batch may be answered in part, with HTTP 200, when the table is throttled.
-            if unread := answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", []):
-                left += unread
+            yield from response["Responses"].get(self.name, [])
+            # A throttled table may return a part of the batch, with HTTP 200.
+            if unprocessed := response.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", []):
+                remaining += unprocessed
                 time.sleep(0.1)
 
 
 @dataclass(frozen=True)
 class LedgerTable(Table):
-    """A ledger: the heads and entries of all its customers or products."""
+    """A ledger: the balances and entries of all its customers or products."""
 
-    kind: LedgerSpec
+    spec: LedgerSpec
     key: str
     noun: str
 
     def partition(self, entity: str) -> Iterator[list[Item]]:
-        """The head and all entries of one customer or product, a page at a time."""
+        """The balance item and all entries of one customer or product, a page at a time."""
         paginator = self.client.get_paginator("query")
         for page in paginator.paginate(
             TableName=self.name,
@@ -100,35 +100,30 @@ class LedgerTable(Table):
         ):
             yield page["Items"]
 
-    def heads(self) -> Iterator[tuple[int, list[Item]]]:
-        """All heads, a page of items at a time: how many items were read for it, and the heads among them.
+    def balance_items(self) -> Iterator[tuple[int, list[Item]]]:
+        """All balance items, by page: the number of items scanned, and the balance items among them.
 
-        DynamoDB reads the entries as well, and bills them, but leaves them out of the answer.
+        DynamoDB also reads the entries, and bills them, but filters them out of the response.
         """
         paginator = self.client.get_paginator("scan")
         for page in paginator.paginate(
             TableName=self.name,
-            FilterExpression="entry = :head",
-            ExpressionAttributeValues=to_item({":head": HEAD}),
+            FilterExpression="entry = :balance",
+            ExpressionAttributeValues=to_item({":balance": BALANCE_ENTRY}),
             ConsistentRead=True,
         ):
             yield page["ScannedCount"], page["Items"]
 
     def label(self, entity: str) -> str:
-        """How a customer or product is called in a report."""
+        """A customer's or product's name in a report."""
         return f"{self.noun} {entity}"
 
     def entity(self, item: Item) -> str:
-        """Whose item it is."""
+        """The customer or product of an item."""
         return str(item[self.key]["S"])
 
-    def head(self, entity: str) -> Balance | None:
-        """How a customer or product stands."""
-        item = self.get({self.key: entity, "entry": HEAD})
-        return read_head(item) if item else None
-
     def holds(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Hold]:
-        """The decisions kept under these (entity, order id), where there is one that can be read."""
+        """The readable holds with these keys (entity, order id)."""
         found = {}
         for item in self.get_many({self.key: entity, "entry": f"HOLD#{order}"} for entity, order in keys):
             try:
@@ -140,10 +135,10 @@ class LedgerTable(Table):
         return found
 
     def read_entry(self, item: Item) -> Entry:
-        """What an item other than a head records.
+        """Decode an item other than a balance.
 
         Raises:
-            UNREADABLE: it is not as the functions write it.
+            UNREADABLE: it is malformed.
         """
         values = from_item(item)
         entity, amount, at = str(values[self.key]), _number(values["amount"]), str(values["time"])
@@ -154,14 +149,14 @@ class LedgerTable(Table):
             case "RELEASE":
                 return Release(entity, entry_id, amount, at)
             case "ADJUST":
-                after = _head(values["after"])
+                after = _balance_from(values["after"])
                 return Adjustment(entity, entry_id, amount, str(values["fingerprint"]), after, at)
-        raise ValueError(f"no such entry: {kind}")
+        raise ValueError(f"unknown entry type: {kind}")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What an order's item says."""
+class StoredOrder:
+    """An order as its item has it."""
 
     status: OrderStatus
     details: OrderDetails
@@ -173,12 +168,12 @@ class Order:
 
     @property
     def order_id(self) -> str:
-        """The id that the client was given."""
+        """The order's id."""
         return self.details.order_id
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not over yet."""
+        """Whether its status is not terminal."""
         return self.status in (OrderStatus.PENDING, OrderStatus.CONFIRMED)
 
     def age(self) -> float:
@@ -190,21 +185,21 @@ class Order:
 class OrderTable(Table):
     """The orders."""
 
-    def orders(self, order_ids: Collection[str]) -> dict[str, Order | None]:
-        """Those of the orders that exist, by id; None for one that can't be read."""
+    def orders(self, order_ids: Collection[str]) -> dict[str, StoredOrder | None]:
+        """The orders that exist, by id; None for one that can't be read."""
         found = self.get_many({"orderId": order_id} for order_id in order_ids)
         return {item["orderId"]["S"]: read_order(item) for item in found if is_order(item)}
 
 
 @dataclass(frozen=True)
 class HistoryTable(Table):
-    """The history of both ledgers. It is no part of the books, and is read as clients see it."""
+    """The history of both ledgers, decoded by the adapter that serves it to clients."""
 
-    def lines(self, ledger: LedgerTable, entity: str) -> Iterator[HistoryRecord]:
-        """All lines of one customer or product, oldest first.
+    def records(self, ledger: LedgerTable, entity: str) -> Iterator[HistoryRecord]:
+        """All records of one customer or product, oldest first.
 
         Raises:
-            UNREADABLE: one is not as the functions write it.
+            UNREADABLE: one is malformed.
         """
         paginator = self.client.get_paginator("query")
         for page in paginator.paginate(
@@ -215,23 +210,23 @@ class HistoryTable(Table):
         ):
             yield from map(record_from_item, page["Items"])
 
-    def add(self, ledger: LedgerTable, line: HistoryRecord) -> None:
-        """Write a line if it is not there; a conditional check fails if it is."""
+    def add(self, ledger: LedgerTable, record: HistoryRecord) -> None:
+        """Write a record if it does not exist; otherwise the conditional check fails."""
         self.client.put_item(
             TableName=self.name,
-            Item=item_of(ledger.key, line),
+            Item=item_of(ledger.key, record),
             ConditionExpression="attribute_not_exists(line)",
         )
 
-    def remove(self, ledger: LedgerTable, line: HistoryRecord) -> None:
-        """Take a line out."""
-        item = item_of(ledger.key, line)
+    def remove(self, ledger: LedgerTable, record: HistoryRecord) -> None:
+        """Delete a record."""
+        item = item_of(ledger.key, record)
         self.client.delete_item(TableName=self.name, Key={name: item[name] for name in ("entity", "line")})
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Those of a stack."""
+    """The tables of a stack."""
 
     orders: OrderTable
     accounts: LedgerTable
@@ -256,38 +251,38 @@ class Tables:
 
 
 def is_order(item: Item) -> bool:
-    """Whether an item of the order table is an order, and not the record of a request."""
+    """Whether an item of the order table is an order, and not an idempotency record."""
     return "status" in item
 
 
-def read_order(item: Item) -> Order | None:
-    """The order in an item, or None if it is not as the functions write it."""
+def read_order(item: Item) -> StoredOrder | None:
+    """Decode an order, or return None if it is malformed."""
     try:
         values = from_item(item)
-        return Order(
+        return StoredOrder(
             OrderStatus(values["status"]),
             order_details_from(values),
-            {CheckType(check): check_result_from(decision) for check, decision in values["checks"].items()},
+            {CheckType(check): check_result_from(result) for check, result in values["checks"].items()},
             _time(values["createTime"]),
             _time(values["updateTime"]),
-            text(values, "correlationId"),
-            tuple(texts(values, "logs")),
+            fields.text(values, "correlationId"),
+            tuple(fields.texts(values, "logs")),
         )
     except UNREADABLE:
         return None
 
 
-def read_head(item: Item) -> Balance:
-    """The head in an item.
+def read_balance(item: Item) -> Balance:
+    """Decode a balance item.
 
     Raises:
-        UNREADABLE: it is not as the functions write it.
+        UNREADABLE: it is malformed.
     """
-    return _head(from_item(item))
+    return _balance_from(from_item(item))
 
 
-def _head(values: Mapping[str, Any]) -> Balance:
-    balance, held, settled = (_number(values[figure]) for figure in ("balance", "held", "settled"))
+def _balance_from(values: Mapping[str, Any]) -> Balance:
+    balance, held, settled = (_number(values[name]) for name in ("balance", "held", "settled"))
     deleted = bool(_number(values.get("deleted", ZERO)))
     version, update_time = int(_number(values["version"])), str(values["updateTime"])
     price = price_from(values)
@@ -296,11 +291,11 @@ def _head(values: Mapping[str, Any]) -> Balance:
 
 def _number(value: object) -> Decimal:
     if not isinstance(value, Decimal):
-        raise TypeError(f"a number expected, not {type(value).__name__}")
+        raise TypeError(f"expected a number, not {type(value).__name__}")
     return value
 
 
-def _time(moment: str) -> str:
-    if datetime.fromisoformat(moment).tzinfo is None:
-        raise ValueError("a time with its zone expected")
-    return moment
+def _time(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("expected a time with a UTC offset")
+    return text

@@ -183,7 +183,7 @@ def test_every_accepted_order_ends_once_and_the_books_add_up(engine: Engine, sho
     )
     assert killer.killed.total() > KILLS / 3
     assert outcomes == {"SHIPPED": UNITS, "REJECTED": CLIENTS - UNITS}
-    audit = ops(engine, "audit", "--patience", "120")
+    audit = ops(engine, "audit", "--grace-period", "120")
     assert audit.returncode == 0, audit.stdout + audit.stderr
     assert json.loads(audit.stdout)["orders"] == dict(outcomes)
     stuck = ops(engine, "stuck")

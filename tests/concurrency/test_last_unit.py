@@ -21,7 +21,7 @@ from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.retry import Retry
 from order_capture.domain.ledger import STOCK, Adjustment, Balance, Entry, Hold, replay
 from order_capture.domain.order import Outcome
-from order_capture_ops.tables import HEAD, LedgerTable, read_head
+from order_capture_ops.tables import BALANCE_ENTRY, LedgerTable, read_balance
 from tests.conftest import Say
 from tests.support.factories import check, details_of
 from tests.support.fakes import MemoryPublisher
@@ -96,8 +96,8 @@ def read(table: LedgerTable) -> tuple[dict[str, Balance], dict[str, list[Entry]]
     entries: dict[str, list[Entry]] = defaultdict(list)
     for page in table.pages():
         for item in page:
-            if item["entry"]["S"] == HEAD:
-                heads[table.entity(item)] = read_head(item)
+            if item["entry"]["S"] == BALANCE_ENTRY:
+                heads[table.entity(item)] = read_balance(item)
             else:
                 entries[table.entity(item)].append(table.read_entry(item))
     return heads, entries

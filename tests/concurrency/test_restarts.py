@@ -31,9 +31,9 @@ from tests.support.profile import AMOUNTS, FULL
 
 ORDERS = AMOUNTS.orders_at_stop
 CLIENTS = 8
-UNITS = ORDERS * 3 // 4  # fewer than are ordered: some orders have to be refused
-BEFORE = ORDERS * 3 // 10  # orders that are accepted before the engine goes
-PATIENCE = 300.0
+UNITS = ORDERS * 3 // 4  # fewer than are ordered: some orders must be rejected
+BEFORE = ORDERS * 3 // 10  # orders that are accepted before the engine stops
+TIMEOUT = 300.0
 
 pytestmark = pytest.mark.proof
 
@@ -87,7 +87,7 @@ class Clients:
         """Send an order until it is accepted, as a client with a key may."""
         body = order_body(self._customers[number % 10], {self.pen: 1}, "1.00")
         key = str(uuid.uuid4())
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
                 answer = self._shop.post("/order", body, Idempotency_Key=key)
@@ -112,11 +112,11 @@ class Clients:
         self._pool.shutdown(cancel_futures=True)
 
     def wait_for_some(self) -> None:
-        assert self._enough.wait(PATIENCE)
+        assert self._enough.wait(TIMEOUT)
 
     def wait_for_all(self) -> None:
         for each in self._placing:
-            each.result(PATIENCE)
+            each.result(TIMEOUT)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def clients(kept: Kept) -> Iterator[Clients]:
 
 def ended(shop: Shop, placed: list[str]) -> dict[str, str]:
     """How each of the orders has ended, those that are unknown as such; or how it stands in the end."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     statuses = dict.fromkeys(placed, "PENDING")
     while time.monotonic() < deadline and OPEN & set(statuses.values()):
         for order_id in [each for each, status in statuses.items() if status in OPEN]:
@@ -139,7 +139,7 @@ def ended(shop: Shop, placed: list[str]) -> dict[str, str]:
 
 
 def assert_the_books_add_up(kept: Kept, outcomes: Counter[str], seconds: int = 300) -> None:
-    code, said = kept.ops("audit", "--patience", str(seconds))
+    code, said = kept.ops("audit", "--grace-period", str(seconds))
     assert code == 0, said
     counted = json.loads(said)["orders"]
     assert all(counted.get(status, 0) >= number for status, number in outcomes.items()), (counted, outcomes)

@@ -21,7 +21,7 @@ from local import stack
 from local.tokens import Tokens
 
 # Seconds that anything may take: one on an idle machine, many where forty functions start at once.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 QUEUES = ("BalanceChecker", "StockChecker", "OrderUpdate", "ShipOrder")  # the way an order goes
 OPEN = {"PENDING", "CONFIRMED"}
@@ -80,7 +80,7 @@ class Shop:
         self._logs: CloudWatchLogsClient = self.aws.client("logs", endpoint_url=self.endpoint)
         # No trust_env: a proxy for the world outside is not for the loopback interface.
         limits = httpx.Limits(max_connections=None)
-        self._http = httpx.Client(timeout=PATIENCE, trust_env=False, limits=limits)
+        self._http = httpx.Client(timeout=TIMEOUT, trust_env=False, limits=limits)
 
     # ------------------------------------------------------------------------------------------ over HTTP
     def get(self, path: str, **headers: str) -> httpx.Response:
@@ -150,11 +150,11 @@ class Shop:
 
     def all_ended(self, order_ids: Iterable[str]) -> list[View]:
         """The orders, once each has ended."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         views = []
         for order_id in order_ids:
             while (view := self.order(order_id))["status"] in OPEN:
-                assert time.monotonic() < deadline, f"still open after {PATIENCE} s: {view}"
+                assert time.monotonic() < deadline, f"still open after {TIMEOUT} s: {view}"
                 time.sleep(0.05)
             views.append(view)
         return views
@@ -181,11 +181,11 @@ class Shop:
         passes through them, so none is missed between two; the second look finds what a release sent back.
         """
         still = 0
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while still < 2:
             waiting = {queue: self.waiting(self.outputs[f"{queue}QueueUrl"]) for queue in QUEUES}
             still = 0 if any(waiting.values()) else still + 1
-            assert time.monotonic() < deadline, f"messages still on their way after {PATIENCE} s: {waiting}"
+            assert time.monotonic() < deadline, f"messages still on their way after {TIMEOUT} s: {waiting}"
             time.sleep(0.05)
 
     def waiting(self, queue_url: str) -> int:
@@ -205,7 +205,7 @@ class Shop:
 
 def eventually(look: Callable[[], Result], until: Callable[[Result], bool]) -> Result:
     """What `look` sees once that is as it should be, or when patience has run out: for an assert to judge."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not until(seen := look()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return seen

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local import env_json, follow, receiver, stack, tokens
+from local import env_json, follow, receiver, tokens
 from local.engine import free_port
 from order_capture_ops import __main__ as ops
 from order_capture_ops import dead_letters, status
@@ -24,7 +24,7 @@ def _described(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """The stack of this suite is the one that the commands find."""
     description = tmp_path / "stack.json"
     description.write_text(json.dumps(dict(shop.outputs)))
-    monkeypatch.setattr(stack, "DESCRIPTION", description)
+    monkeypatch.setattr(stacks, "DESCRIPTION", description)
     monkeypatch.setattr(tokens, "DESCRIPTION", description)
     for name in PROXIES:
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
@@ -55,7 +55,7 @@ def test_a_poison_message_is_shown_with_its_reason(
         assert ops.main(["status", "--json"]) == 1
         found = json.loads(capsys.readouterr().out)
         (letters,) = (each for each in found["dead_letters"] if each["queue"] == "OrderUpdateDlq")
-        (letter,) = letters["letters"]
+        (letter,) = letters["messages"]
 
         assert (letter["reason"], letter["excerpt"]) == ("it is not JSON", "nonsense")
         assert letter["receives"] >= 5

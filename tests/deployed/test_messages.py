@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.deployed.shop import PATIENCE, QUEUES, Shop, View, eventually
+from tests.deployed.shop import QUEUES, TIMEOUT, Shop, View, eventually
 
 TRIES = 5  # the queues' maxReceiveCount
 
@@ -105,7 +105,7 @@ def test_they_end_in_the_dead_letter_queue_after_their_tries(
 
 def _receive_all(shop: Shop, url: str, count: int) -> dict[str, str]:
     found: dict[str, str] = {}
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while len(found) < count and time.monotonic() < deadline:
         for message in shop.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
             found[message["MessageId"]] = message["Body"]

@@ -97,7 +97,7 @@ def test_the_reports_equal_the_orders_and_are_built_anew_while_orders_come_in(sh
     shop.all_ended(placed)
     # then
     report = eventually(
-        lambda: ops_reports.check_reports(stack, patience=0), lambda report: not report.differences
+        lambda: ops_reports.check_reports(stack, grace_period=0), lambda report: not report.differences
     )
     assert report.differences == []
     assert report.orders >= len(placed)
@@ -113,7 +113,7 @@ def test_amounts_are_reported_for_the_whole_day(shop: Shop) -> None:
     # given a report that has come to rest
     shop.come_to_rest()
     eventually(
-        lambda: ops_reports.check_reports(stack_of(shop), patience=0).differences, lambda found: not found
+        lambda: ops_reports.check_reports(stack_of(shop), grace_period=0).differences, lambda found: not found
     )
     before = shipped_amount()
     # when

@@ -11,7 +11,7 @@ import simplejson
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.deployed.shop import PATIENCE, Shop, eventually
+from tests.deployed.shop import TIMEOUT, Shop, eventually
 from tests.deployed.test_authorization import BAD_TOKENS
 from tests.deployed.tokens import SCOPES, Forger
 from tests.support.template import functions, load_template
@@ -28,7 +28,7 @@ class Follower:
             shop.outputs["socketUrl"],
             additional_headers=headers,
             subprotocols=protocols or None,  # type: ignore[arg-type]
-            open_timeout=PATIENCE,
+            open_timeout=TIMEOUT,
             proxy=None,
         )
         self._events: list[dict[str, Any]] = []
@@ -65,7 +65,7 @@ class Follower:
         return not self._events
 
     def _next(self) -> dict[str, Any]:
-        told: dict[str, Any] = simplejson.loads(self.connection.recv(timeout=PATIENCE), use_decimal=True)
+        told: dict[str, Any] = simplejson.loads(self.connection.recv(timeout=TIMEOUT), use_decimal=True)
         return told
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from local.tokens import Tokens
-from tests.deployed.shop import PATIENCE, Shop
+from tests.deployed.shop import TIMEOUT, Shop
 
 SCOPES = (
     *("orders/read", "orders/write", "accounts/read", "accounts/write", "stock/read", "stock/write"),
@@ -83,7 +83,7 @@ class Forger:
         token = self._token_of(
             self._pool, SCOPES, AccessTokenValidity=1, TokenValidityUnits={"AccessToken": "seconds"}
         )
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while _decoded(token.split(".")[1])["exp"] >= time.time():
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -17,7 +17,7 @@ from rich.table import Table
 from local import stack
 from local.console import step
 from local.engine import fresh
-from order_capture_ops.cli import Parser, errors, whole
+from order_capture_ops.cli import Parser, errors, integer_between
 from order_capture_ops.cli import run as run_command
 from tests.deployed.shop import Shop
 from tests.fuzz.run import Summary, run
@@ -34,11 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what the arguments ask for; 1 if an answer was not one of the contract's."""
     parser = Parser(prog="make fuzz", description=__doc__, example="make fuzz N=10000 SEED=17")
     parser.add_argument(
-        "--cases", type=whole(1, MOST_CASES), default=10_000, help="how many requests to send"
+        "--cases", type=integer_between(1, MOST_CASES), default=10_000, help="how many requests to send"
     )
     parser.add_argument(
         "--seed",
-        type=whole(0, LAST_SEED),
+        type=integer_between(0, LAST_SEED),
         default=random.randrange(1_000_000),
         help="of all that is random (default: another one each time)",
     )

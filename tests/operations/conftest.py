@@ -1,4 +1,4 @@
-"""The operators' tools on the pipeline: real handlers, and moto for AWS."""
+"""The operators' commands on the pipeline: real handlers, with moto for AWS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Run = Callable[..., int]
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
-    # moto has one server: nothing is found by asking a second one.
+    # moto has one server, so a long poll finds nothing more.
     monkeypatch.setattr(dead_letters, "WAIT_SECONDS", 0)
     with mock_aws():
         pipeline = Pipeline()
@@ -68,6 +68,6 @@ def tables(stack: Stack) -> Tables:
 
 @pytest.fixture
 def run(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on the stack; returns its exit code."""
+    """Run a command on the stack; returns its exit code."""
     monkeypatch.setattr("order_capture_ops.stack.find", lambda _: stack)
     return lambda *arguments: cli.main(list(arguments))

@@ -1,4 +1,4 @@
-"""The books after a day of all kinds of business, and after somebody tampered with them."""
+"""Audits of the ledgers after various orders, and after tampering with the tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Items = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def kept() -> tuple[dict[str, str], Items]:
-    """A day of all kinds of business: its orders by what became of them, and every item by its table."""
+    """Various orders, by name, and every item, by table."""
     with mock_aws():
         pipeline = Pipeline()
         orders = business(open_shop(pipeline))
@@ -43,9 +43,9 @@ def kept() -> tuple[dict[str, str], Items]:
 
 
 def business(shop: Shop) -> dict[str, str]:
-    """Four orders ship, four are refused, two cancelled, two are still open; balances are adjusted.
+    """Ship four orders, have four rejected, cancel two, leave two open; adjust balances.
 
-    One product is no more, and another one is sold again. Both had prices, the second still has one.
+    One product is deleted, and another one deleted and created again. Both have prices.
     """
     ask = shop.pipeline.ask
     orders = {
@@ -89,7 +89,7 @@ def confirm(shop: Shop) -> None:
 
 @pytest.fixture
 def day(kept: tuple[dict[str, str], Items], tables: Tables) -> dict[str, str]:
-    """The day's orders, with all items as they were at its end."""
+    """The orders by name, with all items in the tables."""
     orders, items = kept
     for name, those in items.items():
         for item in those:
@@ -97,18 +97,18 @@ def day(kept: tuple[dict[str, str], Items], tables: Tables) -> dict[str, str]:
     return orders
 
 
-def found(tables: Tables, patience: float = 0.0) -> list[Difference]:
-    return audit(tables, DEADLINE, patience).differences
+def found(tables: Tables, grace_period: float = 0.0) -> list[Difference]:
+    return audit(tables, DEADLINE, grace_period).differences
 
 
 @pytest.fixture(autouse=True)
-def no_time_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits, "_PAUSES", (0.0, 0.0))
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audits, "_BACKOFF_SECONDS", (0.0, 0.0))
 
 
-class TestBooksThatAddUp:
-    def test_are_found_to_and_counted(self, day: dict[str, str], tables: Tables) -> None:
-        report = audit(tables, DEADLINE, patience=0)
+class TestConsistentLedgers:
+    def test_have_no_differences_and_are_counted(self, day: dict[str, str], tables: Tables) -> None:
+        report = audit(tables, DEADLINE, grace_period=0)
 
         assert report.differences == []
         assert (report.accounts, report.products, report.deleted) == (2, 3, 1)
@@ -123,14 +123,14 @@ class TestBooksThatAddUp:
         for operation in ("Scan", "Query"):
             tables.orders.client.meta.events.register(f"provide-client-params.dynamodb.{operation}", cut)
 
-        report = audit(tables, DEADLINE, patience=0)
+        report = audit(tables, DEADLINE, grace_period=0)
 
         assert report.differences == []
-        assert report.looked_again == 0
+        assert report.rechecked == 0
         assert (report.accounts, report.products, sum(report.orders.values())) == (2, 3, 12)
         assert len(pages) > 20
 
-    def test_are_read_in_any_order_of_the_items(
+    def test_are_read_in_any_item_order(
         self, day: dict[str, str], tables: Tables, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pages = type(tables.stock).pages
@@ -140,20 +140,20 @@ class TestBooksThatAddUp:
 
         monkeypatch.setattr(type(tables.stock), "pages", mixed_up)
 
-        report = audit(tables, DEADLINE, patience=0)
+        report = audit(tables, DEADLINE, grace_period=0)
 
-        assert report.looked_again > 0, "a release came before its hold"
+        assert report.rechecked > 0, "a release came before its hold"
         assert report.differences == []
 
     def test_may_be_empty(self, tables: Tables) -> None:
         assert found(tables) == []
 
-    def test_are_the_same_on_dynamodb_local(self, day: dict[str, str], tables: Tables) -> None:
+    def test_have_no_differences_on_dynamodb_local(self, day: dict[str, str], tables: Tables) -> None:
         try:
             with dynamodb_local() as url:
                 copy = copied(tables, dynamodb_client(url))
-                report = audit(copy, DEADLINE, patience=0)
-                assert (report.differences, report.looked_again) == ([], 0)
+                report = audit(copy, DEADLINE, grace_period=0)
+                assert (report.differences, report.rechecked) == ([], 0)
                 assert sum(report.orders.values()) == 12
                 change(copy.accounts, {"customerId": "alice", "entry": "BALANCE"}, balance=1)
                 assert {each.entity for each in found(copy)} == {"account alice"}
@@ -162,7 +162,7 @@ class TestBooksThatAddUp:
 
 
 def copied(tables: Tables, client: Any) -> Tables:
-    """The same items in other tables."""
+    """Copy the items to other tables."""
     names = create_tables(client)
     for table in (tables.orders, *tables.ledgers, tables.history):
         for page in table.pages():
@@ -190,7 +190,7 @@ def change(table: Any, key: dict[str, str], **figures: int) -> None:
 
 
 def put(table: Any, key: dict[str, str], **values: Any) -> None:
-    """Set attributes of an item; makes it if there is none."""
+    """Set attributes of an item, which is created if it does not exist."""
     for name, value in values.items():
         table.client.update_item(
             TableName=table.name,
@@ -231,7 +231,7 @@ def fake_hold(entry: str) -> dict[str, Any]:
 
 
 TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
-    # what is done, how, who must be named, and in what words
+    # description, change, expected entity, expected text
     (
         "a balance is one too high",
         lambda t, _: change(t.accounts, alice(), balance=1),
@@ -245,16 +245,16 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
         "sum of all adjustments",
     ),
     (
-        "a product is cheaper than it was made",
+        "a price is lower than that of the last adjustment",
         lambda t, _: put(t.stock, mug(), price=Decimal("0.01")),
         "product mug",
-        "price (that of the last adjustment)",
+        "price (of the last adjustment)",
     ),
     (
         "a product without a price has one",
         lambda t, _: put(t.stock, pen(), price=Decimal(0)),
         "product pen",
-        "price (that of the last adjustment)",
+        "price (of the last adjustment)",
     ),
     ("held is too high", lambda t, _: change(t.stock, pen(), held=1), "product pen", "held (by orders"),
     (
@@ -270,13 +270,13 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
         "settled (by orders",
     ),
     (
-        "money was moved from one to the other, the sum being right",
+        "money was moved from settled to balance, with the same sum",
         lambda t, _: change(t.accounts, alice(), balance=5, settled=-5),
         "account alice",
         "balance (replayed",
     ),
     (
-        "a figure is below zero",
+        "an amount is below zero",
         lambda t, _: change(t.stock, {"productId": "ink", "entry": "BALANCE"}, balance=-1000),
         "product ink",
         "balance",
@@ -288,22 +288,22 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
         "balance (replayed",
     ),
     (
-        "a hold is missing, and its order says so as well",
+        "a hold is missing, which its order shows as well",
         lambda t, o: delete(t.stock, pen(f"HOLD#{o['shipped']}")),
         "order shipped",
-        "decision of product pen",
+        "check result of product pen",
     ),
     (
         "the second hold of an order of several products is missing",
         lambda t, o: delete(t.stock, pen(f"HOLD#{o['open']}")),
         "order open",
-        "decision of product pen",
+        "check result of product pen",
     ),
     (
         "a declined decision is missing",
         lambda t, o: delete(t.accounts, {"customerId": "bob", "entry": f"HOLD#{o['poor']}"}),
         "order poor",
-        "decision of account bob",
+        "check result of account bob",
     ),
     (
         "an adjustment is missing",
@@ -330,7 +330,7 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
         "held for order",
     ),
     (
-        "what has shipped was released",
+        "a shipped order was released",
         lambda t, o: put(t.stock, pen(f"RELEASE#{o['shipped']}"), amount=Decimal(2), time="now"),
         "product pen",
         "which is SHIPPED",
@@ -378,32 +378,32 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
         "declined for order",
     ),
     (
-        "what was deleted has units again",
+        "a deleted product has units again",
         lambda t, _: put(t.stock, {"productId": "cap", "entry": "BALANCE"}, balance=Decimal(7)),
         "product cap",
-        "balance of what is deleted",
+        "balance, as it is deleted",
     ),
     (
-        "what is sold was marked as deleted by hand",
+        "a product was marked as deleted by hand",
         lambda t, _: put(t.stock, pen(), deleted=1),
         "product pen",
-        "held of what is deleted",
+        "held, as it is deleted",
     ),
-    ("a head is gone", lambda t, _: delete(t.stock, pen()), "product pen", "head"),
+    ("a balance is gone", lambda t, _: delete(t.stock, pen()), "product pen", "balance item"),
     (
-        "a head is broken",
+        "a balance is malformed",
         lambda t, _: put(t.stock, pen(), balance="many"),
         "product pen",
         "item BALANCE",
     ),
     (
-        "an entry is broken",
+        "an entry is malformed",
         lambda t, o: put(t.stock, pen(f"HOLD#{o['shipped']}"), outcome="MAYBE"),
         "product pen",
         "item HOLD#",
     ),
     (
-        "an order is broken",
+        "an order is malformed",
         lambda t, o: put(t.orders, {"orderId": o["shipped"]}, status="LOST"),
         "order shipped",
         "item",
@@ -418,7 +418,7 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
 
 
 @pytest.mark.parametrize(("done", "tamper", "who", "words"), TAMPERINGS, ids=[each[0] for each in TAMPERINGS])
-def test_tampering_is_found_and_named(
+def test_tampering_is_reported(
     day: dict[str, str], tables: Tables, done: str, tamper: Tamper, who: str, words: str
 ) -> None:
     tamper(tables, day)
@@ -431,22 +431,22 @@ def test_tampering_is_found_and_named(
     assert all(each.expected != each.found for each in differences)
 
 
-def at_look(number: int, shop: Shop) -> Callable[[str, int], None]:
-    """All that is on its way arrives behind this one of the second looks."""
+def at_recheck(number: int, shop: Shop) -> Callable[[str, int], None]:
+    """Deliver all messages in progress after this many rechecks."""
     attempts = itertools.count(1)
 
-    def tick(what: str, _: int) -> None:
-        if what == "second looks" and next(attempts) == number:
+    def on_progress(what: str, _: int) -> None:
+        if what == "rechecks" and next(attempts) == number:
             shop.pipeline.run()
 
-    return tick
+    return on_progress
 
 
-class TestALiveSystem:
-    """It is read while it runs: what is merely on its way is no difference."""
+class TestRunningSystem:
+    """An audit of a running system does not report changes in progress."""
 
-    def test_gives_no_false_alarm(self, shop: Shop, tables: Tables) -> None:
-        # given: between any two reads of the audit, something happens
+    def test_has_no_false_positives(self, shop: Shop, tables: Tables) -> None:
+        # given: something happens between any two reads of the audit
         orders = [shop.order(order_of("alice", 1, pen=1)) for _ in range(30)]
         shop.pipeline.run()
         moments = iter(range(61))
@@ -475,24 +475,24 @@ class TestALiveSystem:
             events.register(f"before-call.dynamodb.{operation}", happen)
 
         # when
-        report = audit(tables, DEADLINE, patience=60)
+        report = audit(tables, DEADLINE, grace_period=60)
 
         # then
-        assert len(orders) == 90, "it was not left alone"
-        assert report.looked_again > 0, "something was in motion"
+        assert len(orders) == 90, "orders were placed during the audit"
+        assert report.rechecked > 0, "some changes were in progress"
         assert report.differences == []
 
-    def test_is_given_time_for_a_release_that_is_on_its_way(self, shop: Shop, tables: Tables) -> None:
+    def test_has_a_grace_period_for_a_release_in_progress(self, shop: Shop, tables: Tables) -> None:
         order = shop.order(order_of("alice", 5, pen=1))
         shop.pipeline.deliver("balance_checker")
         shop.pipeline.ask("POST", f"/order/{order}/cancel")
         assert [each.entity for each in found(tables)] == ["account alice"]
 
-        report = audit(tables, DEADLINE, patience=60, tick=at_look(4, shop))
+        report = audit(tables, DEADLINE, grace_period=60, on_progress=at_recheck(4, shop))
 
         assert report.differences == []
 
-    def test_that_never_stands_still_is_reported_as_such(self, day: dict[str, str], tables: Tables) -> None:
+    def test_is_reported_if_it_never_stops_changing(self, day: dict[str, str], tables: Tables) -> None:
         put(tables.stock, pen(), balance=Decimal(77))
         numbers = iter(range(1, 10_000))
         tables.orders.client.meta.events.register(
@@ -502,35 +502,35 @@ class TestALiveSystem:
 
         (difference,) = found(tables)
 
-        assert (difference.entity, difference.found) == ("product pen", "changing all the time")
+        assert (difference.entity, difference.found) == ("product pen", "always changing")
 
 
-class TestTheCommand:
+class TestCommand:
     def test_exits_0_with_a_summary(
         self, day: dict[str, str], run: Run, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert run("audit", "--patience", "0") == 0
+        assert run("audit", "--grace-period", "0") == 0
 
-        said = capsys.readouterr().out
-        assert "The books add up" in said
-        assert "SHIPPED" in said
+        printed = capsys.readouterr().out
+        assert "The books add up" in printed
+        assert "SHIPPED" in printed
 
     def test_exits_1_with_the_differences(
         self, day: dict[str, str], tables: Tables, run: Run, capsys: pytest.CaptureFixture[str]
     ) -> None:
         change(tables.accounts, alice(), balance=1)
 
-        assert run("audit", "--patience", "0") == 1
+        assert run("audit", "--grace-period", "0") == 1
 
         assert "account alice" in capsys.readouterr().out
 
-    def test_speaks_json(
+    def test_prints_json(
         self, day: dict[str, str], tables: Tables, run: Run, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert run("audit", "--json", "--patience", "0") == 0
+        assert run("audit", "--json", "--grace-period", "0") == 0
         right = json.loads(capsys.readouterr().out)
         change(tables.stock, pen(), held=1)
-        assert run("audit", "--json", "--patience", "0") == 1
+        assert run("audit", "--json", "--grace-period", "0") == 1
         wrong = json.loads(capsys.readouterr().out)
 
         assert (right["ok"], right["differences"], right["orders"]["SHIPPED"]) == (True, [], 4)

@@ -1,4 +1,4 @@
-"""Every command answers an argument that is not allowed with what is, in a line or two, and exits with 2."""
+"""Every command rejects an invalid argument with what is allowed, in one or two lines, and exits with 2."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ BAD: Sequence[tuple[str, Sequence[str], str]] = (
     ("order_capture_ops", ("republish", "--stock", "--accounts"), "--accounts"),
     ("order_capture_ops", ("republish-events", "--since=yesterday"), "2h"),
     ("order_capture_ops", ("republish-events", "--rate=-5", "--since=2h"), "RATE (--rate)"),
-    ("order_capture_ops", ("republish-events", "--", "a/b"), "'a/b' is no id"),
-    ("order_capture_ops", ("watch", "--", "a;b"), "'a;b' is no id"),
-    ("order_capture_ops", ("audit", "--patience=-1"), "PATIENCE (--patience)"),
-    ("order_capture_ops", ("check-reports", "--patience=x"), "PATIENCE (--patience)"),
+    ("order_capture_ops", ("republish-events", "--", "a/b"), "'a/b' is not an id"),
+    ("order_capture_ops", ("watch", "--", "a;b"), "'a;b' is not an id"),
+    ("order_capture_ops", ("audit", "--grace-period=-1"), "GRACE_PERIOD (--grace-period)"),
+    ("order_capture_ops", ("check-reports", "--grace-period=x"), "GRACE_PERIOD (--grace-period)"),
     ("order_capture_ops", ("status", "--limit=0"), "LIMIT (--limit)"),
     ("order_capture_ops", ("logs", "--since=yesterday"), "SINCE (--since)"),
     ("order_capture_ops", ("logs", "--lines=0"), "LINES (--lines)"),
@@ -68,12 +68,12 @@ def main_of(module: str) -> Callable[[list[str]], int]:
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "said"),
+    ("module", "arguments", "expected"),
     BAD,
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_wrong_argument(
-    module: str, arguments: Sequence[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_argument_exits_2_with_what_is_allowed(
+    module: str, arguments: Sequence[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main_of(module)(list(arguments))
@@ -81,7 +81,7 @@ def test_a_wrong_argument(
     assert ended.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("Error: ")
-    assert said in lines[0]
+    assert expected in lines[0]
     assert len(lines) <= 2
     if len(arguments) > 0 and arguments != ("nonsense",):
         assert lines[1].startswith("For example: make ")
@@ -93,7 +93,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_help_lists_every_command_at_80_columns() -> None:
+def test_help_lists_every_command_within_80_columns() -> None:
     lines = make("help").stdout.splitlines()
     listed = {line.split()[1] for line in lines if line.startswith("  make ")}
 
@@ -108,15 +108,15 @@ def test_the_help_lists_every_command_at_80_columns() -> None:
     assert listed <= phony
 
 
-def test_a_variable_that_no_command_knows_is_refused() -> None:
+def test_an_unknown_variable_is_rejected() -> None:
     finished = make("logs", "FUNCTON=order_api")
 
     assert finished.returncode == 2
     assert "Unknown: FUNCTON" in finished.stderr
 
 
-def test_a_value_is_never_run_by_the_shell(tmp_path: Path) -> None:
-    """Quotes, dollars and semicolons in a variable are part of the value, and refused as such."""
+def test_a_value_is_never_executed_by_the_shell(tmp_path: Path) -> None:
+    """Quotes, dollars and semicolons in a variable are part of the value, which is then invalid."""
     marker = tmp_path / "run"
     for command, variable in (("token", "CUSTOMER"), ("watch", "ORDERS"), ("logs", "SINCE")):
         finished = make(command, f'{variable}=a"; touch {marker}; "`touch {marker}`')

@@ -1,4 +1,4 @@
-"""`make follow`, against a WebSocket API that does what AWS's may do: repeat, and end a connection."""
+"""`make follow` against a WebSocket API that repeats events and closes connections, as AWS's may."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def event(sequence: int, kind: str, status: str, **checks: Any) -> str:
 
 @contextmanager
 def api(answer: Answer) -> Iterator[tuple[str, list[Any]]]:
-    """A WebSocket API that answers each connection, the first with number 1; what was said to it."""
-    said: list[Any] = []
+    """Serve a WebSocket API that answers each connection, by number; yields the URL and what it received."""
+    received: list[Any] = []
 
     def handle(connection: ServerConnection) -> None:
-        said.append((connection.request.headers["Authorization"], json.loads(connection.recv())))  # type: ignore[union-attr]
-        answer(connection, len(said))
+        received.append((connection.request.headers["Authorization"], json.loads(connection.recv())))  # type: ignore[union-attr]
+        answer(connection, len(received))
 
     with serve(handle, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}", said
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}", received
         server.shutdown()
 
 
@@ -55,7 +55,7 @@ def follow_all(url: str) -> Feed:
     return feed
 
 
-def test_each_event_is_printed_once_and_in_order_until_the_order_has_ended(
+def test_each_event_is_printed_once_and_in_order_until_the_order_ends(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # given
@@ -67,16 +67,16 @@ def test_each_event_is_printed_once_and_in_order_until_the_order_has_ended(
             connection.send(json.dumps({"subscribed": ORDER, "order": order_in("PENDING")}))
             connection.send(event(1, "order.placed", "PENDING"))
             connection.send(event(1, "order.placed", "PENDING"))
-            return  # and the connection ends, as after two hours
+            return  # the connection ends, as after two hours
         connection.send(json.dumps({"subscribed": ORDER, "order": order_in("PENDING")}))
         connection.send(event(2, "order.rejected", "REJECTED", stock=declined))
 
     # when
-    with api(answer) as (url, said):
+    with api(answer) as (url, received):
         feed = follow_all(url)
     # then
     assert feed.is_over
-    assert said == [
+    assert received == [
         (f"Bearer token-{number}", {"action": "subscribe", "orderId": "order-1"}) for number in (1, 2)
     ], "a new connection has a new token"
     shown = capsys.readouterr()
@@ -85,7 +85,7 @@ def test_each_event_is_printed_once_and_in_order_until_the_order_has_ended(
     assert "connecting again" in shown.err
 
 
-def test_an_order_that_has_ended_is_shown_and_that_is_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_ended_order_is_printed_and_the_command_ends(capsys: pytest.CaptureFixture[str]) -> None:
     def answer(connection: ServerConnection, _: int) -> None:
         connection.send(json.dumps({"subscribed": ORDER, "order": order_in("SHIPPED")}))
 
@@ -95,7 +95,7 @@ def test_an_order_that_has_ended_is_shown_and_that_is_all(capsys: pytest.Capture
     assert "SHIPPED" in capsys.readouterr().out
 
 
-def test_what_may_not_be_followed_is_named() -> None:
+def test_a_rejected_subscription_raises_the_problem() -> None:
     problem = {"type": "t", "title": "Not found", "detail": "There is no such order."}
 
     def answer(connection: ServerConnection, _: int) -> None:
@@ -108,6 +108,6 @@ def test_what_may_not_be_followed_is_named() -> None:
         follow_all(url)
 
 
-def test_where_nobody_listens_one_line_says_so() -> None:
+def test_a_refused_connection_is_one_line() -> None:
     with pytest.raises(CommandError, match=r"^No WebSocket connection to ws://127\.0\.0\.1"):
         follow_all(f"ws://127.0.0.1:{free_port()}")

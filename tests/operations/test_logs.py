@@ -1,4 +1,4 @@
-"""The functions' logs, for people: every spelling of a name, all about one order, nothing cut."""
+"""The logs command: any spelling of a function, all lines of an order, nothing truncated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FakeLogs:
             for at, text in self.groups[logGroupName]
             if at >= startTime
         ]
-        # A page may be empty, and another follow.
+        # A page may be empty and still have a successor.
         return [{"events": events[:1]}, {"events": []}, {"events": events[1:]}]
 
 
@@ -83,25 +83,25 @@ def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
         ("order_api order_api", ["order_api"]),
     ],
 )
-def test_a_function_is_known_by_every_spelling_and_by_what_only_it_has(named: str, chosen: list[str]) -> None:
+def test_a_function_is_found_by_any_spelling_or_unambiguous_part(named: str, chosen: list[str]) -> None:
     assert choose(KNOWN, named) == chosen
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
+    ("named", "printed"),
     [
-        ("nope", "FUNCTION=nope is no function"),
-        ("order_api,nope", "FUNCTION=nope is no function"),
+        ("nope", "FUNCTION=nope is not a function"),
+        ("order_api,nope", "FUNCTION=nope is not a function"),
         ("api", "FUNCTION=api could be order_api, account_api"),
         ("order", "FUNCTION=order could be order_api, order_update, order_watchdog"),
-        ("-", "FUNCTION=- is no function"),
+        ("-", "FUNCTION=- is not a function"),
     ],
 )
-def test_a_name_of_none_or_of_several_is_answered_with_those_there_are(named: str, said: str) -> None:
+def test_an_unknown_or_ambiguous_name_is_rejected_with_the_known_ones(named: str, printed: str) -> None:
     with pytest.raises(UsageError) as refused:
         choose(KNOWN, named)
 
-    assert str(refused.value).splitlines() == [f"{said}.", f"There are: {', '.join(KNOWN)}"]
+    assert str(refused.value).splitlines() == [f"{printed}.", f"There are: {', '.join(KNOWN)}"]
 
 
 def test_an_unknown_function_exits_2(
@@ -114,7 +114,7 @@ def test_an_unknown_function_exits_2(
     assert "order_api, order_update, ship_order" in capsys.readouterr().err
 
 
-def test_lines_are_for_people_oldest_first_and_without_lambdas_own(
+def test_lines_are_readable_oldest_first_and_without_lambdas_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     groups = {
@@ -136,7 +136,7 @@ def test_lines_are_for_people_oldest_first_and_without_lambdas_own(
     ]
 
 
-def test_nothing_is_cut_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_truncated_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     text = line_of(
         "given back to the queue: " + "words " * 20 + "end",
         "ERROR",
@@ -155,7 +155,7 @@ def test_nothing_is_cut_at_80_columns(capsys: pytest.CaptureFixture[str]) -> Non
     assert "…" not in shown
 
 
-def test_all_about_one_order_over_all_functions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_one_order_from_all_functions(capsys: pytest.CaptureFixture[str]) -> None:
     groups = {
         "/OrderApi": [
             (1, line_of("POST /order: 202", correlation_id="corr-1")),
@@ -165,7 +165,7 @@ def test_all_about_one_order_over_all_functions(capsys: pytest.CaptureFixture[st
             (3, line_of("handled", orders=["a", "order-1"])),
             (4, line_of("other", order_id="order-10")),
         ],
-        "/ShipOrder": [(5, line_of("asked to ship an order that is X", "ERROR", order_id="order-1"))],
+        "/ShipOrder": [(5, line_of("order is X, not shipped", "ERROR", order_id="order-1"))],
     }
 
     class Orders:
@@ -190,24 +190,24 @@ def test_all_about_one_order_over_all_functions(capsys: pytest.CaptureFixture[st
 
     logs.show(stack_with(groups, Orders()), order_id="order-1", raw=True)
 
-    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(each["function"], each["message"]) for each in said] == [
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["function"], each["message"]) for each in printed] == [
         ("order_api", "POST /order: 202"),
         ("order_update", "handled"),
-        ("ship_order", "asked to ship an order that is X"),
+        ("ship_order", "order is X, not shipped"),
     ]
 
 
-def test_an_order_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_order_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     logs.show(stack_with({}), order_id="order-1")
 
-    said = capsys.readouterr()
-    assert "There is no order order-1 in shop" in said.err
-    assert "No lines" in said.err
-    assert said.out == ""
+    printed = capsys.readouterr()
+    assert "There is no order order-1 in shop" in printed.err
+    assert "No lines" in printed.err
+    assert printed.out == ""
 
 
-def test_only_since_and_only_the_newest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_since_and_lines_limit_the_output(capsys: pytest.CaptureFixture[str]) -> None:
     groups = {"/OrderApi": [(number * 1000, line_of(f"line {number}")) for number in range(20)]}
 
     logs.show(stack_with(groups), since=datetime.fromtimestamp(5, UTC), lines=3, raw=True)
@@ -217,7 +217,7 @@ def test_only_since_and_only_the_newest(capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
-def test_on_aws_cloudwatch_does_the_looking_and_not_for_all_time() -> None:
+def test_on_aws_cloudwatch_filters_and_the_time_is_limited() -> None:
     on_aws = replace(stack_with({}), on_aws=True)
 
     logs.show(on_aws, order_id="order-1")

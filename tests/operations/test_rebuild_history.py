@@ -1,4 +1,4 @@
-"""The history is made from the ledgers as the stream makes it, whenever and however often it is asked for."""
+"""The history is rebuilt from the ledgers as the stream writes it, at any time and as often as needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from order_capture.adapters.dynamodb.types import to_item
 from order_capture_ops import audit as audits
 from order_capture_ops.audit import Difference, audit
-from order_capture_ops.history import Rebuilt, rebuild
+from order_capture_ops.history import RebuiltHistory, rebuild
 from order_capture_ops.tables import Tables
 from tests.operations.conftest import Run
 from tests.operations.test_audit import business
@@ -22,13 +22,13 @@ Items = dict[tuple[str, str], dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
-def no_time_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits, "_PAUSES", (0.0, 0.0))
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audits, "_BACKOFF_SECONDS", (0.0, 0.0))
 
 
 @pytest.fixture
 def day(shop: Shop) -> dict[str, str]:
-    """A day of all kinds of business, long ago."""
+    """Various orders, of long ago."""
     orders = business(shop)
     shop.pipeline.wait(LONG_AFTER)
     return orders
@@ -48,7 +48,7 @@ def forget(tables: Tables, *lines: tuple[str, str]) -> None:
 
 
 def found(tables: Tables) -> list[Difference]:
-    return audit(tables, 10 * LONG_AFTER, patience=0).differences
+    return audit(tables, 10 * LONG_AFTER, grace_period=0).differences
 
 
 def test_a_whole_history_is_rebuilt_as_the_stream_wrote_it(day: dict[str, str], tables: Tables) -> None:
@@ -58,12 +58,14 @@ def test_a_whole_history_is_rebuilt_as_the_stream_wrote_it(day: dict[str, str], 
     report = rebuild(tables)
 
     assert history(tables) == written
-    assert report == Rebuilt(accounts=3, products=5, lines=len(written))
+    assert report == RebuiltHistory(accounts=3, products=5, records=len(written))
     assert found(tables) == []
-    assert rebuild(tables).lines == 0
+    assert rebuild(tables).records == 0
 
 
-def test_what_was_deleted_and_made_anew_is_rebuilt_as_the_stream_wrote_it(shop: Shop, tables: Tables) -> None:
+def test_deleted_and_recreated_entities_are_rebuilt_as_the_stream_wrote_them(
+    shop: Shop, tables: Tables
+) -> None:
     shop.open({"alice": 50}, {"pen": 0, "ink": 3})
     for path in ("/account/alice", "/stock/pen", "/stock/ink"):
         shop.pipeline.wait(1)
@@ -83,32 +85,30 @@ def test_what_was_deleted_and_made_anew_is_rebuilt_as_the_stream_wrote_it(shop: 
 
 
 @pytest.mark.parametrize("number", [0, 5, -1])
-def test_a_line_that_is_missing_is_found_and_written(
-    day: dict[str, str], tables: Tables, number: int
-) -> None:
+def test_a_missing_record_is_reported_and_written(day: dict[str, str], tables: Tables, number: int) -> None:
     written = history(tables)
     forget(tables, sorted(written)[number])
 
     (difference,) = found(tables)
-    assert difference.what == "entries that its history does not have (rebuild-history writes them)"
+    assert difference.what == "entries missing from its history (rebuild-history writes them)"
     rebuild(tables)
 
     assert history(tables) == written
     assert found(tables) == []
 
 
-def test_a_line_without_the_names_of_its_entries_is_given_them(day: dict[str, str], tables: Tables) -> None:
-    # given that an older release wrote a head, and so the stream could tell by the figures only
+def test_a_record_without_entry_ids_gets_them(day: dict[str, str], tables: Tables) -> None:
+    # given: an older release wrote the balance, so the stream had the amounts but no entry ids
     written = history(tables)
     key = next(key for key in written if "#SETTLE#" in key[1] and key[0] == "productId#pen")
     amounts = [int(amount["N"]) for amount in written[key]["changes"]["M"].values()]
-    nameless = f"{key[1].partition('#')[0]}##{int(written[key]['version']['N']):012}"
+    without_ids = f"{key[1].partition('#')[0]}##{int(written[key]['version']['N']):012}"
     forget(tables, key)
     tables.history.client.put_item(
         TableName=tables.history.name,
         Item={
             **written[key],
-            "line": {"S": nameless},
+            "line": {"S": without_ids},
             "changes": {"M": {"SETTLE": {"N": str(sum(amounts))}}},
         },
     )
@@ -116,23 +116,23 @@ def test_a_line_without_the_names_of_its_entries_is_given_them(day: dict[str, st
     # when
     report = rebuild(tables)
     # then
-    assert report.lines == 1
+    assert report.records == 1
     assert history(tables) == written
 
 
-def test_what_the_stream_may_be_about_to_write_is_left_to_it(shop: Shop, tables: Tables) -> None:
+def test_recent_changes_are_left_to_the_stream(shop: Shop, tables: Tables) -> None:
     shop.order(order_of("alice", 10, pen=1))
     for name in ("balance_checker", "stock_checker"):
         shop.pipeline.deliver(name)
 
-    assert rebuild(tables).lines == 0
+    assert rebuild(tables).records == 0
     assert found(tables) == []
 
     shop.pipeline.wait(LONG_AFTER)
-    assert rebuild(tables).lines == 6  # four balances, and two holds
+    assert rebuild(tables).records == 6  # four balances, and two holds
 
 
-def test_the_stream_and_a_rebuilding_write_the_same_lines(
+def test_the_stream_and_a_rebuild_write_the_same_records(
     pipeline: Pipeline, day: dict[str, str], tables: Tables
 ) -> None:
     written = history(tables)
@@ -144,7 +144,9 @@ def test_the_stream_and_a_rebuilding_write_the_same_lines(
     assert history(tables) == written
 
 
-def test_figures_that_do_not_follow_from_each_other_are_found(day: dict[str, str], tables: Tables) -> None:
+def test_a_balance_that_does_not_follow_from_the_one_before_is_reported(
+    day: dict[str, str], tables: Tables
+) -> None:
     written = history(tables)
     key = next(key for key in written if key[0] == "productId#pen" and "#SETTLE" in key[1])
     tables.history.client.put_item(
@@ -158,23 +160,23 @@ def test_figures_that_do_not_follow_from_each_other_are_found(day: dict[str, str
     assert difference.found.startswith("1000, ")
 
 
-class TestTheCommand:
-    def test_it_says_what_is_missing_and_writes_it_only_when_it_is_to(
+class TestCommand:
+    def test_a_dry_run_counts_missing_records_and_writes_none(
         self, day: dict[str, str], tables: Tables, run: Run, capsys: pytest.CaptureFixture[str]
     ) -> None:
         written = history(tables)
         forget(tables, *written)
 
         assert run("rebuild-history", "--dry-run") == 0
-        assert f"Lines: {len(written)} missing; nothing was written." in capsys.readouterr().out
+        assert f"Records: {len(written)} missing; nothing was written." in capsys.readouterr().out
         assert history(tables) == {}
 
         assert run("rebuild-history", "--json") == 0
-        told = json.loads(capsys.readouterr().out)
-        assert (told["lines"], told["dryRun"], told["left"]) == (len(written), False, [])
+        printed = json.loads(capsys.readouterr().out)
+        assert (printed["records"], printed["dryRun"], printed["left"]) == (len(written), False, [])
         assert history(tables) == written
 
-    def test_what_can_not_be_found_out_is_named_and_the_rest_is_written(
+    def test_undeterminable_histories_are_named_and_the_rest_is_written(
         self, day: dict[str, str], tables: Tables, run: Run, capsys: pytest.CaptureFixture[str]
     ) -> None:
         written = history(tables)

@@ -1,4 +1,4 @@
-"""`make receiver`: what it prints of what arrives, and what is left of it afterwards."""
+"""`make receiver`: what it prints about deliveries, and that its webhook is removed afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def send(url: str, age: int = 0, body: str = BODY) -> int:
     return httpx.post(url, content=body, headers=headers, trust_env=False).status_code
 
 
-def test_it_says_what_is_new_what_came_before_and_what_it_refuses_and_why() -> None:
+def test_it_prints_new_duplicate_and_rejected_deliveries() -> None:
     port = free_port()
     command = [sys.executable, "-u", "-m", "local.receiver", f"--secret={WEBHOOK_SECRET}", f"--port={port}"]
     with subprocess.Popen(
@@ -59,7 +59,7 @@ def test_it_says_what_is_new_what_came_before_and_what_it_refuses_and_why() -> N
     assert (process.returncode, err) == (130, "Interrupted.\n")
 
 
-def test_a_port_that_is_taken_is_named_with_another(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_reported_with_a_free_one(capsys: pytest.CaptureFixture[str]) -> None:
     with Receiver() as taken:
         port = httpx.URL(taken.url).port
 
@@ -69,14 +69,14 @@ def test_a_port_that_is_taken_is_named_with_another(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_ä", "a"])
-def test_a_secret_that_is_none_is_refused(secret: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_secret_is_rejected(secret: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert receiver.main(["--secret", secret]) == 2
     assert "whsec_ and base64" in capsys.readouterr().err
 
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, Any]]]:
-    """An API that registers webhooks of alice and refuses others; what was asked of it."""
+    """An API that registers webhooks of alice and rejects others; yields the requests it received."""
     requested: list[tuple[str, str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -119,7 +119,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, Any]]]
         server.shutdown()
 
 
-def test_a_webhook_that_it_registers_is_removed_however_it_ends(api: list[tuple[str, str, Any]]) -> None:
+def test_its_webhook_is_removed_however_it_ends(api: list[tuple[str, str, Any]]) -> None:
     with Receiver() as listening:
         url = listening.url
 
@@ -137,7 +137,7 @@ def test_a_webhook_that_it_registers_is_removed_however_it_ends(api: list[tuple[
     ]
 
 
-def test_one_that_is_not_registered_says_why(api: list[tuple[str, str, Any]]) -> None:
+def test_a_failed_registration_has_its_reason(api: list[tuple[str, str, Any]]) -> None:
     with (
         Receiver() as listening,
         pytest.raises(CommandError, match=r"\(409\): This customer has 10 webhooks\."),

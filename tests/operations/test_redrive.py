@@ -1,4 +1,4 @@
-"""Dead letters go back to where they came from, and none is lost on the way."""
+"""Dead letters are moved back to their source, and none is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import botocore.exceptions
 import pytest
 
 from order_capture_ops import dead_letters
-from order_capture_ops.dead_letters import DeadLetterQueue, Moved, peek, redrive
+from order_capture_ops.dead_letters import DeadLetterQueue, RedriveResult, peek, redrive
 from order_capture_ops.stack import Stack, StackError
 from tests.operations.conftest import Run
 from tests.support.factories import body_of, check, details_of
@@ -34,7 +34,7 @@ def put(sqs: Any, url: str, body: str, **attributes: str) -> None:
 
 
 def waiting(sqs: Any, url: str) -> list[Message]:
-    """What lies in a queue, and goes on lying there."""
+    """The messages of a queue, which stay there."""
     messages: list[Message] = []
     while batch := sqs.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
@@ -52,7 +52,7 @@ def bodies(sqs: Any, url: str) -> list[str]:
 
 
 def fail_for_good(shop: Shop, name: str, operation: str) -> None:
-    """Have a function fail until its message is among the dead letters."""
+    """Have a function fail until its message is in the dead-letter queue."""
     with shop.pipeline.refusing(operation):
         for _ in range(shop.pipeline.max_receive_count(name) + 1):
             shop.pipeline.deliver(name)
@@ -60,7 +60,7 @@ def fail_for_good(shop: Shop, name: str, operation: str) -> None:
 
 @pytest.fixture
 def unshipped(shop: Shop) -> str:
-    """An order that is confirmed, and whose shipping failed for good."""
+    """A confirmed order whose shipping failed for good."""
     order_id = shop.order(order_of("alice", 10, pen=1))
     for name in ("balance_checker", "stock_checker", "order_update"):
         shop.pipeline.deliver(name)
@@ -69,8 +69,8 @@ def unshipped(shop: Shop) -> str:
     return order_id
 
 
-class TestADryRun:
-    def test_shows_what_is_there_and_leaves_it_there(self, stack: Stack, sqs: Any, unshipped: str) -> None:
+class TestDryRun:
+    def test_lists_the_messages_and_moves_none(self, stack: Stack, sqs: Any, unshipped: str) -> None:
         dlq = dlq_of(stack, "ship_order")
         before = [(message["MessageId"], message["Body"]) for message in waiting(sqs, dlq.url)]
 
@@ -82,7 +82,7 @@ class TestADryRun:
         assert [(message["MessageId"], message["Body"]) for message in waiting(sqs, dlq.url)] == before
         assert waiting(sqs, dlq.targets[0]) == []
 
-    def test_sees_every_letter_once(self, stack: Stack, sqs: Any) -> None:
+    def test_lists_every_message_once(self, stack: Stack, sqs: Any) -> None:
         dlq = dlq_of(stack, "order_update")
         for number in range(25):
             put(sqs, dlq.url, body_of(check(details_of(f"order-{number}"))))
@@ -99,12 +99,12 @@ class TestADryRun:
     ) -> None:
         put(sqs, stack.outputs["ShipOrderDlqUrl"], "nonsense")
         assert run("redrive", "ShipOrderDlq", "--dry-run") == 0
-        said = capsys.readouterr().out
+        printed = capsys.readouterr().out
         assert run("redrive", "ShipOrderDlq", "--dry-run", "--json") == 0
-        letters = json.loads(capsys.readouterr().out)["letters"]
+        letters = json.loads(capsys.readouterr().out)["messages"]
 
-        assert unshipped in said
-        assert "not a message of ours" in said
+        assert unshipped in printed
+        assert "foreign message" in printed
         assert {(each["type"], each["order_id"]) for each in letters} == {
             ("order.ship", unshipped),
             (None, None),
@@ -112,7 +112,7 @@ class TestADryRun:
 
 
 class TestRedrive:
-    def test_moves_a_letter_and_the_order_ships(
+    def test_moves_a_message_and_the_order_ships(
         self, shop: Shop, run: Run, unshipped: str, stack: Stack, sqs: Any
     ) -> None:
         assert run("redrive", "ship_order") == 0
@@ -127,7 +127,7 @@ class TestRedrive:
         dlq = dlq_of(stack, "ship_order")
         (letter,) = waiting(sqs, dlq.url)
 
-        assert redrive(sqs, dlq) == Moved(moved=1)
+        assert redrive(sqs, dlq) == RedriveResult(moved=1)
 
         (moved,) = waiting(sqs, dlq.targets[0])
         assert moved["Body"] == letter["Body"]
@@ -139,19 +139,19 @@ class TestRedrive:
     @pytest.mark.parametrize(
         "name", ["order_update", "order-update", "OrderUpdate", "OrderUpdateDlq", "OrderUpdateQueue"]
     )
-    def test_knows_a_queue_by_all_its_names(self, stack: Stack, name: str) -> None:
+    def test_finds_a_queue_by_all_its_names(self, stack: Stack, name: str) -> None:
         assert dlq_of(stack, name).url == stack.outputs["OrderUpdateDlqUrl"]
         assert dlq_of(stack, name).targets == (stack.outputs["OrderUpdateQueueUrl"],)
 
-    def test_serves_every_queue_that_feeds_a_function(self, stack: Stack) -> None:
+    def test_covers_every_queue_of_a_function(self, stack: Stack) -> None:
         served = {dlq.url for dlq in dead_letters.queues(stack)}
         fed = {name.removesuffix("QueueUrl") for name in stack.outputs if name.endswith("QueueUrl")}
-        fed -= {"WebhookSlow"}  # its dead letters are in its quick lane's queue, and begin again there
+        fed -= {"WebhookSlow"}  # it shares the dead-letter queue of the quick lane
 
         assert served == {stack.outputs[f"{name}DlqUrl"] for name in (*fed, "OrderTopic", "OrderEventTopic")}
         assert all(dlq.targets for dlq in dead_letters.queues(stack))
 
-    def test_leaves_what_is_no_message_of_ours(self, run: Run, stack: Stack, sqs: Any) -> None:
+    def test_skips_foreign_messages(self, run: Run, stack: Stack, sqs: Any) -> None:
         dlq = dlq_of(stack, "order_update")
         ours = body_of(check())
         without_end = ours.replace('"qty":1', '"qty":1e100000000')
@@ -163,7 +163,7 @@ class TestRedrive:
         assert bodies(sqs, dlq.url) == sorted(["nonsense", "{}", without_end])
         assert bodies(sqs, dlq.targets[0]) == [ours]
 
-    def test_moves_it_as_well_when_forced(self, run: Run, stack: Stack, sqs: Any) -> None:
+    def test_moves_foreign_messages_when_forced(self, run: Run, stack: Stack, sqs: Any) -> None:
         dlq = dlq_of(stack, "order_update")
         put(sqs, dlq.url, "nonsense")
 
@@ -171,7 +171,7 @@ class TestRedrive:
 
         assert (bodies(sqs, dlq.url), bodies(sqs, dlq.targets[0])) == ([], ["nonsense"])
 
-    def test_moves_at_most_so_many(
+    def test_respects_the_limit(
         self, run: Run, stack: Stack, sqs: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
         dlq = dlq_of(stack, "order_update")
@@ -184,7 +184,7 @@ class TestRedrive:
         assert len(waiting(sqs, dlq.url)) == 13
         assert len(waiting(sqs, dlq.targets[0])) == 12
 
-    def test_keeps_to_a_rate(self, stack: Stack, sqs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_respects_the_rate(self, stack: Stack, sqs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         dlq = dlq_of(stack, "order_update")
         for number in range(12):
             put(sqs, dlq.url, body_of(check(details_of(f"order-{number}"))))
@@ -195,7 +195,7 @@ class TestRedrive:
         monkeypatch.setattr(dead_letters, "time", clock)
         seen: list[tuple[int, float]] = []
 
-        redrive(sqs, dlq, rate=4, tick=lambda moved: seen.append((moved, now[0])))
+        redrive(sqs, dlq, rate=4, on_progress=lambda _, moved: seen.append((moved, now[0])))
 
         assert seen == [(4, 0.0), (4, 1.0), (4, 2.0)]
 
@@ -205,23 +205,23 @@ class TestRedrive:
         for body in large:
             put(sqs, dlq.url, body)
 
-        assert redrive(sqs, dlq, force=True) == Moved(moved=2)
+        assert redrive(sqs, dlq, force=True) == RedriveResult(moved=2)
 
         assert bodies(sqs, dlq.targets[0]) == large
 
-    def test_moves_nothing_twice_that_fails_again_meanwhile(self, stack: Stack, sqs: Any) -> None:
+    def test_does_not_move_a_message_twice_that_fails_again(self, stack: Stack, sqs: Any) -> None:
         dlq = dlq_of(stack, "order_update")
         put(sqs, dlq.url, body_of(check()))
-        loop = DeadLetterQueue(dlq.name, dlq.url, targets=(dlq.url,))  # it fails at once, every time
+        loop = DeadLetterQueue(dlq.name, dlq.url, targets=(dlq.url,))  # each message fails again at once
 
-        assert redrive(sqs, loop) == Moved(moved=1)
+        assert redrive(sqs, loop) == RedriveResult(moved=1)
         assert len(waiting(sqs, dlq.url)) == 1
 
 
-class TestDeadLettersOfSns:
-    """They come back to every checker: which of them was not reached, the message does not say."""
+class TestDeadLettersOfATopic:
+    """They go back to every checker, since the message does not name the one that SNS could not reach."""
 
-    def test_go_to_both_checkers_and_nothing_is_done_twice(
+    def test_go_to_both_checkers_and_take_effect_once(
         self, shop: Shop, run: Run, stack: Stack, sqs: Any
     ) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
@@ -242,7 +242,7 @@ class TestDeadLettersOfSns:
         assert shop.status(order_id) == "SHIPPED"
         shop.books_add_up()
 
-    def test_stay_until_every_checker_has_them(self, stack: Stack, sqs: Any) -> None:
+    def test_stay_until_every_subscriber_has_them(self, stack: Stack, sqs: Any) -> None:
         dlq = dlq_of(stack, "order_topic")
         put(sqs, dlq.url, body_of(check()))
         second = dlq.targets[1]
@@ -259,7 +259,7 @@ class TestDeadLettersOfSns:
         assert len(waiting(sqs, dlq.url)) == 1
 
 
-class TestWhenItGoesWrong:
+class TestFailures:
     def test_a_crash_between_sending_and_deleting_loses_nothing(
         self, shop: Shop, stack: Stack, sqs: Any, unshipped: str
     ) -> None:
@@ -274,12 +274,12 @@ class TestWhenItGoesWrong:
         sqs.meta.events.unregister("before-call.sqs.DeleteMessageBatch", crash)
 
         assert len(waiting(sqs, dlq.url)) == len(waiting(sqs, dlq.targets[0])) == 1, "in both"
-        assert redrive(sqs, dlq) == Moved(moved=1)
+        assert redrive(sqs, dlq) == RedriveResult(moved=1)
         shop.pipeline.run()
         assert shop.status(unshipped) == "SHIPPED"
         shop.books_add_up()
 
-    def test_what_sqs_does_not_take_stays(self, run: Run, stack: Stack, sqs: Any, unshipped: str) -> None:
+    def test_messages_that_sqs_rejects_stay(self, run: Run, stack: Stack, sqs: Any, unshipped: str) -> None:
         dlq = dlq_of(stack, "ship_order")
 
         def fail(parsed: dict[str, Any], **_: object) -> None:
@@ -291,16 +291,16 @@ class TestWhenItGoesWrong:
 
         sqs.meta.events.register("after-call.sqs.SendMessageBatch", fail)
 
-        assert redrive(sqs, dlq) == Moved(failed=1)
+        assert redrive(sqs, dlq) == RedriveResult(failed=1)
 
         assert len(waiting(sqs, dlq.url)) == 1
 
-    def test_an_unknown_queue_exits_2_and_names_those_there_are(
+    def test_an_unknown_queue_exits_2_with_the_known_ones(
         self, run: Run, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert run("redrive", "nonsense") == 2
         assert "OrderUpdateDlq" in capsys.readouterr().err
 
-    def test_what_can_not_be_moved_back_is_unknown(self, stack: Stack) -> None:
+    def test_a_queue_without_targets_is_unknown(self, stack: Stack) -> None:
         with pytest.raises(StackError):
             dlq_of(stack, "ChangePublisherDlq")

@@ -1,4 +1,4 @@
-"""The reports are checked against the orders, and built anew from them while everything runs."""
+"""The reports are compared with the orders, and rebuilt from them on a running system."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.pipeline.test_reports import expected, report, some_orders
 from tests.support.shop import Shop
 
 
-def differences(stack: Stack, patience: float = 0) -> list[tuple[str, str, str, str]]:
-    found = check_reports(stack, patience).differences
+def differences(stack: Stack, grace_period: float = 0) -> list[tuple[str, str, str, str]]:
+    found = check_reports(stack, grace_period).differences
     return [(each.entity.removeprefix(today(stack)), each.what, each.expected, each.found) for each in found]
 
 
@@ -51,15 +51,15 @@ def orders(shop: Shop) -> list[str]:
     return orders
 
 
-def test_reports_that_are_right_are_said_to_be(stack: Stack, orders: list[str]) -> None:
-    found = check_reports(stack, patience=0)
+def test_correct_reports_have_no_differences(stack: Stack, orders: list[str]) -> None:
+    found = check_reports(stack, grace_period=0)
 
     assert found.differences == []
-    # 8 placed; 3 confirmed, shipped; 4 refused; 1 called off. A day, and pen, ink and unicorn on it
+    # 8 placed; 3 confirmed, shipped; 4 rejected; 1 cancelled. Rows: a day, and pen, ink and unicorn on it
     assert (found.orders, found.events, found.rows) == (len(orders), 19, 4)
 
 
-def test_a_figure_that_is_not_the_orders_is_named(stack: Stack, orders: list[str]) -> None:
+def test_a_wrong_metric_is_reported(stack: Stack, orders: list[str]) -> None:
     (row,) = (item for item in items(stack) if is_row(item, "PRODUCT#ink"))
     row["units#order.shipped"]["N"] = "4"
     stack.client("dynamodb").put_item(TableName="ReportTable", Item=row)
@@ -67,7 +67,7 @@ def test_a_figure_that_is_not_the_orders_is_named(stack: Stack, orders: list[str
     assert differences(stack) == [(" ink", "units order.shipped", "3", "4")]
 
 
-def test_a_row_that_is_missing_or_of_nothing_is_named(stack: Stack, orders: list[str]) -> None:
+def test_missing_and_extra_rows_are_reported(stack: Stack, orders: list[str]) -> None:
     delete(stack, lambda item: is_row(item, "PRODUCT#unicorn"))
     stack.client("dynamodb").put_item(
         TableName="ReportTable",
@@ -89,14 +89,14 @@ def test_a_gap_in_an_orders_events_is_found_by_their_sequence_alone(stack: Stack
     assert differences(stack) == [(f"order {orders[0]}", "events before number 3", "counted", "[2] missing")]
 
 
-def test_what_has_only_just_happened_may_be_missing(shop: Shop, stack: Stack, orders: list[str]) -> None:
+def test_recent_events_may_be_missing(shop: Shop, stack: Stack, orders: list[str]) -> None:
     shop.order({"customerId": "bob", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 1})
 
-    assert differences(stack, patience=60) == []
-    assert (" pen", "orders order.placed", "7", "6") in differences(stack, patience=0)
+    assert differences(stack, grace_period=60) == []
+    assert (" pen", "orders order.placed", "7", "6") in differences(stack, grace_period=0)
 
 
-def test_reports_are_built_anew_from_nothing(shop: Shop, stack: Stack, orders: list[str]) -> None:
+def test_reports_are_rebuilt_from_nothing(shop: Shop, stack: Stack, orders: list[str]) -> None:
     before = report(shop.pipeline)
     delete(stack, lambda _: True)
     assert report(shop.pipeline) == {"days": [], "products": []}
@@ -108,17 +108,17 @@ def test_reports_are_built_anew_from_nothing(shop: Shop, stack: Stack, orders: l
     assert differences(stack) == []
 
 
-def test_reports_are_built_anew_again_and_again(shop: Shop, stack: Stack, orders: list[str]) -> None:
+def test_reports_can_be_rebuilt_repeatedly(shop: Shop, stack: Stack, orders: list[str]) -> None:
     size = len(items(stack))
     for _ in range(3):
         rebuild_reports(stack)
         assert report(shop.pipeline) == expected(shop, orders)
 
-    # which generations there are, the one that is read, and the one before it
+    # the item with the generations, the current generation, and the one before
     assert len(items(stack)) == 1 + 2 * size
 
 
-def test_what_was_counted_by_a_rebuild_is_not_counted_again_by_its_event(shop: Shop, stack: Stack) -> None:
+def test_an_event_counted_by_a_rebuild_is_not_counted_again(shop: Shop, stack: Stack) -> None:
     orders = some_orders(shop)
     for name in ("balance_checker", "stock_checker", "order_update", "ship_order"):
         while shop.pipeline.deliver(name):
@@ -134,15 +134,15 @@ def test_what_was_counted_by_a_rebuild_is_not_counted_again_by_its_event(shop: S
 
 
 @pytest.mark.parametrize("step", range(12))
-def test_orders_that_come_in_while_they_are_built_count_once(
+def test_orders_placed_during_a_rebuild_count_once(
     shop: Shop, stack: Stack, orders: list[str], monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """At one moment of the rebuild, orders are placed, and at the next their events are counted."""
+    """Orders are placed at one step of the rebuild, and their events counted at the next."""
     coming, moments = list(orders), iter(range(1000))
     real = {
         name: getattr(ops_reports, name)
-        for name in ("_sweep", "_announce", "_orders", "_count", "_switch")
-        for name in ("_sweep", "_announce", "_orders", "_count", "_switch")
+        for name in ("_delete_old_generations", "_announce", "_orders", "_count", "_switch")
+        for name in ("_delete_old_generations", "_announce", "_orders", "_count", "_switch")
     }
 
     def happen() -> None:
@@ -169,15 +169,15 @@ def test_orders_that_come_in_while_they_are_built_count_once(
         happen()
     shop.pipeline.run()
 
-    assert next(moments) >= 8, "so many moments there are"
+    assert next(moments) >= 8, "the rebuild has at least so many steps"
     assert report(shop.pipeline) == expected(shop, coming)
     assert differences(stack) == []
 
 
-def test_a_projector_that_asked_too_early_loses_nothing(
+def test_a_projector_with_stale_generations_loses_nothing(
     shop: Shop, stack: Stack, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # GIVEN a batch whose function has asked for the generations before a rebuild, and writes after it
+    # GIVEN a batch whose function read the generations before a rebuild, and writes after it
     orders += [shop.order({"customerId": "bob", "items": [{"productId": "pen", "qty": 1}], "totalAmount": 1})]
     shop.pipeline.publish_changes()
     real, built = DynamoReportRepository.generations, list[bool]()
@@ -198,7 +198,7 @@ def test_a_projector_that_asked_too_early_loses_nothing(
     assert differences(stack) == []
 
 
-def test_of_two_rebuilds_the_later_one_counts(
+def test_the_later_of_two_rebuilds_wins(
     shop: Shop, stack: Stack, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, second = ops_reports._switch, list[bool]()
@@ -217,7 +217,7 @@ def test_of_two_rebuilds_the_later_one_counts(
     assert differences(stack) == []
 
 
-def test_a_rebuild_that_was_interrupted_is_run_again(
+def test_an_interrupted_rebuild_can_be_repeated(
     shop: Shop, stack: Stack, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -226,19 +226,19 @@ def test_a_rebuild_that_was_interrupted_is_run_again(
             rebuild_reports(stack)
     orders += some_orders(shop)
     shop.pipeline.run()
-    assert report(shop.pipeline) == expected(shop, orders), "the old ones are read, and go on"
+    assert report(shop.pipeline) == expected(shop, orders), "the old generation is still served and updated"
     rebuild_reports(stack)
 
     assert report(shop.pipeline) == expected(shop, orders)
 
 
 def test_by_command(stack: Stack, orders: list[str], run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("check-reports", "--patience", "0") == 0
+    assert run("check-reports", "--grace-period", "0") == 0
     assert "8 orders, 19 events, 4 rows" in capsys.readouterr().out
     delete(stack, lambda item: is_row(item, "PRODUCT#unicorn"))
-    assert run("check-reports", "--patience", "0", "--json") == 1
+    assert run("check-reports", "--grace-period", "0", "--json") == 1
     assert len(json.loads(capsys.readouterr().out)["differences"]) == 4
-    assert run("check-reports", "--patience", "0") == 1
+    assert run("check-reports", "--grace-period", "0") == 1
     assert "Differences: 4" in capsys.readouterr().out
     assert run("rebuild-reports", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
@@ -249,4 +249,4 @@ def test_by_command(stack: Stack, orders: list[str], run: Run, capsys: pytest.Ca
     }
     assert run("rebuild-reports") == 0
     assert "19 events of 8 orders" in capsys.readouterr().out
-    assert run("check-reports", "--patience", "0", "--json") == 0
+    assert run("check-reports", "--grace-period", "0", "--json") == 0

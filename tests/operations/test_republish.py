@@ -1,4 +1,4 @@
-"""Every state is published again, so that whoever keeps a copy has it as the tables have it."""
+"""Every state is published again, so that consumers' copies equal the tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from order_capture.domain.errors import TransientError
-from order_capture_ops.republish import Republished, republish
+from order_capture_ops.republish import RepublishedStates, republish
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables
 from tests.operations.conftest import Run
@@ -19,7 +19,7 @@ from tests.support.shop import Shop, order_of
 
 @pytest.fixture
 def traded(shop: Shop) -> Shop:
-    """Two customers, and two products that are there and one that is no more; an order that is open."""
+    """Two customers, two products and a deleted one, and an open order."""
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
     shop.open({}, {"cap": 7})
@@ -29,7 +29,7 @@ def traded(shop: Shop) -> Shop:
     return shop
 
 
-def test_a_copy_that_is_made_anew_is_what_the_tables_hold(traded: Shop, run: Run) -> None:
+def test_a_new_copy_equals_the_tables(traded: Shop, run: Run) -> None:
     listeners = {
         "account": traded.pipeline.listen("AccountTopic"),
         "stock": traded.pipeline.listen("StockTopic"),
@@ -43,10 +43,10 @@ def test_a_copy_that_is_made_anew_is_what_the_tables_hold(traded: Shop, run: Run
     for route, entity in (("account", "alice"), ("account", "bob"), ("stock", "pen"), ("stock", "ink")):
         assert copies[route].view(entity) == traded.pipeline.ask("GET", f"/{route}/{entity}").body
     assert copies["stock"].states["cap"]["deleted"]
-    assert traded.account("bob")[1] == 5, "an open order is in it"
+    assert traded.account("bob")[1] == 5, "the open order's hold is included"
 
 
-def test_a_copy_that_lost_some_and_knows_newer_than_others_is_put_right(traded: Shop, run: Run) -> None:
+def test_a_copy_with_lost_and_newer_states_is_repaired(traded: Shop, run: Run) -> None:
     take = traded.pipeline.listen("StockTopic")
     assert run("republish", "--stock") == 0
     old = take()
@@ -57,34 +57,34 @@ def test_a_copy_that_lost_some_and_knows_newer_than_others_is_put_right(traded: 
 
     copy = Copy()
     copy.hear(new)
-    copy.hear(old)  # of a run that was overtaken
+    copy.hear(old)  # from a slower run
 
     assert copy.view("pen") == traded.pipeline.ask("GET", "/stock/pen").body
 
 
-def test_it_is_the_same_event_as_the_one_that_the_stream_told(traded: Shop, run: Run) -> None:
+def test_a_republished_state_equals_the_one_from_the_stream(traded: Shop, run: Run) -> None:
     take = traded.pipeline.listen("StockTopic")
     traded.pipeline.publish_changes()
-    told = {event["id"]: event["data"] for event in map(json.loads, take())}
+    printed = {event["id"]: event["data"] for event in map(json.loads, take())}
 
     run("republish")
 
     again = {event["id"]: event["data"] for event in map(json.loads, take())}
     assert {each["productId"] for each in again.values()} == {"pen", "ink", "cap"}
-    assert again.keys() & told.keys()
-    assert all(again[event_id] == told[event_id] for event_id in again.keys() & told.keys())
+    assert again.keys() & printed.keys()
+    assert all(again[event_id] == printed[event_id] for event_id in again.keys() & printed.keys())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [(["--accounts"], (2, 0)), (["--stock"], (0, 3)), (["--all"], (2, 3)), ([], (2, 3))],
 )
-def test_one_ledger_or_both(traded: Shop, run: Run, arguments: list[str], told: tuple[int, int]) -> None:
+def test_one_ledger_or_both(traded: Shop, run: Run, arguments: list[str], printed: tuple[int, int]) -> None:
     accounts, stock = (traded.pipeline.listen(topic) for topic in ("AccountTopic", "StockTopic"))
 
     assert run("republish", *arguments) == 0
 
-    assert (len(accounts()), len(stock())) == told
+    assert (len(accounts()), len(stock())) == printed
 
 
 def test_a_dry_run_counts_and_publishes_nothing(
@@ -94,22 +94,22 @@ def test_a_dry_run_counts_and_publishes_nothing(
 
     assert run("republish", "--dry-run", "--json") == 0
 
-    said = json.loads(capsys.readouterr().out)
-    assert said["published"] is False
-    assert said["ledgers"]["product"] == {"states": 3, "deleted": 1, "unreadable": [], "refused": []}
-    assert said["ledgers"]["account"]["states"] == 2
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["published"] is False
+    assert printed["ledgers"]["product"] == {"states": 3, "deleted": 1, "unreadable": [], "refused": []}
+    assert printed["ledgers"]["account"]["states"] == 2
     assert take() == []
 
 
-def test_it_says_what_it_did(traded: Shop, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_what_it_published(traded: Shop, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("republish", "--stock") == 0
 
-    said = capsys.readouterr().out
-    assert "States of products: 3, of which deleted: 1" in said
-    assert "account" not in said
+    printed = capsys.readouterr().out
+    assert "States of products: 3, of which deleted: 1" in printed
+    assert "account" not in printed
 
 
-def test_all_pages_are_read_and_more_than_a_batch_is_sent(shop: Shop, stack: Stack, tables: Tables) -> None:
+def test_all_pages_are_read_and_several_batches_are_sent(shop: Shop, stack: Stack, tables: Tables) -> None:
     shop.open({}, {f"product-{number}": number for number in range(25)})
     take, requested = shop.pipeline.listen("StockTopic"), []
 
@@ -119,15 +119,15 @@ def test_all_pages_are_read_and_more_than_a_batch_is_sent(shop: Shop, stack: Sta
     tables.stock.client.meta.events.register("provide-client-params.dynamodb.Scan", cut)
     read: list[int] = []
 
-    done = republish(stack, tables.stock, tick=lambda _, number: read.append(number))
+    done = republish(stack, tables.stock, on_progress=lambda _, number: read.append(number))
 
-    assert done == Republished(states=27)
+    assert done == RepublishedStates(states=27)
     assert len(requested) > 3
     assert sum(read) == len(shop.pipeline.items("StockTable"))
     assert len(take()) == 27
 
 
-def test_no_more_are_sent_in_a_second_than_it_is_told(
+def test_states_are_sent_at_the_given_rate(
     shop: Shop, stack: Stack, tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.open({}, {f"product-{number}": number for number in range(10)})
@@ -145,7 +145,7 @@ def test_no_more_are_sent_in_a_second_than_it_is_told(
     assert now == 12 / 4
 
 
-def test_a_head_that_is_broken_is_named_and_the_others_are_published(
+def test_a_malformed_balance_is_named_and_the_others_are_published(
     traded: Shop, run: Run, tables: Tables, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables.stock.client.update_item(
@@ -162,7 +162,7 @@ def test_a_head_that_is_broken_is_named_and_the_others_are_published(
     assert len(take()) == 2
 
 
-def test_what_sns_does_not_take_is_to_be_done_again(
+def test_a_throttled_publish_raises_a_transient_error(
     traded: Shop, stack: Stack, tables: Tables, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = stack.client("sns")

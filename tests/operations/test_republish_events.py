@@ -1,4 +1,4 @@
-"""What happened to orders is published again, as it was and under the same ids."""
+"""Order events are published again, with the same content and ids."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.support.shop import CHECKERS, Shop, order_of, priced
 
 
 def by_id(bodies: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Events by their ids, without who said them."""
+    """Events by id, without their source."""
     events = {event["id"]: event for event in map(json.loads, bodies)}
     return {event_id: {k: v for k, v in event.items() if k != "source"} for event_id, event in events.items()}
 
 
 @pytest.fixture
 def traded(shop: Shop) -> Shop:
-    """Orders that shipped, were refused, were called off, and one that is open."""
+    """Orders that are shipped, rejected, cancelled and open."""
     for body in (order_of("alice", 10, pen=1, ink=2), order_of("bob", 6, pen=99), order_of("bob", 99, pen=1)):
         shop.order(body)
-    for checker in CHECKERS:  # one after the other: of two answers at once, an event has both
+    for checker in CHECKERS:  # one by one, since an event has both results if they arrive together
         shop.pipeline.deliver(checker)
         shop.pipeline.deliver("order_update")
     shop.pipeline.run()
@@ -41,12 +41,12 @@ def traded(shop: Shop) -> Shop:
     return shop
 
 
-def test_events_that_were_never_published_are_those_that_would_have_been(traded: Shop, run: Run) -> None:
-    # given: what the stream tells, which nobody heard
+def test_republished_events_equal_those_from_the_stream(traded: Shop, run: Run) -> None:
+    # given: the events that the stream publishes
     take = traded.pipeline.listen("OrderEventTopic")
     traded.pipeline.replay_streams()
     traded.pipeline.publish_changes()
-    told = by_id(take())
+    printed = by_id(take())
     # when
     assert run("republish-events", "--since", "2020-01-01") == 0
     # then
@@ -57,10 +57,10 @@ def test_events_that_were_never_published_are_those_that_would_have_been(traded:
         *["order.rejected"] * 3,
         "order.shipped",
     ]
-    assert again == told
+    assert again == printed
 
 
-def test_only_those_of_the_orders_that_are_named(traded: Shop, run: Run) -> None:
+def test_only_events_of_the_given_orders(traded: Shop, run: Run) -> None:
     first, second = (traded.order(order_of("alice", 1, pen=1)) for _ in range(2))
     take = traded.pipeline.listen("OrderEventTopic")
 
@@ -69,7 +69,7 @@ def test_only_those_of_the_orders_that_are_named(traded: Shop, run: Run) -> None
     assert sorted(event["subject"] for event in map(json.loads, take())) == sorted([first, second])
 
 
-def test_only_those_since_a_time_of_any_zone(traded: Shop, run: Run) -> None:
+def test_only_events_since_a_time_in_any_zone(traded: Shop, run: Run) -> None:
     traded.pipeline.wait(3600)
     now = traded.pipeline.now()
     order_id = traded.order(order_of("alice", 1, pen=1))
@@ -80,25 +80,25 @@ def test_only_those_since_a_time_of_any_zone(traded: Shop, run: Run) -> None:
     assert [event["subject"] for event in map(json.loads, take())] == [order_id]
 
 
-def test_neither_orders_nor_a_time_is_not_taken_for_all_there_ever_was(
+def test_either_orders_or_a_time_is_required(
     traded: Shop, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     take = traded.pipeline.listen("OrderEventTopic")
 
     assert run("republish-events") == 2
 
-    assert "Say which orders (ORDERS), or since when (SINCE)." in capsys.readouterr().err
+    assert "Either ORDERS or SINCE is required." in capsys.readouterr().err
     assert take() == []
 
 
-def test_a_time_that_is_none_is_refused(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_time_is_rejected(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("republish-events", "--since", "yesterday")
 
-    assert "SINCE (--since): 'yesterday' is no time: take 2026-11-20T10:00Z" in capsys.readouterr().err
+    assert "SINCE (--since): 'yesterday' is not a time: use 2026-11-20T10:00Z" in capsys.readouterr().err
 
 
-def test_an_order_that_is_not_there_is_named_and_nothing_is_published(
+def test_a_missing_order_is_named_and_nothing_is_published(
     traded: Shop, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order_id = traded.order(order_of("alice", 1, pen=1))
@@ -117,13 +117,13 @@ def test_a_dry_run_counts_and_publishes_nothing(
 
     assert run("republish-events", "--since", "2020-01-01", "--dry-run", "--json") == 0
 
-    said = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     counted = {"orders": 6, "events": 12, "unreadable": [], "refused": []}
-    assert said == {"stack": "shop", "published": False, **counted}
+    assert printed == {"stack": "shop", "published": False, **counted}
     assert take() == []
 
 
-def test_an_order_that_can_not_be_read_is_named_and_stops_no_other(
+def test_an_unreadable_order_is_named_and_stops_no_other(
     traded: Shop, stack: Stack, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack.client("dynamodb").update_item(
@@ -132,13 +132,13 @@ def test_an_order_that_can_not_be_read_is_named_and_stops_no_other(
 
     assert run("republish-events", "--since", "2020-01-01") == 1
 
-    said = capsys.readouterr().out
-    assert "Events: 12, of orders: 6" in said
-    assert "Left out, since they can't be read: order-0" in said
+    printed = capsys.readouterr().out
+    assert "Events: 12, of orders: 6" in printed
+    assert "Skipped, unreadable: order-0" in printed
 
 
-def test_what_could_not_be_read_is_told_once_it_is_put_right(traded: Shop, stack: Stack, run: Run) -> None:
-    # given an order that nobody can read, written before another one
+def test_a_repaired_order_can_be_republished(traded: Shop, stack: Stack, run: Run) -> None:
+    # given an unreadable order, written before another one
     take, dynamodb = traded.pipeline.listen("OrderEventTopic"), stack.client("dynamodb")
     pages = dynamodb.get_paginator("scan").paginate(TableName="OrderTable")
     some = next(item for page in pages for item in page["Items"] if item["status"]["S"] == "SHIPPED")
@@ -147,16 +147,16 @@ def test_what_could_not_be_read_is_told_once_it_is_put_right(traded: Shop, stack
     good = traded.order(order_of("alice", 1, pen=1))
     # when
     traded.pipeline.publish_changes()
-    # then the other one is told of, and this one is among the dead letters
+    # then the other one's event is published, and this one is dead-lettered
     assert [event["subject"] for event in map(json.loads, take())][-1] == good
     letters = stack.client("sqs").receive_message(QueueUrl=stack.output("ChangePublisherDlqUrl"))["Messages"]
     assert [json.loads(letter["Body"])["keys"] for letter in letters] == [{"orderId": "order-0"}]
-    # and when it is put right
+    # and when it is repaired
     dynamodb.put_item(TableName="OrderTable", Item=item)
     assert run("republish-events", "order-0") == 0
     # then
-    told = [event["type"] for event in map(json.loads, take())]
-    assert told == ["order.placed", "order.confirmed", "order.shipped"]
+    printed = [event["type"] for event in map(json.loads, take())]
+    assert printed == ["order.placed", "order.confirmed", "order.shipped"]
 
 
 def setting(name: str, value: str) -> dict[str, Any]:
@@ -172,16 +172,16 @@ def refuse(**_: object) -> tuple[object, dict[str, Any]]:
     return SimpleNamespace(status_code=503), answer
 
 
-def test_what_could_not_be_sent_is_said(traded: Shop, stack: Stack) -> None:
+def test_a_failed_publish_raises_a_transient_error(traded: Shop, stack: Stack) -> None:
     sns = stack.client("sns")
     sns.meta.events.register("before-call.sns.PublishBatch", refuse)
-    deaf = replace(stack, client=lambda service: sns if service == "sns" else stack.client(service))
+    throttled = replace(stack, client=lambda service: sns if service == "sns" else stack.client(service))
 
     with pytest.raises(TransientError, match="5 messages could not be sent yet"):
-        republish_events(deaf, [], "2020-01-01T00:00:00.000Z")
+        republish_events(throttled, [], "2020-01-01T00:00:00.000Z")
 
 
-def test_no_more_are_sent_than_the_rate_allows(
+def test_events_are_sent_at_the_given_rate(
     traded: Shop, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []

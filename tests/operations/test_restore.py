@@ -1,7 +1,7 @@
-"""Tables that were restored to different moments: what the audit says of it, and what puts it right.
+"""Tables restored to different times: what the audit reports, and how it is repaired.
 
-Point-in-time recovery is table by table, so what was written to several at once may be cut in two. Here the
-ledgers come back as they were a few seconds before the orders. The steps are those of docs/how-to/runbook.md.
+Point-in-time recovery works per table, so a transaction over several tables may be restored in part. Here the
+ledgers are restored to a few seconds before the orders. The steps are those of docs/how-to/restore.md.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tests.support.shop import CONSUMERS, Shop, order_of
 from tests.support.tables import dynamodb_client
 
 LEDGERS = ("AccountTable", "StockTable")
-WATCHED = 2.0  # seconds after which the watchdog looks at what `make watch` puts before it
+WATCHED = 2.0  # seconds until the watchdog checks the orders of `make watch`
 
 Items = dict[str, list[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
-def no_time_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits, "_PAUSES", (0.0, 0.0))
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audits, "_BACKOFF_SECONDS", (0.0, 0.0))
 
 
 def backed_up(*tables: str) -> Items:
@@ -33,7 +33,7 @@ def backed_up(*tables: str) -> Items:
 
 
 def restore(items: Items) -> None:
-    """Each table as it was, whatever is in it."""
+    """Replace the content of each table."""
     client = dynamodb_client()
     for table, those in items.items():
         schema = client.describe_table(TableName=table)["Table"]["KeySchema"]
@@ -46,7 +46,7 @@ def restore(items: Items) -> None:
 
 
 def as_a_new_stack(shop: Shop, tables: Items) -> None:
-    """Some tables as they were at another moment, the rest as it is; no history yet, and not one message."""
+    """Restore some tables, keep the others, and drop the history and all messages."""
     for name in (*CONSUMERS, "order_watchdog"):
         shop.pipeline.held_up(name)
     restore(tables | {"HistoryTable": []})
@@ -58,8 +58,8 @@ def confirm(shop: Shop) -> None:
         shop.pipeline.deliver(name)
 
 
-def refuse_and_check_by_half(shop: Shop) -> tuple[str, str, Items]:
-    """Two orders, and the ledgers from before the one was refused and the other checked by half."""
+def reject_and_check_half(shop: Shop) -> tuple[str, str, Items]:
+    """Two orders, and the ledgers from before one was rejected and one check of the other was done."""
     refused = shop.order(order_of("alice", 20, pen=1000))
     shop.pipeline.deliver("balance_checker")
     ledgers = backed_up(*LEDGERS)
@@ -72,37 +72,37 @@ def refuse_and_check_by_half(shop: Shop) -> tuple[str, str, Items]:
 
 
 def differences(tables: Tables) -> set[tuple[str, str, str, str]]:
-    """What the audit says, but of the history, which is rebuilt once the books are right."""
-    found = audits.audit(tables, deadline=900, patience=0).differences
+    """The audit's differences, except of the history, which is rebuilt once the ledgers are right."""
+    found = audits.audit(tables, deadline=900, grace_period=0).differences
     of_books = [each for each in found if "history" not in each.what]
     return {(each.entity, each.what, each.expected, each.found) for each in of_books}
 
 
-def test_what_was_open_or_refused_is_put_right_by_the_watchdog(shop: Shop, tables: Tables, run: Run) -> None:
-    # GIVEN orders that are seconds ahead of the ledgers: one is refused, one is checked by half
-    refused, half_checked, ledgers = refuse_and_check_by_half(shop)
+def test_open_and_refused_orders_are_repaired_by_the_watchdog(shop: Shop, tables: Tables, run: Run) -> None:
+    # GIVEN orders that are seconds ahead of the ledgers: one is rejected, one has one check done
+    refused, half_checked, ledgers = reject_and_check_half(shop)
     as_a_new_stack(shop, ledgers)
-    # WHEN the books are audited THEN both are named, and what they lack or have too much
+    # WHEN the ledgers are audited THEN both orders are reported
     assert differences(tables) == {
         ("account alice", f"held for order {refused}, which is REJECTED", "released", "20.00"),
-        (f"order {refused}", "decision of product pen", "DECLINED", "no entry"),
-        (f"order {half_checked}", "decision of account alice", "HELD", "no entry"),
+        (f"order {refused}", "check result of product pen", "DECLINED", "no entry"),
+        (f"order {half_checked}", "check result of account alice", "HELD", "no entry"),
     }
-    # WHEN the watchdog looks at the refused one that is named, and at all that is open
+    # WHEN the watchdog checks the rejected order, and all open ones
     assert run("watch", refused) == 0
     assert run("watch") == 0
     shop.pipeline.wait(WATCHED)
     shop.pipeline.run()
-    # THEN the books add up, and each order has ended as it should
+    # THEN the books add up, and each order has its right status
     assert differences(tables) == set()
     assert shop.statuses([refused, half_checked]) == ["REJECTED", "SHIPPED"]
     shop.books_add_up()
 
 
-def test_a_settlement_that_was_cut_takes_ledgers_of_another_second(
+def test_a_half_restored_settlement_needs_ledgers_of_another_second(
     shop: Shop, tables: Tables, run: Run
 ) -> None:
-    # GIVEN an order that has shipped since the ledgers' moment, and one that was confirmed
+    # GIVEN an order that has shipped since the ledgers' time, and one that was confirmed
     shipped = shop.order(order_of("alice", 100, pen=1))
     confirm(shop)
     ledgers = backed_up(*LEDGERS)
@@ -111,19 +111,19 @@ def test_a_settlement_that_was_cut_takes_ledgers_of_another_second(
     confirm(shop)
     ledgers_of_the_orders = backed_up(*LEDGERS)
     as_a_new_stack(shop, ledgers)
-    # WHEN the books are audited THEN both show: the one as held and not settled, the other by its name
+    # WHEN the ledgers are audited THEN the first shows as held and not settled, the second by its id
     assert shop.statuses([shipped, confirmed]) == ["SHIPPED", "CONFIRMED"]
     assert differences(tables) == {
         ("account alice", "held (by orders that have not shipped)", "0", "100.00"),
         ("account alice", "settled (by orders that have shipped)", "100.00", "0"),
         ("product pen", "held (by orders that have not shipped)", "0", "1"),
         ("product pen", "settled (by orders that have shipped)", "1", "0"),
-        (f"order {confirmed}", "decision of account bob", "HELD", "no entry"),
-        (f"order {confirmed}", "decision of product pen", "HELD", "no entry"),
+        (f"order {confirmed}", "check result of account bob", "HELD", "no entry"),
+        (f"order {confirmed}", "check result of product pen", "HELD", "no entry"),
     }
-    # WHEN the ledgers are restored to another second, before anything else is done
+    # WHEN the ledgers are restored to another second, before anything else
     as_a_new_stack(shop, ledgers_of_the_orders)
-    # THEN the books add up, and what is open goes on
+    # THEN the books add up, and open orders continue
     assert differences(tables) == set()
     assert run("watch") == 0
     shop.pipeline.wait(WATCHED)
@@ -132,16 +132,16 @@ def test_a_settlement_that_was_cut_takes_ledgers_of_another_second(
     shop.books_add_up()
 
 
-def test_orders_that_are_older_than_the_ledgers_are_named_too(shop: Shop, tables: Tables) -> None:
-    # GIVEN ledgers that are seconds ahead: they hold what an order takes that the orders do not have
+def test_orders_older_than_the_ledgers_are_reported(shop: Shop, tables: Tables) -> None:
+    # GIVEN ledgers that are seconds ahead: they have holds of an order that is missing
     shop.order(order_of("alice", 1, ink=1))
     shop.pipeline.run()
     orders = backed_up("OrderTable")
     unknown = shop.order(order_of("alice", 7, pen=3))
     confirm(shop)
-    # WHEN the orders are those of the earlier moment
+    # WHEN the orders are restored to the earlier time
     as_a_new_stack(shop, orders)
-    # THEN whatever is held for it is named
+    # THEN its holds are reported
     assert {
         ("account alice", f"held for order {unknown}, which does not exist", "nothing", "7.00"),
         ("product pen", f"held for order {unknown}, which does not exist", "nothing", "3"),

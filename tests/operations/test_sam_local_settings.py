@@ -1,4 +1,4 @@
-"""What `sam local` needs to run functions against a stack: their variables, and a way to the engine."""
+"""What `sam local` needs to run functions against a stack: variables, and a relay to the engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stack_at(endpoint: str) -> Stack:
     return Stack("shop", outputs, {}, lambda _: client)
 
 
-def test_of_the_local_stack_every_address_is_one_that_containers_reach() -> None:
+def test_containers_can_reach_every_address_of_the_local_stack() -> None:
     content = env_json.variables(stack_at("http://127.0.0.1:4670"), "172.17.0.1")
 
     assert content == {
@@ -48,13 +48,13 @@ def test_of_the_local_stack_every_address_is_one_that_containers_reach() -> None
     }
 
 
-def test_of_one_on_aws_they_are_as_they_are_deployed() -> None:
+def test_variables_of_a_stack_on_aws_are_unchanged() -> None:
     content = env_json.variables(stack_at("https://lambda.eu-west-1.amazonaws.com"))
 
     assert content["ShipOrderFunction"] == DEPLOYED["shop-ShipOrder"]
 
 
-def test_a_relay_hands_on_what_is_asked_and_answered() -> None:
+def test_a_relay_forwards_requests_and_responses() -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
@@ -76,7 +76,7 @@ def test_a_relay_hands_on_what_is_asked_and_answered() -> None:
     assert answer.content == sent[::-1]
 
 
-def test_containers_ask_for_the_bridge_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_containers_use_the_docker_bridge_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
     address = SimpleNamespace(family=socket.AF_INET, address="172.17.0.1")
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"docker0": [address]})
@@ -85,7 +85,7 @@ def test_containers_ask_for_the_bridge_where_there_is_one(monkeypatch: pytest.Mo
     assert bridge.container_hosts() == ["host.docker.internal"]
 
 
-def test_without_an_engine_there_is_nothing_to_reach(
+def test_without_an_engine_the_bridge_exits_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("local.bridge.engine.find", lambda: None)

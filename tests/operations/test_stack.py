@@ -1,4 +1,4 @@
-"""Where the tools look for the stack, and what they say when they don't find it."""
+"""Where commands look for the stack, and their errors if there is none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from moto import mock_aws
 
 from local import env_json, follow, receiver, tokens
-from local import stack as local_stack
 from local.engine import free_port
 from order_capture_ops import stack as stacks
 from order_capture_ops.__main__ import main
@@ -26,9 +25,9 @@ TEMPLATE = {
 
 @pytest.fixture
 def description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the checkout's own stack is described; there is none yet."""
+    """The path of the local stack's description, which does not exist yet."""
     path = tmp_path / "stack.json"
-    monkeypatch.setattr(local_stack, "DESCRIPTION", path)
+    monkeypatch.setattr(stacks, "DESCRIPTION", path)
     return path
 
 
@@ -61,12 +60,14 @@ def test_a_stack_on_aws_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("no_profile")
-def test_a_stack_whose_deployment_was_interrupted_is_friendly_too(
+def test_a_stack_without_outputs_has_a_readable_error(
     description: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    description.write_text(json.dumps({"stackName": "shop", "endpointUrl": "http://127.0.0.1:1"}))
+    description.write_text(
+        json.dumps({"stackName": "shop", "region": "us-east-1", "endpointUrl": "http://127.0.0.1:1"})
+    )
     with mock_aws():
-        # An engine of its own is not needed to see what CloudFormation says of such a stack.
+        # moto stands in for the engine: only CloudFormation's response matters here.
         aws: Any = stacks.boto3.Session(  # type: ignore[attr-defined]
             aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1"
         )
@@ -80,20 +81,20 @@ def test_a_stack_whose_deployment_was_interrupted_is_friendly_too(
         unfinished = capsys.readouterr().err
 
     assert "There is no stack shop in us-east-1" in missing
-    assert "has no outputs to go by" in unfinished
-    for said in (missing, unfinished):
-        assert said.endswith("`make run` deploys it.\n")
+    assert "has no outputs" in unfinished
+    for printed in (missing, unfinished):
+        assert printed.endswith("`make run` deploys it.\n")
 
 
 @pytest.mark.usefixtures("description")
-def test_without_a_deployed_stack_it_says_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_stack_the_error_has_the_deploy_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit"]) == 2
     assert "make run" in capsys.readouterr().err
 
 
-def test_an_engine_that_is_gone_is_named(description: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_engine_is_reported(description: Path, capsys: pytest.CaptureFixture[str]) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
-    description.write_text(json.dumps({"stackName": "shop", "endpointUrl": endpoint}))
+    description.write_text(json.dumps({"stackName": "shop", "region": "us-east-1", "endpointUrl": endpoint}))
 
     assert main(["stuck"]) == 2
     assert main(["logs"]) == 1
@@ -102,11 +103,13 @@ def test_an_engine_that_is_gone_is_named(description: Path, capsys: pytest.Captu
     assert capsys.readouterr().err.splitlines() == [line, line]
 
 
-def test_made_up_credentials_go_to_this_machine_only(
+def test_the_engines_credentials_go_to_this_machine_only(
     description: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     description.write_text(
-        json.dumps({"stackName": "shop", "endpointUrl": "https://sqs.us-east-1.amazonaws.com"})
+        json.dumps(
+            {"stackName": "shop", "region": "us-east-1", "endpointUrl": "https://sqs.us-east-1.amazonaws.com"}
+        )
     )
 
     assert main(["stuck"]) == 2
@@ -114,14 +117,16 @@ def test_made_up_credentials_go_to_this_machine_only(
     assert "not on this machine" in capsys.readouterr().err
 
 
-def test_the_persons_own_credentials_do_not_go_to_the_engine(
+def test_the_users_credentials_do_not_go_to_the_engine(
     description: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "my-own-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "my-own-secret")
     of_engine = {"accessKeyId": "of-the-engine", "secretAccessKey": "secret"}
     description.write_text(
-        json.dumps({"stackName": "shop", "endpointUrl": "http://127.0.0.1:1", **of_engine})
+        json.dumps(
+            {"stackName": "shop", "region": "us-east-1", "endpointUrl": "http://127.0.0.1:1", **of_engine}
+        )
     )
     made: list[Any] = []
     monkeypatch.setattr(stacks, "_describe", lambda _, client: made.append(client("sqs")))
@@ -134,13 +139,15 @@ def test_the_persons_own_credentials_do_not_go_to_the_engine(
 
 
 @pytest.mark.usefixtures("no_profile")
-def test_nobody_is_logged_in_or_no_region_is_set(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_region_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "--stack", "shop"]) == 2
     assert "No AWS region is set. For example: AWS_REGION=eu-west-1" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_profile")
-def test_nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_credentials_are_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
 
     assert main(["status", "--stack", "shop"]) == 2
@@ -151,7 +158,7 @@ def test_nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 @pytest.mark.usefixtures("description")
-def test_every_command_is_friendly_without_a_stack(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_a_readable_error_without_a_stack(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("status", "audit", "stuck", "watch", "republish", "rebuild-history", "check-reports"):
         assert main([command]) == 2
     assert main(["redrive", "order_update"]) == 2
@@ -179,7 +186,7 @@ def test_every_command_is_friendly_without_a_stack(capsys: pytest.CaptureFixture
         ["redrive", "order_update", "--limit", "1.5"],
     ],
 )
-def test_what_is_not_a_command_exits_2(arguments: list[str]) -> None:
+def test_an_invalid_command_exits_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2

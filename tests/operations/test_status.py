@@ -1,4 +1,4 @@
-"""Everything at one look: what is wrong is named with its reason, and what helps with it."""
+"""The status command: problems with their reasons, and the commands to run next."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from order_capture_ops.stack import Stack
 from order_capture_ops.status import (
     Alarm,
     Consumer,
-    DeadLetter,
-    DeadLetters,
+    DiagnosedDeadLetter,
+    DiagnosedQueue,
     OldOrder,
     QueueStatus,
     Status,
@@ -35,7 +35,7 @@ LONGEST = "o" * 64
 
 
 class Pages:
-    """A client of which only paginated answers are asked."""
+    """A client with paginated responses only."""
 
     def __init__(self, *pages: dict[str, Any]) -> None:
         self.pages = pages
@@ -61,7 +61,7 @@ Look = Callable[..., Status]
 
 @pytest.fixture
 def look(stack: Stack) -> Look:
-    """How the stack stands, with these log lines, alarms and mappings."""
+    """The stack's status, with these log lines, alarms and mappings."""
 
     def look(
         lines: dict[str, list[tuple[int, str]]] | None = None,
@@ -84,7 +84,7 @@ def look(stack: Stack) -> Look:
     return look
 
 
-def test_all_is_well(look: Look, shop: Shop) -> None:
+def test_no_problems(look: Look, shop: Shop) -> None:
     shop.order(order_of("alice", 10, pen=1))
 
     found = look()
@@ -94,24 +94,24 @@ def test_all_is_well(look: Look, shop: Shop) -> None:
     assert (found.attention, found.next, found.dead_letters) == ([], [], [])
 
 
-def test_a_poison_message_is_shown_with_its_reason_and_stays_where_it_is(look: Look, stack: Stack) -> None:
+def test_a_poison_message_is_shown_with_its_reason_and_stays_in_its_queue(look: Look, stack: Stack) -> None:
     sqs, url = stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"]
     put(sqs, url, "nonsense")
     put(sqs, url, '{"specversion": "1.0"}')
 
     found = look()
 
-    (letters,) = found.dead_letters
-    assert (letters.queue, letters.count) == ("OrderUpdateDlq", 2)
-    assert {letter.reason for letter in letters.letters} == {"it is not JSON", "id is missing"}
-    assert {letter.excerpt for letter in letters.letters} == {"nonsense", '{"specversion": "1.0"}'}
-    assert not any(letter.readable for letter in letters.letters)
+    (dlq,) = found.dead_letters
+    assert (dlq.queue, dlq.count) == ("OrderUpdateDlq", 2)
+    assert {message.reason for message in dlq.messages} == {"it is not JSON", "id is missing"}
+    assert {message.excerpt for message in dlq.messages} == {"nonsense", '{"specversion": "1.0"}'}
+    assert not any(message.readable for message in dlq.messages)
     assert found.attention == ["OrderUpdateDlq has 2 dead letters"]
     assert found.next == ["make redrive QUEUE=order_update DRY_RUN=1"]
-    assert len(waiting(sqs, url)) == 2, "they are visible at once, and none is gone"
+    assert len(waiting(sqs, url)) == 2, "they are visible again, and none is gone"
 
 
-def test_one_that_could_be_read_has_its_order_and_what_the_log_says(
+def test_a_readable_message_has_its_order_and_the_reason_from_the_log(
     look: Look, stack: Stack, shop: Shop
 ) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
@@ -127,35 +127,35 @@ def test_one_that_could_be_read_has_its_order_and_what_the_log_says(
 
     found = look(lines)
 
-    ((letter,),) = (each.letters for each in found.dead_letters)
-    assert letter.reason == "ship_order: given back to the queue: Throttled"
-    assert (letter.type, letter.order_id, letter.order_status) == ("order.ship", order_id, "PENDING")
-    assert letter.readable
+    ((message,),) = (each.messages for each in found.dead_letters)
+    assert message.reason == "ship_order: given back to the queue: Throttled"
+    assert (message.type, message.order_id, message.order_status) == ("order.ship", order_id, "PENDING")
+    assert message.readable
     assert found.next == ["make redrive QUEUE=ship_order"]
 
 
-def test_one_without_a_log_line_and_one_for_another_queue(look: Look, stack: Stack) -> None:
+def test_a_message_without_a_log_line_and_one_for_another_queue(look: Look, stack: Stack) -> None:
     put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(details_of("order-1"))))
     put(stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"], body_of(check(details_of("order-1"))))
 
-    reasons = {each.queue: each.letters[0].reason for each in look().dead_letters}
+    reasons = {each.queue: each.messages[0].reason for each in look().dead_letters}
 
     assert "may have timed out (make logs FUNCTION=ship_order)" in reasons["ShipOrderDlq"]
     assert reasons["OrderUpdateDlq"] == "order.check is not for this queue, which takes order.checked"
 
 
-def test_letters_of_a_stream_say_what_repairs_it(look: Look, stack: Stack) -> None:
+def test_dead_letters_of_a_stream_suggest_the_repair_commands(look: Look, stack: Stack) -> None:
     letter = {"eventID": "1", "eventSourceARN": "a", "keys": {"orderId": "order-1"}, "sequenceNumber": "1"}
     put(stack.client("sqs"), stack.outputs["ChangePublisherDlqUrl"], json.dumps(letter))
 
     found = look()
 
-    assert found.dead_letters[0].letters[0].reason.startswith("the item with orderId order-1 can't be read")
+    assert found.dead_letters[0].messages[0].reason.startswith("the item with orderId order-1 can't be read")
     assert found.next[0] == "make watch"
     assert found.next[1].startswith("make republish-events SINCE=20")
 
 
-def test_alarms_and_consumers_that_do_not_run(look: Look) -> None:
+def test_alarms_and_disabled_consumers_are_listed(look: Look) -> None:
     found = look(
         alarms=(
             {"AlarmName": "shop-OrderUpdateAgeAlarm-1ABC", "AlarmDescription": "It waits."},
@@ -176,9 +176,7 @@ def test_alarms_and_consumers_that_do_not_run(look: Look) -> None:
     assert len(found.attention) == 3
 
 
-def test_an_order_that_is_open_for_long_needs_attention(
-    look: Look, shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_open_order_needs_attention(look: Look, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     monkeypatch.setattr("order_capture_ops.status.OLD_SECONDS", -1)
 
@@ -186,7 +184,7 @@ def test_an_order_that_is_open_for_long_needs_attention(
 
     (oldest,) = found.oldest_orders
     assert (oldest.order_id, oldest.status) == (order_id, "PENDING")
-    assert oldest.waits_for == ["balance check: not made yet", "stock check: not made yet"]
+    assert oldest.waits_for == ["balance check: not done yet", "stock check: not done yet"]
     assert found.next == ["make stuck", "make watch"]
 
 
@@ -199,16 +197,16 @@ def test_exit_codes_and_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         monkeypatch.setattr("order_capture_ops.status.status", lambda *_, name=name: seen[name])
         assert main(["status"]) == code
         shown = capsys.readouterr().out
-        assert ("All is well" in shown) is (code == 0)
+        assert ("No problems found" in shown) is (code == 0)
         assert main(["status", "--json"]) == code
         assert json.loads(capsys.readouterr().out)["ok"] is (code == 0)
 
 
-def test_nothing_is_cut_at_80_columns(
+def test_nothing_is_truncated_at_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli.console, "_width", 80)
-    letter = DeadLetter(
+    letter = DiagnosedDeadLetter(
         "m" * 36,
         "data.orderId is missing " * 6,
         False,
@@ -221,14 +219,14 @@ def test_nothing_is_cut_at_80_columns(
     )
     found = Status(
         queues=[QueueStatus("WebhookDispatcherQueue", 1_000_000, 100_000, 100_000, 900_000.0)],
-        dead_letters=[DeadLetters("WebhookDispatcherDlq", 2, [letter])],
+        dead_letters=[DiagnosedQueue("WebhookDispatcherDlq", 2, [letter])],
         alarms=[Alarm("WebhookDispatcherDlqAlarm", "It waits. " * 20)],
         consumers=[
             Consumer("order-capture-production-OrderUpdateFunction-1ABC", "OrderUpdateQueue", "Disabled", "")
         ],
         open_orders={"PENDING": 1_000_000, "CONFIRMED": 1_000_000},
         oldest_orders=[
-            OldOrder(LONGEST, "PENDING", 900_000.0, ["balance check: decided (HELD), not taken in yet"])
+            OldOrder(LONGEST, "PENDING", 900_000.0, ["balance check: done (HELD), not recorded yet"])
         ],
         attention=["WebhookDispatcherDlq has 2 dead letters"],
         next=["make redrive QUEUE=webhook_dispatcher STACK=order-capture-production"],
@@ -244,7 +242,7 @@ def test_nothing_is_cut_at_80_columns(
     assert "…" not in shown
 
 
-def test_on_aws_the_oldest_message_is_a_metric_and_alarms_are_the_stacks_own(stack: Stack) -> None:
+def test_on_aws_the_oldest_age_is_a_metric_and_other_stacks_alarms_are_ignored(stack: Stack) -> None:
     # given
     cloudwatch: Any = stack.client("cloudwatch")
     queue = stack.outputs["OrderUpdateQueueUrl"].rpartition("/")[2]

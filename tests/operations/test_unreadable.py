@@ -1,4 +1,4 @@
-"""An item that can't be read stops no command: the others are worked on, and it is named."""
+"""Commands name unreadable items, and continue with the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BAD: list[dict[str, Any]] = [
 
 @pytest.fixture
 def poisoned(shop: Shop, stack: Stack) -> Shop:
-    """A shop with a good order that is shipped, a good one that is open, and bad items in every table."""
+    """A shop with a shipped order, an open one, and malformed items in every table."""
     shipped = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
     shop.order(order_of("alice", 7, pen=1))
@@ -48,19 +48,19 @@ def poisoned(shop: Shop, stack: Stack) -> Shop:
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        (["audit", "--patience", "0"], ["bad-0", "HOLD#bad", "product bad", "account bob"]),
+        (["audit", "--grace-period", "0"], ["bad-0", "HOLD#bad", "product bad", "account bob"]),
         (["republish"], ["product bad"]),
         (["republish-events", "--since", "2020-01-01"], ["bad-0", "bad-6"]),
         (["stuck"], ["bad-0"]),
         (["watch"], ["bad-0"]),
         (["watch", "bad-0"], ["bad-0"]),
-        (["check-reports", "--patience", "0"], ["bad-0", "2026-11-20 DAY", "order bad"]),
+        (["check-reports", "--grace-period", "0"], ["bad-0", "2026-11-20 DAY", "order bad"]),
         (["rebuild-reports"], ["bad-0"]),
         (["rebuild-history"], ["account alice", "account bob"]),
     ],
     ids=lambda value: value[0] if value and isinstance(value, list) else None,
 )
-def test_a_command_names_what_it_can_not_read_and_goes_on(
+def test_a_command_names_unreadable_items_and_continues(
     poisoned: Shop, run: Run, capsys: pytest.CaptureFixture[str], command: list[str], named: list[str]
 ) -> None:
     assert run(*command) == 1
@@ -72,7 +72,7 @@ def test_a_command_names_what_it_can_not_read_and_goes_on(
     assert not missing, printed.out
 
 
-def test_what_is_good_is_published_all_the_same(poisoned: Shop, run: Run) -> None:
+def test_readable_orders_are_published(poisoned: Shop, run: Run) -> None:
     take = poisoned.pipeline.listen("OrderEventTopic")
 
     assert run("republish-events", "--since", "2020-01-01") == 1

@@ -1,4 +1,4 @@
-"""At 80 columns, with the longest ids that there may be, no output is cut."""
+"""At 80 columns, no output is truncated, even with the longest ids."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from local import demo
 from order_capture.domain.order import DeclineCode
 from order_capture_ops import __main__ as ops
 from order_capture_ops import cli, dead_letters
-from order_capture_ops.audit import Difference, Report
-from order_capture_ops.dead_letters import DeadLetterQueue, Letter
+from order_capture_ops.audit import AuditReport, Difference
+from order_capture_ops.dead_letters import DeadLetter, DeadLetterQueue
+from order_capture_ops.open_orders import OpenOrder
 from order_capture_ops.stack import Stack
-from order_capture_ops.stuck import OpenOrder
 from order_capture_ops.tables import Tables
 from tests.operations.conftest import Run
 
@@ -32,7 +32,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, narrow: None) -> Run:
-    """Runs a command on a stack of which nothing is read."""
+    """Run a command on a stack whose tables are not read."""
     stack = Stack("order-capture-production", {}, {}, lambda _: None)
     sizes: Any = SimpleNamespace(size=lambda: 1, noun="account")
     tables = SimpleNamespace(orders=sizes, ledgers=(sizes, sizes))
@@ -41,52 +41,56 @@ def run(monkeypatch: pytest.MonkeyPatch, narrow: None) -> Run:
     return lambda *arguments: ops.main(list(arguments))
 
 
-def whole(shown: str, *texts: str) -> None:
-    """Nothing is cut, and each text is there in one piece."""
+def assert_fits(shown: str, *texts: str) -> None:
+    """Assert that no line is too long or truncated, and that each text is unbroken."""
     assert "…" not in shown
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
     for text in texts:
         assert text in shown, text
 
 
-def test_differences_of_the_books(
+def test_audit_differences(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     different = Difference(f"account {CUSTOMER}", "sum of the adjustments", str(LARGEST), f"order {ORDER}")
-    report = Report(accounts=10**9, products=10**9, entries=10**9, differences=[different])
+    report = AuditReport(accounts=10**9, products=10**9, entries=10**9, differences=[different])
     monkeypatch.setattr(ops, "audit", lambda *_: report)
 
     assert run("audit") == 1
 
-    whole(capsys.readouterr().out, CUSTOMER, ORDER, str(LARGEST), "1,000,000,000")
+    assert_fits(capsys.readouterr().out, CUSTOMER, ORDER, str(LARGEST), "1,000,000,000")
 
 
 def test_dead_letters_of_a_dry_run(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    letter = Letter("WebhookDispatcherDlq", MESSAGE, "order.confirmed", ORDER, 1e6, 1000, "{}")
+    letter = DeadLetter("WebhookDispatcherDlq", MESSAGE, "order.confirmed", ORDER, 1e6, 1000, "{}")
     monkeypatch.setattr(dead_letters, "queue", lambda *_: DeadLetterQueue(letter.queue, "url", ("url",)))
     monkeypatch.setattr(dead_letters, "count", lambda *_: 1)
     monkeypatch.setattr(dead_letters, "peek", lambda *_: [letter])
 
     assert run("redrive", "webhook_dispatcher", "--dry-run") == 0
 
-    whole(capsys.readouterr().out, MESSAGE, ORDER, "order.confirmed", "11d 13h old, received 1000 times")
+    assert_fits(
+        capsys.readouterr().out, MESSAGE, ORDER, "order.confirmed", "11d 13h old, received 1000 times"
+    )
 
 
 def test_open_orders(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    waits = ("balance check: decided (DECLINED), its answer is not taken in yet", "stock check: not made yet")
+    waits = ("balance check: done (DECLINED), its result is not recorded yet", "stock check: not done yet")
     order = OpenOrder(ORDER, "CONFIRMED", 1e6, waits, ("WebhookDispatcherDlq (order.confirmed)",))
     monkeypatch.setattr(dead_letters, "queues", lambda _: [])
-    monkeypatch.setattr(ops, "stuck", lambda *_: [order])
+    monkeypatch.setattr(ops, "open_orders", lambda *_: [order])
 
     assert run("stuck") == 0
 
-    whole(capsys.readouterr().out, ORDER, "CONFIRMED", "stock check: not made yet", "WebhookDispatcherDlq")
+    assert_fits(
+        capsys.readouterr().out, ORDER, "CONFIRMED", "stock check: not done yet", "WebhookDispatcherDlq"
+    )
 
 
 @pytest.mark.parametrize("code", DeclineCode)
-def test_the_demos_orders(code: DeclineCode) -> None:
+def test_orders_of_the_demo(code: DeclineCode) -> None:
     order = demo.DemoOrder(CUSTOMER, PRODUCT, 100_000, LARGEST)
     order.statuses = ["PENDING", "REJECTED"]
     refusal = {
@@ -98,10 +102,12 @@ def test_the_demos_orders(code: DeclineCode) -> None:
     }
     order.checks = {"stock": refusal}
 
-    whole(rendered(demo._table([order])), CUSTOMER, PRODUCT, f"{code}:", f"available {LARGEST}", "REJECTED")
+    assert_fits(
+        rendered(demo._table([order])), CUSTOMER, PRODUCT, f"{code}:", f"available {LARGEST}", "REJECTED"
+    )
 
 
-def test_the_demos_books(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_balances_of_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr(demo, "console", Console(file=out, width=80))
     row = {"balance": LARGEST, "held": Decimal("99.99"), "settled": Decimal("50.00")}
@@ -109,8 +115,8 @@ def test_the_demos_books(monkeypatch: pytest.MonkeyPatch) -> None:
 
     demo._print_books("The books after", {f"account/{CUSTOMER}": row}, before)
 
-    whole(out.getvalue(), str(LARGEST), f"(+{LARGEST})", "99.99", "50.00")
-    assert out.getvalue().count("c") >= 64, "an id that has no room goes on in the next line"
+    assert_fits(out.getvalue(), str(LARGEST), f"(+{LARGEST})", "99.99", "50.00")
+    assert out.getvalue().count("c") >= 64, "a long id is folded into the next line"
 
 
 def rendered(what: Any) -> str:

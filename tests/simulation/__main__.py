@@ -10,7 +10,7 @@ from collections import Counter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from order_capture_ops.cli import Parser, errors, run, whole
+from order_capture_ops.cli import Parser, errors, integer_between, run
 from tests.simulation.mutants import MUTANTS, Caught, hunt
 from tests.simulation.report import INVARIANTS, cells_expected, cells_table, mutants_table
 from tests.simulation.run import Summary, on_all_cores, run_all, trace_of
@@ -28,10 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what the arguments ask for; 1 if something did not hold."""
     parser = Parser(prog="make simulate", description=__doc__, example="make simulate SEEDS=10000")
     parser.add_argument(
-        "--seeds", type=whole(1, MOST_SEEDS), default=10_000, help="how many schedules to run"
+        "--seeds", type=integer_between(1, MOST_SEEDS), default=10_000, help="how many schedules to run"
     )
-    parser.add_argument("--first", type=whole(0, LAST_SEED), default=0, help="the first one's seed")
-    parser.add_argument("--seed", type=whole(0, LAST_SEED), help="run this one again, and show all of it")
+    parser.add_argument("--first", type=integer_between(0, LAST_SEED), default=0, help="the first one's seed")
+    parser.add_argument(
+        "--seed", type=integer_between(0, LAST_SEED), help="run this one again, and show all of it"
+    )
     parser.add_argument("--mutants", action="store_true", help="take safeguards out, and see that it shows")
     parser.add_argument("--cells", action="store_true", help="show how often each fault was met at each call")
     options = parser.parse_args(arguments)

@@ -131,6 +131,13 @@ def test_the_package_knows_no_function(path: Path) -> None:
 
 
 OPERATIONS = sorted((ROOT / "order_capture_ops").glob("*.py"))
+CONTRACTS = sorted((ROOT / "contracts").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", [*MODULES, *HANDLERS, *OPERATIONS, *CONTRACTS], ids=name_of)
+def test_production_code_and_operators_commands_need_nothing_of_local_or_tests(path: Path) -> None:
+    """They must work where the local engine, its tools and the tests are not installed."""
+    assert not {name for name in imported(path) if name.partition(".")[0] in {"local", "tests", "benchmarks"}}
 
 
 @pytest.mark.parametrize("path", [*MODULES, *HANDLERS, *OPERATIONS], ids=name_of)

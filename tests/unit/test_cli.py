@@ -1,4 +1,4 @@
-"""What all commands share: kinds of arguments, and errors that become one line and an exit code."""
+"""Shared by all commands: argument types, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from order_capture_ops.cli import Parser, run
 from order_capture_ops.errors import CommandError, UsageError
 
 KINDS: dict[str, Callable[[str], Any]] = {
-    "a positive number": cli.positive,
-    "a number": cli.not_negative,
-    "a whole number": cli.whole(1, 100),
+    "a positive number": cli.positive_number,
+    "a number": cli.non_negative_number,
+    "a whole number": cli.integer_between(1, 100),
     "a port": cli.port,
     "an id": cli.identifier,
-    "a time": cli.moment,
+    "a time": cli.parse_time,
 }
 
 
@@ -39,7 +39,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
         *(("a time", text) for text in ("", "yesterday", "10", "10 m", "2w", "-1h", "2026-13-01", "999999d")),
     ],
 )
-def test_what_is_not_allowed_is_refused_with_what_is(kind: str, text: str) -> None:
+def test_an_invalid_value_is_rejected_with_what_is_allowed(kind: str, text: str) -> None:
     with pytest.raises(
         argparse.ArgumentTypeError, match=r"such as|from 1 to|characters of|2026-11-20"
     ) as refused:
@@ -56,22 +56,22 @@ def test_what_is_not_allowed_is_refused_with_what_is(kind: str, text: str) -> No
         ("3d", timedelta(3)),
     ],
 )
-def test_a_time_may_be_how_long_ago(text: str, ago: timedelta) -> None:
-    assert abs(datetime.now(UTC) - ago - cli.moment(text)) < timedelta(seconds=30)
+def test_a_time_may_be_an_age(text: str, ago: timedelta) -> None:
+    assert abs(datetime.now(UTC) - ago - cli.parse_time(text)) < timedelta(seconds=30)
 
 
 @pytest.mark.parametrize(
     "text", ["2026-11-20T10:00Z", "2026-11-20T10:00:00", "2026-11-20T11:00:00+01:00", "2026-11-20 10:00"]
 )
-def test_a_time_may_be_one_of_rfc_3339_and_is_utc_without_a_zone(text: str) -> None:
-    assert cli.time_text(text) == "2026-11-20T10:00:00.000Z"
+def test_a_time_may_be_rfc_3339_and_is_utc_by_default(text: str) -> None:
+    assert cli.parse_time_text(text) == "2026-11-20T10:00:00.000Z"
 
 
-def test_a_wrong_argument_is_named_as_it_was_typed_with_an_example(
+def test_an_invalid_argument_is_named_with_its_variable_and_an_example(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     parser = Parser(prog="make redrive", example="make redrive QUEUE=order_update RATE=10")
-    parser.add_argument("--rate", type=cli.positive)
+    parser.add_argument("--rate", type=cli.positive_number)
     with pytest.raises(SystemExit) as ended:
         parser.parse_args(["--rate", "0"])
 
@@ -87,7 +87,7 @@ def client_error(code: str, message: str = "the message") -> botocore.exceptions
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (CommandError("in words"), "in words"),
         (client_error("ExpiredToken"), "aws sso login"),
@@ -96,20 +96,20 @@ def client_error(code: str, message: str = "the message") -> botocore.exceptions
             client_error("AccessDenied", "User x is not authorized to perform: y"),
             "not authorized to perform: y",
         ),
-        (client_error("ThrottlingException"), "run it again"),
+        (client_error("ThrottlingException"), "try again"),
         (client_error("Other", "on\ntwo lines"), "DescribeStacks: Other: on two lines"),
         (botocore.exceptions.NoRegionError(), "AWS_REGION=eu-west-1"),
         (botocore.exceptions.NoCredentialsError(), "aws sso login"),
         (botocore.exceptions.ProfileNotFound(profile="nope"), "nope"),
-        (botocore.exceptions.EndpointConnectionError(endpoint_url="https://x"), "does not answer"),
+        (botocore.exceptions.EndpointConnectionError(endpoint_url="https://x"), "does not respond"),
         (botocore.exceptions.UnauthorizedSSOTokenError(), "aws sso login"),
         (httpx.ConnectError("refused"), "make run"),
         (PermissionError(13, "Permission denied", "env.json"), "Permission denied: env.json"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_an_error_is_one_line_that_says_what_to_do(
-    error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+def test_an_error_is_one_line_with_what_to_do(
+    error: Exception, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> int:
         raise error
@@ -118,13 +118,13 @@ def test_an_error_is_one_line_that_says_what_to_do(
     assert run(fail, failed=2) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert said in lines[0]
+    assert expected in lines[0]
 
 
-def test_a_defect_is_one_line_and_its_trace_is_in_a_file(
+def test_an_unexpected_error_is_one_line_and_its_trace_is_in_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "TRACE", tmp_path / "here/error.log")
+    monkeypatch.setattr(cli, "TRACE_FILE", tmp_path / "here/error.log")
 
     assert run(lambda: int("many")) == 1
 
@@ -135,7 +135,7 @@ def test_a_defect_is_one_line_and_its_trace_is_in_a_file(
 
 
 @pytest.mark.parametrize(
-    ("error", "codes", "said"),
+    ("error", "codes", "expected"),
     [
         (UsageError("QUEUE is missing"), (2, 2), "QUEUE is missing"),
         (TransientError("not all were sent."), (1, 1), "Run it again"),
@@ -144,16 +144,16 @@ def test_a_defect_is_one_line_and_its_trace_is_in_a_file(
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_exit_codes(
-    error: BaseException, codes: tuple[int, int], said: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, codes: tuple[int, int], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> int:
         raise error
 
     assert (run(fail), run(fail, failed=2)) == codes
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
-def test_nobody_reading_on_is_quiet_and_never_a_success_of_a_check(
+def test_a_closed_pipe_is_silent_and_never_the_success_of_a_check(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "dup2", lambda *_: None)
@@ -167,8 +167,8 @@ def test_nobody_reading_on_is_quiet_and_never_a_success_of_a_check(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [(0.9, "0s"), (59, "59s"), (200, "3m 20s"), (7500, "2h 5m"), (349200, "4d 1h"), (-5, "0s")],
 )
-def test_an_age_has_its_two_largest_units(seconds: float, said: str) -> None:
-    assert cli.age(seconds) == said
+def test_an_age_has_its_two_largest_units(seconds: float, expected: str) -> None:
+    assert cli.age(seconds) == expected

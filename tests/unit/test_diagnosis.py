@@ -1,4 +1,4 @@
-"""Why a message is among the dead letters is said in words, and names the field."""
+"""The reason of a dead letter names the invalid field."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ def changed(change: Any) -> str:
         (changed(lambda event: event.update(specversion="0.3")), "specversion: "),
     ],
 )
-def test_a_message_that_no_function_can_read(body: str, reason: str) -> None:
-    assert (diagnosis.refusal("BalanceCheckerDlq", body) or "").startswith(reason)
+def test_an_undecodable_message_has_a_reason(body: str, reason: str) -> None:
+    assert (diagnosis.rejection_reason("BalanceCheckerDlq", body) or "").startswith(reason)
 
 
-def test_one_that_is_for_another_queue() -> None:
+def test_a_message_for_another_queue_has_a_reason() -> None:
     body = body_of(check())
 
-    assert diagnosis.refusal("BalanceCheckerDlq", body) is None
-    assert diagnosis.refusal("OrderTopicDlq", body) is None
+    assert diagnosis.rejection_reason("BalanceCheckerDlq", body) is None
+    assert diagnosis.rejection_reason("OrderTopicDlq", body) is None
     assert (
-        diagnosis.refusal("ShipOrderDlq", body) == "order.check is not for this queue, which takes order.ship"
+        diagnosis.rejection_reason("ShipOrderDlq", body)
+        == "order.check is not for this queue, which takes order.ship"
     )
 
 
@@ -66,17 +67,17 @@ def test_one_that_is_for_another_queue() -> None:
                     "approximateArrivalOfFirstRecord": "2026-11-20T10:00:00Z",
                 },
             },
-            "3 changes since 2026-11-20T10:00:00Z were given up (RetryAttemptsExhausted)",
+            "3 changes since 2026-11-20T10:00:00Z were dropped (RetryAttemptsExhausted)",
         ),
-        ("nonsense", "it is not a letter of a stream's function"),
-        ({}, "it is not a letter of a stream's function"),
+        ("nonsense", "it is not a record of a failed stream batch"),
+        ({}, "it is not a record of a failed stream batch"),
     ],
 )
-def test_what_a_letter_of_a_stream_stands_for(letter: Any, reason: str) -> None:
+def test_a_failed_stream_batch_is_described(letter: Any, reason: str) -> None:
     body = letter if isinstance(letter, str) else json.dumps(letter)
-    assert diagnosis.lost_place(body).startswith(reason)
+    assert diagnosis.stream_failure(body).startswith(reason)
 
 
-def test_an_excerpt_is_one_line_and_steers_no_terminal() -> None:
+def test_an_excerpt_is_one_line_without_control_characters() -> None:
     assert diagnosis.excerpt('{"a":\n  "\x1b[31m"}') == '{"a": " [31m"}'
     assert diagnosis.excerpt("x" * 1000) == "x" * 160 + "…"

@@ -1,0 +1,6 @@
+"""How long-running commands report their progress."""
+
+from collections.abc import Callable
+
+ProgressCallback = Callable[[str, int], None]
+"""Called with what is being read, and how many more of it have been read since the last call."""
