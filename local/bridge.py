@@ -1,7 +1,7 @@
 """`make bridge`: lets containers on this machine reach the engine, for `sam local`.
 
 The engine listens on the loopback interface only, and a container has one of its own. This listens on the
-Docker bridge's address, which containers and this machine reach and nobody else, and hands connections on.
+Docker bridge's address, which only containers and this machine reach, and forwards connections.
 """
 
 import contextlib
@@ -18,26 +18,29 @@ from order_capture_ops.cli import Parser, console, run
 from order_capture_ops.errors import CommandError
 
 DESKTOP_HOST = "host.docker.internal"
-"""What containers of Docker Desktop call this machine, loopback interface included: they need no bridge."""
+"""This machine's name in Docker Desktop's containers, which reach its loopback interface without a bridge."""
 
 _INTERFACE = "docker0"
 
 
 def bridge_address() -> str | None:
-    """This machine's address as containers see it; None where Docker has no bridge here."""
+    """This machine's address on the Docker bridge; None without a bridge."""
     addresses = psutil.net_if_addrs().get(_INTERFACE, [])
     return next((each.address for each in addresses if each.family == socket.AF_INET), None)
 
 
 def container_hosts() -> list[str]:
-    """The names under which containers may ask the engine of this machine."""
+    """The host names by which containers may reach the engine on this machine."""
     return [DESKTOP_HOST, *filter(None, [bridge_address()])]
 
 
 @contextlib.contextmanager
 def relay(address: str, to_port: int, port: int = 0) -> Iterator[int]:
-    """Listen on a port of an address (0: a free one), and hand each connection on to one of the loopback
-    interface; gives the port that it listens on."""
+    """Forward connections from a port of an address (0: a free one) to a port of the loopback interface.
+
+    Yields:
+        the port that it listens on.
+    """
 
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:

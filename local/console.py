@@ -1,4 +1,4 @@
-"""How the commands speak: one line per step, with its time, on a terminal and in a log alike."""
+"""Print the steps of a command, one line each with its duration, on a terminal and in a log alike."""
 
 import contextlib
 import time
@@ -11,7 +11,7 @@ console = Console(highlight=False)
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Show that something is going on, then that it is done and how long it took."""
+    """Show a spinner during a step, then its result and duration."""
     started = time.monotonic()
     waiting = console.status(f"{what} …") if console.is_terminal else contextlib.nullcontext()
     try:

@@ -1,9 +1,9 @@
-"""The demo: a handful of orders, each followed to its end, and the books before and after.
+"""The demo: place a few orders, follow each to its end, and print the balances before and after.
 
-All but one are asked after; of that one, the demo is told. Webhooks tell of one
-customer's, and of an order that names an address of its own.
+All orders but one are polled; that one is followed over a WebSocket connection. One customer has a webhook,
+and one order has a callbackUrl.
 
-It checks itself: every order must end as it should, for the reason it should, and the books must add up.
+The demo checks itself: every order must end as expected, for the expected reason, and the books must add up.
 """
 
 import dataclasses
@@ -16,7 +16,6 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
-import simplejson
 from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
@@ -27,10 +26,11 @@ from websockets.sync.client import connect
 
 from local.console import console, step
 from local.receiver import Receiver
+from order_capture.adapters.serializers import decimal_json
 from order_capture_ops.errors import CommandError
 
-# What the demo's customers may spend and what is in stock, set anew by every run.
-# The orders are checked in any order, so those that are to be shipped leave enough for one another.
+# Balances and stock, set by every run. Orders are checked in any order, so the ones that are expected to ship
+# must leave enough for each other.
 CREDIT = {
     "alice": Decimal("500.00"),
     "bob": Decimal("20.00"),
@@ -38,25 +38,25 @@ CREDIT = {
     "dave": Decimal("10.00"),
 }
 STOCK = {"coffee": 40, "mug": 25, "grinder": 2, "espresso-machine": 3}
-PRICES = {"mug": Decimal("9.50")}  # the others cost what an order says
+PRICES = {"mug": Decimal("9.50")}  # the other products have no fixed price
 
-_TOLD = "alice"  # has a webhook
-_CALLED_BACK = "dave"  # names an address with the order
-_CALLBACKS = f"{_CALLED_BACK}.{'0' * 32}"  # the webhook that signs what is sent there
-_EVENTS = {"PENDING": "placed"}  # the others are called as the status is
+_WEBHOOK_CUSTOMER = "alice"  # has a webhook
+_CALLBACK_CUSTOMER = "dave"  # whose order has a callbackUrl
+_CALLBACK_WEBHOOK = f"{_CALLBACK_CUSTOMER}.{'0' * 32}"  # its secret signs callbacks
+_EVENTS = {"PENDING": "placed"}  # other events have the status's name
 
-# Seconds until every order has to be decided and shipped; ten, when all functions start on a busy machine.
-_PATIENCE = 120
+# Seconds within which every order must end. It takes ten when all functions start on a busy machine.
+_TIMEOUT = 120
 _OPEN = {"PENDING", "CONFIRMED"}
 
 
 class DemoError(CommandError):
-    """Something did not come out as it should."""
+    """The demo had an unexpected result."""
 
 
 @dataclass
 class DemoOrder:
-    """An order, how it has to end, and what is known of it so far."""
+    """An order, its expected result, and its state so far."""
 
     customer: str
     product: str
@@ -77,8 +77,8 @@ class DemoOrder:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The order as it is posted."""
-        # Of the invalid order, which is for none, one would cost the total.
+        """The request body."""
+        # The invalid order has no units; its unit price is the total.
         price = {"unitPrice": self.total / (self.qty or 1)} if self.product in PRICES else {}
         items = [{"productId": self.product, "qty": self.qty, **price}]
         callback = {"callbackUrl": self.callback_url} if self.callback_url else {}
@@ -91,51 +91,51 @@ class DemoOrder:
 
     @property
     def refusal(self) -> dict[str, Any] | None:
-        """The check that refused it."""
+        """The result of the check that declined it."""
         return next((c for c in self.checks.values() if c and c["outcome"] == "DECLINED"), None)
 
-    def saw(self, view: dict[str, Any]) -> bool:
-        """Take in an answer of the API; say whether the status is a new one."""
+    def update(self, view: dict[str, Any]) -> bool:
+        """Update it from a response of the API; returns whether its status has changed."""
         self.order_id, self.checks = view["orderId"], view["checks"]
         if view["status"] == self.status:
             return False
         if view["status"] == "SHIPPED" and self.status == "PENDING":
-            self.statuses.append("CONFIRMED")  # the only way there; it was passed between two looks
+            self.statuses.append("CONFIRMED")  # the only way there; it was skipped between two requests
         self.statuses.append(view["status"])
         self.seconds = time.monotonic() - self.started
         return True
 
     def reason(self) -> str:
-        """The refusal in words, with its figures."""
+        """The reason of its rejection, with amounts."""
         refusal = self.refusal
         if refusal is None:
             return ""
-        figures = (refusal.get(name) for name in ("asked", "available", "price", "unitPrice"))
-        return _reason(refusal["code"], refusal["id"], *figures)
+        amounts = (refusal.get(name) for name in ("asked", "available", "price", "unitPrice"))
+        return _reason(refusal["code"], refusal["id"], *amounts)
 
-    def complaint(self) -> str | None:
-        """What is wrong with how it ended, if anything."""
-        wanted, seen = self.expected, self.status
+    def difference(self) -> str | None:
+        """How its result differs from the expected one; None if it does not."""
+        expected, actual = self.expected, self.status
         if self.code:
             of_stock = any(word in self.code for word in ("PRODUCT", "STOCK", "PRICE"))
-            refused_by = self.product if of_stock else self.customer
-            figures = (self.requested, self.available, self.price, self.total / self.qty)
-            wanted += f", {_reason(self.code, refused_by, *figures)}"
+            declined_by = self.product if of_stock else self.customer
+            amounts = (self.requested, self.available, self.price, self.total / self.qty)
+            expected += f", {_reason(self.code, declined_by, *amounts)}"
         if self.refusal:
-            seen += f", {self.reason()}"
-        return None if seen == wanted else f"order {self.order_id}: expected {wanted}; it is {seen}"
+            actual += f", {self.reason()}"
+        return None if actual == expected else f"order {self.order_id}: expected {expected}; it is {actual}"
 
 
-Figure = Decimal | int | None
+Amount = Decimal | int | None
 
 
 def _reason(
-    code: str, of: str, requested: Figure, available: Figure, price: Figure, unit_price: Figure
+    code: str, entity: str, requested: Amount, available: Amount, price: Amount, unit_price: Amount
 ) -> str:
-    figures = "" if available is None else f" asked {requested}, available {available}"
+    amounts = "" if available is None else f" asked {requested}, available {available}"
     if price is not None:
-        figures = f" price {price}, ordered at {unit_price}"
-    return f"{code}: {of}{figures}"
+        amounts = f" price {price}, ordered at {unit_price}"
+    return f"{code}: {entity}{amounts}"
 
 
 def _orders() -> list[DemoOrder]:
@@ -158,11 +158,11 @@ def _batch(callback_url: str) -> list[DemoOrder]:
     return [
         DemoOrder("alice", "mug", 4, Decimal("38.00")),
         DemoOrder("carol", "coffee", 3, Decimal("46.50")),
-        DemoOrder(_CALLED_BACK, "mug", 1, Decimal("9.50"), callback_url=callback_url),
+        DemoOrder(_CALLBACK_CUSTOMER, "mug", 1, Decimal("9.50"), callback_url=callback_url),
     ]
 
 
-def _told_order() -> DemoOrder:
+def _followed_order() -> DemoOrder:
     return DemoOrder("carol", "mug", 2, Decimal("19.00"))
 
 
@@ -172,20 +172,22 @@ class Api:
     def __init__(self, url: str, token: str) -> None:
         self.url = url
         bearer = {"Authorization": f"Bearer {token}"}
-        # No trust_env: a proxy for the world outside is not for the loopback interface.
+        # No trust_env: the user's proxy is not for the loopback interface.
         self._http = httpx.Client(base_url=url, headers=bearer, timeout=30, trust_env=False)
 
     def get(self, path: str) -> dict[str, Any]:
-        """The JSON at this path, decimals exact."""
+        """Get the JSON at this path, with exact decimals."""
         return self._answer(self._http.get(path), 200)
 
     def post(self, path: str, body: dict[str, Any], expected: int) -> dict[str, Any]:
-        """Post it, with a key of its own, and give the JSON that it got."""
+        """Post a body with a new idempotency key; returns the response's JSON."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
-        return self._answer(self._http.post(path, content=simplejson.dumps(body), headers=headers), expected)
+        return self._answer(
+            self._http.post(path, content=decimal_json.dumps(body), headers=headers), expected
+        )
 
     def delete(self, path: str) -> None:
-        """Delete what is there."""
+        """Delete the resource at this path."""
         self._answer(self._http.delete(path), 200)
 
     @staticmethod
@@ -196,12 +198,12 @@ class Api:
                 f"{request.method} {request.url.path} answered {response.status_code} instead of {expected}: "
                 f"{response.text[:500]}"
             )
-        answer: dict[str, Any] = simplejson.loads(response.text, use_decimal=True)
+        answer: dict[str, Any] = decimal_json.loads(response.text)
         return answer
 
 
 # By "account/<customer>" or "stock/<product>".
-Books = dict[str, dict[str, Decimal]]
+Balances = dict[str, dict[str, Decimal]]
 _COLUMNS = ("balance", "held", "settled")
 
 
@@ -209,90 +211,101 @@ def run(api_url: str, socket_url: str, token: str) -> None:
     """Run the demo against a deployed API and its WebSocket API, with a service's token.
 
     Raises:
-        DemoError: an order or the books did not come out as they should.
+        DemoError: an order or a balance is not as expected.
     """
     api = Api(api_url, token)
-    with Receiver() as receiver, Receiver() as called:
-        body = {"customerId": _TOLD, "url": receiver.url}
+    with Receiver() as receiver, Receiver() as callbacks:
+        body = {"customerId": _WEBHOOK_CUSTOMER, "url": receiver.url}
         webhook = api.post("/webhooks", body, 201)
         receiver.secret = webhook["secret"]
-        called.secret = api.post(f"/webhooks/{_CALLBACKS}/rotate-secret", {}, 200)["secret"]
+        callbacks.secret = api.post(f"/webhooks/{_CALLBACK_WEBHOOK}/rotate-secret", {}, 200)["secret"]
         try:
-            shipped = _show(api, receiver, called, lambda order: _be_told(api, socket_url, token, order))
+            shipped = _show(
+                api, receiver, callbacks, lambda order: _place_and_follow(api, socket_url, token, order)
+            )
         finally:
             api.delete(f"/webhooks/{webhook['webhookId']}")
     _print_next(api_url, shipped)
 
 
-def _show(api: Api, receiver: Receiver, called: Receiver, be_told: Callable[[DemoOrder], None]) -> DemoOrder:
-    """Send the orders, one by `be_told`, and judge how they end; one that has shipped."""
+def _show(
+    api: Api,
+    receiver: Receiver,
+    callbacks: Receiver,
+    place_and_follow: Callable[[DemoOrder], None],
+) -> DemoOrder:
+    """Place the orders, one by `place_and_follow`, and check their results; returns a shipped one."""
     with step("Loading demo accounts and stock"):
         for customer, credit in CREDIT.items():
             api.post("/account", {"customerId": customer, "balance": credit}, 200)
         for product, units in STOCK.items():
             api.post("/stock", {"productId": product, "balance": units, "price": PRICES.get(product)}, 200)
-    before = _books(api)
-    _print_books("The books before", before)
+    before = _balances(api)
+    _print_balances("Balances before", before)
 
-    orders, batch = _orders(), _batch(called.url)
+    orders, batch = _orders(), _batch(callbacks.url)
     console.print(
         "\n[bold]The orders[/]: five on their own, then a batch of three good ones and an invalid one"
     )
     for order in orders:
         order.started = time.monotonic()
-        order.saw(api.post("/order", order.body, 202))
+        order.update(api.post("/order", order.body, 202))
     problem = _send_batch(api, batch)
     orders += batch
     _follow(api, orders)
     console.print(f"  and the invalid one in the batch: [yellow]{escape(problem)}[/]\n", soft_wrap=True)
 
-    console.print("[bold]One more[/], whose news come over a WebSocket connection")
-    told = _told_order()
+    console.print("[bold]One more[/], followed over a WebSocket connection")
+    followed = _followed_order()
     try:
-        be_told(told)
+        place_and_follow(followed)
     except (OSError, WebSocketException) as error:
         raise DemoError(f"the WebSocket connection failed: {error!r}") from error
-    orders.append(told)
+    orders.append(followed)
     console.print()
 
-    with step("Waiting for what the refused orders held to come back"):
-        after = _settled_books(api, before)
-    told_of = [order for order in orders if order.customer == _TOLD]
-    heard = _heard(
-        receiver, told_of, f"{_TOLD}'s receiver was sent {{}} webhooks about {len(told_of)} orders"
+    with step("Waiting for the holds of rejected orders to be released"):
+        after = _settled_balances(api, before)
+    subscribed = [order for order in orders if order.customer == _WEBHOOK_CUSTOMER]
+    differences = _check_webhooks(
+        receiver,
+        subscribed,
+        f"{_WEBHOOK_CUSTOMER}'s receiver got {{}} webhooks about {len(subscribed)} orders",
     )
-    heard += _heard(
-        called,
+    differences += _check_webhooks(
+        callbacks,
         [order for order in orders if order.callback_url],
-        f"{_CALLED_BACK}'s order has a callbackUrl, which was sent {{}} webhooks",
+        f"{_CALLBACK_CUSTOMER}'s order has a callbackUrl, which got {{}} webhooks",
     )
-    _print_books("The books after", after, before)
-    complaints = [c for order in orders if (c := order.complaint())] + heard + _audit(orders, before, after)
-    if complaints:
-        raise DemoError("\n  ".join(["the demo did not come out as it should:", *complaints]))
-    console.print("\n[green]Every order ended as it should, and the books add up.[/]\n")
+    _print_balances("Balances after", after, before)
+    differences += [each for order in orders if (each := order.difference())]
+    differences += _audit(orders, before, after)
+    if differences:
+        raise DemoError("\n  ".join(["the demo had unexpected results:", *differences]))
+    console.print("\n[green]Every order ended as expected, and the books add up.[/]\n")
     return orders[0]
 
 
-def _heard(receiver: Receiver, orders: list[DemoOrder], summary: str) -> list[str]:
-    """What is wrong with what a receiver was told of these orders; nothing of it is what the summary says."""
-    told = {
+def _check_webhooks(receiver: Receiver, orders: list[DemoOrder], summary: str) -> list[str]:
+    """Check the webhooks about these orders; returns the differences, or prints the summary."""
+    expected = {
         (order.order_id, f"order.{_EVENTS.get(s, s).lower()}") for order in orders for s in order.statuses
     }
-    with step(f"Waiting for {orders[0].customer}'s receiver to be told of it"):
-        deadline = time.monotonic() + _PATIENCE
-        while not told <= (heard := _events(receiver)) and time.monotonic() < deadline:
+    with step(f"Waiting for {orders[0].customer}'s webhooks"):
+        deadline = time.monotonic() + _TIMEOUT
+        while not expected <= (received := _events(receiver)) and time.monotonic() < deadline:
             time.sleep(0.05)
-    if told != heard or receiver.refused:
+    if expected != received or receiver.rejected:
         return [
-            f"webhooks: {len(heard)} of {len(told)} events were received, {receiver.refused} were refused"
+            f"webhooks: {len(received)} of {len(expected)} events were received, "
+            f"{receiver.rejected} were rejected"
         ]
     forged = httpx.post(receiver.url, json={"type": "order.shipped"}, trust_env=False)
     if forged.status_code != 400:
-        return ["webhooks: the receiver took a forged one"]
+        return ["webhooks: the receiver accepted a forged one"]
     console.print(
-        f"  {summary.format(len(heard))}: each signature [green]verified[/]; "
-        "a forged one was [green]refused[/]",
+        f"  {summary.format(len(received))}: each signature [green]verified[/]; "
+        "a forged one was [green]rejected[/]",
         soft_wrap=True,
     )
     return []
@@ -303,7 +316,7 @@ def _events(receiver: Receiver) -> set[tuple[str, str]]:
 
 
 def _send_batch(api: Api, batch: list[DemoOrder]) -> str:
-    """Send the batch with an invalid order among the good ones; the problem that it got."""
+    """Send the batch with an invalid order among the valid ones; returns that order's problem."""
     invalid = dataclasses.replace(batch[0], qty=0)
     sent = [batch[0], invalid, *batch[1:]]
     for order in batch:
@@ -311,17 +324,17 @@ def _send_batch(api: Api, batch: list[DemoOrder]) -> str:
     answers = api.post("/orders", {"orders": [order.body for order in sent]}, 202)["orders"]
     problem = answers.pop(1).get("problem")
     if not problem or len(answers) != len(batch):
-        raise DemoError(f"POST /orders should have refused the second order alone: {answers}")
+        raise DemoError(f"POST /orders should have rejected the second order only: {answers}")
     for order, view in zip(batch, answers, strict=True):
-        order.saw(view)
+        order.update(view)
     errors = problem.get("errors") or [{"field": "", "message": problem["detail"]}]
     return "; ".join(f"{error['field']} {error['message']}" for error in errors)
 
 
 def _follow(api: Api, orders: list[DemoOrder]) -> None:
-    """Show the orders going through their statuses until none is open."""
-    deadline = time.monotonic() + _PATIENCE
-    # Lines that change need a terminal; a log gets a line for each change.
+    """Print the orders' statuses until none is open."""
+    deadline = time.monotonic() + _TIMEOUT
+    # Updating lines needs a terminal; a log gets a line for each change.
     table = (
         Live(_table(orders), console=console, auto_refresh=False) if console.is_terminal else nullcontext()
     )
@@ -333,10 +346,10 @@ def _follow(api: Api, orders: list[DemoOrder]) -> None:
             if time.monotonic() > deadline:
                 waiting = ", ".join(f"{order.order_id} ({order.status})" for order in open_orders)
                 raise DemoError(
-                    f"after {_PATIENCE} s still open: {waiting}. `make logs` shows the functions' logs"
+                    f"still open after {_TIMEOUT} s: {waiting}. `make logs` shows the functions' logs"
                 )
             for order in open_orders:
-                if order.saw(api.get(f"/order/{order.order_id}/status")):
+                if order.update(api.get(f"/order/{order.order_id}/status")):
                     if live:
                         live.update(_table(orders), refresh=True)
                     else:
@@ -344,30 +357,30 @@ def _follow(api: Api, orders: list[DemoOrder]) -> None:
             time.sleep(0.05)
 
 
-def _be_told(api: Api, socket_url: str, token: str, order: DemoOrder) -> None:
-    """Follow the customer over a WebSocket connection, place the order, and show what is told of it."""
+def _place_and_follow(api: Api, socket_url: str, token: str, order: DemoOrder) -> None:
+    """Subscribe to a customer over a WebSocket connection, place the order, and print its events."""
     headers = {"Authorization": f"Bearer {token}"}
     with connect(socket_url, additional_headers=headers, open_timeout=30, proxy=None) as socket:
-        socket.send(simplejson.dumps({"action": "subscribe", "customerId": order.customer}))
-        answer = simplejson.loads(socket.recv(timeout=_PATIENCE))
+        socket.send(decimal_json.dumps({"action": "subscribe", "customerId": order.customer}))
+        answer = decimal_json.loads(socket.recv(timeout=_TIMEOUT))
         if answer != {"subscribed": {"customerId": order.customer}}:
-            raise DemoError(f"nobody is to be told of {order.customer}'s orders: {answer}")
+            raise DemoError(f"the subscription to {order.customer}'s orders failed: {answer}")
         order.started = time.monotonic()
         order.order_id = api.post("/order", order.body, 202)["orderId"]
         latest = 0
         while order.status in ("", *_OPEN):
-            event = simplejson.loads(socket.recv(timeout=_PATIENCE), use_decimal=True)
-            # Events may come twice, and one before another that it follows: their sequence tells.
+            event = decimal_json.loads(socket.recv(timeout=_TIMEOUT))
+            # Events may be repeated or arrive out of order, which shows in their sequence.
             if event["subject"] != order.order_id or int(event["sequence"]) <= latest:
                 continue
             latest = int(event["sequence"])
-            order.saw(event["data"])
-            console.print(f"  [dim]told:[/] {event['type']} after {order.seconds:.1f} s")
+            order.update(event["data"])
+            console.print(f"  [dim]event:[/] {event['type']} after {order.seconds:.1f} s")
     _print_line(order)
 
 
 def _table(orders: Iterable[DemoOrder]) -> Group:
-    """The orders as they stand, a line each, and one more for a reason: nothing is cut to fit."""
+    """The orders with their statuses, one line each and another for the reason. Nothing is truncated."""
     lines = []
     for order in orders:
         what = f"{order.customer}: {order.qty} {order.product} for {order.total}"
@@ -391,28 +404,29 @@ def _print_line(order: DemoOrder) -> None:
     )
 
 
-def _books(api: Api) -> Books:
+def _balances(api: Api) -> Balances:
     paths = [f"/account/{customer}" for customer in CREDIT] + [f"/stock/{product}" for product in STOCK]
     views = {path: api.get(path) for path in paths}
     return {path[1:]: {name: Decimal(view[name]) for name in _COLUMNS} for path, view in views.items()}
 
 
-def _settled_books(api: Api, before: Books) -> Books:
-    """The books once nothing of the demo is held any more, or after a while as they are."""
-    deadline = time.monotonic() + _PATIENCE
+def _settled_balances(api: Api, before: Balances) -> Balances:
+    """The balances once all holds of the demo are gone, or when the time is up."""
+    deadline = time.monotonic() + _TIMEOUT
     while True:
-        books = _books(api)
-        if all(books[key]["held"] == before[key]["held"] for key in books) or time.monotonic() > deadline:
-            return books
+        balances = _balances(api)
+        is_settled = all(balances[key]["held"] == before[key]["held"] for key in balances)
+        if is_settled or time.monotonic() > deadline:
+            return balances
         time.sleep(0.1)
 
 
-def _print_books(title: str, books: Books, before: Books | None = None) -> None:
+def _print_balances(title: str, balances: Balances, before: Balances | None = None) -> None:
     table = Table(box=None, padding=(0, 2, 0, 2))
     table.add_column(title, overflow="fold")
     for column in _COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
-    for key, row in books.items():
+    for key, row in balances.items():
         changes = {name: value - before[key][name] if before else 0 for name, value in row.items()}
         table.add_row(
             key.replace("/", " "),
@@ -425,32 +439,32 @@ def _print_books(title: str, books: Books, before: Books | None = None) -> None:
     console.print(table)
 
 
-def _audit(orders: list[DemoOrder], before: Books, after: Books) -> list[str]:
-    """Where the books differ from what the shipped orders account for."""
+def _audit(orders: list[DemoOrder], before: Balances, after: Balances) -> list[str]:
+    """Where the balances differ from what the shipped orders add up to."""
     shipped = [order for order in orders if order.expected == "SHIPPED"]
-    wrong = []
+    differences = []
     for key, was in before.items():
         kind, name = key.split("/")
         if kind == "account":
             spent = sum((order.total for order in shipped if order.customer == name), start=Decimal(0))
         else:
             spent = Decimal(sum(order.qty for order in shipped if order.product == name))
-        wanted = {"balance": was["balance"] - spent, "held": was["held"], "settled": was["settled"] + spent}
-        if after[key] != wanted:
-            wrong.append(f"{key}: expected {_figures(wanted)}; the books say {_figures(after[key])}")
-    return wrong
+        expected = {"balance": was["balance"] - spent, "held": was["held"], "settled": was["settled"] + spent}
+        if after[key] != expected:
+            differences.append(f"{key}: expected {_amounts(expected)}; it is {_amounts(after[key])}")
+    return differences
 
 
-def _figures(row: dict[str, Decimal]) -> str:
+def _amounts(row: dict[str, Decimal]) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.items())
 
 
 def _print_next(api_url: str, shipped: DemoOrder) -> None:
-    order = simplejson.dumps(
+    order = decimal_json.dumps(
         {
             "customerId": "alice",
-            "items": [{"productId": "mug", "qty": 1, "unitPrice": 9.5}],
-            "totalAmount": 9.5,
+            "items": [{"productId": "mug", "qty": 1, "unitPrice": PRICES["mug"]}],
+            "totalAmount": PRICES["mug"],
         }
     )
     token = '-H "$(make -s token)"'
@@ -462,4 +476,4 @@ def _print_next(api_url: str, shipped: DemoOrder) -> None:
         f"curl {api_url}/account/alice {token}",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
-    console.print("\n`make logs` shows what the functions say, `make stop` stops it all.")
+    console.print("\n`make logs` prints the functions' logs, `make stop` stops the engine.")

@@ -44,7 +44,7 @@ _OPTIONS = {
 }
 
 _ADDRESS = "https://address-of-the-api.invalid"
-"""Stands for the API's address until a browser shows the page, and so knows where it has come from."""
+"""A placeholder for the API's address, which the page replaces by its own origin."""
 
 _TEMPLATE = """\
 <!DOCTYPE html>
@@ -59,7 +59,7 @@ style-src 'unsafe-inline'; img-src data:; worker-src blob:">
 </head>
 <body>
 <div id="page"></div>
-<noscript>This page needs JavaScript. swagger.yaml and docs/reference/problems.md say the same.</noscript>
+<noscript>This page needs JavaScript. See swagger.yaml and docs/reference/problems.md.</noscript>
 <script type="application/json" id="contract">{contract}</script>
 <script>{redoc}</script>
 <script>
@@ -91,11 +91,11 @@ def contract() -> dict[str, Any]:
 
 def page() -> str:
     """The page."""
-    told = contract()
+    document = contract()
     return _TEMPLATE.format(
-        title=html.escape(told["info"]["title"]),
+        title=html.escape(document["info"]["title"]),
         # In a script, "</" could be the end of it.
-        contract=json.dumps(told, ensure_ascii=False).replace("</", "<\\/"),
+        contract=json.dumps(document, ensure_ascii=False).replace("</", "<\\/"),
         redoc=_redoc().replace("</script", "<\\/script"),
         options=json.dumps(_OPTIONS),
         api_path=API_PATH,
@@ -104,7 +104,7 @@ def page() -> str:
 
 
 def write(to: Path = PAGE) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page atomically."""
     to.parent.mkdir(parents=True, exist_ok=True)
     new = to.with_name(f"{to.name}.{os.getpid()}")
     new.write_text(page(), encoding="utf-8")
@@ -114,7 +114,7 @@ def write(to: Path = PAGE) -> None:
 def _curl(
     contract: dict[str, Any], method: str, path: str, parameters: list[Any], operation: dict[str, Any]
 ) -> str:
-    """How curl calls an operation, with the contract's own examples."""
+    """A curl command for an operation, with the contract's own examples."""
     query = []
     for parameter in (_resolved(contract, each) for each in parameters):
         name = parameter["name"]
@@ -140,7 +140,7 @@ def _curl(
 
 
 def _resolved(contract: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """What a reference in the contract refers to."""
+    """Resolve a reference in the contract."""
     found: Any = node
     if reference := node.get("$ref"):
         found = contract

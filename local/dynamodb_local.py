@@ -1,4 +1,4 @@
-"""DynamoDB Local, AWS's own engine, for the contract tests. It comes as a jar in an npm package."""
+"""DynamoDB Local, AWS's own engine, for the contract tests. Its jar is in an npm package."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ _START_SECONDS = 60  # two on an idle machine
 
 
 class UnavailableError(Exception):
-    """DynamoDB Local cannot run on this machine; the text says what is missing."""
+    """DynamoDB Local can't run on this machine; the message has what is missing."""
 
 
 @contextlib.contextmanager
@@ -41,14 +41,14 @@ def dynamodb_local() -> Iterator[str]:
             [
                 java,
                 "-Xmx512m",
-                "-XX:TieredStopAtLevel=1",  # it lives for seconds: the optimiser would not pay
+                "-XX:TieredStopAtLevel=1",  # it runs for seconds, in which optimising does not pay off
                 "-XX:-UsePerfData",  # which would go to /tmp
                 f"-Djava.library.path={directory / 'DynamoDBLocal_lib'}",
                 *("-cp", directory / "DynamoDBLocal.jar", _LAUNCHER),
                 *("-port", str(port), "-inMemory", "-disableTelemetry"),
             ],
             cwd=directory,
-            stdin=subprocess.PIPE,  # its end is the server's end
+            stdin=subprocess.PIPE,  # closing it ends the server
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -93,9 +93,9 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: int) -> None:
         try:
             opener.open(url, timeout=5)
         except urllib.error.HTTPError:
-            return  # an unsigned request is refused: it is up
+            return  # it rejects an unsigned request, so it is up
         except OSError:
             if server.poll() is not None or time.monotonic() > deadline:
-                said = os.pread(log, 10_000, 0).decode(errors="replace")
-                raise RuntimeError(f"DynamoDB Local does not start:\n{said}") from None
+                output = os.pread(log, 10_000, 0).decode(errors="replace")
+                raise RuntimeError(f"DynamoDB Local does not start:\n{output}") from None
             time.sleep(0.05)

@@ -216,7 +216,7 @@ def start(
     temporary.mkdir(parents=True)
     home.chmod(0o700)
     if not keeps_data:
-        forget(home)
+        delete_data(home)
     state.mkdir(mode=0o700, exist_ok=True)
     key, secret = ("test", "test") if not guarded else _credentials(state)
     # Nothing of the caller's environment: what is set here is all that the engine and the functions see.
@@ -281,8 +281,8 @@ def start(
     return engine
 
 
-def forget(home: Path = HOME) -> None:
-    """Remove the data of the engine in this directory, which must not run."""
+def delete_data(home: Path = HOME) -> None:
+    """Delete the data of the engine in this directory, which must not be running."""
     shutil.rmtree(home / "state", ignore_errors=True)
 
 

@@ -1,7 +1,7 @@
-"""`make env.json`: the functions' variables as they are deployed, for `sam local invoke --env-vars env.json`.
+"""`make env.json`: the functions' deployed variables, for `sam local invoke --env-vars env.json`.
 
-`sam local` knows tables, queues and topics by their names in the template only, and passes on to a function
-only what the template names for it: so each function has its own variables here, read from the deployed one.
+`sam local` resolves tables, queues and topics to their logical ids, and passes only those variables that the
+template has for a function. So each function's variables are read from the deployed function.
 """
 
 import re
@@ -22,7 +22,7 @@ def variables(deployed: Stack, host: str = "") -> dict[str, dict[str, str]]:
 
     Args:
         deployed: the stack.
-        host: what containers call this machine, where the stack is on the local engine.
+        host: this machine's name in containers, for a stack on the local engine.
     """
     client = deployed.client("lambda")
     found = {}
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _write(stack: str | None) -> int:
     deployed = find(stack)
     address = bridge_address()
-    # For its owner only: a variable may be a secret.
+    # Readable by its owner only, since a variable may be a secret.
     write_private(FILE, variables(deployed, "" if deployed.on_aws else address or DESKTOP_HOST))
     console.print(f"{FILE.name} has the functions' variables of {deployed.name}.")
     if not deployed.on_aws:

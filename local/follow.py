@@ -1,4 +1,4 @@
-"""`make follow`: each event of an order, or of a customer's orders, as it happens, over the WebSocket API."""
+"""`make follow`: print the events of an order, or of a customer's orders, from the WebSocket API."""
 
 import sys
 import time
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import simplejson
 from rich.text import Text
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 from local.tokens import Tokens, describe
+from order_capture.adapters.serializers import decimal_json
 from order_capture_ops.cli import Parser, console, errors, identifier, run
 from order_capture_ops.errors import CommandError
 from order_capture_ops.stack import find
@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 1.0  # before connecting again
 
 
 class Feed:
-    """The events of one order or customer, printed once each and in the order in which they happened."""
+    """Prints the events of one order or customer, each once and in order."""
 
     def __init__(self, followed: Mapping[str, str]) -> None:
         self._followed = followed
@@ -32,17 +32,17 @@ class Feed:
         self.is_over = False
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Take a message of the WebSocket API in, and print what is new in it.
+        """Print what is new in a message of the WebSocket API.
 
         Raises:
-            CommandError: it refuses to be followed.
+            CommandError: it is a problem.
         """
         if "problem" in message:
             problem = message["problem"]
             named = "; ".join(f"{each['field']} {each['message']}" for each in problem.get("errors", []))
             raise CommandError(f"{problem.get('title')}: {named or problem.get('detail')}")
         if "specversion" in message:
-            # Events may come twice, and one before another that it follows: their sequence tells.
+            # Events may be repeated or arrive out of order, which shows in their sequence.
             if int(message["sequence"]) > self._latest.get(message["subject"], 0):
                 self._latest[message["subject"]] = int(message["sequence"])
                 self._show(message["time"], message["type"], message["data"])
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     """`make follow`."""
     parser = Parser(
         prog="make follow",
-        description="Prints what happens to an order until it has ended, or a customer's until Ctrl-C.",
+        description="Prints an order's events until it has ended, or a customer's until Ctrl-C.",
         example="make follow ORDER=<id>, or make follow CUSTOMER=alice",
     )
     parser.add_argument("--order", type=identifier, help="the id of an order")
@@ -90,34 +90,34 @@ def _follow(stack: str | None, followed: Mapping[str, str]) -> int:
 
 
 def listen(url: str, token: Callable[[], str], feed: Feed, followed: Mapping[str, str]) -> None:
-    """Connect and subscribe, again whenever the connection ends, until what is followed is over.
+    """Connect and subscribe, reconnecting whenever the connection ends, until the order has ended.
 
     API Gateway ends a connection after two hours, or after ten minutes without a message:
     https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html
 
     Raises:
-        CommandError: no connection can be opened, or nothing may be followed.
+        CommandError: the connection or the subscription fails.
     """
     local = url.startswith("ws://127.0.0.1:")
     while not feed.is_over:
         try:
-            # A proxy for the world outside is not for the loopback interface.
+            # The user's proxy is not for the loopback interface.
             with connect(
                 url,
                 additional_headers={"Authorization": f"Bearer {token()}"},
                 open_timeout=_ANSWER_SECONDS,
                 proxy=None if local else True,
             ) as socket:
-                socket.send(simplejson.dumps({"action": "subscribe", **followed}))
+                socket.send(decimal_json.dumps({"action": "subscribe", **followed}))
                 if "customerId" in followed:
                     errors.print(f"Following {followed['customerId']}'s orders until Ctrl-C")
                 while not feed.is_over:
-                    feed.take(simplejson.loads(socket.recv(), use_decimal=True))
+                    feed.take(decimal_json.loads(socket.recv()))
         except ConnectionClosed:
-            errors.print("The connection has ended: connecting again.")
+            errors.print("The connection was closed: reconnecting.")
             time.sleep(_PAUSE_SECONDS)
         except InvalidStatus as error:
-            raise CommandError(f"The WebSocket API refuses it: {error}") from error
+            raise CommandError(f"The WebSocket API rejected the connection: {error}") from error
         except (OSError, WebSocketException) as error:
             raise CommandError(f"No WebSocket connection to {url}: {error}") from error
 

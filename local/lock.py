@@ -1,4 +1,4 @@
-"""One at a time: what two commands in one checkout must not do together."""
+"""Locks for what two commands in one checkout must not do at the same time."""
 
 import contextlib
 import fcntl
@@ -9,12 +9,12 @@ from order_capture_ops.errors import CommandError
 
 
 class BusyError(CommandError):
-    """Another command is doing it right now."""
+    """Another process holds the lock."""
 
 
 @contextlib.contextmanager
 def exclusive(what: str, *, wait: bool) -> Iterator[None]:
-    """Hold the lock of this name; the system gives it back when the process ends, however it ends.
+    """Hold the lock of this name; the system releases it when the process ends, however it ends.
 
     Raises:
         BusyError: another process holds it and `wait` is false.
@@ -25,5 +25,5 @@ def exclusive(what: str, *, wait: bool) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise BusyError(f"Another `make {what}` is at work in this checkout.") from None
+            raise BusyError(f"Another `make {what}` is running in this checkout.") from None
         yield

@@ -1,4 +1,4 @@
-"""The Postman environment of the local stack, ready to be imported: `make run` writes it."""
+"""The Postman environment of the local stack, ready to import; written by `make run`."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from local.engine import ROOT, write_private
 
 ENVIRONMENT = ROOT / ".local/postman_environment.json"
 _BLANK = ROOT / "postman/local.postman_environment.json"
-# What each of its variables is called where the stack is described (.local/stack.json).
+# The key of each variable in the stack's description (.local/stack.json).
 _NAMES = {
     "baseUrl": "apiUrl",
     "tokenUrl": "tokenUrl",
@@ -18,7 +18,7 @@ _NAMES = {
 
 
 def write(description: Mapping[str, str], to: Path = ENVIRONMENT) -> None:
-    """Write the environment of a stack, whole or not at all, for its owner only: it holds a secret."""
+    """Write the environment of a stack atomically, readable by its owner only, since it has a secret."""
     environment = json.loads(_BLANK.read_text())
     for variable in environment["values"]:
         variable["value"] = description[_NAMES[variable["key"]]]

@@ -1,8 +1,8 @@
 """A receiver of webhooks, as a customer would write one: `make receiver SECRET=whsec_… PORT=8000`.
 
-It believes nothing that is not signed with its secret within the last five minutes, and acts once on each
-message: what comes twice, or is sent again by somebody who listened in, is only answered. Each event of an
-order has its `sequence`, by which a receiver can tell what comes out of order.
+It accepts only messages that were signed with its secret within the last five minutes, and processes each
+message once: repeated and replayed ones are only acknowledged. Each event of an order has a `sequence`, which
+shows when events arrive out of order.
 """
 
 import contextlib
@@ -25,16 +25,16 @@ from order_capture_ops.stack import find
 
 DEFAULT_PORT = 8000
 
-_MAX_BYTES = 1024 * 1024  # far more than an order has: whoever sends more is not who we know
+_MAX_BYTES = 1024 * 1024  # far more than an order can have
 
 
 class Receiver:
-    """Listens on loopback as long as it is in use. `events` are those it has taken in, by `webhook-id`."""
+    """An HTTP server on the loopback interface. `events` are the accepted ones, by `webhook-id`."""
 
     def __init__(self, secret: str = "", port: int = 0) -> None:
         self.secret = secret
         self.events: dict[str, dict[str, Any]] = {}
-        self.refused = 0
+        self.rejected = 0
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,13 +45,13 @@ class Receiver:
                 if length.isdecimal() and int(length) <= _MAX_BYTES:
                     taken = receiver.take(dict(self.headers), self.rfile.read(int(length)))
                 else:
-                    taken = receiver.refuse(f"its content-length is {length[:20]!r}")
+                    taken = receiver.reject(f"its content-length is {length[:20]!r}")
                 self.send_response(204 if taken else 400)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nothing: what arrives is reported by who uses this."""
+                """Log nothing: the hooks below report messages."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
@@ -62,13 +62,13 @@ class Receiver:
         return f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def take(self, headers: dict[str, str], body: bytes) -> bool:
-        """Take a message in, once; False if it is not from whom it says."""
+        """Process a message once; returns False if its signature is invalid."""
         try:
             event: dict[str, Any] = Webhook(self.secret).verify(body, headers)
         except WebhookVerificationError as error:
-            return self.refuse(str(error))
+            return self.reject(str(error))
         except ValueError:
-            return self.refuse("its signature or its body can't be read")
+            return self.reject("its signature or its body can't be read")
         message_id = next(value for name, value in headers.items() if name.lower() == "webhook-id")
         if self.events.setdefault(message_id, event) is event:
             self.on_event(event)
@@ -76,20 +76,20 @@ class Receiver:
             self.on_duplicate(message_id, event)
         return True
 
-    def refuse(self, reason: str) -> bool:
-        """Count a message that is not believed; False."""
-        self.refused += 1
-        self.on_refused(reason)
+    def reject(self, reason: str) -> bool:
+        """Count a rejected message; returns False."""
+        self.rejected += 1
+        self.on_rejected(reason)
         return False
 
     def on_event(self, event: dict[str, Any]) -> None:
-        """What is done with an event; done quickly, since the sender waits for the answer."""
+        """Handle an event. Must be quick, since the sender waits for the response."""
 
     def on_duplicate(self, message_id: str, event: dict[str, Any]) -> None:
-        """What is done with a message that came before: nothing."""
+        """Handle a repeated message."""
 
-    def on_refused(self, reason: str) -> None:
-        """What is done with a message that is not believed."""
+    def on_rejected(self, reason: str) -> None:
+        """Handle a rejected message."""
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -118,8 +118,8 @@ class _Printing(Receiver):
         )
         console.print(Text(f"    webhook-id {message_id}", style="dim"))
 
-    def on_refused(self, reason: str) -> None:
-        console.print(Text.assemble(("refused ", "red"), f"with 400: {reason}"))
+    def on_rejected(self, reason: str) -> None:
+        console.print(Text.assemble(("rejected ", "red"), f"with 400: {reason}"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,14 +144,14 @@ def _receive(secret: str, customer: str, port: int | None) -> int:
         try:
             Webhook(secret)
         except (ValueError, EmptyWebhookSecretError) as error:
-            raise UsageError("SECRET is no secret of a webhook: whsec_ and base64.") from error
+            raise UsageError("SECRET is not a webhook's secret: whsec_ and base64.") from error
     try:
         receiver = _Printing(secret, port or DEFAULT_PORT)
     except OSError as error:
         other = (port or DEFAULT_PORT) + 1
         raise CommandError(f"Port {other - 1} is taken. For example: PORT={other}") from error
     with receiver, _registered(customer, receiver) if customer else contextlib.nullcontext():
-        # The webhook is removed, too, when somebody ends it by `kill`.
+        # So that the webhook is also removed after `kill`.
         signal.signal(signal.SIGTERM, _terminate)
         console.print(f"Listening on {receiver.url} until Ctrl-C")
         threading.Event().wait()
@@ -160,7 +160,7 @@ def _receive(secret: str, customer: str, port: int | None) -> int:
 
 @contextlib.contextmanager
 def _registered(customer: str, receiver: Receiver) -> Iterator[None]:
-    """A webhook of this customer on the local stack that sends to this receiver."""
+    """Register a webhook of this customer on the local stack, and remove it at the end."""
     described = describe(find(None))
     bearer = {"Authorization": f"Bearer {Tokens(described).of_service()}"}
     with httpx.Client(base_url=described["apiUrl"], headers=bearer, timeout=30, trust_env=False) as api:
@@ -182,7 +182,7 @@ def _registered(customer: str, receiver: Receiver) -> Iterator[None]:
 
 
 def _problem(answer: httpx.Response) -> str:
-    """What the API says is wrong, in one line."""
+    """The problem of a response, in one line."""
     try:
         problem = answer.json()
         errors = "; ".join(f"{each['field']} {each['message']}" for each in problem.get("errors", []))

@@ -1,4 +1,4 @@
-"""`make run`: the engine, the stack, the demo. Whatever an earlier run left half done is put right."""
+"""`make run`: start the engine, deploy the stack, run the demo. Recovers from interrupted runs."""
 
 import sys
 import time
@@ -20,16 +20,16 @@ _LOG = engine.ROOT / ".local/deploy.log"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it all; the API stays up afterwards."""
+    """Run all steps; the API stays up afterwards."""
     parser = cli.Parser(prog="make run", example=f"make run PORT={engine.DEFAULT_PORT + 1}")
     parser.add_argument("--port", type=cli.port, help=f"of the engine (default: {engine.DEFAULT_PORT})")
-    parser.add_argument("--fresh", action="store_true", help="forget the local stack's data first")
+    parser.add_argument("--fresh", action="store_true", help="delete the local stack's data first")
     options = parser.parse_args(arguments)
     port: int | None = options.port
     try:
         with exclusive("run", wait=False):
             if options.fresh:
-                _forget()
+                _delete_data()
             running = _engine(port)
             description = _deployed(running)
         demo.run(description["apiUrl"], description["socketUrl"], Tokens(description).of_service())
@@ -38,11 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         console.print("\n[red]Error:[/]", escape(str(error)), soft_wrap=True)
         return 1
     except (BotoCoreError, ClientError) as error:
-        console.print("\n[red]The engine does not answer:[/]", escape(str(error)), soft_wrap=True)
+        console.print("\n[red]The engine does not respond:[/]", escape(str(error)), soft_wrap=True)
         return 1
     except httpx.HTTPError as error:
         console.print(
-            "\n[red]The API does not answer:[/]",
+            "\n[red]The API does not respond:[/]",
             escape(str(error)),
             "(`make logs` shows the functions' logs)",
         )
@@ -53,24 +53,24 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _forget() -> None:
-    with step("Forgetting the local stack's data"):
+def _delete_data() -> None:
+    with step("Deleting the local stack's data"):
         if running := engine.find():
             running.kill()
             running.stop()
-        engine.forget()
+        engine.delete_data()
         DESCRIPTION.unlink(missing_ok=True)
 
 
 def _engine(port: int | None) -> engine.Engine:
-    """The engine that runs already, where it is fit for use; otherwise one that goes on with its data."""
+    """The running engine if it is usable; otherwise a new one with the same data."""
     running = engine.find()
     if running is not None:
         reason = _unfit(running, port)
         if reason is None:
             return _with_whole_stack(running)
         if port not in (None, running.port):
-            engine.require_free(port)  # or one would be stopped and no other started
+            engine.require_free(port)  # else the old one would be stopped, and no new one started
         with step(f"Stopping the engine on port {running.port}: {reason}"):
             running.stop()
         port = port or running.port
@@ -85,9 +85,9 @@ def _engine(port: int | None) -> engine.Engine:
 
 def _unfit(running: engine.Engine, port: int | None) -> str | None:
     if port is not None and port != running.port:
-        return f"port {port} is asked for"
+        return f"port {port} is requested"
     if not running.is_ready():
-        return "it does not answer"
+        return "it does not respond"
     if running.is_outdated():
         return "it has been updated"
     return None
@@ -97,31 +97,31 @@ _DEPLOYMENT_SECONDS = 120  # it takes ten
 
 
 def _with_whole_stack(running: engine.Engine) -> engine.Engine:
-    """The engine, once its stack can be deployed to: another deployment may be under way, or have failed."""
+    """The engine, once its stack can be updated: another deployment may be in progress, or have failed."""
     status = stack.status(running)
     if status and status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
-        with step("Waiting for a deployment that was interrupted"):
+        with step("Waiting for an interrupted deployment"):
             deadline = time.monotonic() + _DEPLOYMENT_SECONDS
             while status and status.endswith("_IN_PROGRESS"):
                 if time.monotonic() > deadline:
                     raise engine.EngineError(
-                        f"The stack stays in {status}. `make run FRESH=1` forgets it, and all its data."
+                        f"The stack stays in {status}. `make run FRESH=1` deletes it, with all its data."
                     )
                 time.sleep(0.5)
                 status = stack.status(running)
     if status in (None, "REVIEW_IN_PROGRESS") or status.endswith(("CREATE_COMPLETE", "UPDATE_COMPLETE")):
         return running
     if status.startswith("UPDATE"):
-        if status != "UPDATE_ROLLBACK_COMPLETE":  # which can be deployed to
+        if status != "UPDATE_ROLLBACK_COMPLETE":  # which can be updated
             raise engine.EngineError(
-                f"The stack was left in {status}. `make run FRESH=1` forgets it, and all its data."
+                f"The stack was left in {status}. `make run FRESH=1` deletes it, with all its data."
             )
         return running
-    # It has never been whole, so there is nothing in it.
-    with step(f"Starting anew: the stack was left in {status}"):
+    # It was never complete, so it has no data.
+    with step(f"Starting over: the stack was left in {status}"):
         running.kill()
         running.stop()
-        engine.forget()
+        engine.delete_data()
         return engine.start(running.port, other_hosts=container_hosts())
 
 

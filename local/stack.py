@@ -1,4 +1,4 @@
-"""The stack in the engine: deployed with the same deploy.sh that an operator uses."""
+"""The local stack, deployed with the same deploy.sh that operators use."""
 
 import os
 import re
@@ -22,7 +22,7 @@ NAME: str = _SETTINGS["stack_name"]
 
 
 class DeployError(CommandError):
-    """The stack could not be deployed; the text holds the end of what deploy.sh said."""
+    """The stack could not be deployed; the message has the end of deploy.sh's output."""
 
 
 def session(of: Mapping[str, str] | Engine | None = None) -> boto3.Session:
@@ -39,7 +39,7 @@ def session(of: Mapping[str, str] | Engine | None = None) -> boto3.Session:
 
 
 def status(engine: Engine) -> str | None:
-    """The stack's status, or None when there is no stack."""
+    """The stack's status, or None if there is no stack."""
     try:
         found = (
             session(engine)
@@ -57,13 +57,13 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
     """Build and deploy the template to the engine, and describe the result.
 
     Returns:
-        `apiUrl`, `socketUrl`, `docsUrl`, `endpointUrl`, `region`, `stackName`, where tokens come from, the
-        engine's credentials, and every output of the stack by its name, but those that are for AWS only.
+        `apiUrl`, `socketUrl`, `docsUrl`, `endpointUrl`, `region`, `stackName`, the addresses for tokens, the
+        engine's credentials, and the stack's outputs by name, except those that are for AWS only.
 
     Raises:
         DeployError: deploy.sh failed.
     """
-    # The dependency layer is built for the interpreter that will run the functions: the engine's.
+    # The dependency layer is built for the engine's interpreter, which runs the functions.
     environment = engine.environment() | {"LAYER_PYTHON": str(PYTHON)}
     environment["PATH"] = f"{ROOT / '.local/bin'}{os.pathsep}{environment['PATH']}"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -86,24 +86,24 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
             code = deploying.wait()
     if code != 0:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-        raise DeployError(f"{end}\n\ndeploy.sh failed (exit code {code}); all it said: {log}")
+        raise DeployError(f"{end}\n\ndeploy.sh failed with exit code {code}; its output: {log}")
     return describe(engine)
 
 
-# Outputs whose addresses are AWS's own; the engine's stand under the same names in camel case.
+# Outputs with addresses of AWS; the engine's have the same names in camel case.
 _ON_AWS = ("ApiUrl", "SocketUrl", "TokenUrl", "SignInUrl")
 _QUEUE_HOST = re.compile(r"^http://[^/]+/")
 
 
 def describe(engine: Engine) -> dict[str, str]:
-    """What tools and tests need to know of the deployed stack."""
+    """Describe the deployed stack, for commands and tests."""
     aws = session(engine)
     stack = aws.client("cloudformation", endpoint_url=engine.url).describe_stacks(StackName=NAME)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     for name in _ON_AWS:
         outputs.pop(name, None)
     for name, value in outputs.items():
-        if name.endswith(("QueueUrl", "DlqUrl")):  # it was made for the port of that time
+        if name.endswith(("QueueUrl", "DlqUrl")):  # its port may be that of an earlier engine
             outputs[name] = _QUEUE_HOST.sub(f"{engine.url}/", value)
     pool = aws.client("cognito-idp", endpoint_url=engine.url)
     services, customers = (
@@ -118,7 +118,7 @@ def describe(engine: Engine) -> dict[str, str]:
         "apiUrl": engine.url + API_PATH,
         "docsUrl": engine.url + DOCS_PATH,
         "socketUrl": f"ws://127.0.0.1:{engine.port}{SOCKET_PATH}",
-        # The engine has one address for all pools, and knows them by the client's id.
+        # The engine has one address for all pools, and finds the pool by the client's id.
         "tokenUrl": f"{engine.url}/oauth2/token",
         "signInUrl": f"{engine.url}/oauth2/authorize",
         "serviceClientSecret": services["ClientSecret"],
@@ -130,5 +130,5 @@ def describe(engine: Engine) -> dict[str, str]:
 
 
 def write(description: dict[str, str], to: Path = DESCRIPTION) -> None:
-    """Leave the description where tools and tests look for it, whole or not at all, for its owner alone."""
+    """Write the description atomically, readable by its owner only."""
     write_private(to, description)

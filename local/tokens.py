@@ -1,4 +1,4 @@
-"""Access tokens for a stack, got as its clients get them; `make token` prints one for the local stack."""
+"""Access tokens for a stack, obtained as its clients do; `make token` prints one for the local stack."""
 
 import base64
 import contextlib
@@ -18,40 +18,40 @@ from order_capture_ops.cli import Parser, identifier, run
 from order_capture_ops.errors import CommandError, UsageError
 from order_capture_ops.stack import DESCRIPTION, Stack, find
 
-# Nobody but this machine reaches the engine, and no other site's page its sign-in form.
+# Only this machine reaches the engine, and no other site's page its sign-in form.
 _PASSWORD = "Local-password-1"
 
-_SPARE_SECONDS = 60  # a token that is about to expire may do so on its way
+_SPARE_SECONDS = 60  # a token that is about to expire may do so in transit
 
 
 class TokenError(CommandError):
-    """There is no token to be had."""
+    """No token could be obtained."""
 
 
 class Tokens:
-    """Fetches tokens, and keeps each until it is about to expire."""
+    """Fetches tokens, and caches each until it is about to expire."""
 
     def __init__(self, description: Mapping[str, str]) -> None:
-        """For the stack that `stack.describe` has described."""
+        """For a stack with this description (see `describe`)."""
         self._stack = description
-        # A proxy for the world outside is not for the loopback interface.
+        # The user's proxy is not for the loopback interface.
         outside = not description["tokenUrl"].startswith("http://127.0.0.1:")
         self._http = httpx.Client(timeout=30, trust_env=outside)
         self._kept: dict[tuple[str, str], tuple[str, float]] = {}
 
     def of_service(self, scopes: str = "") -> str:
-        """A token of the services' client, with these scopes or else all of its own."""
+        """A token of the service client, with these scopes or by default all of its own."""
         return self._token("", scopes)
 
     def of_customer(self, name: str, scopes: str = "") -> str:
-        """A token of the customer who signs in under this name, and is made a user if there is none."""
+        """A token of the customer with this user name, who is created if necessary."""
         return self._token(name, scopes)
 
     def answer_to_sign_in(self, name: str, scopes: str = "") -> dict[str, Any]:
-        """All the tokens that a customer's application gets after signing in, as an OAuth token answer.
+        """Sign a customer in, and return the OAuth token response.
 
-        The way of the authorization code with PKCE, as in a browser: the sign-in page's form is sent, and the
-        code that comes back is exchanged.
+        Uses the authorization code grant with PKCE, as a browser does: submits the sign-in page's form, and
+        exchanges the code.
         """
         self._create_user(name)
         verifier = secrets.token_urlsafe(48)
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Prints the header with an access token for the stack on the local engine.",
         example='make token CUSTOMER=alice SCOPES="orders/read"',
     )
-    parser.add_argument("--customer", type=identifier, help="who signs in (default: the services' client)")
+    parser.add_argument("--customer", type=identifier, help="who signs in (default: the service client)")
     parser.add_argument("--scopes", default="", help="as in 'orders/read orders/write' (default: all)")
     options = parser.parse_args(arguments)
     return run(lambda: _print_token(options.customer or "", " ".join(options.scopes.split())))
@@ -127,7 +127,7 @@ def _print_token(customer: str, scopes: str) -> int:
     allowed = _scopes(described, "CustomerClientId" if customer else "ServiceClientId")
     if unknown := [scope for scope in scopes.split() if scope not in allowed]:
         raise UsageError(
-            f"SCOPES={unknown[0]} is no scope of a {'customer' if customer else 'service'}.\n"
+            f"SCOPES={unknown[0]} is not a scope of a {'customer' if customer else 'service'}.\n"
             f"There are: {', '.join(allowed)}"
         )
     tokens = Tokens(described)
@@ -137,10 +137,10 @@ def _print_token(customer: str, scopes: str) -> int:
 
 
 def describe(deployed: Stack) -> Mapping[str, str]:
-    """What `Tokens` needs to know of a stack, under the names that the local one's description has.
+    """The description of a stack that `Tokens` needs, with the keys of the local stack's description.
 
     Raises:
-        StackError: no stack is described.
+        StackError: an output is missing.
     """
     if not deployed.on_aws:
         described: dict[str, str] = json.loads(DESCRIPTION.read_text())
@@ -158,7 +158,7 @@ def describe(deployed: Stack) -> Mapping[str, str]:
 
 
 def _scopes(described: Mapping[str, str], client: str) -> list[str]:
-    """The scopes that a client of the local stack may ask for."""
+    """The scopes that a client of the local stack may request."""
     pool = session(described).client("cognito-idp", endpoint_url=described["endpointUrl"])
     found = pool.describe_user_pool_client(UserPoolId=described["UserPoolId"], ClientId=described[client])
     return sorted(found["UserPoolClient"]["AllowedOAuthScopes"])

@@ -120,7 +120,7 @@ def test_a_receiver_registers_itself_and_is_gone_afterwards(shop: Shop) -> None:
             events = eventually(lambda: list(listening.events.values()), lambda seen: len(seen) == 3)
         assert {event["type"] for event in events} == {"order.placed", "order.confirmed", "order.shipped"}
         assert {event["subject"] for event in events} == {order_id}
-        assert listening.refused == 0
+        assert listening.rejected == 0
     assert body_of(shop.get(f"/webhooks?customerId={alice}"))["webhooks"] == []
 
 
@@ -133,7 +133,7 @@ def test_tokens_are_printed_and_scopes_that_are_none_are_named(
 
     assert tokens.main(["--scopes", "foo/bar"]) == 2
     refused = capsys.readouterr().err.splitlines()
-    assert refused[0] == "Error: SCOPES=foo/bar is no scope of a service."
+    assert refused[0] == "Error: SCOPES=foo/bar is not a scope of a service."
     assert "orders/read, orders/write" in refused[1]
 
 

@@ -82,7 +82,7 @@ def test_each_event_is_printed_once_and_in_order_until_the_order_ends(
     shown = capsys.readouterr()
     assert shown.out.count("order.placed") == 1
     assert "stock: INSUFFICIENT_STOCK pen, asked 2, available 1" in shown.out
-    assert "connecting again" in shown.err
+    assert "reconnecting" in shown.err
 
 
 def test_an_ended_order_is_printed_and_the_command_ends(capsys: pytest.CaptureFixture[str]) -> None:

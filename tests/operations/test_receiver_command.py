@@ -53,8 +53,8 @@ def test_it_prints_new_duplicate_and_rejected_deliveries() -> None:
         "    10:00 shipped",
         "duplicate order.shipped, seen before and ignored",
         "    webhook-id msg-1",
-        "refused with 400: Message timestamp too old",
-        "refused with 400: No matching signature found",
+        "rejected with 400: Message timestamp too old",
+        "rejected with 400: No matching signature found",
     ]
     assert (process.returncode, err) == (130, "Interrupted.\n")
 

@@ -113,7 +113,7 @@ def test_balances_of_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"balance": LARGEST, "held": Decimal("99.99"), "settled": Decimal("50.00")}
     before = {f"account/{CUSTOMER}": {name: Decimal(0) for name in row}}
 
-    demo._print_books("The books after", {f"account/{CUSTOMER}": row}, before)
+    demo._print_balances("Balances after", {f"account/{CUSTOMER}": row}, before)
 
     assert_fits(out.getvalue(), str(LARGEST), f"(+{LARGEST})", "99.99", "50.00")
     assert out.getvalue().count("c") >= 64, "a long id is folded into the next line"
