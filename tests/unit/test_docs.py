@@ -93,6 +93,11 @@ def test_it_is_in_the_words_of_the_field(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_it_names_no_host_that_packages_come_from(page: Path) -> None:
+    assert re.findall(r"pypi\.org|pythonhosted\.org|npmjs\.(?:com|org)", text_of(page)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_requests_that_curl_sends_say_that_they_are_json(page: Path) -> None:
     joined = re.sub(r"\\\n|(?<=\S),\n", " ", text_of(page))
     sent = [line for line in joined.splitlines() if "curl " in line and "-d '{" in line]
