@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -75,6 +79,18 @@ def left_out(config: pytest.Config, items: Sequence[pytest.Item]) -> list[pytest
 def suite_of(nodeid: str) -> str:
     """The suite of a test, which has the name of its folder."""
     return nodeid.split("/")[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Under make, end with it: killed, it passes nothing on. What xdist starts ends with this process."""
+    if "MAKELEVEL" in os.environ and not hasattr(config, "workerinput"):
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def pytest_collection_finish() -> None:

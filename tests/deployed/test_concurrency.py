@@ -8,6 +8,7 @@ from collections import Counter
 from decimal import Decimal
 
 import httpx
+import pytest
 
 from tests.deployed.shop import Books, Shop, at_once, body_of, eventually, order_body
 
@@ -35,6 +36,7 @@ def test_of_forty_simultaneous_orders_for_the_last_five_units_exactly_five_ship(
         assert shop.money(customer) == Books(Decimal("20.00") - cost, Decimal(0), cost)
 
 
+@pytest.mark.full
 def test_of_forty_simultaneous_orders_a_customer_pays_for_as_many_as_the_balance_allows(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("21.50"), shop.new_product(100)
@@ -75,6 +77,7 @@ def test_simultaneous_requests_with_one_key_are_one_order_with_one_answer(shop: 
     assert shop.units(pen) == Books.of(49, settled=1)
 
 
+@pytest.mark.full
 def test_forty_simultaneous_adjustments_add_up_exactly(shop: Shop) -> None:
     # given
     alice = shop.new_customer("100.00")
