@@ -39,7 +39,7 @@ def test_lines_come_newest_first_as_they_were_written(history: HistoryRepository
     lines: list[HistoryRecord] = [
         a_commit("pen", "a", "b"),
         a_decline("pen", time=LATER),
-        Commit("pen", (), Balance(Decimal("0.01"), version=1, update_time=EARLIER), since=""),
+        Commit("pen", (), Balance(Decimal("0.01"), version=1, update_time=EARLIER), previous_time=""),
     ]
     history.put(lines)
 
@@ -53,13 +53,13 @@ def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: History
         "pen",
         (LedgerEntry(ChangeType.ADJUST, Decimal(-5), "deletion"),),
         Balance(Decimal(0), settled=Decimal(2), version=3, update_time=NOW, deleted=True),
-        since=EARLIER,
+        previous_time=EARLIER,
     )
     anew = Commit(
         "pen",
         (LedgerEntry(ChangeType.ADJUST, Decimal(7), "anew"),),
         Balance(Decimal(7), settled=Decimal(2), version=4, update_time=LATER),
-        since=NOW,
+        previous_time=NOW,
         was_deleted=True,
     )
     history.put([deletion, anew])
@@ -72,7 +72,7 @@ def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: History
 def test_a_line_keeps_the_price_of_before_and_after_it(history: HistoryRepository) -> None:
     lines = [
         replace(
-            a_commit("pen", version=number, time=second(number), since=EARLIER),
+            a_commit("pen", version=number, time=second(number), previous_time=EARLIER),
             price_before=None if before is None else Decimal(before),
             after=Balance(
                 Decimal(9),
@@ -119,8 +119,8 @@ def test_the_commit_that_covers_a_time_is_found(
 ) -> None:
     history.put(
         [
-            a_commit("pen", "a", version=2, since=EARLIER, time=NOW),
-            a_commit("pen", "b", version=3, since=NOW, time=LATER),
+            a_commit("pen", "a", version=2, previous_time=EARLIER, time=NOW),
+            a_commit("pen", "b", version=3, previous_time=NOW, time=LATER),
             a_decline("pen", "c", time=NOW),
         ]
     )
@@ -132,9 +132,9 @@ def test_the_commit_that_covers_a_time_is_found(
 
 def test_it_is_found_behind_many_that_do_not_cover_it(history: HistoryRepository) -> None:
     # given a write whose clock was an hour ahead, so that those after it carry earlier times
-    ahead = a_commit("pen", "ahead", version=2, since=EARLIER, time=LATER)
+    ahead = a_commit("pen", "ahead", version=2, previous_time=EARLIER, time=LATER)
     others = [
-        a_commit("pen", f"order-{number}", version=3 + number, since=LATER, time=second(number))
+        a_commit("pen", f"order-{number}", version=3 + number, previous_time=LATER, time=second(number))
         for number in range(3 * history_repository.COMMITS)
     ]
     history.put([ahead, *others])
@@ -150,7 +150,10 @@ def test_in_a_gap_it_is_not_looked_for_through_all_that_came_later(
     table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
     history = DynamoHistoryRepository(client, table, "productId", Retry(RecordedBackoff()))
     history.put(
-        [a_commit("pen", f"order-{n}", version=9 + n, since=second(n), time=second(n + 1)) for n in range(60)]
+        [
+            a_commit("pen", f"order-{n}", version=9 + n, previous_time=second(n), time=second(n + 1))
+            for n in range(60)
+        ]
     )
     calls: list[object] = []
     client.meta.events.register("before-call.dynamodb.Query", lambda **_: calls.append(None))

@@ -63,7 +63,7 @@ def test_a_removed_webhook_is_gone_and_stays_so_whatever_is_under_way(stores: St
     assert stores.webhooks.remove(webhook_of())
     assert not stores.webhooks.remove(webhook_of())
     stores.webhooks.disable("alice.1", NOW)
-    failing = webhook_of().receiver.after_try(DeliveryResponse(500), 0.1, NOW)
+    failing = webhook_of().receiver.after_attempt(DeliveryResponse(500), 0.1, NOW)
     assert not stores.webhooks.save_receiver(failing, expected=webhook_of().receiver, now=NOW)
     with pytest.raises(VersionConflictError):
         stores.webhooks.rotate(webhook_of().rotate("whsec_bmV3", NOW), expected=webhook_of().secret)
@@ -239,7 +239,7 @@ def test_of_two_who_say_how_a_receiver_fares_the_first_is_believed(stores: Store
 
     stores.webhooks.add(webhook_of())
     well = ReceiverHealth("alice.1", name)
-    failing, other = (well.after_try(DeliveryResponse(500), 3, now) for now in (NOW, LATER))
+    failing, other = (well.after_attempt(DeliveryResponse(500), 3, now) for now in (NOW, LATER))
     assert stores.webhooks.save_receiver(failing, expected=well, now=NOW)
     assert not stores.webhooks.save_receiver(other, expected=well, now=NOW)
     assert known() == failing
@@ -253,7 +253,7 @@ def test_of_two_who_say_how_a_receiver_fares_the_first_is_believed(stores: Store
 
 def test_a_host_is_one_customers_own(stores: Stores) -> None:
     well = ReceiverHealth("alice.1", "a.example")
-    stores.webhooks.save_receiver(well.after_try(DeliveryResponse(500), 0.1, NOW), expected=well, now=NOW)
+    stores.webhooks.save_receiver(well.after_attempt(DeliveryResponse(500), 0.1, NOW), expected=well, now=NOW)
     assert stores.webhooks.receiver("bob.1", "a.example").failures == 0
     assert stores.webhooks.receiver("alice.1", "b.example").failures == 0
 

@@ -109,13 +109,15 @@ def watch(order_id: str = "order-1", delay: int = 60, attempts: int = 0) -> Watc
     return WatchOrder(order_id, "corr-1", delay, attempts)
 
 
-def a_commit(entity: str, *order_ids: str, version: int = 2, time: str = NOW, since: str = EARLIER) -> Commit:
+def a_commit(
+    entity: str, *order_ids: str, version: int = 2, time: str = NOW, previous_time: str = EARLIER
+) -> Commit:
     """A write of a head that held one unit for each of some orders."""
     changes = tuple(
         LedgerEntry(ChangeType.HOLD, Decimal(1), order_id) for order_id in order_ids or ("order-1",)
     )
     after = Balance(Decimal(20 - len(changes)), Decimal(len(changes)), version=version, update_time=time)
-    return Commit(entity, changes, after, since)
+    return Commit(entity, changes, after, previous_time)
 
 
 def a_decline(entity: str, order_id: str = "order-2", time: str = NOW) -> Hold:

@@ -106,7 +106,7 @@ def failing(senders: Senders, name: str) -> None:
     """That host has failed once, and its rest is over."""
     well = senders.host(name)
     assert senders.webhooks.save_receiver(
-        well.after_try(DeliveryResponse(500), 0.1, NOW), expected=well, now=NOW
+        well.after_attempt(DeliveryResponse(500), 0.1, NOW), expected=well, now=NOW
     )
     senders.now = after(NOW, 10)
 
@@ -172,7 +172,7 @@ def test_a_receiver_that_is_too_slow_for_the_quick_lane_is_sent_it_again_in_the_
 
     # it is no failure: nothing rests, no try is lost
     assert senders.stored(delivery).status is DeliveryStatus.PENDING
-    assert (senders.stored(delivery).tries, senders.host("a.example").failures) == (0, 0)
+    assert (senders.stored(delivery).attempt_count, senders.host("a.example").failures) == (0, 0)
     assert senders.lanes[SLOW].taken() == [DeliverWebhook.of(delivery)]
     # and it is waited for there
     senders.answer = OK
@@ -209,7 +209,7 @@ def test_where_no_answer_may_take_longer_a_late_one_is_a_failure_in_the_quick_la
     senders.send(delivery, timeout=1)
 
     assert senders.patience == [1]
-    assert (senders.stored(delivery).tries, senders.host("a.example").failures) == (1, 1)
+    assert (senders.stored(delivery).attempt_count, senders.host("a.example").failures) == (1, 1)
 
 
 def dispatched(senders: Senders, *callback_urls: str) -> dict[Lane, list[str]]:

@@ -66,7 +66,7 @@ class TestHowItStood:
         assert Shelf(a_commit("pen")).at(time) == Balance(Decimal(20), version=1, update_time=EARLIER)
 
     def test_before_the_first_write_it_was_unknown(self) -> None:
-        first = Commit("pen", (), Balance(Decimal(20), version=1, update_time=EARLIER), since="")
+        first = Commit("pen", (), Balance(Decimal(20), version=1, update_time=EARLIER), previous_time="")
 
         with pytest.raises(NotFoundError):
             Shelf(first, a_commit("pen")).at(FIRST)
@@ -118,7 +118,10 @@ class TestWhatWasDone:
             a_commit("pen", version=3, time="2026-11-20T10:00:01.000Z"),
             a_decline("pen", "x"),
             Commit(
-                "pen", (), Balance(Decimal(1), version=4, update_time="2026-11-20T10:00:02.000Z"), since=NOW
+                "pen",
+                (),
+                Balance(Decimal(1), version=4, update_time="2026-11-20T10:00:02.000Z"),
+                previous_time=NOW,
             ),
             a_commit("pen", "d", "e", version=5, time="2026-11-20T10:00:03.000Z"),
         ]

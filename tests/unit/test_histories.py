@@ -87,7 +87,7 @@ class TestAnEntry:
 
     def test_money_has_its_two_places_and_an_adjustment_no_order(self) -> None:
         change = LedgerEntry(ChangeType.ADJUST, Decimal(-5), "an-id-of-ours")
-        line = Commit("alice", (change,), Balance(Decimal(15), update_time=NOW), since=EARLIER)
+        line = Commit("alice", (change,), Balance(Decimal(15), update_time=NOW), previous_time=EARLIER)
 
         assert self.view(Entry(line, change, HistoryCursor(NOW, "", 0)), ACCOUNTS) == (
             '{"time":"2026-11-20T10:00:00.000Z","type":"ADJUST","amount":-5.00,'

@@ -93,7 +93,7 @@ class TestHowItStood:
             assert commit is not None
         if commit is not None:
             assert commit.before in [None, *heads]
-            assert commit.since <= at < commit.time
+            assert commit.previous_time <= at < commit.time
             # no write shows before the time that it carries, though it may have come before another one
             assert all(head.update_time <= at for head in heads[: commit.after.version - 1])
 
@@ -233,7 +233,7 @@ class TestWhatTheStreamTells:
         line = record_from_images("productId", {"OldImage": old, "NewImage": new})
 
         assert isinstance(line, Commit)
-        assert (line.since, line.time, line.changes) == (
+        assert (line.previous_time, line.time, line.changes) == (
             written(7),
             written(8),
             (LedgerEntry(HOLD, Decimal(1), "one"),),

@@ -133,8 +133,8 @@ class TestShares:
         assert new.after_answer(1.5) == 1500
 
     def test_the_longer_an_answer_took_the_longer_its_slot_rests(self) -> None:
-        assert [round(Share.rest(Lane.QUICK, each), 1) for each in (0.1, 1, 2)] == [1.1, 20, 60]
-        assert Share.rest(Lane.SLOW, 14) == 0
+        assert [round(Share.backoff(Lane.QUICK, each), 1) for each in (0.1, 1, 2)] == [1.1, 20, 60]
+        assert Share.backoff(Lane.SLOW, 14) == 0
 
 
 class TestReceivers:
@@ -143,11 +143,11 @@ class TestReceivers:
     def test_one_that_fails_rests_longer_each_time_and_is_well_after_one_success(self) -> None:
         receiver, rests = self.WELL, []
         for _ in range(8):
-            receiver = receiver.after_try(DeliveryResponse(500), 0.1, NOW)
+            receiver = receiver.after_attempt(DeliveryResponse(500), 0.1, NOW)
             rests.append(round(seconds_until(receiver.backoff_until, NOW)))
         assert rests == [5, 10, 20, 40, 80, 160, 300, 300]
-        assert receiver.after_try(DeliveryResponse(204), 0.1, NOW) == self.WELL
-        assert receiver.after_try(DeliveryResponse(410), 0.1, NOW) == self.WELL
+        assert receiver.after_attempt(DeliveryResponse(204), 0.1, NOW) == self.WELL
+        assert receiver.after_attempt(DeliveryResponse(410), 0.1, NOW) == self.WELL
 
     def test_one_that_goes_on_failing_waits_in_the_slow_lane(self) -> None:
         assert [replace(self.WELL, failures=n).lane(NOW) for n in (0, 2, 3)] == ["QUICK", "QUICK", "SLOW"]
@@ -155,7 +155,7 @@ class TestReceivers:
     def test_one_that_takes_long_is_slow_for_longer_each_time_up_to_a_day(self) -> None:
         receiver, now, times = self.WELL, NOW, []
         for _ in range(6):
-            receiver = receiver.after_try(DeliveryResponse(200), QUICK_SECONDS + 0.1, now)
+            receiver = receiver.after_attempt(DeliveryResponse(200), QUICK_SECONDS + 0.1, now)
             assert receiver.lane(now) is Lane.SLOW
             times.append(round(seconds_until(receiver.slow_until, now)))
             now = receiver.slow_until
@@ -163,18 +163,18 @@ class TestReceivers:
         assert times == [300, 1200, 4800, 19200, 76800, 86400]
 
     def test_one_that_was_slow_long_ago_begins_again(self) -> None:
-        once = self.WELL.after_try(DeliveryResponse(200), 3, NOW)
-        again = once.after_try(DeliveryResponse(200), 3, after(once.slow_until, 301))
+        once = self.WELL.after_attempt(DeliveryResponse(200), 3, NOW)
+        again = once.after_attempt(DeliveryResponse(200), 3, after(once.slow_until, 301))
         assert again.slow_for == 300
 
     def test_one_that_is_slow_all_the_time_is_not_written_each_time(self) -> None:
         slow = replace(self.WELL, slow_for=86400, slow_until=after(NOW, 86400))
-        assert slow.after_try(DeliveryResponse(200), 14, after(NOW, 3600)) == slow
-        assert slow.after_try(DeliveryResponse(200), 14, after(NOW, 9000)) != slow
+        assert slow.after_attempt(DeliveryResponse(200), 14, after(NOW, 3600)) == slow
+        assert slow.after_attempt(DeliveryResponse(200), 14, after(NOW, 9000)) != slow
 
     def test_one_that_answers_in_time_meanwhile_stays_slow_for_as_long(self) -> None:
-        slow = self.WELL.after_try(DeliveryResponse(200), 3, NOW)
-        assert slow.after_try(DeliveryResponse(200), 0.1, NOW) == slow
+        slow = self.WELL.after_attempt(DeliveryResponse(200), 3, NOW)
+        assert slow.after_attempt(DeliveryResponse(200), 0.1, NOW) == slow
 
 
 class TestCallbacks:
@@ -234,7 +234,7 @@ class TestDeliveries:
         usual = [5, 300, 1800, 7200, 18000, 36000]
         assert waits[:-1] == [round(wait * (1 + chance / 10)) for wait in usual]
         assert now == after(NOW, 24 * 3600)
-        assert delivery.tries == len(delivery.attempts) == 7
+        assert delivery.attempt_count == len(delivery.attempts) == 7
 
     @pytest.mark.parametrize("status", [413, 429, 503])
     @pytest.mark.parametrize(("requested", "wait"), [(0, 5), (3, 5), (120, 120), (3600, 3600), (1e9, 3600)])
@@ -244,11 +244,11 @@ class TestDeliveries:
         answer = DeliveryResponse(status, retry_after=requested)
         retried = delivery_of().retry("answered", NOW, 0, answer.pause)
         assert seconds_until(retried.next_time, NOW) == wait
-        receiver = ReceiverHealth("alice.1", "a.example").after_try(answer, 0.1, NOW)
+        receiver = ReceiverHealth("alice.1", "a.example").after_attempt(answer, 0.1, NOW)
         assert seconds_until(receiver.backoff_until, NOW) == wait
 
     def test_it_is_never_tried_sooner_than_without_nor_after_its_deadline(self) -> None:
-        tried_often = replace(delivery_of(), tries=4)
+        tried_often = replace(delivery_of(), attempt_count=4)
         assert seconds_until(tried_often.retry("answered 429", NOW, 0, 3600).next_time, NOW) == 18000
         late = after(NOW, DEADLINE - 60)
         assert delivery_of().retry("answered 429", late, 1, 3600).next_time == after(NOW, DEADLINE)
@@ -258,15 +258,15 @@ class TestDeliveries:
         assert DeliveryResponse(status, retry_after=120).pause == 0
 
     def test_what_is_handed_over_to_the_slow_lane_is_due_at_once_and_has_its_tries_left(self) -> None:
-        handed = delivery_of().hand_over("no answer in 2 s", after(NOW, 2))
-        assert (handed.tries, handed.next_time) == (0, after(NOW, 2))
+        handed = delivery_of().move_to_slow("no answer in 2 s", after(NOW, 2))
+        assert (handed.attempt_count, handed.next_time) == (0, after(NOW, 2))
         assert [each.result for each in handed.attempts] == ["no answer in 2 s"]
 
     def test_a_replay_begins_anew_under_the_same_id(self) -> None:
         failed = delivery_of().end(DeliveryStatus.FAILED, "answered 500", after(NOW, 90_000))
         again = failed.restart(1, after(NOW, 100_000))
         assert again.delivery_id == failed.delivery_id
-        assert (again.status, again.tries, len(again.attempts)) == (DeliveryStatus.PENDING, 0, 1)
+        assert (again.status, again.attempt_count, len(again.attempts)) == (DeliveryStatus.PENDING, 0, 1)
         assert not again.is_overdue(after(NOW, 100_000))
 
     def test_of_many_tries_the_last_twenty_are_kept(self) -> None:

@@ -1,4 +1,4 @@
-"""Who asks, and whose orders they reach. Each use case about an order is told, and holds to it."""
+"""Who sends a request, and whose orders they can access. Every use case about an order checks it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 class Caller:
     """Who sent a request: a service, which acts for every customer, or one customer.
 
-    `subject` is theirs alone and stays the same. `customer_id` is None for a service.
+    `subject` is unique and never changes. `customer_id` is None for a service.
     """
 
     subject: str
     customer_id: str | None = None
 
     def can_access(self, customer_id: str) -> bool:
-        """Whether that customer's orders are theirs to see, place and cancel."""
+        """Whether they may read, place and cancel that customer's orders."""
         return self.customer_id is None or self.customer_id == customer_id

@@ -1,7 +1,7 @@
-"""Have a request with an Idempotency-Key take effect once, and answer it the same ever after.
+"""Let a request with an Idempotency-Key take effect once, and answer each repetition the same.
 
 A key belongs to its caller and to the operation. What a request does and the record of its answer are one
-atomic write, so there is no moment at which one is there and the other is not. Orders and adjustments of a
+atomic write, so there is no moment at which only one of them exists. Orders and adjustments of a
 ledger are such records themselves; everything else is written together with a `FirstAnswer`.
 """
 
@@ -48,14 +48,14 @@ def once(
     first_answer: Callable[[str], FirstAnswer[Value] | None],
     act: Callable[[], Value],
 ) -> Answered[Value]:
-    """Act, unless a request with this key did so before: then return its answer.
+    """Act, unless an earlier request with this key did: then return its answer.
 
     `act` writes the record of the key together with its effect, and is refused if there is one. So nothing
-    has to be read first; and where it fails for any other reason (what it is about may be gone since), the
-    first answer still goes before that reason.
+    has to be read first; and where it fails for any other reason (what it is about may be deleted since), the
+    first answer is returned all the same.
 
     Raises:
-        KeyReusedError: the key came with another request before.
+        IdempotencyConflictError: the key came with another request before.
         OrderCaptureError: what `act` raises, if there is no first answer.
     """
     try:

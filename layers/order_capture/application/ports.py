@@ -1,4 +1,4 @@
-"""What the use cases need of the outside. `adapters` implements it; tests and simulations may too."""
+"""The ports of the use cases. `adapters` implements them; tests and simulations do too."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from order_capture.domain.ledger import Adjustment, Balance, BalanceChange, Entr
 from order_capture.domain.order import Order, OrderDetails, OrderStatus
 
 Clock = Callable[[], str]
-"""The time now: ISO 8601, UTC, to the millisecond. It dates things, and says when an order is
-overdue; what is safe never depends on it."""
+"""The time now: ISO 8601, UTC, to the millisecond. It dates things, and shows when an order is overdue; no
+guarantee depends on it."""
 
 Sleep = Callable[[float], None]
 """Waits for so many seconds."""
@@ -21,11 +21,11 @@ Sleep = Callable[[float], None]
 
 @dataclass
 class WriteRefusedError(Exception):
-    """An atomic write was refused as a whole, and this is all there is to know about why.
+    """An atomic write was refused as a whole, with all the reasons.
 
-    `entries` are those that exist already, by order or adjustment id; `heads` those that a movement was
-    refused by, as they stood at that moment (None: there is no such head); `conflict` is true if another
-    write of the same items was under way.
+    `entries` are those that exist already, by order or adjustment id; `heads` those that refused a
+    change, as they were at that moment (None: there is no such head); `conflict` is true if another write of
+    the same items was in progress.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
@@ -34,13 +34,13 @@ class WriteRefusedError(Exception):
 
 
 class VersionConflictError(Exception):
-    """The order was changed by somebody else since it was read."""
+    """Another write has changed the item since it was read."""
 
 
 @dataclass
 class SettleRefusedError(Exception):
-    """Nothing was settled. `not_confirmed` are the orders that stood in the way, and their status (None:
-    there is no such order); `short` is true if a ledger holds less than is to be settled."""
+    """Nothing was settled. `not_confirmed` are the orders that prevented it, and their status (None: there
+    is no such order); `short` is true if a ledger holds less than is to be settled."""
 
     not_confirmed: Mapping[str, OrderStatus | None] = field(default_factory=dict)
     short: bool = False
@@ -49,7 +49,7 @@ class SettleRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """Which request an Idempotency-Key stands for, and until when it may still be at work (see `Order`)."""
+    """Which request an Idempotency-Key stands for, and until when it may be in progress (see `Order`)."""
 
     request_id: str
     fingerprint: str
@@ -65,61 +65,61 @@ class OrderCursor:
 
 
 class OrderRepository(Protocol):
-    """Where orders are kept. Reads see every write that was answered before, except for `places`."""
+    """Where orders are stored. Reads see every write that was answered before, except for `list_keys`."""
 
     def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:
-        """Write those that are not there yet; return, by id, the others as they stand.
+        """Write those that do not exist yet; return, by id, the others as they are.
 
-        None stands for a request under that id (see `pin`).
+        None stands for a request under that id (see `claim_key`).
         """
 
     def claim_key(self, record: IdempotencyRecord) -> IdempotencyRecord | None:
-        """Remember a request under its id, for good; if one came before it, only return that one."""
+        """Store a request under its id, for good; if there is an earlier one, only return that."""
 
     def complete_key(self, request_id: str) -> None:
-        """The request that an order or a record was written by is no longer running."""
+        """Mark the request that wrote an order or a record as complete."""
 
     def list_keys(
         self, customer_id: str, since: str, until: str, after: OrderCursor | None, limit: int
     ) -> Sequence[OrderCursor]:
-        """A customer's orders that were placed from `since` to `until`, both included, newest first.
+        """Return a customer's orders that were placed from `since` to `until`, both included, newest first.
 
         At most `limit` of them, those behind `after` if that is given. An order that was placed a moment
         ago may be missing.
         """
 
     def get(self, order_id: str) -> Order | None:
-        """An order, or None."""
+        """Return an order, or None."""
 
     def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:
-        """Those of the orders that exist, by id."""
+        """Return those of the orders that exist, by id."""
 
     def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:
-        """Write a changed order over version `over` of it, and as the key's first answer, in one step.
+        """Write a changed order over `expected_version` of it, and as the key's first answer, in one step.
 
         Raises:
-            VersionConflictError: somebody else has changed it.
-            RequestRunningError: the key has a first answer.
+            VersionConflictError: another write has changed it.
+            RequestInProgressError: the key has a first answer.
         """
 
     def first_answer(self, request_id: str) -> FirstAnswer[Order] | None:
-        """The order as it was saved with a key of that id, or None."""
+        """Return the order as it was saved with a key of that id, or None."""
 
 
 class LedgerRepository(Protocol):
     """One ledger of holds. Reads see every write that was answered before."""
 
     def head(self, entity: str) -> Balance | None:
-        """How a customer or product stands, or None if it is unknown."""
+        """Return the balance of a customer or product, or None if it is unknown."""
 
     def hold(self, entity: str, order_id: str) -> Hold | None:
-        """The decision about an order, or None if there is none yet."""
+        """Return the hold or decline of an order, or None if there is none yet."""
 
     def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:
-        """An adjustment made earlier, or None."""
+        """Return an earlier adjustment, or None."""
 
-    def write(self, movements: Sequence[BalanceChange], entries: Sequence[Entry], now: str) -> None:
-        """All of it in one atomic step: each movement against its head, each entry if it does not exist.
+    def write(self, changes: Sequence[BalanceChange], entries: Sequence[Entry], now: str) -> None:
+        """Write all in one atomic step: each change of its head, each entry if it does not exist.
 
         Raises:
             WriteRefusedError: nothing was written.
@@ -130,7 +130,7 @@ class ShipmentRepository(Protocol):
     """The orders and both ledgers, settled together."""
 
     def settle(self, orders: Sequence[OrderDetails], now: str) -> None:
-        """In one atomic step: CONFIRMED becomes SHIPPED, and what was held is settled.
+        """Make CONFIRMED orders SHIPPED and settle what they hold, in one atomic step.
 
         Raises:
             SettleRefusedError: nothing was written.
@@ -139,7 +139,7 @@ class ShipmentRepository(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionTarget:
-    """What is followed: an order, or all orders of a customer."""
+    """What is subscribed to: an order, or all orders of a customer."""
 
     id: str
     is_order: bool
@@ -156,20 +156,20 @@ class SubscriptionTarget:
 
 
 class SubscriptionRepository(Protocol):
-    """Which connections follow what. Reads see every write that was answered before."""
+    """Which connections are subscribed to what. Reads see every write that was answered before."""
 
     def add(self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int) -> None:
-        """From now on the connection follows it, too; no harm if it did before.
+        """Subscribe the connection; to repeat it does no harm.
 
         Raises:
-            SubscriptionLimitError: it follows too much already, or `at_most` others follow the same.
+            SubscriptionLimitError: it has too many subscriptions, or the target has `at_most` subscribers.
         """
 
     def subscribers(self, what: SubscriptionTarget) -> Collection[str]:
-        """The connections that follow it."""
+        """Return the connections that are subscribed."""
 
     def remove(self, connection_id: str, *what: SubscriptionTarget) -> None:
-        """The connection follows nothing any more; `what` least of all."""
+        """Remove all subscriptions of the connection, that to `what` in any case."""
 
 
 class ConnectionClient(Protocol):
@@ -180,7 +180,7 @@ class ConnectionClient(Protocol):
 
 
 class MessagePublisher(Protocol):
-    """Where messages are sent to."""
+    """A topic or a queue."""
 
     def send(self, messages: Sequence[Message]) -> set[str]:
         """Send all; return the ids of the orders whose message could not be sent, after retries."""
@@ -189,13 +189,13 @@ class MessagePublisher(Protocol):
         """Send all.
 
         Raises:
-            TemporaryError: some could not be sent, after retries; all may be sent again.
-            RefusedMessagesError: some never can be; all the others are sent.
+            TransientError: some could not be sent, after retries; all may be sent again.
+            RejectedMessagesError: some never can be; all the others are sent.
         """
 
 
 class StatePublisher(Protocol):
-    """Whoever keeps a copy of a ledger."""
+    """A topic of balance states."""
 
     def send_all(self, states: Sequence[BalanceState], /) -> None:
-        """Send all, as an `Outbox` does."""
+        """Send all, as a `MessagePublisher` does."""

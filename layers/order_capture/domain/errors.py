@@ -30,7 +30,7 @@ class NotFoundError(OrderCaptureError):
 
 
 class CustomerForbiddenError(OrderCaptureError):
-    """A customer asks for something in another customer's name.
+    """A customer requests something in another customer's name.
 
     `indexes` are the places in their batch of the orders it is about; none for what comes on its own.
     """
@@ -41,7 +41,7 @@ class CustomerForbiddenError(OrderCaptureError):
 
 
 class StatusConflictError(OrderCaptureError):
-    """An order's status does not allow what is asked for."""
+    """A status does not allow what is requested."""
 
 
 class BalanceOutOfRangeError(OrderCaptureError):
@@ -60,7 +60,7 @@ class IdempotencyConflictError(OrderCaptureError):
 
 
 class RequestInProgressError(OrderCaptureError):
-    """A request with the same Idempotency-Key is still being worked on."""
+    """A request with the same Idempotency-Key is still in progress."""
 
     def __init__(self) -> None:
         super().__init__("The first request with this Idempotency-Key is still running. Send it again soon.")
@@ -74,7 +74,7 @@ class WebhookLimitError(OrderCaptureError):
 
 
 class SubscriptionLimitError(OrderCaptureError):
-    """A connection wants to follow more than it can, or what too many others follow."""
+    """A connection has too many subscriptions, or what it subscribes to has too many subscribers."""
 
 
 class TransientError(OrderCaptureError):
@@ -82,4 +82,4 @@ class TransientError(OrderCaptureError):
 
 
 class LedgerInconsistencyError(OrderCaptureError):
-    """A ledger does not hold what an order says it holds. Never expected: a person must look."""
+    """A ledger does not hold what an order says it holds. Never expected: it needs a person."""

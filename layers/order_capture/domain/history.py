@@ -1,8 +1,8 @@
-"""What was done to a customer's account or to a product's stock, and how it stood at any time.
+"""The history of a customer's account or of a product's stock, and its balance at any time.
 
 Each write of a head is a *commit*: the entries that it was made by, and the head that they led to. Commits
 come one after the other, as the head's version counts them. Their times need not: each is taken before its
-write, by the clock of whoever writes, so that of two writes that are under way together the later one may
+write, by the clock of the writer, so that of two concurrent writes the later one may
 carry the earlier time.
 """
 
@@ -32,16 +32,15 @@ _TYPES = {str(each) for each in ChangeType}
 class LedgerEntry:
     """One entry's part of a commit, or an order's part of a settlement.
 
-    `id` is the order's or the adjustment's; None if the commit is of a release that did not tell of its
-    entries.
+    `id` is the order's or the adjustment's; None if an older release wrote the commit, without its entries.
     """
 
     type: ChangeType
     amount: Decimal
     id: str | None = None
 
-    def movement(self, entity: str) -> BalanceChange:
-        """What it does to the head."""
+    def balance_change(self, entity: str) -> BalanceChange:
+        """The change that it makes to the head."""
         match self.type:
             case ChangeType.ADJUST:
                 return BalanceChange(entity, balance=self.amount)
@@ -60,13 +59,13 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One write of a head: from `since`, when the head before it was written ("" if there was none), until
-    its own time, the head stood as it was `before`, which may have been a tombstone."""
+    """One write of a head: from `previous_time`, when the head before it was written ("" if there was none),
+    until its own time, the head was as it is `before`, which may be a tombstone."""
 
     entity: str
     changes: tuple[LedgerEntry, ...]
     after: Balance
-    since: str
+    previous_time: str
     was_deleted: bool = False
     price_before: Decimal | None = None
 
@@ -77,14 +76,14 @@ class Commit:
 
     @property
     def key(self) -> str:
-        """The same for the same commit, whoever tells of it. No two have an entry in common."""
+        """The same for the same commit, whoever reads it. No two have an entry in common."""
         named = sorted(change.key for change in self.changes if change.id)
         return named[0] if named else f"#{self.after.version:012d}"
 
     @property
     def before(self) -> Balance | None:
         """The head before it: the one after it, with the changes undone."""
-        if not self.since:
+        if not self.previous_time:
             return None
         balance, held, settled = _sum(self.entity, self.changes)
         return Balance(
@@ -92,7 +91,7 @@ class Commit:
             self.after.held - held,
             self.after.settled - settled,
             self.after.version - 1,
-            self.since,
+            self.previous_time,
             self.was_deleted,
             self.price_before,
         )
@@ -103,10 +102,10 @@ HistoryRecord = Commit | Hold
 
 
 def commit_of(entity: str, before: Balance | None, after: Balance, entries: Mapping[str, Decimal]) -> Commit:
-    """The commit that led from one head to the next. `entries` are those that it says it was made by.
+    """The commit that led from one head to the next. `entries` are those that are stored with it.
 
-    They are believed if they add up to it. A release that does not know of them leaves those of an earlier
-    commit where they are; then all that is known is what the figures tell.
+    They are used if they add up to it. An older release of the functions does not know of them and leaves
+    those of an earlier commit where they are; then the changes are inferred from the figures.
     """
     old = before or Balance(ZERO)
     moved = (after.balance - old.balance, after.held - old.held, after.settled - old.settled)
@@ -122,26 +121,26 @@ def commit_of(entity: str, before: Balance | None, after: Balance, entries: Mapp
 
 
 def as_of(commits: Iterable[Commit], at: str) -> Commit | None:
-    """The commit before which the head stood as it did at that time, if it is among these.
+    """The commit before which the head was as it was at that time, if it is among these.
 
     Where times overlap there may be several. It is the first of them: none was written before the time that
-    it carries, so that until then the head can't have shown it.
+    it carries, so that until then nobody can have read it.
     """
-    transaction_at = (commit for commit in commits if commit.since <= at < commit.time)
-    return min(transaction_at, key=lambda commit: commit.after.version, default=None)
+    covering = (commit for commit in commits if commit.previous_time <= at < commit.time)
+    return min(covering, key=lambda commit: commit.after.version, default=None)
 
 
 def fold(entity: str, changes: Iterable[LedgerEntry]) -> Balance:
-    """The figures that changes, in any order, come to."""
+    """The figures that changes, in any order, add up to."""
     return Balance(*_sum(entity, changes))
 
 
 def _sum(entity: str, changes: Iterable[LedgerEntry]) -> tuple[Decimal, Decimal, Decimal]:
-    movements = [change.movement(entity) for change in changes]
+    balance_changes = [change.balance_change(entity) for change in changes]
     return (
-        sum((movement.balance for movement in movements), ZERO),
-        sum((movement.held for movement in movements), ZERO),
-        sum((movement.settled for movement in movements), ZERO),
+        sum((each.balance for each in balance_changes), ZERO),
+        sum((each.held for each in balance_changes), ZERO),
+        sum((each.settled for each in balance_changes), ZERO),
     )
 
 

@@ -1,9 +1,9 @@
 """The ledger of holds: what a customer may spend, or what is left of a product.
 
-Accounts and stock are the same thing. A *head* says how it stands; *entries*, written once and never
-changed, say how it came to that, and are the record that a thing was already done. An order *holds*
-what it asks for (`balance` to `held`), and later either *settles* it (`held` to `settled`) or
-*releases* it (`held` back to `balance`). No figure of a head ever falls below zero.
+Accounts and stock are the same thing. A *head* has the current figures; *entries*, written once and never
+changed, are what led to them, and the record that a thing was already done. An order *holds* what it requires
+(`balance` to `held`), and later either *settles* it (`held` to `settled`) or *releases* it (`held` back to
+`balance`). No figure of a head ever falls below zero.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNPRICED = Decimal(-1)
 
 @dataclass(frozen=True, slots=True)
 class LedgerSpec:
-    """What tells one ledger from the other; everything else is the same."""
+    """What differs between the two ledgers; everything else is the same."""
 
     check: CheckType
     quantum: Decimal  # the smallest amount: a cent, or one unit
@@ -35,7 +35,7 @@ class LedgerSpec:
         return value.quantize(self.quantum) + 0  # which makes 0 of -0
 
     def required_amounts(self, details: OrderDetails) -> dict[str, Decimal]:
-        """What an order asks of this ledger, by customer or product, in sorted order.
+        """What an order requires of this ledger, by customer or product, in sorted order.
 
         Two lines of one product are added up first: checked apart, each could pass on the same units.
         """
@@ -86,10 +86,10 @@ class Balance:
     version: int = 0  # 0: not written yet
     update_time: str = ""
     deleted: bool = False
-    """A tombstone: it counts as unknown. It stays for its version, which goes on if it is made anew, and for
-    its entries, which are the books."""
+    """A tombstone: it counts as unknown. It is kept for its version, which goes on if it is created again,
+    and for its entries, which are never deleted."""
     price: Decimal | None = None
-    """What a unit costs; None: whatever an order says."""
+    """What a unit costs; None: whatever an order names."""
 
 
 def active_or_none(head: Balance | None) -> Balance | None:
@@ -128,7 +128,7 @@ class BalanceChange:
 
     @staticmethod
     def release(entity: str, amount: Decimal) -> BalanceChange:
-        """Give `amount` back."""
+        """Return `amount` to the balance."""
         return BalanceChange(entity, balance=amount, held=-amount)
 
     @staticmethod
@@ -137,7 +137,7 @@ class BalanceChange:
         return BalanceChange(entity, held=-amount, settled=amount)
 
     def made_by(self, entries: Iterable[Entry]) -> BalanceChange:
-        """The same movement, with those of the entries that it is made by."""
+        """The same change, with those of the entries that it is made by."""
         own = {entry.key: entry.amount for entry in entries if entry.entity == self.entity and entry.moves}
         return replace(self, entries=own)
 
@@ -169,7 +169,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What an order held was given back."""
+    """What an order held was returned to the balance."""
 
     entity: str
     order_id: str
@@ -222,46 +222,49 @@ def idempotency_key_for(adjustment_id: str) -> str:
 
 
 def decide_holds(
-    kind: LedgerSpec, orders: Iterable[OrderDetails], seen: Mapping[str, Balance | None]
+    kind: LedgerSpec, orders: Iterable[OrderDetails], known_balances: Mapping[str, Balance | None]
 ) -> dict[str, CheckResult]:
     """Decide who gets what, first come first served, by order id.
 
-    An order gets all it asks for or nothing. `seen` are the heads known by now (None: there is no such
-    customer or product); one that is not in it is taken to have enough, which the write then proves.
+    An order gets all that it requires or nothing. `known_balances` are those known by now (None: there is no
+    such customer or product); one that is missing is assumed to suffice, which the write then verifies.
     """
-    left = {entity: head.balance if (head := active_or_none(each)) else None for entity, each in seen.items()}
-    decisions = {}
+    remaining = {
+        entity: head.balance if (head := active_or_none(each)) else None
+        for entity, each in known_balances.items()
+    }
+    results = {}
     for details in orders:
         required_amounts = kind.required_amounts(details)
-        decision = _wrong_price(kind, details, required_amounts, seen) or _decline(
-            kind, required_amounts, left
+        result = _wrong_price(kind, details, required_amounts, known_balances) or _decline(
+            kind, required_amounts, remaining
         )
-        if decision is None:
+        if result is None:
             for entity, amount in required_amounts.items():
-                if (available := left.get(entity)) is not None:
-                    left[entity] = available - amount
-            decision = _held(kind, required_amounts)
-        decisions[details.order_id] = decision
-    return decisions
+                if (available := remaining.get(entity)) is not None:
+                    remaining[entity] = available - amount
+            result = _held(kind, required_amounts)
+        results[details.order_id] = result
+    return results
 
 
-def hold_entries(kind: LedgerSpec, details: OrderDetails, decision: CheckResult, now: str) -> list[Hold]:
-    """The entries that record `decision`."""
+def hold_entries(kind: LedgerSpec, details: OrderDetails, result: CheckResult, now: str) -> list[Hold]:
+    """The entries that record `result`."""
     required_amounts = kind.required_amounts(details)
-    if decision.outcome is Outcome.DECLINED:
-        return [Hold(primary_entity(required_amounts), details.order_id, ZERO, decision, now)]
+    if result.outcome is Outcome.DECLINED:
+        return [Hold(primary_entity(required_amounts), details.order_id, ZERO, result, now)]
     return [
-        Hold(entity, details.order_id, amount, decision, now) for entity, amount in required_amounts.items()
+        Hold(entity, details.order_id, amount, result, now) for entity, amount in required_amounts.items()
     ]
 
 
 def rejected_hold(kind: LedgerSpec, details: OrderDetails, now: str) -> Hold:
     """The mark of a release that comes before its hold: the late hold then finds itself declined."""
     required_amounts = kind.required_amounts(details)
-    decision = CheckResult(
+    result = CheckResult(
         Outcome.DECLINED, kind.amount(sum(required_amounts.values(), ZERO)), code=DeclineCode.ORDER_CLOSED
     )
-    return Hold(primary_entity(required_amounts), details.order_id, ZERO, decision, now)
+    return Hold(primary_entity(required_amounts), details.order_id, ZERO, result, now)
 
 
 def adjust(
@@ -302,7 +305,7 @@ def delete(kind: LedgerSpec, head: Balance, now: str) -> Balance:
     """The head after it is deleted: nothing is left of it but what was settled.
 
     Raises:
-        StillHeldError: open orders hold something of it.
+        OpenHoldsError: open orders hold something of it.
     """
     if head.held > 0:
         raise OpenHoldsError(
@@ -319,32 +322,32 @@ def replay(entries: Iterable[Entry]) -> Decimal:
     return balance
 
 
-def aggregate(movements: Iterable[BalanceChange]) -> list[BalanceChange]:
-    """Movements that expect no version, those of one head added up: a transaction takes one per item.
+def aggregate(changes: Iterable[BalanceChange]) -> list[BalanceChange]:
+    """Changes that expect no version, with those of one head added up into one.
 
     Holds at different prices can't all be at the head's: together they are made only if it has none.
     """
     totals: dict[str, BalanceChange] = {}
-    for movement in movements:
-        if (total := totals.get(movement.entity)) is None:
-            totals[movement.entity] = movement
+    for change in changes:
+        if (total := totals.get(change.entity)) is None:
+            totals[change.entity] = change
             continue
-        totals[movement.entity] = BalanceChange(
-            movement.entity,
-            total.balance + movement.balance,
-            total.held + movement.held,
-            total.settled + movement.settled,
-            is_hold=total.is_hold or movement.is_hold,
-            unit_price=total.unit_price if total.unit_price == movement.unit_price else None,
-            entries={**total.entries, **movement.entries},
+        totals[change.entity] = BalanceChange(
+            change.entity,
+            total.balance + change.balance,
+            total.held + change.held,
+            total.settled + change.settled,
+            is_hold=total.is_hold or change.is_hold,
+            unit_price=total.unit_price if total.unit_price == change.unit_price else None,
+            entries={**total.entries, **change.entries},
         )
     return list(totals.values())
 
 
 def primary_entity(required_amounts: Mapping[str, Decimal] | Sequence[str]) -> str:
-    """The customer or product under which the decision about an order is kept.
+    """The customer or product under which an order's hold is stored.
 
-    One place for everybody who asks later, whatever the order in which an order names its products.
+    It is the same for every later read, whatever the sequence in which an order names its products.
     """
     return min(required_amounts)
 
@@ -353,11 +356,11 @@ def _wrong_price(
     kind: LedgerSpec,
     details: OrderDetails,
     required_amounts: Mapping[str, Decimal],
-    seen: Mapping[str, Balance | None],
+    known_balances: Mapping[str, Balance | None],
 ) -> CheckResult | None:
     unit_prices = kind.unit_prices(details)
     for entity, amount in required_amounts.items():
-        head = active_or_none(seen.get(entity))
+        head = active_or_none(known_balances.get(entity))
         unit_price = unit_prices.get(entity)
         if head is not None and head.price is not None and head.price != unit_price:
             return CheckResult(
@@ -372,12 +375,12 @@ def _wrong_price(
 
 
 def _decline(
-    kind: LedgerSpec, required_amounts: Mapping[str, Decimal], left: Mapping[str, Decimal | None]
+    kind: LedgerSpec, required_amounts: Mapping[str, Decimal], remaining: Mapping[str, Decimal | None]
 ) -> CheckResult | None:
     for entity, amount in required_amounts.items():
-        if entity not in left:
+        if entity not in remaining:
             continue
-        available = left[entity]
+        available = remaining[entity]
         requested = kind.amount(amount)
         if available is None:
             return CheckResult(Outcome.DECLINED, requested, entity, kind.unknown)

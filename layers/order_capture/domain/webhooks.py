@@ -1,7 +1,7 @@
-"""Webhooks: where a customer wants to be told of their orders, and each telling with its tries.
+"""Webhooks: the URLs that a customer's order events are sent to, and the deliveries with their attempts.
 
-All of it is decided from what is written down of a webhook and of a delivery, so that a message about a
-delivery may come twice or late: it only says "look at it".
+All of it is decided from what is stored of a webhook and of a delivery, so that a message about a delivery
+may come twice or late: it only names the delivery.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Lane(StrEnum):
     """A queue of deliveries with senders of its own."""
 
     QUICK = "QUICK"
-    """For all that is short: nobody is waited for here."""
+    """For what is answered quickly: nothing waits for a slow receiver here."""
     SLOW = "SLOW"
-    """For receivers that take their time or fail, and for what is more than a customer's share."""
+    """For receivers that are slow or fail, and for what exceeds a customer's share."""
 
 
-# Seconds from one try to the next, as Standard Webhooks recommends. The last comes at the deadline.
+# Seconds from one attempt to the next, as Standard Webhooks recommends. The last comes at the deadline.
 RETRY_DELAYS = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600)
 DEADLINE = 24 * 3600
-# How much longer than that a wait may be, by chance: what failed together does not come back together.
+# How much longer than that a delay may randomly be: what failed together is not retried together.
 JITTER = 0.1
 # A receiver has a day to learn its new secret.
 SECRET_OVERLAP = 24 * 3600
@@ -39,21 +39,21 @@ SECRET_OVERLAP = 24 * 3600
 # In the quick lane an answer has so many seconds, if it may take longer at all. What takes longer is sent
 # again in the slow lane, and so is all that goes to that receiver for a while: longer each time, up to a day.
 QUICK_SECONDS = 2
-FIRST_SLOW, LONGEST_SLOW = 300, 24 * 3600
-# A receiver that has failed so often in a row waits in the slow lane, too.
-UNWELL = 3
-# How many deliveries of one customer may be under way in a lane, wherever they go.
+MIN_SLOW_SECONDS, MAX_SLOW_SECONDS = 300, 24 * 3600
+# A receiver that has failed so often in a row is in the slow lane, too.
+MAX_QUICK_FAILURES = 3
+# How many deliveries of one customer may be in progress in a lane, to any receiver.
 SLOTS = {Lane.QUICK: 8, Lane.SLOW: 4}
-# In the quick lane a slot then rests at least so many times as long as it was taken: in the long run nobody
-# has more than 8 / (1 + 10) senders, and whoever takes long a fraction of that.
-SLOT_BACKOFFS = 10
+# In the quick lane a slot then stays free at least so many times as long as it was taken: in the long run no
+# customer has more than 8 / (1 + 10) senders, and one whose receivers take long has a fraction of that.
+SLOT_BACKOFF_FACTOR = 10
 
-# A receiver whose last delivery failed gets a single one at a time, and rests in between.
-FIRST_REST, LONGEST_REST = 5, 300  # seconds; twice as long after each failure more
-# Statuses with which a receiver may ask for a pause (RFC 9110, sections 10.2.3 and 15.5.14; RFC 6585, section
+# A receiver whose last delivery failed gets a single one at a time, with a backoff in between.
+MIN_BACKOFF, MAX_BACKOFF = 5, 300  # seconds; twice as long after each failure more
+# Statuses with which a receiver may request a pause (RFC 9110, sections 10.2.3 and 15.5.14; RFC 6585, section
 # 4). With a redirect, which is not followed, Retry-After is about something else.
-ASKS_FOR_PAUSE = (413, 429, 503)
-LONGEST_PAUSE = 3600  # of what a receiver asks for; it may ask again
+PAUSE_STATUSES = (413, 429, 503)
+MAX_PAUSE = 3600  # of what a receiver requests; it may request another
 
 # A customer's callbacks, which go to the addresses that their orders name, are one webhook of theirs. Its id
 # is known beforehand, in the form that all ids of webhooks have.
@@ -79,10 +79,10 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An address of a customer's, and what it is to be told. No `event_types` are all of them.
+    """A URL of a customer's, and the events that are sent to it. No `event_types` are all of them.
 
-    A customer's callbacks are one webhook without an address, whose secret signs them. Each delivery has its
-    own address, whose host fails and rests on its own.
+    A customer's callbacks are one webhook without a URL, whose secret signs them. Each delivery has its own
+    URL, whose host fails and backs off by itself.
     """
 
     webhook_id: str
@@ -96,24 +96,24 @@ class Webhook:
     previous_secret: str = ""
     previous_until: str = ""
     known: ReceiverHealth | None = None
-    """How its own address fares, if anything is known of it."""
+    """The health of its own URL, if anything is known of it."""
 
     @classmethod
     def for_callbacks(cls, customer_id: str, secret: str, now: str) -> Webhook:
-        """What signs a customer's callbacks, new."""
+        """A new webhook that signs a customer's callbacks."""
         return cls(webhook_id_of(customer_id, CALLBACKS), customer_id, "", (), secret, now, now)
 
     @property
     def is_for_callbacks(self) -> bool:
-        """Whether it has no address of its own."""
+        """Whether it has no URL of its own."""
         return is_for_callbacks(self.webhook_id)
 
     def matches(self, event_type: str, callback_url: str = "") -> bool:
-        """Whether it is to be told of such an event, of an order that names `callback_url` or none."""
+        """Whether such an event is sent to it, of an order that names `callback_url` or none."""
         if self.is_for_callbacks:
             return bool(callback_url)
-        wanted = not self.event_types or event_type in self.event_types
-        return wanted and self.status is WebhookStatus.ACTIVE
+        selected = not self.event_types or event_type in self.event_types
+        return selected and self.status is WebhookStatus.ACTIVE
 
     def secrets(self, now: str) -> list[str]:
         """What signs now: the secret, and for a day the one before it."""
@@ -137,13 +137,13 @@ class Webhook:
 
     @property
     def receiver(self) -> ReceiverHealth:
-        """How its own address fares."""
+        """The health of its own URL."""
         return self.known or ReceiverHealth(self.webhook_id)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverHealth:
-    """How deliveries to an address fare: a webhook's own, or of a customer's callbacks those to one host."""
+    """How deliveries to a URL succeed: a webhook's own, or of a customer's callbacks those to one host."""
 
     webhook_id: str
     name: str = ""
@@ -156,33 +156,33 @@ class ReceiverHealth:
     """Seconds for which it was last found slow."""
 
     def lane(self, now: str) -> Lane:
-        """Where deliveries to it belong now."""
-        return Lane.SLOW if now < self.slow_until or self.failures >= UNWELL else Lane.QUICK
+        """The lane of deliveries to it now."""
+        return Lane.SLOW if now < self.slow_until or self.failures >= MAX_QUICK_FAILURES else Lane.QUICK
 
     def claim(self, until: str) -> ReceiverHealth:
-        """Kept for one delivery alone until then."""
+        """Reserved for one delivery until then."""
         return replace(self, backoff_until=until)
 
-    def after_try(self, answer: DeliveryResponse, seconds: float, now: str) -> ReceiverHealth:
-        """How it stands after one try more, which took so many seconds."""
+    def after_attempt(self, answer: DeliveryResponse, seconds: float, now: str) -> ReceiverHealth:
+        """Its health after another attempt, which took so many seconds."""
         after_this = replace(self, failures=0, backoff_until="")
-        if not (answer.is_success or answer.is_gone):  # one that wants no more is well
-            rest = max(answer.pause, min(FIRST_REST * 2 ** min(self.failures, 10), LONGEST_REST))
-            after_this = replace(self, failures=self.failures + 1, backoff_until=after(now, rest))
+        if not (answer.is_success or answer.is_gone):  # one that refuses all events is healthy
+            backoff = max(answer.pause, min(MIN_BACKOFF * 2 ** min(self.failures, 10), MAX_BACKOFF))
+            after_this = replace(self, failures=self.failures + 1, backoff_until=after(now, backoff))
         return after_this.found_slow(now) if seconds > QUICK_SECONDS else after_this
 
     def found_slow(self, now: str) -> ReceiverHealth:
-        """It is slow from now on for a while; for four times as long as before if it was slow of late."""
-        if self.slow_until > after(now, 0.9 * LONGEST_SLOW):
+        """Slow from now on for a while; for four times as long as before if it was slow recently."""
+        if self.slow_until > after(now, 0.9 * MAX_SLOW_SECONDS):
             return self  # and is not written again for every delivery
-        lately = self.slow_until and now < after(self.slow_until, self.slow_for)
-        seconds = min(4 * self.slow_for, LONGEST_SLOW) if lately else FIRST_SLOW
+        recently = self.slow_until and now < after(self.slow_until, self.slow_for)
+        seconds = min(4 * self.slow_for, MAX_SLOW_SECONDS) if recently else MIN_SLOW_SECONDS
         return replace(self, slow_for=seconds, slow_until=after(now, seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What of the senders a customer has: so many slots of each lane, each free from a time on."""
+    """A customer's share of the senders: so many slots of each lane, each free from a time on."""
 
     customer_id: str
     slots: Mapping[Lane, tuple[str, ...]]
@@ -200,30 +200,30 @@ class Share:
         return free[max(kept, 0) :]
 
     def after_answer(self, seconds: float) -> int:
-        """What an answer takes once one has taken so long: as long as that, or half as long as before."""
+        """The duration of an answer after one took so long: as long as that, or half as long as before."""
         return max(math.ceil(1000 * seconds), self.answer_ms // 2, 1)
 
     @staticmethod
-    def rest(lane: Lane, seconds: float) -> float:
-        """For how long a slot rests that was taken for so long."""
-        return SLOT_BACKOFFS * seconds * (1 + seconds) if lane is Lane.QUICK else 0
+    def backoff(lane: Lane, seconds: float) -> float:
+        """Seconds until a slot is free again that was taken for so long."""
+        return SLOT_BACKOFF_FACTOR * seconds * (1 + seconds) if lane is Lane.QUICK else 0
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResponse:
-    """What came of sending a webhook: the HTTP status, or in words why there is none."""
+    """The response to a webhook: its HTTP status, or in words why there is none."""
 
     status: int | None
     fault: str = ""
     is_late: bool = False
-    """Whether it did not come in time; nothing says that it would not have come."""
+    """Whether it did not come in time; it may have come later."""
     retry_after: float = 0
     """Seconds from now, as the receiver put it in Retry-After."""
 
     @property
     def pause(self) -> float:
-        """Seconds for which the receiver is left alone because it has asked for it."""
-        return min(self.retry_after, LONGEST_PAUSE) if self.status in ASKS_FOR_PAUSE else 0
+        """Seconds for which nothing is sent to the receiver, at its request."""
+        return min(self.retry_after, MAX_PAUSE) if self.status in PAUSE_STATUSES else 0
 
     @property
     def is_success(self) -> bool:
@@ -232,7 +232,7 @@ class DeliveryResponse:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the receiver wants no more, ever."""
+        """Whether the receiver refuses all further events."""
         return self.status == 410
 
     def __str__(self) -> str:
@@ -241,7 +241,7 @@ class DeliveryResponse:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try: when, and what came of it."""
+    """One attempt: when, and its result."""
 
     time: str
     result: str
@@ -249,7 +249,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event on its way to a webhook. `round` counts how often it was begun: a replay begins it anew."""
+    """An event on its way to a webhook. `attempt_series` counts its replays, each of which restarts it."""
 
     delivery_id: str
     webhook_id: str
@@ -258,17 +258,17 @@ class Delivery:
     body: str
     correlation_id: str
     create_time: str
-    since: str
-    """When this round began; its deadline counts from here."""
+    series_start: str
+    """When this series of attempts began; its deadline counts from here."""
     next_time: str
-    """When it is next tried; while it is being tried, when whoever tries it is taken for dead."""
+    """When its next attempt is due; during an attempt, when the claim of its sender expires."""
     status: DeliveryStatus = DeliveryStatus.PENDING
     attempt_series: int = 0
-    tries: int = 0
-    """In this round."""
+    attempt_count: int = 0
+    """In this series."""
     attempts: tuple[Attempt, ...] = ()
     callback_url: str = ""
-    """Where it goes, if not to its webhook's address."""
+    """Where it is sent, if not to its webhook's URL."""
 
     @classmethod
     def begin(
@@ -284,7 +284,7 @@ class Delivery:
         now: str,
         callback_url: str = "",
     ) -> Delivery:
-        """The delivery of an event to a webhook. Its id is the same each time that it is asked for.
+        """The delivery of an event to a webhook. Its id is the same each time that it is requested.
 
         It begins with the event's time, so that ids sort as their events happened.
         """
@@ -298,7 +298,7 @@ class Delivery:
             body=body,
             correlation_id=correlation_id,
             create_time=now,
-            since=now,
+            series_start=now,
             next_time=now,
             callback_url=callback_url if webhook.is_for_callbacks else "",
         )
@@ -309,42 +309,42 @@ class Delivery:
         return urllib.parse.urlsplit(self.callback_url).netloc.lower()
 
     def restart(self, attempt_series: int, now: str) -> Delivery:
-        """From the beginning, whatever became of it before."""
+        """From its first attempt, whatever its result was."""
         return replace(
             self,
             status=DeliveryStatus.PENDING,
             attempt_series=attempt_series,
-            tries=0,
-            since=now,
+            attempt_count=0,
+            series_start=now,
             next_time=now,
         )
 
     def is_overdue(self, now: str) -> bool:
-        """Whether it is given up now if it can't be delivered."""
-        return now >= after(self.since, DEADLINE)
+        """Whether its deadline has passed, so that it fails if it can't be delivered now."""
+        return now >= after(self.series_start, DEADLINE)
 
     def end(self, status: DeliveryStatus, result: str, now: str) -> Delivery:
-        """It is over, for this reason."""
-        return replace(self._tried(result, now), status=status)
+        """Delivered or failed, with this result."""
+        return replace(self._attempted(result, now), status=status)
 
-    def hand_over(self, result: str, now: str) -> Delivery:
-        """It is tried again at once, in the slow lane; the try does not count."""
-        return replace(self._tried(result, now), tries=self.tries, next_time=now)
+    def move_to_slow(self, result: str, now: str) -> Delivery:
+        """Due at once, in the slow lane; the attempt does not count."""
+        return replace(self._attempted(result, now), attempt_count=self.attempt_count, next_time=now)
 
-    def retry(self, result: str, now: str, chance: float, pause: float = 0) -> Delivery:
-        """It is tried again later, after the `pause` at the earliest. `chance` is from 0 to 1."""
-        usual = RETRY_DELAYS[self.tries] if self.tries < len(RETRY_DELAYS) else DEADLINE
-        delay = max(usual, pause)
-        next_time = min(after(now, delay * (1 + JITTER * chance)), after(self.since, DEADLINE))
-        return replace(self._tried(result, now), next_time=next_time)
+    def retry(self, result: str, now: str, random: float, pause: float = 0) -> Delivery:
+        """Due later, after the `pause` at the earliest. `random` is from 0 to 1."""
+        count = self.attempt_count
+        delay = max(RETRY_DELAYS[count] if count < len(RETRY_DELAYS) else DEADLINE, pause)
+        next_time = min(after(now, delay * (1 + JITTER * random)), after(self.series_start, DEADLINE))
+        return replace(self._attempted(result, now), next_time=next_time)
 
-    def _tried(self, result: str, now: str) -> Delivery:
+    def _attempted(self, result: str, now: str) -> Delivery:
         attempts = (*self.attempts, Attempt(now, result))[-MAX_ATTEMPTS_KEPT:]
-        return replace(self, tries=self.tries + 1, attempts=attempts)
+        return replace(self, attempt_count=self.attempt_count + 1, attempts=attempts)
 
 
 def webhook_id_of(customer_id: str, unique: str) -> str:
-    """A webhook's id. It holds whose it is, which is where it is kept; `unique` has no dot."""
+    """A webhook's id. It contains its customer's, under which it is stored; `unique` has no dot."""
     return f"{customer_id}.{unique}"
 
 
@@ -354,7 +354,7 @@ def is_for_callbacks(webhook_id: str) -> bool:
 
 
 def customer_id_of(webhook_id: str) -> str:
-    """Whose webhook it is, if there is one of that id."""
+    """The customer of a webhook, if there is one of that id."""
     return webhook_id.rpartition(".")[0]
 
 
@@ -369,7 +369,7 @@ def unix_seconds(time: str) -> int:
 
 
 def all_types(event_types: Sequence[OrderEventType]) -> tuple[OrderEventType, ...]:
-    """What a webhook that names these is told of."""
+    """The event types that are sent to a webhook that names these."""
     return tuple(event_types) or tuple(OrderEventType)
 
 

@@ -155,7 +155,7 @@ def _values(line: HistoryRecord) -> dict[str, Any]:
         "held": line.after.held,
         "settled": line.after.settled,
         "version": line.after.version,
-        "since": line.since,
+        "since": line.previous_time,
         "changes": {change.key: change.amount for change in line.changes},
         "deleted": 1 if line.after.deleted else None,  # left out unless it is, as the other one
         "wasDeleted": 1 if line.was_deleted else None,

@@ -426,12 +426,12 @@ def _receiver_from(webhook_id: str, name: str, item: Item) -> ReceiverHealth:
 def _changing_values(delivery: Delivery) -> dict[str, Any]:
     return {
         "status": delivery.status,
-        "since": delivery.since,
+        "since": delivery.series_start,
         "nextTime": delivery.next_time,
         "round": delivery.attempt_series,
-        "tries": delivery.tries,
+        "tries": delivery.attempt_count,
         "attempts": [{"time": each.time, "result": each.result} for each in delivery.attempts],
-        "expireTime": unix_seconds(delivery.since) + KEPT_SECONDS,
+        "expireTime": unix_seconds(delivery.series_start) + KEPT_SECONDS,
     }
 
 
@@ -460,11 +460,11 @@ def _delivery_from(item: Item) -> Delivery:
         body=text(values, "body"),
         correlation_id=text(values, "correlationId"),
         create_time=time(values, "createTime"),
-        since=time(values, "since"),
+        series_start=time(values, "since"),
         next_time=time(values, "nextTime"),
         status=choice(values, "status", DeliveryStatus),
         attempt_series=integer(values, "round"),
-        tries=integer(values, "tries"),
+        attempt_count=integer(values, "tries"),
         attempts=tuple(
             Attempt(time(each, "time"), text(each, "result")) for each in mappings(values, "attempts")
         ),

@@ -1,4 +1,4 @@
-"""What the use cases of the history need of the outside. Apart from `ports`: most functions know none."""
+"""The ports of the use cases of the history. Apart from `ports`: most functions need none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from order_capture.domain.history import Commit, HistoryRecord
 
 @dataclass(frozen=True, slots=True)
 class HistoryCursor:
-    """Where an entry is in a history: its line's time and key, and its place among the entries of that
-    line."""
+    """Where an entry is in a history: its record's time and key, and its index in that record."""
 
     time: str
     key: str
@@ -22,15 +21,15 @@ class HistoryCursor:
 class HistoryRepository(Protocol):
     """The history of one ledger. It follows the ledger, and may be a moment behind."""
 
-    def put(self, lines: Sequence[HistoryRecord]) -> None:
-        """Write lines; to write one again does no harm.
+    def put(self, records: Sequence[HistoryRecord]) -> None:
+        """Write records; to write one again does no harm.
 
         Raises:
-            TemporaryError: not all could be written.
+            TransientError: not all could be written.
         """
 
     def transaction_at(self, entity: str, at: str) -> Commit | None:
-        """The commit before which the head stood as it did at that time (see `as_of`), if it is there."""
+        """Return the commit before which the head was as it was at that time (see `as_of`), if any."""
 
     def newest(self, entity: str, until: HistoryCursor | None, limit: int) -> Sequence[HistoryRecord]:
-        """At most `limit` lines, newest first: from the line at `until` on, or from the last one."""
+        """Return at most `limit` records, newest first: from the one at `until` on, or from the last."""

@@ -171,8 +171,8 @@ class DeliverWebhooks:
         elif response.is_gone:
             webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, str(response), now), expected=delivery)
         elif too_slow:
-            if webhooks.save_delivery(handed := delivery.hand_over(str(response), now), expected=delivery):
-                self._postpone(Lane.SLOW, handed, 0)
+            if webhooks.save_delivery(moved := delivery.move_to_slow(str(response), now), expected=delivery):
+                self._postpone(Lane.SLOW, moved, 0)
         elif delivery.is_overdue(now):
             self._give_up(delivery, str(response), now)
         else:
@@ -185,11 +185,11 @@ class DeliverWebhooks:
     ) -> ReceiverHealth:
         """Release the slot, and save the receiver's health; returns it."""
         receiver, until, share = attempt.receiver, attempt.delivery.next_time, attempt.share
-        free_from = after(now, share.rest(self.lane, seconds))
+        free_from = after(now, share.backoff(self.lane, seconds))
         answer_ms = share.after_answer(seconds) if self.lane is Lane.QUICK else None
         self.webhooks.release(share.customer_id, self.lane, attempt.slot, until, free_from, answer_ms)
         before = receiver.claim(until) if receiver.failures else receiver
-        health = receiver.found_slow(now) if too_slow else receiver.after_try(response, seconds, now)
+        health = receiver.found_slow(now) if too_slow else receiver.after_attempt(response, seconds, now)
         if health != before:
             # Of two at once, the first wins.
             self.webhooks.save_receiver(health, expected=before, now=now)

@@ -1,4 +1,4 @@
-"""What the use cases of webhooks need of the outside."""
+"""The ports of the use cases of webhooks."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.domain.webhooks import Delivery, DeliveryResponse, Lane, ReceiverHealth, Share, Webhook
 
 Post = Callable[[str, Mapping[str, str], str, float], DeliveryResponse]
-"""POSTs a body with these headers to an address, and waits for so many seconds at most. It raises nothing:
-what goes wrong is an answer too."""
+"""POSTs a body with these headers to a URL, and waits for so many seconds at most. It raises nothing: a
+failure is a response too."""
 
 Random = Callable[[], float]
 """A random number from 0 to 1."""
 
 
 class WebhookRepository(Protocol):
-    """Where webhooks and their deliveries are kept. Reads see every write that was answered before.
+    """Where webhooks and their deliveries are stored. Reads see every write that was answered before.
 
     What is written with a `key` becomes the key's first answer in the same step. If the key has one, nothing
-    is written, and a RequestRunningError raised.
+    is written, and a RequestInProgressError raised.
     """
 
     def add(self, webhook: Webhook, key: RequestKey | None = None) -> Webhook | None:
@@ -31,44 +31,44 @@ class WebhookRepository(Protocol):
 
         Raises:
             WebhookLimitError: so many do already.
-            TemporaryError: too many others change them at this moment.
+            TransientError: too many others change them at this moment.
         """
 
     def get(self, webhook_id: str) -> Webhook | None:
-        """A webhook, or None."""
+        """Return a webhook, or None."""
 
     def of_customer(self, customer_id: str) -> Sequence[Webhook]:
-        """All webhooks of a customer."""
+        """Return all webhooks of a customer."""
 
     def remove(self, webhook: Webhook, key: RequestKey | None = None) -> bool:
-        """Forget the one of that id; False if it was not there.
+        """Delete the one of that id; False if it did not exist.
 
         Raises:
-            TemporaryError: too many others change it at this moment.
+            TransientError: too many others change it at this moment.
         """
 
     def rotate(self, webhook: Webhook, expected: str, key: RequestKey | None = None) -> None:
-        """Write its secrets over those whose present one is `over`.
+        """Write its secrets over those whose current one is `expected`.
 
         Raises:
-            VersionConflictError: it is no longer.
-            TemporaryError: too many others change it at this moment.
+            VersionConflictError: another write has changed it.
+            TransientError: too many others change it at this moment.
         """
 
     def answer_with(self, delivery: Delivery, key: RequestKey) -> None:
         """Make that the key's first answer, and write nothing else."""
 
     def answered_webhook(self, request_id: str) -> FirstAnswer[Webhook] | None:
-        """The first answer of a key of that id, whose request was about a webhook."""
+        """Return the first answer of a key of that id, whose request was about a webhook."""
 
     def answered_delivery(self, request_id: str) -> FirstAnswer[Delivery] | None:
-        """The first answer of a key of that id, whose request was about a delivery."""
+        """Return the first answer of a key of that id, whose request was about a delivery."""
 
     def disable(self, webhook_id: str, now: str) -> None:
-        """Turn it off, if it is there."""
+        """Disable it, if it exists."""
 
     def share(self, customer_id: str) -> Share:
-        """What of the senders a customer has; all of it, if nothing else is known."""
+        """Return a customer's share of the senders; all of it, if nothing else is known."""
 
     def take(self, customer_id: str, lane: Lane, slot: int, now: str, until: str) -> bool:
         """Take a slot that is free by now; False if it is not."""
@@ -82,31 +82,31 @@ class WebhookRepository(Protocol):
         until: str,
         answer_ms: int | None = None,
     ) -> None:
-        """Give back the slot that was `taken` until then: it is free from `until` on.
+        """Release the slot that was `taken` until then: it is free from `until` on.
 
-        `answer_ms` is what an answer takes by now, unless that is as it was.
+        `answer_ms` is the duration of an answer by now, if it has changed.
         """
 
     def receiver(self, webhook_id: str, name: str) -> ReceiverHealth:
-        """How the callbacks to a host fare; well, if nothing else is known."""
+        """Return the health of a host of callbacks; healthy, if nothing else is known."""
 
     def save_receiver(self, receiver: ReceiverHealth, expected: ReceiverHealth, now: str) -> bool:
-        """Write it over `over`; False if it has changed since, or its webhook is gone."""
+        """Write it over `expected`; False if it has changed since, or its webhook is removed."""
 
     def refuse_order(self, webhook_id: str, order_id: str, now: str) -> None:
-        """Keep in mind that nothing more of this order is wanted."""
+        """Record that the receiver refuses further events of this order."""
 
     def is_refused(self, webhook_id: str, order_id: str) -> bool:
-        """Whether nothing more of this order is wanted."""
+        """Whether the receiver refuses further events of this order."""
 
     def add_delivery(self, delivery: Delivery) -> None:
-        """Write it, unless it is there."""
+        """Write it, unless it exists."""
 
     def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:
-        """A delivery, or None."""
+        """Return a delivery, or None."""
 
     def deliveries(self, webhook_id: str, before: str | None, limit: int) -> Sequence[Delivery]:
-        """A webhook's deliveries, the newest first; only those behind the one of id `before`, if given."""
+        """Return a webhook's deliveries, newest first; only those behind the one of id `before`, if given."""
 
     def save_delivery(self, delivery: Delivery, expected: Delivery) -> bool:
-        """Write it over `over`; False if it has changed since, or is gone."""
+        """Write it over `expected`; False if it has changed since, or is deleted."""
