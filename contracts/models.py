@@ -73,6 +73,8 @@ class Envelope(_Open):
     """What it is about: the id of the order, or of the customer or product whose state it is."""
     sequence: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")] | Absent = None
     """Of an event: its place among the events of its order, from 1, without a gap."""
+    reason: Code | Absent = None
+    """Of an event: why, where its type does not say it all: of `order.rejected`, the code of the check."""
     datacontenttype: Literal["application/json"]
     dataschema: Text
     """The `$id` of the schema of `data`; its version is at the end."""

@@ -34,9 +34,7 @@ from order_capture.domain.order import (
     Order,
     OrderDetails,
     OrderLine,
-    OrderStatus,
     Outcome,
-    shipped_log,
 )
 from order_capture.entrypoints.websocket import api, messages
 
@@ -145,13 +143,7 @@ def _events() -> dict[tuple[str, str], str]:
     one, several, at_a_price = placed(TERMS), placed(SEVERAL), placed(PRICED)
     confirmed = decided(one, *both)
     called_back = replace(several, callback_url="https://shop.example.com/hooks/orders?of=bob")
-    # Shipping writes this itself, in one transaction with the ledgers.
-    shipped = replace(
-        confirmed,
-        status=OrderStatus.SHIPPED,
-        logs=(*confirmed.logs, shipped_log(_time(312))),
-        update_time=_time(312),
-    )
+    shipped = confirmed.ship(now=_time(312))
     happened = {
         "placed": (None, one),
         "placed-with-callback": (None, called_back),
@@ -160,6 +152,7 @@ def _events() -> dict[tuple[str, str], str]:
         "rejected-for-its-price": (at_a_price, decided(at_a_price, (CheckType.STOCK, _WRONG_PRICE))),
         "shipped": (confirmed, shipped),
         "cancelled": (one, one.cancel(now=_time(180))),
+        "withdrawn": (one, one.withdraw(now=_time(180))),
         "expired": (one, one.expire(now=_time(900))),
     }
     told = {}

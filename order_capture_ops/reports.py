@@ -1,6 +1,6 @@
 """Compare the daily reports with the orders, or rebuild them from the orders.
 
-An order's log has all that happened to it, so every event can be derived from the order table.
+An order's timeline has all that happened to it, so every event can be derived from the order table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from order_capture.adapters.serializers.fields import integer, time
 from order_capture.adapters.system import backoff, clock
 from order_capture.application.reports.project_reports import MAX_EVENT_AGE, ProjectReports
 from order_capture.application.retry import Retry
-from order_capture.domain.events import OrderEventSummary, status_changes
+from order_capture.domain.events import OrderEventSummary, event_type
 from order_capture.domain.reports import Metric, RowKey, Rows, aggregate_events
 from order_capture.domain.times import format_utc
 from order_capture_ops.audit import Difference
@@ -66,8 +66,8 @@ class ReportsComparison:
 def event_summaries(order: StoredOrder) -> list[OrderEventSummary]:
     """All events of an order."""
     return [
-        OrderEventSummary(event_id(change.type, order.order_id), change, order.details)
-        for change in status_changes(order.logs)
+        OrderEventSummary(event_id(event_type(change.status), order.order_id), change, order.details)
+        for change in order.transitions
     ]
 
 
@@ -132,7 +132,7 @@ def check_reports(
     for page in _orders(orders, unreadable):
         events = [event for order in page for event in event_summaries(order)]
         _add(upper, aggregate_events(events))
-        _add(lower, aggregate_events(event for event in events if event.moment.time <= settled))
+        _add(lower, aggregate_events(event for event in events if event.change.time <= settled))
         report.orders += len(page)
         report.events += len(events)
         on_progress("orders", len(page))

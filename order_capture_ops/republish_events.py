@@ -1,6 +1,6 @@
 """Publish order events again that change_publisher could not publish or read.
 
-All events can be derived from the order's log, and keep their ids: consumers skip the ones they have
+All events can be derived from the order's timeline, and keep their ids: consumers skip the ones they have
 received before.
 """
 
@@ -64,7 +64,7 @@ def republish_events(
     size = BATCH_ENTRIES if rate is None else max(1, int(min(BATCH_ENTRIES, rate)))
     result, started = RepublishedEvents(), time.monotonic()
     for orders in _orders(stack, order_ids, result, on_progress):
-        events = [event for order in orders for event in events_of(order) if event.time >= since]
+        events = [event for order in orders for event in events_of(order) if event.change.time >= since]
         result.orders += len({event.order.order_id for event in events})
         for batch in batches(events, size):
             if not dry_run:

@@ -14,6 +14,7 @@ from typing import Any
 
 from order_capture.adapters.dynamodb.history_repository import item_of, record_from_item
 from order_capture.adapters.dynamodb.ledger_repository import price_from
+from order_capture.adapters.dynamodb.order_repository import timeline_from
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers import fields
 from order_capture.adapters.serializers.check_results import check_result_from
@@ -32,7 +33,14 @@ from order_capture.domain.ledger import (
     Release,
     idempotency_key_for,
 )
-from order_capture.domain.order import CheckResult, CheckType, OrderDetails, OrderStatus
+from order_capture.domain.order import (
+    CheckRecorded,
+    CheckResult,
+    CheckType,
+    OrderDetails,
+    OrderStatus,
+    StatusChange,
+)
 from order_capture_ops.stack import Stack
 
 BALANCE_ENTRY = "BALANCE"
@@ -162,14 +170,23 @@ class StoredOrder:
     details: OrderDetails
     checks: Mapping[CheckType, CheckResult]
     create_time: str
-    update_time: str
     correlation_id: str
-    logs: tuple[str, ...]
+    timeline: tuple[StatusChange | CheckRecorded, ...]
 
     @property
     def order_id(self) -> str:
         """The order's id."""
         return self.details.order_id
+
+    @property
+    def update_time(self) -> str:
+        """When something last happened to it."""
+        return self.timeline[-1].time
+
+    @property
+    def transitions(self) -> list[StatusChange]:
+        """The statuses that it came to, in order."""
+        return [step for step in self.timeline if isinstance(step, StatusChange)]
 
     @property
     def is_open(self) -> bool:
@@ -264,9 +281,8 @@ def read_order(item: Item) -> StoredOrder | None:
             order_details_from(values),
             {CheckType(check): check_result_from(result) for check, result in values["checks"].items()},
             _time(values["createTime"]),
-            _time(values["updateTime"]),
             fields.text(values, "correlationId"),
-            tuple(fields.texts(values, "logs")),
+            timeline_from(values),
         )
     except UNREADABLE:
         return None

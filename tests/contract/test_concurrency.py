@@ -6,7 +6,6 @@ import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from threading import Barrier
@@ -38,6 +37,7 @@ from tests.support.factories import (
     declined,
     details_of,
     held,
+    in_status,
     placed,
     release,
     ship,
@@ -256,7 +256,7 @@ def test_an_order_that_all_ship_at_once_is_settled_once(world: World) -> None:
 def confirm(world: World, orders: Sequence[OrderDetails]) -> None:
     world.open_stock(pen=len(orders))
     until_done(world.stores, [check(details) for details in orders])
-    world.stores.orders.add([replace(placed(details), status=OrderStatus.CONFIRMED) for details in orders])
+    world.stores.orders.add([in_status(OrderStatus.CONFIRMED, placed(details)) for details in orders])
     for customer in {details.customer_id for details in orders}:
         total = sum((o.total_amount for o in orders if o.customer_id == customer), Decimal(0))
         world.stores.accounts.write([BalanceChange(customer, held=total, expected=0)], [], clock())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from order_capture.application.ports import IdempotencyRecord, LedgerRepository, SettleRefusedError
 from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec
-from order_capture.domain.order import OrderDetails, OrderStatus, shipped_log
-from tests.support.factories import NOW, details_of, placed
+from order_capture.domain.order import OrderDetails, OrderStatus
+from tests.support.factories import NOW, details_of, in_status, placed
 from tests.support.stores import Stores
 
 LATER = "2026-11-20T10:00:01.000Z"
@@ -20,7 +19,7 @@ CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
 def confirm(stores: Stores, *orders: OrderDetails, status: OrderStatus = CONFIRMED) -> None:
     """Put orders there with what they hold."""
     for details in orders:
-        stores.orders.add([replace(placed(details), status=status)])
+        stores.orders.add([in_status(status, placed(details))])
         for kind, ledger in ((ACCOUNTS, stores.accounts), (STOCK, stores.stock)):
             _hold(kind, ledger, details)
 
@@ -58,13 +57,7 @@ def test_a_confirmed_order_is_shipped_and_what_it_held_is_settled(stores: Stores
 
     stores.shipments.settle([details], LATER)
 
-    assert stores.orders.get("order-1") == replace(
-        before,
-        status=SHIPPED,
-        logs=(*before.logs, shipped_log(LATER)),
-        update_time=LATER,
-        version=before.version + 1,
-    )
+    assert stores.orders.get("order-1") == before.ship(now=LATER)
     assert figures(stores.accounts, "alice") == [0, Decimal("25.50")]
     assert figures(stores.stock, "pen") == [0, 5]
     assert figures(stores.stock, "ink") == [0, 1]

@@ -38,7 +38,6 @@ from order_capture.domain.order import (
     OrderLine,
     OrderStatus,
     Outcome,
-    shipped_log,
 )
 from order_capture.domain.times import format_utc
 from order_capture.domain.webhooks import webhook_id_of
@@ -126,8 +125,7 @@ def lives(draw: st.DrawFn, *to: OrderStatus) -> list[Order]:
     last = life[-1]
     match status:
         case OrderStatus.SHIPPED:
-            logs = (*last.logs, shipped_log(now))
-            life.append(replace(last, status=status, logs=logs, update_time=now))
+            life.append(last.ship(now=now))
         case OrderStatus.CANCELLED:
             life.append(last.cancel(now=now))
         case OrderStatus.EXPIRED:

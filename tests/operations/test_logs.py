@@ -176,14 +176,12 @@ def test_lines_of_one_order_from_all_functions(capsys: pytest.CaptureFixture[str
                 "totalAmount": {"N": "10"},
                 "items": {"L": [{"M": {"productId": {"S": "pen"}, "qty": {"N": "1"}}}]},
             }
-            created = {
-                "createTime": {"S": "1970-01-01T00:00:00.000Z"},
-                "updateTime": {"S": "1970-01-01T00:00:00.000Z"},
-            }
+            created = {"createTime": {"S": "1970-01-01T00:00:00.000Z"}}
+            step = {"status": {"S": "PENDING"}, "sequence": {"N": "1"}, "time": created["createTime"]}
             more = {
                 "status": {"S": "SHIPPED"},
                 "checks": {"M": {}},
-                "logs": {"L": []},
+                "timeline": {"L": [{"M": step}]},
                 "correlationId": {"S": "corr-1"},
             }
             return {"Item": details | created | more}

@@ -143,7 +143,9 @@ def test_a_repaired_order_can_be_republished(traded: Shop, stack: Stack, run: Ru
     pages = dynamodb.get_paginator("scan").paginate(TableName="OrderTable")
     some = next(item for page in pages for item in page["Items"] if item["status"]["S"] == "SHIPPED")
     item = some | {"orderId": {"S": "order-0"}}
-    dynamodb.put_item(TableName="OrderTable", Item=item | {"logs": {"S": "none"}, "checks": {"S": "none"}})
+    dynamodb.put_item(
+        TableName="OrderTable", Item=item | {"timeline": {"S": "none"}, "checks": {"S": "none"}}
+    )
     good = traded.order(order_of("alice", 1, pen=1))
     # when
     traded.pipeline.publish_changes()

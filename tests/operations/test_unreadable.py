@@ -12,9 +12,9 @@ from tests.operations.conftest import Run
 from tests.support.shop import Shop, order_of
 
 BAD: list[dict[str, Any]] = [
-    {"logs": {"L": [{"N": "1"}]}},
-    {"logs": {"L": [{"M": {"text": {"S": "order received"}}}]}},
-    {"logs": {"S": "order received"}},
+    {"timeline": {"L": [{"N": "1"}]}},
+    {"timeline": {"L": [{"M": {"text": {"S": "order received"}}}]}},
+    {"timeline": {"S": "order received"}},
     {"totalAmount": {"N": "1E+125"}},
     {"items": {"S": "pen"}},
     {"checks": {"M": {"BALANCE": {"S": "HELD"}}}},

@@ -116,9 +116,10 @@ class Books:
             status = order["status"]["S"]
             if status not in TERMINAL:
                 self._break("I5", f"order {order_id} is {status} for ever")
-            lines = [line["S"].partition(" ")[2] for line in order["logs"]["L"]]
-            if len({*lines}) != len(lines):
-                self._break("I9", f"order {order_id} has something twice in its log: {lines}")
+            steps = [step["M"].get("check") or step["M"]["status"] for step in order["timeline"]["L"]]
+            names = [step["S"] for step in steps]
+            if len({*names}) != len(names):
+                self._break("I9", f"order {order_id} has something twice in its timeline: {names}")
             for check, ledger in CHECKS.items():
                 place = self._places.get((ledger, order_id), Place())
                 if status in REFUSED and place.released != place.held:

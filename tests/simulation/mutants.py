@@ -653,7 +653,7 @@ def _half_checked() -> AbstractContextManager[Any]:
     def changed(self: Order, check: CheckType, decision: CheckResult, *, now: str) -> Order:
         order = real(self, check, decision, now=now)
         pending = order.status is OrderStatus.PENDING
-        return replace(order, status=OrderStatus.CONFIRMED) if pending else order
+        return order._move(OrderStatus.CONFIRMED, now) if pending else order
 
     return mock.patch.object(Order, "record_check", changed)
 

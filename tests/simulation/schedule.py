@@ -547,6 +547,6 @@ _ON_THE_WAY = (
 def _unreadable(record: Mapping[str, Any], number: int) -> dict[str, Any]:
     """The record of an item like this one, whose log is no list of texts: somebody wrote it by hand."""
     keys = {"orderId": {"S": f"by-hand-{number}"}}
-    image = {**record["dynamodb"]["NewImage"], **keys, "logs": {"L": [{"N": "1"}]}}
+    image = {**record["dynamodb"]["NewImage"], **keys, "timeline": {"L": [{"N": "1"}]}}
     change = {"Keys": keys, "NewImage": image, "SequenceNumber": str(number)}
     return {"eventID": f"by-hand-{number}", "eventSourceARN": "the order table's stream", "dynamodb": change}

@@ -56,6 +56,6 @@ def test_a_lost_publish_is_healed_within_a_minute_of_the_watch_delay() -> None:
         run = run_case(Case("one order, its client gone", {0: Fault.CRASH_AFTER}))
 
     (order,) = run.books.orders.values()
-    shipped = order["logs"]["L"][-1]["S"]
-    assert shipped.endswith("shipped")
-    assert "2026-11-20T10:01:00" <= shipped <= "2026-11-20T10:02:00"
+    shipped = order["timeline"]["L"][-1]["M"]
+    assert shipped["status"]["S"] == "SHIPPED"
+    assert "2026-11-20T10:01:00" <= shipped["time"]["S"] <= "2026-11-20T10:02:00"

@@ -19,7 +19,7 @@ from order_capture.application.messages import (
     ShipOrder,
     WatchOrder,
 )
-from order_capture.domain.events import OrderEventSummary, OrderEventType, StatusChange
+from order_capture.domain.events import OrderEventSummary, OrderEventType, event_type
 from order_capture.domain.history import ChangeType, Commit, LedgerEntry
 from order_capture.domain.ledger import Balance, Hold
 from order_capture.domain.order import (
@@ -29,7 +29,9 @@ from order_capture.domain.order import (
     Order,
     OrderDetails,
     OrderLine,
+    OrderStatus,
     Outcome,
+    StatusChange,
 )
 from order_capture.domain.signatures import secret_of
 from order_capture.domain.webhooks import Delivery, Webhook
@@ -58,6 +60,15 @@ def details_of(
 
 def placed(details: OrderDetails | None = None, fingerprint: str = "print-1") -> Order:
     return Order.place(details or details_of(), now=NOW, correlation_id="corr-1", fingerprint=fingerprint)
+
+
+def in_status(status: OrderStatus, order: Order | None = None) -> Order:
+    """A placed order that has come to a status, whatever its checks have answered."""
+    order = order or placed()
+    before = [OrderStatus.CONFIRMED] if status is OrderStatus.SHIPPED else []
+    way = [] if status is order.status else [*before, status]
+    changes = [StatusChange(each, NOW, sequence) for sequence, each in enumerate(way, 2)]
+    return replace(order, status=status, timeline=(*order.timeline, *changes))
 
 
 def held(requested: str = "10.00", entity: str | None = "alice") -> CheckResult:
@@ -162,8 +173,9 @@ def fact_of(
 ) -> OrderEventSummary:
     """What a follower hears: that this happened to an order."""
     details = details or details_of()
-    moment = StatusChange(kind, sequence, time, reason)
-    return OrderEventSummary(envelopes.event_id(kind, details.order_id), moment, details)
+    status = next(status for status in OrderStatus if event_type(status) is kind)
+    change = StatusChange(status, time, sequence, reason)
+    return OrderEventSummary(envelopes.event_id(kind, details.order_id), change, details)
 
 
 def body_of(message: Message) -> str:

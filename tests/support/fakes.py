@@ -42,7 +42,7 @@ from order_capture.domain.ledger import (
     LedgerSpec,
     aggregate,
 )
-from order_capture.domain.order import Order, OrderDetails, OrderStatus, shipped_log
+from order_capture.domain.order import Order, OrderDetails, OrderStatus
 from order_capture.domain.reports import Metric, Row, RowKey, aggregate_events
 from order_capture.domain.webhooks import SLOTS, Delivery, Lane, ReceiverHealth, Share, Webhook, WebhookStatus
 
@@ -230,7 +230,7 @@ class MemoryShipmentRepository:
                 raise SettleRefusedError(not_confirmed, short)
             for order in stored.values():
                 if order is not None:
-                    self._orders.save(_shipped(order, now), expected_version=order.version)
+                    self._orders.save(order.ship(now=now), expected_version=order.version)
             for ledger, settling in movements:
                 ledger.write(settling, [], now)
             self.writes += 1
@@ -319,11 +319,6 @@ def _settling(kind: LedgerSpec, orders: Sequence[OrderDetails]) -> list[BalanceC
         for o in orders
         for entity, amount in kind.required_amounts(o).items()
     )
-
-
-def _shipped(order: Order, now: str) -> Order:
-    logs = (*order.logs, shipped_log(now))
-    return replace(order, status=OrderStatus.SHIPPED, logs=logs, update_time=now, version=order.version + 1)
 
 
 def _id_of(entry: Entry) -> str:

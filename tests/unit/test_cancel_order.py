@@ -14,6 +14,7 @@ from order_capture.application.ports import IdempotencyRecord, VersionConflictEr
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import NotFoundError, StatusConflictError, TransientError
 from order_capture.domain.order import Order, OrderStatus
+from order_capture.domain.order_log import log_lines
 from tests.support.factories import SERVICE, details_of, placed, ticking_clock
 from tests.support.fakes import MemoryOrderRepository, MemoryPublisher, RecordedBackoff
 
@@ -57,7 +58,7 @@ def test_an_open_order_is_cancelled_and_what_it_holds_released(status: OrderStat
     cancelled = desk.cancel()
 
     assert cancelled.status is OrderStatus.CANCELLED
-    assert cancelled.logs[-1].endswith(" cancelled")
+    assert log_lines(cancelled)[-1].endswith(" cancelled")
     assert cancelled == desk.stored()
     assert desk.releases.sent == [RELEASE]
 

@@ -25,6 +25,7 @@ from order_capture.domain.errors import InvalidMessageError
 from order_capture.domain.events import OrderEvent, event_of
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance
 from order_capture.domain.order import CheckResult, CheckType, DeclineCode, OrderStatus, Outcome
+from order_capture.domain.order_log import log_lines
 from tests.support.factories import (
     NOW,
     body_of,
@@ -128,7 +129,7 @@ def test_an_event_has_the_whole_order_and_its_place_in_the_orders_life() -> None
     assert body["data"]["status"] == "REJECTED"
     assert body["data"]["totalAmount"] == "0.10"
     assert body["data"]["checks"]["stock"]["code"] == "INSUFFICIENT_BALANCE"
-    assert body["data"]["logs"] == list(rejected.logs)
+    assert body["data"]["logs"] == log_lines(rejected)
 
 
 @pytest.mark.parametrize("url", ["", "https://a.example/"])
@@ -336,7 +337,7 @@ def test_a_code_of_a_later_release_is_a_refusal() -> None:
     assert isinstance(message, OrderChecked)
     assert (message.decision.outcome, message.decision.code) == (Outcome.DECLINED, "BAD_LUCK")
     order = placed().record_check(message.check, message.decision, now=NOW)
-    assert (order.status, order.logs[-1]) == (OrderStatus.REJECTED, f"{NOW} rejected: BAD_LUCK")
+    assert (order.status, log_lines(order)[-1]) == (OrderStatus.REJECTED, f"{NOW} rejected: BAD_LUCK")
 
 
 def test_what_an_order_names_of_prices_is_sent_and_read_exactly() -> None:

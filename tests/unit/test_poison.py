@@ -20,6 +20,7 @@ from order_capture.application.ledger.publish_balance_states import PublishBalan
 from order_capture.application.orders.publish_order_events import PublishOrderEvents
 from order_capture.application.retry import Retry
 from order_capture.domain.order import CheckType
+from order_capture.domain.order_log import log_lines
 from order_capture.entrypoints.dynamodb_streams import Handler, ledger_stream_handler, stream_handler
 from order_capture.entrypoints.history_streams import history_stream_handler
 from tests.support.factories import NOW, declined, details_of, held, placed
@@ -226,4 +227,4 @@ def test_an_order_that_can_not_be_read_is_found_by_none_and_hides_no_other() -> 
     found = DynamoOrderRepository(Table(), "T", Retry(RecordedBackoff())).get_many(["one", "two"])
 
     assert {"one", "two"} <= found.keys()
-    assert all(isinstance(line, str) for order in found.values() for line in order.logs)
+    assert all(isinstance(line, str) for order in found.values() for line in log_lines(order))

@@ -27,6 +27,7 @@ from order_capture.domain.ledger import (
     replay,
 )
 from order_capture.domain.order import CheckResult, DeclineCode, OrderDetails, OrderLine, Outcome
+from order_capture.domain.order_log import log_lines
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
 from tests.support.factories import EARLIER, NOW, check, details_of, placed, ticking_clock, wrong_price
 from tests.support.fakes import MemoryLedgerRepository, MemoryPublisher, RecordedBackoff
@@ -323,10 +324,10 @@ class TestDeciding:
         (mismatch,) = Shop(price="499.00").check(pens("order-1", unit_price)).values()
         order = placed(pens("order-1", unit_price)).record_check(STOCK.check, mismatch, now=NOW)
 
-        assert order.logs[1:] == (
+        assert log_lines(order)[1:] == [
             f"{NOW} stock DECLINED PRICE_MISMATCH pen, price 499.00, ordered {ordered}",
             f"{NOW} rejected: PRICE_MISMATCH",
-        )
+        ]
 
 
 class TestChangingAPrice:

@@ -13,8 +13,15 @@ from order_capture.application.reports.ports import AlreadyCountedError
 from order_capture.application.reports.project_reports import ProjectReports
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.domain.events import OrderEvent, OrderEventSummary, OrderEventType, status_changes
-from order_capture.domain.order import CheckType, DeclineCode, Order
+from order_capture.domain.events import OrderEvent, OrderEventSummary, OrderEventType
+from order_capture.domain.order import (
+    PUBLISH_FAILED,
+    CheckType,
+    DeclineCode,
+    Order,
+    OrderStatus,
+    StatusChange,
+)
 from order_capture.domain.reports import Metric, RowKey, aggregate_events
 from order_capture.entrypoints.http import reports
 from order_capture.entrypoints.http.api import Request
@@ -56,37 +63,35 @@ def figures(store: MemoryReportRepository, generation: int = 1) -> dict[RowKey, 
 
 
 class TestAnOrdersLife:
-    def test_its_own_log_tells_what_happened_when_and_why(self) -> None:
+    def test_is_the_statuses_that_it_came_to_and_when(self) -> None:
         order = placed().record_check(CheckType.BALANCE, held(), now=later(1))
         order = order.record_check(CheckType.STOCK, held("1", "pen"), now=later(2))
 
-        assert [
-            (m.type.value, m.sequence, m.time) for m in status_changes(order.cancel(now=later(3)).logs)
-        ] == [
-            ("order.placed", 1, NOW),
-            ("order.confirmed", 2, later(2)),
-            ("order.cancelled", 3, later(3)),
-        ]
+        assert order.cancel(now=later(3)).transitions == (
+            StatusChange(OrderStatus.PENDING, NOW, 1),
+            StatusChange(OrderStatus.CONFIRMED, later(2), 2),
+            StatusChange(OrderStatus.CANCELLED, later(3), 3),
+        )
 
     @pytest.mark.parametrize("code", DeclineCode)
     def test_a_refusal_has_the_reason_of_the_check_that_declined_first(self, code: DeclineCode) -> None:
         order = placed().record_check(CheckType.STOCK, declined(code, entity="pen"), now=later(1))
         order = order.record_check(CheckType.BALANCE, declined(), now=later(2))
 
-        (_, refusal) = status_changes(order.logs)
+        (_, refusal) = order.transitions
 
-        assert (refusal.type, refusal.time, refusal.reason) == (OrderEventType.REJECTED, later(1), code)
+        assert refusal == StatusChange(OrderStatus.REJECTED, later(1), 2, code)
 
-    def test_ways_to_end_are_told_apart(self) -> None:
+    def test_ways_to_end_differ_in_the_status_or_its_reason(self) -> None:
         ended = [
             placed().expire(now=later(1)),
-            placed().withdraw("shipped too soon", now=later(1)),
+            placed().withdraw(now=later(1)),
             placed().cancel(now=later(1)),
         ]
-        assert [status_changes(order.logs)[-1].type.value for order in ended] == [
-            "order.expired",
-            "order.cancelled",
-            "order.cancelled",
+        assert [(order.transitions[-1].status, order.transitions[-1].reason) for order in ended] == [
+            (OrderStatus.EXPIRED, None),
+            (OrderStatus.CANCELLED, PUBLISH_FAILED),
+            (OrderStatus.CANCELLED, None),
         ]
 
     def test_an_event_is_of_the_time_at_which_the_first_of_two_answers_decided(self) -> None:
@@ -94,19 +99,17 @@ class TestAnOrdersLife:
         order = placed().record_check(CheckType.STOCK, declined(entity="pen"), now="2026-11-20T23:59:59.999Z")
         order = order.record_check(CheckType.BALANCE, held(), now="2026-11-21T00:00:00.001Z")
 
-        event = OrderEvent(OrderEventType.REJECTED, 2, order)
-
-        assert event.time == "2026-11-20T23:59:59.999Z"
+        assert OrderEvent(order).change.time == "2026-11-20T23:59:59.999Z"
 
 
 class TestReadingAnEvent:
-    def event(self, order: Order, kind: OrderEventType, sequence: int = 1) -> str:
-        return body_of(OrderEventMessage(OrderEvent(kind, sequence, order)))
+    def event(self, order: Order) -> str:
+        return body_of(OrderEventMessage(OrderEvent(order)))
 
-    def test_what_is_published_is_what_the_orders_log_implies(self) -> None:
+    def test_what_is_published_is_the_change_of_the_order(self) -> None:
         order = placed().record_check(CheckType.BALANCE, declined(), now=later(1))
 
-        message = envelopes.decode_summary(self.event(order, OrderEventType.REJECTED, 2))
+        message = envelopes.decode_summary(self.event(order))
 
         assert message == ReceivedOrderSummary(
             fact_of(OrderEventType.REJECTED, order.details, later(1), 2, "INSUFFICIENT_BALANCE"), "corr-1"
@@ -118,16 +121,33 @@ class TestReadingAnEvent:
             ('"sequence":"1"', '"sequence":"2"'),
             ('"time":"2026-11-20T10', '"time":"2026-11-21T10'),
             ('"type":"order.placed"', '"type":"order.shipped"'),
-            (" order received", " order perceived"),
+            ('"status":"PENDING"', '"status":"SHIPPED"'),
+            ('"updateTime":"2026-11-20T10', '"updateTime":"2026-11-20T09'),
             ('"totalAmount":10.00', '"totalAmount":-1'),
             ("urn:order-capture:order.placed:1", "urn:order-capture:order.placed:2"),
         ],
     )
     def test_an_event_that_contradicts_itself_is_refused(self, was: str, became: str) -> None:
-        body = self.event(placed(), PLACED)
+        body = self.event(placed())
         assert was in body
         with pytest.raises(InvalidMessageError):
             envelopes.decode_summary(body.replace(was, became))
+
+    def test_an_event_without_a_reason_has_that_of_the_check_that_declined(self) -> None:
+        """As releases wrote it that knew no `reason`."""
+        order = placed().record_check(CheckType.STOCK, declined(DeclineCode.UNKNOWN_PRODUCT), now=later(1))
+        order = order.record_check(CheckType.BALANCE, held(), now=later(1))
+        body = self.event(order)
+        assert body.count('"reason":"UNKNOWN_PRODUCT",') == 1
+
+        assert envelopes.decode_summary(body.replace('"reason":"UNKNOWN_PRODUCT",', "")) == (
+            envelopes.decode_summary(body)
+        )
+
+    def test_only_a_rejection_counts_by_its_reason(self) -> None:
+        withdrawn = envelopes.decode_summary(self.event(placed().withdraw(now=later(1)))).fact
+
+        assert (withdrawn.change.reason, withdrawn.decline_code) == (PUBLISH_FAILED, None)
 
 
 class TestWhatAnEventAdds:

@@ -253,7 +253,7 @@ class TestARecordThatCanNotBeRead:
             ),
             (
                 stream_handler,
-                unreadable(record(REJECTED, ONE), "logs", "OldImage"),
+                unreadable(record(REJECTED, ONE), "timeline", "OldImage"),
                 record(TWO),
                 {"orderId": "order-1"},
             ),

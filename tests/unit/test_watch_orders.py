@@ -13,6 +13,7 @@ from order_capture.application.ports import VersionConflictError
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import TransientError
 from order_capture.domain.order import CheckType, Order, OrderStatus
+from order_capture.domain.order_log import log_lines
 from tests.support.factories import declined, details_of, held, placed, ticking_clock, watch
 from tests.support.fakes import MemoryOrderRepository, MemoryPublisher, RecordedBackoff
 
@@ -108,7 +109,7 @@ class TestAPendingOrder:
         assert watchdog.look(deadline=PAST) == set()
 
         assert watchdog.order().status is OrderStatus.EXPIRED
-        assert watchdog.order().logs[-1].endswith(" expired: not decided in time")
+        assert log_lines(watchdog.order())[-1].endswith(" expired: not decided in time")
         assert watchdog.checks.sent == [RELEASE]
         assert watchdog.watches.sent == []
 

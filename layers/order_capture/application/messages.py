@@ -82,6 +82,7 @@ class ReceivedOrderEvent:
     body: str
     correlation_id: str
     callback_url: str = ""
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

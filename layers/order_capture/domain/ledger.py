@@ -34,6 +34,11 @@ class LedgerSpec:
         """`value` with this ledger's number of decimals."""
         return value.quantize(self.quantum) + 0  # which makes 0 of -0
 
+    def with_decimals(self, result: CheckResult) -> CheckResult:
+        """A check's answer with this ledger's number of decimals, however it was written."""
+        available = None if result.available is None else self.amount(result.available)
+        return replace(result, requested=self.amount(result.requested), available=available)
+
     def required_amounts(self, details: OrderDetails) -> dict[str, Decimal]:
         """What an order requires of this ledger, by customer or product, in sorted order.
 
@@ -74,6 +79,7 @@ STOCK = LedgerSpec(
     unknown=DeclineCode.UNKNOWN_PRODUCT,
     insufficient=DeclineCode.INSUFFICIENT_STOCK,
 )
+LEDGERS = {kind.check: kind for kind in (ACCOUNTS, STOCK)}
 
 
 @dataclass(frozen=True, slots=True)

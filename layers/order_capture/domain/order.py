@@ -43,6 +43,15 @@ TRANSITIONS: Mapping[OrderStatus, frozenset[OrderStatus]] = {
     OrderStatus.EXPIRED: frozenset(),
 }
 
+
+def sequences_of(status: OrderStatus) -> set[int]:
+    """Which of an order's changes of status, counted from 1, may be the one to this status."""
+    if status is OrderStatus.PENDING:
+        return {1}
+    befores = [before for before, after in TRANSITIONS.items() if status in after]
+    return {sequence + 1 for before in befores for sequence in sequences_of(before)}
+
+
 REFUSED = frozenset({OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED})
 
 
@@ -143,6 +152,32 @@ class OrderDetails:
             raise InvalidMessageError("a unit price is a number of at least 0")
 
 
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """An order came to a status.
+
+    `sequence` counts the changes of an order from 1, without a gap. `reason` is a code: the `DeclineCode` of
+    the check that rejected it, or `PUBLISH_FAILED`; None where the status says it all.
+    """
+
+    status: OrderStatus
+    time: str
+    sequence: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRecorded:
+    """An order took in the answer of a check, which is in its `checks`."""
+
+    check: CheckType
+    time: str
+
+
+PUBLISH_FAILED = "PUBLISH_FAILED"
+"""Why an order was cancelled that was never accepted: its checks could not be asked for."""
+
+
 class NextAction(StrEnum):
     """What must be sent because of the status that an order has."""
 
@@ -156,12 +191,12 @@ class Order:
 
     details: OrderDetails
     create_time: str
-    update_time: str
     correlation_id: str
     fingerprint: str
+    timeline: tuple[StatusChange | CheckRecorded, ...]
+    """What happened to it, in order."""
     status: OrderStatus = OrderStatus.PENDING
     checks: Mapping[CheckType, CheckResult] = field(default_factory=dict)
-    logs: tuple[str, ...] = ()
     version: int = 1
     callback_url: str = ""
     """Where its own events are sent, beside the webhooks of its customer; empty if nowhere."""
@@ -172,6 +207,16 @@ class Order:
     def order_id(self) -> str:
         """The id that the client was given."""
         return self.details.order_id
+
+    @property
+    def update_time(self) -> str:
+        """When something last happened to it."""
+        return self.timeline[-1].time
+
+    @property
+    def transitions(self) -> tuple[StatusChange, ...]:
+        """The statuses that it came to, in order; the last one is that of now."""
+        return tuple(step for step in self.timeline if isinstance(step, StatusChange))
 
     @property
     def is_open(self) -> bool:
@@ -186,10 +231,9 @@ class Order:
         return cls(
             details=details,
             create_time=now,
-            update_time=now,
             correlation_id=correlation_id,
             fingerprint=fingerprint,
-            logs=(_log(now, "order received"),),
+            timeline=(StatusChange(OrderStatus.PENDING, now, sequence=1),),
             callback_url=callback_url,
         )
 
@@ -215,23 +259,22 @@ class Order:
         order = replace(
             self,
             checks=checks,
-            logs=(*self.logs, _log(now, f"{check.lower()} {decision}")),
-            update_time=now,
+            timeline=(*self.timeline, CheckRecorded(check, now)),
             version=self.version + 1,
         )
         if order.status is not OrderStatus.PENDING:
             return order
         if decision.outcome is Outcome.DECLINED:
-            return order._move(OrderStatus.REJECTED, f"rejected: {decision.code}", now)
+            return order._move(OrderStatus.REJECTED, now, decision.code)
         if len(checks) == len(CheckType):
-            return order._move(OrderStatus.CONFIRMED, "confirmed", now)
+            return order._move(OrderStatus.CONFIRMED, now)
         return order
 
-    def withdraw(self, reason: str, *, now: str) -> Order:
-        """Take back an order that was never accepted. Only a pending order may be withdrawn."""
+    def withdraw(self, *, now: str) -> Order:
+        """Take back an order whose checks could not be asked for. Only a pending order may be withdrawn."""
         if self.status is not OrderStatus.PENDING:
             raise StatusConflictError(f"The order is {self.status} and can't be withdrawn.")
-        return self._close(OrderStatus.CANCELLED, f"cancelled: {reason}", now)
+        return self._close(OrderStatus.CANCELLED, now, PUBLISH_FAILED)
 
     def cancel(self, *, now: str) -> Order:
         """Call the order off, as its client asks.
@@ -241,11 +284,22 @@ class Order:
         """
         if OrderStatus.CANCELLED not in TRANSITIONS[self.status]:
             raise StatusConflictError(f"The order is {self.status} and can't be cancelled any more.")
-        return self._close(OrderStatus.CANCELLED, "cancelled", now)
+        return self._close(OrderStatus.CANCELLED, now)
 
     def expire(self, *, now: str) -> Order:
         """Give up an order that could not be decided in time. Only a pending order expires."""
-        return self._close(OrderStatus.EXPIRED, "expired: not decided in time", now)
+        return self._close(OrderStatus.EXPIRED, now)
+
+    def ship(self, *, now: str) -> Order:
+        """Send off an order that is confirmed."""
+        return self._close(OrderStatus.SHIPPED, now)
+
+    def as_of(self, change: StatusChange) -> Order:
+        """This order as it stood when it came to a status, but for its version."""
+        timeline = self.timeline[: self.timeline.index(change) + 1]
+        recorded = {step.check for step in timeline if isinstance(step, CheckRecorded)}
+        checks = {check: result for check, result in self.checks.items() if check in recorded}
+        return replace(self, timeline=timeline, checks=checks, status=change.status)
 
     def is_overdue(self, *, now: str, deadline: timedelta) -> bool:
         """Whether the order should have been decided by now."""
@@ -268,19 +322,11 @@ class Order:
             return NextAction.RELEASE
         return None
 
-    def _close(self, status: OrderStatus, line: str, now: str) -> Order:
-        return replace(self._move(status, line, now), version=self.version + 1)
+    def _close(self, status: OrderStatus, now: str, reason: str | None = None) -> Order:
+        return replace(self._move(status, now, reason), version=self.version + 1)
 
-    def _move(self, status: OrderStatus, line: str, now: str) -> Order:
+    def _move(self, status: OrderStatus, now: str, reason: str | None = None) -> Order:
         if status not in TRANSITIONS[self.status]:
             raise ValueError(f"an order that is {self.status} can't become {status}")
-        return replace(self, status=status, logs=(*self.logs, _log(now, line)), update_time=now)
-
-
-def shipped_log(now: str) -> str:
-    """The line that shipping adds to an order's log."""
-    return _log(now, "shipped")
-
-
-def _log(now: str, line: str) -> str:
-    return f"{now} {line}"
+        change = StatusChange(status, now, len(self.transitions) + 1, reason)
+        return replace(self, status=status, timeline=(*self.timeline, change))

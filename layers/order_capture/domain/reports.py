@@ -54,14 +54,13 @@ def aggregate_events(facts: Iterable[OrderEventSummary]) -> Rows:
     """
     rows: Rows = defaultdict(lambda: defaultdict(Decimal))
     for fact in facts:
-        moment = fact.moment
-        day = moment.time[:10]
+        day = fact.change.time[:10]
         of_day = rows[RowKey(day)]
-        of_day[Metric("orders", moment.type, moment.reason)] += ONE
-        if moment.type in AMOUNTS_OF:
-            of_day[Metric("amount", moment.type)] += fact.details.total_amount
+        of_day[Metric("orders", fact.type, fact.decline_code)] += ONE
+        if fact.type in AMOUNTS_OF:
+            of_day[Metric("amount", fact.type)] += fact.details.total_amount
         for product_id, units in STOCK.required_amounts(fact.details).items():
             of_product = rows[RowKey(day, product_id)]
-            of_product[Metric("orders", moment.type, moment.reason)] += ONE
-            of_product[Metric("units", moment.type, moment.reason)] += units
+            of_product[Metric("orders", fact.type, fact.decline_code)] += ONE
+            of_product[Metric("units", fact.type, fact.decline_code)] += units
     return rows

@@ -11,13 +11,20 @@ import botocore.exceptions
 from order_capture.adapters.dynamodb.transactions import conflicted, refused, transact
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
-from order_capture.adapters.serializers.fields import choice, integer, mapping, text, texts, time
+from order_capture.adapters.serializers.fields import choice, integer, mapping, mappings, text, time
 from order_capture.adapters.serializers.order_details import order_details_from, order_details_values
 from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.ports import IdempotencyRecord, OrderCursor, VersionConflictError
 from order_capture.application.retry import Retry
-from order_capture.domain.errors import RequestInProgressError, TransientError
-from order_capture.domain.order import CheckResult, CheckType, Order, OrderStatus
+from order_capture.domain.errors import RequestInProgressError, TransientError, UnreadableError
+from order_capture.domain.order import (
+    CheckRecorded,
+    CheckResult,
+    CheckType,
+    Order,
+    OrderStatus,
+    StatusChange,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +152,8 @@ class DynamoOrderRepository:
             "Key": to_item({"orderId": order.order_id}),
             # Only what changes in an order's life: an attribute that a newer release adds survives an older
             # one that is still running beside it.
-            "UpdateExpression": "SET #status = :status, checks = :checks, logs = :logs, "
-            "updateTime = :updateTime, version = :version",
+            "UpdateExpression": "SET #status = :status, checks = :checks, timeline = :timeline, "
+            "version = :version",
             "ConditionExpression": "version = :over",
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": to_item(
@@ -217,8 +224,7 @@ def _changing_values(order: Order) -> dict[str, Any]:
     return {
         "status": order.status,
         "checks": {check: check_result_values(decision) for check, decision in order.checks.items()},
-        "logs": order.logs,
-        "updateTime": order.update_time,
+        "timeline": [step_values(step) for step in order.timeline],
         "version": order.version,
     }
 
@@ -250,15 +256,17 @@ def order_from(item: Mapping[str, Any]) -> Order | None:
 
 
 def _order_from(values: Mapping[str, Any]) -> Order:
+    status, timeline = choice(values, "status", OrderStatus), timeline_from(values)
+    if next(step.status for step in reversed(timeline) if isinstance(step, StatusChange)) is not status:
+        raise UnreadableError("status must be that of the last change in timeline")
     return Order(
         details=order_details_from(values),
         create_time=time(values, "createTime"),
-        update_time=time(values, "updateTime"),
         correlation_id=text(values, "correlationId"),
         fingerprint=text(values, "fingerprint"),
-        status=choice(values, "status", OrderStatus),
+        timeline=timeline,
+        status=status,
         checks=checks_from(values),
-        logs=tuple(texts(values, "logs")),
         version=integer(values, "version"),
         callback_url=text(values, "callbackUrl", ""),
         in_progress_until=time(values, "runningUntil", ""),
@@ -272,3 +280,38 @@ def checks_from(values: Mapping[str, Any]) -> dict[CheckType, CheckResult]:
         choice({"checks": name}, "checks", CheckType): check_result_from(mapping(answers, name))
         for name in answers
     }
+
+
+def step_values(step: StatusChange | CheckRecorded) -> dict[str, Any]:
+    """`{status, time, sequence, reason}`, without a reason where there is none, or `{check, time}`."""
+    if isinstance(step, CheckRecorded):
+        return {"check": step.check, "time": step.time}
+    return {"status": step.status, "time": step.time, "sequence": step.sequence, "reason": step.reason}
+
+
+def timeline_from(values: Mapping[str, Any]) -> tuple[StatusChange | CheckRecorded, ...]:
+    """What happened to an order.
+
+    Raises:
+        UnreadableError: it is not as we write it.
+    """
+    timeline = tuple(_step_from(step) for step in mappings(values, "timeline"))
+    changes = [step for step in timeline if isinstance(step, StatusChange)]
+    if not changes or timeline[0] is not changes[0]:
+        raise UnreadableError("timeline must begin with a status")
+    if [change.sequence for change in changes] != [*range(1, len(changes) + 1)]:
+        raise UnreadableError("timeline must have a sequence without a gap")
+    if {step.check for step in timeline if isinstance(step, CheckRecorded)} != {*mapping(values, "checks")}:
+        raise UnreadableError("timeline must have the same checks as checks")
+    return timeline
+
+
+def _step_from(values: Mapping[str, Any]) -> StatusChange | CheckRecorded:
+    if "check" in values:
+        return CheckRecorded(choice(values, "check", CheckType), time(values, "time"))
+    return StatusChange(
+        choice(values, "status", OrderStatus),
+        time(values, "time"),
+        integer(values, "sequence"),
+        text(values, "reason") if "reason" in values else None,
+    )

@@ -78,8 +78,8 @@ class DynamoReportRepository:
                     {
                         "page": f"{generation}#{ORDER}{fact.details.order_id}",
                         "row": fact.event_id,
-                        "sequence": fact.moment.sequence,
-                        "time": fact.moment.time,
+                        "sequence": fact.change.sequence,
+                        "time": fact.change.time,
                         "expiresAt": int(datetime.fromisoformat(forget).timestamp()),
                     }
                 ),

@@ -7,11 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from order_capture.adapters.dynamodb.ledger_repository import balance_update
+from order_capture.adapters.dynamodb.order_repository import step_values
 from order_capture.adapters.dynamodb.transactions import conflicted, refused, transact
 from order_capture.adapters.dynamodb.types import to_item
 from order_capture.application.ports import SettleRefusedError
 from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec, aggregate
-from order_capture.domain.order import OrderDetails, OrderStatus, shipped_log
+from order_capture.domain.order import OrderDetails, OrderStatus, StatusChange
+
+SHIPPED_SEQUENCE = 3
+"""Of PENDING, CONFIRMED, SHIPPED, the only way there is."""
 
 
 class DynamoShipmentRepository:
@@ -47,8 +51,8 @@ class DynamoShipmentRepository:
             "Update": {
                 "TableName": self._order_table,
                 "Key": to_item({"orderId": details.order_id}),
-                "UpdateExpression": "SET #status = :shipped, logs = list_append(logs, :log), "
-                "updateTime = :now, version = version + :one",
+                "UpdateExpression": "SET #status = :shipped, timeline = list_append(timeline, :steps), "
+                "version = version + :one",
                 # The order's own status is the guard: whatever is sent twice, it ships once.
                 "ConditionExpression": "#status = :confirmed",
                 "ExpressionAttributeNames": {"#status": "status"},
@@ -56,8 +60,7 @@ class DynamoShipmentRepository:
                     {
                         ":shipped": OrderStatus.SHIPPED,
                         ":confirmed": OrderStatus.CONFIRMED,
-                        ":log": [shipped_log(now)],
-                        ":now": now,
+                        ":steps": [step_values(StatusChange(OrderStatus.SHIPPED, now, SHIPPED_SEQUENCE))],
                         ":one": 1,
                     }
                 ),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from order_capture.adapters.serializers import decimal_json, fields
 from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
 from order_capture.adapters.serializers.decimal_json import NotJsonError
 from order_capture.adapters.serializers.order_details import order_details_from, order_details_values
-from order_capture.adapters.serializers.snapshots import KINDS, order_values, state_values
+from order_capture.adapters.serializers.snapshots import order_values, state_values
 from order_capture.application.messages import (
     BalanceState,
     CheckOrder,
@@ -28,8 +28,16 @@ from order_capture.application.messages import (
     subject_of,
 )
 from order_capture.domain.errors import InvalidMessageError, UnreadableError
-from order_capture.domain.events import OrderEventSummary, OrderEventType, status_changes
-from order_capture.domain.order import CheckResult, CheckType, OrderStatus
+from order_capture.domain.events import OrderEventSummary, OrderEventType, event_type
+from order_capture.domain.ledger import LEDGERS
+from order_capture.domain.order import (
+    CheckResult,
+    CheckType,
+    OrderStatus,
+    Outcome,
+    StatusChange,
+    sequences_of,
+)
 
 SPEC_VERSION = "1.0"
 VERSION = "1"
@@ -63,8 +71,10 @@ def encode(message: Message | BalanceState, *, message_id: str, source: str, tim
     if isinstance(message, OrderEventMessage):
         event = message.event
         kind = str(event.type)
-        message_id, time = event_id(kind, event.order.order_id), event.time
-        more["sequence"] = str(event.sequence)
+        message_id, time = event_id(kind, event.order.order_id), event.change.time
+        more["sequence"] = str(event.change.sequence)
+        if event.change.reason is not None:
+            more["reason"] = event.change.reason
     elif isinstance(message, BalanceState):
         kind = STATES[message.kind.check]
         message_id, time = event_id(kind, message.correlation_id), message.head.update_time
@@ -143,6 +153,7 @@ def decode(body: str) -> Message:
                 body,
                 correlation_id,
                 fields.text(data, "callbackUrl", ""),
+                fields.text(event, "reason") if "reason" in event else None,
             )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InvalidMessageError(f"not a message of ours: {_fault(error)}") from error
@@ -158,21 +169,32 @@ def decode_summary(body: str) -> ReceivedOrderSummary:
     """Read what those read of an event who count: its place in the order's life, and what was ordered.
 
     Raises:
-        InvalidMessageError: it is no event, or not the last thing that happened to its order.
+        InvalidMessageError: it is no event, or its order says otherwise.
     """
     news = decode(body)
     if not isinstance(news, ReceivedOrderEvent):
         raise InvalidMessageError(f"a {type(news).__name__} is no event")
     data = decimal_json.loads(body)["data"]
-    try:
-        moment = status_changes(data["logs"])[-1]
-        if (moment.type, moment.sequence, moment.time) == (news.type, news.sequence, news.time):
-            return ReceivedOrderSummary(
-                OrderEventSummary(news.event_id, moment, order_details_from(data)), news.correlation_id
-            )
-    except (LookupError, TypeError) as error:
-        raise InvalidMessageError(f"not an order with its log: {_fault(error)}") from error
-    raise InvalidMessageError("an event that is not the last thing that happened to its order")
+    status = OrderStatus(data["status"])
+    change = StatusChange(status, news.time, news.sequence, news.reason or _decline_code(data))
+    if (
+        event_type(status) != news.type
+        or news.sequence not in sequences_of(status)
+        or not data["createTime"] <= news.time <= data["updateTime"]
+    ):
+        raise InvalidMessageError("an event that contradicts its order")
+    return ReceivedOrderSummary(
+        OrderEventSummary(news.event_id, change, order_details_from(data)), news.correlation_id
+    )
+
+
+def _decline_code(data: Mapping[str, Any]) -> str | None:
+    """Why an order was rejected, by an event of a release that wrote no `reason`.
+
+    Of two checks that declined it at once, either may be the one: no more than this is to be known.
+    """
+    answers = [data["checks"][check.lower()] for check in LEDGERS]
+    return next((str(each["code"]) for each in answers if each and each["outcome"] == Outcome.DECLINED), None)
 
 
 def _fault(error: Exception) -> str:
@@ -182,16 +204,14 @@ def _fault(error: Exception) -> str:
 
 def _decision_from(values: Mapping[str, Any], check: CheckType) -> CheckResult:
     """A check's answer, with the decimals that its ledger has, however its figures were written."""
-    decision, kind = check_result_from(values), KINDS[check]
-    available = None if decision.available is None else kind.amount(decision.available)
-    return replace(decision, requested=kind.amount(decision.requested), available=available)
+    return LEDGERS[check].with_decimals(check_result_from(values))
 
 
 def _expect_order(data: Mapping[str, Any]) -> None:
     """Look at what an event says of its order beside its terms: it goes on to others as it is."""
     fields.choice(data, "status", OrderStatus)
     fields.texts(data, "logs")
-    for check in KINDS:
+    for check in LEDGERS:
         answer = data["checks"][check.lower()]
         if answer is not None:
             _decision_from(answer, check)

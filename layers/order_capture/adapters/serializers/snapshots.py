@@ -9,10 +9,10 @@ from typing import Any
 
 from order_capture.adapters.serializers.check_results import check_result_values
 from order_capture.adapters.serializers.order_details import order_details_values
-from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance, LedgerSpec
+from order_capture.domain.ledger import LEDGERS, Balance, LedgerSpec
 from order_capture.domain.order import CheckResult, CheckType, Order
+from order_capture.domain.order_log import log_lines
 
-KINDS = {CheckType.BALANCE: ACCOUNTS, CheckType.STOCK: STOCK}
 ENTITY_NAMES = {CheckType.BALANCE: "customerId", CheckType.STOCK: "productId"}
 """What an id of a ledger's is called."""
 
@@ -35,9 +35,9 @@ def status_values(order: Order) -> dict[str, Any]:
     return {
         "orderId": order.order_id,
         "status": order.status,
-        "logs": order.logs,
+        "logs": log_lines(order),
         "checks": {
-            check.lower(): _check_values(kind, order.checks.get(check)) for check, kind in KINDS.items()
+            check.lower(): _check_values(kind, order.checks.get(check)) for check, kind in LEDGERS.items()
         },
     }
 
@@ -66,5 +66,4 @@ def amounts(kind: LedgerSpec, head: Balance) -> dict[str, Any]:
 def _check_values(kind: LedgerSpec, decision: CheckResult | None) -> dict[str, Any] | None:
     if decision is None:
         return None
-    available = None if decision.available is None else kind.amount(decision.available)
-    return {**check_result_values(decision), "asked": kind.amount(decision.requested), "available": available}
+    return check_result_values(kind.with_decimals(decision))

@@ -183,7 +183,7 @@ class CaptureOrders:
         If it was published after all, the checks' results find it cancelled and what they hold is released.
         Where even that fails, only a key could prevent a second order.
         """
-        withdrawn = order.withdraw("it could not be handed on", now=self.clock())
+        withdrawn = order.withdraw(now=self.clock())
         try:
             self.orders.save(withdrawn, expected_version=order.version)
         except VersionConflictError:

@@ -112,6 +112,6 @@ class ProjectReports:
             self.count(generations.building, events)
 
     def _refuse_old(self, event: OrderEventSummary) -> None:
-        age = datetime.fromisoformat(self.clock()) - datetime.fromisoformat(event.moment.time)
+        age = datetime.fromisoformat(self.clock()) - datetime.fromisoformat(event.change.time)
         if age > MAX_EVENT_AGE:
             raise InvalidMessageError(f"event {event.event_id} is too old to know if it was counted")
