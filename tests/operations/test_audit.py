@@ -445,6 +445,7 @@ def at_recheck(number: int, shop: Shop) -> Callable[[str, int], None]:
 class TestRunningSystem:
     """An audit of a running system does not report changes in progress."""
 
+    @pytest.mark.full
     def test_has_no_false_positives(self, shop: Shop, tables: Tables) -> None:
         # given: something happens between any two reads of the audit
         orders = [shop.order(order_of("alice", 1, pen=1)) for _ in range(30)]

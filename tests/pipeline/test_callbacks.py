@@ -258,6 +258,7 @@ def test_gone_ends_it_for_the_order_and_for_no_other(calls: Callbacks, receiver:
         assert types_of(gone) == ["order.placed"] * 2
 
 
+@pytest.mark.full
 def test_what_is_not_taken_is_tried_again_then_a_dead_letter_and_may_be_redriven(calls: Callbacks) -> None:
     with Receiver(500) as receiver:
         calls.order(receiver, total=999)

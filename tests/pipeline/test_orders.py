@@ -207,6 +207,7 @@ class TestABatch:
         assert shop.statuses([first["orderId"], third["orderId"]]) == ["SHIPPED", "SHIPPED"]
         shop.books_add_up()
 
+    @pytest.mark.full
     def test_of_a_hundred_is_shipped(self, pipeline: Pipeline) -> None:
         shop = Shop(pipeline)
         shop.open({f"customer-{i}": 100 for i in range(10)}, {"pen": 60, "ink": 60})

@@ -126,6 +126,7 @@ def test_orders_that_expire_are_counted_on_the_day_on_which_they_do(shop: Shop) 
     assert {"days": [placed, expired]}["days"] == expected(shop, [order_id])["days"]
 
 
+@pytest.mark.full
 def test_what_comes_twice_or_the_other_way_round_is_counted_once(shop: Shop) -> None:
     orders = some_orders(shop)
     shop.pipeline.run(times=2)

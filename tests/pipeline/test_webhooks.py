@@ -238,6 +238,7 @@ def test_a_receiver_that_asks_for_a_pause_is_sent_nothing_until_then(shop: Shop,
         assert len({each.headers["webhook-id"] for each in receiver.received}) == 2
 
 
+@pytest.mark.full
 def test_after_a_day_it_is_a_dead_letter_and_redriven_it_begins_anew(shop: Shop, hooks: Hooks) -> None:
     with Receiver(500) as receiver:
         webhook = hooks.register(receiver.url, eventTypes=["order.placed"])

@@ -63,7 +63,7 @@ FAST = Amounts(
     parameters=1,
 )
 SAMPLED = (
-    *("tests/browser/", "tests/deployed/", "tests/operations/", "tests/pipeline/"),
+    *("tests/browser/", "tests/contract/", "tests/deployed/", "tests/operations/", "tests/pipeline/"),
     "tests/simulation/test_deliveries.py",
 )
 """Where every test takes a tenth of a second to seconds."""
