@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -118,6 +119,13 @@ def test_only_retry_counts_attempts(path: Path) -> None:
     assert path.stem == "retry" or not [
         node for node in ranges if "attempt" in ast.unparse(node.iter).lower()
     ]
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "domain").glob("*.py")), ids=name_of)
+def test_the_domain_knows_nothing_of_aws_and_its_limits(path: Path) -> None:
+    services = re.compile(r"DynamoDB|\bS[NQ]S\b|\bLambda\b|boto|\bKB\b")
+
+    assert not services.findall(path.read_text(encoding="utf-8"))
 
 
 def test_every_module_is_in_a_layer() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
+from order_capture.adapters.dynamodb import transactions
 from order_capture.adapters.dynamodb.history_repository import BATCH_WRITES, DynamoHistoryRepository
 from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
@@ -30,7 +31,7 @@ from order_capture.application.ports import (
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import SubscriptionLimitError, TransientError, UnreadableError
 from order_capture.domain.ledger import Hold
-from order_capture.domain.order import OrderDetails
+from order_capture.domain.order import MAX_ITEMS, OrderDetails
 from order_capture.domain.webhooks import Lane, ReceiverHealth
 from tests.support.factories import NOW, a_decline, delivery_of, details_of, held, placed, webhook_of
 from tests.support.fakes import RecordedBackoff
@@ -410,3 +411,8 @@ def test_a_type_that_only_a_newer_release_has_is_passed_over_where_it_is_not_use
     for read in (text, number, mapping, texts):
         with pytest.raises(UnreadableError, match="new must be"):
             read(values, "new")
+
+
+def test_the_largest_order_is_held_and_shipped_in_one_transaction() -> None:
+    """A hold is a head and an entry for each product; shipping is the order, its account and its products."""
+    assert max(2 * MAX_ITEMS, 2 + MAX_ITEMS) <= transactions.MAX_ITEMS

@@ -53,7 +53,7 @@ class LedgerEntry:
 
     @property
     def key(self) -> str:
-        """The sort key of its entry; of one that is not known, its type alone."""
+        """The key of its entry; of one that is not known, its type alone."""
         return f"{self.type}#{self.id}" if self.id else str(self.type)
 
 

@@ -164,7 +164,7 @@ class Hold:
 
     @property
     def key(self) -> str:
-        """The sort key: one decision per order and no second one."""
+        """The key: one result per order and no second one."""
         return f"HOLD#{self.order_id}"
 
     @property
@@ -184,7 +184,7 @@ class Release:
 
     @property
     def key(self) -> str:
-        """The sort key: an order is released once."""
+        """The key: an order is released once."""
         return f"RELEASE#{self.order_id}"
 
     @property
@@ -206,7 +206,7 @@ class Adjustment:
 
     @property
     def key(self) -> str:
-        """The sort key: the same request adjusts once."""
+        """The key: the same request adjusts once."""
         return f"ADJUST#{self.adjustment_id}"
 
     @property

@@ -14,9 +14,7 @@ from enum import StrEnum
 
 from order_capture.domain.errors import InvalidMessageError, StatusConflictError
 
-# An all-or-nothing hold writes a head and an entry per product in one DynamoDB transaction, which
-# takes 100 items: 2 x 50.
-MAX_ITEMS = 50
+MAX_ITEMS = 50  # all held in one write, or none (a test holds it to what one transaction takes)
 MAX_QTY = 100_000  # of a line
 MAX_TOTAL = Decimal("999999999.99")
 

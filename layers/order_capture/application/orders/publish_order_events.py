@@ -34,6 +34,6 @@ class PublishOrderEvents:
         events = [event for before, after in changes if (event := event_of(before, after))]
         self.events.send_all([OrderEventMessage(event) for event in events])
         # The watch last: it has no id by which a repeated one is recognised, and a batch that is retried for
-        # hours would pile up watches. Waiting loses nothing: without SNS, the watchdog can recover no order.
+        # hours would pile up watches. Waiting loses nothing: before it is published, no order can go on.
         new = [(after.order_id, after.correlation_id) for before, after in changes if before is None]
         watch_new_orders(self.watches, new, self.delay)
