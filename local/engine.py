@@ -1,8 +1,7 @@
 """The embedded AWS engine: a local AWS in one process (ministack) that runs the functions as its children.
 
-`start`, `find` and `Engine.stop` look after the one engine of this checkout, which keeps its data until it is
-told to forget it. `fresh` gives a test an engine of its own, which keeps nothing and ends with the test,
-however that ends.
+`start`, `find` and `Engine.stop` manage the one engine of this checkout, which keeps its data until they are
+deleted. `fresh` starts an engine for a test, which keeps nothing and ends with the test, however that ends.
 """
 
 import argparse
@@ -41,16 +40,16 @@ HOME = ROOT / ".local/engine"
 DEFAULT_PORT = 4566
 REGION = "us-east-1"
 
-# It is up in two seconds; a machine that is busy with other things may need many times that.
+# It starts in two seconds, but a busy machine may need many times that.
 _START_SECONDS = 60
-_STOP_SECONDS = 30  # with what is under way, and its data to save
+_STOP_SECONDS = 30  # to finish what is in progress, and save its data
 
-# The write ends of pipes at which engines wait that end with this process.
+# Engines that end with this process, by pid; each waits at a pipe that closes then.
 _lifelines: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class EngineError(CommandError):
-    """The engine cannot be started; the text is for the person at the keyboard."""
+    """The engine can't be started; the message is shown to the user."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Engine:
     """A running engine.
 
     `home` is its directory, with `engine.json` (which process it is, and its credentials), `log`, `tmp` for
-    what the engine and the functions write, and `state`, its data. Nobody but its owner reads any of it.
+    what the engine and the functions write, and `state`, its data. Only its owner can read them.
     """
 
     home: Path
@@ -74,7 +73,7 @@ class Engine:
         return f"http://127.0.0.1:{self.port}"
 
     def variables(self) -> dict[str, str]:
-        """The environment variables by which AWS's tools reach this engine, and no other AWS."""
+        """The environment variables with which AWS's tools reach this engine only."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
@@ -87,17 +86,16 @@ class Engine:
         }
 
     def environment(self) -> dict[str, str]:
-        """The environment for a process that is to talk to this engine, and can reach no other AWS."""
+        """The environment for a process that calls this engine, and can reach no other AWS."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        # A proxy is for the world outside. Tools differ in which spelling they read.
+        # The user's proxy is not for the engine. Tools differ in which spelling they read.
         bypass = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "127.0.0.1,localhost"]))
         return kept | self.variables() | {"NO_PROXY": bypass, "no_proxy": bypass, "PORT": str(self.port)}
 
     def is_running(self) -> bool:
-        """Whether the process is there and is this engine.
+        """Whether the process exists and is this engine.
 
-        A pid may have gone to another process since. Its environment tells: no other process works in this
-        engine's directory.
+        The pid may belong to another process since, whose environment does not name this engine's directory.
         """
         try:
             process = psutil.Process(self.pid)
@@ -107,7 +105,7 @@ class Engine:
             return False
 
     def is_ready(self) -> bool:
-        """Whether it answers, and it is this process that does."""
+        """Whether it responds, and its port belongs to this process."""
         request = urllib.request.Request(
             f"{self.url}/_ministack/ready", headers={TOOL_HEADER: self.secret_access_key}
         )
@@ -120,12 +118,12 @@ class Engine:
         return ready and any(s.status == psutil.CONN_LISTEN and s.laddr.port == self.port for s in sockets)
 
     def is_outdated(self) -> bool:
-        """Whether its packages have been installed anew since it started, or its program has changed."""
+        """Whether its packages or its program have changed since it started."""
         newest = max(each.stat().st_mtime for each in (_INSTALLED, *_PROGRAM))
         return newest > (self.home / "engine.json").stat().st_mtime
 
     def stop(self) -> None:
-        """Have it save its data, stop it and its functions, and remove their temporary directory."""
+        """Save its data, stop it and its functions, and remove their temporary directory."""
         if self.is_running():
             if self.keeps_data:
                 with contextlib.suppress(ProcessLookupError):
@@ -137,10 +135,10 @@ class Engine:
         _lifelines.pop(self.pid, None)
 
     def kill(self) -> None:
-        """End it and its functions on the spot, with nothing saved. They are all in its process group."""
+        """Kill it and its functions without saving. They are all in its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        # A process that is killed counts as ended before its last threads let go of the port.
+        # A killed process counts as ended before its last threads release the port.
         self._wait(5, lambda: not self.is_running() and is_free(self.port))
 
     def _wait(self, seconds: float, has_ended: Callable[[], bool]) -> None:
@@ -149,7 +147,7 @@ class Engine:
             time.sleep(0.02)
 
     def status(self) -> dict[str, Any]:
-        """What the engine says of itself."""
+        """The engine's own status."""
         request = urllib.request.Request(
             f"{self.url}/_ministack/status", headers={TOOL_HEADER: self.secret_access_key}
         )
@@ -158,7 +156,7 @@ class Engine:
         return found
 
 
-# A proxy that is set for the world outside has nothing to do with the loopback interface.
+# The user's proxy is not for the loopback interface.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -170,7 +168,7 @@ def find(home: Path = HOME) -> Engine | None:
             home,
             int(record["port"]),
             int(record["pid"]),
-            # One that an earlier release has started has none of these: it is found, to be stopped.
+            # An engine of an earlier release has none of these; it is found so that it can be stopped.
             str(record.get("accessKeyId", "")),
             str(record.get("secretAccessKey", "")),
             bool(record.get("keepsData", False)),
@@ -193,20 +191,20 @@ def start(
     guarded: bool = True,
     other_hosts: Collection[str] = (),
 ) -> Engine:
-    """Start an engine on this port of the loopback interface and wait until it answers.
+    """Start an engine on this port of the loopback interface and wait until it responds.
 
     Args:
-        port: where it listens.
+        port: the port that it listens on.
         home: its directory.
-        auth: hold every function to its own IAM role and every queue to its policy.
-        keeps_data: go on with the data in its directory, and save it.
-        tied: have it end with this process, however that ends.
-        guarded: without, anybody may ask for anything with the credentials that everybody knows. For the test
-            that shows what the guard is good for.
-        other_hosts: names under which a relay may reach it.
+        auth: enforce every function's IAM role and every queue's policy.
+        keeps_data: load the data in its directory, and save them.
+        tied: end it with this process, however that ends.
+        guarded: False disables the guard, so that well-known credentials allow everything. For the test that
+            shows what the guard prevents.
+        other_hosts: host names by which a relay may reach it.
 
     Raises:
-        EngineError: the port is taken, its data cannot be used, or the engine does not come up.
+        EngineError: the port is taken, its data can't be used, or the engine does not start.
     """
     if not PYTHON.exists():
         raise EngineError("The engine is not installed yet: `make run` installs it.")
@@ -219,7 +217,7 @@ def start(
         delete_data(home)
     state.mkdir(mode=0o700, exist_ok=True)
     key, secret = ("test", "test") if not guarded else _credentials(state)
-    # Nothing of the caller's environment: what is set here is all that the engine and the functions see.
+    # The engine and the functions get only these variables, and nothing of the caller's environment.
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(temporary),
@@ -229,13 +227,13 @@ def start(
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
-        # A process of an idle function takes 45 MB, and a burst leaves forty: they end after a minute.
+        # An idle function's process takes 45 MB, and a burst leaves forty of them: end them after a minute.
         "LAMBDA_WARM_TTL_SECONDS": "60",
         "MINISTACK_REGION": REGION,
         "S3_DATA_DIR": str(state / "s3"),
         "S3_PERSIST": "1" if keeps_data else "0",
         "STATE_DIR": str(state),
-        # It would otherwise remove containers of other engines from a Docker that happens to run here.
+        # It would otherwise remove other engines' containers from this machine's Docker.
         "DOCKER_HOST": f"unix://{temporary}/no-docker.sock",
         "PYTHONPATH": str(ROOT),
         "ENGINE_HOME": str(home),
@@ -254,7 +252,7 @@ def start(
             stdout=log,
             stderr=subprocess.STDOUT,
             umask=0o077,
-            start_new_session=True,  # it outlives the terminal, and Ctrl-C there is not for it
+            start_new_session=True,  # it survives the terminal and Ctrl-C there
         )
     if tied:
         _lifelines[process.pid] = process
@@ -266,16 +264,16 @@ def start(
             if process.poll() == engine_snapshots.REFUSED:
                 reason = _tail(home / "log", 1)
                 raise EngineError(
-                    f"The data in {_shown(state)} cannot be used: {reason}. "
-                    "`make run FRESH=1` forgets it and starts with nothing."
+                    f"The data in {_shown(state)} can't be used: {reason}. "
+                    "`make run FRESH=1` deletes them and starts with nothing."
                 )
             if process.poll() is not None:
                 raise EngineError(f"The engine ended at once:\n{_tail(home / 'log')}")
             if time.monotonic() > deadline:
-                raise EngineError(f"The engine gave no answer in {_START_SECONDS} s: see {home / 'log'}")
+                raise EngineError(f"The engine did not respond within {_START_SECONDS} s: see {home / 'log'}")
             time.sleep(0.05)
     except BaseException:
-        engine.kill()  # what it has not even read it must not save
+        engine.kill()  # data that it has not loaded must not be saved
         engine.stop()
         raise
     return engine
@@ -287,28 +285,28 @@ def delete_data(home: Path = HOME) -> None:
 
 
 def recovered(home: Path = HOME) -> str | None:
-    """What an engine that is started in this directory goes on with, in words; None if with nothing.
+    """Describe the data that an engine in this directory will start with; None if there are none.
 
     Raises:
-        EngineError: the data cannot be used.
+        EngineError: the data can't be used.
     """
     state = home / "state"
     try:
         header = engine_snapshots.read_header(state)
     except SnapshotError as error:
         raise EngineError(
-            f"The data in {_shown(state)} cannot be used: {error}. "
-            "`make run FRESH=1` forgets it and starts with nothing."
+            f"The data in {_shown(state)} can't be used: {error}. "
+            "`make run FRESH=1` deletes them and starts with nothing."
         ) from error
     if header is None:
         return None
     at = f"{datetime.fromtimestamp(header.saved_at, tz=UTC).astimezone():%Y-%m-%d %H:%M:%S}"
     lost = engine_snapshots.lost_seconds(state, header)
     if not lost:
-        return f"It goes on with its data of {at}, in {_shown(state)}."
+        return f"It continues with its data of {at}, in {_shown(state)}."
     return (
-        f"The engine was killed. It goes on with its data of {at}, in {_shown(state)}: what happened in the "
-        f"last {max(1, round(lost))} s before it was killed is lost, orders that were accepted then included."
+        f"The engine was killed. It continues with its data of {at}, in {_shown(state)}: all changes of the "
+        f"last {max(1, round(lost))} s before it was killed are lost, including orders accepted then."
     )
 
 
@@ -317,7 +315,7 @@ def _shown(path: Path) -> Path:
 
 
 def _credentials(state: Path) -> tuple[str, str]:
-    """The engine's own access key: made for it once, and as long kept as its data."""
+    """The engine's own access key: created once, and kept as long as its data."""
     try:
         kept = json.loads((state / "credentials.json").read_text())
         return str(kept["accessKeyId"]), str(kept["secretAccessKey"])
@@ -330,7 +328,7 @@ def _credentials(state: Path) -> tuple[str, str]:
 
 
 def write_private(path: Path, content: Any) -> None:
-    """Write JSON that nobody but its owner may read, whole or not at all."""
+    """Write JSON atomically, readable by its owner only."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -347,7 +345,7 @@ def fresh(
     guarded: bool = True,
     other_hosts: Collection[str] = (),
 ) -> Iterator[Engine]:
-    """An engine of one's own on a free port, gone with everything in it at the end, or with this process."""
+    """Start an engine on a free port; it ends, with all its data, at the end or with this process."""
     stop_orphans()
     home = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_fresh_homes()))
     try:
@@ -370,10 +368,10 @@ def fresh(
 
 @contextlib.contextmanager
 def ending_with_us(group: int) -> Iterator[None]:
-    """Have a process group end when this is left, or with this process, however that ends."""
+    """Kill a process group at the end of the block, or with this process, however that ends."""
     guardian = subprocess.Popen(
         ["/bin/sh", "-c", 'read -r _; kill -9 "-$1" 2>/dev/null', "sh", str(group)],
-        stdin=subprocess.PIPE,  # which the system closes when we end
+        stdin=subprocess.PIPE,  # the system closes it when this process ends
         start_new_session=True,
     )
     try:
@@ -386,7 +384,7 @@ def ending_with_us(group: int) -> Iterator[None]:
 
 
 def stop_orphans() -> None:
-    """Stop fresh engines whose user was killed before it could stop them itself."""
+    """Stop fresh engines whose process was killed before it could stop them."""
     for home in _fresh_homes().iterdir():
         if not psutil.pid_exists(int(home.name.partition("-")[0])):
             if engine := find(home):
@@ -401,7 +399,7 @@ def _fresh_homes() -> Path:
 
 
 def require_free(port: int) -> None:
-    """Raises EngineError, with what to do about it, where the port is taken."""
+    """Raise an EngineError if the port is taken."""
     if not is_free(port):
         raise EngineError(
             f"Port {port} is taken by another program. Choose another: make run PORT={port + 1}"
@@ -411,7 +409,7 @@ def require_free(port: int) -> None:
 def is_free(port: int) -> bool:
     """Whether a server could listen on this port of the loopback interface."""
     with socket.socket() as probe:
-        # As servers do: a connection of an earlier server that lingers does not count as taken.
+        # As servers do: a lingering connection of an earlier server does not count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -421,10 +419,10 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on.
+    """A free port of the loopback interface.
 
-    Not one of those that the system chooses itself (from 32768 on Linux, from 49152 on macOS): while a server
-    is restarted, a connection that somebody else opens could take it over.
+    Not an ephemeral one (from 32768 on Linux, from 49152 on macOS): while a server restarts, an outgoing
+    connection could take its port.
     """
     for _ in range(100):
         if is_free(port := random.randrange(20_000, 32_768)):
@@ -450,10 +448,10 @@ def main() -> int:
         case "stop":
             engine.stop()
             data = _shown(engine.home / "state")
-            print(f"The engine on port {engine.port} is stopped. Its data stays in {data}:")
-            print("`make run` goes on with it, `make run FRESH=1` and `make clean` forget it.")
+            print(f"The engine on port {engine.port} is stopped. Its data are kept in {data}:")
+            print("`make run` continues with them, `make run FRESH=1` and `make clean` delete them.")
         case "status":
-            print(f"The engine answers at {engine.url} (process {engine.pid}).")
+            print(f"The engine runs at {engine.url} (process {engine.pid}).")
         case "env":
             for name, value in engine.variables().items():
                 print(f"export {name}={shlex.quote(value)}")

@@ -1,6 +1,6 @@
-"""What stands in front of the engine's AWS services: the guard, the pages, and addresses that stay.
+"""The front of the engine's AWS services: the guard, the pages, and stable addresses.
 
-An ASGI application around another. It lets in what the rules (engine_guard.py) let in.
+An ASGI application around another one. The rules (engine_guard.py) decide which requests it accepts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _READING = ("GET", "HEAD", "OPTIONS")
 _READS = ("BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet")  # by the operation's name
 
-# A page of ours is nobody else's frame.
+# The pages can't be framed by other sites.
 _PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -58,7 +58,7 @@ _HOME = """\
 
 @dataclass(frozen=True)
 class Deployed:
-    """The stack that is deployed now: the ids that API Gateway has given, and who may call from a page."""
+    """The deployed stack: its API ids, and the origin that may call it from a page."""
 
     api_id: str = ""
     socket_id: str = ""
@@ -67,7 +67,7 @@ class Deployed:
 
 
 class Front:
-    """The engine as it is reached. `verify` says of a signed request whether its signature is good."""
+    """The engine's ASGI application. `verify` returns whether a request's signature is valid."""
 
     def __init__(
         self,
@@ -88,9 +88,9 @@ class Front:
         self._docs = docs
         self._status = status
         self.closed = False
-        """Whether calls of the API are refused, because the engine stops."""
+        """Whether API calls are rejected, because the engine is stopping."""
         self.open_calls = 0
-        """Calls of the API that are under way."""
+        """The number of API calls in progress."""
         self.on_change: Callable[[], None] = lambda: None
         """Called for each request that may change something."""
 
@@ -140,7 +140,7 @@ class Front:
             await _answer(send, 404, "", "text/plain")
 
     async def _call(self, scope: Scope, receive: Receive, send: Send, deployed: Deployed) -> None:
-        """A call of the stack's own API, under the address that stays or the one with its id."""
+        """Serve a call of the stack's API, at its stable path or at the one with its id."""
         root, api_id = (
             (SOCKET_PATH, deployed.socket_id) if scope["type"] == "websocket" else (API_PATH, deployed.api_id)
         )
@@ -157,7 +157,7 @@ class Front:
             )
             return
         self._note(_request(scope))
-        is_call = scope["type"] == "http"  # a WebSocket connection may stay for hours
+        is_call = scope["type"] == "http"  # a WebSocket connection may last for hours
         self.open_calls += is_call
         try:
             await self._aws(scope, receive, send)
@@ -165,7 +165,7 @@ class Front:
             self.open_calls -= is_call
 
     async def _signed(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
-        """A call of an AWS API. Our tools' key is the administrator's, who has another name behind."""
+        """Serve a call of an AWS API. The engine's own key stands for ministack's administrator."""
         chunks: list[bytes] = []
         more = True
         while more:
@@ -176,7 +176,7 @@ class Front:
             more = message.get("more_body", False)
         body = b"".join(chunks)
         if not self._verify(scope, body):
-            reason = "The signature is not good: `make env` prints this engine's credentials."
+            reason = "The signature is invalid: `make env` prints this engine's credentials."
             await _refuse(scope, receive, send, RefusedError(403, reason))
             return
         self._note(request)
@@ -210,16 +210,16 @@ def _request(scope: Scope) -> Request:
 
 
 def _moved(scope: Scope, root: str, to: str) -> Scope:
-    """The request for what is below one path, as one for what is below another."""
+    """Move a request from below one path to below another."""
     raw = scope.get("raw_path") or b""
     return scope | {
         "path": to + scope["path"].removeprefix(root),
-        # Where the root itself is written with escapes there is nothing to replace: the path is taken then.
+        # If the root itself is percent-encoded, it can't be replaced here: the decoded path is used then.
         "raw_path": to.encode() + raw.removeprefix(root.encode()) if raw.startswith(root.encode()) else None,
     }
 
 
-_ADMINISTRATOR = b"test"  # as ministack calls its own
+_ADMINISTRATOR = b"test"  # ministack's own name for it
 
 
 def _as_administrator(scope: Scope, key: str) -> Scope:
@@ -248,7 +248,7 @@ def _without_body(send: Send) -> Send:
 
 
 async def _unavailable(scope: Scope, receive: Receive, send: Send, detail: str) -> None:
-    """An answer in the form of the API's problems."""
+    """Respond in the form of the API's problems."""
     if scope["type"] == "websocket":
         await _refuse(scope, receive, send, RefusedError(503, detail))
         return
@@ -261,7 +261,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, refused: RefusedEr
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    # In the form that the AWS SDKs show their callers, who speak XML to some services.
+    # In the form that AWS SDKs parse, which is XML for some services.
     if "urlencoded" in _request(scope).headers.get("content-type", ""):
         error = f"<Code>AccessDenied</Code><Message>{html.escape(str(refused))}</Message>"
         body, media_type = f"<ErrorResponse><Error>{error}</Error></ErrorResponse>", "text/xml"

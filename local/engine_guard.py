@@ -1,8 +1,8 @@
-"""Who may ask the engine for what: the rules, without a server.
+"""The rules of which requests the engine accepts, without a server.
 
-Any page that a browser shows can send requests to the loopback interface. So the engine's AWS APIs, which run
-code as the developer, take requests that our own tools and functions have signed, and nothing else; open to
-everybody is what is open on AWS as well, and the pages.
+Any page in a browser can send requests to the loopback interface. So the engine's AWS APIs, which run code as
+the developer, accept only requests signed by the project's tools and functions. Only the pages are open to
+all, and what is public on AWS as well.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from enum import Enum, auto
 from urllib.parse import parse_qsl
 
 API_PATH = "/v1"
-"""Where the REST API of the deployed stack is, whatever its id. No bucket can have so short a name."""
+"""The stable path of the deployed REST API. No bucket can have so short a name."""
 
 SOCKET_PATH = "/ws/v1"
-"""Likewise the WebSocket API."""
+"""The stable path of the WebSocket API."""
 
 DOCS_PATH = "/_docs"
 TOOL_HEADER = "x-engine-secret"
-"""Carries the secret access key to what is for our tools only. No page can send it: a browser asks first."""
+"""Has the secret access key, for the project's tools. A page can't send it without a preflight."""
 
 
 class Gate(Enum):
-    """What a request is let in to."""
+    """What an accepted request may reach."""
 
     PAGE = auto()
     API = auto()
@@ -34,11 +34,11 @@ class Gate(Enum):
     SIGN_IN = auto()
     TOOL = auto()
     AWS = auto()
-    """Its signature is still to be verified."""
+    """The signature must still be verified."""
 
 
 class RefusedError(Exception):
-    """A request that is not let in; the text says what is allowed."""
+    """A request is rejected; the message has what is allowed."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What the rules look at. Headers have lower-case names, several values of one name joined by a comma."""
+    """What the rules need of a request. Header names are in lower case, repeated values joined by commas."""
 
     method: str
     path: str
@@ -60,8 +60,8 @@ class Request:
 class Rules:
     """The rules of one engine.
 
-    `other_hosts` are names under which it is reached through a relay, with any port. `allowed_origin` is the
-    deployed stack's parameter of that name.
+    `other_hosts` are host names by which a relay reaches it, with any port. `allowed_origin` is the deployed
+    stack's parameter of that name.
     """
 
     port: int
@@ -70,15 +70,15 @@ class Rules:
     allowed_origin: str = ""
 
     def admit(self, request: Request) -> Gate:
-        """What the request is let in to.
+        """Decide what a request may reach.
 
         Raises:
-            RefusedError: nothing.
+            RefusedError: it is rejected.
         """
         self._check_host(request)
         gate = _gate(request)
         if gate is Gate.PAGE and request.method not in ("GET", "HEAD"):
-            raise RefusedError(405, "This page is for reading: GET or HEAD.")
+            raise RefusedError(405, "This page is read-only: use GET or HEAD.")
         if gate is Gate.SOCKET:
             self._check_socket(request)
         if gate in (Gate.TOOL, Gate.AWS) or (gate is Gate.SIGN_IN and _is_form(request)):
@@ -90,7 +90,7 @@ class Rules:
         return gate
 
     def _check_host(self, request: Request) -> None:
-        # A name of the attacker's that leads to this machine (DNS rebinding) makes their page one of ours.
+        # DNS rebinding: an attacker's host name that resolves to this machine makes their page same-origin.
         host = request.headers.get("host", "")
         name, _, port = host.rpartition(":")
         ours = name in ("127.0.0.1", "localhost") and port == str(self.port)
@@ -98,14 +98,14 @@ class Rules:
             raise RefusedError(421, f"The engine answers as 127.0.0.1:{self.port} or localhost:{self.port}.")
 
     def _check_sender(self, request: Request) -> None:
-        """Nothing of another site's page: browsers say whose request it is, in one header or the other."""
+        """Reject requests of other sites' pages, which browsers mark in either of these headers."""
         if self._is_foreign(request.headers.get("origin", "")):
-            raise RefusedError(403, "Pages of other origins may not ask for this.")
+            raise RefusedError(403, "Pages of other origins may not request this.")
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise RefusedError(403, "Pages of other sites may not ask for this.")
+            raise RefusedError(403, "Pages of other sites may not request this.")
 
     def _check_socket(self, request: Request) -> None:
-        # The same-origin policy does not hold for WebSocket connections: the server has to look.
+        # The same-origin policy does not cover WebSocket connections, so the server must check the origin.
         origin = request.headers.get("origin", "")
         if self._is_foreign(origin) and self.allowed_origin not in ("*", origin):
             raise RefusedError(403, "The stack's parameter AllowedOrigin names another origin.")
@@ -120,14 +120,14 @@ class Rules:
             raise RefusedError(403, "This is for the project's own tools.")
 
 
-# Exactly what the engine takes for a call of an API, so that nothing else comes in under its name.
+# Exactly what the engine treats as a call of an API, so that nothing else passes as one.
 _EXECUTE_API = re.compile(r"/_aws/execute-api/[a-z0-9]+/[A-Za-z0-9_-]+(?P<rest>/.*)?", re.DOTALL)
-# What sends to WebSocket connections is an API of AWS, below the same path as what is called.
+# The AWS API that sends to WebSocket connections, below the same path as the stack's own API.
 _CONNECTIONS = "/@connections"
 # A pool's id has an underscore, which no bucket's name has.
 _WELL_KNOWN = re.compile(r"/[a-z0-9-]+_[A-Za-z0-9]+/\.well-known/(jwks\.json|openid-configuration)")
 _PAGES = ("/", "/favicon.ico", DOCS_PATH)
-# By path, what is asked there: as on AWS, by browsers that sign somebody in.
+# The methods by path, as on AWS, for browsers that sign a user in.
 _SIGN_IN = {
     "/login": ("POST",),
     "/logout": ("GET",),
@@ -139,7 +139,7 @@ _SIGN_IN = {
 
 
 def is_below(path: str, root: str) -> bool:
-    """Whether a path is this one or one of those below it."""
+    """Whether a path is the root or below it."""
     return path == root or path.startswith(root + "/")
 
 
@@ -171,9 +171,9 @@ _IN_QUERY = {"x-amz-algorithm", "x-amz-credential", "x-amz-signature", "awsacces
 
 
 def _check_signed(request: Request) -> None:
-    """Signed in a header, which no link and no form can carry; an address with a signature in it is one."""
+    """Require a signature in a header, which no link or form can have, and reject presigned URLs."""
     if _IN_QUERY & {name.lower() for name, _ in parse_qsl(request.query, keep_blank_values=True)}:
-        raise RefusedError(403, "Presigned addresses are not taken here: sign the request in its header.")
+        raise RefusedError(403, "Presigned URLs are not supported: sign the request in its header.")
     if not key_of(request.headers.get("authorization", "")):
         raise RefusedError(403, "Sign the request (Signature Version 4): `make env` prints the credentials.")
 
@@ -182,6 +182,6 @@ _AUTHORIZATION = re.compile(r"AWS4-HMAC-SHA256\s+(?:.*,\s*)?Credential=([^/,\s]+
 
 
 def key_of(authorization: str) -> str:
-    """The access key id that an Authorization header of Signature Version 4 names, or nothing."""
+    """The access key id of a Signature Version 4 Authorization header; empty if there is none."""
     match = _AUTHORIZATION.fullmatch(authorization)
     return match[1] if match else ""

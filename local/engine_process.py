@@ -1,4 +1,4 @@
-"""The engine's process: ministack behind its front, with a few things set right, and its data kept.
+"""The engine's process: ministack behind its front, with some corrections, and persistent data.
 
 Batch calls are authorised the way AWS does it: `sns:PublishBatch` and the like do not exist as permissions
 there, `sns:Publish` covers both calls, and a role made for AWS has no other. A process that does not start
@@ -82,7 +82,7 @@ _unpacking = Lock()
 def _spawn_with_common_layers(worker: Any) -> None:
     """A process with the layers of its function, unpacked once for all: on AWS, too, nobody writes to them.
 
-    ministack unpacks them for each process anew, which takes longer than everything else in a cold start.
+    ministack unpacks them again for each process, which takes longer than the rest of a cold start.
     """
     config = worker.config
     folders = [

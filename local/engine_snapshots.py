@@ -1,8 +1,8 @@
-"""The engine's data on disk: snapshots of everything at one instant, taken while it works.
+"""The engine's data on disk: consistent snapshots, taken while it runs.
 
-A snapshot is written by a fork of the process, which has a copy of all its memory and disturbs nobody; a file
-is whole or not there. What came after the latest one is lost in a crash, and how much that is can be said:
-the time of the latest change is noted as well.
+A fork of the process, with a copy of all its memory, writes the snapshot atomically without blocking the
+engine. A crash loses the changes since the latest snapshot. The time of the latest change is recorded, too,
+so that the engine can report how much was lost.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from typing import Any
 
 FORMAT = 1
 REFUSED = 3
-"""The exit code of an engine that cannot use the snapshot. The last line that it printed says why."""
+"""The exit code of an engine that can't use the snapshot. Its last line of output has the reason."""
 
-_EVERY = 2.0  # seconds between two snapshots, while something changes
-_AT_MOST = 5.0  # where a snapshot takes long, which must not keep a core busy all the time
-_SHARE = 4
+_INTERVAL = 2.0  # seconds between two snapshots, while there are changes
+_MAX_INTERVAL = 5.0  # the interval grows if snapshots take long, so that they do not keep a core busy
+_INTERVAL_FACTOR = 4
 _TICK = 0.2
-_LONGEST = 120.0  # seconds after which a snapshot that does not come to its end is given up
+_TIMEOUT = 120.0  # seconds after which a snapshot is aborted
 
 
 class SnapshotError(Exception):
-    """A snapshot cannot be used; the text is for the person at the keyboard."""
+    """A snapshot can't be used; the message is shown to the user."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a snapshot without reading it.
+    """A snapshot's metadata.
 
-    It is `clean` where nothing was under way: the engine had been asked to stop.
+    It is `clean` if it was taken on a regular stop, with nothing in progress.
     """
 
     engine: str
@@ -55,7 +55,7 @@ class Header:
 
 
 def snapshot_of(state: Path) -> Path:
-    """Where the snapshot is in an engine's directory of data."""
+    """The path of the snapshot in an engine's data directory."""
     return state / "snapshot"
 
 
@@ -64,7 +64,7 @@ def _changed(state: Path) -> Path:
 
 
 def read_header(state: Path) -> Header | None:
-    """The header of the snapshot, or None when there is none.
+    """The header of the snapshot, or None if there is none.
 
     Raises:
         SnapshotError: it is damaged, or of another format.
@@ -87,7 +87,7 @@ def _header(line: bytes) -> Header:
 
 
 def lost_seconds(state: Path, header: Header) -> float:
-    """How long something went on changing after the snapshot: what a crash has cost."""
+    """Seconds from the snapshot to the latest change, which a crash has lost."""
     try:
         return max(0.0, _changed(state).stat().st_mtime - header.saved_at)
     except FileNotFoundError:
@@ -95,10 +95,10 @@ def lost_seconds(state: Path, header: Header) -> float:
 
 
 def load(state: Path, engine: str) -> tuple[Header, Any] | None:
-    """The snapshot's header and content, or None when there is none.
+    """The snapshot's header and content, or None if there is none.
 
     Raises:
-        SnapshotError: it is damaged, or was made by another release of the engine.
+        SnapshotError: it is damaged, or was written by another release of the engine.
     """
     header = read_header(state)
     if header is None:
@@ -108,12 +108,12 @@ def load(state: Path, engine: str) -> tuple[Header, Any] | None:
     content = snapshot_of(state).read_bytes().partition(b"\n")[2]
     if hashlib.sha256(content).hexdigest() != header.sha256:
         raise SnapshotError("it is damaged")
-    # Nobody but the developer can write there, and the code it could run is the developer's as well.
+    # Only the developer can write there, so a pickle could only run the developer's own code.
     return header, pickle.loads(content)
 
 
 def write(state: Path, content: Any, *, engine: str, port: int, saved_at: float, clean: bool) -> None:
-    """Write a snapshot, whole or not at all."""
+    """Write a snapshot atomically."""
     buffer = io.BytesIO()
     pickle.dump(content, buffer, protocol=pickle.HIGHEST_PROTOCOL)
     packed = buffer.getbuffer()
@@ -132,10 +132,10 @@ def _private(path: str, flags: int) -> int:
 
 
 class Snapshots:
-    """Takes them while an event loop runs.
+    """Takes snapshots while an event loop runs.
 
-    `gather` collects what there is to save, in memory that nobody else will see again. `may_save` says
-    whether this is a good moment.
+    `gather` collects the content, and may modify it, since it runs in the fork or at the end. `may_save`
+    returns whether the state may be saved now.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Snapshots:
         """Seconds that each of the last hundred snapshots held up the event loop."""
 
     def note_change(self) -> None:
-        """Something has changed, or may have."""
+        """Note that something has changed, or may have."""
         self._changed_at = time.time()
 
     async def run(self) -> None:
@@ -175,14 +175,14 @@ class Snapshots:
             if self._changed_at > self._noted_at:
                 self._noted_at = self._changed_at
                 self._mark()
-            due = self._tried_at + min(max(_EVERY, _SHARE * seconds), _AT_MOST)
+            due = self._tried_at + min(max(_INTERVAL, _INTERVAL_FACTOR * seconds), _MAX_INTERVAL)
             if self._changed_at >= self._saved_at and time.time() >= due and self._may_save():
                 started = time.monotonic()
                 await self._save_by_fork()
                 seconds = time.monotonic() - started
 
     def _mark(self) -> None:
-        """Have it on disk when the latest change was."""
+        """Record the time of the latest change on disk."""
         _changed(self._state).touch(mode=0o600)
         os.utime(_changed(self._state), (self._noted_at, self._noted_at))
 
@@ -191,7 +191,7 @@ class Snapshots:
         before = self._saved_at
         self._saved_at = self._tried_at = time.time()
         with warnings.catch_warnings():
-            # Of several threads only this one goes on in the fork, and takes no lock that another may hold.
+            # Only this thread continues in the fork, and it takes no lock that another thread may hold.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
@@ -200,7 +200,7 @@ class Snapshots:
         self._child = child
         ended = asyncio.get_running_loop().run_in_executor(None, os.waitpid, child, 0)
         try:
-            _, status = await asyncio.wait_for(asyncio.shield(ended), _LONGEST)
+            _, status = await asyncio.wait_for(asyncio.shield(ended), _TIMEOUT)
         except TimeoutError:
             os.kill(child, signal.SIGKILL)
             _, status = await ended
@@ -209,11 +209,11 @@ class Snapshots:
             self._saved_at = before
 
     def _write_and_exit(self) -> None:
-        """The fork's whole life. Whatever happens, it must not go on as if it were the engine."""
+        """Write the snapshot in the fork, which must always exit, and never continue as the engine."""
         status = 1
         try:
             gc.disable()
-            # Connections, pipes and the port are the parent's: whoever waits for their end waits for its own.
+            # Connections, pipes and the port belong to the parent: their peers must see when it closes them.
             for descriptor in [int(each.name) for each in Path("/dev/fd").iterdir()]:
                 if descriptor > 2:
                     with suppress(OSError):
@@ -222,7 +222,7 @@ class Snapshots:
             self._write(self._saved_at, clean=False)
             status = 0
         except BaseException:
-            os.write(2, traceback.format_exc().encode())  # by no object that another thread may have locked
+            os.write(2, traceback.format_exc().encode())  # not an object that another thread may lock
         finally:
             os._exit(status)
 

@@ -175,7 +175,7 @@ def test_a_page_of_another_site_changes_nothing(
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if "our own key" not in name])
-def test_without_the_guard_it_would(page: Page, site: Site, unguarded: Target, name: str) -> None:
+def test_without_the_guard_the_attack_succeeds(page: Page, site: Site, unguarded: Target, name: str) -> None:
     before = unguarded.state()
     attack(page, site, unguarded, name)
     deadline = time.monotonic() + 10
@@ -187,7 +187,7 @@ def test_without_the_guard_it_would(page: Page, site: Site, unguarded: Target, n
 RESET = "fetch('/_ministack/reset', {method: 'POST'}).then(answer => answer.status)"
 
 
-def test_a_name_that_leads_here_is_not_the_engines(page: Page, target: Target) -> None:
+def test_a_rebound_host_name_is_rejected(page: Page, target: Target) -> None:
     # given
     before = target.state()
     # when: the attacker's page and the engine are one origin now
@@ -199,14 +199,14 @@ def test_a_name_that_leads_here_is_not_the_engines(page: Page, target: Target) -
     assert target.state() == before
 
 
-def test_without_the_guard_it_would_be(page: Page, unguarded: Target) -> None:
+def test_without_the_guard_the_request_is_accepted(page: Page, unguarded: Target) -> None:
     page.goto(f"http://{REBOUND}:{unguarded.engine.port}/")
     assert page.evaluate(RESET) == 200
     assert unguarded.state()["topics"] == []
 
 
 @pytest.mark.parametrize("path", ["/", "/_docs", "/bucket", "/v1"])
-def test_no_websocket_connection_is_opened_but_the_stacks_own(
+def test_only_the_stacks_own_websocket_connections_are_opened(
     page: Page, site: Site, target: Target, path: str
 ) -> None:
     site.html = "<!DOCTYPE html>"
@@ -222,7 +222,7 @@ def test_no_websocket_connection_is_opened_but_the_stacks_own(
     )
 
 
-def test_an_object_in_s3_is_no_page_of_the_engines(page: Page, site: Site, target: Target) -> None:
+def test_an_object_in_s3_is_not_served_as_a_page(page: Page, site: Site, target: Target) -> None:
     # given: a page that would be of the same origin as ours
     s3 = target.client("s3")
     s3.create_bucket(Bucket="somebody-uploaded")
@@ -294,7 +294,7 @@ def test_the_front_page_leads_to_the_documentation_which_shows_the_address_that_
     assert errors == []
 
 
-def test_the_pages_are_in_nobodys_frame(engine: Engine) -> None:
+def test_the_pages_can_not_be_framed(engine: Engine) -> None:
     for path in ("/", "/_docs"):
         headers = httpx.get(engine.url + path, trust_env=False).headers
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]

@@ -1,7 +1,7 @@
 """Many clients, one product, and functions that are killed while they work.
 
-On the deployed stack, over HTTP. The engine runs the functions as its child processes, and `kill -9` is what
-can happen to them: between any two writes, with an answer half said.
+On the deployed stack, over HTTP. The engine runs the functions as child processes, which `kill -9` can end
+between any two writes, or in the middle of a response.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ CLIENTS = AMOUNTS.clients_at_kill
 UNITS = CLIENTS * 6 // 10  # fewer than are ordered: some orders have to be refused
 
 KILLS = CLIENTS * 3 // 10
-KILL_EVERY = 0.8  # seconds, in which a process can just start anew while others do as well
+KILL_EVERY = 0.8  # seconds in which a process can just restart while others do as well
 REST = 240.0  # seconds in which every order must have ended, once all are accepted
 
-# A hundred requests at once would be a hundred processes. Those beyond these are told to come back (429).
+# A hundred requests at once would be a hundred processes. Requests beyond these get a 429.
 API_PROCESSES = 12
 
 # On AWS, and in the template, what a killed function had in hand comes back after a minute. Here after three
@@ -63,9 +63,9 @@ def shop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 
 class Killer(threading.Thread):
-    """Kills a function's process every now and then: which function's is chance, equally often each.
+    """Kills processes of random functions, each function equally often.
 
-    Not equally often each process: the API has one for every request under way, the others one or two.
+    Not each process, since the API has one per open request, and the others have one or two.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -107,7 +107,7 @@ def function_of(process: psutil.Process) -> str | None:
 
 
 def insist(shop: Shop, body: object) -> str:
-    """Send an order until it is accepted, as a client with a key may; its id."""
+    """Retry an order until it is accepted, as a client with a key may; returns its id."""
     key = str(uuid.uuid4())
     deadline = time.monotonic() + REST
     backoff = 0.5
@@ -137,13 +137,13 @@ def ops(engine: Engine, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def all_over(shop: Shop, placed: list[str]) -> dict[str, str]:
-    """The orders' statuses, once all have ended; or when the time is up, for an assert to judge."""
+    """The orders' statuses once all have ended, or when the time is up, for an assert to judge."""
     deadline = time.monotonic() + REST
     statuses = dict.fromkeys(placed, "PENDING")
     while time.monotonic() < deadline:
         for order_id in [each for each, status in statuses.items() if status in OPEN]:
             answer = shop.get(f"/order/{order_id}")
-            if answer.status_code == 200:  # who is asked may be killed as well
+            if answer.status_code == 200:  # the function that reads it may be killed as well
                 statuses[order_id] = body_of(answer)["status"]
         if not OPEN & set(statuses.values()):
             break

@@ -1,4 +1,4 @@
-"""Nothing is left of a run of tests that is killed: no engine, and none of its functions' processes."""
+"""A killed test run leaves no engine and no function process behind."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ nothing else."""
 
 
 def want_the_last_unit(url: str, table: str, number: int, start: Barrier) -> None:
-    """One process: open its share of the products, then order one unit of each, together with all others."""
+    """Create this process's share of the products, then order one unit of each, together with the others."""
     ledger = DynamoLedgerRepository(dynamodb_client(url), table, "productId")
     for round_number in range(number, ROUNDS, PROCESSES):
         one = BalanceRequest(
@@ -45,7 +45,7 @@ def want_the_last_unit(url: str, table: str, number: int, start: Barrier) -> Non
     for round_number in range(ROUNDS):
         message = check(details_of(f"order-{round_number}-{number}", items=((f"pen-{round_number}", 1),)))
         start.wait()
-        # What is given back comes again, as from its queue.
+        # Failed messages are retried, as from their queue.
         while CheckOrders(STOCK, ledger, MemoryPublisher(), clock, Retry(backoff)).process([message]):
             pass
 

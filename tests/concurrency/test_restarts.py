@@ -49,7 +49,7 @@ class Kept:
         self.engine = start(port or self.engine.port, self.engine.home, tied=True)
 
     def ops(self, *arguments: str) -> tuple[int, str]:
-        """An operator's command: its exit code and what it said."""
+        """Run an operator's command; returns its exit code and output."""
         finished = subprocess.run(
             [sys.executable, "-m", "order_capture_ops", *arguments, "--stack", stack.NAME, "--json"],
             cwd=ROOT,
@@ -71,7 +71,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
 
 
 class Clients:
-    """Place orders at the same time, whatever becomes of the engine meanwhile."""
+    """Place orders at the same time, even while the engine restarts."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -84,7 +84,7 @@ class Clients:
         self._placing = [self._pool.submit(self._insist, number) for number in range(ORDERS)]
 
     def _insist(self, number: int) -> None:
-        """Send an order until it is accepted, as a client with a key may."""
+        """Retry an order until it is accepted, as a client with a key may."""
         body = order_body(self._customers[number % 10], {self.pen: 1}, "1.00")
         key = str(uuid.uuid4())
         deadline = time.monotonic() + TIMEOUT
@@ -96,7 +96,7 @@ class Clients:
                     if len(self.accepted) >= BEFORE:
                         self._enough.set()
                     return
-                # Its customer, too, may be one of those that a crash has cost.
+                # Its customer may be lost in the crash, too.
                 assert answer.status_code in (409, 429) or answer.status_code >= 500, answer.text
             except httpx.TransportError:
                 pass  # sent, perhaps; the key makes it the same order
@@ -126,7 +126,7 @@ def clients(kept: Kept) -> Iterator[Clients]:
 
 
 def ended(shop: Shop, placed: list[str]) -> dict[str, str]:
-    """How each of the orders has ended, those that are unknown as such; or how it stands in the end."""
+    """The terminal status of each order (UNKNOWN if it is lost), or its last status if the time is up."""
     deadline = time.monotonic() + TIMEOUT
     statuses = dict.fromkeys(placed, "PENDING")
     while time.monotonic() < deadline and OPEN & set(statuses.values()):
@@ -139,16 +139,16 @@ def ended(shop: Shop, placed: list[str]) -> dict[str, str]:
 
 
 def assert_the_books_add_up(kept: Kept, outcomes: Counter[str], seconds: int = 300) -> None:
-    code, said = kept.ops("audit", "--grace-period", str(seconds))
-    assert code == 0, said
-    counted = json.loads(said)["orders"]
+    code, output = kept.ops("audit", "--grace-period", str(seconds))
+    assert code == 0, output
+    counted = json.loads(output)["orders"]
     assert all(counted.get(status, 0) >= number for status, number in outcomes.items()), (counted, outcomes)
-    code, said = kept.ops("stuck")
-    assert json.loads(said)["open"] == []
+    code, output = kept.ops("stuck")
+    assert json.loads(output)["open"] == []
 
 
 @pytest.mark.timeout(900)
-def test_a_stop_in_the_middle_costs_nothing(kept: Kept, clients: Clients, say: Say) -> None:
+def test_a_stop_loses_nothing(kept: Kept, clients: Clients, say: Say) -> None:
     # given
     clients.wait_for_some()
     # when
@@ -173,7 +173,7 @@ def test_a_stop_in_the_middle_costs_nothing(kept: Kept, clients: Clients, say: S
 
 
 @pytest.mark.timeout(900)
-def test_a_crash_in_the_middle_costs_what_it_says_and_nothing_else(
+def test_a_crash_loses_what_the_engine_reports_and_nothing_else(
     kept: Kept, clients: Clients, say: Say
 ) -> None:
     # given
@@ -196,7 +196,7 @@ def test_a_crash_in_the_middle_costs_what_it_says_and_nothing_else(
     assert note is not None
     seconds = re.search(r"last (\d+) s", note)
     assert not lost or (seconds and int(seconds[1]) < 30)
-    assert set(lost) <= set(before), "what was accepted after the start is there"
+    assert set(lost) <= set(before), "orders accepted after the restart are kept"
     assert not OPEN & outcomes.keys()
     assert outcomes["SHIPPED"] == min(UNITS, ORDERS - len(lost))
     assert_the_books_add_up(kept, outcomes)
@@ -204,7 +204,7 @@ def test_a_crash_in_the_middle_costs_what_it_says_and_nothing_else(
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-def test_another_port_is_all_that_changes(kept: Kept) -> None:
+def test_a_restart_on_another_port_changes_only_the_port(kept: Kept) -> None:
     # given
     alice, pen = kept.shop.new_customer("10.00"), kept.shop.new_product(5)
     order = kept.shop.ended(kept.shop.place(alice, {pen: 1}, "1.00"))
@@ -227,7 +227,7 @@ def test_another_port_is_all_that_changes(kept: Kept) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(120)
-def test_data_that_cannot_be_used_is_said_in_a_sentence(kept: Kept) -> None:
+def test_unusable_data_is_reported_in_one_sentence(kept: Kept) -> None:
     # given
     kept.engine.stop()
     snapshot = snapshot_of(kept.engine.home / "state")

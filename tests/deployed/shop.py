@@ -177,7 +177,7 @@ class Shop:
     def come_to_rest(self) -> None:
         """Wait until no message is on its way or being worked on: what the books say now, they keep saying.
 
-        A message is sent on before it is deleted and the queues are looked at in the order in which an order
+        A message is forwarded before it is deleted, and the queues are read in the order in which an order
         passes through them, so none is missed between two; the second look finds what a release sent back.
         """
         still = 0
@@ -204,7 +204,7 @@ class Shop:
 
 
 def eventually(look: Callable[[], Result], until: Callable[[Result], bool]) -> Result:
-    """What `look` sees once that is as it should be, or when patience has run out: for an assert to judge."""
+    """The value of `look` once it is as expected, or when the time is up, for an assert to judge."""
     deadline = time.monotonic() + TIMEOUT
     while not until(seen := look()) and time.monotonic() < deadline:
         time.sleep(0.05)

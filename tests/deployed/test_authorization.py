@@ -184,7 +184,7 @@ def assert_unauthenticated(answer: httpx.Response) -> None:
 
 @every_route
 @pytest.mark.parametrize("bad", BAD_TOKENS)
-def test_a_bad_token_is_let_in_nowhere(
+def test_an_invalid_token_is_rejected_everywhere(
     shop: Shop, forger: Forger, alice: Alice, route: Route, bad: str
 ) -> None:
     answer = route.ask(shop, forger.tokens[bad], alice.ids)
@@ -193,7 +193,7 @@ def test_a_bad_token_is_let_in_nowhere(
 
 
 @every_route
-def test_a_token_with_every_scope_but_the_one_is_not_let_in(
+def test_a_token_without_the_scope_is_rejected(
     shop: Shop, forger: Forger, alice: Alice, route: Route
 ) -> None:
     answer = route.ask(shop, forger.without(route.scope), alice.ids)
@@ -202,15 +202,13 @@ def test_a_token_with_every_scope_but_the_one_is_not_let_in(
 
 
 @pytest.mark.parametrize("route", OF_OTHERS, ids=str)
-def test_a_customer_is_not_let_in_to_accounts_stock_and_reports_their_own_included(
-    shop: Shop, alice: Alice, route: Route
-) -> None:
+def test_a_customer_can_not_access_accounts_stock_or_reports(shop: Shop, alice: Alice, route: Route) -> None:
     answer = route.ask(shop, alice.authorization, alice.ids)
 
     assert_unauthenticated(answer)
 
 
-def test_what_was_refused_had_no_effect(shop: Shop, alice: Alice) -> None:
+def test_a_rejected_request_has_no_effect(shop: Shop, alice: Alice) -> None:
     shop.come_to_rest()
     assert shop.order(alice.order_id)["status"] == "SHIPPED"
     assert shop.money(alice.name) == Books.of("90.00", settled="10.00")
@@ -218,7 +216,7 @@ def test_what_was_refused_had_no_effect(shop: Shop, alice: Alice) -> None:
 
 
 @every_route_of_orders
-def test_another_customers_order_is_there_for_nobody_else(shop: Shop, alice: Alice, route: Route) -> None:
+def test_another_customers_order_is_not_found(shop: Shop, alice: Alice, route: Route) -> None:
     bob = shop.bearer(shop.new_customer())
 
     foreign = route.ask(shop, bob, alice.ids)
@@ -255,7 +253,7 @@ def _of_any_answer(answer: httpx.Response) -> tuple[dict[str, str], dict[str, An
 
 
 @every_route
-def test_a_service_is_let_in_with_the_one_scope(shop: Shop, alice: Alice, route: Route) -> None:
+def test_a_service_needs_only_the_one_scope(shop: Shop, alice: Alice, route: Route) -> None:
     service = f"Bearer {shop.tokens.of_service(route.scope)}"
     # What the other tests need is not deleted, and what her orders may hold at this moment could not be.
     new = {"customerId": shop.new_customer(), "productId": shop.new_product(1)}
@@ -266,7 +264,7 @@ def test_a_service_is_let_in_with_the_one_scope(shop: Shop, alice: Alice, route:
 
 
 @every_route_of_orders
-def test_a_customer_is_let_in_to_their_own(shop: Shop, alice: Alice, route: Route) -> None:
+def test_a_customer_can_access_their_own_orders(shop: Shop, alice: Alice, route: Route) -> None:
     answer = route.ask(shop, alice.authorization, alice.ids)
 
     assert_let_in(route, answer)
@@ -283,7 +281,7 @@ def assert_let_in(route: Route, answer: httpx.Response) -> None:
     assert "problem" not in answer.text.replace("urn:order-capture:problem:status-conflict", "") or too_late
 
 
-def test_a_bare_token_is_as_good_as_one_with_bearer_before_it(shop: Shop, alice: Alice) -> None:
+def test_a_token_without_the_bearer_prefix_is_accepted(shop: Shop, alice: Alice) -> None:
     bare = alice.authorization.removeprefix("Bearer ")
 
     assert shop.get(f"/order/{alice.order_id}", Authorization=bare).status_code == 200
@@ -305,7 +303,7 @@ def test_the_key_of_one_caller_is_not_the_key_of_another(shop: Shop, alice: Alic
 
 
 @pytest.mark.parametrize("path", sorted(CONTRACT["paths"].keys() - {"/{proxy+}"}))
-def test_a_browser_is_told_what_a_page_of_another_origin_may_send(shop: Shop, path: str) -> None:
+def test_a_preflight_has_what_another_origin_may_send(shop: Shop, path: str) -> None:
     answer = shop.request("OPTIONS", path, Authorization="", Origin="https://shop.example.com")
 
     assert (answer.status_code, answer.content) == (204, b"")
@@ -315,7 +313,7 @@ def test_a_browser_is_told_what_a_page_of_another_origin_may_send(shop: Shop, pa
     assert "Authorization" in answer.headers["access-control-allow-headers"].split(",")
 
 
-def test_more_than_the_gateway_takes_is_refused_before_a_function_sees_it(shop: Shop) -> None:
+def test_a_too_large_request_is_rejected_by_the_gateway(shop: Shop) -> None:
     answer = shop.post("/order", b" " * (10 * 1024 * 1024 + 1))
 
     assert answer.status_code == 413

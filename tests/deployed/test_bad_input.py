@@ -9,7 +9,7 @@ import pytest
 
 from tests.deployed.shop import Books, Shop, body_of, order_body
 
-# What would tell a client how the inside is made.
+# What would leak internals to a client.
 _INTERNALS = ("Traceback", 'File "', "pydantic", "botocore", "Decimal(", "dynamodb", "arn:aws")
 
 
@@ -158,11 +158,13 @@ BAD_STOCK = {
         for what, (body, field) in bad.items()
     ],
 )
-def test_bad_input_gets_a_problem_that_names_the_field(shop: Shop, path: str, body: str, field: str) -> None:
+def test_invalid_input_gets_a_problem_that_names_the_field(
+    shop: Shop, path: str, body: str, field: str
+) -> None:
     assert_problem(shop.post(path, body), 400, field)
 
 
-def test_all_that_is_wrong_is_told_at_once(shop: Shop) -> None:
+def test_all_invalid_fields_are_reported_at_once(shop: Shop) -> None:
     body = order(customerId='""', items='[{"productId": "pen", "qty": 0}]', totalAmount="NaN", more="1")
     problem = assert_problem(
         shop.post("/order", body), 400, "customerId", "items[0].qty", "totalAmount", "more"
@@ -183,7 +185,7 @@ def test_in_a_batch_the_bad_order_has_the_problem_and_the_batch_is_accepted(
     assert [error["field"] for error in entry["problem"]["errors"]] == [f"orders[0].{field}"]
 
 
-def test_the_answer_to_the_largest_bad_batch_is_short_and_counts_what_it_leaves_out(shop: Shop) -> None:
+def test_the_response_to_the_largest_invalid_batch_is_short_and_counts_omitted_errors(shop: Shop) -> None:
     # given: as many fields that nobody knows as a megabyte holds
     fields = ", ".join(f'"x{number}": 0' for number in range(75_000))
     batch = f'{{"orders": [{order()[:-1]}, {fields}}}]}}'
@@ -208,7 +210,7 @@ def test_the_answer_to_the_largest_bad_batch_is_short_and_counts_what_it_leaves_
     ],
     ids=["an empty key", "a key of 256 characters", "a key that is not ASCII", "a correlation id too long"],
 )
-def test_bad_headers_are_named_too(shop: Shop, header: str, value: str) -> None:
+def test_invalid_headers_are_named(shop: Shop, header: str, value: str) -> None:
     assert_problem(shop.post("/order", order(), **{header: value}), 400, header)
 
 
@@ -226,7 +228,7 @@ def test_bad_headers_are_named_too(shop: Shop, header: str, value: str) -> None:
         ("/webhooks/.%2500000000000000000000000000000000", "Nothing has such an id."),
     ],
 )
-def test_what_is_not_there_is_a_404(shop: Shop, path: str, detail: str) -> None:
+def test_unknown_resources_are_a_404(shop: Shop, path: str, detail: str) -> None:
     assert assert_problem(shop.get(path), 404)["detail"] == detail
 
 
@@ -260,7 +262,7 @@ def test_an_unknown_route_reaches_no_function(shop: Shop, method: str, path: str
         ("POST", "/reports/daily", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_a_method_that_a_path_does_not_have_is_answered_with_those_that_it_has(
+def test_an_unsupported_method_is_a_405_with_the_allowed_ones(
     shop: Shop, method: str, path: str, allowed: str
 ) -> None:
     answer = shop.request(method, path)
@@ -271,11 +273,11 @@ def test_a_method_that_a_path_does_not_have_is_answered_with_those_that_it_has(
         assert_problem(answer, 405)
 
 
-def test_a_method_that_a_path_does_not_have_takes_a_token_too(shop: Shop) -> None:
+def test_an_unsupported_method_also_needs_a_token(shop: Shop) -> None:
     assert httpx.put(f"{shop.outputs['apiUrl']}/account", trust_env=False).status_code == 401
 
 
-def test_a_head_is_answered_like_its_get(shop: Shop) -> None:
+def test_head_has_the_headers_of_get(shop: Shop) -> None:
     alice, pen = shop.new_customer("10.00"), shop.new_product(3)
     order_id = body_of(shop.post("/order", order_body(alice, [(pen, 1)], "1.00")))["orderId"]
     shop.ended(order_id)
@@ -302,13 +304,13 @@ def test_an_id_is_unescaped_once(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("path", ["/order", "/orders", "/account", "/stock", "/webhooks"])
-def test_a_body_that_is_called_something_else_than_json_is_not_read(shop: Shop, path: str) -> None:
+def test_another_content_type_is_rejected(shop: Shop, path: str) -> None:
     answer = shop.post(path, order(), **{"Content-Type": "application/x-www-form-urlencoded"})
     assert "application/json" in assert_problem(answer, 415)["detail"]
 
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_a_body_may_be_called_json_in_any_way(shop: Shop, media_type: str) -> None:
+def test_any_json_content_type_is_accepted(shop: Shop, media_type: str) -> None:
     assert shop.post("/account", account(), **{"Content-Type": media_type}).status_code == 200
 
 
@@ -325,13 +327,11 @@ def test_a_body_may_be_called_json_in_any_way(shop: Shop, media_type: str) -> No
         ("GET", "/orders?customerId=a&customerId=a", ("customerId",)),
     ],
 )
-def test_a_parameter_that_a_request_does_not_have_is_named(
-    shop: Shop, method: str, path: str, fields: tuple[str, ...]
-) -> None:
+def test_an_unknown_parameter_is_named(shop: Shop, method: str, path: str, fields: tuple[str, ...]) -> None:
     assert_problem(shop.request(method, path, content=order() if method == "POST" else None), 400, *fields)
 
 
-def test_a_whole_number_is_one_however_it_is_written_and_a_retry_may_write_it_otherwise(shop: Shop) -> None:
+def test_a_retry_may_write_a_number_differently(shop: Shop) -> None:
     pen = shop.new_product(0)
     key = {"Idempotency-Key": f"whole-{pen}"}
     answers = [
@@ -362,7 +362,7 @@ def test_a_balance_never_goes_below_zero(shop: Shop) -> None:
     assert (shop.money(alice), shop.units(pen)) == (Books.of("10.00"), Books.of(3))
 
 
-def test_a_balance_never_goes_over_what_the_books_hold(shop: Shop) -> None:
+def test_a_balance_never_exceeds_the_maximum(shop: Shop) -> None:
     # given
     alice = shop.new_customer("999999999999.99")
     # when

@@ -1,4 +1,4 @@
-"""Orders name addresses of their own on the same machine, and are told of there, with every role enforced."""
+"""Orders with callback URLs on this machine get their events there, with every role enforced."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_event_of_each_order_arrives_signed_at_its_own_address(shop: Shop)
         assert {each.path for each in receiver.received} == placed.keys()
 
 
-def test_a_secret_that_is_asked_for_later_is_right_for_what_was_refused_before(shop: Shop) -> None:
+def test_a_secret_fetched_later_verifies_earlier_failed_deliveries(shop: Shop) -> None:
     # given an order whose callback made the secret, and a receiver who does not know it
     alice, pen = shop.new_customer(), shop.new_product()
     with Receiver(401, 401, 401, 204) as receiver:
@@ -82,7 +82,7 @@ def test_a_secret_that_is_asked_for_later_is_right_for_what_was_refused_before(s
         assert receiver.received[-1].headers["webhook-id"] == delivery["deliveryId"]
 
 
-def test_gone_ends_it_for_that_order(shop: Shop) -> None:
+def test_410_ends_the_callbacks_of_that_order(shop: Shop) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     with Receiver(410) as gone, Receiver() as receiver:
         place(shop, alice, pen, gone.url)
@@ -97,7 +97,7 @@ def test_gone_ends_it_for_that_order(shop: Shop) -> None:
         assert len({each.headers["webhook-id"] for each in receiver.received}) == 3
 
 
-def test_a_host_that_hangs_holds_up_neither_another_host_nor_another_customer(shop: Shop) -> None:
+def test_a_hanging_host_delays_neither_another_host_nor_another_customer(shop: Shop) -> None:
     alice, bob, pen = shop.new_customer(), shop.new_customer(), shop.new_product()
     with Receiver(HANGS) as hanging, Receiver() as alices, Receiver() as bobs:
         for _ in range(5):
@@ -114,7 +114,7 @@ def test_a_host_that_hangs_holds_up_neither_another_host_nor_another_customer(sh
         assert {each["status"] for each in log(shop, alice) if each["url"] == hanging.url} == {"PENDING"}
 
 
-def test_a_bad_address_is_refused_at_once(shop: Shop) -> None:
+def test_an_invalid_url_is_rejected_at_once(shop: Shop) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     good = order_body(alice, {pen: 1}, "1.00")
     for url in (

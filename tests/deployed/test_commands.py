@@ -1,4 +1,4 @@
-"""The commands that people type, against the deployed stack, with a proxy set that leads nowhere."""
+"""The make commands against the deployed stack, with a proxy set that does not exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 
 @pytest.fixture(autouse=True)
 def _described(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stack of this suite is the one that the commands find."""
+    """Have the commands find this suite's stack."""
     description = tmp_path / "stack.json"
     description.write_text(json.dumps(dict(shop.outputs)))
     monkeypatch.setattr(stacks, "DESCRIPTION", description)
@@ -34,7 +34,7 @@ def _described(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def poisoned(shop: Shop) -> Iterator[str]:
-    """The id of a message that order_update refused until it was dead."""
+    """The id of a message that order_update rejected until it was dead-lettered."""
     queue, dlq = shop.outputs["OrderUpdateQueueUrl"], shop.outputs["OrderUpdateDlqUrl"]
     before = shop.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
     shop.sqs.purge_queue(QueueUrl=dlq)
@@ -51,7 +51,7 @@ def poisoned(shop: Shop) -> Iterator[str]:
 def test_a_poison_message_is_shown_with_its_reason(
     shop: Shop, poisoned: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(2):  # to look at it takes nothing out
+    for _ in range(2):  # reading it leaves it in the queue
         assert ops.main(["status", "--json"]) == 1
         found = json.loads(capsys.readouterr().out)
         (letters,) = (each for each in found["dead_letters"] if each["queue"] == "OrderUpdateDlq")
@@ -65,7 +65,7 @@ def test_a_poison_message_is_shown_with_its_reason(
     assert "refused a message" in capsys.readouterr().out
 
 
-def test_all_is_well_where_nothing_is_wrong(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_healthy_stack_has_no_problems(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.come_to_rest()
 
     ops.main(["status", "--json"])
@@ -80,9 +80,7 @@ def test_all_is_well_where_nothing_is_wrong(shop: Shop, capsys: pytest.CaptureFi
     assert status._consumer_of(status._mappings(deployed), dlq) == shop.outputs["OrderUpdateFunctionName"]
 
 
-def test_the_logs_of_an_order_are_those_of_all_functions(
-    shop: Shop, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_logs_of_an_order_come_from_all_functions(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     order_id = shop.place(alice, {pen: 1}, "1.00")
     shop.ended(order_id)
@@ -101,18 +99,18 @@ def test_an_order_is_followed_to_its_end(shop: Shop, capsys: pytest.CaptureFixtu
 
     assert follow.main(["--order", order_id]) == 0
 
-    said = capsys.readouterr().out
-    assert order_id in said
-    assert "REJECTED" in said
-    assert f"INSUFFICIENT_STOCK {pen}, asked 2, available 1" in said
+    printed = capsys.readouterr().out
+    assert order_id in printed
+    assert "REJECTED" in printed
+    assert f"INSUFFICIENT_STOCK {pen}, asked 2, available 1" in printed
 
 
-def test_an_order_that_is_not_there_is_not_followed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_order_can_not_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
     assert follow.main(["--order", "no-such-order"]) == 1
     assert "There is no such order" in capsys.readouterr().err
 
 
-def test_a_receiver_registers_itself_and_is_gone_afterwards(shop: Shop) -> None:
+def test_the_receiver_registers_a_webhook_and_removes_it(shop: Shop) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     with receiver.Receiver() as listening:
         with receiver._registered(alice, listening):
@@ -124,7 +122,7 @@ def test_a_receiver_registers_itself_and_is_gone_afterwards(shop: Shop) -> None:
     assert body_of(shop.get(f"/webhooks?customerId={alice}"))["webhooks"] == []
 
 
-def test_tokens_are_printed_and_scopes_that_are_none_are_named(
+def test_tokens_are_printed_and_unknown_scopes_are_rejected(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in ([], ["--customer", shop.new_customer()], ["--scopes", "orders/read"]):
@@ -150,7 +148,7 @@ def test_env_json_has_each_functions_variables_as_containers_need_them(shop: Sho
     assert queue.startswith(f"http://172.17.0.1:{port}/")
 
 
-def test_a_check_of_the_books_and_a_list_of_what_is_open(
+def test_the_operators_commands_run_on_the_deployed_stack(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands: tuple[Callable[[], int], ...] = (
@@ -159,7 +157,7 @@ def test_a_check_of_the_books_and_a_list_of_what_is_open(
         lambda: ops.main(["republish", "--dry-run"]),
         lambda: ops.main(["republish-events", "--since", "1h", "--dry-run"]),
     )
-    # What an earlier test has left that can't be read is reported, with a 1.
+    # Unreadable items of earlier tests are reported, with a 1.
     assert {command() for command in commands} <= {0, 1}
     assert ops.main(["redrive"]) == 2
     assert "QUEUE is missing. Dead letters now:" in capsys.readouterr().err

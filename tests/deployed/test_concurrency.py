@@ -83,7 +83,7 @@ def test_forty_simultaneous_adjustments_add_up_exactly(shop: Shop) -> None:
     alice = shop.new_customer("100.00")
 
     def adjust(number: int) -> httpx.Response:
-        # A client that is told to come back (503), or whose function the gateway gave up on (502, 504), sends
+        # A client that gets a 503, or a 502 or 504 from the gateway, sends
         # the same request again: the key makes it the same.
         body = {"customerId": alice, "adjust": Decimal("1.01") if number % 2 else Decimal("-0.25")}
         key = str(uuid.uuid4())

@@ -37,7 +37,7 @@ class Follower:
     def views(self, *paths: str) -> Views:
         """What the copies have of each path, as `GET` would show it."""
         for place, listener in self.listeners.items():
-            self.copies[place].hear(listener.take())
+            self.copies[place].apply(listener.take())
         return {path: self.copies[path.rpartition("/")[0]].view(path.rpartition("/")[2]) for path in paths}
 
     def originals(self, *paths: str) -> Views:
@@ -63,7 +63,7 @@ def follower(shop: Shop) -> Iterator[Follower]:
 
 
 def republish(engine: Engine, *arguments: str) -> Views:
-    """What the operator's command says."""
+    """Run the operator's command; returns its output."""
     finished = subprocess.run(
         [sys.executable, "-m", "order_capture_ops", "republish", *arguments, "--stack", stack.NAME, "--json"],
         cwd=ROOT,
@@ -72,11 +72,11 @@ def republish(engine: Engine, *arguments: str) -> Views:
         text=True,
         check=True,
     )
-    said: Views = json.loads(finished.stdout)
-    return said
+    counts: Views = json.loads(finished.stdout)
+    return counts
 
 
-def test_copies_are_the_tables_whatever_happens_and_when_they_are_made_anew(
+def test_copies_equal_the_tables_at_all_times_and_after_a_rebuild(
     shop: Shop, engine: Engine, follower: Follower
 ) -> None:
     # given: orders that ship, one that is refused, somebody who is gone, and a product that is there again
@@ -106,7 +106,7 @@ def test_copies_are_the_tables_whatever_happens_and_when_they_are_made_anew(
     assert follower.copies["/account"].states[gone]["deleted"]
 
 
-def test_what_was_deleted_is_unknown_to_everybody(shop: Shop) -> None:
+def test_a_deleted_entity_is_unknown_everywhere(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("10.00"), shop.new_product(5)
     key = {"Idempotency_Key": f"delete-{pen}"}

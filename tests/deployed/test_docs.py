@@ -63,7 +63,7 @@ def test_it_fetches_nothing_from_anywhere(page: Page, text: str) -> None:
     assert [element for element in page.elements if fetching & element[1].keys()] == []
     assert "url(" not in page.styles
     assert "@import" not in page.styles
-    # What the script might fetch once it runs: the browser is told to refuse.
+    # The content security policy keeps the script from fetching anything at run time.
     (policy,) = [
         attributes["content"]
         for tag, attributes in page.elements

@@ -19,17 +19,17 @@ REJECTED = ["order.placed", "order.rejected"]
 
 
 class Stories:
-    """All that was heard of orders."""
+    """The events of orders received so far."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._heard: list[View] = []
+        self._received: list[View] = []
 
     def listen(self) -> dict[str, list[View]]:
-        """What was heard of each order, each event once, by its sequence."""
-        self._heard += [simplejson.loads(body, use_decimal=True) for body in self._listener.take()]
+        """The events received of each order, each once, by sequence."""
+        self._received += [simplejson.loads(body, use_decimal=True) for body in self._listener.take()]
         stories: dict[str, dict[str, View]] = {}
-        for event in self._heard:
+        for event in self._received:
             stories.setdefault(event["subject"], {})[event["id"]] = event
         return {
             order_id: sorted(events.values(), key=lambda event: int(event["sequence"]))
@@ -44,9 +44,7 @@ def stories(shop: Shop) -> Iterator[Stories]:
 
 
 @pytest.mark.timeout(300)
-def test_of_two_hundred_orders_every_event_is_told_in_order_and_none_is_missing(
-    shop: Shop, stories: Stories
-) -> None:
+def test_every_event_of_two_hundred_orders_is_published_in_order(shop: Shop, stories: Stories) -> None:
     # given a product of which there is enough for half of them
     alice, pen = shop.new_customer("1000.00"), shop.new_product(ORDERS // 2)
     # when
@@ -58,16 +56,16 @@ def test_of_two_hundred_orders_every_event_is_told_in_order_and_none_is_missing(
         ]
     views = {view["orderId"]: view for view in shop.all_ended(order_ids)}
     # then
-    told = eventually(
+    published = eventually(
         stories.listen,
-        lambda told: all(
-            told.get(order_id, [{}])[-1].get("type") == f"order.{view['status'].lower()}"
+        lambda published: all(
+            published.get(order_id, [{}])[-1].get("type") == f"order.{view['status'].lower()}"
             for order_id, view in views.items()
         ),
     )
-    assert told.keys() >= views.keys()
+    assert published.keys() >= views.keys()
     for order_id, view in views.items():
-        story, shipped = told[order_id], view["status"] == "SHIPPED"
+        story, shipped = published[order_id], view["status"] == "SHIPPED"
         assert [event["type"] for event in story] == (CONFIRMED_AND_SHIPPED if shipped else REJECTED)
         assert [event["sequence"] for event in story] == ["1", "2", "3"][: len(story)]
         # A refused order may have got its other check's answer since.
@@ -87,7 +85,7 @@ def written_by_hand(shop: Shop, table: str, keys: dict[str, str], **more: str) -
 
 
 def dead_letters(shop: Shop, function: str) -> list[dict[str, str]]:
-    """Whose records a function has set aside, taken out of its dead-letter queue."""
+    """The keys of the records in a function's dead-letter queue, which are removed from it."""
     url = shop.outputs[f"{function}DlqUrl"]
     letters = eventually(
         lambda: shop.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []), bool
@@ -97,19 +95,19 @@ def dead_letters(shop: Shop, function: str) -> list[dict[str, str]]:
     return [json.loads(letter["Body"])["keys"] for letter in letters]
 
 
-def test_an_order_that_can_not_be_read_holds_up_the_events_of_no_other(shop: Shop, stories: Stories) -> None:
+def test_an_unreadable_order_delays_no_other_event(shop: Shop, stories: Stories) -> None:
     # given
     alice, pen, broken = shop.new_customer(), shop.new_product(), {"orderId": str(uuid.uuid4())}
     with written_by_hand(shop, "OrderTable", broken, status="PENDING"):
         # when
         order_id = shop.place(alice, {pen: 1}, "1.00")
         # then
-        told = eventually(stories.listen, lambda told: len(told.get(order_id, [])) == 3)
-        assert [event["type"] for event in told[order_id]] == CONFIRMED_AND_SHIPPED
+        published = eventually(stories.listen, lambda published: len(published.get(order_id, [])) == 3)
+        assert [event["type"] for event in published[order_id]] == CONFIRMED_AND_SHIPPED
         assert dead_letters(shop, "ChangePublisher") == [broken]
 
 
-def test_an_account_that_can_not_be_read_holds_up_the_news_of_no_other(shop: Shop) -> None:
+def test_an_unreadable_account_delays_no_other_state(shop: Shop) -> None:
     # given
     broken = {"customerId": f"customer-{uuid.uuid4()}", "entry": "BALANCE"}
     with (
@@ -119,13 +117,13 @@ def test_an_account_that_can_not_be_read_holds_up_the_news_of_no_other(shop: Sho
         # when
         alice = shop.new_customer()
         # then
-        heard: set[str] = set()
+        received: set[str] = set()
 
         def listen() -> set[str]:
-            heard.update(json.loads(body)["subject"] for body in listener.take())
-            return heard
+            received.update(json.loads(body)["subject"] for body in listener.take())
+            return received
 
-        assert alice in eventually(listen, lambda heard: alice in heard)
+        assert alice in eventually(listen, lambda received: alice in received)
         path = f"/account/{alice}/history"
         history = eventually(lambda: body_of(shop.get(path))["entries"], bool)
         assert [entry["type"] for entry in history] == ["ADJUST"]

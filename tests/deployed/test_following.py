@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 from tests.deployed.shop import Shop, body_of, eventually, order_body
 
 
-def test_a_client_that_waits_hears_of_the_end_in_one_request(shop: Shop) -> None:
+def test_a_long_poll_returns_the_terminal_status_in_one_request(shop: Shop) -> None:
     # given
     nobody, pen = "nobody", shop.new_product(1)
     order_id = body_of(shop.post("/order", order_body(nobody, {pen: 1}, "1.00")))["orderId"]
@@ -18,8 +18,8 @@ def test_a_client_that_waits_hears_of_the_end_in_one_request(shop: Shop) -> None
     assert (answer.status_code, body_of(answer)["status"]) == (200, "REJECTED")
 
 
-def test_a_client_that_waits_for_nothing_is_answered_after_its_time(shop: Shop) -> None:
-    # given an order that nothing happens to any more, and one that nobody has heard of
+def test_a_long_poll_without_a_change_ends_after_its_time(shop: Shop) -> None:
+    # given an ended order, and an unknown one
     alice, pen = shop.new_customer("1.00"), shop.new_product(1)
     order_id = body_of(shop.post("/order", order_body(alice, {pen: 1}, "1.00")))["orderId"]
     shop.ended(order_id)
@@ -35,7 +35,7 @@ def test_a_client_that_waits_for_nothing_is_answered_after_its_time(shop: Shop) 
     assert shop.get("/order/unheard-of?wait=20").status_code == 404
 
 
-def test_a_list_is_followed_to_its_end(shop: Shop) -> None:
+def test_a_list_can_be_paged_to_its_end(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     placed = [body_of(shop.post("/order", order_body(alice, {pen: 1}, "1.00")))["orderId"] for _ in range(5)]

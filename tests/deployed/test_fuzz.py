@@ -72,12 +72,12 @@ def test_every_answer_is_one_of_the_contract(summary: Summary, shop: Shop, say: 
 
 
 @pytest.mark.proof
-def test_no_answer_is_a_fault_of_ours(summary: Summary) -> None:
+def test_no_response_is_a_server_error(summary: Summary) -> None:
     assert {seen: number for seen, number in summary.statuses.items() if not 200 <= seen[1] < 500} == {}
 
 
 @pytest.mark.full
-def test_every_operation_was_brought_to_do_what_it_is_for_and_to_refuse(summary: Summary) -> None:
+def test_every_operation_was_made_to_succeed_and_to_fail(summary: Summary) -> None:
     assert lacking(summary) == []
 
 
@@ -130,7 +130,7 @@ def more_may_be_sent_than_is_taken(broken: Contract) -> None:
         (more_may_be_sent_than_is_taken, "Schema-valid request rejected"),
     ],
 )
-def test_a_contract_that_says_otherwise_is_noticed(
+def test_a_wrong_contract_is_noticed(
     shop: Shop, make_wrong: Callable[[Contract], None], expected: str
 ) -> None:
     # given

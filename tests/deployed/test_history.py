@@ -1,4 +1,4 @@
-"""Looking back in the deployed stack: whatever a GET has said of an account or a product, it says again."""
+"""Past balances on the deployed stack equal the responses of GET at that time."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def are_all_settled(entries: list[View]) -> bool:
     return [each["type"] for each in entries].count("SETTLE") == UNITS
 
 
-def test_while_nothing_else_happens_it_is_what_a_get_said_at_the_moment_of_asking(shop: Shop) -> None:
+def test_a_past_balance_equals_the_response_of_that_time(shop: Shop) -> None:
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     paths = (f"/account/{alice}", f"/stock/{pen}")
-    said = []
+    responses = []
     for step in range(4):
         if step == 2:
             shop.post("/stock", {"productId": pen, "adjust": -3})
@@ -57,12 +57,13 @@ def test_while_nothing_else_happens_it_is_what_a_get_said_at_the_moment_of_askin
         # right after the write, and by the time before asking as well as after it
         for path in paths:
             requested = now()
-            said += [(path, requested, ask(shop, path)), (path, now(), ask(shop, path))]
+            responses += [(path, requested, ask(shop, path)), (path, now(), ask(shop, path))]
         time.sleep(0.05)
 
-    for path, at, view in said:
+    for path, at, view in responses:
         assert ask(shop, path, at) == view
-    assert len({str(view) for _, _, view in said}) == 7  # three states of the account and four of the stock
+    # three states of the account and four of the stock
+    assert len({str(view) for _, _, view in responses}) == 7
 
 
 @pytest.mark.timeout(300)
@@ -70,12 +71,12 @@ def test_of_forty_orders_at_once_every_state_that_was_seen_is_seen_again(shop: S
     # given a product of which there is enough for some of them, and somebody who keeps asking
     alice, pen = shop.new_customer("1000.00"), shop.new_product(UNITS)
     paths = (f"/account/{alice}", f"/stock/{pen}")
-    said: list[tuple[str, str, View]] = []
+    responses: list[tuple[str, str, View]] = []
     is_over = threading.Event()
 
     def keep_asking() -> None:
         while not is_over.is_set():
-            said.extend((path, now(), ask(shop, path)) for path in paths)
+            responses.extend((path, now(), ask(shop, path)) for path in paths)
             time.sleep(0.05)
 
     asking = threading.Thread(target=keep_asking)
@@ -101,17 +102,17 @@ def test_of_forty_orders_at_once_every_state_that_was_seen_is_seen_again(shop: S
     # and each answer that was given is one that is given again: of its own time exactly, but where another
     # write was under way at that moment
     overlaps = 0
-    for path, requested, view in said:
+    for path, requested, view in responses:
         if ask(shop, path, view["updateTime"]) != view:
             overlaps += 1
             assert figures(view) in [each["after"] for each in history(shop, path, 100) if "after" in each]
         then = ask(shop, path, requested)
         assert sum(figures(then).values()) == sum(figures(view).values())
-    assert len({str(view) for _, _, view in said}) > 4
-    assert overlaps <= len(said) // 10, f"{overlaps} of {len(said)}"
+    assert len({str(view) for _, _, view in responses}) > 4
+    assert overlaps <= len(responses) // 10, f"{overlaps} of {len(responses)}"
 
 
-def test_what_can_not_be_looked_back_to_is_refused_by_name(shop: Shop) -> None:
+def test_an_invalid_time_is_rejected_by_name(shop: Shop) -> None:
     pen = shop.new_product(1)
 
     for query, field in (("at=2999-01-01T00:00:00Z", "at"), ("at=soon", "at"), ("when=now", "when")):

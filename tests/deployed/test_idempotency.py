@@ -63,7 +63,9 @@ def test_a_repeated_request_has_one_effect_and_one_answer(shop: Shop, request_: 
     assert shop.units(request_.product) == request_.units
 
 
-def test_the_same_key_with_another_body_is_refused_and_changes_nothing(shop: Shop, request_: Request) -> None:
+def test_the_same_key_with_another_body_is_rejected_and_changes_nothing(
+    shop: Shop, request_: Request
+) -> None:
     # given
     key = str(uuid.uuid4())
     shop.post(request_.path, request_.body, Idempotency_Key=key)
@@ -105,7 +107,7 @@ def test_a_repeated_request_that_was_invalid_is_invalid_again(shop: Shop) -> Non
     assert [answer.status_code for answer in answers] == [400, 400]
 
 
-def test_an_order_that_is_cancelled_with_a_key_is_answered_alike_when_it_is_asked_again(shop: Shop) -> None:
+def test_a_repeated_cancellation_has_the_first_response(shop: Shop) -> None:
     # given orders, until one is cancelled before it ships
     alice, pen, key = shop.new_customer("10.00"), shop.new_product(1), str(uuid.uuid4())
     answers = []

@@ -80,15 +80,13 @@ def aftermath(shop: Shop) -> Iterator[Aftermath]:
             shop.sqs.set_queue_attributes(QueueUrl=url, Attributes=dict(deployed[queue]))
 
 
-def test_a_good_order_right_behind_them_is_not_held_up(aftermath: Aftermath) -> None:
+def test_a_valid_order_behind_them_is_not_delayed(aftermath: Aftermath) -> None:
     assert aftermath.order["status"] == "SHIPPED"
     assert aftermath.dead == 0, "it came behind the poison, and was through before any of that was given up"
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_they_end_in_the_dead_letter_queue_after_their_tries(
-    shop: Shop, aftermath: Aftermath, queue: str
-) -> None:
+def test_they_are_dead_lettered_after_their_attempts(shop: Shop, aftermath: Aftermath, queue: str) -> None:
     # given
     sent = aftermath.sent[queue]
     url, dead_letters = shop.outputs[f"{queue}QueueUrl"], shop.outputs[f"{queue}DlqUrl"]

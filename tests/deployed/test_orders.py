@@ -12,7 +12,7 @@ from tests.deployed.shop import Books, Shop, body_of, order_body
 HELD = {"outcome": "HELD", "code": None, "available": None}
 
 
-def test_an_order_is_answered_at_once_and_found_where_the_answer_says(shop: Shop) -> None:
+def test_an_order_is_accepted_at_once_and_found_at_its_location(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
     # when
@@ -45,17 +45,17 @@ def test_an_order_ships_and_the_books_add_up(shop: Shop) -> None:
         "balance": HELD | {"id": alice, "asked": Decimal("25.50")},
         "stock": HELD | {"id": pen, "asked": 2},
     }
-    times, said = zip(*(line.split(" ", 1) for line in order["logs"]), strict=True)
-    assert said[0] == "order received"
-    assert set(said[1:3]) == {"balance HELD 25.50", "stock HELD 2"}
-    assert said[3:] == ("confirmed", "shipped")
+    times, messages = zip(*(line.split(" ", 1) for line in order["logs"]), strict=True)
+    assert messages[0] == "order received"
+    assert set(messages[1:3]) == {"balance HELD 25.50", "stock HELD 2"}
+    assert messages[3:] == ("confirmed", "shipped")
     assert times == tuple(sorted(times))
     shop.come_to_rest()
     assert shop.money(alice) == Books.of("74.50", settled="25.50")
     assert shop.units(pen) == Books.of(8, settled=2)
 
 
-def test_the_status_alone_says_how_far_an_order_is_and_why(shop: Shop) -> None:
+def test_the_status_resource_has_the_status_and_the_reason(shop: Shop) -> None:
     order = shop.ended(shop.place(shop.new_customer("1.00"), {shop.new_product(): 1}, "2.00"))
     shop.come_to_rest()
     order = shop.order(order["orderId"])
@@ -73,7 +73,7 @@ def test_the_status_alone_says_how_far_an_order_is_and_why(shop: Shop) -> None:
         pytest.param("99.00", None, "stock", "UNKNOWN_PRODUCT", "3", None, id="unknown product"),
     ],
 )
-def test_a_refused_order_says_why_and_costs_nothing(
+def test_a_rejected_order_has_its_reason_and_costs_nothing(
     shop: Shop,
     credit: str | None,
     units: int | None,
@@ -124,7 +124,7 @@ def test_an_order_of_several_products_ships_as_a_whole(shop: Shop) -> None:
     ]
 
 
-def test_an_order_of_which_one_product_is_short_takes_none_of_the_others(shop: Shop) -> None:
+def test_an_order_with_one_product_short_holds_none_of_the_others(shop: Shop) -> None:
     # given
     alice = shop.new_customer("100.00")
     pen, ink, paper = shop.new_product(5), shop.new_product(1), shop.new_product(5)
@@ -141,7 +141,7 @@ def test_an_order_of_which_one_product_is_short_takes_none_of_the_others(shop: S
 
 
 @pytest.mark.parametrize(("units", "status"), [(5, "SHIPPED"), (4, "REJECTED")])
-def test_two_lines_of_one_product_are_added_up(shop: Shop, units: int, status: str) -> None:
+def test_two_lines_of_one_product_are_summed(shop: Shop, units: int, status: str) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(units)
     # when
@@ -155,7 +155,7 @@ def test_two_lines_of_one_product_are_added_up(shop: Shop, units: int, status: s
     assert shop.units(pen) == Books.of(units - shipped, settled=shipped)
 
 
-def test_a_batch_of_several_customers_is_answered_in_the_order_sent_and_one_bad_order_stops_no_other(
+def test_a_batch_of_several_customers_is_answered_in_order_and_an_invalid_order_stops_no_other(
     shop: Shop,
 ) -> None:
     # given
@@ -206,7 +206,7 @@ def test_a_batch_of_a_hundred_orders_ships(shop: Shop) -> None:
         assert shop.units(product) == Books.of(1000 - shipped, settled=shipped)
 
 
-def test_a_clients_correlation_id_comes_back_and_goes_all_the_way(shop: Shop) -> None:
+def test_a_clients_correlation_id_is_returned_and_propagated(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
     name = f"trace-{uuid.uuid4()}"  # no customer's id: no log has one
@@ -223,7 +223,7 @@ def test_a_clients_correlation_id_comes_back_and_goes_all_the_way(shop: Shop) ->
         assert all(order_id in line for line in shop.log_lines(function, name))
 
 
-def test_without_a_correlation_id_the_answer_has_one(shop: Shop) -> None:
+def test_a_response_always_has_a_correlation_id(shop: Shop) -> None:
     answer = shop.post(
         "/order", order_body(shop.new_customer(), {shop.new_product(): 1}, "1.00"), X_Request="any"
     )
@@ -233,9 +233,7 @@ def test_without_a_correlation_id_the_answer_has_one(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("path", "name", "product"), [("/account", "customerId", False), ("/stock", "productId", True)]
 )
-def test_a_balance_is_set_added_to_taken_from_and_looked_up(
-    shop: Shop, path: str, name: str, product: bool
-) -> None:
+def test_a_balance_is_set_adjusted_and_read(shop: Shop, path: str, name: str, product: bool) -> None:
     # given
     who = shop.new_product(100) if product else shop.new_customer("100.00")
     # when

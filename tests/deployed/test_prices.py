@@ -31,7 +31,7 @@ def placed(shop: Shop, customer: str, product: str, qty: int, unit_price: str | 
     return shop.ended(body_of(answer)["orderId"])
 
 
-def test_a_customer_who_names_a_price_of_their_own_gets_nothing(shop: Shop) -> None:
+def test_an_order_with_a_wrong_price_is_rejected(shop: Shop) -> None:
     # given a customer without a cent, who signs in
     customer, gold = shop.new_customer("0.00"), new_product(shop, "499.00")
     bearer = shop.bearer(customer)
@@ -50,8 +50,8 @@ def test_a_customer_who_names_a_price_of_their_own_gets_nothing(shop: Shop) -> N
     }
     assert order["checks"]["stock"] == {**refusal, "unitPrice": Decimal("0.00")}
     assert silent["checks"]["stock"] == {**refusal, "unitPrice": None}
-    said = f"stock DECLINED PRICE_MISMATCH {gold}, price 499.00, ordered at 0.00"
-    assert any(line.endswith(said) for line in order["logs"])
+    expected = f"stock DECLINED PRICE_MISMATCH {gold}, price 499.00, ordered at 0.00"
+    assert any(line.endswith(expected) for line in order["logs"])
     shop.come_to_rest()
     assert shop.units(gold) == Books.of(50)
 
@@ -79,7 +79,7 @@ def test_at_the_price_an_order_ships_and_after_a_change_only_at_the_new_one(shop
     assert shop.units(gold) == Books.of(47, settled=3)
 
 
-def test_a_price_is_taken_away_with_null_and_the_past_keeps_it(shop: Shop) -> None:
+def test_null_removes_a_price_and_the_history_keeps_it(shop: Shop) -> None:
     customer, pen = shop.new_customer("10.00"), new_product(shop, "2.50")
     then = body_of(shop.get(f"/stock/{pen}"))
 
@@ -102,7 +102,7 @@ def test_a_customer_can_not_set_prices(shop: Shop) -> None:
     assert body_of(shop.get(f"/stock/{gold}"))["price"] == Decimal("499.00")
 
 
-def test_what_does_not_add_up_is_refused_with_both_figures(shop: Shop) -> None:
+def test_a_total_that_does_not_add_up_is_rejected_with_both_amounts(shop: Shop) -> None:
     customer, gold = shop.new_customer(), new_product(shop, "499.00")
     items = [{"productId": gold, "qty": 50, "unitPrice": Decimal("499.00")}]
 

@@ -25,7 +25,7 @@ def write_only(shop: Shop, customer: str, product: str, *, minutes_ago: int = 0)
     return details.order_id
 
 
-def test_an_order_that_was_never_published_ships_after_its_first_look(shop: Shop) -> None:
+def test_an_unpublished_order_ships_after_its_first_check(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     order_id = write_only(shop, alice, pen)
@@ -40,7 +40,7 @@ def test_an_order_that_was_never_published_ships_after_its_first_look(shop: Shop
         assert shop.log_lines(function, order_id), f"{function} had nothing to do with it"
 
 
-def test_an_order_that_is_found_past_its_deadline_expires_and_holds_nothing(shop: Shop) -> None:
+def test_an_order_past_its_deadline_expires_and_holds_nothing(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     order_id = write_only(shop, alice, pen, minutes_ago=20)
@@ -54,7 +54,7 @@ def test_an_order_that_is_found_past_its_deadline_expires_and_holds_nothing(shop
     assert shop.units(pen) == Books.of(10)
 
 
-def test_an_order_that_nobody_has_checked_yet_can_be_cancelled_and_never_ships(shop: Shop) -> None:
+def test_an_unchecked_order_can_be_cancelled_and_never_ships(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     order_id = write_only(shop, alice, pen)
@@ -67,7 +67,7 @@ def test_an_order_that_nobody_has_checked_yet_can_be_cancelled_and_never_ships(s
     # and the look at it that comes leaves it so
     deadline = time.monotonic() + 30
     while not shop.log_lines("OrderWatchdog", order_id):
-        assert time.monotonic() < deadline, "it is never looked at"
+        assert time.monotonic() < deadline, "it is never checked"
         time.sleep(0.2)
     shop.come_to_rest()
     assert shop.order(order_id)["status"] == "CANCELLED"
@@ -91,14 +91,14 @@ def test_an_order_that_has_shipped_can_not_be_cancelled(shop: Shop) -> None:
     assert shop.order(shipped["orderId"]) == shipped
 
 
-def test_an_order_that_nobody_placed_can_not_be_cancelled(shop: Shop) -> None:
+def test_an_unknown_order_can_not_be_cancelled(shop: Shop) -> None:
     answer = shop.request("POST", f"/order/{uuid.uuid4()}/cancel")
 
     assert answer.status_code == 404
     assert body_of(answer)["type"] == "urn:order-capture:problem:not-found"
 
 
-def test_of_orders_that_are_cancelled_while_they_run_each_ends_as_its_answer_said(shop: Shop) -> None:
+def test_orders_cancelled_while_in_progress_end_as_their_response_promised(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(100)
 

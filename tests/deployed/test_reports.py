@@ -86,7 +86,7 @@ def test_two_hundred_orders_are_reported_as_they_went(shop: Shop) -> None:
     }
 
 
-def test_the_reports_equal_the_orders_and_are_built_anew_while_orders_come_in(shop: Shop) -> None:
+def test_the_reports_match_the_orders_and_can_be_rebuilt_meanwhile(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(100)
     stack = stack_of(shop)
@@ -124,7 +124,7 @@ def test_amounts_are_reported_for_the_whole_day(shop: Shop) -> None:
     assert after - before == Decimal("12.34")
 
 
-def test_a_report_that_is_asked_for_wrongly_says_why(shop: Shop) -> None:
+def test_an_invalid_report_request_has_its_reason(shop: Shop) -> None:
     answer = shop.get("/reports/daily?from=2026-01-01&to=yesterday")
 
     assert answer.status_code == 400

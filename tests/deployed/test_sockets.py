@@ -36,9 +36,9 @@ class Follower:
     def say(self, message: object) -> dict[str, Any]:
         """Send a message, a text as it is, and wait for its answer; events that come before it are kept."""
         self.connection.send(message if isinstance(message, str | bytes) else simplejson.dumps(message))
-        while "specversion" in (told := self._next()):
-            self._events.append(told)
-        return told
+        while "specversion" in (message := self._next()):
+            self._events.append(message)
+        return message
 
     def follow(self, **what: str) -> dict[str, Any]:
         """Subscribe to an orderId or a customerId."""
@@ -46,13 +46,13 @@ class Follower:
 
     def story(self, order_id: str, until: str) -> list[tuple[str, str]]:
         """The events of an order as they come, up to one of this type, each once."""
-        heard: dict[str, tuple[str, str]] = {}
+        received: dict[str, tuple[str, str]] = {}
         while True:
             event = self.event()
             if event["subject"] == order_id:
-                heard.setdefault(event["id"], (event["sequence"], event["type"]))
+                received.setdefault(event["id"], (event["sequence"], event["type"]))
                 if event["type"] == until:
-                    return list(heard.values())
+                    return list(received.values())
 
     def event(self) -> dict[str, Any]:
         """The next event."""
@@ -65,8 +65,8 @@ class Follower:
         return not self._events
 
     def _next(self) -> dict[str, Any]:
-        told: dict[str, Any] = simplejson.loads(self.connection.recv(timeout=TIMEOUT), use_decimal=True)
-        return told
+        message: dict[str, Any] = simplejson.loads(self.connection.recv(timeout=TIMEOUT), use_decimal=True)
+        return message
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def test_a_bad_token_opens_no_connection(shop: Shop, forger: Forger, bad: str) -
 
 
 @pytest.mark.parametrize("bad", [bad for bad in BAD_TOKENS if bad not in ("no token", "another scheme")])
-def test_nor_does_one_that_is_offered_as_a_protocol(shop: Shop, forger: Forger, bad: str) -> None:
+def test_an_invalid_token_in_a_subprotocol_opens_no_connection(shop: Shop, forger: Forger, bad: str) -> None:
     token = forger.tokens[bad].removeprefix("Bearer").strip()
 
     assert refused(shop, {}, "order-capture", *([token] if token else [])) == 403
@@ -120,20 +120,20 @@ def test_a_token_in_the_address_opens_no_connection(shop: Shop) -> None:
         connect(f"{shop.outputs['socketUrl']}?Authorization={token}", proxy=None)
 
 
-def test_every_scope_but_the_one_opens_no_connection(shop: Shop) -> None:
+def test_without_the_scope_no_connection_is_opened(shop: Shop) -> None:
     others = " ".join(scope for scope in SCOPES if scope != "orders/read")
 
     assert refused(shop, {"Authorization": f"Bearer {shop.tokens.of_service(others)}"}) == 403
 
 
-def test_the_one_scope_opens_it(shop: Shop) -> None:
+def test_the_scope_opens_a_connection(shop: Shop) -> None:
     token = shop.tokens.of_service("orders/read")
 
     with Follower(shop, {"Authorization": f"Bearer {token}"}).connection as connection:
         assert connection.subprotocol is None
 
 
-def test_a_browser_offers_its_token_as_a_protocol_and_is_answered_with_ours(shop: Shop) -> None:
+def test_a_browser_sends_its_token_as_a_subprotocol_and_gets_ours_back(shop: Shop) -> None:
     alice = shop.new_customer()
     follower = Follower(shop, {}, "order-capture", shop.tokens.of_customer(alice))
 
@@ -142,7 +142,7 @@ def test_a_browser_offers_its_token_as_a_protocol_and_is_answered_with_ours(shop
         assert follower.follow(customerId=alice) == {"subscribed": {"customerId": alice}}
 
 
-def test_who_follows_an_order_knows_how_it_stands_and_hears_the_rest(shop: Shop) -> None:
+def test_a_subscriber_gets_the_orders_state_and_its_further_events(shop: Shop) -> None:
     # given a shop in which nothing ships
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
     with following(shop, alice) as follower:
@@ -156,7 +156,7 @@ def test_who_follows_an_order_knows_how_it_stands_and_hears_the_rest(shop: Shop)
         assert follower.story(order_id, "order.shipped")[-1] == ("3", "order.shipped")
 
 
-def test_an_order_is_followed_from_its_placing_to_its_shipping(shop: Shop) -> None:
+def test_an_order_is_followed_until_it_ships(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
     with following(shop, alice) as hers, following(shop) as service:
@@ -169,20 +169,20 @@ def test_an_order_is_followed_from_its_placing_to_its_shipping(shop: Shop) -> No
         assert service.story(order_id, "order.shipped") == SHIPPED
 
 
-def test_who_follows_twice_over_is_told_once(shop: Shop) -> None:
+def test_a_double_subscription_gets_each_event_once(shop: Shop) -> None:
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
     with following(shop, alice) as follower:
         follower.follow(customerId=alice)
         assert follower.follow(customerId=alice) == {"subscribed": {"customerId": alice}}
         order_id = shop.place(alice, {pen: 1}, "10.00")
         follower.follow(orderId=order_id)
-        heard = [follower.event() for _ in range(3)]
+        received = [follower.event() for _ in range(3)]
 
-        assert [(event["sequence"], event["type"]) for event in heard] == SHIPPED
+        assert [(event["sequence"], event["type"]) for event in received] == SHIPPED
         assert follower.heard_nothing()
 
 
-def test_an_event_is_the_one_of_the_topic_with_the_whole_order(shop: Shop) -> None:
+def test_an_event_equals_the_topics_and_has_the_whole_order(shop: Shop) -> None:
     alice = shop.new_customer("10.00")
     with following(shop, alice) as follower:
         follower.follow(customerId=alice)
@@ -198,7 +198,7 @@ def test_an_event_is_the_one_of_the_topic_with_the_whole_order(shop: Shop) -> No
     assert shipped["data"] == shop.order(order_id)
 
 
-def test_what_is_anothers_is_told_to_nobody_else(shop: Shop) -> None:
+def test_events_of_another_customer_are_not_delivered(shop: Shop) -> None:
     # given
     alice, bob, pen = shop.new_customer("100.00"), shop.new_customer(), shop.new_product(5)
     with following(shop, bob) as follower:
@@ -217,7 +217,7 @@ def test_what_is_anothers_is_told_to_nobody_else(shop: Shop) -> None:
 
 
 def same(answer: dict[str, Any]) -> dict[str, Any]:
-    """What is the same in two answers that must not be told apart."""
+    """What must be the same in two responses that must be indistinguishable."""
     return {name: value for name, value in answer["problem"].items() if name != "requestId"}
 
 
@@ -241,7 +241,9 @@ def same(answer: dict[str, Any]) -> dict[str, Any]:
         ('{"action":"subscribe","orderId":"1","more":1}', "more"),
     ],
 )
-def test_garbage_is_answered_and_the_connection_kept(shop: Shop, garbage: str, field: str) -> None:
+def test_an_invalid_message_gets_a_problem_and_keeps_the_connection(
+    shop: Shop, garbage: str, field: str
+) -> None:
     with following(shop) as follower:
         answer = follower.say(garbage)
 
@@ -251,7 +253,7 @@ def test_garbage_is_answered_and_the_connection_kept(shop: Shop, garbage: str, f
         assert "subscribed" in follower.follow(customerId="alice")
 
 
-def test_a_connection_that_ends_is_forgotten(shop: Shop) -> None:
+def test_a_closed_connection_is_removed(shop: Shop) -> None:
     alice = shop.new_customer()
     with following(shop, alice) as follower:
         follower.follow(customerId=alice)
@@ -260,8 +262,8 @@ def test_a_connection_that_ends_is_forgotten(shop: Shop) -> None:
     assert eventually(lambda: followed(shop, f"customer#{alice}"), lambda left: not left) == []
 
 
-def test_a_connection_that_is_found_dead_is_forgotten_and_holds_up_nobody(shop: Shop) -> None:
-    # given a connection that has ended and nobody said so
+def test_a_dead_connection_is_removed_and_delays_no_other(shop: Shop) -> None:
+    # given a connection that was closed without notice
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
     shop.aws.client("dynamodb", endpoint_url=shop.endpoint).put_item(
         TableName=shop.outputs["ConnectionTableId"],
@@ -283,7 +285,7 @@ def test_a_connection_that_is_found_dead_is_forgotten_and_holds_up_nobody(shop: 
 
 
 def test_nothing_of_it_is_left_undone(shop: Shop) -> None:
-    """No event is given back to the queue, or lies among the dead letters."""
+    """No event waits for a retry or is dead-lettered."""
     shop.come_to_rest()
     assert eventually(lambda: shop.waiting(shop.outputs["SocketPusherQueueUrl"]), lambda left: left == 0) == 0
     assert shop.waiting(shop.outputs["SocketPusherDlqUrl"]) == 0

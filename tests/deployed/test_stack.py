@@ -15,7 +15,7 @@ from tests.deployed.shop import Books, Shop
 from tests.support.template import load_template
 
 
-def test_every_output_of_the_template_is_there_and_names_something_that_exists(shop: Shop) -> None:
+def test_every_output_of_the_template_names_something_that_exists(shop: Shop) -> None:
     # given
     def client(service: Any) -> Any:
         return shop.aws.client(service, endpoint_url=shop.endpoint)
@@ -74,7 +74,7 @@ def test_the_description_has_no_address_that_does_not_work_here(shop: Shop) -> N
     assert len({name.lower() for name in shop.outputs}) == len(shop.outputs)
 
 
-def test_the_api_answers_under_its_id_as_well(shop: Shop, engine: Engine) -> None:
+def test_the_api_is_also_reached_by_its_id(shop: Shop, engine: Engine) -> None:
     # given
     alice = shop.new_customer("10.00")
     by_id = f"{engine.url}/_aws/execute-api/{shop.outputs['ApiId']}/{shop.outputs['ApiStage']}"

@@ -1,4 +1,4 @@
-"""A receiver on the same machine is told of orders, through the engine, with every role enforced."""
+"""A receiver on this machine gets orders' events through the engine, with every role enforced."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_event_of_every_order_arrives_signed(shop: Shop) -> None:
     assert last["data"] == shop.order(placed[0])
 
 
-def test_what_failed_comes_again_under_its_own_id_and_the_log_says_so(shop: Shop) -> None:
+def test_a_retried_delivery_has_its_id_and_is_logged(shop: Shop) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
     with Receiver(503, 204) as receiver:
@@ -72,7 +72,7 @@ def test_what_failed_comes_again_under_its_own_id_and_the_log_says_so(shop: Shop
         assert receiver.received[2].body == first.body
 
 
-def test_of_twenty_who_register_at_once_ten_do(shop: Shop) -> None:
+def test_of_twenty_simultaneous_registrations_ten_succeed(shop: Shop) -> None:
     # given
     alice = shop.new_customer()
     bodies = [{"customerId": alice, "url": f"http://127.0.0.1:9/{number}"} for number in range(20)]
@@ -91,7 +91,7 @@ def test_of_twenty_who_register_at_once_ten_do(shop: Shop) -> None:
     assert [shop.post("/webhooks", body).status_code for body in bodies[:2]] == [201, 409]
 
 
-def test_a_registration_that_is_repeated_after_the_removal_brings_nothing_back(shop: Shop) -> None:
+def test_repeating_a_registration_after_its_removal_registers_nothing(shop: Shop) -> None:
     # given
     alice, bob, pen, key = shop.new_customer(), shop.new_customer(), shop.new_product(), str(uuid.uuid4())
     with Receiver() as receiver:
@@ -118,7 +118,7 @@ def test_a_registration_that_is_repeated_after_the_removal_brings_nothing_back(s
         assert shop.get(f"/{first.headers['Location']}").status_code == 404
 
 
-def test_gone_turns_it_off(shop: Shop) -> None:
+def test_410_disables_the_webhook(shop: Shop) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     with Receiver(410) as receiver:
         webhook = registered(shop, alice, receiver)
@@ -131,7 +131,7 @@ def test_gone_turns_it_off(shop: Shop) -> None:
         assert len(receiver.received) == 1
 
 
-def test_a_receiver_that_hangs_holds_up_no_order_and_nobody_elses_webhook(shop: Shop) -> None:
+def test_a_hanging_receiver_delays_no_order_and_no_other_webhook(shop: Shop) -> None:
     # given
     alice, bob, pen = shop.new_customer(), shop.new_customer(), shop.new_product()
     with Receiver(HANGS) as hanging, Receiver() as receiver:
@@ -153,7 +153,7 @@ def test_a_receiver_that_hangs_holds_up_no_order_and_nobody_elses_webhook(shop: 
         assert len(hanging.received) <= max(SLOTS.values()) + seconds / MIN_BACKOFF + 2
 
 
-def test_the_local_engine_itself_is_no_receiver(shop: Shop) -> None:
+def test_the_local_engine_is_not_a_receiver(shop: Shop) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     engine = f"{shop.endpoint}/_ministack/reset"
     refused = [
@@ -167,7 +167,7 @@ def test_the_local_engine_itself_is_no_receiver(shop: Shop) -> None:
     ]
 
 
-def test_an_address_that_is_not_public_is_refused_at_once_or_never_reached(shop: Shop) -> None:
+def test_a_private_address_is_rejected_or_never_connected_to(shop: Shop) -> None:
     alice = shop.new_customer()
     for url in ("https://127.0.0.1/", "https://169.254.169.254/", "http://10.0.0.1/", "https://localhost/"):
         answer = shop.post("/webhooks", {"customerId": alice, "url": url})

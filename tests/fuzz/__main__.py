@@ -58,7 +58,7 @@ def _fuzz(cases: int, seed: int) -> int:
                 shop.bearer,
                 cases=cases,
                 seed=seed,
-                tell=lambda seen: progress.update(bar, completed=seen.cases),
+                on_progress=lambda seen: progress.update(bar, completed=seen.cases),
             )
     console.print(table_of(summary))
     console.print(

@@ -107,7 +107,7 @@ def run(
     of: dict[str, Any] | None = None,
     enumerated: bool = True,
     until: Callable[[Summary], bool] = lambda _: True,
-    tell: Callable[[Summary], None] = lambda _: None,
+    on_progress: Callable[[Summary], None] = lambda _: None,
 ) -> Summary:
     """Send at least so many cases and judge the answers.
 
@@ -120,7 +120,7 @@ def run(
         enumerated: begin with the examples and the edges of the schemas, which no seed changes.
         until: go on until this holds as well, for as many cases again at most. What an operation answers
             hangs on what is there at that moment, and not on the seed alone.
-        tell: called now and then with what was seen so far.
+        on_progress: is called regularly with the summary so far.
     """
     summary, rounds = Summary(), 0
 
@@ -136,7 +136,7 @@ def run(
             match event:
                 case events.ScenarioFinished():
                     summary.add(event)
-                    tell(summary)
+                    on_progress(summary)
                 case events.NonFatalError() | events.FatalError():
                     summary.failures.setdefault(f"error: {event!r}"[:200], str(event))
             if enough():

@@ -39,7 +39,7 @@ def test_a_new_copy_equals_the_tables(traded: Shop, run: Run) -> None:
 
     copies = {route: Copy() for route in listeners}
     for route, take in listeners.items():
-        copies[route].hear(take())
+        copies[route].apply(take())
     for route, entity in (("account", "alice"), ("account", "bob"), ("stock", "pen"), ("stock", "ink")):
         assert copies[route].view(entity) == traded.pipeline.ask("GET", f"/{route}/{entity}").body
     assert copies["stock"].states["cap"]["deleted"]
@@ -56,8 +56,8 @@ def test_a_copy_with_lost_and_newer_states_is_repaired(traded: Shop, run: Run) -
     new = take()
 
     copy = Copy()
-    copy.hear(new)
-    copy.hear(old)  # from a slower run
+    copy.apply(new)
+    copy.apply(old)  # from a slower run
 
     assert copy.view("pen") == traded.pipeline.ask("GET", "/stock/pen").body
 

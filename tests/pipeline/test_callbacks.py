@@ -1,4 +1,4 @@
-"""An order names an address of its own, and is told of there, beside the webhooks of its customer."""
+"""An order's events are sent to its callback URL, besides the webhooks of its customer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 class Callbacks:
-    """Orders that say where to be told of."""
+    """Orders with a callback URL."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop, self.pipeline = shop, shop.pipeline
@@ -83,7 +83,7 @@ def types_of(receiver: Receiver) -> list[str]:
     return [decimal_json.loads(each.body)["type"] for each in receiver.received]
 
 
-def test_an_order_is_told_of_at_its_own_address_and_nowhere_else(
+def test_an_orders_events_are_sent_to_its_callback_url_only(
     calls: Callbacks, receiver: Receiver, shop: Shop
 ) -> None:
     secret = calls.secret()
@@ -112,7 +112,7 @@ def test_the_address_is_shown_with_the_order_and_with_each_delivery(
     assert "callbackUrl" not in shop.view(shop.order(order_of("alice", 10, pen=1)))
 
 
-def test_a_webhook_is_told_as_well_and_of_orders_without_an_address_too(
+def test_a_webhook_gets_events_of_orders_with_and_without_a_callback_url(
     calls: Callbacks, receiver: Receiver, shop: Shop
 ) -> None:
     with Receiver() as subscribed:
@@ -143,7 +143,7 @@ def test_each_order_of_a_batch_has_its_own(calls: Callbacks, receiver: Receiver,
 
 
 @pytest.mark.parametrize("url", BAD_ADDRESSES)
-def test_a_bad_address_is_refused_at_once_and_nothing_is_written(shop: Shop, url: object) -> None:
+def test_an_invalid_url_is_rejected_at_once_and_nothing_is_written(shop: Shop, url: object) -> None:
     answer = shop.post(body_of(url))
 
     assert (answer.status, [each["field"] for each in answer.body["errors"]]) == (400, ["callbackUrl"])
@@ -155,19 +155,19 @@ def test_a_bad_address_is_refused_at_once_and_nothing_is_written(shop: Shop, url
     )
 
 
-def test_what_a_webhook_may_not_have_an_order_may_not_have_either_and_in_the_same_words(shop: Shop) -> None:
+def test_a_callback_url_has_the_rules_and_errors_of_a_webhooks_url(shop: Shop) -> None:
     for url in BAD_ADDRESSES:
         webhook = shop.pipeline.ask("POST", "/webhooks", {"customerId": "alice", "url": url})
         order = shop.post(body_of(url))
-        said = [
+        payloads = [
             [each["message"] for each in answer.body["errors"] if each["field"] in ("url", "callbackUrl")]
             for answer in (webhook, order)
         ]
-        assert said[0] == said[1]
-        assert said[0]
+        assert payloads[0] == payloads[1]
+        assert payloads[0]
 
 
-def test_with_an_address_no_call_more_is_made_before_the_answer(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_callback_url_costs_no_extra_call_before_the_response(calls: Callbacks, receiver: Receiver) -> None:
     made = []
     for body in (order_of("alice", 10, pen=1), body_of(receiver.url)):
         before = len(calls.pipeline.calls)
@@ -193,7 +193,7 @@ def test_the_address_is_part_of_what_a_key_stands_for(
     assert types_of(receiver) == SHIPPED
 
 
-def test_the_secret_may_be_fetched_after_the_first_order_and_what_was_refused_comes_again(
+def test_the_secret_may_be_fetched_after_the_first_order_and_failed_deliveries_are_retried(
     calls: Callbacks,
 ) -> None:
     with Receiver(401, 204) as receiver:
@@ -235,7 +235,7 @@ def test_one_customers_callbacks_are_signed_with_their_secret_alone(
         receiver.received[0].verified(bobs)
 
 
-def test_gone_ends_it_for_the_order_and_for_no_other(calls: Callbacks, receiver: Receiver) -> None:
+def test_410_ends_the_callbacks_of_that_order_only(calls: Callbacks, receiver: Receiver) -> None:
     with Receiver(410) as gone:
         calls.order(gone)
         order_id = calls.order(receiver)
@@ -259,7 +259,7 @@ def test_gone_ends_it_for_the_order_and_for_no_other(calls: Callbacks, receiver:
 
 
 @pytest.mark.full
-def test_what_is_not_taken_is_tried_again_then_a_dead_letter_and_may_be_redriven(calls: Callbacks) -> None:
+def test_a_failed_delivery_is_retried_then_dead_lettered_and_can_be_redriven(calls: Callbacks) -> None:
     with Receiver(500) as receiver:
         calls.order(receiver, total=999)
         calls.pipeline.run()
@@ -277,7 +277,7 @@ def test_what_is_not_taken_is_tried_again_then_a_dead_letter_and_may_be_redriven
         assert len(receiver.received) == sent + 2
 
 
-def test_a_delivery_is_made_again_when_it_is_asked_for(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_delivery_can_be_replayed(calls: Callbacks, receiver: Receiver) -> None:
     secret = calls.secret()
     calls.order(receiver)
     calls.pipeline.run()
@@ -289,7 +289,7 @@ def test_a_delivery_is_made_again_when_it_is_asked_for(calls: Callbacks, receive
     assert receiver.received[-1].verified(secret) == receiver.received[-2].verified(secret)
 
 
-def test_what_comes_twice_is_sent_once(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_repeated_event_is_sent_once(calls: Callbacks, receiver: Receiver) -> None:
     calls.order(receiver)
     calls.pipeline.run(times=2)
     calls.pipeline.redeliver_everything()
@@ -298,7 +298,7 @@ def test_what_comes_twice_is_sent_once(calls: Callbacks, receiver: Receiver) -> 
     assert types_of(receiver) == SHIPPED
 
 
-def test_a_host_that_hangs_rests_and_holds_up_neither_another_host_nor_another_customer(
+def test_a_hanging_host_is_backed_off_and_delays_no_other_host_or_customer(
     calls: Callbacks, receiver: Receiver
 ) -> None:
     with Receiver(HANGS) as hanging, Receiver() as bobs:
@@ -346,9 +346,7 @@ def test_a_sender_whose_write_fails_at_any_point_loses_nothing(
 
 
 @pytest.mark.parametrize("fault", ["dynamodb.Query", "dynamodb.PutItem", "sqs.SendMessageBatch"])
-def test_what_could_not_be_dispatched_is_dispatched_later(
-    calls: Callbacks, receiver: Receiver, fault: str
-) -> None:
+def test_a_failed_dispatch_is_retried(calls: Callbacks, receiver: Receiver, fault: str) -> None:
     secret = calls.secret()
     calls.order(receiver)
     calls.pipeline.publish_changes()
@@ -359,7 +357,7 @@ def test_what_could_not_be_dispatched_is_dispatched_later(
     assert [each.verified(secret)["type"] for each in receiver.received] == SHIPPED
 
 
-def test_an_address_that_must_never_be_reached_is_not(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_forbidden_address_is_never_connected_to(calls: Callbacks, receiver: Receiver) -> None:
     calls.order(receiver)
     calls.pipeline.configure("webhook_sender", LOOPBACK_WEBHOOKS="")  # as it is on AWS
     calls.pipeline.run()
@@ -383,7 +381,7 @@ def test_callbacks_are_one_webhook_beside_the_ten_that_a_customer_may_have(
     assert all("secret" not in each for each in listed)
 
 
-def test_removed_they_send_nothing_of_before_and_begin_again_with_the_next_event(
+def test_removed_callbacks_send_nothing_pending_and_restart_with_the_next_event(
     calls: Callbacks, receiver: Receiver
 ) -> None:
     secret = calls.secret()
@@ -397,7 +395,7 @@ def test_removed_they_send_nothing_of_before_and_begin_again_with_the_next_event
         receiver.received[-1].verified(secret)
 
 
-def test_a_customer_reaches_their_own_callbacks_only(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_customer_can_access_only_their_own_callbacks(calls: Callbacks, receiver: Receiver) -> None:
     calls.order(receiver)
     calls.pipeline.run()
     (delivery, *_) = calls.log()
@@ -410,13 +408,13 @@ def test_a_customer_reaches_their_own_callbacks_only(calls: Callbacks, receiver:
     ]:
         foreign = calls.pipeline.ask(method, ALICES + below, claims=customer_claims("bob"))
         assert foreign.status == 404
-    # nor can they make those that are not there yet, and so be told their secret
+    # nor can they create one, and so learn its secret
     bobs = ALICES.replace("alice", "bob")
     for customer, status in [("carol", 404), ("bob", 200)]:
         made = calls.pipeline.ask("POST", f"{bobs}/rotate-secret", claims=customer_claims(customer))
         assert made.status == status
     own = calls.pipeline.ask("POST", ALICES + "/rotate-secret", claims=customer_claims("alice"))
     assert own.status == 200
-    # and nobody has an order of another's told to them
+    # and nobody gets the events of another's order
     foreign = calls.pipeline.ask("POST", "/order", body_of(receiver.url), claims=customer_claims("bob"))
     assert foreign.status == 403

@@ -43,7 +43,7 @@ class TestAList:
         assert answer.body["orders"] == [shop.view(second), shop.view(first)]
         assert "Link" not in answer.headers
 
-    def test_is_followed_page_by_page_to_its_end(self, shop: Shop) -> None:
+    def test_can_be_paged_to_its_end(self, shop: Shop) -> None:
         placed = []
         for _ in range(5):
             shop.pipeline.wait(1)
@@ -66,10 +66,10 @@ class TestAList:
         assert ids(listed(shop, f"customerId=alice&to={time}")) == [shipped, rejected]
         assert ids(listed(shop, f"customerId=alice&status=REJECTED&from={time}")) == []
 
-    def test_of_a_customer_that_nobody_has_heard_of_is_empty(self, shop: Shop) -> None:
+    def test_of_an_unknown_customer_is_empty(self, shop: Shop) -> None:
         assert listed(shop, "customerId=nobody").body == {"orders": []}
 
-    def test_says_what_is_wrong_with_its_parameters(self, shop: Shop) -> None:
+    def test_has_a_problem_that_names_its_invalid_parameters(self, shop: Shop) -> None:
         answer = shop.pipeline.ask("GET", "/orders?limit=1000&stauts=SHIPPED&customerId=alice")
 
         assert answer.status == 400
@@ -98,7 +98,7 @@ class TestNews:
         assert answer.headers["ETag"] not in tags
         assert "Retry-After" not in answer.headers
 
-    def test_that_is_there_already_is_not_waited_for(self, shop: Shop) -> None:
+    def test_that_is_reached_already_is_returned_at_once(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
 
         answer = shop.pipeline.ask(
@@ -107,7 +107,7 @@ class TestNews:
 
         assert (answer.status, answer.body["status"]) == (200, "PENDING")
 
-    def test_that_takes_too_long_is_asked_for_again(self, shop: Shop) -> None:
+    def test_that_takes_too_long_is_requested_again(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
 
         answer = shop.pipeline.ask("GET", f"/order/{order_id}?wait=1", headers={"If-None-Match": 'W/"1"'})
@@ -134,7 +134,7 @@ class TestABatchOfAllOrNothing:
         assert answer.body["errors"] == [{"field": "orders[1].items[0].qty", "message": "must be at least 1"}]
         assert shop.pipeline.order_ids() == []
 
-    def test_may_be_sent_again_mended_with_the_same_key(self, shop: Shop) -> None:
+    def test_may_be_corrected_and_sent_again_with_the_same_key(self, shop: Shop) -> None:
         batch = {"orders": [order_of("alice", 10, pen=0)], "errorPolicy": "REJECT_ALL"}
         shop.post(batch, "key-1")
 

@@ -64,7 +64,7 @@ def say(shop: Shop, text: str) -> str:
     return str(shop.pipeline.invoke("socket_api", event)["body"])
 
 
-def test_every_message_that_a_function_is_given_is_one_of_its_queues_by_the_schema(
+def test_every_message_of_a_function_has_its_queues_schema(
     shop: Shop, receiver: Receiver, connections: MemoryConnectionClient
 ) -> None:
     shop.pipeline.ask("POST", "/webhooks", {"customerId": "alice", "url": receiver.url})
@@ -79,15 +79,15 @@ def test_every_message_that_a_function_is_given_is_one_of_its_queues_by_the_sche
     assert given == {(name, message) for name, channel in READERS.items() for message in channel.messages}
 
 
-def test_how_accounts_and_stock_stand_is_told_by_the_schema(shop: Shop) -> None:
-    heard = {name: shop.pipeline.listen(name) for name in ("AccountTopic", "StockTopic")}
+def test_states_of_accounts_and_stock_conform_to_the_schema(shop: Shop) -> None:
+    listeners = {name: shop.pipeline.listen(name) for name in ("AccountTopic", "StockTopic")}
     shop.open({"carol": 5}, {"lamp": 1})
     live(shop)
     for path in ("/account/carol", "/stock/lamp"):
         assert shop.pipeline.ask("DELETE", path).status == 204
     shop.pipeline.run()
 
-    for name, take in heard.items():
+    for name, take in listeners.items():
         bodies = take()
         assert {json.loads(body)["data"]["deleted"] for body in bodies} == {True, False}
         assert [faults(body) for body in bodies if faults(body)] == []
@@ -95,23 +95,21 @@ def test_how_accounts_and_stock_stand_is_told_by_the_schema(shop: Shop) -> None:
         assert (message,) == BY_NAME[name].messages
 
 
-def test_what_customers_are_sent_is_by_the_schema_with_its_headers(shop: Shop, receiver: Receiver) -> None:
+def test_webhooks_conform_to_the_schema_and_have_its_headers(shop: Shop, receiver: Receiver) -> None:
     shop.pipeline.ask("POST", "/webhooks", {"customerId": "alice", "url": receiver.url})
     live(shop)
 
-    told = set()
+    published = set()
     for each in receiver.received:
         event = BY_DATASCHEMA[json.loads(each.body)["dataschema"]]
         sent = {name.lower(): value for name, value in each.headers.items()}
         assert faults(each.body, event) == []
         assert list(Draft202012Validator(asyncapi.headers(Kind.WEBHOOK, event)).iter_errors(sent)) == []
-        told.add(event)
-    assert told == set(EVENTS)
+        published.add(event)
+    assert published == set(EVENTS)
 
 
-def test_what_is_said_over_a_connection_is_by_the_schema(
-    shop: Shop, connections: MemoryConnectionClient
-) -> None:
+def test_websocket_messages_conform_to_the_schema(shop: Shop, connections: MemoryConnectionClient) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     answers = {
         '{"action": "subscribe", "customerId": "alice"}': SUBSCRIBED,
@@ -124,13 +122,13 @@ def test_what_is_said_over_a_connection_is_by_the_schema(
         assert faults(say(shop, text), answer) == []
     live(shop)
 
-    told = {BY_DATASCHEMA[json.loads(text)["dataschema"]] for _, text in connections.sent}
-    assert told == set(EVENTS)
+    published = {BY_DATASCHEMA[json.loads(text)["dataschema"]] for _, text in connections.sent}
+    assert published == set(EVENTS)
     assert [faults(text) for _, text in connections.sent if faults(text)] == []
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_function_reads_what_its_queue_carries_and_refuses_all_else(
+def test_a_function_accepts_only_the_messages_of_its_queue(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     read = []
@@ -146,7 +144,7 @@ def test_a_function_reads_what_its_queue_carries_and_refuses_all_else(
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_version_that_nobody_reads_yet_ends_among_the_dead_letters(shop: Shop, name: str) -> None:
+def test_an_unknown_version_is_dead_lettered(shop: Shop, name: str) -> None:
     message = READERS[name].messages[0]
     newer: dict[str, Any] = json.loads(SAMPLES[message.type]) | {"dataschema": f"{message.dataschema}0"}
     shop.pipeline.put(name, json.dumps(newer))

@@ -1,4 +1,4 @@
-"""Others keep copies of accounts and stock, from what their topics tell."""
+"""Consumers keep copies of accounts and stock from the entity topics."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Follower:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._take: dict[str, Callable[[], list[str]]] = {topic: pipeline.listen(topic) for topic in ENTITIES}
-        self.heard: dict[str, list[str]] = {topic: [] for topic in ENTITIES}
+        self.received: dict[str, list[str]] = {topic: [] for topic in ENTITIES}
 
     def listen(self) -> dict[str, list[str]]:
         for topic, take in self._take.items():
-            self.heard[topic] += take()
-        return self.heard
+            self.received[topic] += take()
+        return self.received
 
     def events(self, topic: str) -> list[dict[str, Any]]:
         return [decimal_json.loads(body) for body in self.listen()[topic]]
 
     def copies(self, change: Callable[[list[str]], list[str]] = list) -> dict[str, dict[str, Any]]:
-        """The copies that come of what was heard, in another order or twice, as `GET` would show them."""
+        """The copies built from the received states, reordered or repeated, in the form of `GET`."""
         views: dict[str, dict[str, Any]] = {}
         for topic, bodies in self.listen().items():
             copy = Copy()
-            copy.hear(change(bodies))
+            copy.apply(change(bodies))
             views[topic] = {entity: copy.view(entity) for entity in ENTITIES[topic]}
         return views
 
@@ -82,7 +82,7 @@ def mixed_up(bodies: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     "change", [list, mixed_up, lambda bodies: bodies[::-1]], ids=["in order", "mixed up, twice", "backwards"]
 )
-def test_a_copy_is_what_the_tables_hold_in_whatever_order_it_came(
+def test_a_copy_equals_the_tables_in_any_order_of_events(
     shop: Shop, follower: Follower, change: Callable[[list[str]], list[str]]
 ) -> None:
     business(shop)
@@ -93,19 +93,19 @@ def test_a_copy_is_what_the_tables_hold_in_whatever_order_it_came(
     assert follower.originals()["AccountTopic"]["bob"]["held"] == 1
 
 
-def test_a_copy_may_be_told_of_what_is_there_only(shop: Shop, follower: Follower) -> None:
+def test_a_subscriber_can_filter_out_deletions(shop: Shop, follower: Follower) -> None:
     business(shop)
 
     for topic, name in (("AccountTopic", "customerId"), ("StockTopic", "productId")):
         for event in follower.events(topic):
-            told = {name, "version", "deleted"}
-            assert event["data"].keys() == told | (
+            fields = {name, "version", "deleted"}
+            assert event["data"].keys() == fields | (
                 set() if event["data"]["deleted"] else {"balance", "held", "settled"}
             )
             assert event["subject"] == event["data"][name]
 
 
-def test_a_batch_of_changes_is_one_state_and_entries_are_none(shop: Shop, follower: Follower) -> None:
+def test_a_batch_of_changes_is_published_as_one_state(shop: Shop, follower: Follower) -> None:
     shop.pipeline.publish_changes()
     before = len(follower.events("StockTopic"))
     for _ in range(3):
@@ -118,9 +118,7 @@ def test_a_batch_of_changes_is_one_state_and_entries_are_none(shop: Shop, follow
     assert (event["data"]["version"], event["data"]["held"]) == (4, 3)
 
 
-def test_what_could_not_be_told_is_told_later_and_is_the_same_event_when_it_comes_again(
-    shop: Shop, follower: Follower
-) -> None:
+def test_a_failed_publish_is_retried_with_the_same_event_id(shop: Shop, follower: Follower) -> None:
     with shop.pipeline.refusing("sns.PublishBatch"), pytest.raises(Exception, match="not be sent"):
         shop.pipeline.publish_changes()
     assert follower.listen() == {"AccountTopic": [], "StockTopic": []}
@@ -133,7 +131,7 @@ def test_what_could_not_be_told_is_told_later_and_is_the_same_event_when_it_come
     assert len({event["id"] for event in events}) == 2
 
 
-def test_a_follower_may_choose_by_type(shop: Shop, pipeline: Pipeline) -> None:
+def test_a_subscriber_can_filter_by_type(shop: Shop, pipeline: Pipeline) -> None:
     states = pipeline.listen("AccountTopic", {"type": ["account.state"]})
     others = pipeline.listen("AccountTopic", {"type": ["stock.state"]})
 

@@ -18,7 +18,7 @@ class TestCost:
 
         assert shop.pipeline.calls == ["dynamodb.PutItem", "sns.PublishBatch"]
 
-    def test_a_key_costs_one_more_which_says_that_the_request_is_done(self, shop: Shop) -> None:
+    def test_a_key_costs_one_more_call_to_complete_the_request(self, shop: Shop) -> None:
         shop.pipeline.calls.clear()
 
         shop.order(order_of("alice", 10, pen=1), "key-1")

@@ -1,4 +1,4 @@
-"""What is deleted is unknown to everybody, holds nothing, and can be made anew."""
+"""A deleted entity is unknown everywhere, holds nothing, and can be created again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shop(pipeline: Pipeline) -> Shop:
 
 
 @BOTH
-def test_what_was_deleted_is_not_found_and_not_deleted_again(shop: Shop, path: str) -> None:
+def test_a_deleted_entity_is_not_found_and_not_deleted_again(shop: Shop, path: str) -> None:
     deleted = shop.pipeline.ask("DELETE", path)
 
     assert (deleted.status, deleted.body) == (204, None)
@@ -27,7 +27,7 @@ def test_what_was_deleted_is_not_found_and_not_deleted_again(shop: Shop, path: s
 
 
 @BOTH
-def test_a_deletion_with_a_key_is_answered_as_it_was_though_all_is_there_again(shop: Shop, path: str) -> None:
+def test_a_repeated_deletion_has_the_first_response_even_after_a_new_creation(shop: Shop, path: str) -> None:
     key = {"Idempotency-Key": "key-1"}
     shop.pipeline.ask("DELETE", path, headers=key)
     shop.open({"alice": 7}, {"pen": 7})
@@ -50,7 +50,7 @@ def test_a_key_that_deleted_one_account_deletes_no_other(shop: Shop) -> None:
 
 
 @BOTH
-def test_what_an_open_order_holds_is_deleted_only_once_it_is_over(shop: Shop, path: str) -> None:
+def test_an_entity_with_holds_can_be_deleted_only_after_its_orders_end(shop: Shop, path: str) -> None:
     shop.order(order_of("alice", 10, pen=2))
     shop.pipeline.deliver("balance_checker")
     shop.pipeline.deliver("stock_checker")
@@ -68,7 +68,7 @@ def test_what_an_open_order_holds_is_deleted_only_once_it_is_over(shop: Shop, pa
     ("path", "check", "code"),
     [("/account/alice", "balance", "UNKNOWN_CUSTOMER"), ("/stock/pen", "stock", "UNKNOWN_PRODUCT")],
 )
-def test_an_order_of_what_was_deleted_is_refused_as_unknown_and_gives_back_all(
+def test_an_order_for_a_deleted_product_is_rejected_as_unknown_and_releases_all(
     shop: Shop, path: str, check: str, code: str
 ) -> None:
     order_id = shop.order(order_of("alice", 0, pen=1))
@@ -93,7 +93,7 @@ def test_an_order_that_costs_nothing_ships_though_its_customer_is_gone(shop: Sho
     assert shop.pipeline.ask("GET", "/account/alice").status == 404
 
 
-def test_what_is_made_anew_goes_on_with_what_was_settled(shop: Shop) -> None:
+def test_a_recreated_entity_keeps_its_settled_amount(shop: Shop) -> None:
     shop.order(order_of("alice", 10, pen=2))
     shop.pipeline.run()
     shop.pipeline.ask("DELETE", "/account/alice")

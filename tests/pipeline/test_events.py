@@ -1,4 +1,4 @@
-"""What happens to orders is told on the event topic: each fact once or more, never lost, and in order."""
+"""Order events are published on the event topic: at least once, never lost, and in order."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Listener:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._take = pipeline.listen("OrderEventTopic")
-        self.heard: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
 
     def listen(self) -> list[dict[str, Any]]:
-        """All that was ever heard, as it came."""
-        self.heard += [decimal_json.loads(body) for body in self._take()]
-        return self.heard
+        """All events received so far, as they arrived."""
+        self.received += [decimal_json.loads(body) for body in self._take()]
+        return self.received
 
     def story(self, order_id: str) -> list[tuple[str, str]]:
-        """What was heard of an order, each fact once, by its sequence."""
+        """The events received of an order, each once, by sequence."""
         events = {event["id"]: event for event in self.listen() if event["subject"] == order_id}
         return sorted((event["sequence"], event["type"]) for event in events.values())
 
@@ -37,7 +37,7 @@ def listener(shop: Shop) -> Listener:
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
 
 
-def test_the_whole_life_of_an_order_is_told(shop: Shop, listener: Listener) -> None:
+def test_every_event_of_an_order_is_published(shop: Shop, listener: Listener) -> None:
     shipped = shop.order(order_of("alice", 10, pen=1), key="key-1")
     rejected = shop.order(order_of("bob", 100, pen=1))
     shop.pipeline.run()
@@ -46,7 +46,7 @@ def test_the_whole_life_of_an_order_is_told(shop: Shop, listener: Listener) -> N
     assert listener.story(rejected) == [("1", "order.placed"), ("2", "order.rejected")]
 
 
-def test_an_order_that_is_called_off_says_so_last(shop: Shop, listener: Listener) -> None:
+def test_cancelled_is_the_last_event_of_a_cancelled_order(shop: Shop, listener: Listener) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     for name in ("balance_checker", "stock_checker", "order_update"):
         shop.pipeline.deliver(name)
@@ -73,7 +73,7 @@ def test_each_event_has_the_order_as_it_was_at_that_moment(shop: Shop, listener:
 
 
 @pytest.mark.parametrize("fault", ["sns.PublishBatch", "sqs.SendMessageBatch"])
-def test_what_could_not_be_told_is_told_later(shop: Shop, listener: Listener, fault: str) -> None:
+def test_a_failed_publish_is_retried(shop: Shop, listener: Listener, fault: str) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     with shop.pipeline.refusing(fault), pytest.raises(Exception, match="not"):
         shop.pipeline.publish_changes()
@@ -82,7 +82,7 @@ def test_what_could_not_be_told_is_told_later(shop: Shop, listener: Listener, fa
     assert listener.story(order_id) == SHIPPED
 
 
-def test_what_is_told_twice_is_the_same_event(shop: Shop, listener: Listener) -> None:
+def test_a_repeated_publish_is_the_same_event(shop: Shop, listener: Listener) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run(times=2)
 
@@ -92,7 +92,7 @@ def test_what_is_told_twice_is_the_same_event(shop: Shop, listener: Listener) ->
     assert listener.story(order_id) == SHIPPED
 
 
-def test_a_listener_may_choose_by_type(shop: Shop, pipeline: Pipeline) -> None:
+def test_a_subscriber_can_filter_by_type(shop: Shop, pipeline: Pipeline) -> None:
     take = pipeline.listen("OrderEventTopic", {"type": ["order.rejected"]})
     shop.order(order_of("alice", 10, pen=1))
     shop.order(order_of("bob", 100, pen=1))

@@ -93,7 +93,7 @@ class TestPoison:
         ],
     )
     @pytest.mark.parametrize("function", [*CONSUMERS, "order_watchdog"])
-    def test_goes_to_the_dead_letters_after_its_tries_and_delays_nothing_else(
+    def test_is_dead_lettered_after_its_attempts_and_delays_nothing_else(
         self, shop: Shop, function: str, poison: str
     ) -> None:
         shop.pipeline.put(function, poison)
@@ -112,7 +112,7 @@ class TestPoison:
 
 
 class TestWhenAwsFails:
-    def test_an_order_that_can_not_be_published_is_not_accepted_and_a_retry_with_its_key_heals_it(
+    def test_an_order_that_can_not_be_published_gets_503_and_a_retry_with_its_key_publishes_it(
         self, shop: Shop
     ) -> None:
         with shop.pipeline.refusing("sns.PublishBatch", text="the topic's own words"):
@@ -126,9 +126,7 @@ class TestWhenAwsFails:
         assert shop.status(retried.body["orderId"]) == "SHIPPED"
         assert shop.stock("pen") == [4, 0, 1]
 
-    def test_an_order_without_a_key_that_can_not_be_published_is_sent_again_and_counts_once(
-        self, shop: Shop
-    ) -> None:
+    def test_an_order_without_a_key_that_can_not_be_published_counts_once_on_retry(self, shop: Shop) -> None:
         with shop.pipeline.refusing("sns.PublishBatch"):
             assert shop.post(order_of("alice", 10, pen=1)).status == 503
 
@@ -141,9 +139,7 @@ class TestWhenAwsFails:
 
     @pytest.mark.parametrize("operation", ["dynamodb.PutItem", "dynamodb.TransactWriteItems"])
     @pytest.mark.parametrize("orders", [1, 2])
-    def test_a_request_is_not_taken_for_its_own_repetition(
-        self, shop: Shop, operation: str, orders: int
-    ) -> None:
+    def test_a_request_is_not_its_own_repetition(self, shop: Shop, operation: str, orders: int) -> None:
         body = order_of("alice", 10.5, pen=1)
         request = body if orders == 1 else {"orders": [body] * orders}
         with shop.pipeline.losing_an_answer(operation):
@@ -155,9 +151,7 @@ class TestWhenAwsFails:
         assert again.body == first.body
 
     @pytest.mark.parametrize("operation", ["dynamodb.PutItem", "sns.PublishBatch"])
-    def test_an_answer_that_is_lost_on_its_way_makes_no_second_order(
-        self, shop: Shop, operation: str
-    ) -> None:
+    def test_a_lost_response_makes_no_second_order(self, shop: Shop, operation: str) -> None:
         with shop.pipeline.losing_an_answer(operation):
             order_id = shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.run()
@@ -175,9 +169,7 @@ class TestWhenAwsFails:
             "sqs.SendMessageBatch",
         ],
     )
-    def test_what_a_function_can_not_do_now_it_does_when_its_message_comes_again(
-        self, shop: Shop, operation: str
-    ) -> None:
+    def test_a_failed_message_succeeds_on_retry(self, shop: Shop, operation: str) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
 
         for name in CONSUMERS:
@@ -190,7 +182,7 @@ class TestWhenAwsFails:
         assert shop.account("alice") == [90, 0, 10]
         assert shop.stock("pen") == [4, 0, 1]
 
-    def test_a_read_that_fails_is_told_without_its_reasons(self, shop: Shop) -> None:
+    def test_a_failed_read_has_a_problem_without_internals(self, shop: Shop) -> None:
         with shop.pipeline.refusing("dynamodb.GetItem", text="arn:aws:dynamodb:…:table/x"):
             answer = shop.pipeline.ask("GET", "/order/order-1")
 

@@ -37,7 +37,9 @@ def story(connections: MemoryConnectionClient, connection_id: str) -> list[tuple
     return [(event["sequence"], event["type"]) for event in events]
 
 
-def test_a_customer_hears_all_of_their_orders(shop: Shop, connections: MemoryConnectionClient) -> None:
+def test_a_customer_gets_the_events_of_all_their_orders(
+    shop: Shop, connections: MemoryConnectionClient
+) -> None:
     assert say(shop, "c-1", "alice", customerId="alice") == {"subscribed": {"customerId": "alice"}}
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.order(order_of("bob", 1, pen=1))
@@ -47,7 +49,7 @@ def test_a_customer_hears_all_of_their_orders(shop: Shop, connections: MemoryCon
     assert decimal_json.loads(connections.sent[-1][1])["data"] == shop.view(order_id)
 
 
-def test_who_comes_late_knows_how_the_order_stands(shop: Shop, connections: MemoryConnectionClient) -> None:
+def test_a_late_subscriber_gets_the_current_state(shop: Shop, connections: MemoryConnectionClient) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
 
@@ -56,7 +58,7 @@ def test_who_comes_late_knows_how_the_order_stands(shop: Shop, connections: Memo
     assert connections.sent == []
 
 
-def test_what_comes_twice_is_the_same_event(shop: Shop, connections: MemoryConnectionClient) -> None:
+def test_a_repeated_publish_is_the_same_event(shop: Shop, connections: MemoryConnectionClient) -> None:
     say(shop, "c-1", "alice", customerId="alice")
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run(times=2)
@@ -65,7 +67,7 @@ def test_what_comes_twice_is_the_same_event(shop: Shop, connections: MemoryConne
     assert len(ids) > len(set(ids)) == 3
 
 
-def test_who_could_not_be_told_is_told_later(shop: Shop, connections: MemoryConnectionClient) -> None:
+def test_a_failed_push_is_retried(shop: Shop, connections: MemoryConnectionClient) -> None:
     say(shop, "c-1", "alice", customerId="alice")
     connections.fail = {"c-1"}
     shop.order(order_of("alice", 10, pen=1))
@@ -79,7 +81,7 @@ def test_who_could_not_be_told_is_told_later(shop: Shop, connections: MemoryConn
     assert story(connections, "c-1") == SHIPPED
 
 
-def test_poison_lands_among_the_dead_letters_of_this_queue_alone(
+def test_a_poison_message_is_dead_lettered_by_this_queue_only(
     shop: Shop, connections: MemoryConnectionClient
 ) -> None:
     say(shop, "c-1", "alice", customerId="alice")
@@ -91,7 +93,7 @@ def test_poison_lands_among_the_dead_letters_of_this_queue_alone(
     assert shop.pipeline.dead_letters("socket_pusher") == ["poison"]
 
 
-def test_a_connection_that_has_ended_hears_no_more(shop: Shop, connections: MemoryConnectionClient) -> None:
+def test_a_closed_connection_gets_no_more_events(shop: Shop, connections: MemoryConnectionClient) -> None:
     say(shop, "c-1", "alice", customerId="alice")
     shop.pipeline.invoke("socket_api", socket_event(kind="DISCONNECT", connection_id="c-1"))
     shop.order(order_of("alice", 10, pen=1))

@@ -13,30 +13,30 @@ from tests.support.shop import Shop, order_of
 PATHS = ("/account/alice", "/account/bob", "/stock/pen", "/stock/ink")
 
 
-class Diary:
-    """What every GET said, with the time of asking."""
+class ResponseLog:
+    """The response of every GET, with its time."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self.said: list[tuple[str, str, Any]] = []
+        self.responses: list[tuple[str, str, Any]] = []
 
     def write(self) -> None:
         """Ask for everything now, in a millisecond in which nothing else happens."""
         self._pipeline.wait(0.05)
         for path in PATHS:
             answer = self._pipeline.ask("GET", path)
-            self.said.append((path, self._pipeline.now(), answer.body))
+            self.responses.append((path, self._pipeline.now(), answer.body))
         self._pipeline.wait(0.05)
 
-    def is_told_again(self) -> None:
+    def equals_the_history(self) -> None:
         """Each of the answers, by its time."""
-        for path, at, body in self.said:
+        for path, at, body in self.responses:
             assert self._pipeline.ask("GET", f"{path}?at={at}").body == body, (path, at)
 
 
 @pytest.fixture
-def diary(shop: Shop) -> Diary:
-    return Diary(shop.pipeline)
+def responses_log(shop: Shop) -> ResponseLog:
+    return ResponseLog(shop.pipeline)
 
 
 def history(pipeline: Pipeline, path: str, limit: int = 100) -> list[Any]:
@@ -52,9 +52,9 @@ def history(pipeline: Pipeline, path: str, limit: int = 100) -> list[Any]:
     return entries
 
 
-def test_whatever_a_get_said_it_says_again_of_that_time(shop: Shop, diary: Diary) -> None:
+def test_a_past_balance_equals_the_response_of_that_time(shop: Shop, responses_log: ResponseLog) -> None:
     shop.pipeline.wait(0.05)
-    diary.write()
+    responses_log.write()
     # step by step, so that open orders, too, are seen
     shop.order(order_of("alice", 10, pen=1))
     shop.order(order_of("alice", 20, pen=1, ink=1))
@@ -62,16 +62,16 @@ def test_whatever_a_get_said_it_says_again_of_that_time(shop: Shop, diary: Diary
     cancelled = shop.order(order_of("alice", 30, pen=1))
     for name in ("balance_checker", "stock_checker", "order_update"):
         shop.pipeline.deliver(name)
-        diary.write()
+        responses_log.write()
     shop.cancel(cancelled)
     shop.pipeline.run()
-    diary.write()
+    responses_log.write()
     shop.pipeline.ask("POST", "/stock", {"productId": "pen", "adjust": 7})
     shop.pipeline.run()
-    diary.write()
+    responses_log.write()
 
-    assert len({str(body) for _, _, body in diary.said}) > 10
-    diary.is_told_again()
+    assert len({str(body) for _, _, body in responses_log.responses}) > 10
+    responses_log.equals_the_history()
 
 
 def test_every_entry_is_there_once_newest_first_with_what_it_led_to(shop: Shop) -> None:
@@ -99,7 +99,7 @@ def test_every_entry_is_there_once_newest_first_with_what_it_led_to(shop: Shop) 
     ) == sorted([("HOLD", shipped), ("SETTLE", shipped), ("HOLD", refused), ("RELEASE", refused)])
 
 
-def test_at_a_time_at_which_it_was_deleted_it_is_not_found_and_before_and_after_it_is(shop: Shop) -> None:
+def test_it_is_not_found_only_at_times_when_it_was_deleted(shop: Shop) -> None:
     def balance(then: str) -> object:
         answer = shop.pipeline.ask("GET", f"/stock/pen?at={then}")
         return answer.body["balance"] if answer.status == 200 else answer.status
@@ -136,31 +136,31 @@ def test_a_batch_of_orders_for_one_product_is_a_line_each(shop: Shop) -> None:
         assert len(held) == 5
 
 
-def test_it_is_all_there_though_the_history_could_not_be_written_at_first(shop: Shop, diary: Diary) -> None:
-    diary.write()
+def test_it_is_complete_even_if_its_first_write_failed(shop: Shop, responses_log: ResponseLog) -> None:
+    responses_log.write()
     with shop.pipeline.refusing("dynamodb.BatchWriteItem"), pytest.raises(InvocationFailedError):
         shop.pipeline.publish_changes()
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run(times=2)
-    diary.write()
+    responses_log.write()
 
-    diary.is_told_again()
+    responses_log.equals_the_history()
 
 
-def test_a_time_that_the_history_does_not_have_yet_is_never_made_up_for(shop: Shop, diary: Diary) -> None:
+def test_a_time_that_the_history_lacks_is_a_503(shop: Shop, responses_log: ResponseLog) -> None:
     shop.pipeline.run()
-    diary.write()
+    responses_log.write()
     shop.pipeline.ask("POST", "/stock", {"productId": "pen", "adjust": 1})
-    (before,) = {at for path, at, _ in diary.said if path == "/stock/pen"}
+    (before,) = {at for path, at, _ in responses_log.responses if path == "/stock/pen"}
 
     answer = shop.pipeline.ask("GET", f"/stock/pen?at={before}")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
 
     shop.pipeline.publish_changes()
-    diary.is_told_again()
+    responses_log.equals_the_history()
 
 
-def test_before_the_first_balance_it_was_unknown_and_the_future_is_refused(shop: Shop) -> None:
+def test_a_time_before_the_first_balance_is_a_404_and_the_future_a_400(shop: Shop) -> None:
     shop.pipeline.run()
 
     assert shop.pipeline.ask("GET", "/stock/pen?at=2020-01-01T00:00:00Z").status == 404

@@ -228,11 +228,11 @@ def without_mark(answer: Answer) -> tuple[int, Any, dict[str, str]]:
     return answer.status, answer.body, headers
 
 
-def test_every_keyed_operation_of_the_contract_is_held_to_the_rule() -> None:
+def test_every_operation_with_a_key_is_covered() -> None:
     assert sorted(CASES) == KEYED
 
 
-def test_every_operation_that_changes_something_is_keyed() -> None:
+def test_every_changing_operation_takes_an_idempotency_key() -> None:
     assert {
         (method.upper(), path)
         for path, item in CONTRACT["paths"].items()
@@ -242,7 +242,7 @@ def test_every_operation_that_changes_something_is_keyed() -> None:
 
 
 @each_operation
-def test_the_first_answer_is_given_again_whatever_has_happened_since(
+def test_the_first_response_is_repeated_whatever_has_changed_since(
     world: World, operation: tuple[str, str]
 ) -> None:
     # given a request that was answered, and what it is about has changed, or is gone
@@ -265,7 +265,7 @@ def test_the_first_answer_is_given_again_whatever_has_happened_since(
 
 
 @each_operation
-def test_the_same_key_with_another_request_is_refused_and_changes_nothing(
+def test_the_same_key_with_another_request_is_rejected_and_changes_nothing(
     world: World, operation: tuple[str, str]
 ) -> None:
     # given
@@ -305,7 +305,7 @@ def test_the_same_key_for_another_operation_is_another_key(world: World) -> None
 
 
 @each_operation
-def test_a_request_that_was_refused_does_not_use_up_its_key(world: World, operation: tuple[str, str]) -> None:
+def test_a_rejected_request_does_not_use_up_its_key(world: World, operation: tuple[str, str]) -> None:
     # given
     case, (method, _) = CASES[operation], operation
     assert 400 <= world.send(method, case.refused, "key-1").status < 500
@@ -317,7 +317,7 @@ def test_a_request_that_was_refused_does_not_use_up_its_key(world: World, operat
 
 
 @each_operation
-def test_a_request_whose_writes_all_failed_has_its_effect_when_it_is_sent_again(
+def test_a_request_whose_writes_all_failed_takes_effect_on_retry(
     world: World, operation: tuple[str, str]
 ) -> None:
     # given

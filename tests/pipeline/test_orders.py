@@ -36,7 +36,7 @@ class TestAnOrder:
         assert shop.account("alice") == [Decimal("74.50"), 0, Decimal("25.50")]
         assert shop.stock("pen") == [3, 0, 2]
 
-    def test_at_a_price_of_its_own_is_refused_with_both_prices_and_at_the_product_s_is_shipped(
+    def test_with_another_price_is_rejected_with_both_prices_and_with_the_products_ships(
         self, shop: Shop
     ) -> None:
         # given a customer without a cent, and another
@@ -60,8 +60,8 @@ class TestAnOrder:
         assert shop.view(free)["checks"]["stock"] == {**refused, "unitPrice": 0}
         assert shop.view(silent)["checks"]["stock"] == {**refused, "unitPrice": None}
         assert shop.statuses([free, silent, honest]) == ["REJECTED", "REJECTED", "SHIPPED"]
-        said = "stock DECLINED PRICE_MISMATCH gold, price 19.90, ordered at 0.00"
-        assert any(line.endswith(said) for line in shop.view(free)["logs"])
+        expected = "stock DECLINED PRICE_MISMATCH gold, price 19.90, ordered at 0.00"
+        assert any(line.endswith(expected) for line in shop.view(free)["logs"])
         assert shop.view(honest)["items"] == [{"productId": "gold", "qty": 2, "unitPrice": Decimal("19.90")}]
         assert shop.stock("gold") == [48, 0, 2]
 
@@ -87,7 +87,7 @@ class TestAnOrder:
         assert shop.status(order_id) == "SHIPPED"
         assert [shop.stock("pen"), shop.stock("ink")] == [[0, 0, 5], [0, 0, 3]]
 
-    def test_of_two_lines_of_one_product_does_not_pass_on_the_same_units(self, shop: Shop) -> None:
+    def test_of_two_lines_of_one_product_needs_the_units_of_both(self, shop: Shop) -> None:
         lines = [{"productId": "pen", "qty": 3}, {"productId": "pen", "qty": 3}]
         order_id = shop.order({**order_of(), "items": lines})
 
@@ -132,7 +132,7 @@ class TestAnOrder:
         ],
     )
     @pytest.mark.parametrize("first", CHECKERS)
-    def test_that_is_refused_says_why_and_holds_nothing_whichever_check_came_first(
+    def test_that_is_rejected_has_its_reason_and_holds_nothing_whichever_check_was_first(
         self, shop: Shop, body: dict[str, Any], check: str, reason: dict[str, Any], first: str
     ) -> None:
         order_id = shop.order(body)
@@ -150,7 +150,7 @@ class TestAnOrder:
             name: view[name] for name in ("orderId", "status", "logs", "checks")
         }
 
-    def test_that_is_refused_by_both_says_both(self, shop: Shop) -> None:
+    def test_that_is_declined_by_both_checks_has_both_reasons(self, shop: Shop) -> None:
         order_id = shop.order(order_of("nobody", 10, unicorn=1))
 
         shop.pipeline.run()
@@ -178,7 +178,7 @@ class TestAnOrder:
         assert shop.status(order_id) == "SHIPPED"
         assert shop.account("bob") == [10, 0, 0]
 
-    def test_is_told_to_its_client_with_where_to_look_and_when(self, shop: Shop) -> None:
+    def test_has_a_location_and_a_retry_after_header(self, shop: Shop) -> None:
         answer = shop.pipeline.ask("POST", "/order", order_of(), {"X-Correlation-Id": "corr-7"})
 
         assert answer.headers["Location"].endswith(f"order/{answer.body['orderId']}")

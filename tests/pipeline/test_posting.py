@@ -1,4 +1,4 @@
-"""What is POSTed, over real sockets: to the address that was looked at, to no other, and not for long."""
+"""Webhook requests over real sockets: to the checked address only, and within the timeout."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ NOW = datetime.datetime(2026, 11, 28, 12, 0, tzinfo=datetime.UTC)
         ("Thursday, 29-Feb-96 08:49:37 GMT", 0),
     ],
 )
-def test_a_receiver_says_in_seconds_or_by_a_date_when_to_come_again(value: str, seconds: float) -> None:
+def test_retry_after_may_be_seconds_or_a_date(value: str, seconds: float) -> None:
     assert webhook_client.retry_after([value], NOW) == pytest.approx(
         seconds, abs=86400 if seconds > 1e9 else 0
     )
@@ -90,16 +90,16 @@ def test_a_receiver_says_in_seconds_or_by_a_date_when_to_come_again(value: str, 
         ["120", "120"],
     ],
 )
-def test_what_is_no_retry_after_asks_for_nothing(values: list[str]) -> None:
+def test_an_invalid_retry_after_is_ignored(values: list[str]) -> None:
     assert webhook_client.retry_after(values, NOW) == 0
 
 
-def test_the_answer_has_what_the_receiver_asks_for() -> None:
+def test_a_response_has_its_retry_after() -> None:
     with Receiver(503, headers={"retry-after": "120"}) as receiver:
         assert post(receiver.url) == DeliveryResponse(503, retry_after=120)
 
 
-def test_a_redirect_is_an_answer_and_leads_nowhere() -> None:
+def test_a_redirect_is_not_followed() -> None:
     with Receiver(200) as elsewhere, Receiver(307, headers={"location": elsewhere.url}) as receiver:
         assert post(receiver.url) == DeliveryResponse(307)
         assert elsewhere.received == []
@@ -121,7 +121,7 @@ def test_a_redirect_is_an_answer_and_leads_nowhere() -> None:
         ("8.8.8.8", "127.0.0.1"),  # one bad one is enough
     ],
 )
-def test_a_name_that_leads_to_an_address_of_ours_is_not_reached(
+def test_a_name_that_resolves_to_a_private_address_is_rejected(
     addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> socket.socket:
@@ -131,7 +131,7 @@ def test_a_name_that_leads_to_an_address_of_ours_is_not_reached(
     assert post("https://innocent.example/", *addresses, loopback=False) == NOT_PUBLIC
 
 
-def test_on_the_local_engine_too_nothing_but_loopback_itself_is_let_through() -> None:
+def test_the_local_engine_allows_only_loopback_itself() -> None:
     assert post("http://127.0.0.1:1/", "10.0.0.1") == NOT_PUBLIC
     assert post("http://127.0.0.1:1/", "127.0.0.2") == NOT_PUBLIC
 
@@ -153,7 +153,7 @@ def test_the_local_engine_itself_is_not_reached_by_any_name() -> None:
 
 
 @pytest.mark.parametrize("path", ["{}", "|", "\\", "^", "<>", '"', "`", " ", "%zz", "ż"])
-def test_what_was_registered_before_it_was_refused_is_never_sent_raw(path: str) -> None:
+def test_a_url_registered_before_the_rule_is_never_sent_raw(path: str) -> None:
     with Receiver() as receiver:
         answer = post(f"http://127.0.0.1:{receiver.port}/{path}")
         assert answer == DeliveryResponse(None, "the address has characters that a URI may not have")
@@ -161,11 +161,11 @@ def test_what_was_registered_before_it_was_refused_is_never_sent_raw(path: str) 
 
 
 @pytest.mark.parametrize("address", ["2130706433", "0x7f.1", "127.1", "0177.0.0.1", "localhost"])
-def test_another_way_to_write_loopback_is_loopback(address: str) -> None:
+def test_other_spellings_of_loopback_are_loopback(address: str) -> None:
     assert post(f"https://{address}/", loopback=False) == NOT_PUBLIC
 
 
-def test_the_address_that_was_looked_at_is_the_one_that_is_connected_to(
+def test_the_checked_address_is_the_one_that_is_connected_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # GIVEN a name that is public when it is asked for first, and loopback from then on
@@ -239,21 +239,21 @@ def test_tls_is_made_with_the_name_and_not_with_the_address(
     assert other == DeliveryResponse(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
 
 
-def test_a_certificate_that_nobody_has_signed_is_refused(tls_receiver: Receiver) -> None:
+def test_a_self_signed_certificate_is_rejected(tls_receiver: Receiver) -> None:
     answer = post(f"https://shop.example:{tls_receiver.port}/", "127.0.0.1")
 
     assert answer == DeliveryResponse(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
     assert tls_receiver.received == []
 
 
-def test_a_receiver_that_hangs_is_left_in_time() -> None:
+def test_a_hanging_receiver_times_out() -> None:
     with Receiver(HANGS) as receiver:
         began = time.monotonic()
         assert post(receiver.url, timeout=0.3) == DeliveryResponse(None, "no answer in 0.3 s", is_late=True)
         assert time.monotonic() - began < 2
 
 
-def test_a_receiver_that_drips_is_left_in_time() -> None:
+def test_a_slowly_dripping_response_times_out() -> None:
     # GIVEN one that sends a byte of its answer now and then, so that no read ever times out
     listening = socket.create_server(("127.0.0.1", 0))
 
@@ -275,7 +275,7 @@ def test_a_receiver_that_drips_is_left_in_time() -> None:
     )
 
 
-def test_a_name_whose_answer_never_comes_is_left_in_time() -> None:
+def test_a_name_resolution_that_hangs_times_out() -> None:
     over = threading.Event()
 
     def resolver(*_: object) -> list[str]:
@@ -287,7 +287,7 @@ def test_a_name_whose_answer_never_comes_is_left_in_time() -> None:
     assert answer == DeliveryResponse(None, "no answer in 0.2 s", is_late=True)
 
 
-def test_nothing_is_sent_any_more_once_it_is_given_up() -> None:
+def test_nothing_is_sent_after_the_timeout() -> None:
     # GIVEN a name that is resolved too late
     late = threading.Event()
 
@@ -307,7 +307,7 @@ def test_nothing_is_sent_any_more_once_it_is_given_up() -> None:
         assert receiver.received == []
 
 
-def test_nothing_is_sent_either_when_the_connection_is_made_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_sent_if_the_connection_is_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     connect, made = socket.create_connection, threading.Event()
 
     def slowly(*of: Any, **more: Any) -> socket.socket:
@@ -347,7 +347,7 @@ def answering(*parts: bytes, forever: bytes = b"") -> str:
     return f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
-def test_what_is_said_before_the_answer_is_not_taken_for_it() -> None:
+def test_1xx_responses_are_ignored() -> None:
     before = [b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"]
     assert post(answering(*before, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) == DeliveryResponse(200)
     assert post(answering(*before, b"HTTP/1.1 410 Gone\r\n\r\n")).is_gone
@@ -355,12 +355,12 @@ def test_what_is_said_before_the_answer_is_not_taken_for_it() -> None:
     assert post(answering(switching)) == DeliveryResponse(101)
 
 
-def test_one_that_keeps_saying_that_it_will_answer_is_left_in_time() -> None:
+def test_endless_1xx_responses_time_out() -> None:
     url = answering(forever=b"HTTP/1.1 103 Early Hints\r\n\r\n")
     assert post(url, timeout=0.3) == DeliveryResponse(None, "no answer in 0.3 s", is_late=True)
 
 
-def test_an_address_that_does_not_answer_leaves_the_others_their_time(
+def test_an_unresponsive_address_leaves_time_for_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given: list[float] = []
@@ -375,7 +375,7 @@ def test_an_address_that_does_not_answer_leaves_the_others_their_time(
     assert given == [2.5, 2.5, 5]
 
 
-def test_an_answer_without_end_is_not_read() -> None:
+def test_an_endless_response_is_not_read() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
 
     def flood() -> None:
@@ -392,7 +392,7 @@ def test_an_answer_without_end_is_not_read() -> None:
     assert post(f"http://127.0.0.1:{listening.getsockname()[1]}/") == DeliveryResponse(200)
 
 
-def test_a_head_without_end_is_not_read() -> None:
+def test_endless_headers_are_not_read() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
 
     def flood() -> None:
@@ -410,7 +410,7 @@ def test_a_head_without_end_is_not_read() -> None:
     assert answer == DeliveryResponse(None, "no answer: HTTPException")
 
 
-def test_where_one_address_of_a_name_does_not_answer_the_next_is_tried_in_their_order(
+def test_the_addresses_of_a_name_are_tried_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connected: list[str] = []
@@ -425,7 +425,7 @@ def test_where_one_address_of_a_name_does_not_answer_the_next_is_tried_in_their_
     assert answer == DeliveryResponse(None, "no answer: ConnectionRefusedError")
 
 
-def test_nobody_there_is_an_answer_too() -> None:
+def test_a_refused_connection_is_a_failed_delivery() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     assert post(f"http://127.0.0.1:{port}/") == DeliveryResponse(None, "no answer: ConnectionRefusedError")

@@ -1,4 +1,4 @@
-"""What is lost on its way is found by the watchdog, and what is called off is given back."""
+"""The watchdog recovers lost messages, and cancelled orders release their holds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def order_that_dies_unpublished(shop: Shop, body: dict[str, Any]) -> str:
 
 
 class TestWhatIsLost:
-    def test_a_publish_that_never_happened_is_made_up_for_at_the_first_look(self, shop: Shop) -> None:
+    def test_a_lost_publish_is_repeated_at_the_first_check(self, shop: Shop) -> None:
         order_id = order_that_dies_unpublished(shop, order_of("alice", 10, pen=1))
         shop.pipeline.run()
         assert shop.status(order_id) == "PENDING"
@@ -68,7 +68,7 @@ class TestWhatIsLost:
         assert shop.status(order_id) == "SHIPPED"
         shop.books_add_up()
 
-    def test_the_answer_of_a_check_is_asked_for_again(self, shop: Shop) -> None:
+    def test_a_lost_check_result_is_requested_again(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.deliver("balance_checker")
         lose(shop, "order_update")
@@ -115,7 +115,7 @@ class TestWhatIsLost:
 
         shop.books_add_up()
 
-    def test_what_is_lost_again_and_again_is_sent_until_it_gets_through(self, shop: Shop) -> None:
+    def test_a_message_that_is_lost_repeatedly_is_sent_until_it_arrives(self, shop: Shop) -> None:
         order_id = _confirmed(shop)
         lose(shop, "ship_order")
         for seconds in (60, 120, 240, 480, 900, 900):
@@ -129,7 +129,7 @@ class TestWhatIsLost:
         assert shop.status(order_id) == "SHIPPED"
         shop.books_add_up()
 
-    def test_an_order_at_rest_is_looked_at_once_and_then_no_more(self, shop: Shop) -> None:
+    def test_an_ended_order_is_checked_once(self, shop: Shop) -> None:
         order_ids = [shop.order(order_of("alice", 10, pen=1)), shop.order(order_of("bob", 50, pen=1))]
         shop.pipeline.run()
         before = [shop.view(order_id) for order_id in order_ids]
@@ -145,9 +145,7 @@ class TestWhatIsLost:
 
 
 class TestADeadline:
-    def test_ends_an_order_that_the_checks_have_not_decided_and_gives_back_what_it_holds(
-        self, shop: Shop
-    ) -> None:
+    def test_expires_an_undecided_order_and_releases_its_holds(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.deliver("balance_checker")
         lose(shop, "stock_checker")
@@ -176,7 +174,7 @@ class TestADeadline:
 
         assert shop.status(order_id) == "SHIPPED"
 
-    def test_a_check_that_comes_after_it_holds_nothing(self, shop: Shop) -> None:
+    def test_a_later_check_holds_nothing(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
         late = {checker: shop.pipeline.held_up(checker) for checker in CHECKERS}
         shop.pipeline.publish_changes()
@@ -257,7 +255,7 @@ class TestAnOrderThatIsCalledOff:
         assert shop.account("alice") == [100, 0, 0]
 
     @pytest.mark.parametrize("checked", [(CHECKERS[0],), (CHECKERS[1],), CHECKERS])
-    def test_while_it_is_checked_gives_back_what_it_holds(self, shop: Shop, checked: tuple[str, ...]) -> None:
+    def test_while_it_is_checked_releases_its_holds(self, shop: Shop, checked: tuple[str, ...]) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
         for checker in checked:
             shop.pipeline.deliver(checker)
@@ -269,7 +267,7 @@ class TestAnOrderThatIsCalledOff:
         shop.books_add_up()
         assert shop.account("alice") == [100, 0, 0]
 
-    def test_while_it_is_confirmed_is_not_shipped_any_more(self, shop: Shop) -> None:
+    def test_while_it_is_confirmed_prevents_its_shipping(self, shop: Shop) -> None:
         order_id = _confirmed(shop)
 
         assert shop.cancel(order_id).status == 200
@@ -289,7 +287,7 @@ class TestAnOrderThatIsCalledOff:
             ),
         ],
     )
-    def test_too_late_stays_as_it_is_and_the_answer_says_so(
+    def test_too_late_is_a_409_and_changes_nothing(
         self, shop: Shop, over: Callable[[Shop], str], status: str
     ) -> None:
         order_id = over(shop)
@@ -307,9 +305,7 @@ class TestAnOrderThatIsCalledOff:
     def test_but_was_never_placed_is_not_found(self, shop: Shop) -> None:
         assert shop.cancel("nothing").status == 404
 
-    def test_gives_back_what_it_holds_at_the_first_look_if_the_release_can_not_be_sent(
-        self, shop: Shop
-    ) -> None:
+    def test_releases_its_holds_at_the_first_check_if_the_release_could_not_be_sent(self, shop: Shop) -> None:
         order_id = _confirmed(shop)
         with shop.pipeline.refusing("sns.PublishBatch"):
             assert shop.cancel(order_id).status == 200
@@ -320,7 +316,7 @@ class TestAnOrderThatIsCalledOff:
 
         shop.books_add_up()
 
-    def test_whose_answer_is_lost_is_cancelled_all_the_same(self, shop: Shop) -> None:
+    def test_with_a_lost_response_takes_effect(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
 
         with shop.pipeline.losing_an_answer("dynamodb.UpdateItem"):

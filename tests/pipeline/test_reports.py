@@ -83,7 +83,7 @@ def some_orders(shop: Shop) -> list[str]:
     return [*ids, called_off]
 
 
-def test_every_fate_is_counted_and_the_report_is_that_of_the_orders(shop: Shop) -> None:
+def test_every_outcome_is_counted_and_the_report_matches_the_orders(shop: Shop) -> None:
     orders = some_orders(shop)
     shop.pipeline.run()
 
@@ -127,7 +127,7 @@ def test_orders_that_expire_are_counted_on_the_day_on_which_they_do(shop: Shop) 
 
 
 @pytest.mark.full
-def test_what_comes_twice_or_the_other_way_round_is_counted_once(shop: Shop) -> None:
+def test_repeated_and_reordered_events_are_counted_once(shop: Shop) -> None:
     orders = some_orders(shop)
     shop.pipeline.run(times=2)
     shop.pipeline.redeliver_everything()
@@ -136,7 +136,7 @@ def test_what_comes_twice_or_the_other_way_round_is_counted_once(shop: Shop) -> 
     assert report(shop.pipeline) == expected(shop, orders)
 
 
-def test_events_that_come_in_the_wrong_order_are_counted_all_the_same(shop: Shop) -> None:
+def test_events_out_of_order_are_counted(shop: Shop) -> None:
     orders = some_orders(shop)
     late: list[str] = []
     for _ in range(20):
@@ -153,7 +153,7 @@ def test_events_that_come_in_the_wrong_order_are_counted_all_the_same(shop: Shop
 
 
 @pytest.mark.parametrize("operation", ["dynamodb.TransactWriteItems", "dynamodb.GetItem"])
-def test_what_could_not_be_counted_is_counted_later(shop: Shop, operation: str) -> None:
+def test_a_failed_count_is_retried(shop: Shop, operation: str) -> None:
     orders = some_orders(shop)
     waiting: list[str] = []
     for _ in range(20):
@@ -181,7 +181,7 @@ def test_a_write_whose_answer_is_lost_is_not_made_twice(shop: Shop) -> None:
     assert report(shop.pipeline) == expected(shop, orders)
 
 
-def test_an_event_that_cannot_be_read_goes_to_the_reports_dead_letters_alone(shop: Shop) -> None:
+def test_an_unreadable_event_is_dead_lettered_by_the_reports_only(shop: Shop) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.publish_changes()
     (body,) = shop.pipeline.held_up("report_projector")
@@ -195,16 +195,16 @@ def test_an_event_that_cannot_be_read_goes_to_the_reports_dead_letters_alone(sho
     assert report(shop.pipeline) == expected(shop, [order_id])
 
 
-def test_an_event_that_is_too_old_is_given_up_and_not_counted_twice(shop: Shop) -> None:
+def test_an_event_that_is_too_old_is_dead_lettered_and_not_counted_twice(shop: Shop) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
-    told = [body for name, body in shop.pipeline.delivered if name == "report_projector"]
+    bodies = [body for name, body in shop.pipeline.delivered if name == "report_projector"]
     shop.pipeline.wait(46 * 24 * 60 * 60)
-    for body in told:
+    for body in bodies:
         shop.pipeline.put("report_projector", body)
     shop.pipeline.run()
 
-    assert sorted(shop.pipeline.dead_letters("report_projector")) == sorted(told)
+    assert sorted(shop.pipeline.dead_letters("report_projector")) == sorted(bodies)
     assert report(shop.pipeline) == expected(shop, [order_id])
 
 
@@ -218,7 +218,7 @@ def test_ten_events_are_two_calls(shop: Shop) -> None:
     assert shop.pipeline.calls[before:] == ["dynamodb.GetItem", "dynamodb.TransactWriteItems"]
 
 
-def test_reports_are_asked_for_within_bounds(pipeline: Pipeline) -> None:
+def test_report_requests_are_bounded(pipeline: Pipeline) -> None:
     answer = pipeline.ask("GET", "/reports/daily?from=2026-01-01&to=2026-12-31")
 
     assert answer.status == 400

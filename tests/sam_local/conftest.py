@@ -34,11 +34,11 @@ def bridge() -> str:
         pytest.skip("sam local needs Docker, and no Docker engine runs here")
     if run([docker, "image", "inspect", IMAGE]).returncode != 0:
         try:
-            said = run([docker, "pull", "--quiet", IMAGE], timeout=_PULL_SECONDS)
+            pulled = run([docker, "pull", "--quiet", IMAGE], timeout=_PULL_SECONDS)
         except subprocess.TimeoutExpired:
             pytest.skip(f"{IMAGE} is not there, and could not be pulled in {_PULL_SECONDS} s")
-        if said.returncode != 0:
-            pytest.skip(f"{IMAGE} is not there, and cannot be pulled: {said.stderr.strip()}")
+        if pulled.returncode != 0:
+            pytest.skip(f"{IMAGE} is not there, and cannot be pulled: {pulled.stderr.strip()}")
     found = bridge_address()
     if found is None:
         pytest.skip("the Docker engine runs elsewhere: this machine has no docker0 for containers to reach")

@@ -55,16 +55,16 @@ class Services:
 
 
 def create_services(engine: Engine, endpoint: str) -> Services:
-    """Create what the functions need; "Checks", "Events" and "States" get what topics are told."""
+    """Create what the functions need; "Checks", "Events" and "States" are subscribed to the topics."""
     session = stack.session(engine)
     dynamodb = session.client("dynamodb", endpoint_url=engine.url)
     sns = session.client("sns", endpoint_url=engine.url)
     sqs = session.client("sqs", endpoint_url=engine.url)
-    told = ("Checks", "Events", "States")
-    names = (*told, "OrderUpdate", "ShipOrder", "OrderWatch")
+    recorded = ("Checks", "Events", "States")
+    names = (*recorded, "OrderUpdate", "ShipOrder", "OrderWatch")
     queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in names}
     topics = {}
-    for name in told:
+    for name in recorded:
         topics[name] = sns.create_topic(Name=name)["TopicArn"]
         queue = sqs.get_queue_attributes(QueueUrl=queues[name], AttributeNames=["QueueArn"])["Attributes"]
         sns.subscribe(

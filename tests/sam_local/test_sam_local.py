@@ -65,10 +65,10 @@ def test_the_event_files_one_after_another_ship_an_order(sam: Sam, services: Ser
     (requested,) = services.messages("Checks")
     assert content(requested) == content(message("balance_checker")) == content(message("stock_checker"))
 
-    # It is told of, and watched. As long as no check has answered, a look at it asks for them again.
+    # Its event is published, and it is watched. The watchdog requests missing checks again.
     assert sam.invoke("ChangePublisherFunction", "events/change_publisher.json") == {}
-    (told,) = services.messages("Events")
-    assert (told["type"], told["subject"]) == ("order.placed", order_id)
+    (event,) = services.messages("Events")
+    assert (event["type"], event["subject"]) == ("order.placed", order_id)
     (watched,) = services.messages("OrderWatch")
     assert watched["data"] == message("order_watchdog")["data"] | {"delay": 0}
     assert sam.invoke("OrderWatchdogFunction", "events/order_watchdog.json") == NO_FAILURES
@@ -100,7 +100,7 @@ def test_the_event_files_one_after_another_ship_an_order(sam: Sam, services: Ser
     assert figures(services.item("AccountTable", **account)) == [Decimal("74.50"), 0, Decimal("25.50")]
     assert figures(services.item("StockTable", **stock)) == [38, 0, 2]
 
-    # Who keeps a copy of the account is told how it stands: once for a batch of its changes.
+    # The account's state is published once for a batch of its changes.
     assert sam.invoke("LedgerPublisherFunction", "events/ledger_publisher.json") == {}
     (state,) = services.messages("States")
     assert (state["type"], state["subject"], state["data"]["version"]) == ("account.state", "alice", 3)

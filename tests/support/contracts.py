@@ -1,4 +1,4 @@
-"""What the committed schemas say of a message, for those who check what is said and what is read."""
+"""Checks messages against the committed schemas, as published and as consumed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from contracts.http_baseline import resolve
 from contracts.registry import ENVELOPE, MESSAGES, Message
 from local.engine import ROOT
 from order_capture.adapters.serializers import decimal_json
-from order_capture.application import messages as said
+from order_capture.application import messages
 
 Schema = dict[str, Any]
 
-READ_AS: dict[Message, type[said.Message]] = {
-    registry.CHECK: said.CheckOrder,
-    registry.RELEASE: said.ReleaseOrder,
-    registry.SHIP: said.ShipOrder,
-    registry.CHECKED: said.OrderChecked,
-    registry.WATCH: said.WatchOrder,
-    registry.DELIVER: said.DeliverWebhook,
-    **dict.fromkeys(registry.EVENTS, said.ReceivedOrderEvent),
+READ_AS: dict[Message, type[messages.Message]] = {
+    registry.CHECK: messages.CheckOrder,
+    registry.RELEASE: messages.ReleaseOrder,
+    registry.SHIP: messages.ShipOrder,
+    registry.CHECKED: messages.OrderChecked,
+    registry.WATCH: messages.WatchOrder,
+    registry.DELIVER: messages.DeliverWebhook,
+    **dict.fromkeys(registry.EVENTS, messages.ReceivedOrderEvent),
 }
 """What the functions take each message for."""
 
@@ -56,20 +56,20 @@ def faults(text: str, message: Message | None = None) -> list[str]:
 
     What we say has no field that its schema does not name.
     """
-    told = json.loads(text)
+    event = json.loads(text)
     if message is not None and not message.enveloped:
-        return errors_of(_closed(committed_schema(message)), told)
-    found = errors_of(_closed(committed_schema(ENVELOPE)), told)
+        return errors_of(_closed(committed_schema(message)), event)
+    found = errors_of(_closed(committed_schema(ENVELOPE)), event)
     if found:
         return found
-    named = BY_DATASCHEMA.get(told["dataschema"])
+    named = BY_DATASCHEMA.get(event["dataschema"])
     if named is None or (message is not None and named is not message):
-        return [f"$.dataschema: {told['dataschema']}"]
-    if told["type"] != named.type:
-        found.append(f"$.type: {told['type']}")
-    if ("sequence" in told) is not named.sequenced:
+        return [f"$.dataschema: {event['dataschema']}"]
+    if event["type"] != named.type:
+        found.append(f"$.type: {event['type']}")
+    if ("sequence" in event) is not named.sequenced:
         found.append("$.sequence: of events, and of nothing else")
-    return found + errors_of(_closed(committed_schema(named)), told["data"])
+    return found + errors_of(_closed(committed_schema(named)), event["data"])
 
 
 def anything_by(whole: Schema, node: Mapping[str, Any] | None = None) -> st.SearchStrategy[Any]:
@@ -130,7 +130,7 @@ def texts_of(message: Message) -> st.SearchStrategy[str]:
     if message.sequenced:
         envelope["required"] = [*envelope["required"], "sequence"]
     return st.builds(
-        lambda told, data: json.dumps(told | {"data": data}),
+        lambda event, data: json.dumps(event | {"data": data}),
         anything_by(envelope),
         anything_by(committed_schema(message)),
     )

@@ -16,7 +16,7 @@ class Copy:
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
 
-    def hear(self, bodies: Iterable[str]) -> None:
+    def apply(self, bodies: Iterable[str]) -> None:
         """Take in messages of the topic: late, twice or out of order."""
         for body in bodies:
             event = simplejson.loads(body, use_decimal=True)

@@ -130,8 +130,8 @@ class Pipeline:
                         claims,
                     )
                     answer = self._call(function, event)
-                    told = decimal_json.loads(answer["body"]) if answer["body"] else None
-                    return Answer(answer["statusCode"], answer["headers"], told)
+                    body = decimal_json.loads(answer["body"]) if answer["body"] else None
+                    return Answer(answer["statusCode"], answer["headers"], body)
         raise LookupError(f"the template has no route for {method} {path}")
 
     # What Lambda does
@@ -261,7 +261,7 @@ class Pipeline:
         return bodies
 
     def on_answer(self, listener: Callable[[str, dict[str, Any], dict[str, Any]], None]) -> None:
-        """Tell `listener` of every call of ours: "service.Operation", its parameters, AWS's answer."""
+        """Call `listener` for every call of ours: "service.Operation", its parameters, AWS's response."""
 
         def requested(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
             context["asked"] = params
@@ -487,7 +487,7 @@ class Pipeline:
 
 
 class _Time:
-    """Time that passes when it is told to, on top of the real one."""
+    """A clock that can be advanced, on top of the real one."""
 
     def __init__(self) -> None:
         self.passed = timedelta()

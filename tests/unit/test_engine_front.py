@@ -1,4 +1,4 @@
-"""What stands in front of the local engine: what reaches the services, and as what."""
+"""The front of the local engine: which requests reach the services, and with which identity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEPLOYED = Deployed("0a1b2c3d", "4e5f6071", "v1", "*")
 
 
 class Engine:
-    """A front, services behind it that note what reaches them, and a client."""
+    """A front, fake services behind it that record requests, and a client."""
 
     def __init__(self, docs: Path, deployed: Deployed = DEPLOYED, *, good: bool = True) -> None:
         self.reached: list[Scope] = []
@@ -46,7 +46,7 @@ class Engine:
     def ask(
         self, method: str, path: str, body: bytes = b"", kind: str = "http", **headers: str
     ) -> tuple[int, bytes]:
-        """The status and the body of the answer; of a connection that is closed, its code."""
+        """The response's status and body; for a closed connection, its code."""
         named = {"host": HOST} | {name.replace("_", "-"): value for name, value in headers.items()}
         scope = {
             "type": kind,
@@ -86,17 +86,17 @@ def engine(tmp_path: Path) -> Engine:
         ("/_aws/execute-api/ffffffff/v1/order", "/_aws/execute-api/ffffffff/v1/order"),
     ],
 )
-def test_the_address_that_stays_leads_to_the_api_of_today(engine: Engine, path: str, to: str) -> None:
+def test_the_stable_path_leads_to_the_deployed_api(engine: Engine, path: str, to: str) -> None:
     assert engine.ask("POST", path, authorization="Bearer token")[0] == 200
     assert (engine.reached[0]["path"], engine.reached[0]["raw_path"]) == (to, to.encode())
 
 
-def test_websocket_connections_likewise(engine: Engine) -> None:
+def test_the_stable_path_leads_to_the_deployed_websocket_api(engine: Engine) -> None:
     engine.ask("GET", "/ws/v1", kind="websocket")
     assert engine.reached[0]["path"] == "/_aws/execute-api/4e5f6071/v1"
 
 
-def test_before_a_stack_is_deployed_it_says_so(tmp_path: Path) -> None:
+def test_without_a_stack_the_problem_has_the_deploy_command(tmp_path: Path) -> None:
     engine = Engine(tmp_path, Deployed())
     status, body = engine.ask("POST", "/v1/order")
     assert (status, "make run" in json.loads(body)["detail"]) == (503, True)
@@ -104,33 +104,33 @@ def test_before_a_stack_is_deployed_it_says_so(tmp_path: Path) -> None:
     assert engine.reached == []
 
 
-def test_while_the_engine_stops_it_takes_no_more_calls_but_those_of_functions(engine: Engine) -> None:
+def test_a_stopping_engine_accepts_only_calls_of_functions(engine: Engine) -> None:
     engine.front.closed = True
     assert engine.ask("POST", "/v1/order")[0] == 503
     assert engine.ask("POST", "/", b"x=y", authorization=SIGNED)[0] == 200
 
 
-def test_our_tools_are_the_administrator_to_the_services(engine: Engine) -> None:
+def test_the_engines_key_becomes_the_administrators(engine: Engine) -> None:
     assert engine.ask("POST", "/", b"Action=ListTopics", authorization=SIGNED)[0] == 200
     (scope,) = engine.reached
     assert dict(scope["headers"])[b"authorization"].startswith(b"AWS4-HMAC-SHA256 Credential=test/2026")
     assert engine.bodies == [b"Action=ListTopics"]
 
 
-def test_a_function_is_who_it_is(engine: Engine) -> None:
+def test_a_function_keeps_its_own_credentials(engine: Engine) -> None:
     of_function = SIGNED.replace("AKIAOURS", "ASIA1")
     engine.ask("POST", "/", authorization=of_function)
     assert dict(engine.reached[0]["headers"])[b"authorization"] == of_function.encode()
 
 
-def test_a_signature_that_is_not_good_reaches_nothing(tmp_path: Path) -> None:
+def test_an_invalid_signature_is_rejected(tmp_path: Path) -> None:
     engine = Engine(tmp_path, good=False)
     assert engine.ask("POST", "/", b"x=y", authorization=SIGNED)[0] == 403
     assert engine.reached == []
 
 
 @pytest.mark.parametrize("path", ["/bucket/key", "/_ministack/reset", "/restapis"])
-def test_what_is_refused_reaches_nothing(engine: Engine, path: str) -> None:
+def test_a_rejected_request_reaches_no_service(engine: Engine, path: str) -> None:
     status, body = engine.ask("POST", path)
     assert status == 403
     assert json.loads(body)["message"]
@@ -138,7 +138,7 @@ def test_what_is_refused_reaches_nothing(engine: Engine, path: str) -> None:
     assert engine.ask("GET", path, kind="websocket")[0] == 1008
 
 
-def test_only_what_may_change_something_is_a_change(engine: Engine) -> None:
+def test_only_writing_requests_count_as_changes(engine: Engine) -> None:
     engine.ask("GET", "/")
     engine.ask("GET", "/v1/order/1")
     engine.ask("POST", "/", authorization=SIGNED, x_amz_target="DynamoDB_20120810.Query")
@@ -149,7 +149,7 @@ def test_only_what_may_change_something_is_a_change(engine: Engine) -> None:
     assert engine.changes == 3
 
 
-def test_the_front_page_leads_on(engine: Engine, tmp_path: Path) -> None:
+def test_the_front_page_has_links(engine: Engine, tmp_path: Path) -> None:
     status, body = engine.ask("GET", "/")
     assert status == 200
     assert b"/_docs" in body

@@ -1,4 +1,4 @@
-"""Who may ask the local engine for what."""
+"""Which requests the local engine accepts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNED = {
     "SignedHeaders=host;x-amz-date, Signature=00"
 }
 STRANGER = {"origin": "http://127.0.0.1:8000", "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}
-# What a browser sends with a link, a form or an image, none of which has an Origin header in every case.
+# Sent by browsers with a link, a form or an image, which do not always have an Origin header.
 NAVIGATION = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "accept": "text/html"}
 IMAGE = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
 
@@ -55,15 +55,15 @@ def refusal(path: str, headers: dict[str, str] | None = None, **more: object) ->
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/v1/order", "/_docs", "/bucket/key", "/_ministack/ready"])
-def test_another_name_of_this_machine_is_not_answered_to(host: str, path: str) -> None:
+def test_another_host_name_is_rejected(host: str, path: str) -> None:
     assert refusal(path, SIGNED | {"host": host}) == 421
 
 
-def test_localhost_is_a_name_of_ours() -> None:
+def test_localhost_is_an_allowed_host_name() -> None:
     assert ask("/", {"host": f"localhost:{PORT}"}) is Gate.PAGE
 
 
-def test_a_relay_has_a_name_that_the_engine_was_started_with() -> None:
+def test_a_relay_is_reached_by_an_allowed_host_name() -> None:
     relayed = Rules(PORT, "the-secret", other_hosts=frozenset(["172.17.0.1"]))
     assert ask("/v1/order", {"host": "172.17.0.1:9999"}, rules=relayed) is Gate.API
     assert refusal("/v1/order", {"host": "172.17.0.2:9999"}, rules=relayed) == 421
@@ -71,7 +71,7 @@ def test_a_relay_has_a_name_that_the_engine_was_started_with() -> None:
 
 # ---------------------------------------------------------------- AWS
 @pytest.mark.parametrize("path", AWS_PATHS)
-def test_a_signed_request_of_a_tool_is_let_in_to_aws(path: str) -> None:
+def test_a_signed_request_reaches_the_aws_apis(path: str) -> None:
     assert ask(path, SIGNED, method="POST") is Gate.AWS
 
 
@@ -101,14 +101,14 @@ def test_a_form_reaches_no_api_of_aws(content_type: str, origin: str) -> None:
     ],
 )
 @pytest.mark.parametrize("headers", [{}, SIGNED], ids=["by itself", "beside a header"])
-def test_an_address_with_a_signature_in_it_is_not_taken(query: str, headers: dict[str, str]) -> None:
+def test_a_presigned_url_is_rejected(query: str, headers: dict[str, str]) -> None:
     assert refusal("/bucket/key", headers, query=query) == 403
 
 
 @pytest.mark.parametrize(
     "headers", [NAVIGATION, IMAGE, STRANGER, {"origin": "null"}, {"origin": "https://evil"}]
 )
-def test_not_even_a_signed_request_is_taken_from_a_page_of_another_site(headers: dict[str, str]) -> None:
+def test_even_a_signed_request_from_another_site_is_rejected(headers: dict[str, str]) -> None:
     assert refusal("/bucket", SIGNED | headers) == 403
 
 
@@ -127,7 +127,7 @@ def test_not_even_a_signed_request_is_taken_from_a_page_of_another_site(headers:
         ("", ""),
     ],
 )
-def test_the_key_is_named_in_the_header(authorization: str, key: str) -> None:
+def test_the_key_is_read_from_the_header(authorization: str, key: str) -> None:
     assert key_of(authorization) == key
 
 
@@ -154,19 +154,19 @@ def test_the_api_is_open_to_all_as_on_aws(path: str, headers: dict[str, str]) ->
         "/bucket/.well-known/openid-configuration",
     ],
 )
-def test_what_only_looks_like_it_is_an_api_of_aws(path: str) -> None:
+def test_similar_paths_are_aws_apis_and_need_a_signature(path: str) -> None:
     assert refusal(path) == 403
     assert ask(path, SIGNED) is Gate.AWS
 
 
 # ---------------------------------------------------------------- pages, sign-in
 @pytest.mark.parametrize("path", ["/", "/_docs", "/favicon.ico"])
-def test_the_pages_are_for_reading(path: str) -> None:
+def test_the_pages_are_read_only(path: str) -> None:
     assert ask(path, NAVIGATION) is Gate.PAGE
     assert refusal(path, method="POST") == 405
 
 
-def test_customers_sign_in_from_a_page_of_ours_only() -> None:
+def test_only_the_engines_own_page_can_sign_customers_in() -> None:
     own = {"origin": f"http://127.0.0.1:{PORT}", "sec-fetch-site": "same-origin"}
     assert ask("/login", own, method="POST") is Gate.SIGN_IN
     assert ask("/login", {}, method="POST") is Gate.SIGN_IN
@@ -182,7 +182,7 @@ def test_customers_sign_in_from_a_page_of_ours_only() -> None:
         ("GET", "/us-east-1_AbCdEf123/.well-known/jwks.json"),
     ],
 )
-def test_tokens_are_to_be_had_as_on_aws(method: str, path: str) -> None:
+def test_the_token_endpoints_are_open_as_on_aws(method: str, path: str) -> None:
     assert ask(path, NAVIGATION, method=method) is Gate.SIGN_IN
     assert refusal(path, method="DELETE") == 403
 
@@ -191,7 +191,7 @@ def test_tokens_are_to_be_had_as_on_aws(method: str, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/_ministack/reset", "/_ministack/ready", "/_ministack/config", "/_localstack/health"]
 )
-def test_the_engines_own_controls_take_the_secret(path: str) -> None:
+def test_the_engines_controls_need_the_secret(path: str) -> None:
     assert ask(path, {"x-engine-secret": "the-secret"}, method="POST") is Gate.TOOL
     assert refusal(path, method="POST") == 403
     assert refusal(path, SIGNED, method="POST") == 403
@@ -200,12 +200,12 @@ def test_the_engines_own_controls_take_the_secret(path: str) -> None:
 
 
 # ---------------------------------------------------------------- WebSocket
-def test_a_tool_opens_a_websocket_connection() -> None:
+def test_a_client_without_an_origin_opens_a_websocket_connection() -> None:
     assert ask("/ws/v1", is_websocket=True) is Gate.SOCKET
     assert ask("/_aws/execute-api/0a1b2c3d/v1", is_websocket=True) is Gate.SOCKET
 
 
-def test_a_page_opens_one_if_the_stack_allows_its_origin() -> None:
+def test_a_page_opens_a_connection_if_its_origin_is_allowed() -> None:
     page = {"origin": "https://shop.example.com"}
     assert ask("/ws/v1", page, is_websocket=True, rules=Rules(PORT, "s", allowed_origin="*")) is Gate.SOCKET
     allowed = Rules(PORT, "s", allowed_origin="https://shop.example.com")

@@ -1,4 +1,4 @@
-"""What is kept of the local engine's data, and what a crash costs."""
+"""Snapshots of the local engine's data, and what a crash loses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def change(state: Path, at: float) -> None:
     os.utime(state / "changed", (at, at))
 
 
-def test_what_is_written_is_read_as_it_was(state: Path) -> None:
+def test_a_snapshot_is_read_as_it_was_written(state: Path) -> None:
     save(state)
     found = load(state, "1.0")
     assert found is not None
@@ -51,7 +51,7 @@ def test_what_is_written_is_read_as_it_was(state: Path) -> None:
     assert snapshot_of(state).stat().st_mode & 0o077 == 0
 
 
-def test_there_may_be_none(state: Path) -> None:
+def test_there_may_be_no_snapshot(state: Path) -> None:
     assert read_header(state) is None
     assert load(state, "1.0") is None
     assert recovered(state.parent) is None
@@ -69,50 +69,50 @@ def test_there_may_be_none(state: Path) -> None:
         lambda whole: b'{"format": 1}\n',
     ],
 )
-def test_a_damaged_one_is_refused(state: Path, damage: Any) -> None:
+def test_a_damaged_snapshot_is_rejected(state: Path, damage: Any) -> None:
     save(state)
     snapshot_of(state).write_bytes(damage(snapshot_of(state).read_bytes()))
     with pytest.raises(SnapshotError):
         load(state, "1.0")
 
 
-def test_one_of_another_release_is_refused_with_both_named(state: Path) -> None:
+def test_a_snapshot_of_another_release_is_rejected_with_both_named(state: Path) -> None:
     save(state)
     with pytest.raises(SnapshotError, match=r"1\.0.*2\.0"):
         load(state, "2.0")
 
 
-def test_one_of_another_format_is_refused_before_an_engine_is_started(state: Path) -> None:
+def test_a_snapshot_of_another_format_is_rejected_before_the_engine_starts(state: Path) -> None:
     snapshot_of(state).write_bytes(b'{"format": 99}\n')
     with pytest.raises(EngineError, match=r"another format.*FRESH=1"):
         recovered(state.parent)
 
 
-def test_a_write_that_fails_leaves_the_one_before(state: Path) -> None:
+def test_a_failed_write_keeps_the_previous_snapshot(state: Path) -> None:
     save(state)
     with pytest.raises(Exception, match="pickle"):
         save(state, lambda: None)
     assert load(state, "1.0") is not None
 
 
-def test_an_engine_that_was_stopped_has_lost_nothing(state: Path) -> None:
+def test_a_stopped_engine_has_lost_nothing(state: Path) -> None:
     change(state, HOUR_AGO - 1)
     save(state, clean=True)
     header = read_header(state)
     assert header is not None
     assert lost_seconds(state, header) == 0
-    said = recovered(state.parent)
-    assert said is not None
-    assert "goes on with its data" in said
-    assert "lost" not in said
+    printed = recovered(state.parent)
+    assert printed is not None
+    assert "continues with its data" in printed
+    assert "lost" not in printed
 
 
-def test_a_crash_costs_what_happened_after_the_snapshot(state: Path) -> None:
+def test_a_crash_loses_the_changes_after_the_snapshot(state: Path) -> None:
     save(state)
     change(state, HOUR_AGO + 4)
-    said = recovered(state.parent)
-    assert said is not None
-    assert "in the last 4 s before it was killed is lost" in said
+    printed = recovered(state.parent)
+    assert printed is not None
+    assert "of the last 4 s before it was killed are lost" in printed
 
 
 def snapshots_of(state: Path, **more: Any) -> Snapshots:
@@ -143,7 +143,7 @@ def test_a_change_is_saved_soon_and_once(state: Path) -> None:
     assert len(snapshots.pauses) == 1
 
 
-def test_nothing_is_saved_while_nothing_changes_or_at_a_bad_moment(state: Path) -> None:
+def test_nothing_is_saved_without_changes_or_while_saving_is_blocked(state: Path) -> None:
     save(state)
     idle, busy = snapshots_of(state), snapshots_of(state, may_save=lambda: False)
     busy.note_change()
@@ -151,11 +151,11 @@ def test_nothing_is_saved_while_nothing_changes_or_at_a_bad_moment(state: Path) 
         assert not asyncio.run(run_until(snapshots, lambda each=snapshots: each.pauses, seconds=0.8))
     header = read_header(state)
     assert header is not None
-    assert lost_seconds(state, header) > 3000, "but that there was a change is on disk"
+    assert lost_seconds(state, header) > 3000, "the time of the change is on disk"
 
 
-def test_a_snapshot_that_fails_is_tried_again(state: Path) -> None:
-    # given: what cannot be written, until it can
+def test_a_failed_snapshot_is_retried(state: Path) -> None:
+    # given: content that can't be written at first
     broken = state / "broken"
     broken.touch()
 
@@ -178,6 +178,6 @@ def test_a_snapshot_that_fails_is_tried_again(state: Path) -> None:
     assert after[1] == CONTENT
 
 
-def test_an_engines_files_are_its_owners_alone(tmp_path: Path) -> None:
+def test_an_engines_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     engine.write_private(tmp_path / "secret.json", {"secret": "x"})
     assert (tmp_path / "secret.json").stat().st_mode & 0o777 == 0o600

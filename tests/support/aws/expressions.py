@@ -45,7 +45,7 @@ class Expression:
 
 
 def condition(text: str, names: Names) -> Expression:
-    """Read a condition: `apply` tells whether it holds; an item that isn't there is empty."""
+    """Parse a condition: `apply` returns whether it holds; a missing item counts as empty."""
     clauses = [_clause(clause.strip(), names) for clause in text.split(" AND ")]
     tests = [clause.apply for clause in clauses]
 

@@ -108,7 +108,7 @@ class SNS:
 
 
 def _notification(topic: str, message_id: str, text: str, attributes: Mapping[str, Any]) -> str:
-    told = {
+    attributes = {
         name: {"Type": attribute["DataType"], "Value": attribute["StringValue"]}
         for name, attribute in attributes.items()
     }
@@ -118,6 +118,6 @@ def _notification(topic: str, message_id: str, text: str, attributes: Mapping[st
             "MessageId": message_id,
             "TopicArn": topic,
             "Message": text,
-            "MessageAttributes": told,
+            "MessageAttributes": attributes,
         }
     )
