@@ -17,17 +17,17 @@ from local.engine_guard import (
     DOCS_PATH,
     SOCKET_PATH,
     Gate,
+    GuardRequest,
     RefusedError,
-    Request,
     Rules,
     is_below,
     key_of,
 )
 
 Scope = dict[str, Any]
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+AsgiMessage = dict[str, Any]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -119,7 +119,7 @@ class Front:
                 self._note(request)
                 await self._aws(scope, receive, send)
 
-    def _note(self, request: Request) -> None:
+    def _note(self, request: GuardRequest) -> None:
         operation = request.headers.get("x-amz-target", "").rpartition(".")[2]
         if request.is_websocket or (request.method not in _READING and not operation.startswith(_READS)):
             self.on_change()
@@ -164,7 +164,7 @@ class Front:
         finally:
             self.open_calls -= is_call
 
-    async def _signed(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
+    async def _signed(self, scope: Scope, receive: Receive, send: Send, request: GuardRequest) -> None:
         """Serve a call of an AWS API. The engine's own key stands for ministack's administrator."""
         chunks: list[bytes] = []
         more = True
@@ -185,7 +185,7 @@ class Front:
             scope = _as_administrator(scope, key)
         given = False
 
-        async def replay() -> Message:
+        async def replay() -> AsgiMessage:
             nonlocal given
             if given:
                 return await receive()
@@ -195,12 +195,12 @@ class Front:
         await self._aws(scope, replay, send)
 
 
-def _request(scope: Scope) -> Request:
+def _request(scope: Scope) -> GuardRequest:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return Request(
+    return GuardRequest(
         scope.get("method", "GET"),
         scope["path"],
         scope.get("query_string", b"").decode("latin-1"),
@@ -241,7 +241,7 @@ async def _answer(send: Send, status: int, body: str | bytes, media_type: str) -
 
 
 def _without_body(send: Send) -> Send:
-    async def send_head(message: Message) -> None:
+    async def send_head(message: AsgiMessage) -> None:
         await send(message | ({"body": b""} if message["type"] == "http.response.body" else {}))
 
     return send_head

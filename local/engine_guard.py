@@ -46,7 +46,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class GuardRequest:
     """What the rules need of a request. Header names are in lower case, repeated values joined by commas."""
 
     method: str
@@ -69,7 +69,7 @@ class Rules:
     other_hosts: frozenset[str] = frozenset()
     allowed_origin: str = ""
 
-    def admit(self, request: Request) -> Gate:
+    def admit(self, request: GuardRequest) -> Gate:
         """Decide what a request may reach.
 
         Raises:
@@ -89,7 +89,7 @@ class Rules:
             _check_signed(request)
         return gate
 
-    def _check_host(self, request: Request) -> None:
+    def _check_host(self, request: GuardRequest) -> None:
         # DNS rebinding: an attacker's host name that resolves to this machine makes their page same-origin.
         host = request.headers.get("host", "")
         name, _, port = host.rpartition(":")
@@ -97,14 +97,14 @@ class Rules:
         if not ours and name not in self.other_hosts:
             raise RefusedError(421, f"The engine answers as 127.0.0.1:{self.port} or localhost:{self.port}.")
 
-    def _check_sender(self, request: Request) -> None:
+    def _check_sender(self, request: GuardRequest) -> None:
         """Reject requests of other sites' pages, which browsers mark in either of these headers."""
         if self._is_foreign(request.headers.get("origin", "")):
             raise RefusedError(403, "Pages of other origins may not request this.")
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise RefusedError(403, "Pages of other sites may not request this.")
 
-    def _check_socket(self, request: Request) -> None:
+    def _check_socket(self, request: GuardRequest) -> None:
         # The same-origin policy does not cover WebSocket connections, so the server must check the origin.
         origin = request.headers.get("origin", "")
         if self._is_foreign(origin) and self.allowed_origin not in ("*", origin):
@@ -114,7 +114,7 @@ class Rules:
         own = (f"http://127.0.0.1:{self.port}", f"http://localhost:{self.port}")
         return bool(origin) and origin not in own
 
-    def _check_secret(self, request: Request) -> None:
+    def _check_secret(self, request: GuardRequest) -> None:
         given = request.headers.get(TOOL_HEADER, "")
         if not hmac.compare_digest(given.encode(), self.secret.encode()):
             raise RefusedError(403, "This is for the project's own tools.")
@@ -143,7 +143,7 @@ def is_below(path: str, root: str) -> bool:
     return path == root or path.startswith(root + "/")
 
 
-def _gate(request: Request) -> Gate:
+def _gate(request: GuardRequest) -> Gate:
     path = request.path
     if request.is_websocket:
         if path == SOCKET_PATH or _EXECUTE_API.fullmatch(path):
@@ -163,14 +163,14 @@ def _gate(request: Request) -> Gate:
     return Gate.AWS
 
 
-def _is_form(request: Request) -> bool:
+def _is_form(request: GuardRequest) -> bool:
     return request.path in ("/login", "/oauth2/login")
 
 
 _IN_QUERY = {"x-amz-algorithm", "x-amz-credential", "x-amz-signature", "awsaccesskeyid", "signature"}
 
 
-def _check_signed(request: Request) -> None:
+def _check_signed(request: GuardRequest) -> None:
     """Require a signature in a header, which no link or form can have, and reject presigned URLs."""
     if _IN_QUERY & {name.lower() for name, _ in parse_qsl(request.query, keep_blank_values=True)}:
         raise RefusedError(403, "Presigned URLs are not supported: sign the request in its header.")

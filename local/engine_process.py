@@ -35,7 +35,7 @@ from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
 from ministack.services import apigateway, apigateway_v1, dynamodb, lambda_svc, sqs, sts
 
 from local import engine_snapshots
-from local.engine_front import Deployed, Front, Message, Receive, Scope, Send
+from local.engine_front import AsgiMessage, Deployed, Front, Receive, Scope, Send
 from local.engine_guard import Rules
 from local.engine_snapshots import REFUSED, Header, SnapshotError, Snapshots
 
@@ -461,7 +461,7 @@ def main() -> None:
             await front(scope, receive, send)
             return
 
-        async def started(message: Message) -> None:
+        async def started(message: AsgiMessage) -> None:
             if message["type"] == "lifespan.startup.complete":
                 loop = asyncio.get_running_loop()
                 loop.add_signal_handler(

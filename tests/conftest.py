@@ -19,7 +19,7 @@ from xdist.workermanage import WorkerController
 from local import stack
 from local.dynamodb_local import UnavailableError, dynamodb_local
 from local.engine import Engine, fresh
-from tests.deployed.shop import Shop
+from tests.deployed.shop import StackClient
 from tests.support import profile
 from tests.support.absent import absent
 
@@ -173,6 +173,6 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def shop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> StackClient:
     """The real template on it, deployed as an operator does it; for all tests that leave it as it is."""
-    return Shop(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log"))
+    return StackClient(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log"))

@@ -21,7 +21,7 @@ from playwright.sync_api import Page, Response
 from local import docs, stack
 from local.engine import Engine, fresh
 from tests.browser.conftest import REBOUND, Site
-from tests.deployed.shop import Shop, body_of
+from tests.deployed.shop import StackClient, body_of
 
 TEMPLATE = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "stolen-stack"}}}}
 
@@ -141,7 +141,7 @@ def attack(page: Page, site: Site, target: Target, name: str) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def target(engine: Engine, shop: Shop) -> Target:
+def target(engine: Engine, shop: StackClient) -> Target:
     return Target(engine, shop.aws)
 
 
@@ -160,7 +160,7 @@ def unguarded(without_guard: Target) -> Target:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_page_of_another_site_changes_nothing(
-    page: Page, site: Site, target: Target, shop: Shop, name: str
+    page: Page, site: Site, target: Target, shop: StackClient, name: str
 ) -> None:
     # given
     alice, pen = shop.new_customer("10.00"), shop.new_product(5)
@@ -246,7 +246,7 @@ def test_a_wrong_signature_is_refused(target: Target, key: str | None) -> None:
 
 
 # ------------------------------------------------------------------------------------ what a page may do
-def test_a_page_of_an_allowed_origin_calls_the_api(page: Page, site: Site, shop: Shop) -> None:
+def test_a_page_of_an_allowed_origin_calls_the_api(page: Page, site: Site, shop: StackClient) -> None:
     # given
     alice = shop.new_customer("10.00")
     site.html = "<!DOCTYPE html>"
@@ -260,7 +260,9 @@ def test_a_page_of_an_allowed_origin_calls_the_api(page: Page, site: Site, shop:
     assert answer["customerId"] == alice
 
 
-def test_a_page_of_an_allowed_origin_opens_a_websocket_connection(page: Page, site: Site, shop: Shop) -> None:
+def test_a_page_of_an_allowed_origin_opens_a_websocket_connection(
+    page: Page, site: Site, shop: StackClient
+) -> None:
     # given
     site.html = "<!DOCTYPE html>"
     page.goto(site.url)
@@ -278,7 +280,7 @@ def test_a_page_of_an_allowed_origin_opens_a_websocket_connection(page: Page, si
 
 
 def test_the_front_page_leads_to_the_documentation_which_shows_the_address_that_works(
-    page: Page, engine: Engine, shop: Shop
+    page: Page, engine: Engine, shop: StackClient
 ) -> None:
     # given
     docs.write()

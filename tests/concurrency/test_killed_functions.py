@@ -25,7 +25,7 @@ from mypy_boto3_lambda import LambdaClient
 from local import stack
 from local.engine import ROOT, Engine, fresh
 from tests.conftest import Say
-from tests.deployed.shop import OPEN, Books, Shop, at_once, body_of, order_body
+from tests.deployed.shop import OPEN, Balances, StackClient, at_once, body_of, order_body
 from tests.support.profile import AMOUNTS, FULL
 
 CLIENTS = AMOUNTS.clients_at_kill
@@ -50,8 +50,8 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def shop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    shop = Shop(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log"))
+def shop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> StackClient:
+    shop = StackClient(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log"))
     for name, url in shop.outputs.items():
         if name.endswith("QueueUrl"):
             shop.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": VISIBILITY_TIMEOUT})
@@ -106,7 +106,7 @@ def function_of(process: psutil.Process) -> str | None:
     return rest.partition("Function")[0].removeprefix(f"{stack.NAME}-") if found else None
 
 
-def insist(shop: Shop, body: object) -> str:
+def insist(shop: StackClient, body: object) -> str:
     """Retry an order until it is accepted, as a client with a key may; returns its id."""
     key = str(uuid.uuid4())
     deadline = time.monotonic() + REST
@@ -136,7 +136,7 @@ def ops(engine: Engine, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def all_over(shop: Shop, placed: list[str]) -> dict[str, str]:
+def all_over(shop: StackClient, placed: list[str]) -> dict[str, str]:
     """The orders' statuses once all have ended, or when the time is up, for an assert to judge."""
     deadline = time.monotonic() + REST
     statuses = dict.fromkeys(placed, "PENDING")
@@ -153,7 +153,9 @@ def all_over(shop: Shop, placed: list[str]) -> dict[str, str]:
 
 @pytest.mark.proof
 @pytest.mark.timeout(900)
-def test_every_accepted_order_ends_once_and_the_books_add_up(engine: Engine, shop: Shop, say: Say) -> None:
+def test_every_accepted_order_ends_once_and_the_books_add_up(
+    engine: Engine, shop: StackClient, say: Say
+) -> None:
     # given
     customers = [shop.new_customer("100.00") for _ in range(10)]
     pen = shop.new_product(UNITS)
@@ -189,7 +191,7 @@ def test_every_accepted_order_ends_once_and_the_books_add_up(engine: Engine, sho
     stuck = ops(engine, "stuck")
     assert json.loads(stuck.stdout)["open"] == [], stuck.stderr
     books = shop.units(pen)
-    assert books == Books.of(0, settled=UNITS)
+    assert books == Balances.of(0, settled=UNITS)
     spent = [shop.money(customer) for customer in customers]
     assert sum(each.settled for each in spent) == Decimal(UNITS)
     assert all(each.held == 0 and each.total == Decimal("100.00") for each in spent)

@@ -26,7 +26,7 @@ from local import stack
 from local.engine import ROOT, Engine, EngineError, find, free_port, fresh, recovered, start
 from local.engine_snapshots import snapshot_of
 from tests.conftest import Say
-from tests.deployed.shop import OPEN, Shop, body_of, order_body
+from tests.deployed.shop import OPEN, StackClient, body_of, order_body
 from tests.support.profile import AMOUNTS, FULL
 
 ORDERS = AMOUNTS.orders_at_stop
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.proof
 class Kept:
     """An engine that keeps its data, with the stack on it; another process after each restart."""
 
-    def __init__(self, engine: Engine, shop: Shop) -> None:
+    def __init__(self, engine: Engine, shop: StackClient) -> None:
         self.engine = engine
         self.shop = shop
 
@@ -64,7 +64,9 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     with fresh(keeps_data=True) as engine:
-        kept = Kept(engine, Shop(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log")))
+        kept = Kept(
+            engine, StackClient(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log"))
+        )
         yield kept
         if running := find(engine.home):
             running.kill()
@@ -73,7 +75,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
 class Clients:
     """Place orders at the same time, even while the engine restarts."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: StackClient) -> None:
         self._shop = shop
         self._customers = [shop.new_customer("1000.00") for _ in range(10)]
         self.pen = shop.new_product(UNITS)
@@ -125,7 +127,7 @@ def clients(kept: Kept) -> Iterator[Clients]:
         yield clients
 
 
-def ended(shop: Shop, placed: list[str]) -> dict[str, str]:
+def ended(shop: StackClient, placed: list[str]) -> dict[str, str]:
     """The terminal status of each order (UNKNOWN if it is lost), or its last status if the time is up."""
     deadline = time.monotonic() + TIMEOUT
     statuses = dict.fromkeys(placed, "PENDING")
@@ -218,7 +220,7 @@ def test_a_restart_on_another_port_changes_only_the_port(kept: Kept) -> None:
     assert after == {
         name: value.replace(f":{port}", f":{kept.engine.port}") for name, value in before.items()
     }
-    kept.shop = Shop(after)
+    kept.shop = StackClient(after)
     assert body_of(kept.shop.get(f"/order/{order['orderId']}", Authorization=token)) == order
     again = kept.shop.ended(kept.shop.place(alice, {pen: 1}, "1.00"))
     assert again["status"] == "SHIPPED"

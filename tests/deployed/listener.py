@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.deployed.shop import Shop
+from tests.deployed.shop import StackClient
 
 
 class Listener:
     """A queue that is subscribed to a topic, and hands out what comes."""
 
-    def __init__(self, shop: Shop, topic: str) -> None:
+    def __init__(self, shop: StackClient, topic: str) -> None:
         self._sqs = shop.sqs
         self.url = self._sqs.create_queue(QueueName=f"listener-{topic.rpartition(':')[2]}"[:80])["QueueUrl"]
         queue = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]
@@ -43,7 +43,7 @@ class Listener:
 
 
 @contextmanager
-def listening(shop: Shop, topic: str) -> Iterator[Listener]:
+def listening(shop: StackClient, topic: str) -> Iterator[Listener]:
     """Listen to a topic, by the name of the stack's output, for a while."""
     listener = Listener(shop, shop.outputs[topic])
     try:

@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Books:
+class Balances:
     """How a customer or a product stands."""
 
     balance: Decimal
@@ -39,7 +39,7 @@ class Books:
     settled: Decimal
 
     @classmethod
-    def of(cls, balance: str | int, held: str | int = 0, settled: str | int = 0) -> Books:
+    def of(cls, balance: str | int, held: str | int = 0, settled: str | int = 0) -> Balances:
         """Books written down in a test."""
         return cls(Decimal(balance), Decimal(held), Decimal(settled))
 
@@ -65,7 +65,7 @@ def order_body(customer: str, items: Mapping[str, int] | Sequence[tuple[str, int
     }
 
 
-class Shop:
+class StackClient:
     """Drives the deployed stack, as a service that may do everything.
 
     Every customer and product is made for one test and is nobody else's.
@@ -159,19 +159,19 @@ class Shop:
             views.append(view)
         return views
 
-    def money(self, customer: str) -> Books:
+    def money(self, customer: str) -> Balances:
         """How a customer stands."""
         return self._books(f"/account/{customer}")
 
-    def units(self, product: str) -> Books:
+    def units(self, product: str) -> Balances:
         """How a product stands."""
         return self._books(f"/stock/{product}")
 
-    def _books(self, path: str) -> Books:
+    def _books(self, path: str) -> Balances:
         answer = self.get(path)
         assert answer.status_code == 200, answer.text
         view = body_of(answer)
-        return Books(view["balance"], view["held"], view["settled"])
+        return Balances(view["balance"], view["held"], view["settled"])
 
     # -------------------------------------------------------------------------------------- as an operator
     def come_to_rest(self) -> None:

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.deployed.shop import QUEUES, Shop, body_of, eventually
+from tests.deployed.shop import QUEUES, StackClient, body_of, eventually
 
 FED = (*QUEUES, "OrderWatch", "WebhookDispatcher", "WebhookSender", "WebhookSlow", "SocketPusher", "Report")
 SETTLED = ("OrderTable", "AccountTable", "StockTable")
@@ -68,7 +68,9 @@ SENDS = {
 
 
 @pytest.mark.parametrize("function", ALLOWED)
-def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(shop: Shop, function: str) -> None:
+def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(
+    shop: StackClient, function: str
+) -> None:
     # given
     role = _client(shop.aws, "lambda", shop).get_function_configuration(
         FunctionName=shop.outputs[f"{function}FunctionName"]
@@ -90,7 +92,7 @@ def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(shop:
     assert allowed == ALLOWED[function]
 
 
-def _attempts(shop: Shop, session: boto3.Session) -> dict[str, Callable[[], object]]:
+def _attempts(shop: StackClient, session: boto3.Session) -> dict[str, Callable[[], object]]:
     """What is tried. What is allowed of it changes nothing: the conditions never hold."""
     tables, queues = _client(session, "dynamodb", shop), _client(session, "sqs", shop)
     stage = f"{shop.endpoint}/_aws/execute-api/{shop.outputs['SocketId']}/{shop.outputs['ApiStage']}"
@@ -135,7 +137,7 @@ def _is_allowed(attempt: Callable[[], object]) -> bool:
     return True
 
 
-def test_an_internal_error_is_logged_and_not_sent_to_the_client(shop: Shop) -> None:
+def test_an_internal_error_is_logged_and_not_sent_to_the_client(shop: StackClient) -> None:
     # given: stock_api looks in the wrong table, which its role does not let it into
     pen = shop.new_product(1)
     with _environment(shop, "StockApi", STOCK_TABLE=shop.outputs["AccountTableName"]):
@@ -157,7 +159,7 @@ def test_an_internal_error_is_logged_and_not_sent_to_the_client(shop: Shop) -> N
 
 
 @contextmanager
-def _environment(shop: Shop, function: str, **changed: str) -> Iterator[None]:
+def _environment(shop: StackClient, function: str, **changed: str) -> Iterator[None]:
     """A function whose environment is changed for a while."""
     client, name = _client(shop.aws, "lambda", shop), shop.outputs[f"{function}FunctionName"]
     deployed = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
@@ -168,5 +170,5 @@ def _environment(shop: Shop, function: str, **changed: str) -> Iterator[None]:
         client.update_function_configuration(FunctionName=name, Environment={"Variables": deployed})
 
 
-def _client(session: boto3.Session, service: Any, shop: Shop) -> Any:
+def _client(session: boto3.Session, service: Any, shop: StackClient) -> Any:
     return session.client(service, endpoint_url=shop.endpoint, region_name=shop.outputs["region"])

@@ -14,7 +14,7 @@ import pytest
 import simplejson
 import yaml
 
-from tests.deployed.shop import Books, Shop, body_of, order_body
+from tests.deployed.shop import Balances, StackClient, body_of, order_body
 from tests.deployed.tokens import Forger
 from tests.support.template import ROOT
 
@@ -50,7 +50,7 @@ class Route:
         """The status of an answer that says yes."""
         return min(int(status) for status in self.operation["responses"])
 
-    def ask(self, shop: Shop, authorization: str, named: Mapping[str, str]) -> httpx.Response:
+    def ask(self, shop: StackClient, authorization: str, named: Mapping[str, str]) -> httpx.Response:
         """Send a request that is good but for its token, made of the contract's own example."""
         path = re.sub(r"{(\w+)}", lambda name: named[name[1]], self.path)
         requested = {
@@ -137,7 +137,7 @@ UNKNOWN = {"orderId": "no-such-order", "webhookId": f"nobody.{'1' * 32}"}
 
 
 @pytest.fixture
-def alice(shop: Shop, ordered: Alice) -> Iterator[Alice]:
+def alice(shop: StackClient, ordered: Alice) -> Iterator[Alice]:
     """Alice, with a webhook of which no event comes: nothing happens to her order any more."""
     body = {"customerId": ordered.name, "url": "https://shop.example.com/", "eventTypes": ["order.expired"]}
     webhook_id = body_of(shop.post("/webhooks", body))["webhookId"]
@@ -146,7 +146,7 @@ def alice(shop: Shop, ordered: Alice) -> Iterator[Alice]:
 
 
 @pytest.fixture(scope="module")
-def ordered(shop: Shop) -> Alice:
+def ordered(shop: StackClient) -> Alice:
     name, product = shop.new_customer("100.00"), shop.new_product(50)
     order_id = shop.place(name, {product: 1}, "10.00")
     assert shop.ended(order_id)["status"] == "SHIPPED"
@@ -154,7 +154,7 @@ def ordered(shop: Shop) -> Alice:
 
 
 @pytest.fixture(scope="module")
-def forger(shop: Shop) -> Forger:
+def forger(shop: StackClient) -> Forger:
     forger = Forger(shop)
     assert set(forger.tokens) == set(BAD_TOKENS)
     return forger
@@ -185,7 +185,7 @@ def assert_unauthenticated(answer: httpx.Response) -> None:
 @every_route
 @pytest.mark.parametrize("bad", BAD_TOKENS)
 def test_an_invalid_token_is_rejected_everywhere(
-    shop: Shop, forger: Forger, alice: Alice, route: Route, bad: str
+    shop: StackClient, forger: Forger, alice: Alice, route: Route, bad: str
 ) -> None:
     answer = route.ask(shop, forger.tokens[bad], alice.ids)
 
@@ -194,7 +194,7 @@ def test_an_invalid_token_is_rejected_everywhere(
 
 @every_route
 def test_a_token_without_the_scope_is_rejected(
-    shop: Shop, forger: Forger, alice: Alice, route: Route
+    shop: StackClient, forger: Forger, alice: Alice, route: Route
 ) -> None:
     answer = route.ask(shop, forger.without(route.scope), alice.ids)
 
@@ -202,21 +202,23 @@ def test_a_token_without_the_scope_is_rejected(
 
 
 @pytest.mark.parametrize("route", OF_OTHERS, ids=str)
-def test_a_customer_can_not_access_accounts_stock_or_reports(shop: Shop, alice: Alice, route: Route) -> None:
+def test_a_customer_can_not_access_accounts_stock_or_reports(
+    shop: StackClient, alice: Alice, route: Route
+) -> None:
     answer = route.ask(shop, alice.authorization, alice.ids)
 
     assert_unauthenticated(answer)
 
 
-def test_a_rejected_request_has_no_effect(shop: Shop, alice: Alice) -> None:
+def test_a_rejected_request_has_no_effect(shop: StackClient, alice: Alice) -> None:
     shop.come_to_rest()
     assert shop.order(alice.order_id)["status"] == "SHIPPED"
-    assert shop.money(alice.name) == Books.of("90.00", settled="10.00")
-    assert shop.units(alice.product) == Books.of(49, settled=1)
+    assert shop.money(alice.name) == Balances.of("90.00", settled="10.00")
+    assert shop.units(alice.product) == Balances.of(49, settled=1)
 
 
 @every_route_of_orders
-def test_another_customers_order_is_not_found(shop: Shop, alice: Alice, route: Route) -> None:
+def test_another_customers_order_is_not_found(shop: StackClient, alice: Alice, route: Route) -> None:
     bob = shop.bearer(shop.new_customer())
 
     foreign = route.ask(shop, bob, alice.ids)
@@ -253,7 +255,7 @@ def _of_any_answer(answer: httpx.Response) -> tuple[dict[str, str], dict[str, An
 
 
 @every_route
-def test_a_service_needs_only_the_one_scope(shop: Shop, alice: Alice, route: Route) -> None:
+def test_a_service_needs_only_the_one_scope(shop: StackClient, alice: Alice, route: Route) -> None:
     service = f"Bearer {shop.tokens.of_service(route.scope)}"
     # What the other tests need is not deleted, and what her orders may hold at this moment could not be.
     new = {"customerId": shop.new_customer(), "productId": shop.new_product(1)}
@@ -264,7 +266,7 @@ def test_a_service_needs_only_the_one_scope(shop: Shop, alice: Alice, route: Rou
 
 
 @every_route_of_orders
-def test_a_customer_can_access_their_own_orders(shop: Shop, alice: Alice, route: Route) -> None:
+def test_a_customer_can_access_their_own_orders(shop: StackClient, alice: Alice, route: Route) -> None:
     answer = route.ask(shop, alice.authorization, alice.ids)
 
     assert_let_in(route, answer)
@@ -281,13 +283,13 @@ def assert_let_in(route: Route, answer: httpx.Response) -> None:
     assert "problem" not in answer.text.replace("urn:order-capture:problem:status-conflict", "") or too_late
 
 
-def test_a_token_without_the_bearer_prefix_is_accepted(shop: Shop, alice: Alice) -> None:
+def test_a_token_without_the_bearer_prefix_is_accepted(shop: StackClient, alice: Alice) -> None:
     bare = alice.authorization.removeprefix("Bearer ")
 
     assert shop.get(f"/order/{alice.order_id}", Authorization=bare).status_code == 200
 
 
-def test_the_key_of_one_caller_is_not_the_key_of_another(shop: Shop, alice: Alice) -> None:
+def test_the_key_of_one_caller_is_not_the_key_of_another(shop: StackClient, alice: Alice) -> None:
     # given
     body = order_body(alice.name, {alice.product: 1}, "1.00")
     key = f"key-of-{alice.order_id}"
@@ -303,7 +305,7 @@ def test_the_key_of_one_caller_is_not_the_key_of_another(shop: Shop, alice: Alic
 
 
 @pytest.mark.parametrize("path", sorted(CONTRACT["paths"].keys() - {"/{proxy+}"}))
-def test_a_preflight_has_what_another_origin_may_send(shop: Shop, path: str) -> None:
+def test_a_preflight_has_what_another_origin_may_send(shop: StackClient, path: str) -> None:
     answer = shop.request("OPTIONS", path, Authorization="", Origin="https://shop.example.com")
 
     assert (answer.status_code, answer.content) == (204, b"")
@@ -313,7 +315,7 @@ def test_a_preflight_has_what_another_origin_may_send(shop: Shop, path: str) -> 
     assert "Authorization" in answer.headers["access-control-allow-headers"].split(",")
 
 
-def test_a_too_large_request_is_rejected_by_the_gateway(shop: Shop) -> None:
+def test_a_too_large_request_is_rejected_by_the_gateway(shop: StackClient) -> None:
     answer = shop.post("/order", b" " * (10 * 1024 * 1024 + 1))
 
     assert answer.status_code == 413

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deployed.shop import Books, Shop, body_of, order_body
+from tests.deployed.shop import Balances, StackClient, body_of, order_body
 
 # What would leak internals to a client.
 _INTERNALS = ("Traceback", 'File "', "pydantic", "botocore", "Decimal(", "dynamodb", "arn:aws")
@@ -159,12 +159,12 @@ BAD_STOCK = {
     ],
 )
 def test_invalid_input_gets_a_problem_that_names_the_field(
-    shop: Shop, path: str, body: str, field: str
+    shop: StackClient, path: str, body: str, field: str
 ) -> None:
     assert_problem(shop.post(path, body), 400, field)
 
 
-def test_all_invalid_fields_are_reported_at_once(shop: Shop) -> None:
+def test_all_invalid_fields_are_reported_at_once(shop: StackClient) -> None:
     body = order(customerId='""', items='[{"productId": "pen", "qty": 0}]', totalAmount="NaN", more="1")
     problem = assert_problem(
         shop.post("/order", body), 400, "customerId", "items[0].qty", "totalAmount", "more"
@@ -177,7 +177,7 @@ def test_all_invalid_fields_are_reported_at_once(shop: Shop) -> None:
     [pytest.param(body, field, id=what) for what, (body, field) in BAD_ORDERS.items() if field != "body"],
 )
 def test_in_a_batch_the_bad_order_has_the_problem_and_the_batch_is_accepted(
-    shop: Shop, body: str, field: str
+    shop: StackClient, body: str, field: str
 ) -> None:
     answer = shop.post("/orders", f'{{"orders": [{body}]}}')
     assert answer.status_code == 202
@@ -185,7 +185,9 @@ def test_in_a_batch_the_bad_order_has_the_problem_and_the_batch_is_accepted(
     assert [error["field"] for error in entry["problem"]["errors"]] == [f"orders[0].{field}"]
 
 
-def test_the_response_to_the_largest_invalid_batch_is_short_and_counts_omitted_errors(shop: Shop) -> None:
+def test_the_response_to_the_largest_invalid_batch_is_short_and_counts_omitted_errors(
+    shop: StackClient,
+) -> None:
     # given: as many fields that nobody knows as a megabyte holds
     fields = ", ".join(f'"x{number}": 0' for number in range(75_000))
     batch = f'{{"orders": [{order()[:-1]}, {fields}}}]}}'
@@ -210,7 +212,7 @@ def test_the_response_to_the_largest_invalid_batch_is_short_and_counts_omitted_e
     ],
     ids=["an empty key", "a key of 256 characters", "a key that is not ASCII", "a correlation id too long"],
 )
-def test_invalid_headers_are_named(shop: Shop, header: str, value: str) -> None:
+def test_invalid_headers_are_named(shop: StackClient, header: str, value: str) -> None:
     assert_problem(shop.post("/order", order(), **{header: value}), 400, header)
 
 
@@ -228,12 +230,12 @@ def test_invalid_headers_are_named(shop: Shop, header: str, value: str) -> None:
         ("/webhooks/.%2500000000000000000000000000000000", "Nothing has such an id."),
     ],
 )
-def test_unknown_resources_are_a_404(shop: Shop, path: str, detail: str) -> None:
+def test_unknown_resources_are_a_404(shop: StackClient, path: str, detail: str) -> None:
     assert assert_problem(shop.get(path), 404)["detail"] == detail
 
 
 @pytest.mark.parametrize(("path", "name"), [("/account", "customerId"), ("/stock", "productId")])
-def test_there_is_nothing_to_add_to_for_someone_unknown(shop: Shop, path: str, name: str) -> None:
+def test_there_is_nothing_to_add_to_for_someone_unknown(shop: StackClient, path: str, name: str) -> None:
     assert_problem(shop.post(path, {name: "never-seen", "adjust": 1}), 404)
     assert shop.get(f"{path}/never-seen").status_code == 404
 
@@ -246,7 +248,7 @@ def test_there_is_nothing_to_add_to_for_someone_unknown(shop: Shop, path: str, n
         ("PUT", "/"),
     ],
 )
-def test_an_unknown_route_reaches_no_function(shop: Shop, method: str, path: str) -> None:
+def test_an_unknown_route_reaches_no_function(shop: StackClient, method: str, path: str) -> None:
     assert assert_problem(shop.request(method, path), 404)["detail"] == "There is no such route."
 
 
@@ -263,7 +265,7 @@ def test_an_unknown_route_reaches_no_function(shop: Shop, method: str, path: str
     ],
 )
 def test_an_unsupported_method_is_a_405_with_the_allowed_ones(
-    shop: Shop, method: str, path: str, allowed: str
+    shop: StackClient, method: str, path: str, allowed: str
 ) -> None:
     answer = shop.request(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
@@ -273,11 +275,11 @@ def test_an_unsupported_method_is_a_405_with_the_allowed_ones(
         assert_problem(answer, 405)
 
 
-def test_an_unsupported_method_also_needs_a_token(shop: Shop) -> None:
+def test_an_unsupported_method_also_needs_a_token(shop: StackClient) -> None:
     assert httpx.put(f"{shop.outputs['apiUrl']}/account", trust_env=False).status_code == 401
 
 
-def test_head_has_the_headers_of_get(shop: Shop) -> None:
+def test_head_has_the_headers_of_get(shop: StackClient) -> None:
     alice, pen = shop.new_customer("10.00"), shop.new_product(3)
     order_id = body_of(shop.post("/order", order_body(alice, [(pen, 1)], "1.00")))["orderId"]
     shop.ended(order_id)
@@ -294,7 +296,7 @@ def test_head_has_the_headers_of_get(shop: Shop) -> None:
             assert headed.headers.get(name) == got.headers.get(name), (path, name)
 
 
-def test_an_id_is_unescaped_once(shop: Shop) -> None:
+def test_an_id_is_unescaped_once(shop: StackClient) -> None:
     name = shop.new_customer("10.00") + "@shop+1"
     assert shop.post("/account", {"customerId": name, "balance": 5}).status_code == 200
     escaped = name.replace("@", "%40").replace("+", "%2B")
@@ -304,13 +306,13 @@ def test_an_id_is_unescaped_once(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("path", ["/order", "/orders", "/account", "/stock", "/webhooks"])
-def test_another_content_type_is_rejected(shop: Shop, path: str) -> None:
+def test_another_content_type_is_rejected(shop: StackClient, path: str) -> None:
     answer = shop.post(path, order(), **{"Content-Type": "application/x-www-form-urlencoded"})
     assert "application/json" in assert_problem(answer, 415)["detail"]
 
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_any_json_content_type_is_accepted(shop: Shop, media_type: str) -> None:
+def test_any_json_content_type_is_accepted(shop: StackClient, media_type: str) -> None:
     assert shop.post("/account", account(), **{"Content-Type": media_type}).status_code == 200
 
 
@@ -327,11 +329,13 @@ def test_any_json_content_type_is_accepted(shop: Shop, media_type: str) -> None:
         ("GET", "/orders?customerId=a&customerId=a", ("customerId",)),
     ],
 )
-def test_an_unknown_parameter_is_named(shop: Shop, method: str, path: str, fields: tuple[str, ...]) -> None:
+def test_an_unknown_parameter_is_named(
+    shop: StackClient, method: str, path: str, fields: tuple[str, ...]
+) -> None:
     assert_problem(shop.request(method, path, content=order() if method == "POST" else None), 400, *fields)
 
 
-def test_a_retry_may_write_a_number_differently(shop: Shop) -> None:
+def test_a_retry_may_write_a_number_differently(shop: StackClient) -> None:
     pen = shop.new_product(0)
     key = {"Idempotency-Key": f"whole-{pen}"}
     answers = [
@@ -339,16 +343,16 @@ def test_a_retry_may_write_a_number_differently(shop: Shop) -> None:
         for each in ("100", "1e2", "100.0")
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 200]
-    assert shop.units(pen) == Books.of(100)
+    assert shop.units(pen) == Balances.of(100)
 
 
-def test_a_leap_second_is_a_time(shop: Shop) -> None:
+def test_a_leap_second_is_a_time(shop: StackClient) -> None:
     alice = shop.new_customer("10.00")
     assert shop.get(f"/account/{alice}?at=2016-12-31T23:59:60Z").status_code == 404  # there was nothing yet
     assert_problem(shop.get(f"/account/{alice}?at=2016-12-30T23:59:60Z"), 400, "at")
 
 
-def test_a_balance_never_goes_below_zero(shop: Shop) -> None:
+def test_a_balance_never_goes_below_zero(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("10.00"), shop.new_product(3)
     # when
@@ -359,20 +363,20 @@ def test_a_balance_never_goes_below_zero(shop: Shop) -> None:
     # then
     assert "10.00" in assert_problem(answers[0], 409)["detail"]
     assert "3" in assert_problem(answers[1], 409)["detail"]
-    assert (shop.money(alice), shop.units(pen)) == (Books.of("10.00"), Books.of(3))
+    assert (shop.money(alice), shop.units(pen)) == (Balances.of("10.00"), Balances.of(3))
 
 
-def test_a_balance_never_exceeds_the_maximum(shop: Shop) -> None:
+def test_a_balance_never_exceeds_the_maximum(shop: StackClient) -> None:
     # given
     alice = shop.new_customer("999999999999.99")
     # when
     answer = shop.post("/account", {"customerId": alice, "adjust": 1})
     # then
     assert_problem(answer, 409)
-    assert shop.money(alice) == Books.of("999999999999.99")
+    assert shop.money(alice) == Balances.of("999999999999.99")
 
 
-def test_the_largest_good_order_is_accepted(shop: Shop) -> None:
+def test_the_largest_good_order_is_accepted(shop: StackClient) -> None:
     # given
     longest = "x" * 64
     items = [(f"{number:02}{longest[2:]}", 100_000) for number in range(50)]

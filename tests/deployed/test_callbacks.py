@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.deployed.shop import Shop, View, body_of, eventually, order_body
-from tests.support.receiver import HANGS, Received, Receiver
+from tests.deployed.shop import StackClient, View, body_of, eventually, order_body
+from tests.support.receiver import HANGS, FakeReceiver, Received
 
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
 
@@ -12,19 +12,19 @@ def callbacks_of(customer: str) -> str:
     return f"/webhooks/{customer}.{'0' * 32}"
 
 
-def secret_of(shop: Shop, customer: str) -> str:
+def secret_of(shop: StackClient, customer: str) -> str:
     answer = shop.post(f"{callbacks_of(customer)}/rotate-secret", "")
     assert answer.status_code == 200, answer.text
     return str(body_of(answer)["secret"])
 
 
-def place(shop: Shop, customer: str, product: str, url: str) -> str:
+def place(shop: StackClient, customer: str, product: str, url: str) -> str:
     answer = shop.post("/order", {**order_body(customer, {product: 1}, "1.00"), "callbackUrl": url})
     assert answer.status_code == 202, answer.text
     return str(body_of(answer)["orderId"])
 
 
-def log(shop: Shop, customer: str) -> list[View]:
+def log(shop: StackClient, customer: str) -> list[View]:
     answer = shop.get(f"{callbacks_of(customer)}/deliveries?limit=100")
     if answer.status_code == 404:  # the first order's first event makes the callbacks
         return []
@@ -32,15 +32,15 @@ def log(shop: Shop, customer: str) -> list[View]:
     return deliveries
 
 
-def at(receiver: Receiver, path: str) -> list[Received]:
+def at(receiver: FakeReceiver, path: str) -> list[Received]:
     return [each for each in list(receiver.received) if each.path == path]
 
 
-def test_every_event_of_each_order_arrives_signed_at_its_own_address(shop: Shop) -> None:
+def test_every_event_of_each_order_arrives_signed_at_its_own_address(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
     secret = secret_of(shop, alice)
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         base = f"http://127.0.0.1:{receiver.port}"
         # when
         placed = {f"/orders/{n}": place(shop, alice, pen, f"{base}/orders/{n}") for n in range(10)}
@@ -59,10 +59,10 @@ def test_every_event_of_each_order_arrives_signed_at_its_own_address(shop: Shop)
         assert {each.path for each in receiver.received} == placed.keys()
 
 
-def test_a_secret_fetched_later_verifies_earlier_failed_deliveries(shop: Shop) -> None:
+def test_a_secret_fetched_later_verifies_earlier_failed_deliveries(shop: StackClient) -> None:
     # given an order whose callback made the secret, and a receiver who does not know it
     alice, pen = shop.new_customer(), shop.new_product()
-    with Receiver(401, 401, 401, 204) as receiver:
+    with FakeReceiver(401, 401, 401, 204) as receiver:
         place(shop, alice, pen, receiver.url)
         eventually(lambda: len(receiver.received), lambda count: count >= 1)
         # when
@@ -82,9 +82,9 @@ def test_a_secret_fetched_later_verifies_earlier_failed_deliveries(shop: Shop) -
         assert receiver.received[-1].headers["webhook-id"] == delivery["deliveryId"]
 
 
-def test_410_ends_the_callbacks_of_that_order(shop: Shop) -> None:
+def test_410_ends_the_callbacks_of_that_order(shop: StackClient) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
-    with Receiver(410) as gone, Receiver() as receiver:
+    with FakeReceiver(410) as gone, FakeReceiver() as receiver:
         place(shop, alice, pen, gone.url)
         place(shop, alice, pen, receiver.url)
         deliveries = eventually(
@@ -97,9 +97,9 @@ def test_410_ends_the_callbacks_of_that_order(shop: Shop) -> None:
         assert len({each.headers["webhook-id"] for each in receiver.received}) == 3
 
 
-def test_a_hanging_host_delays_neither_another_host_nor_another_customer(shop: Shop) -> None:
+def test_a_hanging_host_delays_neither_another_host_nor_another_customer(shop: StackClient) -> None:
     alice, bob, pen = shop.new_customer(), shop.new_customer(), shop.new_product()
-    with Receiver(HANGS) as hanging, Receiver() as alices, Receiver() as bobs:
+    with FakeReceiver(HANGS) as hanging, FakeReceiver() as alices, FakeReceiver() as bobs:
         for _ in range(5):
             place(shop, alice, pen, hanging.url)
         eventually(lambda: len(hanging.received), lambda count: count >= 1)
@@ -114,7 +114,7 @@ def test_a_hanging_host_delays_neither_another_host_nor_another_customer(shop: S
         assert {each["status"] for each in log(shop, alice) if each["url"] == hanging.url} == {"PENDING"}
 
 
-def test_an_invalid_url_is_rejected_at_once(shop: Shop) -> None:
+def test_an_invalid_url_is_rejected_at_once(shop: StackClient) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     good = order_body(alice, {pen: 1}, "1.00")
     for url in (

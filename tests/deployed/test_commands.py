@@ -13,14 +13,14 @@ from local.engine import free_port
 from order_capture_ops import __main__ as ops
 from order_capture_ops import dead_letters, status
 from order_capture_ops import stack as stacks
-from tests.deployed.shop import Shop, body_of, eventually
+from tests.deployed.shop import StackClient, body_of, eventually
 from tests.support.template import functions, load_template
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
 @pytest.fixture(autouse=True)
-def _described(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _described(shop: StackClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the commands find this suite's stack."""
     description = tmp_path / "stack.json"
     description.write_text(json.dumps(dict(shop.outputs)))
@@ -33,7 +33,7 @@ def _described(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture
-def poisoned(shop: Shop) -> Iterator[str]:
+def poisoned(shop: StackClient) -> Iterator[str]:
     """The id of a message that order_update rejected until it was dead-lettered."""
     queue, dlq = shop.outputs["OrderUpdateQueueUrl"], shop.outputs["OrderUpdateDlqUrl"]
     before = shop.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
@@ -49,7 +49,7 @@ def poisoned(shop: Shop) -> Iterator[str]:
 
 
 def test_a_poison_message_is_shown_with_its_reason(
-    shop: Shop, poisoned: str, capsys: pytest.CaptureFixture[str]
+    shop: StackClient, poisoned: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):  # reading it leaves it in the queue
         assert ops.main(["status", "--json"]) == 1
@@ -65,7 +65,9 @@ def test_a_poison_message_is_shown_with_its_reason(
     assert "refused a message" in capsys.readouterr().out
 
 
-def test_status_of_a_healthy_stack_has_no_problems(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_healthy_stack_has_no_problems(
+    shop: StackClient, capsys: pytest.CaptureFixture[str]
+) -> None:
     shop.come_to_rest()
 
     ops.main(["status", "--json"])
@@ -80,7 +82,9 @@ def test_status_of_a_healthy_stack_has_no_problems(shop: Shop, capsys: pytest.Ca
     assert status._consumer_of(status._mappings(deployed), dlq) == shop.outputs["OrderUpdateFunctionName"]
 
 
-def test_the_logs_of_an_order_come_from_all_functions(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_logs_of_an_order_come_from_all_functions(
+    shop: StackClient, capsys: pytest.CaptureFixture[str]
+) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     order_id = shop.place(alice, {pen: 1}, "1.00")
     shop.ended(order_id)
@@ -93,7 +97,7 @@ def test_the_logs_of_an_order_come_from_all_functions(shop: Shop, capsys: pytest
     assert eventually(functions_that_wrote, lambda seen: on_its_way <= seen) >= on_its_way
 
 
-def test_an_order_is_followed_to_its_end(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_order_is_followed_to_its_end(shop: StackClient, capsys: pytest.CaptureFixture[str]) -> None:
     alice, pen = shop.new_customer(), shop.new_product(1)
     order_id = shop.place(alice, {pen: 2}, "1.00")
 
@@ -110,7 +114,7 @@ def test_an_unknown_order_can_not_be_followed(capsys: pytest.CaptureFixture[str]
     assert "There is no such order" in capsys.readouterr().err
 
 
-def test_the_receiver_registers_a_webhook_and_removes_it(shop: Shop) -> None:
+def test_the_receiver_registers_a_webhook_and_removes_it(shop: StackClient) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     with receiver.Receiver() as listening:
         with receiver._registered(alice, listening):
@@ -123,7 +127,7 @@ def test_the_receiver_registers_a_webhook_and_removes_it(shop: Shop) -> None:
 
 
 def test_tokens_are_printed_and_unknown_scopes_are_rejected(
-    shop: Shop, capsys: pytest.CaptureFixture[str]
+    shop: StackClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in ([], ["--customer", shop.new_customer()], ["--scopes", "orders/read"]):
         assert tokens.main(arguments) == 0
@@ -135,7 +139,7 @@ def test_tokens_are_printed_and_unknown_scopes_are_rejected(
     assert "orders/read, orders/write" in refused[1]
 
 
-def test_env_json_has_each_functions_variables_as_containers_need_them(shop: Shop) -> None:
+def test_env_json_has_each_functions_variables_as_containers_need_them(shop: StackClient) -> None:
     content = env_json.variables(stacks.find(None), "172.17.0.1")
 
     assert set(content) == set(functions(load_template()))
@@ -149,7 +153,7 @@ def test_env_json_has_each_functions_variables_as_containers_need_them(shop: Sho
 
 
 def test_the_operators_commands_run_on_the_deployed_stack(
-    shop: Shop, capsys: pytest.CaptureFixture[str]
+    shop: StackClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands: tuple[Callable[[], int], ...] = (
         lambda: ops.main(["stuck"]),

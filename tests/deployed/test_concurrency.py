@@ -10,10 +10,10 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from tests.deployed.shop import Books, Shop, at_once, body_of, eventually, order_body
+from tests.deployed.shop import Balances, StackClient, at_once, body_of, eventually, order_body
 
 
-def test_of_forty_simultaneous_orders_for_the_last_five_units_exactly_five_ship(shop: Shop) -> None:
+def test_of_forty_simultaneous_orders_for_the_last_five_units_exactly_five_ship(shop: StackClient) -> None:
     # given: everybody can pay, and there are five left
     customers = [shop.new_customer("20.00") for _ in range(8)]
     pen = shop.new_product(5)
@@ -29,15 +29,17 @@ def test_of_forty_simultaneous_orders_for_the_last_five_units_exactly_five_ship(
             assert (refusal["code"], refusal["id"]) == ("INSUFFICIENT_STOCK", pen)
             assert (refusal["asked"], refusal["available"]) == (1, 0)
     shop.come_to_rest()
-    assert shop.units(pen) == Books.of(0, settled=5)
+    assert shop.units(pen) == Balances.of(0, settled=5)
     spent = Counter(order["customerId"] for order in orders if order["status"] == "SHIPPED")
     for customer in customers:
         cost = Decimal("3.00") * spent[customer]
-        assert shop.money(customer) == Books(Decimal("20.00") - cost, Decimal(0), cost)
+        assert shop.money(customer) == Balances(Decimal("20.00") - cost, Decimal(0), cost)
 
 
 @pytest.mark.full
-def test_of_forty_simultaneous_orders_a_customer_pays_for_as_many_as_the_balance_allows(shop: Shop) -> None:
+def test_of_forty_simultaneous_orders_a_customer_pays_for_as_many_as_the_balance_allows(
+    shop: StackClient,
+) -> None:
     # given
     alice, pen = shop.new_customer("21.50"), shop.new_product(100)
     # when
@@ -48,11 +50,11 @@ def test_of_forty_simultaneous_orders_a_customer_pays_for_as_many_as_the_balance
     assert {refusal["code"] for refusal in refusals} == {"INSUFFICIENT_BALANCE"}
     assert {refusal["available"] for refusal in refusals} == {Decimal("0.50")}
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("0.50", settled="21.00")
-    assert shop.units(pen) == Books.of(86, settled=14)
+    assert shop.money(alice) == Balances.of("0.50", settled="21.00")
+    assert shop.units(pen) == Balances.of(86, settled=14)
 
 
-def test_simultaneous_requests_with_one_key_are_one_order_with_one_answer(shop: Shop) -> None:
+def test_simultaneous_requests_with_one_key_are_one_order_with_one_answer(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(50)
     body, key = order_body(alice, {pen: 1}, "10.00"), str(uuid.uuid4())
@@ -73,12 +75,12 @@ def test_simultaneous_requests_with_one_key_are_one_order_with_one_answer(shop: 
     assert len([answer for answer in answers if "Idempotency-Replayed" not in answer.headers]) == 1
     assert shop.ended(body_of(answers[0])["orderId"])["status"] == "SHIPPED"
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("90.00", settled="10.00")
-    assert shop.units(pen) == Books.of(49, settled=1)
+    assert shop.money(alice) == Balances.of("90.00", settled="10.00")
+    assert shop.units(pen) == Balances.of(49, settled=1)
 
 
 @pytest.mark.full
-def test_forty_simultaneous_adjustments_add_up_exactly(shop: Shop) -> None:
+def test_forty_simultaneous_adjustments_add_up_exactly(shop: StackClient) -> None:
     # given
     alice = shop.new_customer("100.00")
 
@@ -96,11 +98,11 @@ def test_forty_simultaneous_adjustments_add_up_exactly(shop: Shop) -> None:
     answers = at_once(40, adjust)
     # then
     assert Counter(answer.status_code for answer in answers) == {200: 40}
-    assert shop.money(alice) == Books.of("115.20")  # 100 + 20 x 1.01 - 20 x 0.25
+    assert shop.money(alice) == Balances.of("115.20")  # 100 + 20 x 1.01 - 20 x 0.25
     assert Decimal("115.20") in {body_of(answer)["balance"] for answer in answers}, "the last one's answer"
 
 
-def test_orders_and_adjustments_of_one_product_do_not_lose_each_other(shop: Shop) -> None:
+def test_orders_and_adjustments_of_one_product_do_not_lose_each_other(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("1000.00"), shop.new_product(10)
 
@@ -119,5 +121,5 @@ def test_orders_and_adjustments_of_one_product_do_not_lose_each_other(shop: Shop
     # then
     assert {order["status"] for order in shop.all_ended(placed)} == {"SHIPPED"}
     shop.come_to_rest()
-    assert shop.units(pen) == Books.of(20, settled=10)
-    assert shop.money(alice) == Books.of("990.00", settled="10.00")
+    assert shop.units(pen) == Balances.of(20, settled=10)
+    assert shop.money(alice) == Balances.of("990.00", settled="10.00")

@@ -15,7 +15,7 @@ import pytest
 from local import stack
 from local.engine import ROOT, Engine
 from tests.deployed.listener import Listener, listening
-from tests.deployed.shop import Shop, body_of, eventually, order_body
+from tests.deployed.shop import StackClient, body_of, eventually, order_body
 from tests.support.copies import Copy
 
 TOPICS = {"/account": "AccountTopicArn", "/stock": "StockTopicArn"}
@@ -23,10 +23,10 @@ Views = dict[str, Any]
 
 
 @dataclasses.dataclass
-class Follower:
+class CopySubscriber:
     """Somebody's queues behind both topics, and the copies that come of them."""
 
-    shop: Shop
+    shop: StackClient
     listeners: Mapping[str, Listener]
     copies: dict[str, Copy] = dataclasses.field(default_factory=lambda: {path: Copy() for path in TOPICS})
 
@@ -55,9 +55,9 @@ class Follower:
 
 
 @pytest.fixture
-def follower(shop: Shop) -> Iterator[Follower]:
+def follower(shop: StackClient) -> Iterator[CopySubscriber]:
     with ExitStack() as listeners:
-        yield Follower(
+        yield CopySubscriber(
             shop, {path: listeners.enter_context(listening(shop, topic)) for path, topic in TOPICS.items()}
         )
 
@@ -77,7 +77,7 @@ def republish(engine: Engine, *arguments: str) -> Views:
 
 
 def test_copies_equal_the_tables_at_all_times_and_after_a_rebuild(
-    shop: Shop, engine: Engine, follower: Follower
+    shop: StackClient, engine: Engine, follower: CopySubscriber
 ) -> None:
     # given: orders that ship, one that is refused, somebody who is gone, and a product that is there again
     alice, gone = shop.new_customer("100.00"), shop.new_customer("5.00")
@@ -106,7 +106,7 @@ def test_copies_equal_the_tables_at_all_times_and_after_a_rebuild(
     assert follower.copies["/account"].states[gone]["deleted"]
 
 
-def test_a_deleted_entity_is_unknown_everywhere(shop: Shop) -> None:
+def test_a_deleted_entity_is_unknown_everywhere(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("10.00"), shop.new_product(5)
     key = {"Idempotency_Key": f"delete-{pen}"}

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from local import docs
-from tests.deployed.shop import Shop
+from tests.deployed.shop import StackClient
 from tests.support.template import ROOT
 
 
@@ -38,7 +38,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def text(shop: Shop) -> str:
+def text(shop: StackClient) -> str:
     docs.write()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is not for the loopback
     with opener.open(shop.outputs["docsUrl"]) as answer:

@@ -11,7 +11,7 @@ import pytest
 import simplejson
 
 from tests.deployed.listener import Listener, listening
-from tests.deployed.shop import Shop, View, body_of, eventually, order_body
+from tests.deployed.shop import StackClient, View, body_of, eventually, order_body
 
 ORDERS = 200
 CONFIRMED_AND_SHIPPED = ["order.placed", "order.confirmed", "order.shipped"]
@@ -38,13 +38,13 @@ class Stories:
 
 
 @pytest.fixture
-def stories(shop: Shop) -> Iterator[Stories]:
+def stories(shop: StackClient) -> Iterator[Stories]:
     with listening(shop, "OrderEventTopicArn") as listener:
         yield Stories(listener)
 
 
 @pytest.mark.timeout(300)
-def test_every_event_of_two_hundred_orders_is_published_in_order(shop: Shop, stories: Stories) -> None:
+def test_every_event_of_two_hundred_orders_is_published_in_order(shop: StackClient, stories: Stories) -> None:
     # given a product of which there is enough for half of them
     alice, pen = shop.new_customer("1000.00"), shop.new_product(ORDERS // 2)
     # when
@@ -75,7 +75,7 @@ def test_every_event_of_two_hundred_orders_is_published_in_order(shop: Shop, sto
 
 
 @contextmanager
-def written_by_hand(shop: Shop, table: str, keys: dict[str, str], **more: str) -> Iterator[None]:
+def written_by_hand(shop: StackClient, table: str, keys: dict[str, str], **more: str) -> Iterator[None]:
     """While this lasts, there is an item in a table that no function has written."""
     tables = shop.aws.client("dynamodb", endpoint_url=shop.endpoint)
     key, name = {each: {"S": value} for each, value in keys.items()}, shop.outputs[f"{table}Name"]
@@ -84,7 +84,7 @@ def written_by_hand(shop: Shop, table: str, keys: dict[str, str], **more: str) -
     tables.delete_item(TableName=name, Key=key)
 
 
-def dead_letters(shop: Shop, function: str) -> list[dict[str, str]]:
+def dead_letters(shop: StackClient, function: str) -> list[dict[str, str]]:
     """The keys of the records in a function's dead-letter queue, which are removed from it."""
     url = shop.outputs[f"{function}DlqUrl"]
     letters = eventually(
@@ -95,7 +95,7 @@ def dead_letters(shop: Shop, function: str) -> list[dict[str, str]]:
     return [json.loads(letter["Body"])["keys"] for letter in letters]
 
 
-def test_an_unreadable_order_delays_no_other_event(shop: Shop, stories: Stories) -> None:
+def test_an_unreadable_order_delays_no_other_event(shop: StackClient, stories: Stories) -> None:
     # given
     alice, pen, broken = shop.new_customer(), shop.new_product(), {"orderId": str(uuid.uuid4())}
     with written_by_hand(shop, "OrderTable", broken, status="PENDING"):
@@ -107,7 +107,7 @@ def test_an_unreadable_order_delays_no_other_event(shop: Shop, stories: Stories)
         assert dead_letters(shop, "ChangePublisher") == [broken]
 
 
-def test_an_unreadable_account_delays_no_other_state(shop: Shop) -> None:
+def test_an_unreadable_account_delays_no_other_state(shop: StackClient) -> None:
     # given
     broken = {"customerId": f"customer-{uuid.uuid4()}", "entry": "BALANCE"}
     with (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from urllib.parse import urljoin
 
-from tests.deployed.shop import Shop, body_of, eventually, order_body
+from tests.deployed.shop import StackClient, body_of, eventually, order_body
 
 
-def test_a_long_poll_returns_the_terminal_status_in_one_request(shop: Shop) -> None:
+def test_a_long_poll_returns_the_terminal_status_in_one_request(shop: StackClient) -> None:
     # given
     nobody, pen = "nobody", shop.new_product(1)
     order_id = body_of(shop.post("/order", order_body(nobody, {pen: 1}, "1.00")))["orderId"]
@@ -18,7 +18,7 @@ def test_a_long_poll_returns_the_terminal_status_in_one_request(shop: Shop) -> N
     assert (answer.status_code, body_of(answer)["status"]) == (200, "REJECTED")
 
 
-def test_a_long_poll_without_a_change_ends_after_its_time(shop: Shop) -> None:
+def test_a_long_poll_without_a_change_ends_after_its_time(shop: StackClient) -> None:
     # given an ended order, and an unknown one
     alice, pen = shop.new_customer("1.00"), shop.new_product(1)
     order_id = body_of(shop.post("/order", order_body(alice, {pen: 1}, "1.00")))["orderId"]
@@ -35,7 +35,7 @@ def test_a_long_poll_without_a_change_ends_after_its_time(shop: Shop) -> None:
     assert shop.get("/order/unheard-of?wait=20").status_code == 404
 
 
-def test_a_list_can_be_paged_to_its_end(shop: Shop) -> None:
+def test_a_list_can_be_paged_to_its_end(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     placed = [body_of(shop.post("/order", order_body(alice, {pen: 1}, "1.00")))["orderId"] for _ in range(5)]

@@ -10,8 +10,8 @@ import pytest
 from local import stack
 from local.engine import fresh
 from tests.conftest import Say
-from tests.deployed.shop import Shop
-from tests.fuzz.run import Summary, contract, run
+from tests.deployed.shop import StackClient
+from tests.fuzz.run import FuzzSummary, contract, run
 from tests.support.profile import AMOUNTS, DAY, FULL, IS_FAST
 
 CASES = AMOUNTS.fuzz_cases
@@ -21,14 +21,14 @@ Contract = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackClient]:
     # an engine of its own: a thousand orders of nobody's would be in the other tests' way
     with fresh(auth=True) as engine:
-        yield Shop(stack.deploy(engine, tmp_path_factory.mktemp("fuzz") / "deploy.log"))
+        yield StackClient(stack.deploy(engine, tmp_path_factory.mktemp("fuzz") / "deploy.log"))
 
 
 @pytest.fixture(scope="module")
-def summary(shop: Shop) -> Summary:
+def summary(shop: StackClient) -> FuzzSummary:
     if IS_FAST:  # without the examples and edges of the schemas, which are the same every day
         return run(shop.outputs["apiUrl"], shop.bearer, cases=CASES, seed=SEED, enumerated=False)
     return run(
@@ -36,7 +36,7 @@ def summary(shop: Shop) -> Summary:
     )
 
 
-def lacking(seen: Summary) -> list[str]:
+def lacking(seen: FuzzSummary) -> list[str]:
     """The operations that have not both done what they are for and refused something yet."""
     operations = [
         f"{method.upper()} {path}"
@@ -55,7 +55,7 @@ def lacking(seen: Summary) -> list[str]:
     ]
 
 
-def errors_logged(shop: Shop) -> list[str]:
+def errors_logged(shop: StackClient) -> list[str]:
     """Why functions answered 5xx: the engine and its logs are gone when the test is over."""
     apis = ("OrderApi", "AccountApi", "StockApi", "WebhookApi", "ReportsApi")
     return [line for api in apis for line in shop.log_lines(api, '"ERROR"')]
@@ -63,7 +63,7 @@ def errors_logged(shop: Shop) -> list[str]:
 
 @pytest.mark.proof
 @pytest.mark.timeout(900)  # a minute on an idle machine; the fixture's time counts as this test's
-def test_every_answer_is_one_of_the_contract(summary: Summary, shop: Shop, say: Say) -> None:
+def test_every_answer_is_one_of_the_contract(summary: FuzzSummary, shop: StackClient, say: Say) -> None:
     say(f"Fuzz: {summary.cases:,} requests (of {FULL.fuzz_cases:,}), seed {SEED}")
     assert not summary.failures, "\n\n".join(
         [*(f"{kind}\n{case}" for kind, case in summary.failures.items()), *errors_logged(shop)]
@@ -72,12 +72,12 @@ def test_every_answer_is_one_of_the_contract(summary: Summary, shop: Shop, say: 
 
 
 @pytest.mark.proof
-def test_no_response_is_a_server_error(summary: Summary) -> None:
+def test_no_response_is_a_server_error(summary: FuzzSummary) -> None:
     assert {seen: number for seen, number in summary.statuses.items() if not 200 <= seen[1] < 500} == {}
 
 
 @pytest.mark.full
-def test_every_operation_was_made_to_succeed_and_to_fail(summary: Summary) -> None:
+def test_every_operation_was_made_to_succeed_and_to_fail(summary: FuzzSummary) -> None:
     assert lacking(summary) == []
 
 
@@ -131,7 +131,7 @@ def more_may_be_sent_than_is_taken(broken: Contract) -> None:
     ],
 )
 def test_a_wrong_contract_is_noticed(
-    shop: Shop, make_wrong: Callable[[Contract], None], expected: str
+    shop: StackClient, make_wrong: Callable[[Contract], None], expected: str
 ) -> None:
     # given
     broken = of_one("post", "/order")

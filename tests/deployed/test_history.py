@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from order_capture.domain.times import format_utc
-from tests.deployed.shop import Shop, View, at_once, body_of, eventually
+from tests.deployed.shop import StackClient, View, at_once, body_of, eventually
 
 ORDERS, UNITS = 40, 15
 
@@ -19,13 +19,13 @@ def now() -> str:
     return format_utc(datetime.now(UTC))
 
 
-def ask(shop: Shop, path: str, at: str | None = None) -> View:
+def ask(shop: StackClient, path: str, at: str | None = None) -> View:
     answer = shop.get(path if at is None else f"{path}?at={at}")
     assert answer.status_code == 200, answer.text
     return body_of(answer)
 
 
-def history(shop: Shop, path: str, limit: int) -> list[View]:
+def history(shop: StackClient, path: str, limit: int) -> list[View]:
     """All entries, newest first, page by page."""
     entries: list[View] = []
     query = f"limit={limit}"
@@ -45,7 +45,7 @@ def are_all_settled(entries: list[View]) -> bool:
     return [each["type"] for each in entries].count("SETTLE") == UNITS
 
 
-def test_a_past_balance_equals_the_response_of_that_time(shop: Shop) -> None:
+def test_a_past_balance_equals_the_response_of_that_time(shop: StackClient) -> None:
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     paths = (f"/account/{alice}", f"/stock/{pen}")
     responses = []
@@ -67,7 +67,7 @@ def test_a_past_balance_equals_the_response_of_that_time(shop: Shop) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_of_forty_orders_at_once_every_state_that_was_seen_is_seen_again(shop: Shop) -> None:
+def test_of_forty_orders_at_once_every_state_that_was_seen_is_seen_again(shop: StackClient) -> None:
     # given a product of which there is enough for some of them, and somebody who keeps asking
     alice, pen = shop.new_customer("1000.00"), shop.new_product(UNITS)
     paths = (f"/account/{alice}", f"/stock/{pen}")
@@ -112,7 +112,7 @@ def test_of_forty_orders_at_once_every_state_that_was_seen_is_seen_again(shop: S
     assert overlaps <= len(responses) // 10, f"{overlaps} of {len(responses)}"
 
 
-def test_an_invalid_time_is_rejected_by_name(shop: Shop) -> None:
+def test_an_invalid_time_is_rejected_by_name(shop: StackClient) -> None:
     pen = shop.new_product(1)
 
     for query, field in (("at=2999-01-01T00:00:00Z", "at"), ("at=soon", "at"), ("when=now", "when")):

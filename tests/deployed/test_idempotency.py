@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.deployed.shop import Books, Shop, View, body_of, order_body
+from tests.deployed.shop import Balances, StackClient, View, body_of, order_body
 
 
 @dataclass(frozen=True)
@@ -20,34 +20,34 @@ class Request:
     other: View
     customer: str
     product: str
-    money: Books
-    units: Books
+    money: Balances
+    units: Balances
 
 
 @pytest.fixture(params=["an order", "a batch", "a customer's adjustment", "a product's adjustment"])
-def request_(request: pytest.FixtureRequest, shop: Shop) -> Request:
+def request_(request: pytest.FixtureRequest, shop: StackClient) -> Request:
     customer, product = shop.new_customer("100.00"), shop.new_product(10)
     order = order_body(customer, {product: 1}, "10.00")
     changed = order | {"totalAmount": Decimal("10.01")}
     match request.param:
         case "an order":
             path, body, other = "/order", order, changed
-            money, units = Books.of("90.00", settled="10.00"), Books.of(9, settled=1)
+            money, units = Balances.of("90.00", settled="10.00"), Balances.of(9, settled=1)
         case "a batch":
             path, body, other = "/orders", {"orders": [order, order]}, {"orders": [order, changed]}
-            money, units = Books.of("80.00", settled="20.00"), Books.of(8, settled=2)
+            money, units = Balances.of("80.00", settled="20.00"), Balances.of(8, settled=2)
         case "a customer's adjustment":
             path, body = "/account", {"customerId": customer, "adjust": Decimal("-0.05")}
             other = body | {"adjust": Decimal("-0.06")}
-            money, units = Books.of("99.95"), Books.of(10)
+            money, units = Balances.of("99.95"), Balances.of(10)
         case _:
             path, body = "/stock", {"productId": product, "adjust": 5}
             other = body | {"adjust": 6}
-            money, units = Books.of("100.00"), Books.of(15)
+            money, units = Balances.of("100.00"), Balances.of(15)
     return Request(path, body, other, customer, product, money, units)
 
 
-def test_a_repeated_request_has_one_effect_and_one_answer(shop: Shop, request_: Request) -> None:
+def test_a_repeated_request_has_one_effect_and_one_answer(shop: StackClient, request_: Request) -> None:
     # given
     key = str(uuid.uuid4())
     first = shop.post(request_.path, request_.body, Idempotency_Key=key)
@@ -64,7 +64,7 @@ def test_a_repeated_request_has_one_effect_and_one_answer(shop: Shop, request_: 
 
 
 def test_the_same_key_with_another_body_is_rejected_and_changes_nothing(
-    shop: Shop, request_: Request
+    shop: StackClient, request_: Request
 ) -> None:
     # given
     key = str(uuid.uuid4())
@@ -80,17 +80,17 @@ def test_the_same_key_with_another_body_is_rejected_and_changes_nothing(
     assert shop.units(request_.product) == request_.units
 
 
-def test_the_same_request_under_another_key_is_another_request(shop: Shop) -> None:
+def test_the_same_request_under_another_key_is_another_request(shop: StackClient) -> None:
     # given
     alice = shop.new_customer("10.00")
     # when
     for _ in range(2):
         shop.post("/account", {"customerId": alice, "adjust": 1}, Idempotency_Key=str(uuid.uuid4()))
     # then
-    assert shop.money(alice) == Books.of("12.00")
+    assert shop.money(alice) == Balances.of("12.00")
 
 
-def test_a_key_that_adjusted_one_customer_does_not_adjust_another(shop: Shop) -> None:
+def test_a_key_that_adjusted_one_customer_does_not_adjust_another(shop: StackClient) -> None:
     # given
     alice, bob, key = shop.new_customer("10.00"), shop.new_customer("10.00"), str(uuid.uuid4())
     shop.post("/account", {"customerId": alice, "adjust": 1}, Idempotency_Key=key)
@@ -98,16 +98,16 @@ def test_a_key_that_adjusted_one_customer_does_not_adjust_another(shop: Shop) ->
     answer = shop.post("/account", {"customerId": bob, "adjust": 1}, Idempotency_Key=key)
     # then
     assert answer.status_code == 422
-    assert (shop.money(alice), shop.money(bob)) == (Books.of("11.00"), Books.of("10.00"))
+    assert (shop.money(alice), shop.money(bob)) == (Balances.of("11.00"), Balances.of("10.00"))
 
 
-def test_a_repeated_request_that_was_invalid_is_invalid_again(shop: Shop) -> None:
+def test_a_repeated_request_that_was_invalid_is_invalid_again(shop: StackClient) -> None:
     key = str(uuid.uuid4())
     answers = [shop.post("/order", "{}", Idempotency_Key=key) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [400, 400]
 
 
-def test_a_repeated_cancellation_has_the_first_response(shop: Shop) -> None:
+def test_a_repeated_cancellation_has_the_first_response(shop: StackClient) -> None:
     # given orders, until one is cancelled before it ships
     alice, pen, key = shop.new_customer("10.00"), shop.new_product(1), str(uuid.uuid4())
     answers = []
@@ -123,7 +123,7 @@ def test_a_repeated_cancellation_has_the_first_response(shop: Shop) -> None:
     assert (second.status_code, second.text) == (first.status_code, first.text)
 
 
-def test_one_key_is_another_one_for_each_operation(shop: Shop) -> None:
+def test_one_key_is_another_one_for_each_operation(shop: StackClient) -> None:
     # given
     alice, pen, key = shop.new_customer("10.00"), shop.new_product(5), str(uuid.uuid4())
     order = order_body(alice, {pen: 1}, "1.00")
@@ -138,4 +138,4 @@ def test_one_key_is_another_one_for_each_operation(shop: Shop) -> None:
     assert [answer.status_code for answer in answers] == [202, 202, 200, 200]
     assert not any("Idempotency-Replayed" in answer.headers for answer in answers)
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("9.00", settled="2.00")
+    assert shop.money(alice) == Balances.of("9.00", settled="2.00")

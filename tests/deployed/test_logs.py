@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tests.deployed.shop import Shop, eventually, order_body
-from tests.support.receiver import Receiver
+from tests.deployed.shop import StackClient, eventually, order_body
+from tests.support.receiver import FakeReceiver
 
 # Every customer and product of this suite has such an id; so begin all tokens, and all secrets of webhooks.
 # A traceback shows lines of code, in which an address may stand, but none on the loopback interface.
@@ -15,10 +15,10 @@ NAMES = re.compile(
 AMOUNTS = ("7331.97", "133713.37")
 
 
-def test_no_log_names_a_customer_a_product_an_amount_an_address_or_a_secret(shop: Shop) -> None:
+def test_no_log_names_a_customer_a_product_an_amount_an_address_or_a_secret(shop: StackClient) -> None:
     # given: beside all that the suite has done, amounts that stand out, a webhook, a callback and a refusal
     alice, bob, pen = shop.new_customer("133713.37"), shop.new_customer("1.00"), shop.new_product()
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         shop.post("/webhooks", {"customerId": alice, "url": receiver.url})
         body = order_body(alice, {pen: 1}, "7331.97") | {"callbackUrl": receiver.url}
         placed = [str(shop.post("/order", body).json()["orderId"]), shop.place(bob, {pen: 1}, "7331.97")]

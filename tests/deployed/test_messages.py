@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.deployed.shop import QUEUES, TIMEOUT, Shop, View, eventually
+from tests.deployed.shop import QUEUES, TIMEOUT, StackClient, View, eventually
 
 TRIES = 5  # the queues' maxReceiveCount
 
@@ -50,7 +50,7 @@ class Aftermath:
 
 
 @pytest.fixture(scope="module")
-def aftermath(shop: Shop) -> Iterator[Aftermath]:
+def aftermath(shop: StackClient) -> Iterator[Aftermath]:
     """Poison for every queue, and a good order right behind it.
 
     A message that failed is tried again after the queue's visibility timeout. In the template that is a
@@ -86,7 +86,9 @@ def test_a_valid_order_behind_them_is_not_delayed(aftermath: Aftermath) -> None:
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_they_are_dead_lettered_after_their_attempts(shop: Shop, aftermath: Aftermath, queue: str) -> None:
+def test_they_are_dead_lettered_after_their_attempts(
+    shop: StackClient, aftermath: Aftermath, queue: str
+) -> None:
     # given
     sent = aftermath.sent[queue]
     url, dead_letters = shop.outputs[f"{queue}QueueUrl"], shop.outputs[f"{queue}DlqUrl"]
@@ -101,7 +103,7 @@ def test_they_are_dead_lettered_after_their_attempts(shop: Shop, aftermath: Afte
         assert len(refusals) == TRIES
 
 
-def _receive_all(shop: Shop, url: str, count: int) -> dict[str, str]:
+def _receive_all(shop: StackClient, url: str, count: int) -> dict[str, str]:
     found: dict[str, str] = {}
     deadline = time.monotonic() + TIMEOUT
     while len(found) < count and time.monotonic() < deadline:

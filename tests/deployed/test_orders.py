@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from tests.deployed.shop import Books, Shop, body_of, order_body
+from tests.deployed.shop import Balances, StackClient, body_of, order_body
 
 HELD = {"outcome": "HELD", "code": None, "available": None}
 
 
-def test_an_order_is_accepted_at_once_and_found_at_its_location(shop: Shop) -> None:
+def test_an_order_is_accepted_at_once_and_found_at_its_location(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
     # when
@@ -34,7 +34,7 @@ def test_an_order_is_accepted_at_once_and_found_at_its_location(shop: Shop) -> N
     assert {name: body_of(found)[name] for name in unchanging} == {name: placed[name] for name in unchanging}
 
 
-def test_an_order_ships_and_the_books_add_up(shop: Shop) -> None:
+def test_an_order_ships_and_the_books_add_up(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     # when
@@ -51,11 +51,11 @@ def test_an_order_ships_and_the_books_add_up(shop: Shop) -> None:
     assert messages[3:] == ("confirmed", "shipped")
     assert times == tuple(sorted(times))
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("74.50", settled="25.50")
-    assert shop.units(pen) == Books.of(8, settled=2)
+    assert shop.money(alice) == Balances.of("74.50", settled="25.50")
+    assert shop.units(pen) == Balances.of(8, settled=2)
 
 
-def test_the_status_resource_has_the_status_and_the_reason(shop: Shop) -> None:
+def test_the_status_resource_has_the_status_and_the_reason(shop: StackClient) -> None:
     order = shop.ended(shop.place(shop.new_customer("1.00"), {shop.new_product(): 1}, "2.00"))
     shop.come_to_rest()
     order = shop.order(order["orderId"])
@@ -74,7 +74,7 @@ def test_the_status_resource_has_the_status_and_the_reason(shop: Shop) -> None:
     ],
 )
 def test_a_rejected_order_has_its_reason_and_costs_nothing(
-    shop: Shop,
+    shop: StackClient,
     credit: str | None,
     units: int | None,
     check: str,
@@ -101,12 +101,12 @@ def test_a_rejected_order_has_its_reason_and_costs_nothing(
         assert any(f"asked {requested}, available {available}" in line for line in order["logs"])
     shop.come_to_rest()
     if credit:
-        assert shop.money(customer) == Books.of(credit), "nothing stays held"
+        assert shop.money(customer) == Balances.of(credit), "nothing stays held"
     if units:
-        assert shop.units(product) == Books.of(units), "nothing stays held"
+        assert shop.units(product) == Balances.of(units), "nothing stays held"
 
 
-def test_an_order_of_several_products_ships_as_a_whole(shop: Shop) -> None:
+def test_an_order_of_several_products_ships_as_a_whole(shop: StackClient) -> None:
     # given
     alice = shop.new_customer("100.00")
     pen, ink, paper = shop.new_product(5), shop.new_product(5), shop.new_product(5)
@@ -116,15 +116,15 @@ def test_an_order_of_several_products_ships_as_a_whole(shop: Shop) -> None:
     assert order["status"] == "SHIPPED"
     assert order["checks"]["stock"] == HELD | {"id": None, "asked": 8}
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("40.00", settled="60.00")
+    assert shop.money(alice) == Balances.of("40.00", settled="60.00")
     assert [shop.units(product) for product in (pen, ink, paper)] == [
-        Books.of(4, settled=1),
-        Books.of(3, settled=2),
-        Books.of(0, settled=5),
+        Balances.of(4, settled=1),
+        Balances.of(3, settled=2),
+        Balances.of(0, settled=5),
     ]
 
 
-def test_an_order_with_one_product_short_holds_none_of_the_others(shop: Shop) -> None:
+def test_an_order_with_one_product_short_holds_none_of_the_others(shop: StackClient) -> None:
     # given
     alice = shop.new_customer("100.00")
     pen, ink, paper = shop.new_product(5), shop.new_product(1), shop.new_product(5)
@@ -136,12 +136,16 @@ def test_an_order_with_one_product_short_holds_none_of_the_others(shop: Shop) ->
     assert (refusal["code"], refusal["id"]) == ("INSUFFICIENT_STOCK", ink)
     assert (refusal["asked"], refusal["available"]) == (2, 1)
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("100.00")
-    assert [shop.units(product) for product in (pen, ink, paper)] == [Books.of(5), Books.of(1), Books.of(5)]
+    assert shop.money(alice) == Balances.of("100.00")
+    assert [shop.units(product) for product in (pen, ink, paper)] == [
+        Balances.of(5),
+        Balances.of(1),
+        Balances.of(5),
+    ]
 
 
 @pytest.mark.parametrize(("units", "status"), [(5, "SHIPPED"), (4, "REJECTED")])
-def test_two_lines_of_one_product_are_summed(shop: Shop, units: int, status: str) -> None:
+def test_two_lines_of_one_product_are_summed(shop: StackClient, units: int, status: str) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(units)
     # when
@@ -152,11 +156,11 @@ def test_two_lines_of_one_product_are_summed(shop: Shop, units: int, status: str
     assert order["checks"]["stock"]["asked"] == 5
     shop.come_to_rest()
     shipped = 5 if status == "SHIPPED" else 0
-    assert shop.units(pen) == Books.of(units - shipped, settled=shipped)
+    assert shop.units(pen) == Balances.of(units - shipped, settled=shipped)
 
 
 def test_a_batch_of_several_customers_is_answered_in_order_and_an_invalid_order_stops_no_other(
-    shop: Shop,
+    shop: StackClient,
 ) -> None:
     # given
     alice, bob, carol = (shop.new_customer("50.00") for _ in range(3))
@@ -177,11 +181,11 @@ def test_a_batch_of_several_customers_is_answered_in_order_and_an_invalid_order_
     ended = shop.all_ended(placed["orderId"] for placed in (first, second, third))
     assert [order["status"] for order in ended] == ["SHIPPED"] * 3
     shop.come_to_rest()
-    assert [shop.money(who) for who in (alice, bob, carol)] == [Books.of("30.00", settled="20.00")] * 3
-    assert shop.units(pen) == Books.of(4, settled=6)
+    assert [shop.money(who) for who in (alice, bob, carol)] == [Balances.of("30.00", settled="20.00")] * 3
+    assert shop.units(pen) == Balances.of(4, settled=6)
 
 
-def test_a_batch_of_a_hundred_orders_ships(shop: Shop) -> None:
+def test_a_batch_of_a_hundred_orders_ships(shop: StackClient) -> None:
     # given: ten customers and five products, so that orders meet at both
     customers = [shop.new_customer("1000.00") for _ in range(10)]
     products = [shop.new_product(1000) for _ in range(5)]
@@ -200,13 +204,13 @@ def test_a_batch_of_a_hundred_orders_ships(shop: Shop) -> None:
     shop.come_to_rest()
     for number, customer in enumerate(customers):
         spent = sum(range(number, 100, 10)) + Decimal("2.50")
-        assert shop.money(customer) == Books(1000 - spent, Decimal(0), spent)
+        assert shop.money(customer) == Balances(1000 - spent, Decimal(0), spent)
     for number, product in enumerate(products):
         shipped = sum(1 + each % 3 for each in range(number * 20, number * 20 + 20))
-        assert shop.units(product) == Books.of(1000 - shipped, settled=shipped)
+        assert shop.units(product) == Balances.of(1000 - shipped, settled=shipped)
 
 
-def test_a_clients_correlation_id_is_returned_and_propagated(shop: Shop) -> None:
+def test_a_clients_correlation_id_is_returned_and_propagated(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
     name = f"trace-{uuid.uuid4()}"  # no customer's id: no log has one
@@ -223,7 +227,7 @@ def test_a_clients_correlation_id_is_returned_and_propagated(shop: Shop) -> None
         assert all(order_id in line for line in shop.log_lines(function, name))
 
 
-def test_a_response_always_has_a_correlation_id(shop: Shop) -> None:
+def test_a_response_always_has_a_correlation_id(shop: StackClient) -> None:
     answer = shop.post(
         "/order", order_body(shop.new_customer(), {shop.new_product(): 1}, "1.00"), X_Request="any"
     )
@@ -233,7 +237,7 @@ def test_a_response_always_has_a_correlation_id(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("path", "name", "product"), [("/account", "customerId", False), ("/stock", "productId", True)]
 )
-def test_a_balance_is_set_adjusted_and_read(shop: Shop, path: str, name: str, product: bool) -> None:
+def test_a_balance_is_set_adjusted_and_read(shop: StackClient, path: str, name: str, product: bool) -> None:
     # given
     who = shop.new_product(100) if product else shop.new_customer("100.00")
     # when

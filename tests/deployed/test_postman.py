@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from local import postman
-from tests.deployed.shop import Shop
+from tests.deployed.shop import StackClient
 from tests.support.absent import absent
 from tests.support.template import ROOT
 
@@ -24,7 +24,9 @@ BY_HAND = "the blank one, and three settings by hand"
 
 # Twice, against one stack: what a run leaves behind must not be in the way of the next.
 @pytest.mark.parametrize("run", [WRITTEN, BY_HAND])
-def test_every_request_of_the_collection_passes_its_tests(shop: Shop, tmp_path: Path, run: str) -> None:
+def test_every_request_of_the_collection_passes_its_tests(
+    shop: StackClient, tmp_path: Path, run: str
+) -> None:
     # given
     node = shutil.which("node")
     if node is None or not NEWMAN.exists():

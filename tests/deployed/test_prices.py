@@ -6,10 +6,10 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-from tests.deployed.shop import Books, Shop, View, body_of
+from tests.deployed.shop import Balances, StackClient, View, body_of
 
 
-def new_product(shop: Shop, price: str, units: int = 50) -> str:
+def new_product(shop: StackClient, price: str, units: int = 50) -> str:
     """A product at a price."""
     product = f"gold-{uuid.uuid4()}"
     answer = shop.post("/stock", {"productId": product, "balance": units, "price": Decimal(price)})
@@ -18,7 +18,9 @@ def new_product(shop: Shop, price: str, units: int = 50) -> str:
     return product
 
 
-def placed(shop: Shop, customer: str, product: str, qty: int, unit_price: str | None, **headers: str) -> View:
+def placed(
+    shop: StackClient, customer: str, product: str, qty: int, unit_price: str | None, **headers: str
+) -> View:
     """An order that has ended, of one product at a price."""
     line: dict[str, Any] = {"productId": product, "qty": qty}
     total = Decimal(0)
@@ -31,7 +33,7 @@ def placed(shop: Shop, customer: str, product: str, qty: int, unit_price: str | 
     return shop.ended(body_of(answer)["orderId"])
 
 
-def test_an_order_with_a_wrong_price_is_rejected(shop: Shop) -> None:
+def test_an_order_with_a_wrong_price_is_rejected(shop: StackClient) -> None:
     # given a customer without a cent, who signs in
     customer, gold = shop.new_customer("0.00"), new_product(shop, "499.00")
     bearer = shop.bearer(customer)
@@ -53,10 +55,10 @@ def test_an_order_with_a_wrong_price_is_rejected(shop: Shop) -> None:
     expected = f"stock DECLINED PRICE_MISMATCH {gold}, price 499.00, ordered at 0.00"
     assert any(line.endswith(expected) for line in order["logs"])
     shop.come_to_rest()
-    assert shop.units(gold) == Books.of(50)
+    assert shop.units(gold) == Balances.of(50)
 
 
-def test_at_the_price_an_order_ships_and_after_a_change_only_at_the_new_one(shop: Shop) -> None:
+def test_at_the_price_an_order_ships_and_after_a_change_only_at_the_new_one(shop: StackClient) -> None:
     # given
     customer, gold = shop.new_customer("100.00"), new_product(shop, "19.90")
     assert placed(shop, customer, gold, 2, "19.90")["status"] == "SHIPPED"
@@ -75,11 +77,11 @@ def test_at_the_price_an_order_ships_and_after_a_change_only_at_the_new_one(shop
     assert order["status"] == "SHIPPED"
     assert order["items"] == [{"productId": gold, "qty": 1, "unitPrice": Decimal("20.00")}]
     shop.come_to_rest()
-    assert shop.money(customer) == Books.of("40.20", settled="59.80")
-    assert shop.units(gold) == Books.of(47, settled=3)
+    assert shop.money(customer) == Balances.of("40.20", settled="59.80")
+    assert shop.units(gold) == Balances.of(47, settled=3)
 
 
-def test_null_removes_a_price_and_the_history_keeps_it(shop: Shop) -> None:
+def test_null_removes_a_price_and_the_history_keeps_it(shop: StackClient) -> None:
     customer, pen = shop.new_customer("10.00"), new_product(shop, "2.50")
     then = body_of(shop.get(f"/stock/{pen}"))
 
@@ -93,7 +95,7 @@ def test_null_removes_a_price_and_the_history_keeps_it(shop: Shop) -> None:
     assert placed(shop, customer, pen, 1, None)["status"] == "SHIPPED"
 
 
-def test_a_customer_can_not_set_prices(shop: Shop) -> None:
+def test_a_customer_can_not_set_prices(shop: StackClient) -> None:
     customer, gold = shop.new_customer(), new_product(shop, "499.00")
 
     answer = shop.post("/stock", {"productId": gold, "price": 0}, Authorization=shop.bearer(customer))
@@ -102,7 +104,7 @@ def test_a_customer_can_not_set_prices(shop: Shop) -> None:
     assert body_of(shop.get(f"/stock/{gold}"))["price"] == Decimal("499.00")
 
 
-def test_a_total_that_does_not_add_up_is_rejected_with_both_amounts(shop: Shop) -> None:
+def test_a_total_that_does_not_add_up_is_rejected_with_both_amounts(shop: StackClient) -> None:
     customer, gold = shop.new_customer(), new_product(shop, "499.00")
     items = [{"productId": gold, "qty": 50, "unitPrice": Decimal("499.00")}]
 

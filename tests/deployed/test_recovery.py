@@ -11,10 +11,10 @@ from order_capture.adapters.dynamodb.order_repository import DynamoOrderReposito
 from order_capture.adapters.system import backoff
 from order_capture.application.retry import Retry
 from order_capture.domain.order import Order, OrderDetails, OrderLine
-from tests.deployed.shop import OPEN, Books, Shop, at_once, body_of
+from tests.deployed.shop import OPEN, Balances, StackClient, at_once, body_of
 
 
-def write_only(shop: Shop, customer: str, product: str, *, minutes_ago: int = 0) -> str:
+def write_only(shop: StackClient, customer: str, product: str, *, minutes_ago: int = 0) -> str:
     """Write an order as order_api does, and publish nothing: as if its process had died in between."""
     written = datetime.now(UTC) - timedelta(minutes=minutes_ago)
     now = written.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -25,7 +25,7 @@ def write_only(shop: Shop, customer: str, product: str, *, minutes_ago: int = 0)
     return details.order_id
 
 
-def test_an_unpublished_order_ships_after_its_first_check(shop: Shop) -> None:
+def test_an_unpublished_order_ships_after_its_first_check(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     order_id = write_only(shop, alice, pen)
@@ -34,13 +34,13 @@ def test_an_unpublished_order_ships_after_its_first_check(shop: Shop) -> None:
     # then: through the stream, the watch queue and the watchdog
     assert order["status"] == "SHIPPED"
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("74.50", settled="25.50")
-    assert shop.units(pen) == Books.of(8, settled=2)
+    assert shop.money(alice) == Balances.of("74.50", settled="25.50")
+    assert shop.units(pen) == Balances.of(8, settled=2)
     for function in ("ChangePublisher", "OrderWatchdog"):
         assert shop.log_lines(function, order_id), f"{function} had nothing to do with it"
 
 
-def test_an_order_past_its_deadline_expires_and_holds_nothing(shop: Shop) -> None:
+def test_an_order_past_its_deadline_expires_and_holds_nothing(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     order_id = write_only(shop, alice, pen, minutes_ago=20)
@@ -50,11 +50,11 @@ def test_an_order_past_its_deadline_expires_and_holds_nothing(shop: Shop) -> Non
     assert order["status"] == "EXPIRED"
     assert order["logs"][-1].endswith(" expired: not decided in time")
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("100.00")
-    assert shop.units(pen) == Books.of(10)
+    assert shop.money(alice) == Balances.of("100.00")
+    assert shop.units(pen) == Balances.of(10)
 
 
-def test_an_unchecked_order_can_be_cancelled_and_never_ships(shop: Shop) -> None:
+def test_an_unchecked_order_can_be_cancelled_and_never_ships(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     order_id = write_only(shop, alice, pen)
@@ -71,11 +71,11 @@ def test_an_unchecked_order_can_be_cancelled_and_never_ships(shop: Shop) -> None
         time.sleep(0.2)
     shop.come_to_rest()
     assert shop.order(order_id)["status"] == "CANCELLED"
-    assert shop.money(alice) == Books.of("100.00")
-    assert shop.units(pen) == Books.of(10)
+    assert shop.money(alice) == Balances.of("100.00")
+    assert shop.units(pen) == Balances.of(10)
 
 
-def test_an_order_that_has_shipped_can_not_be_cancelled(shop: Shop) -> None:
+def test_an_order_that_has_shipped_can_not_be_cancelled(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(10)
     shipped = shop.ended(shop.place(alice, {pen: 1}, "10.00"))
@@ -91,14 +91,14 @@ def test_an_order_that_has_shipped_can_not_be_cancelled(shop: Shop) -> None:
     assert shop.order(shipped["orderId"]) == shipped
 
 
-def test_an_unknown_order_can_not_be_cancelled(shop: Shop) -> None:
+def test_an_unknown_order_can_not_be_cancelled(shop: StackClient) -> None:
     answer = shop.request("POST", f"/order/{uuid.uuid4()}/cancel")
 
     assert answer.status_code == 404
     assert body_of(answer)["type"] == "urn:order-capture:problem:not-found"
 
 
-def test_orders_cancelled_while_in_progress_end_as_their_response_promised(shop: Shop) -> None:
+def test_orders_cancelled_while_in_progress_end_as_their_response_promised(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(100)
 
@@ -117,5 +117,5 @@ def test_orders_cancelled_while_in_progress_end_as_their_response_promised(shop:
         assert order["status"] == ("CANCELLED" if answers[order["orderId"]] == 200 else "SHIPPED")
     shop.come_to_rest()
     shipped = sum(order["status"] == "SHIPPED" for order in orders)
-    assert shop.units(pen) == Books.of(100 - shipped, settled=shipped)
-    assert shop.money(alice) == Books(Decimal(100 - shipped), Decimal(0), Decimal(shipped))
+    assert shop.units(pen) == Balances.of(100 - shipped, settled=shipped)
+    assert shop.money(alice) == Balances(Decimal(100 - shipped), Decimal(0), Decimal(shipped))

@@ -13,12 +13,12 @@ from urllib.parse import urljoin
 
 from order_capture_ops import reports as ops_reports
 from order_capture_ops.stack import Stack
-from tests.deployed.shop import Shop, View, body_of, eventually, order_body
+from tests.deployed.shop import StackClient, View, body_of, eventually, order_body
 
 ORDERS = 200
 
 
-def products_of(shop: Shop, product_ids: Iterable[str]) -> list[View]:
+def products_of(shop: StackClient, product_ids: Iterable[str]) -> list[View]:
     """The rows of these products, which are one test's own, from all pages of the report."""
     now = datetime.now(UTC).date()
     address = f"daily?from={now - timedelta(days=1)}&to={now}&limit=100"
@@ -42,12 +42,12 @@ def summed(rows: Iterable[View], measure: str) -> Counter[str]:
     return +total
 
 
-def stack_of(shop: Shop) -> Stack:
+def stack_of(shop: StackClient) -> Stack:
     session: Any = shop.aws
     return Stack("deployed", shop.outputs, {}, partial(session.client, endpoint_url=shop.endpoint))
 
 
-def test_two_hundred_orders_are_reported_as_they_went(shop: Shop) -> None:
+def test_two_hundred_orders_are_reported_as_they_went(shop: StackClient) -> None:
     # given two hundred orders, twenty of them by somebody who can pay for five
     rich, poor = shop.new_customer("1000.00"), shop.new_customer("0.50")
     pen, ink = shop.new_product(), shop.new_product()
@@ -86,7 +86,7 @@ def test_two_hundred_orders_are_reported_as_they_went(shop: Shop) -> None:
     }
 
 
-def test_the_reports_match_the_orders_and_can_be_rebuilt_meanwhile(shop: Shop) -> None:
+def test_the_reports_match_the_orders_and_can_be_rebuilt_meanwhile(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(100)
     stack = stack_of(shop)
@@ -104,7 +104,7 @@ def test_the_reports_match_the_orders_and_can_be_rebuilt_meanwhile(shop: Shop) -
     assert summed(products_of(shop, {pen}), "units") == {"placed": 10, "confirmed": 10, "shipped": 10}
 
 
-def test_amounts_are_reported_for_the_whole_day(shop: Shop) -> None:
+def test_amounts_are_reported_for_the_whole_day(shop: StackClient) -> None:
     def shipped_amount() -> Decimal:
         now = datetime.now(UTC).date()
         answer = shop.get(f"/reports/daily?from={now - timedelta(days=1)}&to={now}&limit=1000")
@@ -124,7 +124,7 @@ def test_amounts_are_reported_for_the_whole_day(shop: Shop) -> None:
     assert after - before == Decimal("12.34")
 
 
-def test_an_invalid_report_request_has_its_reason(shop: Shop) -> None:
+def test_an_invalid_report_request_has_its_reason(shop: StackClient) -> None:
     answer = shop.get("/reports/daily?from=2026-01-01&to=yesterday")
 
     assert answer.status_code == 400

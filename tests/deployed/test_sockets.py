@@ -11,7 +11,7 @@ import simplejson
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.deployed.shop import TIMEOUT, Shop, eventually
+from tests.deployed.shop import TIMEOUT, StackClient, eventually
 from tests.deployed.test_authorization import BAD_TOKENS
 from tests.deployed.tokens import SCOPES, Forger
 from tests.support.template import functions, load_template
@@ -19,10 +19,10 @@ from tests.support.template import functions, load_template
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
 
 
-class Follower:
+class SocketClient:
     """A client with an open connection."""
 
-    def __init__(self, shop: Shop, headers: Mapping[str, str], *protocols: str) -> None:
+    def __init__(self, shop: StackClient, headers: Mapping[str, str], *protocols: str) -> None:
         # No proxy: one for the world outside is not for the loopback interface.
         self.connection: ClientConnection = connect(
             shop.outputs["socketUrl"],
@@ -70,14 +70,14 @@ class Follower:
 
 
 @contextlib.contextmanager
-def following(shop: Shop, customer: str = "") -> Iterator[Follower]:
+def following(shop: StackClient, customer: str = "") -> Iterator[SocketClient]:
     """A customer who has connected, or a service."""
-    follower = Follower(shop, {"Authorization": shop.bearer(customer)})
+    follower = SocketClient(shop, {"Authorization": shop.bearer(customer)})
     with follower.connection:
         yield follower
 
 
-def followed(shop: Shop, key: str) -> list[str]:
+def followed(shop: StackClient, key: str) -> list[str]:
     """The connections that follow something, as the table has it."""
     table = shop.aws.client("dynamodb", endpoint_url=shop.endpoint)
     item = table.get_item(
@@ -89,60 +89,62 @@ def followed(shop: Shop, key: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def forger(shop: Shop) -> Forger:
+def forger(shop: StackClient) -> Forger:
     return Forger(shop)
 
 
-def refused(shop: Shop, headers: Mapping[str, str], *protocols: str) -> int:
+def refused(shop: StackClient, headers: Mapping[str, str], *protocols: str) -> int:
     """The status with which a connection is refused."""
     with pytest.raises(InvalidStatus) as refusal:
-        Follower(shop, headers, *protocols)
+        SocketClient(shop, headers, *protocols)
     return refusal.value.response.status_code
 
 
 @pytest.mark.parametrize("bad", BAD_TOKENS)
-def test_a_bad_token_opens_no_connection(shop: Shop, forger: Forger, bad: str) -> None:
+def test_a_bad_token_opens_no_connection(shop: StackClient, forger: Forger, bad: str) -> None:
     token = forger.tokens[bad]
 
     assert refused(shop, {"Authorization": token} if token else {}) == 403
 
 
 @pytest.mark.parametrize("bad", [bad for bad in BAD_TOKENS if bad not in ("no token", "another scheme")])
-def test_an_invalid_token_in_a_subprotocol_opens_no_connection(shop: Shop, forger: Forger, bad: str) -> None:
+def test_an_invalid_token_in_a_subprotocol_opens_no_connection(
+    shop: StackClient, forger: Forger, bad: str
+) -> None:
     token = forger.tokens[bad].removeprefix("Bearer").strip()
 
     assert refused(shop, {}, "order-capture", *([token] if token else [])) == 403
 
 
-def test_a_token_in_the_address_opens_no_connection(shop: Shop) -> None:
+def test_a_token_in_the_address_opens_no_connection(shop: StackClient) -> None:
     token = shop.tokens.of_service()
     with pytest.raises(InvalidStatus):
         connect(f"{shop.outputs['socketUrl']}?Authorization={token}", proxy=None)
 
 
-def test_without_the_scope_no_connection_is_opened(shop: Shop) -> None:
+def test_without_the_scope_no_connection_is_opened(shop: StackClient) -> None:
     others = " ".join(scope for scope in SCOPES if scope != "orders/read")
 
     assert refused(shop, {"Authorization": f"Bearer {shop.tokens.of_service(others)}"}) == 403
 
 
-def test_the_scope_opens_a_connection(shop: Shop) -> None:
+def test_the_scope_opens_a_connection(shop: StackClient) -> None:
     token = shop.tokens.of_service("orders/read")
 
-    with Follower(shop, {"Authorization": f"Bearer {token}"}).connection as connection:
+    with SocketClient(shop, {"Authorization": f"Bearer {token}"}).connection as connection:
         assert connection.subprotocol is None
 
 
-def test_a_browser_sends_its_token_as_a_subprotocol_and_gets_ours_back(shop: Shop) -> None:
+def test_a_browser_sends_its_token_as_a_subprotocol_and_gets_ours_back(shop: StackClient) -> None:
     alice = shop.new_customer()
-    follower = Follower(shop, {}, "order-capture", shop.tokens.of_customer(alice))
+    follower = SocketClient(shop, {}, "order-capture", shop.tokens.of_customer(alice))
 
     with follower.connection as connection:
         assert connection.subprotocol == "order-capture"
         assert follower.follow(customerId=alice) == {"subscribed": {"customerId": alice}}
 
 
-def test_a_subscriber_gets_the_orders_state_and_its_further_events(shop: Shop) -> None:
+def test_a_subscriber_gets_the_orders_state_and_its_further_events(shop: StackClient) -> None:
     # given a shop in which nothing ships
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
     with following(shop, alice) as follower:
@@ -156,7 +158,7 @@ def test_a_subscriber_gets_the_orders_state_and_its_further_events(shop: Shop) -
         assert follower.story(order_id, "order.shipped")[-1] == ("3", "order.shipped")
 
 
-def test_an_order_is_followed_until_it_ships(shop: Shop) -> None:
+def test_an_order_is_followed_until_it_ships(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
     with following(shop, alice) as hers, following(shop) as service:
@@ -169,7 +171,7 @@ def test_an_order_is_followed_until_it_ships(shop: Shop) -> None:
         assert service.story(order_id, "order.shipped") == SHIPPED
 
 
-def test_a_double_subscription_gets_each_event_once(shop: Shop) -> None:
+def test_a_double_subscription_gets_each_event_once(shop: StackClient) -> None:
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
     with following(shop, alice) as follower:
         follower.follow(customerId=alice)
@@ -182,7 +184,7 @@ def test_a_double_subscription_gets_each_event_once(shop: Shop) -> None:
         assert follower.heard_nothing()
 
 
-def test_an_event_equals_the_topics_and_has_the_whole_order(shop: Shop) -> None:
+def test_an_event_equals_the_topics_and_has_the_whole_order(shop: StackClient) -> None:
     alice = shop.new_customer("10.00")
     with following(shop, alice) as follower:
         follower.follow(customerId=alice)
@@ -198,7 +200,7 @@ def test_an_event_equals_the_topics_and_has_the_whole_order(shop: Shop) -> None:
     assert shipped["data"] == shop.order(order_id)
 
 
-def test_events_of_another_customer_are_not_delivered(shop: Shop) -> None:
+def test_events_of_another_customer_are_not_delivered(shop: StackClient) -> None:
     # given
     alice, bob, pen = shop.new_customer("100.00"), shop.new_customer(), shop.new_product(5)
     with following(shop, bob) as follower:
@@ -242,7 +244,7 @@ def same(answer: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_an_invalid_message_gets_a_problem_and_keeps_the_connection(
-    shop: Shop, garbage: str, field: str
+    shop: StackClient, garbage: str, field: str
 ) -> None:
     with following(shop) as follower:
         answer = follower.say(garbage)
@@ -253,7 +255,7 @@ def test_an_invalid_message_gets_a_problem_and_keeps_the_connection(
         assert "subscribed" in follower.follow(customerId="alice")
 
 
-def test_a_closed_connection_is_removed(shop: Shop) -> None:
+def test_a_closed_connection_is_removed(shop: StackClient) -> None:
     alice = shop.new_customer()
     with following(shop, alice) as follower:
         follower.follow(customerId=alice)
@@ -262,7 +264,7 @@ def test_a_closed_connection_is_removed(shop: Shop) -> None:
     assert eventually(lambda: followed(shop, f"customer#{alice}"), lambda left: not left) == []
 
 
-def test_a_dead_connection_is_removed_and_delays_no_other(shop: Shop) -> None:
+def test_a_dead_connection_is_removed_and_delays_no_other(shop: StackClient) -> None:
     # given a connection that was closed without notice
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
     shop.aws.client("dynamodb", endpoint_url=shop.endpoint).put_item(
@@ -284,7 +286,7 @@ def test_a_dead_connection_is_removed_and_delays_no_other(shop: Shop) -> None:
         assert left != "0000000000000000"
 
 
-def test_nothing_of_it_is_left_undone(shop: Shop) -> None:
+def test_nothing_of_it_is_left_undone(shop: StackClient) -> None:
     """No event waits for a retry or is dead-lettered."""
     shop.come_to_rest()
     assert eventually(lambda: shop.waiting(shop.outputs["SocketPusherQueueUrl"]), lambda left: left == 0) == 0
@@ -293,7 +295,7 @@ def test_nothing_of_it_is_left_undone(shop: Shop) -> None:
 
 
 @contextlib.contextmanager
-def held_up(shop: Shop, function: str) -> Iterator[None]:
+def held_up(shop: StackClient, function: str) -> Iterator[None]:
     """A function that is given nothing of its queue for a while."""
     client = shop.aws.client("lambda", endpoint_url=shop.endpoint)
     assert functions(load_template())[f"{function}Function"]

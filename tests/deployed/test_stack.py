@@ -11,11 +11,11 @@ import pytest
 
 from local import stack
 from local.engine import Engine
-from tests.deployed.shop import Books, Shop
+from tests.deployed.shop import Balances, StackClient
 from tests.support.template import load_template
 
 
-def test_every_output_of_the_template_names_something_that_exists(shop: Shop) -> None:
+def test_every_output_of_the_template_names_something_that_exists(shop: StackClient) -> None:
     # given
     def client(service: Any) -> Any:
         return shop.aws.client(service, endpoint_url=shop.endpoint)
@@ -59,7 +59,7 @@ def test_every_output_of_the_template_names_something_that_exists(shop: Shop) ->
         look_up[kind](value)  # raises for what does not exist
 
 
-def test_the_description_says_where_the_api_is(shop: Shop, engine: Engine) -> None:
+def test_the_description_says_where_the_api_is(shop: StackClient, engine: Engine) -> None:
     assert shop.outputs["endpointUrl"] == engine.url
     assert shop.outputs["region"] == "us-east-1"
     assert shop.outputs["apiUrl"] == f"{engine.url}/v1"
@@ -67,14 +67,14 @@ def test_the_description_says_where_the_api_is(shop: Shop, engine: Engine) -> No
     assert shop.outputs["socketUrl"] == f"ws://127.0.0.1:{engine.port}/ws/v1"
 
 
-def test_the_description_has_no_address_that_does_not_work_here(shop: Shop) -> None:
+def test_the_description_has_no_address_that_does_not_work_here(shop: StackClient) -> None:
     assert [
         name for name, value in shop.outputs.items() if "amazonaws" in value or "amazoncognito" in value
     ] == []
     assert len({name.lower() for name in shop.outputs}) == len(shop.outputs)
 
 
-def test_the_api_is_also_reached_by_its_id(shop: Shop, engine: Engine) -> None:
+def test_the_api_is_also_reached_by_its_id(shop: StackClient, engine: Engine) -> None:
     # given
     alice = shop.new_customer("10.00")
     by_id = f"{engine.url}/_aws/execute-api/{shop.outputs['ApiId']}/{shop.outputs['ApiStage']}"
@@ -85,7 +85,7 @@ def test_the_api_is_also_reached_by_its_id(shop: Shop, engine: Engine) -> None:
 
 
 def test_deploying_again_with_nothing_changed_leaves_everything_as_it_is(
-    shop: Shop, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: StackClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given: a proxy for the world outside, which nothing on this machine has to do with
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
@@ -99,4 +99,4 @@ def test_deploying_again_with_nothing_changed_leaves_everything_as_it_is(
     assert shop.order(before["orderId"]) == before
     assert shop.ended(shop.place(alice, {pen: 1}, "1.00"))["status"] == "SHIPPED"
     shop.come_to_rest()
-    assert shop.money(alice) == Books.of("8.00", settled="2.00")
+    assert shop.money(alice) == Balances.of("8.00", settled="2.00")

@@ -8,34 +8,34 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from order_capture.domain.webhooks import MIN_BACKOFF, SLOTS
-from tests.deployed.shop import Shop, View, body_of, eventually, order_body
-from tests.support.receiver import HANGS, Receiver
+from tests.deployed.shop import StackClient, View, body_of, eventually, order_body
+from tests.support.receiver import HANGS, FakeReceiver
 
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
 
 
-def registered(shop: Shop, customer: str, receiver: Receiver, **more: Sequence[str]) -> View:
+def registered(shop: StackClient, customer: str, receiver: FakeReceiver, **more: Sequence[str]) -> View:
     answer = shop.post("/webhooks", {"customerId": customer, "url": receiver.url, **more})
     assert answer.status_code == 201, answer.text
     return body_of(answer)
 
 
-def arrived(receiver: Receiver) -> int:
+def arrived(receiver: FakeReceiver) -> int:
     """How many messages: on a busy machine one may come twice, when its first answer took too long."""
     return len({each.headers["webhook-id"] for each in receiver.received})
 
 
-def log(shop: Shop, webhook: View) -> list[View]:
+def log(shop: StackClient, webhook: View) -> list[View]:
     deliveries: list[View] = body_of(shop.get(f"/webhooks/{webhook['webhookId']}/deliveries?limit=100"))[
         "deliveries"
     ]
     return deliveries
 
 
-def test_every_event_of_every_order_arrives_signed(shop: Shop) -> None:
+def test_every_event_of_every_order_arrives_signed(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         webhook = registered(shop, alice, receiver)
         # when
         placed = [shop.place(alice, {pen: 1}, "1.00") for _ in range(10)]
@@ -51,10 +51,10 @@ def test_every_event_of_every_order_arrives_signed(shop: Shop) -> None:
     assert last["data"] == shop.order(placed[0])
 
 
-def test_a_retried_delivery_has_its_id_and_is_logged(shop: Shop) -> None:
+def test_a_retried_delivery_has_its_id_and_is_logged(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
-    with Receiver(503, 204) as receiver:
+    with FakeReceiver(503, 204) as receiver:
         webhook = registered(shop, alice, receiver, eventTypes=["order.shipped"])
         # when
         shop.place(alice, {pen: 1}, "1.00")
@@ -72,7 +72,7 @@ def test_a_retried_delivery_has_its_id_and_is_logged(shop: Shop) -> None:
         assert receiver.received[2].body == first.body
 
 
-def test_of_twenty_simultaneous_registrations_ten_succeed(shop: Shop) -> None:
+def test_of_twenty_simultaneous_registrations_ten_succeed(shop: StackClient) -> None:
     # given
     alice = shop.new_customer()
     bodies = [{"customerId": alice, "url": f"http://127.0.0.1:9/{number}"} for number in range(20)]
@@ -91,10 +91,10 @@ def test_of_twenty_simultaneous_registrations_ten_succeed(shop: Shop) -> None:
     assert [shop.post("/webhooks", body).status_code for body in bodies[:2]] == [201, 409]
 
 
-def test_repeating_a_registration_after_its_removal_registers_nothing(shop: Shop) -> None:
+def test_repeating_a_registration_after_its_removal_registers_nothing(shop: StackClient) -> None:
     # given
     alice, bob, pen, key = shop.new_customer(), shop.new_customer(), shop.new_product(), str(uuid.uuid4())
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         body = {"customerId": alice, "url": receiver.url}
         first = shop.post("/webhooks", body, Idempotency_Key=key)
         rotations = [
@@ -118,9 +118,9 @@ def test_repeating_a_registration_after_its_removal_registers_nothing(shop: Shop
         assert shop.get(f"/{first.headers['Location']}").status_code == 404
 
 
-def test_410_disables_the_webhook(shop: Shop) -> None:
+def test_410_disables_the_webhook(shop: StackClient) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
-    with Receiver(410) as receiver:
+    with FakeReceiver(410) as receiver:
         webhook = registered(shop, alice, receiver)
         shop.ended(shop.place(alice, {pen: 1}, "1.00"))
         view = eventually(
@@ -131,10 +131,10 @@ def test_410_disables_the_webhook(shop: Shop) -> None:
         assert len(receiver.received) == 1
 
 
-def test_a_hanging_receiver_delays_no_order_and_no_other_webhook(shop: Shop) -> None:
+def test_a_hanging_receiver_delays_no_order_and_no_other_webhook(shop: StackClient) -> None:
     # given
     alice, bob, pen = shop.new_customer(), shop.new_customer(), shop.new_product()
-    with Receiver(HANGS) as hanging, Receiver() as receiver:
+    with FakeReceiver(HANGS) as hanging, FakeReceiver() as receiver:
         registered(shop, alice, hanging)
         webhook = registered(shop, bob, receiver)
         for _ in range(5):
@@ -153,7 +153,7 @@ def test_a_hanging_receiver_delays_no_order_and_no_other_webhook(shop: Shop) -> 
         assert len(hanging.received) <= max(SLOTS.values()) + seconds / MIN_BACKOFF + 2
 
 
-def test_the_local_engine_is_not_a_receiver(shop: Shop) -> None:
+def test_the_local_engine_is_not_a_receiver(shop: StackClient) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     engine = f"{shop.endpoint}/_ministack/reset"
     refused = [
@@ -167,7 +167,7 @@ def test_the_local_engine_is_not_a_receiver(shop: Shop) -> None:
     ]
 
 
-def test_a_private_address_is_rejected_or_never_connected_to(shop: Shop) -> None:
+def test_a_private_address_is_rejected_or_never_connected_to(shop: StackClient) -> None:
     alice = shop.new_customer()
     for url in ("https://127.0.0.1/", "https://169.254.169.254/", "http://10.0.0.1/", "https://localhost/"):
         answer = shop.post("/webhooks", {"customerId": alice, "url": url})

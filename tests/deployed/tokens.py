@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from local.tokens import Tokens
-from tests.deployed.shop import TIMEOUT, Shop
+from tests.deployed.shop import TIMEOUT, StackClient
 
 SCOPES = (
     *("orders/read", "orders/write", "accounts/read", "accounts/write", "stock/read", "stock/write"),
@@ -28,7 +28,7 @@ OWN_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 class Forger:
     """Has what an attacker may have: somebody's good token, the pool's public keys, a pool of their own."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: StackClient) -> None:
         self._shop = shop
         self._pools: Any = shop.aws.client("cognito-idp", endpoint_url=shop.endpoint)
         self._pool: str = shop.outputs["UserPoolId"]

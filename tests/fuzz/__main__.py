@@ -19,8 +19,8 @@ from local.console import step
 from local.engine import fresh
 from order_capture_ops.cli import Parser, errors, integer_between
 from order_capture_ops.cli import run as run_command
-from tests.deployed.shop import Shop
-from tests.fuzz.run import Summary, run
+from tests.deployed.shop import StackClient
+from tests.fuzz.run import FuzzSummary, run
 
 MOST_CASES = 10_000_000
 LAST_SEED = 2**32 - 1
@@ -50,7 +50,7 @@ def _fuzz(cases: int, seed: int) -> int:
     started = time.monotonic()
     with fresh(auth=True) as engine, tempfile.TemporaryDirectory() as logs:
         with step("Deploying the stack"):
-            shop = Shop(stack.deploy(engine, Path(logs) / "deploy.log"))
+            shop = StackClient(stack.deploy(engine, Path(logs) / "deploy.log"))
         with _progress() as progress:
             bar = progress.add_task("cases", total=cases)
             summary = run(
@@ -70,7 +70,7 @@ def _fuzz(cases: int, seed: int) -> int:
     return int(bool(summary.failures))
 
 
-def table_of(summary: Summary) -> Table:
+def table_of(summary: FuzzSummary) -> Table:
     """How often each operation answered with each status."""
     statuses = sorted({status for _, status in summary.statuses})
     table = Table("operation", *map(str, statuses), "all")

@@ -59,7 +59,7 @@ _ADDRESS = OAS30Validator(
 
 
 @dataclass
-class Summary:
+class FuzzSummary:
     """What a run has seen."""
 
     cases: int = 0
@@ -106,9 +106,9 @@ def run(
     seed: int,
     of: dict[str, Any] | None = None,
     enumerated: bool = True,
-    until: Callable[[Summary], bool] = lambda _: True,
-    on_progress: Callable[[Summary], None] = lambda _: None,
-) -> Summary:
+    until: Callable[[FuzzSummary], bool] = lambda _: True,
+    on_progress: Callable[[FuzzSummary], None] = lambda _: None,
+) -> FuzzSummary:
     """Send at least so many cases and judge the answers.
 
     Args:
@@ -122,7 +122,7 @@ def run(
             hangs on what is there at that moment, and not on the seed alone.
         on_progress: is called regularly with the summary so far.
     """
-    summary, rounds = Summary(), 0
+    summary, rounds = FuzzSummary(), 0
 
     def enough() -> bool:
         return summary.cases >= cases and (until(summary) or summary.cases >= 2 * cases)

@@ -16,7 +16,7 @@ from tests.operations.conftest import Run
 from tests.support.factories import body_of, check, details_of
 from tests.support.shop import Shop, order_of
 
-Message = dict[str, Any]
+SqsMessage = dict[str, Any]
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def put(sqs: Any, url: str, body: str, **attributes: str) -> None:
     sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=values)
 
 
-def waiting(sqs: Any, url: str) -> list[Message]:
+def waiting(sqs: Any, url: str) -> list[SqsMessage]:
     """The messages of a queue, which stay there."""
-    messages: list[Message] = []
+    messages: list[SqsMessage] = []
     while batch := sqs.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
     ).get("Messages"):

@@ -56,11 +56,11 @@ def mapping(name: str, **more: str) -> dict[str, str]:
     }
 
 
-Look = Callable[..., Status]
+GetStatus = Callable[..., Status]
 
 
 @pytest.fixture
-def look(stack: Stack) -> Look:
+def look(stack: Stack) -> GetStatus:
     """The stack's status, with these log lines, alarms and mappings."""
 
     def look(
@@ -84,7 +84,7 @@ def look(stack: Stack) -> Look:
     return look
 
 
-def test_no_problems(look: Look, shop: Shop) -> None:
+def test_no_problems(look: GetStatus, shop: Shop) -> None:
     shop.order(order_of("alice", 10, pen=1))
 
     found = look()
@@ -94,7 +94,9 @@ def test_no_problems(look: Look, shop: Shop) -> None:
     assert (found.attention, found.next, found.dead_letters) == ([], [], [])
 
 
-def test_a_poison_message_is_shown_with_its_reason_and_stays_in_its_queue(look: Look, stack: Stack) -> None:
+def test_a_poison_message_is_shown_with_its_reason_and_stays_in_its_queue(
+    look: GetStatus, stack: Stack
+) -> None:
     sqs, url = stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"]
     put(sqs, url, "nonsense")
     put(sqs, url, '{"specversion": "1.0"}')
@@ -112,7 +114,7 @@ def test_a_poison_message_is_shown_with_its_reason_and_stays_in_its_queue(look: 
 
 
 def test_a_readable_message_has_its_order_and_the_reason_from_the_log(
-    look: Look, stack: Stack, shop: Shop
+    look: GetStatus, stack: Stack, shop: Shop
 ) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(details_of(order_id))))
@@ -134,7 +136,7 @@ def test_a_readable_message_has_its_order_and_the_reason_from_the_log(
     assert found.next == ["make redrive QUEUE=ship_order"]
 
 
-def test_a_message_without_a_log_line_and_one_for_another_queue(look: Look, stack: Stack) -> None:
+def test_a_message_without_a_log_line_and_one_for_another_queue(look: GetStatus, stack: Stack) -> None:
     put(stack.client("sqs"), stack.outputs["ShipOrderDlqUrl"], body_of(ship(details_of("order-1"))))
     put(stack.client("sqs"), stack.outputs["OrderUpdateDlqUrl"], body_of(check(details_of("order-1"))))
 
@@ -144,7 +146,7 @@ def test_a_message_without_a_log_line_and_one_for_another_queue(look: Look, stac
     assert reasons["OrderUpdateDlq"] == "order.check is not for this queue, which takes order.checked"
 
 
-def test_dead_letters_of_a_stream_suggest_the_repair_commands(look: Look, stack: Stack) -> None:
+def test_dead_letters_of_a_stream_suggest_the_repair_commands(look: GetStatus, stack: Stack) -> None:
     letter = {"eventID": "1", "eventSourceARN": "a", "keys": {"orderId": "order-1"}, "sequenceNumber": "1"}
     put(stack.client("sqs"), stack.outputs["ChangePublisherDlqUrl"], json.dumps(letter))
 
@@ -155,7 +157,7 @@ def test_dead_letters_of_a_stream_suggest_the_repair_commands(look: Look, stack:
     assert found.next[1].startswith("make republish-events SINCE=20")
 
 
-def test_alarms_and_disabled_consumers_are_listed(look: Look) -> None:
+def test_alarms_and_disabled_consumers_are_listed(look: GetStatus) -> None:
     found = look(
         alarms=(
             {"AlarmName": "shop-OrderUpdateAgeAlarm-1ABC", "AlarmDescription": "It waits."},
@@ -176,7 +178,9 @@ def test_alarms_and_disabled_consumers_are_listed(look: Look) -> None:
     assert len(found.attention) == 3
 
 
-def test_an_old_open_order_needs_attention(look: Look, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_open_order_needs_attention(
+    look: GetStatus, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     monkeypatch.setattr("order_capture_ops.status.OLD_SECONDS", -1)
 

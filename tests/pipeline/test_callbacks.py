@@ -10,7 +10,7 @@ from standardwebhooks import WebhookVerificationError
 
 from order_capture.adapters.serializers import decimal_json
 from tests.support.factories import customer_claims
-from tests.support.receiver import HANGS, Receiver
+from tests.support.receiver import HANGS, FakeReceiver
 from tests.support.shop import Shop, order_of
 
 SHIPPED = ["order.placed", "order.confirmed", "order.shipped"]
@@ -41,8 +41,8 @@ def calls(shop: Shop) -> Callbacks:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver() -> Iterator[FakeReceiver]:
+    with FakeReceiver() as receiver:
         yield receiver
 
 
@@ -55,7 +55,7 @@ class Callbacks:
             self.pipeline.configure(name, LOOPBACK_WEBHOOKS="true")
         self.pipeline.configure("webhook_sender", WEBHOOK_TIMEOUT_SECONDS="0.3")
 
-    def order(self, receiver: Receiver, customer: str = "alice", total: float = 10) -> str:
+    def order(self, receiver: FakeReceiver, customer: str = "alice", total: float = 10) -> str:
         return self.shop.order(body_of(receiver.url, customer, total))
 
     def secret(self, path: str = ALICES) -> str:
@@ -79,15 +79,15 @@ def body_of(url: object, customer: str = "alice", total: float = 10) -> dict[str
     return {**order_of(customer, total, pen=1), "callbackUrl": url}
 
 
-def types_of(receiver: Receiver) -> list[str]:
+def types_of(receiver: FakeReceiver) -> list[str]:
     return [decimal_json.loads(each.body)["type"] for each in receiver.received]
 
 
 def test_an_orders_events_are_sent_to_its_callback_url_only(
-    calls: Callbacks, receiver: Receiver, shop: Shop
+    calls: Callbacks, receiver: FakeReceiver, shop: Shop
 ) -> None:
     secret = calls.secret()
-    with Receiver() as others:
+    with FakeReceiver() as others:
         order_id = calls.order(receiver)
         calls.order(others)
         shop.order(order_of("alice", 10, pen=1))
@@ -101,7 +101,7 @@ def test_an_orders_events_are_sent_to_its_callback_url_only(
 
 
 def test_the_address_is_shown_with_the_order_and_with_each_delivery(
-    calls: Callbacks, receiver: Receiver, shop: Shop
+    calls: Callbacks, receiver: FakeReceiver, shop: Shop
 ) -> None:
     answer = shop.post(body_of(receiver.url))
     calls.pipeline.run()
@@ -113,9 +113,9 @@ def test_the_address_is_shown_with_the_order_and_with_each_delivery(
 
 
 def test_a_webhook_gets_events_of_orders_with_and_without_a_callback_url(
-    calls: Callbacks, receiver: Receiver, shop: Shop
+    calls: Callbacks, receiver: FakeReceiver, shop: Shop
 ) -> None:
-    with Receiver() as subscribed:
+    with FakeReceiver() as subscribed:
         body = {"customerId": "alice", "url": subscribed.url, "eventTypes": ["order.shipped"]}
         assert calls.pipeline.ask("POST", "/webhooks", body).status == 201
         calls.order(receiver)
@@ -126,8 +126,8 @@ def test_a_webhook_gets_events_of_orders_with_and_without_a_callback_url(
         assert types_of(subscribed) == ["order.shipped"] * 2
 
 
-def test_each_order_of_a_batch_has_its_own(calls: Callbacks, receiver: Receiver, shop: Shop) -> None:
-    with Receiver() as other:
+def test_each_order_of_a_batch_has_its_own(calls: Callbacks, receiver: FakeReceiver, shop: Shop) -> None:
+    with FakeReceiver() as other:
         orders = [
             body_of(receiver.url, "alice"),
             body_of("http://10.0.0.1/"),
@@ -167,7 +167,9 @@ def test_a_callback_url_has_the_rules_and_errors_of_a_webhooks_url(shop: Shop) -
         assert payloads[0]
 
 
-def test_a_callback_url_costs_no_extra_call_before_the_response(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_callback_url_costs_no_extra_call_before_the_response(
+    calls: Callbacks, receiver: FakeReceiver
+) -> None:
     made = []
     for body in (order_of("alice", 10, pen=1), body_of(receiver.url)):
         before = len(calls.pipeline.calls)
@@ -179,7 +181,7 @@ def test_a_callback_url_costs_no_extra_call_before_the_response(calls: Callbacks
 
 
 def test_the_address_is_part_of_what_a_key_stands_for(
-    calls: Callbacks, receiver: Receiver, shop: Shop
+    calls: Callbacks, receiver: FakeReceiver, shop: Shop
 ) -> None:
     first = shop.post(body_of(receiver.url), "key-1")
     again = shop.post(body_of(receiver.url), "key-1")
@@ -196,7 +198,7 @@ def test_the_address_is_part_of_what_a_key_stands_for(
 def test_the_secret_may_be_fetched_after_the_first_order_and_failed_deliveries_are_retried(
     calls: Callbacks,
 ) -> None:
-    with Receiver(401, 204) as receiver:
+    with FakeReceiver(401, 204) as receiver:
         # GIVEN an order of a customer who has no secret yet
         calls.order(receiver)
         calls.pipeline.run()
@@ -210,7 +212,7 @@ def test_the_secret_may_be_fetched_after_the_first_order_and_failed_deliveries_a
         assert {each.verified(secret)["type"] for each in receiver.received[1:]} == {*SHIPPED}
 
 
-def test_a_new_secret_signs_beside_the_old_one_for_a_day(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_new_secret_signs_beside_the_old_one_for_a_day(calls: Callbacks, receiver: FakeReceiver) -> None:
     old, new = calls.secret(), calls.secret()
     calls.order(receiver)
     calls.pipeline.run()
@@ -224,7 +226,7 @@ def test_a_new_secret_signs_beside_the_old_one_for_a_day(calls: Callbacks, recei
 
 
 def test_one_customers_callbacks_are_signed_with_their_secret_alone(
-    calls: Callbacks, receiver: Receiver
+    calls: Callbacks, receiver: FakeReceiver
 ) -> None:
     calls.secret()
     bobs = calls.secret(ALICES.replace("alice", "bob"))
@@ -235,8 +237,8 @@ def test_one_customers_callbacks_are_signed_with_their_secret_alone(
         receiver.received[0].verified(bobs)
 
 
-def test_410_ends_the_callbacks_of_that_order_only(calls: Callbacks, receiver: Receiver) -> None:
-    with Receiver(410) as gone:
+def test_410_ends_the_callbacks_of_that_order_only(calls: Callbacks, receiver: FakeReceiver) -> None:
+    with FakeReceiver(410) as gone:
         calls.order(gone)
         order_id = calls.order(receiver)
         calls.pipeline.run()
@@ -260,7 +262,7 @@ def test_410_ends_the_callbacks_of_that_order_only(calls: Callbacks, receiver: R
 
 @pytest.mark.full
 def test_a_failed_delivery_is_retried_then_dead_lettered_and_can_be_redriven(calls: Callbacks) -> None:
-    with Receiver(500) as receiver:
+    with FakeReceiver(500) as receiver:
         calls.order(receiver, total=999)
         calls.pipeline.run()
         calls.wait(901, times=110)  # a message hops, fifteen minutes at a time
@@ -277,7 +279,7 @@ def test_a_failed_delivery_is_retried_then_dead_lettered_and_can_be_redriven(cal
         assert len(receiver.received) == sent + 2
 
 
-def test_a_delivery_can_be_replayed(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_delivery_can_be_replayed(calls: Callbacks, receiver: FakeReceiver) -> None:
     secret = calls.secret()
     calls.order(receiver)
     calls.pipeline.run()
@@ -289,7 +291,7 @@ def test_a_delivery_can_be_replayed(calls: Callbacks, receiver: Receiver) -> Non
     assert receiver.received[-1].verified(secret) == receiver.received[-2].verified(secret)
 
 
-def test_a_repeated_event_is_sent_once(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_repeated_event_is_sent_once(calls: Callbacks, receiver: FakeReceiver) -> None:
     calls.order(receiver)
     calls.pipeline.run(times=2)
     calls.pipeline.redeliver_everything()
@@ -299,9 +301,9 @@ def test_a_repeated_event_is_sent_once(calls: Callbacks, receiver: Receiver) -> 
 
 
 def test_a_hanging_host_is_backed_off_and_delays_no_other_host_or_customer(
-    calls: Callbacks, receiver: Receiver
+    calls: Callbacks, receiver: FakeReceiver
 ) -> None:
-    with Receiver(HANGS) as hanging, Receiver() as bobs:
+    with FakeReceiver(HANGS) as hanging, FakeReceiver() as bobs:
         for _ in range(3):
             calls.order(hanging)
         calls.order(receiver)
@@ -326,7 +328,7 @@ def test_a_sender_whose_write_fails_at_any_point_loses_nothing(
     calls: Callbacks, shop: Shop, nth: int
 ) -> None:
     # GIVEN a host that fails, so that the next try claims it, and a sender whose write number n is refused
-    with Receiver(500, 204) as receiver:
+    with FakeReceiver(500, 204) as receiver:
         calls.order(receiver)
         calls.pipeline.run()
         made = iter(range(100))
@@ -346,7 +348,7 @@ def test_a_sender_whose_write_fails_at_any_point_loses_nothing(
 
 
 @pytest.mark.parametrize("fault", ["dynamodb.Query", "dynamodb.PutItem", "sqs.SendMessageBatch"])
-def test_a_failed_dispatch_is_retried(calls: Callbacks, receiver: Receiver, fault: str) -> None:
+def test_a_failed_dispatch_is_retried(calls: Callbacks, receiver: FakeReceiver, fault: str) -> None:
     secret = calls.secret()
     calls.order(receiver)
     calls.pipeline.publish_changes()
@@ -357,7 +359,7 @@ def test_a_failed_dispatch_is_retried(calls: Callbacks, receiver: Receiver, faul
     assert [each.verified(secret)["type"] for each in receiver.received] == SHIPPED
 
 
-def test_a_forbidden_address_is_never_connected_to(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_forbidden_address_is_never_connected_to(calls: Callbacks, receiver: FakeReceiver) -> None:
     calls.order(receiver)
     calls.pipeline.configure("webhook_sender", LOOPBACK_WEBHOOKS="")  # as it is on AWS
     calls.pipeline.run()
@@ -368,7 +370,7 @@ def test_a_forbidden_address_is_never_connected_to(calls: Callbacks, receiver: R
 
 
 def test_callbacks_are_one_webhook_beside_the_ten_that_a_customer_may_have(
-    calls: Callbacks, receiver: Receiver
+    calls: Callbacks, receiver: FakeReceiver
 ) -> None:
     calls.secret()
     body = {"customerId": "alice", "url": receiver.url}
@@ -382,7 +384,7 @@ def test_callbacks_are_one_webhook_beside_the_ten_that_a_customer_may_have(
 
 
 def test_removed_callbacks_send_nothing_pending_and_restart_with_the_next_event(
-    calls: Callbacks, receiver: Receiver
+    calls: Callbacks, receiver: FakeReceiver
 ) -> None:
     secret = calls.secret()
     calls.order(receiver)
@@ -395,7 +397,7 @@ def test_removed_callbacks_send_nothing_pending_and_restart_with_the_next_event(
         receiver.received[-1].verified(secret)
 
 
-def test_a_customer_can_access_only_their_own_callbacks(calls: Callbacks, receiver: Receiver) -> None:
+def test_a_customer_can_access_only_their_own_callbacks(calls: Callbacks, receiver: FakeReceiver) -> None:
     calls.order(receiver)
     calls.pipeline.run()
     (delivery, *_) = calls.log()

@@ -18,7 +18,7 @@ from tests.support.contracts import BY_DATASCHEMA, faults
 from tests.support.factories import customer_claims, queue_event, socket_event
 from tests.support.fakes import MemoryConnectionClient
 from tests.support.pipeline import Pipeline
-from tests.support.receiver import Receiver
+from tests.support.receiver import FakeReceiver
 from tests.support.shop import Shop, order_of
 
 READERS = {name: channel for channel in CHANNELS if channel.kind is Kind.QUEUE for name in channel.receivers}
@@ -34,10 +34,10 @@ def connections() -> Iterator[MemoryConnectionClient]:
 
 
 @pytest.fixture
-def receiver(pipeline: Pipeline) -> Iterator[Receiver]:
+def receiver(pipeline: Pipeline) -> Iterator[FakeReceiver]:
     for name in ("webhook_api", "webhook_sender"):
         pipeline.configure(name, LOOPBACK_WEBHOOKS="true")
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         yield receiver
 
 
@@ -65,7 +65,7 @@ def say(shop: Shop, text: str) -> str:
 
 
 def test_every_message_of_a_function_has_its_queues_schema(
-    shop: Shop, receiver: Receiver, connections: MemoryConnectionClient
+    shop: Shop, receiver: FakeReceiver, connections: MemoryConnectionClient
 ) -> None:
     shop.pipeline.ask("POST", "/webhooks", {"customerId": "alice", "url": receiver.url})
     say(shop, '{"action": "subscribe", "customerId": "alice"}')
@@ -95,7 +95,7 @@ def test_states_of_accounts_and_stock_conform_to_the_schema(shop: Shop) -> None:
         assert (message,) == BY_NAME[name].messages
 
 
-def test_webhooks_conform_to_the_schema_and_have_its_headers(shop: Shop, receiver: Receiver) -> None:
+def test_webhooks_conform_to_the_schema_and_have_its_headers(shop: Shop, receiver: FakeReceiver) -> None:
     shop.pipeline.ask("POST", "/webhooks", {"customerId": "alice", "url": receiver.url})
     live(shop)
 

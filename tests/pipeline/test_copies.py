@@ -17,7 +17,7 @@ ENTITIES = {"AccountTopic": ("alice", "bob", "carol"), "StockTopic": ("pen", "in
 PATHS = {"AccountTopic": "/account", "StockTopic": "/stock"}
 
 
-class Follower:
+class CopySubscriber:
     """Somebody's queue behind each topic, and all that ever came."""
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -55,8 +55,8 @@ class Follower:
 
 
 @pytest.fixture
-def follower(pipeline: Pipeline) -> Follower:
-    return Follower(pipeline)
+def follower(pipeline: Pipeline) -> CopySubscriber:
+    return CopySubscriber(pipeline)
 
 
 def business(shop: Shop) -> None:
@@ -83,7 +83,7 @@ def mixed_up(bodies: list[str]) -> list[str]:
     "change", [list, mixed_up, lambda bodies: bodies[::-1]], ids=["in order", "mixed up, twice", "backwards"]
 )
 def test_a_copy_equals_the_tables_in_any_order_of_events(
-    shop: Shop, follower: Follower, change: Callable[[list[str]], list[str]]
+    shop: Shop, follower: CopySubscriber, change: Callable[[list[str]], list[str]]
 ) -> None:
     business(shop)
 
@@ -93,7 +93,7 @@ def test_a_copy_equals_the_tables_in_any_order_of_events(
     assert follower.originals()["AccountTopic"]["bob"]["held"] == 1
 
 
-def test_a_subscriber_can_filter_out_deletions(shop: Shop, follower: Follower) -> None:
+def test_a_subscriber_can_filter_out_deletions(shop: Shop, follower: CopySubscriber) -> None:
     business(shop)
 
     for topic, name in (("AccountTopic", "customerId"), ("StockTopic", "productId")):
@@ -105,7 +105,7 @@ def test_a_subscriber_can_filter_out_deletions(shop: Shop, follower: Follower) -
             assert event["subject"] == event["data"][name]
 
 
-def test_a_batch_of_changes_is_published_as_one_state(shop: Shop, follower: Follower) -> None:
+def test_a_batch_of_changes_is_published_as_one_state(shop: Shop, follower: CopySubscriber) -> None:
     shop.pipeline.publish_changes()
     before = len(follower.events("StockTopic"))
     for _ in range(3):
@@ -118,7 +118,7 @@ def test_a_batch_of_changes_is_published_as_one_state(shop: Shop, follower: Foll
     assert (event["data"]["version"], event["data"]["held"]) == (4, 3)
 
 
-def test_a_failed_publish_is_retried_with_the_same_event_id(shop: Shop, follower: Follower) -> None:
+def test_a_failed_publish_is_retried_with_the_same_event_id(shop: Shop, follower: CopySubscriber) -> None:
     with shop.pipeline.refusing("sns.PublishBatch"), pytest.raises(Exception, match="not be sent"):
         shop.pipeline.publish_changes()
     assert follower.listen() == {"AccountTopic": [], "StockTopic": []}

@@ -11,7 +11,7 @@ from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop, order_of
 
 
-class Listener:
+class EventRecorder:
     """Somebody's queue behind the event topic."""
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -30,14 +30,14 @@ class Listener:
 
 
 @pytest.fixture
-def listener(shop: Shop) -> Listener:
-    return Listener(shop.pipeline)
+def listener(shop: Shop) -> EventRecorder:
+    return EventRecorder(shop.pipeline)
 
 
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
 
 
-def test_every_event_of_an_order_is_published(shop: Shop, listener: Listener) -> None:
+def test_every_event_of_an_order_is_published(shop: Shop, listener: EventRecorder) -> None:
     shipped = shop.order(order_of("alice", 10, pen=1), key="key-1")
     rejected = shop.order(order_of("bob", 100, pen=1))
     shop.pipeline.run()
@@ -46,7 +46,7 @@ def test_every_event_of_an_order_is_published(shop: Shop, listener: Listener) ->
     assert listener.story(rejected) == [("1", "order.placed"), ("2", "order.rejected")]
 
 
-def test_cancelled_is_the_last_event_of_a_cancelled_order(shop: Shop, listener: Listener) -> None:
+def test_cancelled_is_the_last_event_of_a_cancelled_order(shop: Shop, listener: EventRecorder) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     for name in ("balance_checker", "stock_checker", "order_update"):
         shop.pipeline.deliver(name)
@@ -60,7 +60,7 @@ def test_cancelled_is_the_last_event_of_a_cancelled_order(shop: Shop, listener: 
     ]
 
 
-def test_each_event_has_the_order_as_it_was_at_that_moment(shop: Shop, listener: Listener) -> None:
+def test_each_event_has_the_order_as_it_was_at_that_moment(shop: Shop, listener: EventRecorder) -> None:
     placed = shop.post(order_of("alice", 10, pen=1)).body
     shop.pipeline.run()
 
@@ -73,7 +73,7 @@ def test_each_event_has_the_order_as_it_was_at_that_moment(shop: Shop, listener:
 
 
 @pytest.mark.parametrize("fault", ["sns.PublishBatch", "sqs.SendMessageBatch"])
-def test_a_failed_publish_is_retried(shop: Shop, listener: Listener, fault: str) -> None:
+def test_a_failed_publish_is_retried(shop: Shop, listener: EventRecorder, fault: str) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     with shop.pipeline.refusing(fault), pytest.raises(Exception, match="not"):
         shop.pipeline.publish_changes()
@@ -82,7 +82,7 @@ def test_a_failed_publish_is_retried(shop: Shop, listener: Listener, fault: str)
     assert listener.story(order_id) == SHIPPED
 
 
-def test_a_repeated_publish_is_the_same_event(shop: Shop, listener: Listener) -> None:
+def test_a_repeated_publish_is_the_same_event(shop: Shop, listener: EventRecorder) -> None:
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run(times=2)
 

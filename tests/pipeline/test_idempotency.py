@@ -18,7 +18,7 @@ from order_capture.adapters.serializers import decimal_json
 from order_capture.domain.webhooks import CALLBACKS
 from tests.support.factories import SERVICE_CLAIMS
 from tests.support.pipeline import Answer
-from tests.support.receiver import Receiver
+from tests.support.receiver import FakeReceiver
 from tests.support.shop import Shop, order_of
 from tests.support.template import ROOT, load_template, of_type
 
@@ -44,7 +44,7 @@ class Request:
 class World:
     """A shop whose customers have a receiver, and what their clients send."""
 
-    def __init__(self, shop: Shop, receiver: Receiver) -> None:
+    def __init__(self, shop: Shop, receiver: FakeReceiver) -> None:
         self.shop, self.receiver = shop, receiver
         for name in ("webhook_api", "webhook_sender"):
             shop.pipeline.configure(name, LOOPBACK_WEBHOOKS="true")
@@ -215,7 +215,7 @@ each_operation = pytest.mark.parametrize("operation", CASES, ids=" ".join)
 
 @pytest.fixture
 def world(shop: Shop) -> Iterator[World]:
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         yield World(shop, receiver)
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from order_capture.adapters import webhook_client
 from order_capture.domain.webhooks import DeliveryResponse
-from tests.support.receiver import HANGS, Receiver
+from tests.support.receiver import HANGS, FakeReceiver
 
 HEADERS = {"content-type": "application/json", "webhook-id": "msg-1"}
 NOT_PUBLIC = DeliveryResponse(None, "the address is not a public one")
@@ -34,7 +34,7 @@ def post(url: str, *addresses: str, loopback: bool = True, timeout: float = 5) -
 
 
 def test_the_request_arrives_whole_and_its_status_is_the_answer() -> None:
-    with Receiver(202) as receiver:
+    with FakeReceiver(202) as receiver:
         answer = post(receiver.url)
         (received,) = receiver.received
 
@@ -95,12 +95,12 @@ def test_an_invalid_retry_after_is_ignored(values: list[str]) -> None:
 
 
 def test_a_response_has_its_retry_after() -> None:
-    with Receiver(503, headers={"retry-after": "120"}) as receiver:
+    with FakeReceiver(503, headers={"retry-after": "120"}) as receiver:
         assert post(receiver.url) == DeliveryResponse(503, retry_after=120)
 
 
 def test_a_redirect_is_not_followed() -> None:
-    with Receiver(200) as elsewhere, Receiver(307, headers={"location": elsewhere.url}) as receiver:
+    with FakeReceiver(200) as elsewhere, FakeReceiver(307, headers={"location": elsewhere.url}) as receiver:
         assert post(receiver.url) == DeliveryResponse(307)
         assert elsewhere.received == []
 
@@ -137,7 +137,7 @@ def test_the_local_engine_allows_only_loopback_itself() -> None:
 
 
 def test_the_local_engine_itself_is_not_reached_by_any_name() -> None:
-    with Receiver() as engine:
+    with FakeReceiver() as engine:
         for url in (engine.url, f"https://innocent.example:{engine.port}/"):
             answer = webhook_client.post(
                 url,
@@ -154,7 +154,7 @@ def test_the_local_engine_itself_is_not_reached_by_any_name() -> None:
 
 @pytest.mark.parametrize("path", ["{}", "|", "\\", "^", "<>", '"', "`", " ", "%zz", "ż"])
 def test_a_url_registered_before_the_rule_is_never_sent_raw(path: str) -> None:
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         answer = post(f"http://127.0.0.1:{receiver.port}/{path}")
         assert answer == DeliveryResponse(None, "the address has characters that a URI may not have")
         assert receiver.received == []
@@ -219,16 +219,16 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tls_receiver(certificate: Path) -> Iterator[Receiver]:
+def tls_receiver(certificate: Path) -> Iterator[FakeReceiver]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with Receiver(204) as receiver:
+    with FakeReceiver(204) as receiver:
         receiver._server.socket = context.wrap_socket(receiver._server.socket, server_side=True)
         yield receiver
 
 
 def test_tls_is_made_with_the_name_and_not_with_the_address(
-    tls_receiver: Receiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    tls_receiver: FakeReceiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trusting = ssl.create_default_context(cafile=str(certificate))
     monkeypatch.setattr(webhook_client, "_context", lambda: trusting)
@@ -239,7 +239,7 @@ def test_tls_is_made_with_the_name_and_not_with_the_address(
     assert other == DeliveryResponse(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
 
 
-def test_a_self_signed_certificate_is_rejected(tls_receiver: Receiver) -> None:
+def test_a_self_signed_certificate_is_rejected(tls_receiver: FakeReceiver) -> None:
     answer = post(f"https://shop.example:{tls_receiver.port}/", "127.0.0.1")
 
     assert answer == DeliveryResponse(None, "TLS failed: CERTIFICATE_VERIFY_FAILED")
@@ -247,7 +247,7 @@ def test_a_self_signed_certificate_is_rejected(tls_receiver: Receiver) -> None:
 
 
 def test_a_hanging_receiver_times_out() -> None:
-    with Receiver(HANGS) as receiver:
+    with FakeReceiver(HANGS) as receiver:
         began = time.monotonic()
         assert post(receiver.url, timeout=0.3) == DeliveryResponse(None, "no answer in 0.3 s", is_late=True)
         assert time.monotonic() - began < 2
@@ -295,7 +295,7 @@ def test_nothing_is_sent_after_the_timeout() -> None:
         late.wait(5)
         return ["127.0.0.1"]
 
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         answer = webhook_client.post(
             receiver.url, HEADERS, "{}", timeout=0.2, loopback=True, resolver=resolver
         )
@@ -315,7 +315,7 @@ def test_nothing_is_sent_if_the_connection_is_too_late(monkeypatch: pytest.Monke
         made.set()
         return connect(*of, **more)
 
-    with Receiver() as receiver:
+    with FakeReceiver() as receiver:
         monkeypatch.setattr(socket, "create_connection", slowly)
         assert post(receiver.url, timeout=0.2) == DeliveryResponse(None, "no answer in 0.2 s", is_late=True)
         assert made.wait(5)

@@ -17,7 +17,7 @@ from order_capture.adapters.serializers import decimal_json
 from tests.support.absent import absent
 from tests.support.factories import customer_claims
 from tests.support.pipeline import Pipeline
-from tests.support.receiver import HANGS, Received, Receiver
+from tests.support.receiver import HANGS, FakeReceiver, Received
 from tests.support.shop import Shop, order_of
 
 SHIPPED = ["order.placed", "order.confirmed", "order.shipped"]
@@ -55,8 +55,8 @@ def hooks(shop: Shop) -> Hooks:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver() -> Iterator[FakeReceiver]:
+    with FakeReceiver() as receiver:
         yield receiver
 
 
@@ -89,11 +89,11 @@ def by_the_sdk(received: Received) -> dict[str, Any]:
     return dict(found["event"])
 
 
-def types_of(receiver: Receiver) -> list[str]:
+def types_of(receiver: FakeReceiver) -> list[str]:
     return [decimal_json.loads(each.body)["type"] for each in receiver.received]
 
 
-def test_every_event_of_an_order_is_sent_signed(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_every_event_of_an_order_is_sent_signed(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:
     webhook = hooks.register(receiver.url)
     order_id = shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
@@ -107,7 +107,9 @@ def test_every_event_of_an_order_is_sent_signed(shop: Shop, hooks: Hooks, receiv
     ]
 
 
-def test_the_sdk_of_cloudevents_recognises_each_event(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_the_sdk_of_cloudevents_recognises_each_event(
+    shop: Shop, hooks: Hooks, receiver: FakeReceiver
+) -> None:
     hooks.register(receiver.url)
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
@@ -120,7 +122,7 @@ def test_the_sdk_of_cloudevents_recognises_each_event(shop: Shop, hooks: Hooks, 
 
 
 def test_each_webhook_gets_its_customers_events_of_its_types(shop: Shop, hooks: Hooks) -> None:
-    with Receiver() as everything, Receiver() as refusals, Receiver() as bobs:
+    with FakeReceiver() as everything, FakeReceiver() as refusals, FakeReceiver() as bobs:
         hooks.register(everything.url)
         hooks.register(refusals.url, eventTypes=["order.rejected"])
         hooks.register(bobs.url, "bob")
@@ -133,7 +135,7 @@ def test_each_webhook_gets_its_customers_events_of_its_types(shop: Shop, hooks: 
         assert types_of(bobs) == []
 
 
-def test_a_delivery_costs_four_writes(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_a_delivery_costs_four_writes(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:
     hooks.register(receiver.url, eventTypes=["order.placed"])
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.publish_changes()
@@ -153,7 +155,7 @@ def test_a_delivery_costs_four_writes(shop: Shop, hooks: Hooks, receiver: Receiv
 def test_a_slow_receiver_is_served_in_the_slow_lane(shop: Shop, hooks: Hooks) -> None:
     # GIVEN more time to answer than the quick lane has
     shop.pipeline.configure("webhook_sender", WEBHOOK_TIMEOUT_SECONDS="5")
-    with Receiver(HANGS, 204) as receiver:
+    with FakeReceiver(HANGS, 204) as receiver:
         webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
         shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.run()
@@ -164,7 +166,7 @@ def test_a_slow_receiver_is_served_in_the_slow_lane(shop: Shop, hooks: Hooks) ->
         assert [each["result"] for each in delivery["attempts"]] == ["no answer in 2 s", "answered 204"]
 
 
-def test_a_repeated_event_is_sent_once(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_a_repeated_event_is_sent_once(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:
     hooks.register(receiver.url)
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run(times=2)
@@ -174,7 +176,9 @@ def test_a_repeated_event_is_sent_once(shop: Shop, hooks: Hooks, receiver: Recei
     assert types_of(receiver) == SHIPPED
 
 
-def test_forged_and_replayed_webhooks_fail_verification(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_forged_and_replayed_webhooks_fail_verification(
+    shop: Shop, hooks: Hooks, receiver: FakeReceiver
+) -> None:
     webhook = hooks.register(receiver.url)
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
@@ -192,7 +196,7 @@ def test_forged_and_replayed_webhooks_fail_verification(shop: Shop, hooks: Hooks
 
 
 def test_a_failed_delivery_is_retried_with_the_same_message(shop: Shop, hooks: Hooks) -> None:
-    with Receiver(500, 503, 204) as receiver:
+    with FakeReceiver(500, 503, 204) as receiver:
         webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
         shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.run()
@@ -219,7 +223,7 @@ def test_a_failed_delivery_is_retried_with_the_same_message(shop: Shop, hooks: H
 
 
 def test_retry_after_is_respected(shop: Shop, hooks: Hooks) -> None:
-    with Receiver(503, headers={"retry-after": "120"}) as receiver:
+    with FakeReceiver(503, headers={"retry-after": "120"}) as receiver:
         hooks.register(receiver.url, eventTypes=["order.placed"])
         for _ in range(2):
             shop.order(order_of("alice", 10, pen=1))
@@ -238,7 +242,7 @@ def test_retry_after_is_respected(shop: Shop, hooks: Hooks) -> None:
 
 @pytest.mark.full
 def test_a_delivery_is_dead_lettered_after_a_day_and_restarts_when_redriven(shop: Shop, hooks: Hooks) -> None:
-    with Receiver(500) as receiver:
+    with FakeReceiver(500) as receiver:
         webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
         shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.run()
@@ -259,7 +263,7 @@ def test_a_delivery_is_dead_lettered_after_a_day_and_restarts_when_redriven(shop
 
 
 def test_410_disables_the_webhook(shop: Shop, hooks: Hooks) -> None:
-    with Receiver(410) as receiver:
+    with FakeReceiver(410) as receiver:
         webhook = hooks.register(receiver.url)
         shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.run()
@@ -274,7 +278,7 @@ def test_410_disables_the_webhook(shop: Shop, hooks: Hooks) -> None:
 
 
 def test_a_redirect_is_not_followed_and_no_success(shop: Shop, hooks: Hooks) -> None:
-    with Receiver() as elsewhere, Receiver(301, headers={"location": elsewhere.url}) as receiver:
+    with FakeReceiver() as elsewhere, FakeReceiver(301, headers={"location": elsewhere.url}) as receiver:
         webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
         shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.run()
@@ -284,7 +288,7 @@ def test_a_redirect_is_not_followed_and_no_success(shop: Shop, hooks: Hooks) -> 
 
 
 def test_a_hanging_callback_is_tried_once_and_then_backed_off(shop: Shop, hooks: Hooks) -> None:
-    with Receiver(HANGS) as hanging, Receiver() as receiver:
+    with FakeReceiver(HANGS) as hanging, FakeReceiver() as receiver:
         hanging_hook = hooks.register(hanging.url)
         hooks.register(receiver.url, "bob")
         for _ in range(3):
@@ -304,7 +308,7 @@ def test_a_hanging_callback_is_tried_once_and_then_backed_off(shop: Shop, hooks:
         assert len({each.headers["webhook-id"] for each in hanging.received}) == 9
 
 
-def test_a_forbidden_address_is_never_connected_to(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_a_forbidden_address_is_never_connected_to(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:
     webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
     shop.pipeline.configure("webhook_sender", LOOPBACK_WEBHOOKS="")  # as it is on AWS
     shop.order(order_of("alice", 10, pen=1))
@@ -315,7 +319,7 @@ def test_a_forbidden_address_is_never_connected_to(shop: Shop, hooks: Hooks, rec
 
 
 @pytest.mark.parametrize("fault", ["dynamodb.Query", "dynamodb.PutItem", "sqs.SendMessageBatch"])
-def test_a_failed_dispatch_is_retried(shop: Shop, hooks: Hooks, receiver: Receiver, fault: str) -> None:
+def test_a_failed_dispatch_is_retried(shop: Shop, hooks: Hooks, receiver: FakeReceiver, fault: str) -> None:
     hooks.register(receiver.url, eventTypes=["order.placed"])
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.publish_changes()
@@ -328,7 +332,7 @@ def test_a_failed_dispatch_is_retried(shop: Shop, hooks: Hooks, receiver: Receiv
 
 @pytest.mark.parametrize("nth", range(5))
 def test_a_sender_whose_call_fails_at_any_point_loses_nothing(
-    shop: Shop, hooks: Hooks, receiver: Receiver, nth: int
+    shop: Shop, hooks: Hooks, receiver: FakeReceiver, nth: int
 ) -> None:
     # GIVEN a delivery, and a sender whose write number n is refused
     webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
@@ -353,7 +357,7 @@ def test_a_sender_whose_call_fails_at_any_point_loses_nothing(
     assert hooks.log(webhook)[0]["status"] == "DELIVERED"
 
 
-def test_a_new_secret_signs_beside_the_old_one(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_a_new_secret_signs_beside_the_old_one(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:
     old = hooks.register(receiver.url, eventTypes=["order.placed"])
     new = shop.pipeline.ask("POST", f"/webhooks/{old['webhookId']}/rotate-secret").body
     shop.order(order_of("alice", 10, pen=1))
@@ -368,7 +372,7 @@ def test_a_new_secret_signs_beside_the_old_one(shop: Shop, hooks: Hooks, receive
     assert receiver.received[-1].headers["webhook-signature"].count("v1,") == 1
 
 
-def test_a_delivery_can_be_replayed(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_a_delivery_can_be_replayed(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:
     webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()
@@ -381,7 +385,7 @@ def test_a_delivery_can_be_replayed(shop: Shop, hooks: Hooks, receiver: Receiver
     assert [each["result"] for each in hooks.log(webhook)[0]["attempts"]] == ["answered 204"] * 2
 
 
-def test_the_log_is_paged_newest_first(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_the_log_is_paged_newest_first(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:
     webhook = hooks.register(receiver.url)
     for _ in range(2):
         shop.order(order_of("alice", 10, pen=1))
@@ -401,7 +405,7 @@ def test_the_log_is_paged_newest_first(shop: Shop, hooks: Hooks, receiver: Recei
 
 
 def test_a_removed_webhook_gets_nothing_and_is_not_found(
-    shop: Shop, hooks: Hooks, receiver: Receiver
+    shop: Shop, hooks: Hooks, receiver: FakeReceiver
 ) -> None:
     webhook = hooks.register(receiver.url)
     path = f"/webhooks/{webhook['webhookId']}"
@@ -417,7 +421,9 @@ def test_a_removed_webhook_gets_nothing_and_is_not_found(
         assert shop.pipeline.ask(method, path + below).status == 404
 
 
-def test_the_secret_is_shown_once_and_to_the_request_that_made_it(hooks: Hooks, receiver: Receiver) -> None:
+def test_the_secret_is_shown_once_and_to_the_request_that_made_it(
+    hooks: Hooks, receiver: FakeReceiver
+) -> None:
     body = {"customerId": "alice", "url": receiver.url}
     ask = hooks.pipeline.ask
     first, again = (ask("POST", "/webhooks", body, {"Idempotency-Key": "key-1"}) for _ in range(2))
@@ -436,7 +442,7 @@ def test_the_secret_is_shown_once_and_to_the_request_that_made_it(hooks: Hooks, 
     assert (other.status, other.body["type"]) == (422, "urn:order-capture:problem:idempotency-key-reused")
 
 
-def test_a_customer_has_ten_at_most(hooks: Hooks, receiver: Receiver) -> None:
+def test_a_customer_has_ten_at_most(hooks: Hooks, receiver: FakeReceiver) -> None:
     for _ in range(10):
         hooks.register(receiver.url)
     refused = hooks.pipeline.ask("POST", "/webhooks", {"customerId": "alice", "url": receiver.url})
@@ -445,7 +451,9 @@ def test_a_customer_has_ten_at_most(hooks: Hooks, receiver: Receiver) -> None:
     hooks.register(receiver.url, "bob")
 
 
-def test_a_customer_can_access_only_their_own_webhooks(shop: Shop, hooks: Hooks, receiver: Receiver) -> None:
+def test_a_customer_can_access_only_their_own_webhooks(
+    shop: Shop, hooks: Hooks, receiver: FakeReceiver
+) -> None:
     webhook = hooks.register(receiver.url)
     shop.order(order_of("alice", 10, pen=1))
     shop.pipeline.run()

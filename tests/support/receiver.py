@@ -35,7 +35,7 @@ class Received:
         return event
 
 
-class Receiver:
+class FakeReceiver:
     """A server on loopback. It answers with the statuses of `answers` in turn, and with the last for ever."""
 
     def __init__(self, *answers: int, headers: Mapping[str, str] | None = None) -> None:
@@ -79,7 +79,7 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
 
-    def __enter__(self) -> Receiver:
+    def __enter__(self) -> FakeReceiver:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local.engine_guard import Gate, RefusedError, Request, Rules, key_of
+from local.engine_guard import Gate, GuardRequest, RefusedError, Rules, key_of
 
 PORT = 4566
 RULES = Rules(PORT, "the-secret")
@@ -30,7 +30,7 @@ def ask(
     rules: Rules = RULES,
 ) -> Gate:
     named = {"host": f"127.0.0.1:{PORT}"} | (headers or {})
-    return rules.admit(Request(method, path, query, named, is_websocket))
+    return rules.admit(GuardRequest(method, path, query, named, is_websocket))
 
 
 def refusal(path: str, headers: dict[str, str] | None = None, **more: object) -> int:

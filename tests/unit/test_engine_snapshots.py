@@ -95,7 +95,7 @@ def test_a_failed_write_keeps_the_previous_snapshot(state: Path) -> None:
     assert load(state, "1.0") is not None
 
 
-def test_a_stopped_engine_has_lost_nothing(state: Path) -> None:
+def test_a_stopped_engine_keeps_all_changes(state: Path) -> None:
     change(state, HOUR_AGO - 1)
     save(state, clean=True)
     header = read_header(state)
