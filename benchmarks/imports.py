@@ -1,4 +1,8 @@
-"""How long a function's import takes over a bare interpreter: the part of a cold start that is ours.
+"""What a function's start costs over a bare interpreter: the part of a cold start that is ours.
+
+Each function is imported whole, under the settings that template.yaml gives it, and makes its clients as it
+does on AWS. Beside it stands what a function would plainly import with the same clients: boto3 and pydantic,
+without Powertools and with it.
 
 Fresh processes, one after the other in turns, so that a machine that drifts drifts for all of them; medians
 of the CPU time, which is nearly all of an import and doesn't count what else the machine is doing.
@@ -10,73 +14,101 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from local.engine import PYTHON
+from tests.support.template import functions, load_template
 
 ROUNDS = 11
+BUDGET = 1.15
+"""How much of what boto3, pydantic and Powertools plainly import there a function may take at most."""
+
 BARE = "pass"
-# What the functions would import without any care: the baseline that they are compared with side by side.
-PLAIN = (
-    "import boto3, pydantic; "
-    "[boto3.client(name, region_name='us-east-1') for name in ('dynamodb', 'sns', 'sqs')]"
-)
-CLIENTS = {
-    "OrderApiFunction": ("dynamodb", "sns"),
-    "AccountApiFunction": ("dynamodb",),
-    "StockApiFunction": ("dynamodb",),
-    "BalanceCheckerFunction": ("dynamodb", "sqs"),
-    "StockCheckerFunction": ("dynamodb", "sqs"),
-    "OrderUpdateFunction": ("dynamodb", "sqs", "sns"),
-    "ShipOrderFunction": ("dynamodb",),
-}
+PLAIN = "import boto3, pydantic"
+POWERTOOLS = f"""{PLAIN}
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver
+from aws_lambda_powertools.utilities import data_classes"""
+WITH_CLIENTS = "; [boto3.client(name, region_name='us-east-1') for name in {!r}]"
 
 
 @dataclass(frozen=True)
-class ImportTime:
-    """Milliseconds of CPU over a bare interpreter: to import the function, and with its clients made."""
+class StartTime:
+    """Milliseconds of CPU over a bare interpreter, for a function and for what it would plainly import."""
 
     function: str
-    imported: float
-    with_clients: float
-    share_of_plain: float
+    milliseconds: float
+    plain: float
+    powertools: float
+
+    @property
+    def share(self) -> float:
+        """Of boto3, pydantic and Powertools, plainly imported."""
+        return self.milliseconds / self.powertools
+
+    @property
+    def fits(self) -> bool:
+        """Whether the function keeps within the budget."""
+        return self.share <= BUDGET
 
 
-def measure(build: Path) -> list[ImportTime]:
-    """Import every function that was built in `build`."""
-    programs = {"bare": BARE, "plain": PLAIN}
-    for function, clients in CLIENTS.items():
-        imported = "import app"
-        made = "".join(f"; client({name!r})" for name in clients)
-        programs[function] = imported
-        programs[f"{function}+"] = f"{imported}; from order_capture.adapters.aws_clients import client{made}"
-    times: dict[str, list[float]] = {name: [] for name in programs}
+def measure(build: Path) -> list[StartTime]:
+    """Start every function that was built in `build`."""
+    settings = {name: _settings(function) for name, function in functions(load_template()).items()}
+    clients = {name: _clients(each) for name, each in settings.items()}
+    programs = {(name, "import app"): settings[name] for name in settings}
+    programs |= {("", _with(base, made)): {} for made in {*clients.values()} for base in (PLAIN, POWERTOOLS)}
+    programs[("", BARE)] = {}
+    times: dict[tuple[str, str], list[float]] = {program: [] for program in programs}
     for _ in range(ROUNDS):
-        for name, program in programs.items():
-            times[name].append(_run(build, name.removesuffix("+"), program))
-    bare = statistics.median(times["bare"])
-    over_bare = {name: (statistics.median(each) - bare) * 1000 for name, each in times.items()}
+        for (name, program), environment in programs.items():
+            times[name, program].append(_run(build, name, program, environment))
+    bare = statistics.median(times["", BARE])
+    over_bare = {program: (statistics.median(each) - bare) * 1000 for program, each in times.items()}
     return [
-        ImportTime(
-            function,
-            over_bare[function],
-            over_bare[f"{function}+"],
-            over_bare[f"{function}+"] / over_bare["plain"],
+        StartTime(
+            name,
+            over_bare[name, "import app"],
+            *(over_bare["", _with(base, clients[name])] for base in (PLAIN, POWERTOOLS)),
         )
-        for function in CLIENTS
+        for name in settings
     ]
 
 
-def _run(build: Path, function: str, program: str) -> float:
-    path = [build / function, build / "OrderCaptureLayer/python", build / "DependenciesLayer/python"]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(str(each) for each in path),
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    process = subprocess.Popen([PYTHON, "-c", program], env=environment)
+def _settings(function: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a function: where its addresses lead makes no difference to its start."""
+    variables = function["Environment"]["Variables"]
+    named = {"LOG_LEVEL": "INFO", "AWS_LAMBDA_FUNCTION_NAME": "function"}
+    return dict.fromkeys(variables, "https://somewhere/else") | named
+
+
+def _clients(settings: Iterable[str]) -> tuple[str, ...]:
+    kinds = {"_TABLE": "dynamodb", "_TOPIC_ARN": "sns", "_QUEUE_URL": "sqs"}
+    used = [name for name in settings if name != "DEAD_LETTER_QUEUE_URL"]  # adapters.aws_clients
+    names = {service for end, service in kinds.items() for name in used if name.endswith(end)}
+    return tuple(sorted(names))
+
+
+def _with(base: str, clients: tuple[str, ...]) -> str:
+    return base + WITH_CLIENTS.format(clients)
+
+
+def _run(build: Path, function: str, program: str, environment: dict[str, str]) -> float:
+    layers = ("OrderCaptureLayer", "DependenciesLayer", "TokensLayer")
+    path = [build / function, *(build / layer / "python" for layer in layers)]
+    process = subprocess.Popen(
+        [PYTHON, "-c", program],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **environment,
+        },
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

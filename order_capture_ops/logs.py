@@ -24,7 +24,7 @@ _PLATFORM_JSON = "platform."
 # Not printed as key=value: printed elsewhere in the line, or of no use to an operator.
 _HIDDEN_KEYS = {
     *("timestamp", "level", "message", "logger", "location", "requestId", "xray_trace_id", "taskName"),
-    *("exception", "stackTrace", "errorType", "errorMessage"),
+    *("exception", "stackTrace", "errorType", "errorMessage", "service", "function_request_id"),
 }
 _SHORT = {"orders": "order", "order_ids": "order", "order_id": "order", "correlation_ids": "correlation"}
 _SHORT |= {"correlation_id": "correlation", "message_id": "message", "request_id": "request"}

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture import bootstrap
 from order_capture.adapters.system import clock, new_id
 from order_capture.domain.ledger import ACCOUNTS
 from order_capture.entrypoints.http import histories, requests, responses
-from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
+from order_capture.entrypoints.http.api import Request, Response, RestApi
+from order_capture.entrypoints.invocations import invocation
+
+app = RestApi()
 
 
+@app.post("/account")
 def post_account(request: Request) -> Response:
     """POST /account."""
     change = requests.account_change(request, new_id)
@@ -21,6 +28,7 @@ def post_account(request: Request) -> Response:
     )
 
 
+@app.get("/account/{customerId}")
 def get_account(request: Request) -> Response:
     """GET /account/{customerId}."""
     entity, at = requests.path_id(request, "customerId"), histories.requested_time(request, clock())
@@ -28,6 +36,7 @@ def get_account(request: Request) -> Response:
     return Response(responses.head_view(ACCOUNTS, "customerId", entity, balance))
 
 
+@app.get("/account/{customerId}/history")
 def get_history(request: Request) -> Response:
     """GET /account/{customerId}/history."""
     entity, (after, limit) = requests.path_id(request, "customerId"), histories.requested_page(request)
@@ -36,6 +45,7 @@ def get_history(request: Request) -> Response:
     return Response(body, headers=histories.history_headers(request, page))
 
 
+@app.delete("/account/{customerId}")
 def delete_account(request: Request) -> Response:
     """DELETE /account/{customerId}."""
     change = requests.deletion(request, new_id, "customerId")
@@ -43,10 +53,7 @@ def delete_account(request: Request) -> Response:
     return Response(None, HTTPStatus.NO_CONTENT, replayed=deleted.replayed)
 
 
-ROUTES: Routes = {
-    ("POST", "/account"): post_account,
-    ("GET", "/account/{customerId}"): get_account,
-    ("DELETE", "/account/{customerId}"): delete_account,
-    ("GET", "/account/{customerId}/history"): get_history,
-}
-handler = http_handler(ROUTES)
+@invocation
+def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+    """Answer one request."""
+    return app.resolve(event, context)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture import bootstrap
 from order_capture.adapters.serializers.snapshots import order_values, status_values
 from order_capture.adapters.system import clock, new_id
 from order_capture.entrypoints.http import conditional_get, requests, responses
-from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
+from order_capture.entrypoints.http.api import Request, Response, RestApi
+from order_capture.entrypoints.invocations import invocation
+
+app = RestApi()
 
 
+@app.post("/order")
 def post_order(request: Request) -> Response:
     """POST /order."""
     order, idempotent = requests.new_order(request, new_id, clock()), request.idempotency_key is not None
@@ -19,6 +26,7 @@ def post_order(request: Request) -> Response:
     return Response(order_values(captured.order), HTTPStatus.ACCEPTED, headers, captured.replayed)
 
 
+@app.post("/orders")
 def post_orders(request: Request) -> Response:
     """POST /orders."""
     batch = requests.new_orders(request, new_id, clock())
@@ -28,24 +36,28 @@ def post_orders(request: Request) -> Response:
     )
 
 
+@app.get("/orders")
 def get_orders(request: Request) -> Response:
     """GET /orders."""
     page = bootstrap.list_orders().list_page(requests.orders_query(request), request.caller)
     return Response(responses.orders_view(page), headers=responses.page_headers(request, page))
 
 
+@app.get("/order/{orderId}")
 def get_order(request: Request) -> Response:
     """GET /order/{orderId}."""
     order = bootstrap.get_order().get(*conditional_get.requested_order(request))
     return conditional_get.answer(request, order, order_values)
 
 
+@app.get("/order/{orderId}/status")
 def get_order_status(request: Request) -> Response:
     """GET /order/{orderId}/status."""
     order = bootstrap.get_order().get(*conditional_get.requested_order(request))
     return conditional_get.answer(request, order, status_values)
 
 
+@app.post("/order/{orderId}/cancel")
 def post_cancel(request: Request) -> Response:
     """POST /order/{orderId}/cancel."""
     request.refuse_parameters()
@@ -54,12 +66,7 @@ def post_cancel(request: Request) -> Response:
     return Response(order_values(cancelled.value), replayed=cancelled.replayed)
 
 
-ROUTES: Routes = {
-    ("POST", "/order"): post_order,
-    ("POST", "/orders"): post_orders,
-    ("GET", "/orders"): get_orders,
-    ("GET", "/order/{orderId}"): get_order,
-    ("POST", "/order/{orderId}/cancel"): post_cancel,
-    ("GET", "/order/{orderId}/status"): get_order_status,
-}
-handler = http_handler(ROUTES)
+@invocation
+def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+    """Answer one request."""
+    return app.resolve(event, context)

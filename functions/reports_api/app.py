@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from order_capture import bootstrap
 from order_capture.entrypoints.http import reports
-from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
+from order_capture.entrypoints.http.api import Request, Response, RestApi
+from order_capture.entrypoints.invocations import invocation
+
+app = RestApi()
 
 
+@app.get("/reports/daily")
 def get_daily(request: Request) -> Response:
     """GET /reports/daily."""
     page = bootstrap.get_reports().get_page(reports.report_query(request))
     return Response(reports.reports_view(page), headers=reports.page_headers(request, page))
 
 
-ROUTES: Routes = {("GET", "/reports/daily"): get_daily}
-handler = http_handler(ROUTES)
+@invocation
+def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+    """Answer one request."""
+    return app.resolve(event, context)

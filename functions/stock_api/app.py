@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture import bootstrap
 from order_capture.adapters.system import clock, new_id
 from order_capture.domain.ledger import STOCK
 from order_capture.entrypoints.http import histories, requests, responses
-from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
+from order_capture.entrypoints.http.api import Request, Response, RestApi
+from order_capture.entrypoints.invocations import invocation
+
+app = RestApi()
 
 
+@app.post("/stock")
 def post_stock(request: Request) -> Response:
     """POST /stock."""
     change = requests.stock_change(request, new_id)
@@ -21,6 +28,7 @@ def post_stock(request: Request) -> Response:
     )
 
 
+@app.get("/stock/{productId}")
 def get_stock(request: Request) -> Response:
     """GET /stock/{productId}."""
     entity, at = requests.path_id(request, "productId"), histories.requested_time(request, clock())
@@ -28,6 +36,7 @@ def get_stock(request: Request) -> Response:
     return Response(responses.head_view(STOCK, "productId", entity, balance))
 
 
+@app.get("/stock/{productId}/history")
 def get_history(request: Request) -> Response:
     """GET /stock/{productId}/history."""
     entity, (after, limit) = requests.path_id(request, "productId"), histories.requested_page(request)
@@ -36,6 +45,7 @@ def get_history(request: Request) -> Response:
     return Response(body, headers=histories.history_headers(request, page))
 
 
+@app.delete("/stock/{productId}")
 def delete_stock(request: Request) -> Response:
     """DELETE /stock/{productId}."""
     change = requests.deletion(request, new_id, "productId")
@@ -43,10 +53,7 @@ def delete_stock(request: Request) -> Response:
     return Response(None, HTTPStatus.NO_CONTENT, replayed=deleted.replayed)
 
 
-ROUTES: Routes = {
-    ("POST", "/stock"): post_stock,
-    ("GET", "/stock/{productId}"): get_stock,
-    ("DELETE", "/stock/{productId}"): delete_stock,
-    ("GET", "/stock/{productId}/history"): get_history,
-}
-handler = http_handler(ROUTES)
+@invocation
+def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+    """Answer one request."""
+    return app.resolve(event, context)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture import bootstrap
 from order_capture.adapters.system import clock, new_id
 from order_capture.entrypoints.http import webhook_requests
 from order_capture.entrypoints.http import webhook_responses as responses
-from order_capture.entrypoints.http.api import Request, Response, Routes, http_handler
+from order_capture.entrypoints.http.api import Request, Response, RestApi
 from order_capture.entrypoints.http.requests import request_key
+from order_capture.entrypoints.invocations import invocation
+
+app = RestApi()
 
 
+@app.post("/webhooks")
 def post_webhook(request: Request) -> Response:
     """POST /webhooks."""
     webhook, key = webhook_requests.new_webhook(request, new_id, bootstrap.new_secret(), clock())
@@ -20,6 +27,7 @@ def post_webhook(request: Request) -> Response:
     return Response(responses.secret_view(added.value), HTTPStatus.CREATED, headers, added.replayed)
 
 
+@app.get("/webhooks")
 def get_webhooks(request: Request) -> Response:
     """GET /webhooks."""
     customer_id = webhook_requests.webhooks_query(request)
@@ -27,6 +35,7 @@ def get_webhooks(request: Request) -> Response:
     return Response({"webhooks": [*map(responses.webhook_view, found)]})
 
 
+@app.get("/webhooks/{webhookId}")
 def get_webhook(request: Request) -> Response:
     """GET /webhooks/{webhookId}."""
     webhook_id = webhook_requests.lone_webhook_id(request)
@@ -34,6 +43,7 @@ def get_webhook(request: Request) -> Response:
     return Response(responses.webhook_view(webhook))
 
 
+@app.delete("/webhooks/{webhookId}")
 def delete_webhook(request: Request) -> Response:
     """DELETE /webhooks/{webhookId}."""
     webhook_id, key = webhook_requests.lone_webhook_id(request), request_key(request)
@@ -41,6 +51,7 @@ def delete_webhook(request: Request) -> Response:
     return Response(responses.webhook_view(removed.value), replayed=removed.replayed)
 
 
+@app.post("/webhooks/{webhookId}/rotate-secret")
 def post_rotation(request: Request) -> Response:
     """POST /webhooks/{webhookId}/rotate-secret."""
     webhook_id, key = webhook_requests.lone_webhook_id(request), request_key(request)
@@ -49,6 +60,7 @@ def post_rotation(request: Request) -> Response:
     return Response(responses.secret_view(rotated.value), replayed=rotated.replayed)
 
 
+@app.get("/webhooks/{webhookId}/deliveries")
 def get_deliveries(request: Request) -> Response:
     """GET /webhooks/{webhookId}/deliveries."""
     webhook_id, query = webhook_requests.webhook_id(request), webhook_requests.deliveries_query(request)
@@ -56,6 +68,7 @@ def get_deliveries(request: Request) -> Response:
     return Response(responses.deliveries_view(page), headers=responses.page_headers(request, page))
 
 
+@app.post("/webhooks/{webhookId}/deliveries/{deliveryId}/replay")
 def post_replay(request: Request) -> Response:
     """POST /webhooks/{webhookId}/deliveries/{deliveryId}/replay."""
     webhook_id, delivery_id = webhook_requests.lone_webhook_id(request), webhook_requests.delivery_id(request)
@@ -63,13 +76,7 @@ def post_replay(request: Request) -> Response:
     return Response(responses.delivery_view(replay.value), HTTPStatus.ACCEPTED, replayed=replay.replayed)
 
 
-ROUTES: Routes = {
-    ("POST", "/webhooks"): post_webhook,
-    ("GET", "/webhooks"): get_webhooks,
-    ("GET", "/webhooks/{webhookId}"): get_webhook,
-    ("DELETE", "/webhooks/{webhookId}"): delete_webhook,
-    ("POST", "/webhooks/{webhookId}/rotate-secret"): post_rotation,
-    ("GET", "/webhooks/{webhookId}/deliveries"): get_deliveries,
-    ("POST", "/webhooks/{webhookId}/deliveries/{deliveryId}/replay"): post_replay,
-}
-handler = http_handler(ROUTES)
+@invocation
+def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+    """Answer one request."""
+    return app.resolve(event, context)

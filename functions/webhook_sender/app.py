@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from order_capture import bootstrap
 from order_capture.application.messages import DeliverWebhook
 from order_capture.domain.webhooks import Lane
@@ -23,6 +25,6 @@ def process(lane: Lane, messages: Sequence[DeliverWebhook]) -> set[str]:
 HANDLERS = {lane: queue_handler(partial(process, lane), DeliverWebhook) for lane in Lane}
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
+def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
     """Work in the lane that the messages came by."""
     return HANDLERS[bootstrap.webhook_lane_of(event)](event, context)

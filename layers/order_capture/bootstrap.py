@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from order_capture.adapters import metrics
 from order_capture.adapters.aws_clients import client
 from order_capture.adapters.system import backoff, clock, new_id, sleep
 from order_capture.adapters.time_budget import has_time_left
@@ -401,9 +402,11 @@ def post_webhook(url: str, headers: Mapping[str, str], body: str, timeout: float
     """POST a webhook."""
     from order_capture.adapters import webhook_client
 
-    return webhook_client.post(
+    response = webhook_client.post(
         url, headers, body, timeout=timeout, loopback=allow_loopback(), own_port=own_port()
     )
+    metrics.count_each("WebhookAttempts", "outcome", {response.outcome: 1})
+    return response
 
 
 def connections() -> ApiGatewayConnections:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Iterator
 
 import pytest
 
-from order_capture.entrypoints import logs
 from tests.support import pipeline
 from tests.support.factories import body_of, check, details_of
+from tests.support.logs import fresh_logging
 from tests.support.shop import Shop, order_of
+from tests.support.template import load_template
 
 NAMES = {"carol-of-the-logs": 31337, "dave-of-the-logs": 7}
 PRODUCTS = {"pen-of-the-logs": 41, "ink-of-the-logs": 43}
@@ -35,23 +35,11 @@ CREDENTIALS = (
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """All that is logged, by whatever logger, where the runtime lets DEBUG through."""
-    root, factory, level = logging.getLogger(), logging.getLogRecordFactory(), logging.getLogger().level
-    own = logging.getLogger("order_capture").level
-    handlers, text = root.handlers[:], io.StringIO()
-    handler = logging.StreamHandler(text)
-    handler.setFormatter(logs.JsonFormatter())
-    root.handlers = [handler]
-    root.setLevel(logging.DEBUG)
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
     monkeypatch.setitem(pipeline.AWS_SETTINGS, "AWS_SESSION_TOKEN", "session-token-of-the-logs")
-    logs.configure.cache_clear()
-    logs.configure()
-    yield text
-    root.handlers = handlers
-    root.setLevel(level)
-    logging.getLogger("order_capture").setLevel(own)
-    logging.setLogRecordFactory(factory)
-    logs.configure.cache_clear()
+    load_template()  # is logged by what reads it, which no function does
+    with fresh_logging() as text:
+        yield text
 
 
 def test_no_log_names_a_customer_a_product_an_amount_or_a_secret(log: io.StringIO, shop: Shop) -> None:

@@ -6,7 +6,10 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture.adapters.messaging import envelopes
 from order_capture.adapters.serializers import decimal_json
@@ -190,6 +193,14 @@ SERVICE_CLAIMS = {"sub": "service-1", "client_id": "service-1", "token_use": "ac
 def customer_claims(name: str) -> dict[str, str]:
     """What the gateway says of a customer's token."""
     return {"sub": f"sub-of-{name}", "client_id": "shop", "token_use": "access", "username": name}
+
+
+def lambda_context(milliseconds: int = 10_000, request_id: str = "call-1") -> LambdaContext:
+    """The context of a call that has so many milliseconds left."""
+    context = SimpleNamespace(
+        aws_request_id=request_id, get_remaining_time_in_millis=lambda: milliseconds, function_name="function"
+    )
+    return cast(LambdaContext, context)
 
 
 def api_event(

@@ -446,6 +446,8 @@ class Pipeline:
                 return re.sub(r"\$\{[^}]+\}", "nowhere", text)  # an address, which nobody answers here
             case {"Ref": str(name)} if name in self._template["Parameters"]:
                 return str(self._template["Parameters"][name]["Default"])
+            case {"Ref": "AWS::StackName"}:
+                return "stack"
             case {"Ref": str(name)}:
                 return self._physical[name]
             case {"Fn::GetAtt": [str(name), "Arn"]}:

@@ -19,7 +19,7 @@ from order_capture.domain.errors import (
     RequestInProgressError,
     TransientError,
 )
-from order_capture.entrypoints.http.api import Request, Response, http_handler
+from order_capture.entrypoints.http.api import Request, Response, RestApi, Route
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError, UnsupportedMediaTypeError
 from tests.support.factories import api_event
 
@@ -54,7 +54,14 @@ def _ask(
             raise response
         return response or Response({"ok": True})
 
-    return http_handler({("GET", "/"): route})(event, None), seen
+    return resolve(event, route), seen
+
+
+def resolve(event: dict[str, Any], route: Route, method: str = "GET") -> dict[str, Any]:
+    """What a function answers whose only route is this one, of the path `/`."""
+    app = RestApi()
+    app.route("/", method)(route)
+    return app.resolve(event, None)
 
 
 def test_a_route_is_answered_as_it_says() -> None:
@@ -107,9 +114,7 @@ def test_a_head_is_answered_like_its_get_without_a_body(response: Any) -> None:
 
 
 def test_what_only_takes_a_post_has_no_head() -> None:
-    handler = http_handler({("POST", "/"): lambda _: Response({})})
-
-    answer = handler(api_event("HEAD", "/"), None)
+    answer = resolve(api_event("HEAD", "/"), lambda _: Response({}), "POST")
 
     assert (answer["statusCode"], answer["headers"]["Allow"], answer["body"]) == (405, "OPTIONS, POST", "")
 
@@ -350,7 +355,7 @@ def test_even_an_empty_event_gets_an_answer() -> None:
     def route(_: Request) -> NoReturn:
         raise AssertionError("no route was asked for")
 
-    assert http_handler({("GET", "/"): route})({}, None)["statusCode"] == 401
+    assert resolve({}, route)["statusCode"] == 401
 
 
 def test_without_an_allowed_origin_no_browser_is_let_in() -> None:

@@ -6,8 +6,8 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 
 import botocore.exceptions
@@ -17,6 +17,8 @@ from order_capture.adapters import time_budget
 from order_capture.domain.errors import RejectedMessagesError, TransientError, UnreadableError
 from order_capture.entrypoints import logs
 from order_capture.entrypoints.invocations import InvocationFailedError, invocation
+from tests.support.factories import lambda_context
+from tests.support.logs import fresh_logging
 
 logger = logging.getLogger("order_capture.test")
 
@@ -25,32 +27,18 @@ CUSTOMER = "alice"  # a traceback shows lines of the code, but not what stands b
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What a fresh process writes, at DEBUG as Lambda's runtime sets it, through our own format."""
+    """What a fresh process writes, at DEBUG as Lambda's runtime sets it."""
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
-    root, factory = logging.getLogger(), logging.getLogRecordFactory()
-    handlers, level, own = root.handlers[:], root.level, logging.getLogger("order_capture").level
-    root.handlers, text = [], io.StringIO()
-    root.setLevel(logging.DEBUG)
-    logs.configure.cache_clear()
-    logs.configure()
-    (handler,) = root.handlers
-    assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(text)
-    try:
+    with fresh_logging() as text:
         yield text
-    finally:
-        root.handlers = handlers
-        root.setLevel(level)
-        logging.getLogger("order_capture").setLevel(own)
-        logging.setLogRecordFactory(factory)
-        logs.configure.cache_clear()
 
 
 def test_a_line_is_json_with_what_happened_and_what_it_is_about(written: io.StringIO) -> None:
     logger.error("failed %d", 3, extra={"order_ids": ["order-1"], "exactly": Decimal("0.10")})
 
     line = json.loads(written.getvalue())
-    assert (line["level"], line["logger"], line["message"]) == ("ERROR", "order_capture.test", "failed 3")
+    assert (line["level"], line["message"]) == ("ERROR", "failed 3")
+    assert line["location"].startswith("order_capture.test:")
     assert (line["order_ids"], line["exactly"]) == (["order-1"], "0.10")
 
 
@@ -132,12 +120,21 @@ def test_at_debug_only_our_own_loggers_write_what_they_do(written: io.StringIO) 
     logger.debug("of ours")
 
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
-    assert [line["logger"] for line in lines if line["level"] == "DEBUG"] == ["order_capture.test"]
+    assert [line["message"] for line in lines if line["level"] == "DEBUG"] == ["of ours"]
     assert sum(line["level"] == "INFO" for line in lines) == 4
 
 
-def test_lambdas_own_format_has_the_error_too(written: io.StringIO) -> None:
-    """It writes every attribute of a record but those that it makes itself; `exc_info` would be one."""
+def test_lambda_can_filter_a_line_by_its_level(written: io.StringIO) -> None:
+    """It reads `level` where there is a `timestamp` by RFC 3339, and takes any other line for INFO."""
+    logger.warning("careful")
+
+    line = json.loads(written.getvalue())
+    assert line["level"] == "WARNING"
+    assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
+
+
+def test_what_others_log_of_an_error_does_not_repeat_what_it_is_about(written: io.StringIO) -> None:
+    """Lambda's own handler writes their lines, by every attribute of a record."""
     records: list[logging.LogRecord] = []
 
     class Kept(logging.Handler):
@@ -148,10 +145,36 @@ def test_lambdas_own_format_has_the_error_too(written: io.StringIO) -> None:
     try:
         raise KeyError("alice")
     except KeyError:
-        logger.exception("failed")
+        logging.getLogger("botocore").exception("failed")
 
     assert records[0].exc_info is None
     assert records[0].__dict__["exception"].endswith("KeyError")
+
+
+def test_each_line_is_written_once(written: io.StringIO) -> None:
+    logger.info("of ours")
+    logging.getLogger("botocore").info("of others")
+
+    assert [json.loads(line)["message"] for line in written.getvalue().splitlines()] == [
+        "of ours",
+        "of others",
+    ]
+
+
+def test_a_line_names_its_call_and_request_and_nothing_of_the_call_before(written: io.StringIO) -> None:
+    @invocation
+    def call(event: dict[str, Any], _context: object) -> None:
+        logs.configure().append_keys(**event)
+        logger.info("called")
+
+    call({"correlation_id": "c-1"}, lambda_context(request_id="r-1"))
+    call({}, lambda_context(request_id="r-2"))
+
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [(line["function_request_id"], line.get("correlation_id")) for line in lines] == [
+        ("r-1", "c-1"),
+        ("r-2", None),
+    ]
 
 
 def test_what_leaves_a_handler_names_nobody(written: io.StringIO) -> None:
@@ -178,6 +201,6 @@ def test_a_call_knows_whether_there_is_time_left_to_report_what_is_not_done(
         lambda _event, _context: requested.append(time_budget.has_time_left())
     )
 
-    call({}, SimpleNamespace(get_remaining_time_in_millis=lambda: left))
+    call({}, lambda_context(left))
 
     assert requested == [enough]

@@ -21,7 +21,7 @@ from order_capture.application.orders.publish_order_events import PublishOrderEv
 from order_capture.application.retry import Retry
 from order_capture.domain.order import CheckType
 from order_capture.domain.order_log import log_lines
-from order_capture.entrypoints.dynamodb_streams import Handler, ledger_stream_handler, stream_handler
+from order_capture.entrypoints.dynamodb_streams import StreamHandler, ledger_stream_handler, stream_handler
 from order_capture.entrypoints.history_streams import history_stream_handler
 from tests.support.factories import NOW, declined, details_of, held, placed
 from tests.support.fakes import RecordedBackoff
@@ -75,16 +75,16 @@ class Aws:
     def send_message(self, *, MessageBody: str, **_: Any) -> None:  # noqa: N803
         self.letters.append(json.loads(MessageBody))
 
-    def of_orders(self) -> Handler:
+    def of_orders(self) -> StreamHandler:
         sender = self._sender()
         watches, events = QueuePublisher(self, "queue", sender), TopicPublisher(self, "topic", sender)
         return stream_handler(PublishOrderEvents(watches, events, 60).publish)
 
-    def of_states(self) -> Handler:
+    def of_states(self) -> StreamHandler:
         topic = TopicPublisher(self, "topic", self._sender())
         return ledger_stream_handler(PublishBalanceStates(topic).publish)
 
-    def of_histories(self) -> Handler:
+    def of_histories(self) -> StreamHandler:
         return history_stream_handler(
             lambda key, lines: DynamoHistoryRepository(self, "H", key, Retry(RecordedBackoff())).put(lines)
         )
@@ -159,7 +159,7 @@ def in_stream(key_names: Sequence[str], new: Item, keys: Item, old: Item | None 
     }
 
 
-CASES: list[tuple[str, Callable[[Aws], Handler], Callable[[str], Item], Sequence[str]]] = [
+CASES: list[tuple[str, Callable[[Aws], StreamHandler], Callable[[str], Item], Sequence[str]]] = [
     ("orders", Aws.of_orders, order_item, ["orderId"]),
     ("states", Aws.of_states, head_item, ["productId", "entry"]),
     ("histories of heads", Aws.of_histories, head_item, ["productId", "entry"]),
@@ -176,7 +176,7 @@ PLACES = [
 @pytest.mark.parametrize(("handler", "golden", "keys", "place"), PLACES)
 def test_each_record_is_handled_or_dead_lettered_and_its_neighbours_are_handled(
     aws: Aws,
-    handler: Callable[[Aws], Handler],
+    handler: Callable[[Aws], StreamHandler],
     golden: Callable[[str], Item],
     keys: Sequence[str],
     place: tuple[Any, ...],

@@ -6,7 +6,6 @@ import os
 import random
 import re
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from order_capture import config
 from order_capture.adapters import aws_clients, system, time_budget
 from order_capture.application.retry import MAX_ATTEMPTS
 from order_capture.entrypoints import invocations
+from tests.support.factories import lambda_context
 
 
 def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,10 +97,10 @@ def test_no_call_is_tried_that_could_outlast_its_function(monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
 
     def handle(_event: dict[str, Any], _context: Any) -> None:
-        client: Any = aws_clients.session().create_client("sqs", region_name="eu-west-1")
+        client: Any = aws_clients.session().client("sqs", region_name="eu-west-1")
         client.delete_message(QueueUrl="https://sqs.eu-west-1.amazonaws.com/1/queue", ReceiptHandle="receipt")
 
-    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 1000 * time_budget.RESERVED_SECONDS - 1)
+    context = lambda_context(int(1000 * time_budget.RESERVED_SECONDS) - 1)
     # WHEN it calls AWS THEN nothing is sent, and what it was to do can be tried again
     with pytest.raises(invocations.InvocationFailedError, match="no time is left"):
         invocations.invocation(handle)({}, context)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 
 import botocore.exceptions
@@ -23,7 +22,7 @@ from order_capture.domain.order import CheckType, Order
 from order_capture.entrypoints.dynamodb_streams import ledger_stream_handler, stream_handler
 from order_capture.entrypoints.history_streams import history_stream_handler
 from order_capture.entrypoints.invocations import InvocationFailedError
-from tests.support.factories import NOW, declined, details_of, placed
+from tests.support.factories import NOW, declined, details_of, lambda_context, placed
 
 ONE, TWO = placed(details_of("order-1")), placed(details_of("order-2"))
 REJECTED = ONE.record_check(CheckType.STOCK, declined(), now=NOW)
@@ -172,7 +171,7 @@ def test_nothing_is_given_up_while_others_of_its_batch_may_come_again(dead_lette
 
 def test_a_function_that_runs_out_of_time_has_its_batch_come_again(dead_letters: DeadLetters) -> None:
     works: list[Sequence[OrderChange]] = []
-    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 1)
+    context = lambda_context(1)
 
     with pytest.raises(InvocationFailedError, match="no time"):
         stream_handler(works.append)({"Records": [numbered(1)]}, context)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import boto3
 import botocore.config
-import botocore.session
 
 
 @cache
@@ -19,14 +19,14 @@ def client(service: str, endpoint: str | None = None) -> Any:
         service: as boto3 names it.
         endpoint: a URL other than the service's usual one.
     """
-    return session().create_client(service, config=_CONFIG, endpoint_url=endpoint)
+    return session().client(service, config=_CONFIG, endpoint_url=endpoint)  # type: ignore[call-overload]
 
 
 @cache
-def session() -> botocore.session.Session:
+def session() -> boto3.Session:
     """The session that makes the process's clients."""
-    made = botocore.session.get_session()
-    made.register("before-send", _check_each_try)
+    made = boto3.Session()
+    made.events.register("before-send", _check_each_try)
     return made
 
 

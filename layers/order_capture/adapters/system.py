@@ -7,6 +7,7 @@ import time
 import uuid
 from datetime import UTC, datetime
 
+from order_capture.adapters import metrics
 from order_capture.domain.times import format_utc
 
 
@@ -21,6 +22,7 @@ def backoff(attempt: int) -> None:
     Full jitter, so that writers that conflicted once do not conflict again. Implements
     `application.ports.Backoff`.
     """
+    metrics.count("Retries")
     time.sleep(random.uniform(0, 0.02 * 2 ** (attempt - 1)))
 
 

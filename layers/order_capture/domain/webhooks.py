@@ -235,6 +235,15 @@ class DeliveryResponse:
         """Whether the receiver refuses all further events."""
         return self.status == 410
 
+    @property
+    def outcome(self) -> str:
+        """What it comes down to, in a word of which there are few."""
+        if self.is_success:
+            return "delivered"
+        if self.is_late:
+            return "late"
+        return "gone" if self.is_gone else "refused" if self.status else "unreachable"
+
     def __str__(self) -> str:
         return self.fault or f"answered {self.status}"
 

@@ -7,16 +7,17 @@ are the same: the pool's own signature, not expired, an access token, with the s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import jwt
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture.config import env, env_url
 from order_capture.entrypoints.callers import caller_from_claims
 from order_capture.entrypoints.http.problems import UnauthenticatedError
-from order_capture.entrypoints.invocations import invocation
+from order_capture.entrypoints.invocations import Handler, invocation
 from order_capture.entrypoints.websocket.api import PROTOCOL, offered_protocols
 
 logger = logging.getLogger(__name__)
@@ -25,11 +26,11 @@ logger = logging.getLogger(__name__)
 _RESULTS = ("sub", "client_id", "token_use", "username")
 
 
-def authorizer_handler(scope: str) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+def authorizer_handler(scope: str) -> Handler[dict[str, Any]]:
     """The Lambda handler of a REQUEST authorizer, which admits tokens of the user pool with this scope."""
 
     @invocation
-    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    def handler(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
         try:
             claims = _verified(_token(event), scope)
             principal, effect = caller_from_claims(claims).subject, "Allow"

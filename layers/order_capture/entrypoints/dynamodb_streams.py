@@ -14,6 +14,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import (
+    DynamoDBRecord,
+    DynamoDBStreamEvent,
+)
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from order_capture import config
 from order_capture.adapters import aws_clients
 from order_capture.adapters.aws_errors import is_worth_a_retry
@@ -27,21 +33,27 @@ from order_capture.application.messages import BalanceState
 from order_capture.application.orders.publish_order_events import OrderChange
 from order_capture.domain.errors import TransientError
 from order_capture.domain.ledger import ACCOUNTS, STOCK
-from order_capture.entrypoints.invocations import invocation
+from order_capture.entrypoints.invocations import Handler, invocation
+from order_capture.entrypoints.order_metrics import measure_changes
 
 logger = logging.getLogger(__name__)
 
-Record = Mapping[str, Any]
+Record = DynamoDBRecord
 Content = TypeVar("Content")
-Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+StreamHandler = Handler[dict[str, Any]]
 
 
-def stream_handler(work: Callable[[Sequence[OrderChange]], None]) -> Handler:
+def stream_handler(work: Callable[[Sequence[OrderChange]], None]) -> StreamHandler:
     """The Lambda handler of the order table's stream: `work` is given every change of an order, in order."""
-    return handler_of(_change, work)
+
+    def measured(changes: Sequence[OrderChange]) -> None:
+        work(changes)
+        measure_changes(changes)
+
+    return handler_of(_change, measured)
 
 
-def ledger_stream_handler(work: Callable[[Sequence[BalanceState]], None]) -> Handler:
+def ledger_stream_handler(work: Callable[[Sequence[BalanceState]], None]) -> StreamHandler:
     """The Lambda handler of a ledger's stream: `work` is given every head that was written, in order.
 
     It serves accounts and stock alike, whose keys tell them apart.
@@ -51,7 +63,7 @@ def ledger_stream_handler(work: Callable[[Sequence[BalanceState]], None]) -> Han
 
 def handler_of(
     read: Callable[[Mapping[str, Any]], Content | None], work: Callable[[Sequence[Content]], None]
-) -> Handler:
+) -> StreamHandler:
     """The Lambda handler of a stream: `work` is given what `read` makes of the records' images.
 
     If `work` fails for a reason that may pass, the handler fails, and the batch comes again. For any other
@@ -60,8 +72,8 @@ def handler_of(
     """
 
     @invocation
-    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        records: list[Record] = event["Records"]
+    def handler(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
+        records = list(DynamoDBStreamEvent(event).records)
         contents, at_fault = _read(records, read)
         at_fault += _work(contents, work)
         # Last: a batch that is tried for hours would else pile up letters.
@@ -87,9 +99,9 @@ def _read(
     at_fault: list[tuple[Record, Exception]] = []
     for record in records:
         try:
-            content = read(record["dynamodb"])
+            content = read(record["dynamodb"])  # as it came: our own reading keeps numbers exact
         except Exception as error:
-            logger.exception("a record can't be read", extra={"record": record.get("eventID")})
+            logger.exception("a record can't be read", extra={"record": record.event_id})
             at_fault.append((record, error))
         else:
             if content is not None:
@@ -114,7 +126,7 @@ def _work(
             middle = len(contents) // 2
             return _work(contents[:middle], work) + _work(contents[middle:], work)
         ((record, _),) = contents
-        logger.exception("a record can't be handled", extra={"record": record.get("eventID")})
+        logger.exception("a record can't be handled", extra={"record": record.event_id})
         return [(record, error)]
     return []
 
@@ -123,8 +135,8 @@ def _dead_letter(record: Record, error: Exception) -> None:
     """Put down among the function's dead letters which item a record is of, and where in the stream, which
     keeps it for a day. It raises what SQS does, and the batch comes again."""
     letter = {
-        "eventID": record["eventID"],
-        "eventSourceARN": record["eventSourceARN"],
+        "eventID": record.event_id,
+        "eventSourceARN": record.event_source_arn,
         "keys": from_item(record["dynamodb"]["Keys"]),
         "sequenceNumber": record["dynamodb"]["SequenceNumber"],
         "error": type(error).__name__,

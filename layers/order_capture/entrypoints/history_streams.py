@@ -7,10 +7,10 @@ from typing import Any
 
 from order_capture.adapters.dynamodb.history_repository import record_from_images
 from order_capture.domain.history import HistoryRecord
-from order_capture.entrypoints.dynamodb_streams import Handler, handler_of
+from order_capture.entrypoints.dynamodb_streams import StreamHandler, handler_of
 
 
-def history_stream_handler(work: Callable[[str, Sequence[HistoryRecord]], None]) -> Handler:
+def history_stream_handler(work: Callable[[str, Sequence[HistoryRecord]], None]) -> StreamHandler:
     """The Lambda handler of the ledgers' streams: `work` is given the lines of one ledger, by the name of its
     key."""
 

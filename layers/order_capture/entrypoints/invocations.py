@@ -7,26 +7,31 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from order_capture.adapters import time_budget
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from order_capture.adapters import metrics, time_budget
 from order_capture.entrypoints import logs
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Handler = Callable[[dict[str, Any], LambdaContext | None], Result]
 
 
 class InvocationFailedError(Exception):
     """A call has failed; the log says why. Its text names nobody, as Lambda logs it and answers it."""
 
 
-def invocation(
-    handle: Callable[[dict[str, Any], Any], Result],
-) -> Callable[[dict[str, Any], Any], Result]:
-    """The Lambda handler around `handle`: its logs are visible, its time known, and its errors discreet."""
+def invocation(handle: Handler[Result]) -> Handler[Result]:
+    """The Lambda handler around `handle`: its logs are visible, its time known, and its errors discreet.
+
+    Without a context, as in a test, there is all the time in the world.
+    """
 
     @wraps(handle)
-    def handler(event: dict[str, Any], context: Any) -> Result:
-        logs.configure()
+    def handler(event: dict[str, Any], context: LambdaContext | None) -> Result:
+        # Nothing of the last call stays in the lines of this one.
+        logs.configure().structure_logs(function_request_id=context.aws_request_id if context else None)
         time_budget.start(_remaining_seconds(context))
         try:
             return handle(event, context)
@@ -34,9 +39,11 @@ def invocation(
             logger.exception("failed")
             # Not as its cause: the runtime may write that down as well.
             raise InvocationFailedError(logs.described(error)) from None
+        finally:
+            metrics.flush()
 
     return handler
 
 
-def _remaining_seconds(context: Any) -> float:
+def _remaining_seconds(context: LambdaContext | None) -> float:
     return float("inf") if context is None else context.get_remaining_time_in_millis() / 1000

@@ -1,7 +1,10 @@
-"""Structured logs from the standard library's logging, which name nobody.
+"""Structured logs by Powertools' Logger, which name nobody.
 
-On Lambda, the runtime itself writes each record as a line of JSON with all its `extra` fields
-(LoggingConfig in template.yaml), at no cost to a cold start. Elsewhere nobody does, so that we do.
+Logger writes each record as a line of JSON to stdout. Lambda takes such a line as it is, and filters it by
+its level, which it reads from `level` beside a `timestamp` by RFC 3339 (Lambda Developer Guide, "Log-level
+filtering"); so LoggingConfig's JSON in template.yaml neither wraps it nor loses it.
+
+All other modules log by the standard library: Logger is named as our package is, so their records are its.
 
 What a log may hold: ids of orders, requests, messages, deliveries and connections, correlation ids, statuses,
 counts, and the classes of errors with where they were raised. Never the id of a customer or product, an
@@ -12,13 +15,14 @@ repeat what it is about, but for those whose text is ours (`_SPEAKING`).
 from __future__ import annotations
 
 import logging
-import os
+import sys
 import traceback
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import botocore.exceptions
+from aws_lambda_powertools import Logger
 
 from order_capture.adapters.aws_errors import codes_of
 from order_capture.adapters.serializers import decimal_json
@@ -31,7 +35,6 @@ from order_capture.domain.errors import (
     UnreadableError,
 )
 
-_STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 _LOGGABLE_ERRORS = (
     LedgerInconsistencyError,
     InvalidMessageError,
@@ -42,40 +45,36 @@ _LOGGABLE_ERRORS = (
 )
 
 
-class JsonFormatter(logging.Formatter):
-    """A line of JSON per record, with the fields that Lambda's own format has."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON; values of no JSON type as text."""
-        line: dict[str, Any] = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {
-            name: value if isinstance(value, str | int | list) else str(value)
-            for name, value in record.__dict__.items()
-            if name not in _STANDARD
-        }
-        return decimal_json.dumps(line)
-
-
 @cache
-def configure() -> None:
-    """Make our records visible and discreet, once a process. Lambda's own handler stays if there is one.
+def configure() -> Logger:
+    """The process's Logger: our records are visible and discreet, and those of others are discreet.
 
     At DEBUG, botocore writes every request down, with its body and the session token of the function, and the
     runtime sets the level of the root logger by `ApplicationLogLevel`. So DEBUG is for our own loggers alone.
     """
     logging.setLogRecordFactory(_Discreet)
     root = logging.getLogger()
-    if not root.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(JsonFormatter())
-        root.addHandler(handler)
     root.setLevel(max(root.level, logging.INFO))
-    logging.getLogger("order_capture").setLevel(os.environ.get("LOG_LEVEL", "INFO"))
+    others = logging.StreamHandler(sys.stdout)
+    if not root.handlers:  # elsewhere than on Lambda, whose runtime writes what others than us log
+        root.addHandler(others)
+    logger = Logger(
+        service="order_capture",
+        utc=True,
+        use_rfc3339=True,
+        json_serializer=_line,
+        location="%(name)s:%(lineno)d",
+        log_record_order=["timestamp", "level", "message", "location"],
+    )
+    others.setFormatter(logger.registered_formatter)
+    return logger
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    """A line of the log; values of no JSON type as text."""
+    return decimal_json.dumps(
+        {name: each if isinstance(each, str | int | list) else str(each) for name, each in values.items()}
+    )
 
 
 def described(error: BaseException) -> str:
@@ -92,7 +91,7 @@ class _Discreet(logging.LogRecord):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.exc_info and self.exc_info[1]:
-            # Under a name that Lambda's JSON format does not use itself: it would pass over ours.
+            # Under a name that neither Lambda's JSON format nor Powertools' fills itself.
             self.exception = "\n".join(map(_with_its_frames, _chain(self.exc_info[1])))
         self.exc_info = None
 

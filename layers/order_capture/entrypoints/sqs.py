@@ -1,16 +1,29 @@
-"""SQS batches in, the list of those to be tried again out."""
+"""SQS batches in, the list of those to be tried again out, by Powertools' batch processor.
+
+Powertools' own processor works record by record, each for itself; a group commit needs the whole batch. So
+ours reads the records one by one, has the use case work on all of them together, and then reports each.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
+from aws_lambda_powertools.utilities.batch import (
+    BasePartialBatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from order_capture.adapters import metrics
 from order_capture.adapters.messaging import envelopes
 from order_capture.application.batches import collecting_failures
 from order_capture.application.messages import Received, order_id_of
 from order_capture.domain.errors import InvalidMessageError
-from order_capture.entrypoints.invocations import invocation
+from order_capture.entrypoints.invocations import Handler, invocation
 
 logger = logging.getLogger(__name__)
 
@@ -20,45 +33,87 @@ Work = Callable[[Sequence[Any]], set[str]]
 
 def queue_handler(
     work: Work, *accepted: type[Received], read: Callable[[str], Received] = envelopes.decode
-) -> Callable[[dict[str, Any], object], dict[str, list[dict[str, str]]]]:
+) -> Handler[dict[str, Any]]:
     """The Lambda handler of a queue's function, which takes messages of the `accepted` types.
 
     A message that is not ours, or whose order must be tried again, is reported by its own id and no
     other with it (ReportBatchItemFailures). After the queue's maxReceiveCount it is in the DLQ.
     """
 
+    def message_in(record: SQSRecord) -> Received:
+        message = read(record.body)
+        if not isinstance(message, accepted):
+            raise InvalidMessageError(f"a {type(message).__name__} is not for this queue")
+        return message
+
     @invocation
-    def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
-        messages: dict[str, Received] = {}
-        order_ids: dict[str, str] = {}
-        failures: list[str] = []
-        for record in event["Records"]:
-            try:
-                message = read(record["body"])
-                if not isinstance(message, accepted):
-                    raise InvalidMessageError(f"a {type(message).__name__} is not for this queue")
-                messages[record["messageId"]] = message
-                order_ids[record["messageId"]] = order_id_of(message)
-            except InvalidMessageError as error:
-                logger.error("refused a message: %s", error, extra={"message_id": record["messageId"]})
-                failures.append(record["messageId"])
-            except Exception:
-                logger.exception("refused a message", extra={"message_id": record["messageId"]})
-                failures.append(record["messageId"])
-        failed: set[str] = set()
-        if messages:
-            with collecting_failures(failed, set(order_ids.values())):
-                failed |= work(list(messages.values()))
-        failures += [message_id for message_id, order_id in order_ids.items() if order_id in failed]
-        logger.info(
-            "handled %d of %d",
-            len(event["Records"]) - len(failures),
-            len(event["Records"]),
-            extra={
-                "orders": sorted(set(order_ids.values())),
-                "correlation_ids": sorted({message.correlation_id for message in messages.values()}),
-            },
-        )
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+    def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+        processor = GroupProcessor(work)
+        response = process_partial_response(event, message_in, processor, context)
+        return cast("dict[str, Any]", response)
 
     return handler
+
+
+_LOGGED = (None, None, None)  # what went wrong is in the log already, without what it is about
+
+
+class GroupProcessor(BasePartialBatchProcessor):
+    """Has the messages of a batch worked on together. Its record handler reads the message in a record."""
+
+    def __init__(self, work: Work) -> None:
+        # Where all have failed, they are reported as others are: an exception would say no more to Lambda,
+        # and counts as an error of the function.
+        super().__init__(EventType.SQS, raise_on_entire_batch_failure=False)
+        self._work = work
+
+    def process(self) -> list[tuple[Any, ...]]:
+        """Read the records, work on what could be read, and take down which of them failed."""
+        read = {  # a message that comes twice in a batch is worked on once
+            record.message_id: (record, message)
+            for record, message in map(self._process_record, self.records)
+            if message
+        }
+        messages = [message for _, message in read.values()]
+        failed: set[str] = set()
+        if messages:
+            with collecting_failures(failed, {order_id_of(message) for message in messages}):
+                failed |= self._work(messages)
+        outcomes: list[tuple[Any, ...]] = [
+            self.failure_handler(record, _LOGGED)
+            if order_id_of(message) in failed
+            else self.success_handler(record, message)
+            for record, message in read.values()
+        ]
+        self._report(messages)
+        return outcomes
+
+    def _process_record(self, record: dict[str, Any]) -> tuple[SQSRecord, Received | None]:
+        """A record and the message in it, if there is one of ours: else it has failed."""
+        sqs_record = SQSRecord(record)
+        where = {"message_id": sqs_record.message_id}
+        try:
+            message: Received = self.handler(record=sqs_record)
+            order_id_of(message)
+            return sqs_record, message
+        except InvalidMessageError as error:
+            logger.error("refused a message: %s", error, extra=where)
+        except Exception:
+            logger.exception("refused a message", extra=where)
+        self.failure_handler(sqs_record, _LOGGED)
+        return sqs_record, None
+
+    async def _async_process_record(self, record: dict[str, Any]) -> tuple[SQSRecord, Received | None]:
+        return self._process_record(record)
+
+    def _report(self, messages: Sequence[Received]) -> None:
+        metrics.count("MessagesReturned", len(self.fail_messages))
+        logger.info(
+            "handled %d of %d",
+            len(self.records) - len(self.fail_messages),
+            len(self.records),
+            extra={
+                "orders": sorted({order_id_of(message) for message in messages}),
+                "correlation_ids": sorted({message.correlation_id for message in messages}),
+            },
+        )

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import botocore.exceptions
 
+from order_capture.adapters import metrics
 from order_capture.adapters.aws_errors import BUSY, is_unavailable
 from order_capture.adapters.dynamodb.types import Item
 from order_capture.domain.errors import TransientError
@@ -60,7 +61,9 @@ def refused(reasons: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Item | Non
 
 def conflicted(reasons: Sequence[dict[str, Any]]) -> bool:
     """Whether another write of the same items was under way, or a hot item was throttled."""
-    return any(reason["Code"] in _BUSY for reason in reasons)
+    conflicts = sum(reason["Code"] in _BUSY for reason in reasons)
+    metrics.count("TransactionConflicts", conflicts)
+    return conflicts > 0
 
 
 _BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}

@@ -1,4 +1,7 @@
-"""API Gateway's proxy events in, its answers out. Nothing that a route raises gets past here."""
+"""API Gateway's proxy events in, its answers out, by Powertools' resolver. No error gets past this module.
+
+Requests are checked by our own models (`requests`), and not by the resolver's validation.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,17 @@ import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver
+from aws_lambda_powertools.event_handler import Response as HttpResponse
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from order_capture.adapters.serializers import decimal_json
 from order_capture.application.callers import Caller
 from order_capture.config import optional_env
 from order_capture.domain.errors import NotFoundError
+from order_capture.entrypoints import logs
 from order_capture.entrypoints.callers import caller_from_event
 from order_capture.entrypoints.http.problems import (
     RETRY_AFTER_SECONDS,
@@ -26,14 +34,14 @@ from order_capture.entrypoints.http.problems import (
     problem,
     shown_name,
 )
-from order_capture.entrypoints.invocations import invocation
 
 logger = logging.getLogger(__name__)
 
 CORRELATION_HEADER = "X-Correlation-Id"
 KEY_HEADER = "Idempotency-Key"
 TAGS_HEADER = "If-None-Match"
-JSON = "application/json"
+MAX_CORRELATION_ID = 128  # characters
+JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 MAX_TAGS = 256  # characters: room for a dozen tags of ours
 
 
@@ -57,7 +65,7 @@ class Request:
         Raises:
             RequestInvalidError: it is too long, or not plain text.
         """
-        return self._header(CORRELATION_HEADER, limit=128) or self.request_id
+        return self._header(CORRELATION_HEADER, MAX_CORRELATION_ID) or self.request_id
 
     @property
     def idempotency_key(self) -> str | None:
@@ -131,7 +139,7 @@ class Request:
 
     def _header(self, name: str, limit: int) -> str | None:
         value = self.headers.get(name.lower())
-        if value is not None and not re.fullmatch(f"[!-~]([ -~]{{0,{limit - 2}}}[!-~])?", value):
+        if value is not None and not _is_token(value, limit):
             message = f"must be 1 to {limit} printable ASCII characters"
             raise RequestInvalidError([FieldError(name, message)])
         return value
@@ -151,65 +159,128 @@ class Response:
 
 
 Route = Callable[[Request], Response]
-Routes = Mapping[tuple[str, str], Route]
 
 
-def http_handler(routes: Routes) -> Callable[[dict[str, Any], object], dict[str, Any]]:
-    """The Lambda handler of an API function. `routes` maps (method, resource path) to what answers it.
+class RestApi(APIGatewayRestResolver):
+    """The routes of an API function, added as with any of Powertools' resolvers: `@app.post("/order")`.
+
+    A path is written as the contract has it, `{orderId}` included. API Gateway has matched it, and names it
+    as the event's resource. The path itself may begin with the base path of a domain, and has ids as they
+    were escaped.
 
     A HEAD is answered as its GET is, without the body.
     """
 
-    @invocation
-    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        request_id = (event.get("requestContext") or {}).get("requestId") or ""
-        headers, body = {CORRELATION_HEADER: request_id, **_cors_headers()}, ""
-        try:
-            request = _request(event, request_id)
-            headers[CORRELATION_HEADER] = request.correlation_id
-            response = _route(routes, event)(request)
-            status = response.status
-            if response.body is not None:
-                headers["Content-Type"], body = JSON, decimal_json.dumps(response.body)
-            headers.update(response.headers)
-            if response.replayed:
-                headers["Idempotency-Replayed"] = "true"
-        except Exception as error:
-            told = problem(error, request_id)
-            status, body = HTTPStatus(told["status"]), decimal_json.dumps(told)
-            headers["Content-Type"] = "application/problem+json"
-            # A 401 of ours has no WWW-Authenticate: API Gateway would rename it (x-amzn-Remapped-…).
-            if isinstance(error, MethodNotAllowedError):
-                headers["Allow"] = ", ".join(error.allowed)
-            if is_retryable(error):
-                headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                logger.exception("failed", extra={"request_id": request_id})
-        logger.info(
-            "%s %s: %d",
-            event.get("httpMethod"),
-            event.get("resource"),
-            status,
-            extra={"request_id": request_id, "correlation_id": headers[CORRELATION_HEADER]},
-        )
-        return {"statusCode": int(status), "headers": headers, "body": "" if _is_head(event) else body}
+    def __init__(self) -> None:
+        super().__init__(debug=False)  # which would print each event
+        self.not_found(self._refuse_route)
+        self.exception_handler(Exception)(self._problem)
 
-    return handler
+    def route(self, rule: str, method: Any, *args: Any, **options: Any) -> Any:
+        """Add what answers a method of a path: it takes a `Request` and returns a `Response`."""
+        register = super().route(rule, ["GET", "HEAD"] if method == "GET" else method, *args, **options)
+
+        def add(answer: Route) -> Route:
+            register(lambda: _written(answer(self._request())))
+            return answer
+
+        return add
+
+    def resolve(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        """Answer a request."""
+        request_id, correlation_id = _request_id(event), _correlation_id(event)
+        logs.configure().set_correlation_id(correlation_id)
+        method, resource = event.get("httpMethod") or "", event.get("resource") or ""
+        # Methods are case-sensitive (RFC 9110, 9.1), which the resolver passes over: "get" is none of ours.
+        known = method if method.isupper() else ""
+        answer = super().resolve({**event, "httpMethod": known, "path": resource}, context)
+        written = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+        status = answer["statusCode"]
+        logger.info("%s %s: %d", method, resource, status, extra={"request_id": request_id})
+        return {
+            "statusCode": status,
+            "headers": {CORRELATION_HEADER: correlation_id, **_cors_headers(), **written},
+            "body": "" if method == "HEAD" else answer["body"],
+        }
+
+    @property
+    def routes(self) -> set[tuple[str, str]]:
+        """The method and path of each route."""
+        return {(route.method, route.path or "/") for route in self._static_routes}
+
+    def _request(self) -> Request:
+        request = _request(self.current_event)
+        _ = request.correlation_id  # which is to be none, or a good one
+        return request
+
+    def _refuse_route(self, _error: Exception) -> NoReturn:
+        self._request()  # what is wrong with the request itself comes first
+        allowed = {method for method, path in self.routes if path == self.current_event.path}
+        if not allowed:
+            raise NotFoundError("There is no such route.")
+        # The gateway itself answers OPTIONS.
+        raise MethodNotAllowedError(sorted(allowed | {"OPTIONS"}))
+
+    def _problem(self, error: Exception) -> HttpResponse[str]:
+        request_id = _request_id(self.current_event.raw_event)
+        told = problem(error, request_id)
+        headers: dict[str, str | list[str]] = {}
+        # A 401 of ours has no WWW-Authenticate: API Gateway would rename it (x-amzn-Remapped-…).
+        if isinstance(error, MethodNotAllowedError):
+            headers["Allow"] = ", ".join(error.allowed)
+        if is_retryable(error):
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        if told["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.error("failed", exc_info=error, extra={"request_id": request_id})
+        return HttpResponse(told["status"], PROBLEM_JSON, decimal_json.dumps(told), headers)
 
 
-def _request(event: Mapping[str, Any], request_id: str) -> Request:
-    body = event.get("body") or ""
+def _written(response: Response) -> HttpResponse[str]:
+    """A route's answer, its body as text: if it can't be written, that is the route's error."""
+    headers: dict[str, str | list[str]] = {**response.headers}
+    if response.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    content_type, body = None, ""
+    if response.body is not None:
+        content_type, body = JSON, decimal_json.dumps(response.body)
+    return HttpResponse(int(response.status), content_type, body, headers)
+
+
+def _request(event: APIGatewayProxyEvent) -> Request:
+    """A request as the routes see it.
+
+    Raises:
+        UnauthenticatedError: there is no telling who sent it.
+    """
     return Request(
-        body=base64.b64decode(body)
-        if event.get("isBase64Encoded")
-        else body.encode("utf-8", "surrogatepass"),
-        path=event.get("pathParameters") or {},
-        query=event.get("multiValueQueryStringParameters") or {},
-        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
-        request_id=request_id,
-        caller=caller_from_event(event),
-        operation=f"{event.get('httpMethod')} {event.get('resource')}",
+        body=base64.b64decode(event.body or "")
+        if event.is_base64_encoded
+        else (event.body or "").encode("utf-8", "surrogatepass"),
+        path=event.path_parameters,
+        query=event.multi_value_query_string_parameters,
+        headers=_lower_case(event.raw_event),
+        request_id=_request_id(event.raw_event),
+        caller=caller_from_event(event.raw_event),
+        operation=f"{event.http_method} {event.path}",
     )
+
+
+def _request_id(event: Mapping[str, Any]) -> str:
+    return (event.get("requestContext") or {}).get("requestId") or ""
+
+
+def _correlation_id(event: Mapping[str, Any]) -> str:
+    """The client's own name for a request if it gave one that is one, else the request's id."""
+    given = _lower_case(event).get(CORRELATION_HEADER.lower())
+    return given if given and _is_token(given, MAX_CORRELATION_ID) else _request_id(event)
+
+
+def _lower_case(event: Mapping[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+
+
+def _is_token(value: str, limit: int) -> bool:
+    return bool(re.fullmatch(f"[!-~]([ -~]{{0,{limit - 2}}}[!-~])?", value))
 
 
 def _cors_headers() -> dict[str, str]:
@@ -225,19 +296,3 @@ def _cors_headers() -> dict[str, str]:
 
 # What a page could not read otherwise.
 _EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Correlation-Id"
-
-
-def _route(routes: Routes, event: Mapping[str, Any]) -> Route:
-    path = event.get("resource", "")
-    route = routes.get(("GET" if _is_head(event) else event.get("httpMethod", ""), path))
-    if route is not None:
-        return route
-    allowed = {method for method, of in routes if of == path}
-    if not allowed:
-        raise NotFoundError("There is no such route.")
-    # The gateway itself answers OPTIONS.
-    raise MethodNotAllowedError(sorted(allowed | {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())))
-
-
-def _is_head(event: Mapping[str, Any]) -> bool:
-    return event.get("httpMethod") == "HEAD"

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from order_capture.adapters.serializers import decimal_json
 from order_capture.application.callers import Caller
 from order_capture.entrypoints.callers import caller_from_claims
 from order_capture.entrypoints.http.problems import problem
-from order_capture.entrypoints.invocations import invocation
+from order_capture.entrypoints.invocations import Handler, invocation
 
 logger = logging.getLogger(__name__)
 
@@ -38,16 +40,14 @@ OnDisconnect = Callable[[str], None]
 """Removes what there is of a connection that has ended."""
 
 
-def socket_handler(
-    listen: OnMessage, forget: OnDisconnect
-) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+def socket_handler(listen: OnMessage, forget: OnDisconnect) -> Handler[dict[str, Any]]:
     """The Lambda handler of a WebSocket API's routes.
 
     What kind of event it is, API Gateway says: a client may name any route.
     """
 
     @invocation
-    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    def handler(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
         context = event["requestContext"]
         kind, connection_id = context["eventType"], context["connectionId"]
         answer: dict[str, Any] = {"statusCode": int(HTTPStatus.OK)}

@@ -1,0 +1,59 @@
+"""What the business is measured by: CloudWatch makes metrics of the lines that Powertools writes to the log.
+
+One namespace, and each metric by the stack (`service`); few have a second dimension, whose values are few:
+every combination is a metric of its own, and billed as one. docs/reference/metrics.md lists them all.
+
+Where template.yaml names no namespace, as in tests, nothing is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from aws_lambda_powertools import Metrics, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+from order_capture.config import optional_env
+
+
+def count(name: str, number: int = 1) -> None:
+    """Add to a metric that counts."""
+    if number and (metrics := _metrics()):
+        metrics.add_metric(name, MetricUnit.Count, number)
+
+
+def count_each(name: str, dimension: str, numbers: Mapping[str, int]) -> None:
+    """Add to a metric that counts by `dimension`, whose values `numbers` has."""
+    if (metrics := _metrics()) is None:
+        return
+    service = {"service": str(metrics.service)}
+    for value, number in numbers.items():
+        with single_metric(name, MetricUnit.Count, number, default_dimensions=service) as metric:
+            metric.add_dimension(dimension, value)
+
+
+def took(name: str, seconds: float) -> None:
+    """Add to a metric of how long something took, or how old it is."""
+    if metrics := _metrics():
+        metrics.add_metric(name, MetricUnit.Seconds, seconds)
+
+
+def is_measured() -> bool:
+    """Whether there is any use in working figures out."""
+    return bool(optional_env("POWERTOOLS_METRICS_NAMESPACE"))
+
+
+def flush() -> None:
+    """Write down what has been measured: at the end of each call of a function."""
+    if (metrics := _metrics()) and metrics.metric_set:
+        metrics.flush_metrics()
+
+
+def _metrics() -> Metrics | None:
+    return _made() if is_measured() else None
+
+
+@cache
+def _made() -> Metrics:
+    return Metrics()

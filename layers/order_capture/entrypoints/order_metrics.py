@@ -1,0 +1,53 @@
+"""What becomes of orders, measured where each change of one passes by once: at the order table's stream.
+
+A batch that comes again is counted again. The daily reports are what counts each event once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from order_capture.adapters import metrics
+from order_capture.application.orders.publish_order_events import OrderChange
+from order_capture.domain.events import OrderEvent, OrderEventType, event_of, status_changes
+
+_COUNTED = {
+    OrderEventType.PLACED: "OrdersPlaced",
+    OrderEventType.CONFIRMED: "OrdersConfirmed",
+    OrderEventType.SHIPPED: "OrdersShipped",
+    OrderEventType.CANCELLED: "OrdersCancelled",
+    OrderEventType.EXPIRED: "OrdersExpired",
+}
+_TIMED = {
+    OrderEventType.CONFIRMED: "SecondsToDecided",
+    OrderEventType.REJECTED: "SecondsToDecided",
+    OrderEventType.SHIPPED: "SecondsToShipped",
+}
+
+
+def measure_changes(changes: Sequence[OrderChange]) -> None:
+    """Count what happened to orders, and how long after they were placed."""
+    if not metrics.is_measured():
+        return
+    events = [event for before, after in changes if (event := event_of(before, after))]
+    for kind, number in Counter(event.type for event in events).items():
+        if kind in _COUNTED:
+            metrics.count(_COUNTED[kind], number)
+    rejected = Counter(_reason(event) for event in events if event.type is OrderEventType.REJECTED)
+    metrics.count_each("OrdersRejected", "reason", rejected)
+    for event in events:
+        if event.type in _TIMED:
+            metrics.took(_TIMED[event.type], _age(event))
+
+
+def _reason(event: OrderEvent) -> str:
+    moments = status_changes(event.order.logs)
+    return next((m.reason for m in moments if m.type is event.type and m.reason), "UNKNOWN")
+
+
+def _age(event: OrderEvent) -> float:
+    """Seconds from an order's being placed to the event, by clocks that may differ."""
+    placed, then = (datetime.fromisoformat(each) for each in (event.order.create_time, event.time))
+    return max((then - placed).total_seconds(), 0.0)
