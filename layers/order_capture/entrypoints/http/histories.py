@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -16,9 +16,11 @@ from order_capture.domain.history import ChangeType
 from order_capture.domain.ledger import Hold, LedgerSpec
 from order_capture.domain.order import CheckResult
 from order_capture.entrypoints.http import pagination
-from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
 from order_capture.entrypoints.http.requests import MAX_PAGE, Time, WholeNumber, query_of
+
+if TYPE_CHECKING:
+    from order_capture.entrypoints.http.api import Request
 
 
 def _place(value: str) -> HistoryCursor:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import base64
 import re
 import urllib.parse
+from typing import TYPE_CHECKING
 
 from order_capture.application.ports import OrderCursor
-from order_capture.entrypoints.http.api import Request
+
+if TYPE_CHECKING:
+    from order_capture.entrypoints.http.api import Request
 
 _PLACE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z) ([!-~]{1,64})")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -16,9 +16,11 @@ from order_capture.domain.events import OrderEventType
 from order_capture.domain.ledger import ACCOUNTS
 from order_capture.domain.reports import AMOUNTS_OF, Metric, Row, RowKey
 from order_capture.entrypoints.http import pagination
-from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
 from order_capture.entrypoints.http.requests import NOT_A_CURSOR, WholeNumber, query_of
+
+if TYPE_CHECKING:
+    from order_capture.entrypoints.http.api import Request
 
 MAX_DAYS = 92  # a quarter; each day is a call of its own, of some milliseconds
 MAX_ROWS = 1000  # on a page: 400 KB of answer, of the 6 MB that a function may give

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -49,9 +49,11 @@ from order_capture.domain.order import (
 )
 from order_capture.domain.times import format_utc
 from order_capture.entrypoints.http import pagination
-from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError, shown_name
 from order_capture.entrypoints.http.urls import Url
+
+if TYPE_CHECKING:
+    from order_capture.entrypoints.http.api import Request
 
 MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters and prices, takes 8 KiB
 MAX_BATCH_BYTES = 1024 * 1024  # a hundred of them take 800 KiB

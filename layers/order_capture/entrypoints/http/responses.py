@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from order_capture.adapters.serializers.snapshots import amounts, order_values
 from order_capture.application.orders.capture_orders import Captured, CapturedBatch
@@ -10,8 +10,10 @@ from order_capture.application.orders.list_orders import OrderPage
 from order_capture.domain.ledger import Balance, LedgerSpec
 from order_capture.domain.order import Order
 from order_capture.entrypoints.http import pagination
-from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.problems import MAX_ERRORS_IN_BATCH, RETRY_AFTER_SECONDS, problem
+
+if TYPE_CHECKING:
+    from order_capture.entrypoints.http.api import Request
 
 LOOK_SOON = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 """When to look orders up that were taken in."""

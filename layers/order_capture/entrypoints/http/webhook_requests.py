@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
@@ -14,7 +14,6 @@ from order_capture.domain.errors import NotFoundError
 from order_capture.domain.events import OrderEventType
 from order_capture.domain.webhooks import Webhook, webhook_id_of
 from order_capture.entrypoints.http import pagination
-from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.requests import (
     MAX_BODY_BYTES,
     MAX_PAGE,
@@ -25,6 +24,9 @@ from order_capture.entrypoints.http.requests import (
     request_key,
 )
 from order_capture.entrypoints.http.urls import Url
+
+if TYPE_CHECKING:
+    from order_capture.entrypoints.http.api import Request
 
 # A customer's id, a dot, and a UUID's digits; of a delivery, its event's time and a hash.
 _WEBHOOK_ID = r"[A-Za-z0-9._:@+~-]{1,64}\.[0-9a-f]{32}"

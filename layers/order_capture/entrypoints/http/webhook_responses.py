@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from order_capture.application.webhooks.manage_webhooks import DeliveryPage
 from order_capture.domain.webhooks import Delivery, DeliveryStatus, Webhook, all_types
 from order_capture.entrypoints.http import pagination
-from order_capture.entrypoints.http.api import Request
+
+if TYPE_CHECKING:
+    from order_capture.entrypoints.http.api import Request
 
 
 def webhook_view(webhook: Webhook) -> dict[str, Any]:
