@@ -11,7 +11,7 @@ from datetime import datetime
 
 from order_capture.adapters import metrics
 from order_capture.application.orders.publish_order_events import OrderChange
-from order_capture.domain.events import OrderEvent, OrderEventType, event_of, status_changes
+from order_capture.domain.events import OrderEvent, OrderEventType, event_of
 
 _COUNTED = {
     OrderEventType.PLACED: "OrdersPlaced",
@@ -35,19 +35,14 @@ def measure_changes(changes: Sequence[OrderChange]) -> None:
     for kind, number in Counter(event.type for event in events).items():
         if kind in _COUNTED:
             metrics.count(_COUNTED[kind], number)
-    rejected = Counter(_reason(event) for event in events if event.type is OrderEventType.REJECTED)
-    metrics.count_each("OrdersRejected", "reason", rejected)
+    rejected = [event.change for event in events if event.type is OrderEventType.REJECTED]
+    metrics.count_each("OrdersRejected", "reason", Counter(change.reason or "UNKNOWN" for change in rejected))
     for event in events:
         if event.type in _TIMED:
             metrics.took(_TIMED[event.type], _age(event))
 
 
-def _reason(event: OrderEvent) -> str:
-    moments = status_changes(event.order.logs)
-    return next((m.reason for m in moments if m.type is event.type and m.reason), "UNKNOWN")
-
-
 def _age(event: OrderEvent) -> float:
     """Seconds from an order's being placed to the event, by clocks that may differ."""
-    placed, then = (datetime.fromisoformat(each) for each in (event.order.create_time, event.time))
+    placed, then = (datetime.fromisoformat(each) for each in (event.order.create_time, event.change.time))
     return max((then - placed).total_seconds(), 0.0)
