@@ -144,7 +144,8 @@ LOADS = {
     """),
     "ship_order": QUEUE
     | names("""
-        adapters.dynamodb.ledger_repository adapters.dynamodb.order_repository adapters.dynamodb.shipment_repository
+        adapters.dynamodb.ledger_repository adapters.dynamodb.order_repository
+        adapters.dynamodb.shipment_repository
         adapters.dynamodb.transactions adapters.dynamodb.types application.orders.ship_orders
     """),
     "socket_api": EVERY
