@@ -241,7 +241,7 @@ def test_a_wrong_signature_is_refused(target: Target, key: str | None) -> None:
     session = boto3.Session(key or target.engine.access_key_id, "test", region_name="us-east-1")
     for service, call in (("sns", "list_topics"), ("dynamodb", "list_tables"), ("lambda", "list_functions")):
         client: Any = session.client(service, endpoint_url=target.engine.url)  # type: ignore[call-overload]
-        with pytest.raises(client.exceptions.ClientError, match="signature is not good"):
+        with pytest.raises(client.exceptions.ClientError, match="signature is invalid"):
             getattr(client, call)()
 
 

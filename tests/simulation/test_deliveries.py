@@ -128,7 +128,7 @@ def test_without_lanes_and_shares_nothing_arrives_any_more(monkeypatch: pytest.M
     monkeypatch.setattr(ReceiverHealth, "lane", lambda *_: Lane.QUICK)
     monkeypatch.setattr(deliver_webhooks, "QUICK_SECONDS", 15)
     monkeypatch.setattr(Share, "free", lambda *_: [*range(8)])
-    monkeypatch.setattr(Share, "rest", lambda *_, **__: 0)
+    monkeypatch.setattr(Share, "backoff", lambda *_, **__: 0)
     waits = others_waits(with_webhooks(3), RECEIVERS["slow but successful"])
 
     assert quantile(waits, 0.5) > 30, in_words(waits)
