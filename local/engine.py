@@ -302,7 +302,8 @@ def recovered(home: Path = HOME) -> str | None:
         return None
     at = f"{datetime.fromtimestamp(header.saved_at, tz=UTC).astimezone():%Y-%m-%d %H:%M:%S}"
     lost = engine_snapshots.lost_seconds(state, header)
-    if not lost:
+    # Of a kill, the changes of the last moment are not marked: it may have cost more than is known.
+    if header.clean and not lost:
         return f"It continues with its data of {at}, in {_shown(state)}."
     return (
         f"The engine was killed. It continues with its data of {at}, in {_shown(state)}: all changes of the "

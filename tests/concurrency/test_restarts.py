@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Self
 
 import httpx
@@ -24,7 +25,7 @@ import pytest
 
 from local import stack
 from local.engine import ROOT, Engine, EngineError, find, free_port, fresh, recovered, start
-from local.engine_snapshots import snapshot_of
+from local.engine_snapshots import read_header, snapshot_of
 from tests.conftest import Say
 from tests.deployed.shop import OPEN, StackClient, body_of, order_body
 from tests.support.profile import AMOUNTS, FULL
@@ -72,13 +73,22 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
             running.kill()
 
 
+def _wait_for_snapshot(home: Path) -> None:
+    """Wait until the engine has saved all that was done until now."""
+    done, deadline = time.time(), time.monotonic() + 30
+    while (header := read_header(home / "state")) is None or header.saved_at < done:
+        assert time.monotonic() < deadline, "never saved"
+        time.sleep(0.2)
+
+
 class Clients:
     """Place orders at the same time, even while the engine restarts."""
 
-    def __init__(self, shop: StackClient) -> None:
+    def __init__(self, shop: StackClient, home: Path) -> None:
         self._shop = shop
         self._customers = [shop.new_customer("1000.00") for _ in range(10)]
         self.pen = shop.new_product(UNITS)
+        _wait_for_snapshot(home)  # a crash is to cost orders, not those who place them
         self.accepted: list[str] = []
         self._enough = threading.Event()
         self._given_up = threading.Event()
@@ -123,7 +133,7 @@ class Clients:
 
 @pytest.fixture
 def clients(kept: Kept) -> Iterator[Clients]:
-    with Clients(kept.shop) as clients:
+    with Clients(kept.shop, kept.engine.home) as clients:
         yield clients
 
 
