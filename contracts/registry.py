@@ -226,7 +226,7 @@ CHANNELS = (
     Channel(
         "SocketApi",
         Kind.SOCKET,
-        "What a client follows, and what it is told. docs/reference/websocket.md describes it.",
+        "What a client subscribes to, and the events that it gets. docs/reference/websocket.md describes it.",
         EVENTS,
         senders=("socket_pusher",),
         receivers=("socket_api",),

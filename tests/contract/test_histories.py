@@ -55,18 +55,18 @@ def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: History
         Balance(Decimal(0), settled=Decimal(2), version=3, update_time=NOW, deleted=True),
         previous_time=EARLIER,
     )
-    anew = Commit(
+    again = Commit(
         "pen",
         (LedgerEntry(ChangeType.ADJUST, Decimal(7), "anew"),),
         Balance(Decimal(7), settled=Decimal(2), version=4, update_time=LATER),
         previous_time=NOW,
         was_deleted=True,
     )
-    history.put([deletion, anew])
+    history.put([deletion, again])
 
-    assert history.newest("pen", None, 10) == [anew, deletion]
+    assert history.newest("pen", None, 10) == [again, deletion]
     assert history.transaction_at("pen", EARLIER) == deletion
-    assert history.transaction_at("pen", NOW) == anew
+    assert history.transaction_at("pen", NOW) == again
 
 
 def test_a_line_keeps_the_price_of_before_and_after_it(history: HistoryRepository) -> None:

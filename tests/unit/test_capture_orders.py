@@ -244,30 +244,32 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
 
     def test_is_told_so(self) -> None:
         shop = Shop()
-        told: list[type[Exception]] = []
+        refusals: list[type[Exception]] = []
         shop.checks.interruptions.coming = [
-            lambda: told.append(refusal(lambda: shop.capture(placed(), idempotent=True, clock=lambda: at(1))))
+            lambda: refusals.append(
+                refusal(lambda: shop.capture(placed(), idempotent=True, clock=lambda: at(1)))
+            )
         ]
 
         first = shop.capture(placed(), idempotent=True)
 
-        assert told == [RequestInProgressError]
+        assert refusals == [RequestInProgressError]
         assert first.replayed is False
         assert shop.checked_ids() == ["order-1"]
         assert shop.capture(placed(), idempotent=True).replayed is True
 
     def test_is_told_so_for_a_batch_as_a_whole(self) -> None:
         shop = Shop()
-        told: list[type[Exception]] = []
+        refusals: list[type[Exception]] = []
         shop.checks.interruptions.coming = [
-            lambda: told.append(
+            lambda: refusals.append(
                 refusal(lambda: shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(1)))
             )
         ]
 
         first = shop.captured_batch([placed()], request_id="request-1")
 
-        assert told == [RequestInProgressError]
+        assert refusals == [RequestInProgressError]
         assert first.replayed is False
         assert shop.captured_batch([placed()], request_id="request-1").replayed is True
 
@@ -289,14 +291,16 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
 
     def test_is_told_that_its_key_was_used_if_it_is_another_request(self) -> None:
         shop = Shop()
-        told: list[type[Exception]] = []
+        refusals: list[type[Exception]] = []
         shop.checks.interruptions.coming = [
-            lambda: told.append(refusal(lambda: shop.capture(placed(fingerprint="print-2"), idempotent=True)))
+            lambda: refusals.append(
+                refusal(lambda: shop.capture(placed(fingerprint="print-2"), idempotent=True))
+            )
         ]
 
         shop.capture(placed(), idempotent=True)
 
-        assert told == [IdempotencyConflictError]
+        assert refusals == [IdempotencyConflictError]
 
     def test_is_done_in_its_place_once_the_first_can_no_longer_be_waited_for(self) -> None:
         shop = Shop()

@@ -522,11 +522,11 @@ class TestEvents:
             assert dataclasses.replace(old, update_time="") == dataclasses.replace(before, update_time="")
 
     def test_the_history_s_event_is_of_the_same_order(self) -> None:
-        told: list[HistoryRecord] = []
-        history_stream_handler(lambda _key, lines: told.extend(lines))(HISTORY_EVENT, None)
+        records: list[HistoryRecord] = []
+        history_stream_handler(lambda _key, lines: records.extend(lines))(HISTORY_EVENT, None)
         (_, held) = next(each for each in RECORDS if each[0] == "order_update")
         order_id = order_id_of(envelopes.decode(held["body"]))
-        assert [(line.entity, line.key) for line in told if isinstance(line, Commit)][1:] == [
+        assert [(line.entity, line.key) for line in records if isinstance(line, Commit)][1:] == [
             ("alice", f"HOLD#{order_id}")
         ]
 

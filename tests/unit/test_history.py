@@ -138,8 +138,8 @@ class TestWhatWasDone:
         self, history: tuple[list[list[LedgerEntry]], list[Balance]]
     ) -> None:
         changes, heads = history
-        told = [change for commit in commits_of(changes, heads) for change in commit.changes]
-        sums = fold("pen", told)
+        entries = [change for commit in commits_of(changes, heads) for change in commit.changes]
+        sums = fold("pen", entries)
 
         assert (sums.balance, sums.held, sums.settled) == (
             heads[-1].balance,
@@ -148,7 +148,7 @@ class TestWhatWasDone:
         )
 
     @pytest.mark.parametrize(
-        ("figures", "told"),
+        ("figures", "entries"),
         [
             ((-3, 3, 0), [LedgerEntry(HOLD, Decimal(3))]),
             ((3, -3, 0), [LedgerEntry(RELEASE, Decimal(3))]),
@@ -158,13 +158,13 @@ class TestWhatWasDone:
         ],
     )
     def test_a_write_that_names_no_entries_is_told_by_its_figures(
-        self, figures: tuple[int, int, int], told: list[LedgerEntry]
+        self, figures: tuple[int, int, int], entries: list[LedgerEntry]
     ) -> None:
         before = Balance(Decimal(10), Decimal(10), Decimal(10), 1, written(1_000))
         balance, held, settled = (Decimal(10 + change) for change in figures)
         after = Balance(balance, held, settled, 2, written(2_000))
 
-        assert list(commit_of("pen", before, after, {}).changes) == told
+        assert list(commit_of("pen", before, after, {}).changes) == entries
 
     @pytest.mark.parametrize(
         "entries",

@@ -219,7 +219,7 @@ class TestAdjusting:
             adjust(kind, full, NOW, by=kind.quantum)
 
     @pytest.mark.parametrize(
-        ("kind", "by", "told"),
+        ("kind", "by", "message"),
         [
             (ACCOUNTS, "-1E+3", "The balance is 5.00: a change by -1000.00 would take it below zero."),
             (ACCOUNTS, "1e12", "A balance is at most 999999999999.99."),
@@ -228,12 +228,12 @@ class TestAdjusting:
         ],
     )
     def test_a_refusal_shows_figures_as_the_ledger_has_them(
-        self, kind: LedgerSpec, by: str, told: str
+        self, kind: LedgerSpec, by: str, message: str
     ) -> None:
         with pytest.raises(BalanceOutOfRangeError) as refusal:
             adjust(kind, Balance(Decimal("0.5E+1")), NOW, by=Decimal(by))
 
-        assert str(refusal.value) == told
+        assert str(refusal.value) == message
 
     def test_an_adjustment_of_nothing_in_particular_is_a_mistake_of_the_caller(self) -> None:
         with pytest.raises(ValueError, match="needs a balance or an amount"):

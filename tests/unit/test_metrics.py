@@ -97,3 +97,23 @@ def test_without_a_namespace_nothing_is_measured(capsys: Written, monkeypatch: p
     metrics.count_each("WebhookAttempts", "outcome", {"late": 1})
 
     assert measures(capsys) == []
+
+
+def test_what_cannot_be_measured_is_done_all_the_same_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given
+    def broken() -> None:
+        raise RuntimeError("no metrics today")
+
+    monkeypatch.setattr(metrics, "_made", broken)
+    worked: list[object] = []
+    rejected = PLACED.record_check(CheckType.STOCK, declined(), now=PLACED.create_time)
+    # when
+    stream = {"Records": [record(PLACED, None), record(rejected, PLACED)]}
+    response = stream_handler(worked.append)(stream, None)
+    failures = queue_handler(lambda _: {"order-1"}, CheckOrder)(
+        queue_event(body_of(check(PLACED.details))), None
+    )
+    # then
+    assert response == {}
+    assert worked == [[(None, PLACED), (PLACED, rejected)]]
+    assert len(failures["batchItemFailures"]) == 1

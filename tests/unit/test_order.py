@@ -261,8 +261,8 @@ def test_a_refused_order_that_holds_nothing_has_nothing_to_release(status: Order
 def test_a_repeated_request_is_answered_with_the_order_as_it_was_placed() -> None:
     assert confirmed().initial_snapshot() == placed()
     assert rejected().initial_snapshot() == placed()
-    told = replace(placed(), callback_url="https://a.example/")
-    assert told.cancel(now=LATER).initial_snapshot() == told
+    published = replace(placed(), callback_url="https://a.example/")
+    assert published.cancel(now=LATER).initial_snapshot() == published
 
 
 def test_a_decision_says_in_words_what_was_asked_and_what_there_was() -> None:

@@ -18,10 +18,10 @@ class Followers:
 
     def __init__(self, *failing: str) -> None:
         self.failing = {*failing}
-        self.told: list[BalanceState] = []
+        self.published: list[BalanceState] = []
 
     def send_all(self, states: Sequence[BalanceState]) -> None:
-        self.told += [state for state in states if state.entity not in self.failing]
+        self.published += [state for state in states if state.entity not in self.failing]
         if {state.entity for state in states} & self.failing:
             raise TransientError("not all could be sent")
 
@@ -37,7 +37,7 @@ def test_of_each_only_the_last_state_is_told() -> None:
         [state("pen", 1), state("ink", 4), state("pen", 2), state("pen", 3)]
     )
 
-    assert followers.told == [state("pen", 3), state("ink", 4)]
+    assert followers.published == [state("pen", 3), state("ink", 4)]
 
 
 def test_the_last_state_is_that_of_the_highest_version_wherever_it_comes() -> None:
@@ -45,7 +45,7 @@ def test_the_last_state_is_that_of_the_highest_version_wherever_it_comes() -> No
 
     PublishBalanceStates(followers).publish([state("pen", 3), state("pen", 2)])
 
-    assert followers.told == [state("pen", 3)]
+    assert followers.published == [state("pen", 3)]
 
 
 def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:

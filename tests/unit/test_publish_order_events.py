@@ -77,10 +77,10 @@ class TestTheEventsOfAnOrder:
         changes = zip([None, *life], life, strict=False)
         published = [event for before, after in changes if (event := event_of(before, after))]
 
-        told = events_of(life[-1])
+        derived = events_of(life[-1])
 
-        assert [event.change for event in told] == [event.change for event in published]
-        assert [order_values(event.order) for event in told] == [
+        assert [event.change for event in derived] == [event.change for event in published]
+        assert [order_values(event.order) for event in derived] == [
             order_values(event.order) for event in published
         ]
 

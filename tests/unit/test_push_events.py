@@ -71,13 +71,13 @@ def test_what_is_anothers_is_refused_in_the_words_of_what_does_not_exist(
 ) -> None:
     followers = MemorySubscriptionRepository()
 
-    said = []
+    refusals = []
     for what in (foreign, unknown):
         with pytest.raises(NotFoundError) as refusal:
             ManageSubscriptions(orders, followers, lambda: NOW).subscribe("c-1", what, BOB)
-        said.append(str(refusal.value))
+        refusals.append(str(refusal.value))
 
-    assert said[0] == said[1]
+    assert refusals[0] == refusals[1]
     assert not followers.subscribers(foreign)
 
 

@@ -38,7 +38,7 @@ def later(seconds: int) -> str:
     return f"2026-11-20T10:00:{seconds:02}.000Z"
 
 
-def told(*facts: OrderEventSummary) -> list[ReceivedOrderSummary]:
+def received(*facts: OrderEventSummary) -> list[ReceivedOrderSummary]:
     return [ReceivedOrderSummary(fact, "corr-1") for fact in facts]
 
 
@@ -49,7 +49,7 @@ def project(
     backoff: RecordedBackoff | None = None,
 ) -> set[str]:
     use_case = ProjectReports(store, 100, lambda: now, Retry(backoff or RecordedBackoff()))
-    return use_case.process(told(*facts))
+    return use_case.process(received(*facts))
 
 
 def groups(facts: list[OrderEventSummary]) -> list[list[OrderEventSummary]]:

@@ -3,26 +3,48 @@
 One namespace, and each metric by the stack (`service`); few have a second dimension, whose values are few:
 every combination is a metric of its own, and billed as one. docs/reference/metrics.md lists them all.
 
-Where template.yaml names no namespace, as in tests, nothing is measured.
+Where template.yaml names no namespace, as in tests, nothing is measured. And nothing fails because it is
+measured: an accepted order would be answered with an error, a batch that was done would come again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+import logging
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from typing import ParamSpec
 
 from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from order_capture.config import optional_env
 
+logger = logging.getLogger(__name__)
 
+Arguments = ParamSpec("Arguments")
+
+
+def harmless(measure: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Log what goes wrong while something is measured, and go on."""
+
+    @wraps(measure)
+    def measured(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        try:
+            measure(*arguments, **named)
+        except Exception:
+            logger.exception("not measured")
+
+    return measured
+
+
+@harmless
 def count(name: str, number: int = 1) -> None:
     """Add to a metric that counts."""
     if number and (metrics := _metrics()):
         metrics.add_metric(name, MetricUnit.Count, number)
 
 
+@harmless
 def count_each(name: str, dimension: str, numbers: Mapping[str, int]) -> None:
     """Add to a metric that counts by `dimension`, whose values `numbers` has."""
     if (metrics := _metrics()) is None:
@@ -33,6 +55,7 @@ def count_each(name: str, dimension: str, numbers: Mapping[str, int]) -> None:
             metric.add_dimension(dimension, value)
 
 
+@harmless
 def took(name: str, seconds: float) -> None:
     """Add to a metric of how long something took, or how old it is."""
     if metrics := _metrics():
@@ -44,6 +67,7 @@ def is_measured() -> bool:
     return bool(optional_env("POWERTOOLS_METRICS_NAMESPACE"))
 
 
+@harmless
 def flush() -> None:
     """Write down what has been measured: at the end of each call of a function."""
     if (metrics := _metrics()) and metrics.metric_set:

@@ -34,15 +34,15 @@ def authorizer_handler(scope: str) -> Handler[dict[str, Any]]:
         try:
             claims = _verified(_token(event), scope)
             principal, effect = caller_from_claims(claims).subject, "Allow"
-            told = {name: str(claims[name]) for name in _RESULTS if name in claims}
+            context = {name: str(claims[name]) for name in _RESULTS if name in claims}
         except UnauthenticatedError:
-            principal, effect, told = "nobody", "Deny", {}
+            principal, effect, context = "nobody", "Deny", {}
         logger.info("%s: %s", effect, principal)
         statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": event["methodArn"]}
         return {
             "principalId": principal,
             "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-            "context": told,
+            "context": context,
         }
 
     return handler

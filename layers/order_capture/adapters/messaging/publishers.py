@@ -8,6 +8,7 @@ large, or refused for what is in it) holds up no other.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,15 +29,13 @@ logger = logging.getLogger(__name__)
 # a topic. Ten orders of the largest kind are 51 KB.
 BATCH_ENTRIES = 10
 BATCH_BYTES = 256 * 1024
-MAX_DELAY_SECONDS = (
-    900  # the longest that SQS delays a message (SQS API reference, SendMessage: DelaySeconds)
-)
+MAX_DELAY_SECONDS = 900  # SQS delays no message for longer (SQS API reference, SendMessage: DelaySeconds)
 SEND_ATTEMPTS = 3  # on top of botocore's own, for entries that failed within an answered call
 
 
 @dataclass(frozen=True, slots=True)
 class EnvelopeFactory:
-    """What every message of one function needs: who says it, when, and an id of its own."""
+    """What every message of one function needs: its source, its time, and an id of its own."""
 
     source: str
     new_id: Callable[[], str]
@@ -53,8 +52,8 @@ class _Entry:
     values: dict[str, Any]
 
 
-class _Publisher:
-    """Implements `application.ports.MessagePublisher` and `StateOutbox`, over whatever takes a batch."""
+class _Publisher(ABC):
+    """Implements `application.ports.MessagePublisher` and `StatePublisher`, over whatever takes a batch."""
 
     _body_name: str
 
@@ -72,8 +71,9 @@ class _Publisher:
         if refused:
             raise RejectedMessagesError(refused)
 
+    @abstractmethod
     def _call(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
-        raise NotImplementedError
+        """Send a batch; returns what SNS or SQS answers, failed entries included."""
 
     def _send(self, messages: Sequence[Message | BalanceState]) -> tuple[set[str], set[str]]:
         """What those are about that could not be sent now, and those that never can."""

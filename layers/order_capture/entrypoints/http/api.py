@@ -223,16 +223,16 @@ class RestApi(APIGatewayRestResolver):
 
     def _problem(self, error: Exception) -> HttpResponse[str]:
         request_id = _request_id(self.current_event.raw_event)
-        told = problem(error, request_id)
+        document = problem(error, request_id)
         headers: dict[str, str | list[str]] = {}
         # A 401 of ours has no WWW-Authenticate: API Gateway would rename it (x-amzn-Remapped-…).
         if isinstance(error, MethodNotAllowedError):
             headers["Allow"] = ", ".join(error.allowed)
         if is_retryable(error):
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        if told["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if document["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("failed", exc_info=error, extra={"request_id": request_id})
-        return HttpResponse(told["status"], PROBLEM_JSON, decimal_json.dumps(told), headers)
+        return HttpResponse(document["status"], PROBLEM_JSON, decimal_json.dumps(document), headers)
 
 
 def _written(response: Response) -> HttpResponse[str]:

@@ -462,8 +462,8 @@ def _id_in_batch(key: RequestKey, index: int) -> str:
 def _fingerprint(request: Request, of_body: str) -> str:
     """The same for the same request: what its path, query and body say, however they are written."""
     path = {name: request.path_parameter(name) for name in request.path}
-    said = decimal_json.canonical({"path": path, "query": request.query, "body": of_body})
-    return hashlib.sha256(said.encode()).hexdigest()
+    canonical = decimal_json.canonical({"path": path, "query": request.query, "body": of_body})
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _order(body: NewOrder, order_id: str, request: Request, fingerprint: str, now: str) -> Order:

@@ -81,8 +81,8 @@ def answer_to(event: Mapping[str, Any], listen: OnMessage) -> Mapping[str, Any]:
         caller = caller_from_claims(context.get("authorizer") or {})
         return listen(Frame(context["connectionId"], text, caller))
     except Exception as error:
-        told = problem(error, context["requestId"])
-        if told["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        document = problem(error, context["requestId"])
+        if document["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.exception("failed", extra={"request_id": context["requestId"]})
         # Which of its messages it is about, the client sees by the message itself.
-        return {"problem": told, "asked": text[:MAX_REQUESTED]}
+        return {"problem": document, "asked": text[:MAX_REQUESTED]}
