@@ -83,6 +83,9 @@ def suite_of(nodeid: str) -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Under make, end with it: killed, it passes nothing on. What xdist starts ends with this process."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is in the background of a script; and all that tests start and interrupt would ignore it, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "MAKELEVEL" in os.environ and not hasattr(config, "workerinput"):
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
