@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
+from http import HTTPStatus
 from threading import Barrier
 from typing import Any, TypeVar
 
@@ -132,8 +133,14 @@ class StackClient:
         total: str,
         **headers: str,
     ) -> str:
-        """Post an order; its id."""
-        answer = self.post("/order", order_body(customer, items, total), **headers)
+        """Post an order, with a key and again while the API is busy, as the contract has it; its id."""
+        headers = {"Idempotency_Key": str(uuid.uuid4())} | headers
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            answer = self.post("/order", order_body(customer, items, total), **headers)
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                break
+            time.sleep(int(answer.headers["Retry-After"]))
         assert answer.status_code == 202, answer.text
         order_id: str = body_of(answer)["orderId"]
         return order_id
