@@ -1,7 +1,6 @@
-"""The same tests on the fakes, on moto, and on DynamoDB Local, which is AWS's own engine.
+"""The same tests on AWS in memory, on moto, and on DynamoDB Local, which is AWS's own engine.
 
-There are two sorts of fakes: those of the ports, which the unit tests use, and those of AWS's calls, on
-which the simulation runs the adapters.
+AWS in memory (tests/support/aws) is what the unit tests and the simulation run the adapters on.
 
 What moto can't show: it ignores ClientRequestToken, it never reports a conflict, and it runs one request
 at a time. DynamoDB Local is concurrent, but has no conflicts either: it makes one transaction wait for the
@@ -12,12 +11,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from tests.support.aws.dynamodb import DynamoDB
+from tests.support.fakes import MemoryWebhookRepository
 from tests.support.stores import Stores, dynamo_stores, memory_stores
 from tests.support.tables import create_tables, dynamodb_client
 
@@ -52,9 +53,9 @@ def tables(dynamodb: Any) -> dict[str, str]:
     return create_tables(dynamodb, f"-{next(_numbers)}")
 
 
-@pytest.fixture(params=["memory", "aws_fake", "moto", "dynamodb_local"])
+@pytest.fixture(params=["aws_fake", "moto", "dynamodb_local"])
 def stores(request: pytest.FixtureRequest) -> Stores:
     if request.param == "memory":
-        return memory_stores()
+        return replace(memory_stores(DynamoDB()), webhooks=MemoryWebhookRepository())
     client = request.getfixturevalue(f"{request.param}_client")
     return dynamo_stores(client, create_tables(client, f"-{next(_numbers)}"))

@@ -24,7 +24,7 @@ from order_capture.application.messages import (
 )
 from order_capture.domain.events import OrderEventSummary, OrderEventType, event_type
 from order_capture.domain.history import ChangeType, Commit, LedgerEntry
-from order_capture.domain.ledger import Balance, Hold
+from order_capture.domain.ledger import UNPRICED, Balance, BalanceChange, Hold
 from order_capture.domain.order import (
     CheckResult,
     CheckType,
@@ -121,6 +121,20 @@ def checked(
 
 def watch(order_id: str = "order-1", delay: int = 60, attempts: int = 0) -> WatchOrder:
     return WatchOrder(order_id, "corr-1", delay, attempts)
+
+
+def moved(head: Balance | None, movement: BalanceChange, now: str) -> Balance:
+    """The balance that a change makes of another one."""
+    old = head or Balance(Decimal(0))
+    return Balance(
+        old.balance + movement.balance,
+        old.held + movement.held,
+        old.settled + movement.settled,
+        old.version + 1,
+        now,
+        old.deleted if movement.deleted is None else movement.deleted,
+        old.price if movement.price is None else None if movement.price == UNPRICED else movement.price,
+    )
 
 
 def a_commit(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.ledger.ports import HistoryCursor
@@ -14,10 +14,8 @@ from order_capture.application.messages import Message, order_id_of
 from order_capture.application.ports import (
     IdempotencyRecord,
     OrderCursor,
-    SettleRefusedError,
     SubscriptionTarget,
     VersionConflictError,
-    WriteRefusedError,
 )
 from order_capture.application.reports.ports import AlreadyCountedError, Generations
 from order_capture.domain.errors import (
@@ -29,20 +27,8 @@ from order_capture.domain.errors import (
 )
 from order_capture.domain.events import OrderEventSummary
 from order_capture.domain.history import Commit, HistoryRecord, as_of
-from order_capture.domain.ledger import (
-    ACCOUNTS,
-    STOCK,
-    UNPRICED,
-    ZERO,
-    Adjustment,
-    Balance,
-    BalanceChange,
-    Entry,
-    Hold,
-    LedgerSpec,
-    aggregate,
-)
-from order_capture.domain.order import Order, OrderDetails, OrderStatus
+from order_capture.domain.ledger import ZERO
+from order_capture.domain.order import Order
 from order_capture.domain.reports import Metric, Row, RowKey, aggregate_events
 from order_capture.domain.webhooks import SLOTS, Delivery, Lane, ReceiverHealth, Share, Webhook, WebhookStatus
 
@@ -143,99 +129,6 @@ class MemoryOrderRepository:
         return self._answers.get(request_id)
 
 
-class MemoryLedgerRepository:
-    """Implements `application.ports.LedgerRepository`."""
-
-    def __init__(self) -> None:
-        self._heads: dict[str, Balance] = {}
-        self._entries: dict[tuple[str, str], Entry] = {}
-        self._lock = threading.RLock()
-        self.interruptions = Interruptions()
-        self.writes = 0
-
-    def head(self, entity: str) -> Balance | None:
-        return self._heads.get(entity)
-
-    def hold(self, entity: str, order_id: str) -> Hold | None:
-        return _if_a(Hold, self._entries.get((entity, f"HOLD#{order_id}")))
-
-    def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:
-        return _if_a(Adjustment, self._entries.get((entity, f"ADJUST#{adjustment_id}")))
-
-    def entries(self, entity: str) -> list[Entry]:
-        """All that was ever done to one customer or product."""
-        return [entry for (of, _), entry in self._entries.items() if of == entity]
-
-    def write(self, movements: Sequence[BalanceChange], entries: Sequence[Entry], now: str) -> None:
-        self.interruptions.happen()
-        with self._lock:
-            existing = {
-                _id_of(entry): self._entries[entry.entity, entry.key]
-                for entry in entries
-                if (entry.entity, entry.key) in self._entries
-            }
-            refusing = {m.entity: self.head(m.entity) for m in movements if not self._takes(m)}
-            if existing or refusing:
-                raise WriteRefusedError(existing, refusing)
-            for entry in entries:
-                self._entries[entry.entity, entry.key] = entry
-            for movement in movements:
-                self._heads[movement.entity] = moved(self.head(movement.entity), movement, now)
-            self.writes += 1
-
-    def takes_all(self, movements: Iterable[BalanceChange]) -> bool:
-        return all(self._takes(movement) for movement in movements)
-
-    def _takes(self, movement: BalanceChange) -> bool:
-        head = self.head(movement.entity)
-        if head is None or movement.expected == 0:
-            return head is None and movement.expected == 0
-        if movement.is_hold and (head.deleted or head.price not in (None, movement.unit_price)):
-            return False
-        after = moved(head, movement, "")
-        return movement.expected in (None, head.version) and not any(
-            change < 0 and figure < 0
-            for change, figure in (
-                (movement.balance, after.balance),
-                (movement.held, after.held),
-                (movement.settled, after.settled),
-            )
-        )
-
-
-class MemoryShipmentRepository:
-    """Implements `application.ports.ShipmentRepository`."""
-
-    def __init__(
-        self, orders: MemoryOrderRepository, accounts: MemoryLedgerRepository, stock: MemoryLedgerRepository
-    ) -> None:
-        self._orders = orders
-        self._ledgers = ((ACCOUNTS, accounts), (STOCK, stock))
-        self._lock = threading.RLock()
-        self.interruptions = Interruptions()
-        self.writes = 0
-
-    def settle(self, orders: Sequence[OrderDetails], now: str) -> None:
-        self.interruptions.happen()
-        with self._lock:
-            stored = {details.order_id: self._orders.get(details.order_id) for details in orders}
-            not_confirmed = {
-                order_id: order.status if order else None
-                for order_id, order in stored.items()
-                if order is None or order.status is not OrderStatus.CONFIRMED
-            }
-            movements = [(ledger, _settling(kind, orders)) for kind, ledger in self._ledgers]
-            short = not all(ledger.takes_all(settling) for ledger, settling in movements)
-            if not_confirmed or short:
-                raise SettleRefusedError(not_confirmed, short)
-            for order in stored.values():
-                if order is not None:
-                    self._orders.save(order.ship(now=now), expected_version=order.version)
-            for ledger, settling in movements:
-                ledger.write(settling, [], now)
-            self.writes += 1
-
-
 class MemoryHistoryRepository:
     """Implements `application.ledger.ports.HistoryRepository`."""
 
@@ -297,39 +190,6 @@ class RecordedBackoff:
 
     def __call__(self, attempt: int) -> None:
         self.after.append(attempt)
-
-
-def moved(head: Balance | None, movement: BalanceChange, now: str) -> Balance:
-    """What a movement makes of a head."""
-    old = head or Balance(balance=ZERO)
-    return Balance(
-        old.balance + movement.balance,
-        old.held + movement.held,
-        old.settled + movement.settled,
-        old.version + 1,
-        now,
-        old.deleted if movement.deleted is None else movement.deleted,
-        old.price if movement.price is None else None if movement.price == UNPRICED else movement.price,
-    )
-
-
-def _settling(kind: LedgerSpec, orders: Sequence[OrderDetails]) -> list[BalanceChange]:
-    return aggregate(
-        BalanceChange.settle(entity, amount)
-        for o in orders
-        for entity, amount in kind.required_amounts(o).items()
-    )
-
-
-def _id_of(entry: Entry) -> str:
-    return entry.adjustment_id if isinstance(entry, Adjustment) else entry.order_id
-
-
-_Kind = TypeVar("_Kind", Hold, Adjustment)
-
-
-def _if_a(kind: type[_Kind], entry: Entry | None) -> _Kind | None:
-    return entry if isinstance(entry, kind) else None
 
 
 class MemoryWebhookRepository:

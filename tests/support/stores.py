@@ -5,46 +5,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+from order_capture.adapters import system
+from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY, DynamoLedgerRepository
 from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
 from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
 from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
-from order_capture.adapters.system import backoff, clock
-from order_capture.application.ports import LedgerRepository, OrderRepository, ShipmentRepository
-from order_capture.application.retry import Retry
+from order_capture.application.retry import Backoff, Retry
 from order_capture.application.webhooks.ports import WebhookRepository
-from tests.support.fakes import (
-    MemoryLedgerRepository,
-    MemoryOrderRepository,
-    MemoryShipmentRepository,
-    MemoryWebhookRepository,
-)
+from order_capture.domain.ledger import Entry
+from tests.support.aws.dynamodb import DynamoDB
+from tests.support.fakes import RecordedBackoff
+from tests.support.tables import create_tables
 
 
 @dataclass(frozen=True)
 class Stores:
-    """The ports."""
+    """The repositories."""
 
-    orders: OrderRepository
-    accounts: LedgerRepository
-    stock: LedgerRepository
-    shipments: ShipmentRepository
+    orders: DynamoOrderRepository
+    accounts: DynamoLedgerRepository
+    stock: DynamoLedgerRepository
+    shipments: DynamoShipmentRepository
     webhooks: WebhookRepository
 
 
-def dynamo_stores(client: Any, tables: dict[str, str]) -> Stores:
-    """The adapters, over tables by their logical ids."""
+def dynamo_stores(client: Any, tables: dict[str, str], backoff: Backoff = system.backoff) -> Stores:
+    """The repositories over tables by their logical ids."""
     return Stores(
         DynamoOrderRepository(client, tables["OrderTable"], Retry(backoff)),
         DynamoLedgerRepository(client, tables["AccountTable"], "customerId"),
         DynamoLedgerRepository(client, tables["StockTable"], "productId"),
         DynamoShipmentRepository(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
-        DynamoWebhookRepository(client, tables["WebhookTable"], clock, Retry(backoff)),
+        DynamoWebhookRepository(client, tables["WebhookTable"], system.clock, Retry(backoff)),
     )
 
 
-def memory_stores() -> Stores:
-    orders, accounts, stock = MemoryOrderRepository(), MemoryLedgerRepository(), MemoryLedgerRepository()
-    return Stores(
-        orders, accounts, stock, MemoryShipmentRepository(orders, accounts, stock), MemoryWebhookRepository()
-    )
+def memory_stores(dynamodb: DynamoDB) -> Stores:
+    """The repositories over new tables in memory, for the tests of use cases."""
+    return dynamo_stores(dynamodb, create_tables(dynamodb), RecordedBackoff())
+
+
+def entries_of(dynamodb: DynamoDB, ledger: DynamoLedgerRepository, entity: str) -> list[Entry]:
+    """All that was ever done to one customer or product."""
+    return [
+        ledger._entry_from(item)
+        for (of, entry), item in dynamodb.items(ledger._table).items()
+        if of == entity and entry != BALANCE_ENTRY
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 import botocore.config
 import botocore.session
 
-from tests.support.template import load_template, of_type
+from tests.support.template import ROOT, parse
 
 REGION = "us-east-1"
 _CREATED_WITH = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
@@ -37,7 +37,7 @@ def dynamodb_client(endpoint_url: str | None = None) -> Any:
 def create_tables(client: Any, suffix: str = "", *, streams: bool = False) -> dict[str, str]:
     """Create every table of the template, with its stream or without; returns their names by logical id."""
     names = {}
-    for logical_id, properties in of_type(load_template(), "AWS::DynamoDB::Table").items():
+    for logical_id, properties in _tables().items():
         names[logical_id] = f"{logical_id}{suffix}"
         client.create_table(
             TableName=names[logical_id],
@@ -45,6 +45,17 @@ def create_tables(client: Any, suffix: str = "", *, streams: bool = False) -> di
             **(_stream(properties) if streams else {}),
         )
     return names
+
+
+@cache
+def _tables() -> dict[str, dict[str, Any]]:
+    """The properties of the tables, none of which is made by a loop."""
+    resources = parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Resources"]
+    return {
+        name: resource["Properties"]
+        for name, resource in resources.items()
+        if isinstance(resource, dict) and resource["Type"] == "AWS::DynamoDB::Table"
+    }
 
 
 def _stream(properties: dict[str, Any]) -> dict[str, Any]:

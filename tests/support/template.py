@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cfnlint.template import Template as LintedTemplate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +51,8 @@ def expand(template: Template) -> Template:
 
     Parameters and conditions stay as they are. It is cfn-lint that expands, as when it lints.
     """
+    from cfnlint.template import Template as LintedTemplate  # slow, and tables and the like need no loops
+
     # The other transform is left out, for which cfn-lint would merge the Globals into the functions.
     linted = LintedTemplate(None, {**deepcopy(template), "Transform": LANGUAGE_EXTENSIONS}, ["us-east-1"])
     if problems := linted.transform():

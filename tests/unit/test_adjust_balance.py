@@ -9,7 +9,6 @@ import pytest
 
 from order_capture.application.ledger.adjust_balance import AdjustBalance, Adjusted, BalanceRequest
 from order_capture.application.ledger.get_balance import GetBalance
-from order_capture.application.ports import WriteRefusedError
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import (
     BalanceOutOfRangeError,
@@ -18,9 +17,11 @@ from order_capture.domain.errors import (
     OpenHoldsError,
     TransientError,
 )
-from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange, replay
+from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange, Entry, replay
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, ticking_clock
-from tests.support.fakes import MemoryHistoryRepository, MemoryLedgerRepository, RecordedBackoff
+from tests.support.fakes import MemoryHistoryRepository, RecordedBackoff
+from tests.support.stores import entries_of, memory_stores
 
 
 def change(
@@ -45,10 +46,11 @@ def change(
 
 
 class Bank:
-    """account_api without AWS."""
+    """account_api over AWS in memory."""
 
     def __init__(self, balance: str | None = None) -> None:
-        self.ledger = MemoryLedgerRepository()
+        self.dynamodb = DynamoDB()
+        self.ledger = memory_stores(self.dynamodb).accounts
         self.backoff = RecordedBackoff()
         self.clock = ticking_clock()
         if balance is not None:
@@ -59,8 +61,11 @@ class Bank:
 
     def balance(self, entity: str = "alice") -> Decimal:
         head = self.head(entity)
-        assert replay(self.ledger.entries(entity)) == head.balance
+        assert replay(self.entries(entity)) == head.balance
         return head.balance
+
+    def entries(self, entity: str) -> list[Entry]:
+        return entries_of(self.dynamodb, self.ledger, entity)
 
     def head(self, entity: str = "alice") -> Balance:
         return GetBalance(self.ledger, MemoryHistoryRepository(), lambda _: None).get(entity, None)
@@ -141,7 +146,7 @@ def test_the_same_key_with_another_request_is_refused_even_for_another_customer(
 
 def test_the_same_key_twice_at_once_adjusts_once() -> None:
     bank = Bank("100")
-    bank.ledger.interruptions.coming = [lambda: bank.make(change(adjust="5", key="key-1"))]
+    bank.dynamodb.interrupt(lambda: bank.make(change(adjust="5", key="key-1")))
 
     answer = bank.make(change(adjust="5", key="key-1"))
 
@@ -151,7 +156,7 @@ def test_the_same_key_twice_at_once_adjusts_once() -> None:
 
 def test_a_change_made_at_the_same_moment_is_not_lost() -> None:
     bank = Bank("100")
-    bank.ledger.interruptions.coming = [lambda: bank.make(change(adjust="50", unique="quicker"))]
+    bank.dynamodb.interrupt(lambda: bank.make(change(adjust="50", unique="quicker")))
 
     answer = bank.make(change(adjust="5"))
 
@@ -161,9 +166,7 @@ def test_a_change_made_at_the_same_moment_is_not_lost() -> None:
 
 def test_a_hold_made_at_the_same_moment_is_not_lost() -> None:
     bank = Bank("100")
-    bank.ledger.interruptions.coming = [
-        lambda: bank.ledger.write([BalanceChange.hold("alice", Decimal(30))], [], NOW)
-    ]
+    bank.dynamodb.interrupt(lambda: bank.ledger.write([BalanceChange.hold("alice", Decimal(30))], [], NOW))
 
     answer = bank.make(change(adjust="5"))
 
@@ -172,7 +175,7 @@ def test_a_hold_made_at_the_same_moment_is_not_lost() -> None:
 
 def test_an_account_opened_twice_at_once_is_opened_once_and_set_twice() -> None:
     bank = Bank()
-    bank.ledger.interruptions.coming = [lambda: bank.make(change(balance="50", unique="quicker"))]
+    bank.dynamodb.interrupt(lambda: bank.make(change(balance="50", unique="quicker")))
 
     bank.make(change(balance="5"))
 
@@ -181,7 +184,7 @@ def test_an_account_opened_twice_at_once_is_opened_once_and_set_twice() -> None:
 
 def test_a_change_that_never_gets_through_may_be_sent_again() -> None:
     bank = Bank("100")
-    bank.ledger.interruptions.coming = [WriteRefusedError(conflict=True) for _ in range(MAX_ATTEMPTS)]
+    bank.dynamodb.conflict(MAX_ATTEMPTS)
 
     with pytest.raises(TransientError):
         bank.make(change(adjust="5"))
@@ -197,7 +200,7 @@ def test_what_is_deleted_is_unknown_and_its_books_add_up() -> None:
 
     assert deleted.head == bank.ledger.head("alice")
     assert deleted.head == Balance(Decimal(0), version=2, update_time=deleted.head.update_time, deleted=True)
-    assert replay(bank.ledger.entries("alice")) == 0
+    assert replay(bank.entries("alice")) == 0
     with pytest.raises(NotFoundError):
         bank.head()
 
@@ -228,9 +231,7 @@ def test_what_open_orders_hold_is_not_deleted_and_the_refusal_says_how_much() ->
 
 def test_a_hold_that_is_quicker_than_the_deletion_keeps_it_from_happening() -> None:
     bank = Bank("100")
-    bank.ledger.interruptions.coming = [
-        lambda: bank.ledger.write([BalanceChange.hold("alice", Decimal(30))], [], NOW)
-    ]
+    bank.dynamodb.interrupt(lambda: bank.ledger.write([BalanceChange.hold("alice", Decimal(30))], [], NOW))
 
     with pytest.raises(OpenHoldsError):
         bank.make(change(delete=True))

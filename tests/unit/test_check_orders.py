@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
 from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
-from order_capture.application.ports import WriteRefusedError
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.ledger import (
     ACCOUNTS,
@@ -18,35 +16,42 @@ from order_capture.domain.ledger import (
     Adjustment,
     Balance,
     BalanceChange,
+    Entry,
     LedgerSpec,
     replay,
 )
 from order_capture.domain.order import CheckResult, CheckType, DeclineCode, OrderDetails, Outcome
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, check, details_of, held, release, ticking_clock
-from tests.support.fakes import MemoryLedgerRepository, MemoryPublisher, RecordedBackoff
+from tests.support.fakes import MemoryPublisher, RecordedBackoff
+from tests.support.stores import entries_of, memory_stores
 
 HELD, DECLINED = Outcome
 
 
 class Checker:
-    """A checker without AWS: over the stock unless told otherwise."""
+    """A checker over AWS in memory: of the stock, unless it is of the accounts."""
 
     def __init__(self, kind: LedgerSpec = STOCK, **balances: int) -> None:
         self.kind = kind
-        self.ledger = MemoryLedgerRepository()
+        self.dynamodb = DynamoDB()
+        stores = memory_stores(self.dynamodb)
+        self.ledger = stores.stock if kind is STOCK else stores.accounts
         self.results = MemoryPublisher()
         self.backoff = RecordedBackoff()
         for entity, balance in balances.items():
             self.adjust(entity, balance)
-        self.ledger.writes = 0
+        self.dynamodb.writes = 0
 
     def adjust(self, entity: str, by: int) -> None:
         head = self.ledger.head(entity)
         movement = BalanceChange(entity, balance=Decimal(by), expected=head.version if head else 0)
-        entry = Adjustment(
-            entity, f"{len(self.ledger.entries(entity))}", Decimal(by), "", Balance(Decimal(0)), NOW
-        )
+        after = Balance(Decimal(by), update_time=NOW)
+        entry = Adjustment(entity, f"{len(self.entries(entity))}", Decimal(by), "", after, NOW)
         self.ledger.write([movement], [entry], NOW)
+
+    def entries(self, entity: str) -> list[Entry]:
+        return entries_of(self.dynamodb, self.ledger, entity)
 
     def handle(self, *messages: CheckOrder | ReleaseOrder) -> set[str]:
         return CheckOrders(
@@ -64,16 +69,12 @@ class Checker:
         """Balance, held, settled."""
         head = self.ledger.head(entity)
         assert head is not None
-        assert replay(self.ledger.entries(entity)) == head.balance
+        assert replay(self.entries(entity)) == head.balance
         return int(head.balance), int(head.held), int(head.settled)
 
 
 def pens(order_id: str, qty: int) -> OrderDetails:
     return details_of(order_id, items=(("pen", qty),))
-
-
-def busy(times: int) -> Sequence[WriteRefusedError]:
-    return [WriteRefusedError(conflict=True) for _ in range(times)]
 
 
 class TestHolding:
@@ -124,11 +125,11 @@ class TestHolding:
     def test_what_is_deleted_while_a_batch_is_decided_is_unknown_to_all_of_it(self) -> None:
         checker = Checker(pen=5)
         deletion = BalanceRequest("pen", "deletion", "", idempotent=False, delete=True)
-        checker.ledger.interruptions.coming = [
+        checker.dynamodb.interrupt(
             lambda: AdjustBalance(STOCK, checker.ledger, ticking_clock(), Retry(checker.backoff)).adjust(
                 deletion
             )
-        ]
+        )
 
         checker.handle(check(pens("order-1", 2)), check(pens("order-2", 9)))
 
@@ -162,7 +163,7 @@ class TestHolding:
 
         assert set(checker.outcomes().values()) == {HELD}
         assert checker.figures() == (90, 10, 0)
-        assert checker.ledger.writes == 1
+        assert checker.dynamodb.writes == 1
 
     def test_where_the_sum_does_not_fit_the_earliest_that_fit_are_held(self) -> None:
         checker = Checker(pen=5)
@@ -305,7 +306,7 @@ class TestReleasing:
     def test_that_meets_the_hold_just_being_written_gives_it_back(self) -> None:
         checker = Checker(pen=5)
         details = pens("order-1", 2)
-        checker.ledger.interruptions.coming = [lambda: checker.handle(check(details))]
+        checker.dynamodb.interrupt(lambda: checker.handle(check(details)))
 
         assert checker.handle(release(details)) == set()
 
@@ -323,7 +324,7 @@ class TestMeetingOthers:
     @pytest.mark.parametrize("details", [pens("order-1", 2), details_of(items=(("pen", 2), ("ink", 1)))])
     def test_a_hold_is_tried_again_after_a_pause(self, details: OrderDetails) -> None:
         checker = Checker(pen=5, ink=5)
-        checker.ledger.interruptions.coming = [*busy(MAX_ATTEMPTS - 1)]
+        checker.dynamodb.conflict(MAX_ATTEMPTS - 1)
 
         assert checker.handle(check(details)) == set()
 
@@ -332,7 +333,7 @@ class TestMeetingOthers:
 
     def test_a_hold_that_never_gets_through_is_given_back_and_not_answered(self) -> None:
         checker = Checker(pen=5)
-        checker.ledger.interruptions.coming = [*busy(MAX_ATTEMPTS)]
+        checker.dynamodb.conflict(MAX_ATTEMPTS)
 
         assert checker.handle(check(pens("order-1", 2))) == {"order-1"}
 
@@ -343,9 +344,9 @@ class TestMeetingOthers:
         checker = Checker(pen=5)
         checker.handle(check(pens("order-1", 2)))
 
-        checker.ledger.interruptions.coming = [*busy(MAX_ATTEMPTS)]
+        checker.dynamodb.conflict(MAX_ATTEMPTS)
         assert checker.handle(release(pens("order-1", 2))) == {"order-1"}
-        checker.ledger.interruptions.coming = [*busy(MAX_ATTEMPTS - 1)]
+        checker.dynamodb.conflict(MAX_ATTEMPTS - 1)
         assert checker.handle(release(pens("order-1", 2))) == set()
 
         assert checker.figures() == (5, 0, 0)
@@ -353,7 +354,7 @@ class TestMeetingOthers:
 
     def test_whoever_takes_the_last_units_first_has_them(self) -> None:
         checker = Checker(pen=5)
-        checker.ledger.interruptions.coming = [lambda: checker.handle(check(pens("quicker", 4)))]
+        checker.dynamodb.interrupt(lambda: checker.handle(check(pens("quicker", 4))))
 
         checker.handle(check(pens("order-1", 2)))
 
@@ -362,7 +363,7 @@ class TestMeetingOthers:
 
     def test_the_same_order_checked_twice_at_once_is_held_once(self) -> None:
         checker = Checker(pen=5)
-        checker.ledger.interruptions.coming = [lambda: checker.handle(check(pens("order-1", 2)))]
+        checker.dynamodb.interrupt(lambda: checker.handle(check(pens("order-1", 2))))
 
         checker.handle(check(pens("order-1", 2)))
 
@@ -374,7 +375,7 @@ class TestMeetingOthers:
 class TestNeighbours:
     def test_one_bad_order_never_fails_the_others(self) -> None:
         checker = Checker(pen=5, ink=5)
-        checker.ledger.interruptions.coming = [RuntimeError("the first write breaks")]
+        checker.dynamodb.interrupt(RuntimeError("the first write breaks"))
         ink = details_of("order-2", items=(("ink", 1),))
 
         assert checker.handle(check(pens("order-1", 2)), check(ink)) == {"order-1"}
@@ -384,7 +385,7 @@ class TestNeighbours:
     def test_an_order_of_several_products_that_fails_does_not_fail_those_of_one(self) -> None:
         checker = Checker(pen=5, ink=5)
         both = details_of("order-1", items=(("pen", 1), ("ink", 1)))
-        checker.ledger.interruptions.coming = [RuntimeError("the first write breaks")]
+        checker.dynamodb.interrupt(RuntimeError("the first write breaks"))
 
         assert checker.handle(check(both), check(pens("order-2", 1))) == {"order-1"}
 
@@ -392,7 +393,7 @@ class TestNeighbours:
 
     def test_a_release_that_fails_is_given_back_alone(self) -> None:
         checker = Checker(pen=5)
-        checker.ledger.interruptions.coming = [RuntimeError("the first write breaks")]
+        checker.dynamodb.interrupt(RuntimeError("the first write breaks"))
 
         assert checker.handle(release(pens("order-1", 1)), release(pens("order-2", 1))) == {"order-1"}
 

@@ -45,7 +45,7 @@ from order_capture.entrypoints import dynamodb_streams
 from order_capture.entrypoints.callers import caller_from_event
 from order_capture.entrypoints.history_streams import history_stream_handler
 from order_capture.entrypoints.http.requests import deterministic_id
-from tests.support.fakes import moved
+from tests.support.factories import moved
 from tests.support.template import load_template
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from order_capture.adapters.dynamodb.ledger_repository import balance_update
 from order_capture.adapters.dynamodb.types import to_item
 from order_capture.domain.history import ChangeType, Commit, LedgerEntry, as_of, commit_of, fold
 from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange
-from tests.support.fakes import moved
+from tests.support.factories import moved
 from tests.support.sizes import stored_size
 
 ADJUST, HOLD, RELEASE, SETTLE = ChangeType

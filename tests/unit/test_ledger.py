@@ -30,8 +30,7 @@ from order_capture.domain.ledger import (
     replay,
 )
 from order_capture.domain.order import DeclineCode, OrderDetails, Outcome
-from tests.support.factories import NOW, details_of
-from tests.support.fakes import moved
+from tests.support.factories import NOW, details_of, moved
 
 HELD, DECLINED = Outcome
 

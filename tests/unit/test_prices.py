@@ -29,8 +29,10 @@ from order_capture.domain.ledger import (
 from order_capture.domain.order import CheckResult, DeclineCode, OrderDetails, OrderLine, Outcome
 from order_capture.domain.order_log import log_lines
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import EARLIER, NOW, check, details_of, placed, ticking_clock, wrong_price
-from tests.support.fakes import MemoryLedgerRepository, MemoryPublisher, RecordedBackoff
+from tests.support.fakes import MemoryPublisher, RecordedBackoff
+from tests.support.stores import entries_of, memory_stores
 from tests.unit.test_requests import ORDER, PEN, batch_of, order_of, stock_of, wrong_fields
 
 HELD, DECLINED = Outcome
@@ -151,13 +153,15 @@ class TestWhatAChangeOfStockMaySay:
 
 
 class Shop:
-    """The stock and its checker without AWS."""
+    """The stock and its checker over AWS in memory."""
 
     def __init__(self, price: str | None = None, units: int = 50) -> None:
-        self.ledger, self.answers, self.clock = MemoryLedgerRepository(), MemoryPublisher(), ticking_clock()
+        self.dynamodb = DynamoDB()
+        self.ledger = memory_stores(self.dynamodb).stock
+        self.answers, self.clock = MemoryPublisher(), ticking_clock()
         self._changes = 0
         self.change(balance=Decimal(units), price=None if price is None else Decimal(price))
-        self.ledger.writes = 0
+        self.dynamodb.writes = 0
 
     def change(self, **values: Any) -> Adjusted:
         self._changes += 1
@@ -181,7 +185,7 @@ class Shop:
     def head(self) -> Balance:
         head = self.ledger.head("pen")
         assert head is not None
-        assert replay(self.ledger.entries("pen")) == head.balance
+        assert replay(entries_of(self.dynamodb, self.ledger, "pen")) == head.balance
         return head
 
     @property
@@ -198,7 +202,7 @@ class TestHolding:
 
         assert {each.outcome for each in decisions.values()} == {HELD}
         assert shop.figures == (45, 5)
-        assert shop.ledger.writes == 1
+        assert shop.dynamodb.writes == 1
 
     @pytest.mark.parametrize("unit_price", ["0.00", "498.99", "499.01"])
     def test_at_any_other_price_is_declined_with_both_prices(self, unit_price: str) -> None:
@@ -217,7 +221,7 @@ class TestHolding:
         shop = Shop()
 
         assert shop.check(pens("order-1", unit_price))["order-1"].outcome is HELD
-        assert shop.ledger.writes == 1
+        assert shop.dynamodb.writes == 1
 
     def test_a_duplicate_gets_the_same_answer_though_the_price_has_changed_since(self) -> None:
         shop = Shop(price="499.00")
@@ -230,7 +234,7 @@ class TestHolding:
 
     def test_a_price_that_changes_while_an_order_is_decided_is_the_one_that_counts(self) -> None:
         shop = Shop(price="5.00")
-        shop.ledger.interruptions.coming = [lambda: shop.change(adjust=Decimal(0), price=Decimal("499.00"))]
+        shop.dynamodb.interrupt(lambda: shop.change(adjust=Decimal(0), price=Decimal("499.00")))
 
         assert shop.check(pens("order-1", "5.00")) == {"order-1": wrong_price("499.00", "5.00")}
 

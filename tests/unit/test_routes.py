@@ -17,15 +17,15 @@ from openapi_schema_validator import OAS30Validator
 from contracts.http_baseline import resolve
 from order_capture import bootstrap
 from order_capture.entrypoints.http import api
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import a_commit, a_decline, api_event, delivery_of, fact_of
 from tests.support.fakes import (
     MemoryHistoryRepository,
-    MemoryLedgerRepository,
-    MemoryOrderRepository,
     MemoryPublisher,
     MemoryReportRepository,
     MemoryWebhookRepository,
 )
+from tests.support.stores import memory_stores
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
 ANY = "x-amazon-apigateway-any-method"
@@ -88,12 +88,9 @@ class Desk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.order_id = self.webhook_id = self.delivery_id = ""
         self._seen: list[api.Request] = []
-        for name, fake in (
-            ("orders", MemoryOrderRepository()),
-            ("accounts", MemoryLedgerRepository()),
-            ("stock", MemoryLedgerRepository()),
-        ):
-            monkeypatch.setattr(bootstrap, name, lambda fake=fake: fake)
+        stores = memory_stores(DynamoDB())
+        for name in ("orders", "accounts", "stock"):
+            monkeypatch.setattr(bootstrap, name, lambda name=name: getattr(stores, name))
         monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryPublisher())
         histories = {"customerId": MemoryHistoryRepository(), "productId": MemoryHistoryRepository()}
         monkeypatch.setattr(bootstrap, "history", histories.__getitem__)

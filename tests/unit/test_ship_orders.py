@@ -9,36 +9,34 @@ import pytest
 
 from order_capture.application.messages import ShipOrder
 from order_capture.application.orders.ship_orders import ShipOrders
-from order_capture.application.ports import SettleRefusedError
+from order_capture.application.ports import LedgerRepository
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec
 from order_capture.domain.order import MAX_ITEMS, OrderDetails, OrderStatus
-from tests.support.factories import NOW, details_of, placed, ship, ticking_clock
-from tests.support.fakes import (
-    MemoryLedgerRepository,
-    MemoryOrderRepository,
-    MemoryShipmentRepository,
-    RecordedBackoff,
-)
+from tests.support.aws.dynamodb import DynamoDB
+from tests.support.factories import NOW, details_of, in_status, placed, ship, ticking_clock
+from tests.support.fakes import RecordedBackoff
+from tests.support.stores import memory_stores
 
 CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
 
 
 class Warehouse:
-    """ship_order without AWS, with orders that were confirmed and what they hold."""
+    """ship_order over AWS in memory, with orders that were confirmed and what they hold."""
 
     def __init__(self, *orders: OrderDetails) -> None:
-        self.orders = MemoryOrderRepository()
-        self.accounts = MemoryLedgerRepository()
-        self.stock = MemoryLedgerRepository()
-        self.shipments = MemoryShipmentRepository(self.orders, self.accounts, self.stock)
+        self.dynamodb = DynamoDB()
+        stores = memory_stores(self.dynamodb)
+        self.orders, self.shipments = stores.orders, stores.shipments
+        self.accounts, self.stock = stores.accounts, stores.stock
         self.backoff = RecordedBackoff()
         for details in orders:
-            self.orders.add([replace(placed(details), status=CONFIRMED)])
+            self.orders.add([in_status(CONFIRMED, placed(details))])
             self._hold(self.accounts, ACCOUNTS, details)
             self._hold(self.stock, STOCK, details)
+        self.dynamodb.writes = 0
 
-    def _hold(self, ledger: MemoryLedgerRepository, kind: LedgerSpec, details: OrderDetails) -> None:
+    def _hold(self, ledger: LedgerRepository, kind: LedgerSpec, details: OrderDetails) -> None:
         for entity, amount in kind.required_amounts(details).items():
             head = ledger.head(entity)
             ledger.write([BalanceChange(entity, held=amount, expected=head.version if head else 0)], [], NOW)
@@ -49,9 +47,8 @@ class Warehouse:
     def move(self, order_id: str, status: OrderStatus) -> None:
         order = self.orders.get(order_id)
         assert order is not None
-        self.orders.save(
-            replace(order, status=status, version=order.version + 1), expected_version=order.version
-        )
+        moved = replace(in_status(status, placed(order.details)), version=order.version + 1)
+        self.orders.save(moved, expected_version=order.version)
 
     def status(self, order_id: str = "order-1") -> OrderStatus:
         order = self.orders.get(order_id)
@@ -93,7 +90,7 @@ def test_a_batch_of_ten_is_one_write() -> None:
     warehouse.handle(*map(ship, orders))
 
     assert {warehouse.status(details.order_id) for details in orders} == {SHIPPED}
-    assert warehouse.shipments.writes == 1
+    assert warehouse.dynamodb.writes == 1
     assert warehouse.pens() == (0, 10)
 
 
@@ -105,7 +102,7 @@ def test_no_write_has_more_items_than_a_transaction_takes() -> None:
     assert warehouse.handle(*map(ship, orders)) == set()
 
     # Each is an order, an account and 50 products: two of them would be 104 at worst.
-    assert warehouse.shipments.writes == 4
+    assert warehouse.dynamodb.writes == 4
 
 
 @pytest.mark.parametrize("status", [SHIPPED, OrderStatus.CANCELLED, OrderStatus.REJECTED])
@@ -133,7 +130,7 @@ def test_one_order_that_does_not_fit_the_books_does_not_stop_the_others() -> Non
     good, other = details_of("order-1"), details_of("order-3")
     warehouse = Warehouse(good, other)
     bad = details_of("order-2", items=(("ink", 1),))
-    warehouse.orders.add([replace(placed(bad), status=CONFIRMED)])
+    warehouse.orders.add([in_status(CONFIRMED, placed(bad))])
 
     assert warehouse.handle(ship(good), ship(bad), ship(other)) == {"order-2"}
 
@@ -143,9 +140,7 @@ def test_one_order_that_does_not_fit_the_books_does_not_stop_the_others() -> Non
 
 def test_a_settlement_that_meets_another_write_is_tried_again_after_a_pause() -> None:
     warehouse = Warehouse(details_of())
-    warehouse.shipments.interruptions.coming = [
-        SettleRefusedError(conflict=True) for _ in range(MAX_ATTEMPTS - 1)
-    ]
+    warehouse.dynamodb.conflict(MAX_ATTEMPTS - 1)
 
     assert warehouse.handle(ship()) == set()
 
@@ -155,9 +150,7 @@ def test_a_settlement_that_meets_another_write_is_tried_again_after_a_pause() ->
 
 def test_a_settlement_that_never_gets_through_is_given_back() -> None:
     warehouse = Warehouse(details_of())
-    warehouse.shipments.interruptions.coming = [
-        SettleRefusedError(conflict=True) for _ in range(MAX_ATTEMPTS)
-    ]
+    warehouse.dynamodb.conflict(MAX_ATTEMPTS)
 
     assert warehouse.handle(ship()) == {"order-1"}
 

@@ -29,6 +29,8 @@ MAX_BATCH_GET = 100
 TOKEN_SECONDS = 600
 
 Key = tuple[str, ...]
+Interruption = Exception | Callable[[], object]
+_CONFLICT = Exception("another transaction is in progress on an item of this one")
 
 
 class Change(NamedTuple):
@@ -98,6 +100,9 @@ class DynamoDB:
         self._tables: dict[str, _Table] = {}
         self._tokens: dict[str, tuple[float, Sequence[Any]]] = {}
         self._lagging = False
+        self._interruptions: list[Interruption] = []
+        self.writes = 0
+        """Calls that have written something."""
         self.on_commit: Callable[[Sequence[Change]], None] = lambda changes: None
 
     # The calls of botocore's client
@@ -176,10 +181,12 @@ class DynamoDB:
 
     def put_item(self, **action: Any) -> dict[str, Any]:
         """Write an item whole, on a condition."""
+        self._interrupt("PutItem")
         return self._write_one("PutItem", self._put("PutItem", action))
 
     def update_item(self, **action: Any) -> dict[str, Any]:
         """Change an item, on a condition."""
+        self._interrupt("UpdateItem")
         return self._write_one("UpdateItem", self._update("UpdateItem", action))
 
     def transact_write_items(
@@ -190,6 +197,7 @@ class DynamoDB:
     ) -> dict[str, Any]:
         """All of it or nothing; with a token that it was done with already, nothing more."""
         operation = "TransactWriteItems"
+        self._interrupt(operation, len(TransactItems))
         if not 1 <= len(TransactItems) <= MAX_ACTIONS:
             raise invalid(
                 operation, f"a transaction takes 1 to {MAX_ACTIONS} actions, not {len(TransactItems)}"
@@ -212,6 +220,14 @@ class DynamoDB:
 
     # What is beside the calls
 
+    def interrupt(self, *interruptions: Interruption) -> None:
+        """Before each of the next writes one of these happens: an error is raised, a call is made first."""
+        self._interruptions += interruptions
+
+    def conflict(self, times: int) -> None:
+        """Let so many of the next writes meet another transaction on one of their items."""
+        self.interrupt(*[_CONFLICT] * times)
+
     @contextmanager
     def lagging(self) -> Iterator[None]:
         """Reads that don't ask for consistency see each item as it was before its last change."""
@@ -230,6 +246,18 @@ class DynamoDB:
         return self._tables[table].items
 
     # How
+
+    def _interrupt(self, operation: str, actions: int = 1) -> None:
+        if not self._interruptions:
+            return
+        interruption = self._interruptions.pop(0)
+        if interruption is _CONFLICT:
+            if operation == "TransactWriteItems":
+                raise cancelled([{"Code": "TransactionConflict"}] * actions)
+            raise client_error(operation, "TransactionConflictException")
+        if isinstance(interruption, Exception):
+            raise interruption
+        interruption()
 
     def _table(self, operation: str, name: str) -> _Table:
         if name not in self._tables:
@@ -314,6 +342,7 @@ class DynamoDB:
                 record["OldImage"] = change.old
             name = "INSERT" if change.old is None else "MODIFY"
             write.table.stream.append({"eventName": name, "dynamodb": record})
+        self.writes += 1
         self.on_commit(changes)
 
 
