@@ -152,8 +152,8 @@ baseline: .local/venv/development/.ready ## take swagger.yaml for what clients h
 schemas: .local/venv/development/.ready ## write schemas/ and asyncapi.yaml from contracts/, unless it breaks who knows them
 	@PYTHONPATH=layers $(LOCAL) contracts
 
-bench: setup ## what an order costs: calls, requests, write units, import times, sizes
-	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks $(ARGS)
+bench: setup ## what an order costs in units and dollars, import times, sizes (COST=1 only the first, JSON=1)
+	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks $(call flag,COST,cost) $(call flag,JSON,json) $(ARGS)
 
 simulate: setup ## run the pipeline under faults (SEEDS=10000, FIRST=0; SEED=n one again, MUTANTS=1, ARGS=--cells)
 	@PYTHONPATH=layers $(LOCAL) tests.simulation $(call option,SEEDS,seeds) $(call option,FIRST,first) \

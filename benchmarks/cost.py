@@ -1,41 +1,99 @@
-"""What an order costs: counted from the real calls of the real handlers, over moto, wired as template.yaml.
+"""What an order costs with everything that runs by default: counted from the real calls of the real handlers.
+
+They run over moto, wired as template.yaml, from the request until the order is shipped, its events are
+published, counted and offered to webhooks and WebSocket subscribers, of which there are none, the history of
+the ledgers is written, their states are published, and the watchdog has looked.
 
 AWS's rules turn calls into units: a write costs a unit for each KB of the item begun, twice that in a
-transaction, and one more for an index that a new item is in; a billable request is one to API Gateway,
-Lambda, SNS or SQS, those included that Lambda's poller makes for us: one to receive a batch, one to delete
-it. DynamoDB bills units, not requests.
+transaction, and one more for an index that a new item is in. A billable request is one to API Gateway,
+Lambda, SNS or SQS, those included that Lambda's poller makes: for each ten messages one to receive them and
+one to delete them. DynamoDB bills units, and Lambda reads streams for nothing. prices.toml has the dollars.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import math
+import tomllib
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from moto import mock_aws
 
-from tests.support.pipeline import Pipeline
-from tests.support.shop import CONSUMERS, Shop, order_of, priced
+from order_capture.entrypoints import logs
+from tests.support.pipeline import MAX_RECEIVED, Pipeline
+from tests.support.shop import Shop, order_of
 from tests.support.sizes import stored_size
 
+PRICES = Path(__file__).with_name("prices.toml")
 WATCH_DELAY = 60  # seconds, the template's
-ORDERS = 10  # what a queue's function takes in one batch
+BATCH = 10  # what a queue's function takes at a time
+FLASH_SALE = 60  # orders: enough that all batches are full
+CHUNK = 64 * 1024  # of a request to SNS or SQS is one that is billed
+MEMORY_GB = 0.5
+PARTS = {
+    "HistoryTable": "history",
+    "ReportTable": "reports",
+    "WebhookTable": "webhooks",
+    "ConnectionTable": "followers",
+}
+"""What the tables' units are for; those of the others are on the order's own way."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Orders, and how they come: all at once, so that batches are full, or each when the last one is done."""
+
+    name: str
+    orders: Sequence[dict[str, Any]]
+    apart: bool = False
+    idempotent: bool = False
+    together: bool = False
+    """Whether they are one request."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Per order: calls over the network by our code, requests that AWS bills, units written and read.
-
-    What the history takes is apart: no order waits for it.
-    """
+    """Of one order: what is counted, and what it comes to for a million of them."""
 
     scenario: str
+    orders: int
     calls: float
-    requests: float
-    write_units: float
-    history_units: float
-    read_units: float
+    """Over the network, by our code."""
+    requests: Mapping[str, float]
+    write_units: Mapping[str, float]
+    read_units: Mapping[str, float]
+    lambda_milliseconds: float
+    log_bytes: float
+    dollars_per_million: Mapping[str, float]
+
+    @property
+    def total_dollars(self) -> float:
+        """For a million of them."""
+        return sum(self.dollars_per_million.values())
+
+
+@cache
+def prices() -> dict[str, Any]:
+    """The price file."""
+    return tomllib.loads(PRICES.read_text())
+
+
+class _Output(io.StringIO):
+    """What is written to the log: how many bytes, and how many lines."""
+
+    size = lines = 0
+
+    def write(self, text: str) -> int:
+        self.size += len(text.encode())
+        self.lines += text.count("\n")
+        return len(text)
 
 
 @dataclass
@@ -44,73 +102,92 @@ class Meter:
 
     pipeline: Pipeline
     requests: Counter[str] = field(default_factory=Counter)
+    write_units: Counter[str] = field(default_factory=Counter)
+    read_units: Counter[str] = field(default_factory=Counter)
     calls: int = 0
-    writes: int = 0
-    history: int = 0
-    reads: int = 0
+    milliseconds: float = 0.0
+    output: _Output = field(default_factory=_Output)
 
     def __post_init__(self) -> None:
         self.pipeline.on_answer(self._take)
 
+    def invoked(self, times: int = 1, messages: int = 0) -> None:
+        """A function was called, for so many messages."""
+        assumed = prices()["assumed"]
+        self.requests["lambda"] += times
+        self.milliseconds += times * assumed["milliseconds_per_invocation"]
+        self.milliseconds += messages * assumed["milliseconds_per_message"]
+
     def _take(self, operation: str, parameters: dict[str, Any], answer: dict[str, Any]) -> None:
-        self.calls += 1
         service, _, name = operation.partition(".")
+        self.calls += 1
+        self.milliseconds += prices()["milliseconds_per_call"][name]
         if service != "dynamodb":
-            self.requests[service] += 1
+            size = sum(len(text.encode()) for text in _texts(parameters))
+            self.requests[service] += math.ceil(size / CHUNK)
             return
         match name:
             case "PutItem" | "UpdateItem":
-                self.writes += self._units(parameters) + _is_indexed(parameters)
+                self._write(parameters, 1)
             case "TransactWriteItems":
-                actions = [a for each in parameters["TransactItems"] for a in each.values()]
-                self.writes += sum(2 * self._units(action) + _is_indexed(action) for action in actions)
+                for action in (action for each in parameters["TransactItems"] for action in each.values()):
+                    self._write(action, 2)
             case "BatchWriteItem":
-                puts = [
-                    each["PutRequest"] for of_one in parameters["RequestItems"].values() for each in of_one
-                ]
-                self.history += sum(math.ceil(stored_size(put["Item"]) / 1024) for put in puts)
+                for table, requests in parameters["RequestItems"].items():
+                    for each in requests:
+                        self._write({"TableName": table, "Item": each["PutRequest"]["Item"]}, 1)
             case "GetItem":
-                self.reads += _read_units(answer.get("Item", {}))
+                self._read(parameters["TableName"], [answer.get("Item", {})], parameters)
             case "BatchGetItem":
-                items = [item for found in answer["Responses"].values() for item in found]
-                self.reads += sum(_read_units(item) for item in items)
+                for table, keys in parameters["RequestItems"].items():
+                    found = answer["Responses"][table]
+                    missing: list[dict[str, Any]] = [{}] * (len(keys["Keys"]) - len(found))
+                    self._read(table, [*found, *missing], keys)
+            case "Query":
+                whole: dict[str, Any] = {"": {"L": [{"M": item} for item in answer["Items"]]}}
+                self._read(parameters["TableName"], [whole], parameters)
             case _:
                 raise ValueError(f"no rule for what {operation} costs")
 
-    def _units(self, action: dict[str, Any]) -> int:
-        item = action.get("Item", {})
-        names = ("orderId",) if "orderId" in item else ("customerId", "productId", "entry")
-        key = action.get("Key") or {name: item[name] for name in names if name in item}
-        return max(1, math.ceil(stored_size(self.pipeline.stored(action["TableName"], key)) / 1024))
+    def _write(self, action: dict[str, Any], factor: int) -> None:
+        table, item = action["TableName"], action.get("Item", {})
+        key = action.get("Key") or self.pipeline.key_of(table, item)
+        size = max(stored_size(item), stored_size(self.pipeline.stored(table, key)))
+        # A new order is in the index of its customer's as well; its changes touch no key of that.
+        indexed = "orderId" in item and "customerId" in item
+        self.write_units[PARTS.get(table, "order")] += factor * max(1, math.ceil(size / 1024)) + indexed
 
-
-def _is_indexed(action: dict[str, Any]) -> bool:
-    """Whether it writes an index too: a new order does; its changes touch no key of it."""
-    item: dict[str, Any] = action.get("Item", {})
-    return "orderId" in item and "customerId" in item
-
-
-def _read_units(item: dict[str, Any]) -> int:
-    return max(1, math.ceil(stored_size(item) / 4096))  # strongly consistent
+    def _read(self, table: str, items: list[dict[str, Any]], how: dict[str, Any]) -> None:
+        factor = 1 if how.get("ConsistentRead") else 0.5
+        units = sum(factor * max(1, math.ceil(stored_size(item) / 4096)) for item in items)
+        self.read_units[PARTS.get(table, "order")] += units  # type: ignore[assignment]
 
 
 def measure() -> list[Cost]:
-    """Ten orders of one item each, from the request until they are shipped."""
-    everybody = [f"customer-{index}" for index in range(ORDERS)]
-    hot = [order_of(customer, 10, pen=1) for customer in everybody]
-    apart = [order_of(customer, 10, **{f"pen{index}": 1}) for index, customer in enumerate(everybody)]
+    """What an order of one item costs, in each of the ways in which orders come."""
+    return [_run(scenario) for scenario in scenarios()]
+
+
+def scenarios() -> list[Scenario]:
+    """All that are measured."""
+
+    def hot(number: int) -> list[dict[str, Any]]:
+        return [order_of(f"customer-{index}", 10, pen=1) for index in range(number)]
+
+    apart = [order_of(f"customer-{index}", 10, **{f"pen{index}": 1}) for index in range(BATCH)]
     return [
-        _run("POST /order, one hot product", hot, batch=False),
-        _run("POST /order with a key, one hot product", hot, batch=False, idempotent=True),
-        _run("POST /orders, one hot product", hot, batch=True),
-        _run("POST /order at its price, one hot product", [priced(body, 10) for body in hot], batch=False),
-        _run("POST /order, a product each", apart, batch=False),
+        Scenario("tens", hot(BATCH)),
+        Scenario("a product each", apart),
+        Scenario("one by one", hot(BATCH), apart=True),
+        Scenario("flash sale", hot(FLASH_SALE)),
+        Scenario("tens, a key", hot(BATCH), idempotent=True),
+        Scenario("POST /orders", hot(BATCH), together=True),
     ]
 
 
 def calls_before_the_answer(orders: int) -> int:
     """How many calls our code makes before it answers a request with so many orders."""
-    with mock_aws():
+    with mock_aws(), _logging_to(_Output()):
         pipeline = Pipeline()
         shop = Shop(pipeline)
         body = order_of() if orders == 1 else {"orders": [order_of(f"c{i}") for i in range(orders)]}
@@ -119,52 +196,132 @@ def calls_before_the_answer(orders: int) -> int:
         return len(pipeline.calls)
 
 
-def _run(scenario: str, orders: list[dict[str, Any]], *, batch: bool, idempotent: bool = False) -> Cost:
-    with mock_aws():
+def _run(scenario: Scenario) -> Cost:
+    with mock_aws(), _logging_to(_Output()):
         pipeline = Pipeline()
         shop = Shop(pipeline)
+        orders = scenario.orders
         products = {line["productId"] for order in orders for line in order["items"]}
         shop.open({order["customerId"]: 100 for order in orders}, dict.fromkeys(products, 1000))
-        if all("unitPrice" in line for order in orders for line in order["items"]):
-            for product in products:
-                pipeline.ask("POST", "/stock", {"productId": product, "price": 10})
-        pipeline.publish_changes()
-        pipeline.calls.clear()
+        pipeline.skip_streams()
+        for name in (*pipeline.consumers(windows=False), *pipeline.consumers(windows=True)):
+            pipeline.configure(name, **_MEASURED)
+        pipeline.configure("order_api", **_MEASURED)
         meter = Meter(pipeline)
-        for number, body in enumerate([{"orders": orders}] if batch else orders):
-            shop.post(body, f"key-{number}" if idempotent else None)
-            meter.requests["apigateway"] += 1
-            meter.requests["lambda"] += 1
-        while any([*(_deliver(pipeline, meter, name) for name in CONSUMERS), _follow(pipeline, meter)]):
-            pass
-        pipeline.wait(WATCH_DELAY)  # each order is looked at once more, and found shipped
-        while _deliver(pipeline, meter, "order_watchdog"):
-            pass
+        with _logging_to(meter.output):
+            for number, body in enumerate([{"orders": orders}] if scenario.together else orders):
+                answer = shop.post(body, f"key-{number}" if scenario.idempotent else None)
+                if answer.status != 202:
+                    raise RuntimeError(f"an order was answered with {answer.status}")
+                meter.requests["apigateway"] += 1
+                meter.invoked()
+                if scenario.apart:
+                    _finish(pipeline, meter, apart=True)
+            _finish(pipeline, meter, apart=scenario.apart)
         pipeline.close()
         shipped = sum(shop.account(order["customerId"])[2] > 0 for order in orders)
         if shipped != len(orders):
             raise RuntimeError(f"{shipped} of {len(orders)} orders shipped")
-        return Cost(
-            scenario,
-            calls=meter.calls / ORDERS,
-            requests=meter.requests.total() / ORDERS,
-            write_units=meter.writes / ORDERS,
-            history_units=meter.history / ORDERS,
-            read_units=meter.reads / ORDERS,
-        )
+    return _cost(scenario, meter)
 
 
-def _follow(pipeline: Pipeline, meter: Meter) -> bool:
-    """What the streams' functions do. Lambda reads streams for nothing."""
-    before = pipeline.invocations
-    followed = bool(pipeline.publish_changes())
-    meter.requests["lambda"] += pipeline.invocations - before
-    return followed
+_MEASURED = {"POWERTOOLS_METRICS_NAMESPACE": "OrderCapture", "POWERTOOLS_SERVICE_NAME": "order-capture"}
+"""What the template sets for all functions (Globals): metrics are lines of the log."""
 
 
-def _deliver(pipeline: Pipeline, meter: Meter, name: str) -> bool:
-    if not pipeline.deliver(name):
-        return False
-    meter.requests["sqs"] += 2
-    meter.requests["lambda"] += 1
-    return True
+def _finish(pipeline: Pipeline, meter: Meter, *, apart: bool) -> None:
+    """All that follows. An order is done within any batching window, so what has one comes last."""
+    for windows in (False, True):
+        while _deliver(pipeline, meter, windows=windows, apart=apart):
+            pass
+    pipeline.wait(WATCH_DELAY)  # each order is looked at once more, and found shipped
+    while _deliver(pipeline, meter, windows=False, apart=apart):
+        pass
+
+
+def _deliver(pipeline: Pipeline, meter: Meter, *, windows: bool, apart: bool) -> bool:
+    """Hand over what there is; whether there was anything.
+
+    Where orders come apart, so does all that follows: what is last on an order's way is handed over first, so
+    that nothing is there for a batch, but in a window.
+    """
+    handed = False
+    for name in reversed(pipeline.consumers(windows=windows)):
+        before = pipeline.invocations
+        records = pipeline.publish_changes(only=[name])
+        meter.invoked(pipeline.invocations - before, records)
+        messages = pipeline.deliver(name)
+        if messages:
+            # A window gathers what was received apart.
+            meter.requests["sqs"] += messages if apart else math.ceil(messages / MAX_RECEIVED)
+            meter.requests["sqs"] += math.ceil(messages / MAX_RECEIVED)  # to delete them
+            meter.invoked(1, messages)
+        handed = handed or records + messages > 0
+        if handed and apart:
+            return True
+    return handed
+
+
+def _cost(scenario: Scenario, meter: Meter) -> Cost:
+    file, number = prices(), len(scenario.orders)
+    million, assumed = file["dollars_per_million"], file["assumed"]
+    requests, api = meter.requests, meter.requests["apigateway"]
+    log_bytes = (
+        meter.output.size
+        + (meter.output.lines + api) * assumed["bytes_per_log_event"]
+        + api * assumed["access_log_bytes"]
+    )
+    # A request and its function are one trace.
+    traces = assumed["sampled_traces"] * requests["lambda"]
+    dollars = {
+        "writes": meter.write_units.total() * million["dynamodb_write_units"],
+        "reads": meter.read_units.total() * million["dynamodb_read_units"],
+        "api": api * million["api_requests"],
+        "lambda": requests["lambda"] * million["lambda_requests"]
+        + meter.milliseconds / 1000 * MEMORY_GB * million["lambda_gb_seconds"],
+        "sqs": requests["sqs"] * million["sqs_requests"],
+        "sns": requests["sns"] * million["sns_requests"],
+        "logs": log_bytes / 1e9 * 1e6 * file["dollars_per_gb"]["logs"],
+        "traces": traces * million["xray_traces"],
+    }
+    return Cost(
+        scenario.name,
+        number,
+        calls=meter.calls / number,
+        requests=_each(requests, number),
+        write_units=_each(meter.write_units, number),
+        read_units=_each(meter.read_units, number),
+        lambda_milliseconds=meter.milliseconds / number,
+        log_bytes=log_bytes / number,
+        dollars_per_million=_each(dollars, number),
+    )
+
+
+def _each(totals: Mapping[str, float], number: int) -> dict[str, float]:
+    return {name: total / number for name, total in totals.items()}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in the parameters of a call: what is sent."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+@contextlib.contextmanager
+def _logging_to(output: _Output) -> Iterator[None]:
+    """Have the functions' lines written there, those of the log and those that metrics are made of."""
+    logger = logs.configure()
+    handler = logger.registered_handler
+    assert isinstance(handler, logging.StreamHandler)
+    before = handler.setStream(output)
+    try:
+        with contextlib.redirect_stdout(output):
+            yield
+    finally:
+        handler.setStream(before)

@@ -13,7 +13,7 @@ import os
 import re
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from functools import cache
@@ -41,6 +41,7 @@ AWS_SETTINGS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
 }
+MAX_RECEIVED = 10  # by one call of SQS; Lambda makes larger batches of several
 MAX_ROUNDS = 500  # far more than any scenario takes; a pipeline that never gets quiet fails
 
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
@@ -68,6 +69,8 @@ class Function:
     streams: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     """The filters of each table whose stream it follows."""
     batch_size: int = 1
+    window: int = 0
+    """Seconds for which its batches gather. Here a batch is what there is when it is delivered."""
     reports_failures: bool = False
 
 
@@ -148,16 +151,29 @@ class Pipeline:
         function = self._functions[name]
         return sum(self._deliver(function, queue, times) for queue in function.queues)
 
+    def consumers(self, *, windows: bool) -> list[str]:
+        """The functions that queues and streams feed, with a batching window or without one."""
+        return [
+            name
+            for name, function in self._functions.items()
+            if (function.queues or function.streams) and bool(function.window) is windows
+        ]
+
     def _deliver(self, function: Function, queue: str, times: int) -> int:
         if not sqs_backends[DEFAULT_ACCOUNT_ID][REGION].get_queue(queue).messages:
             return 0  # most queues are empty most of the time, and asking AWS is ten times the work
         sqs, url = self._aws["sqs"], self._physical[queue]
-        messages = sqs.receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=function.batch_size,
-            AttributeNames=["All"],
-            MessageAttributeNames=["All"],
-        ).get("Messages", [])
+        messages: list[dict[str, Any]] = []
+        while len(messages) < function.batch_size:
+            received = sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=min(MAX_RECEIVED, function.batch_size - len(messages)),
+                AttributeNames=["All"],
+                MessageAttributeNames=["All"],
+            ).get("Messages", [])
+            messages += received
+            if len(received) < MAX_RECEIVED:
+                break
         if not messages:
             return 0
         failed: set[str] = set()
@@ -172,21 +188,23 @@ class Pipeline:
                 sqs.delete_message(**receipt)
         return len(messages)
 
-    def publish_changes(self, times: int = 1) -> int:
+    def publish_changes(self, times: int = 1, only: Collection[str] | None = None) -> int:
         """Hand what was written since the last time to those who follow the tables' streams, `times` over.
 
         If one of them raises, so does this: what it was given is all handed over again next time.
         """
         handed = 0
-        for function in self._functions.values():
+        for name, function in self._functions.items():
+            if only is not None and name not in only:
+                continue
             for table, filters in function.streams.items():
-                name = f"{function.name} of {table}"
-                records = self._stream(table, self._streamed[name])
+                cursor = f"{name} of {table}"
+                records = self._stream(table, self._streamed[cursor])
                 wanted = [each for each in records if any(_matches(each, f) for f in filters)]
                 for start in range(0, len(wanted), function.batch_size):
                     for _ in range(times):
                         self._call(function, {"Records": wanted[start : start + function.batch_size]})
-                self._streamed[name] += len(records)
+                self._streamed[cursor] += len(records)
                 handed += len(wanted)
         return handed
 
@@ -328,6 +346,11 @@ class Pipeline:
         """All orders there are."""
         return [item["orderId"]["S"] for item in self.items("OrderTable") if "status" in item]
 
+    def key_of(self, table: str, item: dict[str, Any]) -> dict[str, Any]:
+        """The key of an item of a table, by the table's own name."""
+        schema = self._aws["dynamodb"].describe_table(TableName=table)["Table"]["KeySchema"]
+        return {each["AttributeName"]: item[each["AttributeName"]] for each in schema}
+
     def stored(self, table: str, key: dict[str, Any]) -> dict[str, Any]:
         """An item as it is stored, by the table's own name and its key; empty if there is none."""
         item: dict[str, Any] = self._aws["dynamodb"].get_item(TableName=table, Key=key).get("Item", {})
@@ -425,7 +448,10 @@ class Pipeline:
         queues = [refers_to(event["Queue"]) or "?" for event in fed if "Queue" in event]
         assert len(fed) in (len(queues), len(streams)), f"{logical_id} is fed by queues and streams"
         source = fed[0] if fed else {}
-        assert all(event["BatchSize"] == source["BatchSize"] for event in fed)
+        window = "MaximumBatchingWindowInSeconds"
+        assert all(
+            event[size] == source[size] for event in fed for size in ("BatchSize", window) if size in source
+        )
         return Function(
             name=code.name,
             handler=getattr(_load(code / f"{module}.py"), attribute),
@@ -434,6 +460,7 @@ class Pipeline:
             queues=queues,
             streams=streams,
             batch_size=source.get("BatchSize", 10),
+            window=source.get("MaximumBatchingWindowInSeconds", 0),
             reports_failures="ReportBatchItemFailures" in source.get("FunctionResponseTypes", []),
         )
 
