@@ -66,11 +66,13 @@ def placed(details: OrderDetails | None = None, fingerprint: str = "print-1") ->
 
 
 def in_status(status: OrderStatus, order: Order | None = None) -> Order:
-    """A placed order that has come to a status, whatever its checks have answered."""
+    """An order that has come to a status, whatever its checks have answered."""
     order = order or placed()
-    before = [OrderStatus.CONFIRMED] if status is OrderStatus.SHIPPED else []
+    is_shipped_at_once = (order.status, status) == (OrderStatus.PENDING, OrderStatus.SHIPPED)
+    before = [OrderStatus.CONFIRMED] if is_shipped_at_once else []
     way = [] if status is order.status else [*before, status]
-    changes = [StatusChange(each, NOW, sequence) for sequence, each in enumerate(way, 2)]
+    first = 1 + sum(isinstance(step, StatusChange) for step in order.timeline)
+    changes = [StatusChange(each, NOW, sequence) for sequence, each in enumerate(way, first)]
     return replace(order, status=status, timeline=(*order.timeline, *changes))
 
 

@@ -1,25 +1,23 @@
-"""The ports of the use cases in memory. The contract suite holds them to what DynamoDB does."""
+"""Ports of the use cases in memory. The contract suite holds them to what DynamoDB does."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from order_capture.adapters.messaging.envelopes import decode
+from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher
 from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.application.ledger.ports import HistoryCursor
-from order_capture.application.messages import Message, order_id_of
+from order_capture.application.messages import DeliverWebhook, Message, order_id_of
 from order_capture.application.ports import (
-    IdempotencyRecord,
-    OrderCursor,
     SubscriptionTarget,
     VersionConflictError,
 )
 from order_capture.application.reports.ports import AlreadyCountedError, Generations
 from order_capture.domain.errors import (
-    RejectedMessagesError,
     RequestInProgressError,
     SubscriptionLimitError,
     TransientError,
@@ -28,9 +26,11 @@ from order_capture.domain.errors import (
 from order_capture.domain.events import OrderEventSummary
 from order_capture.domain.history import Commit, HistoryRecord, as_of
 from order_capture.domain.ledger import ZERO
-from order_capture.domain.order import Order
 from order_capture.domain.reports import Metric, Row, RowKey, aggregate_events
 from order_capture.domain.webhooks import SLOTS, Delivery, Lane, ReceiverHealth, Share, Webhook, WebhookStatus
+from tests.support.aws.sqs import SQS
+from tests.support.aws.sqs import Message as SqsMessage
+from tests.support.factories import NOW
 
 
 @dataclass
@@ -49,84 +49,6 @@ class Interruptions:
         if isinstance(interruption, Exception):
             raise interruption
         interruption()
-
-
-class MemoryOrderRepository:
-    """Implements `application.ports.OrderRepository`."""
-
-    def __init__(self) -> None:
-        self._stored: dict[str, Order | IdempotencyRecord] = {}
-        self._answers: dict[str, FirstAnswer[Order]] = {}
-        self._lock = threading.RLock()
-        self.interruptions = Interruptions()
-        self.finishing = Interruptions()
-        self.saves = 0
-
-    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:
-        with self._lock:
-            existing: dict[str, Order | None] = {}
-            for order in orders:
-                if order.order_id in self._stored:
-                    existing[order.order_id] = self.get(order.order_id)
-                else:
-                    self._stored[order.order_id] = order
-            return existing
-
-    def claim_key(self, record: IdempotencyRecord) -> IdempotencyRecord | None:
-        with self._lock:
-            stored = self._stored.get(record.request_id)
-            if stored is None:
-                self._stored[record.request_id] = record
-                return None
-            return IdempotencyRecord(record.request_id, stored.fingerprint, stored.in_progress_until)
-
-    def complete_key(self, request_id: str) -> None:
-        self.finishing.happen()
-        with self._lock:
-            self._stored[request_id] = replace(self._stored[request_id], in_progress_until="")
-
-    def list_keys(
-        self, customer_id: str, since: str, until: str, after: OrderCursor | None, limit: int
-    ) -> Sequence[OrderCursor]:
-        places = sorted(
-            (
-                OrderCursor(order.create_time, order.order_id)
-                for order in self._stored.values()
-                if isinstance(order, Order)
-                and order.details.customer_id == customer_id
-                and since <= order.create_time <= until
-            ),
-            key=lambda place: (place.create_time, place.order_id),
-            reverse=True,
-        )
-        return [
-            place
-            for place in places
-            if after is None or (place.create_time, place.order_id) < (after.create_time, after.order_id)
-        ][:limit]
-
-    def get(self, order_id: str) -> Order | None:
-        stored = self._stored.get(order_id)
-        return stored if isinstance(stored, Order) else None
-
-    def get_many(self, order_ids: Collection[str]) -> Mapping[str, Order]:
-        return {order_id: order for order_id in order_ids if (order := self.get(order_id))}
-
-    def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:
-        self.interruptions.happen()
-        with self._lock:
-            stored = self.get(order.order_id)
-            if key is not None and key.request_id in self._answers:
-                raise RequestInProgressError
-            if stored is None or stored.version != expected_version:
-                raise VersionConflictError(order.order_id)
-            self._stored[order.order_id] = order
-            if key is not None:
-                self._answers[key.request_id] = FirstAnswer(key.fingerprint, order)
-            self.saves += 1
-
-    def first_answer(self, request_id: str) -> FirstAnswer[Order] | None:
-        return self._answers.get(request_id)
 
 
 class MemoryHistoryRepository:
@@ -152,34 +74,44 @@ class MemoryHistoryRepository:
         return [line for (of, _, _), line in sorted(self._lines.items()) if of == entity]
 
 
-class MemoryPublisher:
-    """Implements `application.ports.MessagePublisher`."""
+class MemoryPublisher(QueuePublisher):
+    """The publisher of a queue in memory, and what has come to that queue."""
 
     def __init__(self) -> None:
-        self.sent: list[Message] = []
+        self._sqs = SQS(now=lambda: 0.0)
+        url = self._sqs.create_queue(QueueName="queue")["QueueUrl"]
+        envelopes = EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, RecordedBackoff())
+        super().__init__(self._sqs, url, envelopes)
         self.failing: set[str] = set()
         """The orders whose messages can't be sent now."""
-        self.refused: set[str] = set()
-        """The orders whose messages can never be sent."""
-        self.interruptions = Interruptions()
+        self.meanwhile: list[Callable[[], object]] = []
+        """What happens before the next calls, one each."""
 
-    def send(self, messages: Sequence[Message]) -> set[str]:
-        self.interruptions.happen()
-        failed = {order_id_of(message) for message in messages} & (self.failing | self.refused)
-        self.sent += [message for message in messages if order_id_of(message) not in failed]
-        return failed
-
-    def send_all(self, messages: Sequence[Message]) -> None:
-        failed = self.send(messages)
-        if failed & self.failing:
-            raise TransientError("not all could be sent")
-        if failed:
-            raise RejectedMessagesError(failed)
+    @property
+    def sent(self) -> list[Message]:
+        return [_published(message) for message in self._sqs.queues["queue"].messages]
 
     def taken(self) -> list[Message]:
         """What was sent since the last time that this was asked."""
-        sent, self.sent = self.sent, []
+        sent = self.sent
+        self._sqs.queues["queue"].messages.clear()
         return sent
+
+    def _call(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+        failing = [e["Id"] for e in entries if order_id_of(decode(e["MessageBody"])) in self.failing]
+        passing = [entry for entry in entries if entry["Id"] not in failing]
+        failed = [{"Id": each, "Code": "InternalError"} for each in failing]
+        return {**(super()._call(passing) if passing else {}), "Failed": failed}
+
+
+def _published(message: SqsMessage) -> Message:
+    published = decode(message.body)
+    if isinstance(published, DeliverWebhook):
+        # How long a delivery waits is not in the message: it is for the queue to know.
+        return replace(published, delay=int(message.visible_at))
+    return published
 
 
 class RecordedBackoff:

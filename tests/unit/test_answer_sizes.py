@@ -37,8 +37,10 @@ from order_capture.domain.webhooks import MAX_ATTEMPTS_KEPT, Attempt
 from order_capture.entrypoints.http import histories, reports, responses, webhook_responses
 from order_capture.entrypoints.http.requests import MAX_BATCH_BYTES, MAX_ORDERS, MAX_PAGE
 from order_capture.entrypoints.http.urls import MAX_URL
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, a_commit, api_event, delivery_of, webhook_of
-from tests.support.fakes import MemoryOrderRepository, MemoryPublisher
+from tests.support.fakes import MemoryPublisher
+from tests.support.stores import memory_stores
 
 LIMIT = 6 * 1024 * 1024  # of Lambda's, for the answer as it leaves the function
 REFUSAL_LIMIT = 256 * 1024  # of our own
@@ -86,7 +88,7 @@ WORST_ORDERS = {
 
 @pytest.fixture(autouse=True)
 def stores(monkeypatch: pytest.MonkeyPatch) -> None:
-    orders = MemoryOrderRepository()
+    orders = memory_stores(DynamoDB()).orders
     monkeypatch.setattr(bootstrap, "orders", lambda: orders)
     monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryPublisher())
 

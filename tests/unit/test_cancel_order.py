@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
 from order_capture.application.callers import Caller
 from order_capture.application.idempotency import Answered, RequestKey
 from order_capture.application.messages import ReleaseOrder
@@ -15,20 +16,23 @@ from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import NotFoundError, StatusConflictError, TransientError
 from order_capture.domain.order import Order, OrderStatus
 from order_capture.domain.order_log import log_lines
-from tests.support.factories import SERVICE, details_of, placed, ticking_clock
-from tests.support.fakes import MemoryOrderRepository, MemoryPublisher, RecordedBackoff
+from tests.support.aws.dynamodb import DynamoDB
+from tests.support.factories import SERVICE, details_of, in_status, ticking_clock
+from tests.support.fakes import MemoryPublisher, RecordedBackoff
+from tests.support.stores import memory_stores
 
 RELEASE = ReleaseOrder(details_of(), "corr-1")
 
 
 class Desk:
-    """The part of order_api that cancels, without AWS, with an order as it stands."""
+    """The part of order_api that cancels, over AWS in memory, with an order as it stands."""
 
     def __init__(self, status: OrderStatus = OrderStatus.PENDING) -> None:
-        self.orders = MemoryOrderRepository()
+        self.dynamodb = DynamoDB()
+        self.orders = memory_stores(self.dynamodb).orders
         self.releases = MemoryPublisher()
         self.backoff = RecordedBackoff()
-        self.orders.add([replace(placed(), status=status)])
+        self.orders.add([in_status(status)])
 
     def cancel(self, order_id: str = "order-1", caller: Caller = SERVICE) -> Order:
         return self.answer(order_id, caller).value
@@ -46,9 +50,8 @@ class Desk:
 
     def becomes(self, status: OrderStatus) -> None:
         order = self.stored()
-        self.orders.save(
-            replace(order, status=status, version=order.version + 1), expected_version=order.version
-        )
+        changed = replace(in_status(status, order), version=order.version + 1)
+        self.orders.save(changed, expected_version=order.version)
 
 
 @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])
@@ -92,7 +95,7 @@ def test_the_record_of_a_request_is_no_order() -> None:
 
 def test_an_order_that_is_confirmed_meanwhile_is_cancelled_all_the_same() -> None:
     desk = Desk()
-    desk.orders.interruptions.coming = [lambda: desk.becomes(OrderStatus.CONFIRMED)]
+    desk.dynamodb.interrupt(lambda: desk.becomes(OrderStatus.CONFIRMED))
 
     assert desk.cancel().status is OrderStatus.CANCELLED
 
@@ -103,7 +106,7 @@ def test_an_order_that_is_confirmed_meanwhile_is_cancelled_all_the_same() -> Non
 
 def test_shipping_that_is_quicker_wins() -> None:
     desk = Desk(OrderStatus.CONFIRMED)
-    desk.orders.interruptions.coming = [lambda: desk.becomes(OrderStatus.SHIPPED)]
+    desk.dynamodb.interrupt(lambda: desk.becomes(OrderStatus.SHIPPED))
 
     with pytest.raises(StatusConflictError):
         desk.cancel()
@@ -114,7 +117,7 @@ def test_shipping_that_is_quicker_wins() -> None:
 
 def test_an_order_that_others_keep_changing_is_not_cancelled_now() -> None:
     desk = Desk()
-    desk.orders.interruptions.coming = [VersionConflictError() for _ in range(MAX_ATTEMPTS)]
+    desk.dynamodb.conflict(MAX_ATTEMPTS)
 
     with pytest.raises(TransientError):
         desk.cancel()
@@ -134,14 +137,13 @@ def test_a_release_that_can_not_be_sent_leaves_the_order_cancelled() -> None:
 
 def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
     # Given a table that writes, but whose answer is lost, so that the call is made again and refused
-    class LosesAnAnswer(MemoryOrderRepository):
+    class LosesAnAnswer(DynamoOrderRepository):
         def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:
             super().save(order, expected_version, key)
             raise VersionConflictError(order.order_id)
 
     desk = Desk()
-    desk.orders = LosesAnAnswer()
-    desk.orders.add([placed()])
+    desk.orders = LosesAnAnswer(desk.dynamodb, "OrderTable", Retry(desk.backoff))
 
     # When the order is cancelled
     cancelled = desk.cancel()

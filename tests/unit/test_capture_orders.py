@@ -16,7 +16,7 @@ from order_capture.application.orders.capture_orders import (
     CapturedBatch,
     CaptureOrders,
 )
-from order_capture.application.ports import Clock, IdempotencyRecord, VersionConflictError
+from order_capture.application.ports import Clock, IdempotencyRecord
 from order_capture.domain.errors import (
     CustomerForbiddenError,
     IdempotencyConflictError,
@@ -24,17 +24,22 @@ from order_capture.domain.errors import (
     RequestInProgressError,
     TransientError,
 )
-from order_capture.domain.order import CheckType, NextAction, Order, OrderStatus
-from tests.support.factories import NOW, SERVICE, checked, declined, details_of, held, placed, ticking_clock
-from tests.support.fakes import MemoryOrderRepository, MemoryPublisher
+from order_capture.domain.order import CheckResult, CheckType, NextAction, Order, OrderStatus
+from tests.support.aws.dynamodb import DynamoDB
+from tests.support.factories import NOW, SERVICE, declined, details_of, held, placed, ticking_clock
+from tests.support.fakes import MemoryPublisher
+from tests.support.stores import memory_stores
+
+LATER = "2026-11-20T10:00:09.000Z"
 
 
 class Shop:
-    """order_api without AWS."""
+    """order_api over AWS in memory."""
 
     def __init__(self, caller: Caller = SERVICE) -> None:
         self.caller = caller
-        self.orders = MemoryOrderRepository()
+        self.dynamodb = DynamoDB()
+        self.orders = memory_stores(self.dynamodb).orders
         self.checks = MemoryPublisher()
 
     def capture(self, order: Order, *, idempotent: bool = False, clock: Clock | None = None) -> Captured:
@@ -66,6 +71,15 @@ class Shop:
         assert order is not None
         return order
 
+    def records(self, check: CheckType, result: CheckResult) -> None:
+        """A check answers about the first order."""
+        order = self.stored()
+        self.orders.save(order.record_check(check, result, now=LATER), expected_version=order.version)
+
+    def dies_before_it_answers(self) -> None:
+        """The next request is handed on, but not marked as done."""
+        self.dynamodb.interrupt(RuntimeError("the process dies"), operation="UpdateItem")
+
     def checked_ids(self) -> list[str]:
         """The orders that the checkers were asked about since this was last asked."""
         return [
@@ -86,9 +100,7 @@ class TestOneOrder:
     def test_that_comes_again_gets_the_same_answer_and_is_one_order(self) -> None:
         shop = Shop()
         shop.capture(placed(), idempotent=True)
-        shop.orders.save(
-            placed().record_check(CheckType.BALANCE, declined(), now="later"), expected_version=1
-        )
+        shop.records(CheckType.BALANCE, declined())
 
         again = shop.capture(placed(), idempotent=True)
 
@@ -108,7 +120,7 @@ class TestOneOrder:
         shop = Shop()
         shop.capture(placed(), idempotent=True)
         shop.checks.taken()
-        shop.orders.save(placed().record_check(CheckType.STOCK, held(), now="later"), expected_version=1)
+        shop.records(CheckType.STOCK, held())
 
         shop.capture(placed(), idempotent=True)
 
@@ -160,7 +172,7 @@ class TestAnOrderThatCouldNotBeHandedOn:
     def test_takes_its_course_if_a_check_has_answered_meanwhile(self) -> None:
         shop = Shop()
         shop.checks.failing = {"order-1"}
-        shop.orders.interruptions.coming = [VersionConflictError()]
+        shop.dynamodb.interrupt(lambda: shop.records(CheckType.STOCK, held()), operation="UpdateItem")
 
         with pytest.raises(TransientError):
             shop.capture(placed())
@@ -199,9 +211,7 @@ class TestABatch:
         batch = [placed(details_of("order-1")), placed(details_of("order-2"))]
         shop.checks.failing = {"order-2"}
         shop.capture_batch(batch, request_id="request-1")
-        shop.orders.save(
-            batch[0].record_check(CheckType.STOCK, checked().decision, now="later"), expected_version=1
-        )
+        shop.records(CheckType.STOCK, held())
         shop.checks.failing = set()
         shop.checks.taken()
 
@@ -232,7 +242,7 @@ class TestABatch:
 def test_an_order_that_can_not_even_be_withdrawn_does_not_take_the_others_answers_with_it() -> None:
     shop = Shop()
     shop.checks.failing = {"order-1"}
-    shop.orders.interruptions.coming = [RuntimeError("the table is out of reach")]
+    shop.dynamodb.interrupt(RuntimeError("the table is out of reach"), operation="UpdateItem")
 
     answers = shop.capture_batch([placed(details_of("order-1")), placed(details_of("order-2"))])
 
@@ -245,7 +255,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
     def test_is_told_so(self) -> None:
         shop = Shop()
         refusals: list[type[Exception]] = []
-        shop.checks.interruptions.coming = [
+        shop.checks.meanwhile = [
             lambda: refusals.append(
                 refusal(lambda: shop.capture(placed(), idempotent=True, clock=lambda: at(1)))
             )
@@ -261,7 +271,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
     def test_is_told_so_for_a_batch_as_a_whole(self) -> None:
         shop = Shop()
         refusals: list[type[Exception]] = []
-        shop.checks.interruptions.coming = [
+        shop.checks.meanwhile = [
             lambda: refusals.append(
                 refusal(lambda: shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(1)))
             )
@@ -292,7 +302,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
     def test_is_told_that_its_key_was_used_if_it_is_another_request(self) -> None:
         shop = Shop()
         refusals: list[type[Exception]] = []
-        shop.checks.interruptions.coming = [
+        shop.checks.meanwhile = [
             lambda: refusals.append(
                 refusal(lambda: shop.capture(placed(fingerprint="print-2"), idempotent=True))
             )
@@ -304,7 +314,9 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
 
     def test_is_done_in_its_place_once_the_first_can_no_longer_be_waited_for(self) -> None:
         shop = Shop()
-        shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
+        shop.dynamodb.interrupt(
+            RuntimeError("the process died before it had answered"), operation="UpdateItem"
+        )
         shop.capture(placed(), idempotent=True, clock=lambda: NOW)
         shop.checks.taken()
 
@@ -320,16 +332,18 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
 
     def test_is_answered_if_a_check_has_answered(self) -> None:
         shop = Shop()
-        shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
+        shop.dynamodb.interrupt(
+            RuntimeError("the process died before it had answered"), operation="UpdateItem"
+        )
         shop.capture(placed(), idempotent=True, clock=lambda: NOW)
-        shop.orders.save(shop.stored().record_check(CheckType.STOCK, held(), now=NOW), expected_version=1)
+        shop.records(CheckType.STOCK, held())
 
         assert shop.capture(placed(), idempotent=True, clock=lambda: NOW) == Captured(placed(), replayed=True)
 
     def test_is_no_matter_without_a_key(self) -> None:
         shop = Shop()
         noted: list[None] = []
-        shop.orders.finishing.coming = [lambda: noted.append(None)]
+        shop.dynamodb.interrupt(lambda: noted.append(None), operation="UpdateItem")
 
         shop.capture(placed())
         shop.capture_batch([placed(details_of("order-2"))])
@@ -339,7 +353,9 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
 
     def test_of_a_batch_is_done_once_the_first_can_no_longer_be_waited_for(self) -> None:
         shop = Shop()
-        shop.orders.finishing.coming = [RuntimeError("the process died before it had answered")]
+        shop.dynamodb.interrupt(
+            RuntimeError("the process died before it had answered"), operation="UpdateItem"
+        )
         shop.captured_batch([placed()], request_id="request-1", clock=lambda: NOW)
 
         def again(second: int) -> CapturedBatch:

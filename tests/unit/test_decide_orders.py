@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from order_capture.application.messages import OrderChecked, ReleaseOrder, ShipOrder
 from order_capture.application.orders.decide_orders import DecideOrders
-from order_capture.application.ports import VersionConflictError
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.order import CheckType, Order, OrderStatus
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import checked, declined, details_of, held, placed, ticking_clock
-from tests.support.fakes import MemoryOrderRepository, MemoryPublisher, RecordedBackoff
+from tests.support.fakes import MemoryPublisher, RecordedBackoff
+from tests.support.stores import memory_stores
 
 BALANCE_HELD = checked(CheckType.BALANCE, held())
 STOCK_HELD = checked(CheckType.STOCK, held("1", "pen"))
@@ -17,14 +18,16 @@ STOCK_DECLINED = checked(CheckType.STOCK, declined())
 
 
 class Office:
-    """order_update without AWS, with one or more orders that were just placed."""
+    """order_update over AWS in memory, with one or more orders that were just placed."""
 
     def __init__(self, *order_ids: str) -> None:
-        self.orders = MemoryOrderRepository()
+        self.dynamodb = DynamoDB()
+        self.orders = memory_stores(self.dynamodb).orders
         self.shipping = MemoryPublisher()
         self.releases = MemoryPublisher()
         self.backoff = RecordedBackoff()
         self.orders.add([placed(details_of(order_id)) for order_id in order_ids or ("order-1",)])
+        self.dynamodb.writes = 0
 
     def handle(self, *messages: OrderChecked) -> set[str]:
         return DecideOrders(
@@ -56,7 +59,7 @@ def test_two_answers_about_one_order_in_one_batch_are_one_write() -> None:
     office.handle(BALANCE_HELD, STOCK_HELD)
 
     assert office.order().status is OrderStatus.CONFIRMED
-    assert office.orders.saves == 1
+    assert office.dynamodb.writes == 1
 
 
 def test_a_declined_answer_rejects_the_order_and_has_released_what_the_other_check_may_hold() -> None:
@@ -97,7 +100,7 @@ def test_what_follows_is_sent_again_on_a_duplicate_which_changes_nothing() -> No
 
     assert office.order() == before
     assert office.shipping.sent == [ShipOrder(details_of(), "corr-1")] * 2
-    assert office.orders.saves == 1
+    assert office.dynamodb.writes == 1
 
 
 def test_an_order_whose_follow_up_can_not_be_sent_is_given_back_and_the_next_look_sends_it() -> None:
@@ -120,7 +123,7 @@ def test_an_order_whose_release_can_not_be_sent_is_given_back() -> None:
 
 def test_an_order_that_somebody_else_changed_is_read_again_and_decided_with_both_answers() -> None:
     office = Office()
-    office.orders.interruptions.coming = [lambda: office.handle(STOCK_HELD)]
+    office.dynamodb.interrupt(lambda: office.handle(STOCK_HELD))
 
     assert office.handle(BALANCE_HELD) == set()
 
@@ -131,7 +134,7 @@ def test_an_order_that_somebody_else_changed_is_read_again_and_decided_with_both
 
 def test_an_order_that_others_keep_changing_is_given_back() -> None:
     office = Office()
-    office.orders.interruptions.coming = [VersionConflictError() for _ in range(MAX_ATTEMPTS)]
+    office.dynamodb.conflict(MAX_ATTEMPTS)
 
     assert office.handle(BALANCE_HELD) == {"order-1"}
 
@@ -153,7 +156,7 @@ def test_an_unknown_order_is_given_back_and_does_not_stop_the_others() -> None:
 
 def test_an_order_that_can_not_be_saved_does_not_stop_the_others() -> None:
     office = Office("order-1", "order-2")
-    office.orders.interruptions.coming = [RuntimeError("the first save breaks")]
+    office.dynamodb.interrupt(RuntimeError("the first save breaks"))
 
     failed = office.handle(checked(order_id="order-1"), checked(order_id="order-2"))
 

@@ -10,8 +10,9 @@ from order_capture.application.callers import Caller
 from order_capture.application.orders.get_order import GetOrder
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import CheckType, Order, OrderStatus
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import SERVICE, declined, held, placed
-from tests.support.fakes import MemoryOrderRepository
+from tests.support.stores import memory_stores
 
 LATER = "2026-11-20T10:00:01.000Z"
 
@@ -20,7 +21,7 @@ class Desk:
     """A client that waits, and what happens meanwhile: `then` by the number of the look before it."""
 
     def __init__(self, order: Order | None = None) -> None:
-        self.orders = MemoryOrderRepository()
+        self.orders = memory_stores(DynamoDB()).orders
         self.orders.add([order or placed()])
         self.then: dict[int, Callable[[], object]] = {}
         self.slept: list[float] = []

@@ -6,21 +6,25 @@ from dataclasses import replace
 
 import pytest
 
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
 from order_capture.application.callers import Caller
 from order_capture.application.orders.list_orders import MAX_READ, ListOrders, OrderQuery
 from order_capture.application.ports import OrderCursor
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import CustomerForbiddenError
 from order_capture.domain.order import CheckType, Order, OrderStatus
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import SERVICE, declined, details_of
-from tests.support.fakes import MemoryOrderRepository
+from tests.support.fakes import RecordedBackoff
+from tests.support.tables import create_tables
 
 
-class Shelf(MemoryOrderRepository):
+class Shelf(DynamoOrderRepository):
     """Orders of alice, one a second; those with the `rejected` numbers are rejected."""
 
     def __init__(self, number: int, rejected: range = range(0)) -> None:
-        super().__init__()
-        self.looked_up = 0
+        dynamodb = DynamoDB()
+        super().__init__(dynamodb, create_tables(dynamodb)["OrderTable"], Retry(RecordedBackoff()))
         for each in range(number):
             now = f"2026-11-20T10:{each // 60:02}:{each % 60:02}.000Z"
             order = Order.place(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from order_capture.adapters.messaging.envelopes import decode
 from order_capture.adapters.serializers.snapshots import order_values
 from order_capture.application.messages import OrderEventMessage, WatchOrder
 from order_capture.application.orders.publish_order_events import OrderChange, PublishOrderEvents
@@ -13,7 +14,7 @@ from order_capture.domain.errors import TransientError
 from order_capture.domain.events import OrderEvent, OrderEventType, event_of, events_of
 from order_capture.domain.order import TRANSITIONS, CheckType, Order, OrderStatus
 from order_capture.domain.order_log import log_lines
-from tests.support.factories import NOW, declined, details_of, held, in_status, placed
+from tests.support.factories import NOW, body_of, declined, details_of, held, in_status, placed
 from tests.support.fakes import MemoryPublisher
 
 PLACED = placed()
@@ -92,7 +93,7 @@ class TestTheEventsOfAnOrder:
 
 
 class Relay:
-    """change_publisher without AWS."""
+    """change_publisher over AWS in memory."""
 
     def __init__(self) -> None:
         self.watches, self.events = MemoryPublisher(), MemoryPublisher()
@@ -107,7 +108,7 @@ def test_a_new_order_is_watched_and_told() -> None:
     relay.publish([(None, PLACED)])
 
     assert relay.watches.sent == [WatchOrder("order-1", "corr-1", 60)]
-    assert relay.events.sent == [OrderEventMessage(OrderEvent(PLACED))]
+    assert relay.events.sent == [decode(body_of(OrderEventMessage(OrderEvent(PLACED))))]
 
 
 def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None:
@@ -116,11 +117,8 @@ def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None
     relay.publish([(PLACED, HALF), (HALF, CONFIRMED), (CONFIRMED, SHIPPED)])
 
     assert relay.watches.sent == []
-    assert [
-        message.event.type for message in relay.events.sent if isinstance(message, OrderEventMessage)
-    ] == [
-        OrderEventType.CONFIRMED,
-        OrderEventType.SHIPPED,
+    assert relay.events.sent == [
+        decode(body_of(OrderEventMessage(OrderEvent(order)))) for order in (CONFIRMED, SHIPPED)
     ]
 
 

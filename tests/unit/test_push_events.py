@@ -6,23 +6,25 @@ import pytest
 
 from order_capture.application.callers import Caller
 from order_capture.application.messages import ReceivedOrderEvent
-from order_capture.application.ports import SubscriptionTarget
+from order_capture.application.ports import OrderRepository, SubscriptionTarget
 from order_capture.application.retry import always
 from order_capture.application.subscriptions.manage_subscriptions import MAX_SUBSCRIBERS, ManageSubscriptions
 from order_capture.application.subscriptions.push_events import PushEvents
 from order_capture.domain.errors import NotFoundError, SubscriptionLimitError
 from order_capture.domain.order import Order
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, SERVICE, details_of, placed
-from tests.support.fakes import MemoryConnectionClient, MemoryOrderRepository, MemorySubscriptionRepository
+from tests.support.fakes import MemoryConnectionClient, MemorySubscriptionRepository
+from tests.support.stores import memory_stores
 
 ALICE, BOB = Caller("sub-of-alice", "alice"), Caller("sub-of-bob", "bob")
 ORDER, CUSTOMER = SubscriptionTarget.order("order-1"), SubscriptionTarget.customer("alice")
 
 
 @pytest.fixture
-def orders() -> MemoryOrderRepository:
+def orders() -> OrderRepository:
     """One order, of Alice's."""
-    orders = MemoryOrderRepository()
+    orders = memory_stores(DynamoDB()).orders
     orders.add([placed(details_of("order-1", "alice"))])
     return orders
 
@@ -42,7 +44,7 @@ def news(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice
 
 @pytest.mark.parametrize("caller", [ALICE, SERVICE])
 def test_an_order_is_followed_by_its_customer_and_by_services(
-    orders: MemoryOrderRepository, caller: Caller
+    orders: OrderRepository, caller: Caller
 ) -> None:
     followers = MemorySubscriptionRepository()
 
@@ -54,7 +56,7 @@ def test_an_order_is_followed_by_its_customer_and_by_services(
 
 @pytest.mark.parametrize("caller", [ALICE, SERVICE])
 def test_a_customer_is_followed_by_themselves_and_by_services(
-    orders: MemoryOrderRepository, caller: Caller
+    orders: OrderRepository, caller: Caller
 ) -> None:
     followers = MemorySubscriptionRepository()
 
@@ -67,7 +69,7 @@ def test_a_customer_is_followed_by_themselves_and_by_services(
     [(ORDER, SubscriptionTarget.order("order-2")), (CUSTOMER, SubscriptionTarget.customer("nobody"))],
 )
 def test_what_is_anothers_is_refused_in_the_words_of_what_does_not_exist(
-    orders: MemoryOrderRepository, foreign: SubscriptionTarget, unknown: SubscriptionTarget
+    orders: OrderRepository, foreign: SubscriptionTarget, unknown: SubscriptionTarget
 ) -> None:
     followers = MemorySubscriptionRepository()
 
@@ -81,7 +83,7 @@ def test_what_is_anothers_is_refused_in_the_words_of_what_does_not_exist(
     assert not followers.subscribers(foreign)
 
 
-def test_what_happens_while_somebody_subscribes_is_in_the_answer(orders: MemoryOrderRepository) -> None:
+def test_what_happens_while_somebody_subscribes_is_in_the_answer(orders: OrderRepository) -> None:
     class Slow(MemorySubscriptionRepository):
         def add(self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int = 50) -> None:
             """The order is cancelled before the subscription counts, so that nobody is told of it."""
@@ -96,7 +98,7 @@ def test_what_happens_while_somebody_subscribes_is_in_the_answer(orders: MemoryO
     assert order.status == "CANCELLED"
 
 
-def test_fifty_follow_the_same_and_no_more(orders: MemoryOrderRepository) -> None:
+def test_fifty_follow_the_same_and_no_more(orders: OrderRepository) -> None:
     followers = MemorySubscriptionRepository()
     for number in range(MAX_SUBSCRIBERS):
         ManageSubscriptions(orders, followers, lambda: NOW).subscribe(f"c-{number}", CUSTOMER, ALICE)
@@ -106,7 +108,7 @@ def test_fifty_follow_the_same_and_no_more(orders: MemoryOrderRepository) -> Non
 
 
 def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(
-    orders: MemoryOrderRepository,
+    orders: OrderRepository,
 ) -> None:
     followers, connections = MemorySubscriptionRepository(), MemoryConnectionClient()
     for connection, what in (

@@ -47,7 +47,7 @@ class Warehouse:
     def move(self, order_id: str, status: OrderStatus) -> None:
         order = self.orders.get(order_id)
         assert order is not None
-        moved = replace(in_status(status, placed(order.details)), version=order.version + 1)
+        moved = replace(in_status(status, order), version=order.version + 1)
         self.orders.save(moved, expected_version=order.version)
 
     def status(self, order_id: str = "order-1") -> OrderStatus:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from order_capture.application.messages import CheckOrder, ReleaseOrder, ShipOrder, WatchOrder
 from order_capture.application.orders.watch_orders import WatchOrders, watch_new_orders
-from order_capture.application.ports import VersionConflictError
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import TransientError
 from order_capture.domain.order import CheckType, Order, OrderStatus
 from order_capture.domain.order_log import log_lines
-from tests.support.factories import declined, details_of, held, placed, ticking_clock, watch
-from tests.support.fakes import MemoryOrderRepository, MemoryPublisher, RecordedBackoff
+from tests.support.aws.dynamodb import DynamoDB
+from tests.support.factories import NOW, declined, details_of, held, in_status, placed, ticking_clock, watch
+from tests.support.fakes import MemoryPublisher, RecordedBackoff
+from tests.support.stores import memory_stores
 
 DEADLINE = timedelta(minutes=15)
 MAX_DELAY = 900
@@ -26,15 +26,17 @@ RELEASE = ReleaseOrder(details_of(), "corr-1")
 
 
 class Watchdog:
-    """order_watchdog without AWS, with orders as they stand."""
+    """order_watchdog over AWS in memory, with orders as they stand."""
 
     def __init__(self, *orders: Order) -> None:
-        self.orders = MemoryOrderRepository()
+        self.dynamodb = DynamoDB()
+        self.orders = memory_stores(self.dynamodb).orders
         self.checks = MemoryPublisher()
         self.shipping = MemoryPublisher()
         self.watches = MemoryPublisher()
         self.backoff = RecordedBackoff()
-        self.orders.add(orders)
+        for order in orders:
+            self.orders.add([order])
 
     def look(self, *messages: WatchOrder, deadline: timedelta = DEADLINE) -> set[str]:
         use_case = WatchOrders(
@@ -60,7 +62,7 @@ class Watchdog:
 
 
 def an_order(status: OrderStatus, order_id: str = "order-1") -> Order:
-    return replace(placed(details_of(order_id)), status=status)
+    return in_status(status, placed(details_of(order_id)))
 
 
 class TestNewOrders:
@@ -121,7 +123,7 @@ class TestAPendingOrder:
             order = order.record_check(CheckType.STOCK, held("1", "pen"), now="2026-11-20T10:00:01.000Z")
             watchdog.orders.save(order, expected_version=1)
 
-        watchdog.orders.interruptions.coming = [confirm]
+        watchdog.dynamodb.interrupt(confirm)
 
         assert watchdog.look(deadline=PAST) == set()
 
@@ -132,7 +134,7 @@ class TestAPendingOrder:
 
     def test_that_others_keep_changing_is_given_back(self) -> None:
         watchdog = Watchdog(placed())
-        watchdog.orders.interruptions.coming = [VersionConflictError() for _ in range(MAX_ATTEMPTS)]
+        watchdog.dynamodb.conflict(MAX_ATTEMPTS)
 
         assert watchdog.look(deadline=PAST) == {"order-1"}
 
@@ -164,8 +166,10 @@ class TestARefusedOrder:
         assert watchdog.watches.sent == []
 
     def test_that_holds_nothing_is_left_alone(self) -> None:
-        checks = {CheckType.BALANCE: declined(), CheckType.STOCK: declined()}
-        watchdog = Watchdog(replace(an_order(OrderStatus.REJECTED), checks=checks))
+        order = placed()
+        for check in CheckType:
+            order = order.record_check(check, declined(), now=NOW)
+        watchdog = Watchdog(order)
 
         assert watchdog.look() == set()
 
@@ -217,7 +221,7 @@ class TestWhenSomethingFails:
 
     def test_an_order_that_can_not_be_saved_does_not_stop_the_others(self) -> None:
         watchdog = Watchdog(placed(details_of("order-1")), placed(details_of("order-2")))
-        watchdog.orders.interruptions.coming = [RuntimeError("the first save breaks")]
+        watchdog.dynamodb.interrupt(RuntimeError("the first save breaks"))
 
         assert watchdog.look(watch("order-1"), watch("order-2"), deadline=PAST) == {"order-1"}
 

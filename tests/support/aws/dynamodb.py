@@ -100,7 +100,7 @@ class DynamoDB:
         self._tables: dict[str, _Table] = {}
         self._tokens: dict[str, tuple[float, Sequence[Any]]] = {}
         self._lagging = False
-        self._interruptions: list[Interruption] = []
+        self._interruptions: list[tuple[str, Interruption]] = []
         self.writes = 0
         """Calls that have written something."""
         self.on_commit: Callable[[Sequence[Change]], None] = lambda changes: None
@@ -220,9 +220,12 @@ class DynamoDB:
 
     # What is beside the calls
 
-    def interrupt(self, *interruptions: Interruption) -> None:
-        """Before each of the next writes one of these happens: an error is raised, a call is made first."""
-        self._interruptions += interruptions
+    def interrupt(self, *interruptions: Interruption, operation: str = "") -> None:
+        """Before each of the next writes one of these happens: an error is raised, a call is made first.
+
+        With an `operation` ("UpdateItem"), before each of the next writes that are one.
+        """
+        self._interruptions += [(operation, each) for each in interruptions]
 
     def conflict(self, times: int) -> None:
         """Let so many of the next writes meet another transaction on one of their items."""
@@ -248,9 +251,9 @@ class DynamoDB:
     # How
 
     def _interrupt(self, operation: str, actions: int = 1) -> None:
-        if not self._interruptions:
+        if not self._interruptions or self._interruptions[0][0] not in ("", operation):
             return
-        interruption = self._interruptions.pop(0)
+        _, interruption = self._interruptions.pop(0)
         if interruption is _CONFLICT:
             if operation == "TransactWriteItems":
                 raise cancelled([{"Code": "TransactionConflict"}] * actions)
