@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from tests.support.aws.dynamodb import DynamoDB
-from tests.support.fakes import MemoryWebhookRepository
-from tests.support.stores import Stores, dynamo_stores, memory_stores
+from tests.support.fakes import RecordedBackoff
+from tests.support.stores import Stores, dynamo_stores
 from tests.support.tables import create_tables, dynamodb_client
 
 _numbers = itertools.count(1)
@@ -55,7 +54,5 @@ def tables(dynamodb: Any) -> dict[str, str]:
 
 @pytest.fixture(params=["aws_fake", "moto", "dynamodb_local"])
 def stores(request: pytest.FixtureRequest) -> Stores:
-    if request.param == "memory":
-        return replace(memory_stores(DynamoDB()), webhooks=MemoryWebhookRepository())
     client = request.getfixturevalue(f"{request.param}_client")
-    return dynamo_stores(client, create_tables(client, f"-{next(_numbers)}"))
+    return dynamo_stores(client, create_tables(client, f"-{next(_numbers)}"), RecordedBackoff())

@@ -1,4 +1,4 @@
-"""Who follows what: the table does what the fake does. (The fake of AWS's own calls has none of this.)"""
+"""Which connections are subscribed to what."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from order_capture.application.retry import Retry
 from order_capture.domain.errors import SubscriptionLimitError
 from order_capture.domain.times import after
 from tests.support.factories import NOW
-from tests.support.fakes import MemorySubscriptionRepository, RecordedBackoff
+from tests.support.fakes import RecordedBackoff
+from tests.support.stores import Stores
 from tests.support.tables import create_tables, dynamodb_client
 
 ORDER, CUSTOMER = SubscriptionTarget.order("one"), SubscriptionTarget.customer("one")
@@ -30,14 +31,9 @@ MOST, THREADS = 50, 16
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["memory", "moto", "dynamodb_local"])
-def followers(request: pytest.FixtureRequest) -> SubscriptionRepository:
-    if request.param == "memory":
-        return MemorySubscriptionRepository()
-    client = request.getfixturevalue(f"{request.param}_client")
-    return DynamoSubscriptionRepository(
-        client, create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"], Retry(RecordedBackoff())
-    )
+@pytest.fixture
+def followers(stores: Stores) -> SubscriptionRepository:
+    return stores.subscriptions
 
 
 def test_nobody_follows_what_nobody_asked_for(followers: SubscriptionRepository) -> None:

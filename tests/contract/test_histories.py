@@ -1,4 +1,4 @@
-"""The history: the table does what the fake does. (The fake of AWS's own calls has none of this.)"""
+"""What the history of a ledger keeps."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ from order_capture.application.retry import Retry
 from order_capture.domain.history import ChangeType, Commit, HistoryRecord, LedgerEntry
 from order_capture.domain.ledger import Balance
 from tests.support.factories import EARLIER, NOW, a_commit, a_decline
-from tests.support.fakes import MemoryHistoryRepository, RecordedBackoff
+from tests.support.fakes import RecordedBackoff
+from tests.support.stores import Stores
 from tests.support.tables import create_tables
 
 LATER = "2026-11-20T11:00:00.000Z"
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["memory", "moto", "dynamodb_local"])
-def history(request: pytest.FixtureRequest) -> HistoryRepository:
-    if request.param == "memory":
-        return MemoryHistoryRepository()
-    client = request.getfixturevalue(f"{request.param}_client")
-    table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
-    return DynamoHistoryRepository(client, table, "productId", Retry(RecordedBackoff()))
+@pytest.fixture
+def history(stores: Stores) -> HistoryRepository:
+    return stores.stock_history
 
 
 def second(number: int) -> str:
@@ -162,12 +159,7 @@ def test_in_a_gap_it_is_not_looked_for_through_all_that_came_later(
     assert len(calls) == history_repository.MOST_CALLS
 
 
-def test_accounts_and_products_of_the_same_id_are_two_things(request: pytest.FixtureRequest) -> None:
-    client = request.getfixturevalue("moto_client")
-    table = create_tables(client, f"-h{next(_numbers)}")["HistoryTable"]
-    DynamoHistoryRepository(client, table, "productId", Retry(RecordedBackoff())).put([a_commit("one")])
+def test_accounts_and_products_of_the_same_id_are_two_things(stores: Stores) -> None:
+    stores.stock_history.put([a_commit("one")])
 
-    assert (
-        DynamoHistoryRepository(client, table, "customerId", Retry(RecordedBackoff())).newest("one", None, 10)
-        == []
-    )
+    assert stores.account_history.newest("one", None, 10) == []

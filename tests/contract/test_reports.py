@@ -1,7 +1,4 @@
-"""The daily reports do the same in memory, on moto and on DynamoDB Local.
-
-Not on the fake of AWS's calls, which is the simulation's, and no report is in that.
-"""
+"""What the daily reports count."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from order_capture.application.retry import Retry
 from order_capture.domain.events import OrderEventSummary, OrderEventType
 from order_capture.domain.reports import Metric, RowKey, aggregate_events
 from tests.support.factories import NOW, details_of, fact_of
-from tests.support.fakes import MemoryReportRepository
+from tests.support.stores import Stores
 from tests.support.tables import create_tables
 
 DAY = "2026-11-20"
@@ -37,11 +34,9 @@ def stored(client: Any) -> DynamoReportRepository:
     return DynamoReportRepository(client, create_tables(client, f"-reports-{next(_numbers)}")["ReportTable"])
 
 
-@pytest.fixture(params=["memory", "moto", "dynamodb_local"])
-def reports(request: pytest.FixtureRequest) -> ReportRepository:
-    if request.param == "memory":
-        return MemoryReportRepository()
-    return stored(request.getfixturevalue(f"{request.param}_client"))
+@pytest.fixture
+def reports(stores: Stores) -> ReportRepository:
+    return stores.reports
 
 
 def facts() -> list[OrderEventSummary]:

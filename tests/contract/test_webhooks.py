@@ -25,9 +25,6 @@ from order_capture.domain.webhooks import (
 from tests.support.factories import NOW, WEBHOOK_SECRET, callbacks_of, delivery_of, webhook_of
 from tests.support.stores import Stores
 
-# The calls of AWS that the simulation knows are not those of webhooks, which it leaves out.
-pytestmark = pytest.mark.parametrize("stores", ["memory", "moto", "dynamodb_local"], indirect=True)
-
 LATER, LAST = after(NOW, 30), after(NOW, 60)
 
 

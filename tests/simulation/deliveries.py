@@ -24,8 +24,10 @@ from order_capture.application.webhooks.deliver_webhooks import DeliverWebhooks
 from order_capture.application.webhooks.dispatch_webhooks import DispatchWebhooks
 from order_capture.domain.times import format_utc
 from order_capture.domain.webhooks import DeliveryResponse, Lane
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import webhook_of
-from tests.support.fakes import MemoryPublisher, MemoryWebhookRepository
+from tests.support.fakes import MemoryPublisher
+from tests.support.stores import memory_stores
 
 START = datetime(2026, 11, 20, 10, tzinfo=UTC)
 CALL = 0.005  # seconds that DynamoDB or SQS take for a call
@@ -151,7 +153,7 @@ class Model:
 
     def __post_init__(self) -> None:
         self.time, self.chance = Time(), random.Random(self.seed)
-        self.store = MemoryWebhookRepository()
+        self.store = memory_stores(DynamoDB()).webhooks
         self.slow = Slow(self.time, self.store)
         self.letters = MemoryPublisher()
         self.lanes = {lane: Queue(self.time, partial(self._look, lane), self.concurrency) for lane in Lane}

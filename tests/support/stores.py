@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from order_capture.adapters import system
+from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
 from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY, DynamoLedgerRepository
 from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
 from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
+from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
 from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
 from order_capture.application.retry import Backoff, Retry
-from order_capture.application.webhooks.ports import WebhookRepository
 from order_capture.domain.ledger import Entry
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.fakes import RecordedBackoff
@@ -26,7 +28,11 @@ class Stores:
     accounts: DynamoLedgerRepository
     stock: DynamoLedgerRepository
     shipments: DynamoShipmentRepository
-    webhooks: WebhookRepository
+    account_history: DynamoHistoryRepository
+    stock_history: DynamoHistoryRepository
+    webhooks: DynamoWebhookRepository
+    subscriptions: DynamoSubscriptionRepository
+    reports: DynamoReportRepository
 
 
 def dynamo_stores(client: Any, tables: dict[str, str], backoff: Backoff = system.backoff) -> Stores:
@@ -36,7 +42,11 @@ def dynamo_stores(client: Any, tables: dict[str, str], backoff: Backoff = system
         DynamoLedgerRepository(client, tables["AccountTable"], "customerId"),
         DynamoLedgerRepository(client, tables["StockTable"], "productId"),
         DynamoShipmentRepository(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
+        DynamoHistoryRepository(client, tables["HistoryTable"], "customerId", Retry(backoff)),
+        DynamoHistoryRepository(client, tables["HistoryTable"], "productId", Retry(backoff)),
         DynamoWebhookRepository(client, tables["WebhookTable"], system.clock, Retry(backoff)),
+        DynamoSubscriptionRepository(client, tables["ConnectionTable"], Retry(backoff)),
+        DynamoReportRepository(client, tables["ReportTable"]),
     )
 
 

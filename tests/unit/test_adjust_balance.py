@@ -20,7 +20,7 @@ from order_capture.domain.errors import (
 from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange, Entry, replay
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, ticking_clock
-from tests.support.fakes import MemoryHistoryRepository, RecordedBackoff
+from tests.support.fakes import RecordedBackoff
 from tests.support.stores import entries_of, memory_stores
 
 
@@ -50,7 +50,8 @@ class Bank:
 
     def __init__(self, balance: str | None = None) -> None:
         self.dynamodb = DynamoDB()
-        self.ledger = memory_stores(self.dynamodb).accounts
+        stores = memory_stores(self.dynamodb)
+        self.ledger, self.history = stores.accounts, stores.account_history
         self.backoff = RecordedBackoff()
         self.clock = ticking_clock()
         if balance is not None:
@@ -68,7 +69,7 @@ class Bank:
         return entries_of(self.dynamodb, self.ledger, entity)
 
     def head(self, entity: str = "alice") -> Balance:
-        return GetBalance(self.ledger, MemoryHistoryRepository(), lambda _: None).get(entity, None)
+        return GetBalance(self.ledger, self.history, lambda _: None).get(entity, None)
 
 
 def test_a_balance_that_is_set_opens_an_account() -> None:

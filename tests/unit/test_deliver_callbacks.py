@@ -25,8 +25,10 @@ from order_capture.domain.webhooks import (
     ReceiverHealth,
     WebhookStatus,
 )
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, callbacks_of, delivery_of, webhook_of
-from tests.support.fakes import MemoryPublisher, MemoryWebhookRepository
+from tests.support.fakes import MemoryPublisher
+from tests.support.stores import memory_stores
 
 HANGS, OK, GONE = (
     DeliveryResponse(None, "no answer in 15 s", is_late=True),
@@ -40,7 +42,7 @@ class Senders:
     """Any number of them, over one store."""
 
     def __init__(self) -> None:
-        self.webhooks, self.letters = MemoryWebhookRepository(), MemoryPublisher()
+        self.webhooks, self.letters = memory_stores(DynamoDB()).webhooks, MemoryPublisher()
         self.lanes = {lane: MemoryPublisher() for lane in Lane}
         self.now = NOW
         self.posted: list[str] = []
@@ -236,8 +238,9 @@ def dispatched(senders: Senders, *callback_urls: str) -> dict[Lane, list[str]]:
 def test_an_event_comes_by_the_quick_lane_unless_its_receiver_is_slow(senders: Senders) -> None:
     slow = senders.host("slow.example")
     assert senders.webhooks.save_receiver(slow.found_slow(NOW), expected=slow, now=NOW)
-    known = webhook_of().receiver.found_slow(NOW)
-    senders.webhooks.add(webhook_of(known=known))
+    senders.webhooks.add(webhook_of())
+    known = webhook_of().receiver
+    assert senders.webhooks.save_receiver(known.found_slow(NOW), expected=known, now=NOW)
 
     lanes = dispatched(senders, "https://quick.example/", "https://slow.example/", "")
     assert lanes == {QUICK: ["quick.example"], SLOW: ["", "slow.example", "", ""]}

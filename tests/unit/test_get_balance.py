@@ -14,7 +14,6 @@ from order_capture.domain.history import Commit
 from order_capture.domain.ledger import Balance, BalanceChange, Hold
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import EARLIER, NOW, a_commit, a_decline
-from tests.support.fakes import MemoryHistoryRepository
 from tests.support.stores import memory_stores
 
 FIRST = "2026-11-20T08:00:00.000Z"
@@ -24,7 +23,8 @@ class Shelf:
     """A ledger with a pen, of which 20 were there at 9 and one was held at 10, and its history."""
 
     def __init__(self, *lines: Commit | Hold) -> None:
-        self.ledger, self.history = memory_stores(DynamoDB()).stock, MemoryHistoryRepository()
+        stores = memory_stores(DynamoDB())
+        self.ledger, self.history = stores.stock, stores.stock_history
         self.ledger.write([BalanceChange("pen", balance=Decimal(20), expected=0)], [], EARLIER)
         self.ledger.write([BalanceChange.hold("pen", Decimal(1))], [], NOW)
         self.history.put(lines)

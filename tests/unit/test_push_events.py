@@ -1,4 +1,4 @@
-"""Who may follow what, and what they are told."""
+"""Who may subscribe to what, and which events are pushed to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from order_capture.application.callers import Caller
 from order_capture.application.messages import ReceivedOrderEvent
-from order_capture.application.ports import OrderRepository, SubscriptionTarget
+from order_capture.application.ports import SubscriptionTarget
 from order_capture.application.retry import always
 from order_capture.application.subscriptions.manage_subscriptions import MAX_SUBSCRIBERS, ManageSubscriptions
 from order_capture.application.subscriptions.push_events import PushEvents
@@ -14,22 +14,35 @@ from order_capture.domain.errors import NotFoundError, SubscriptionLimitError
 from order_capture.domain.order import Order
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, SERVICE, details_of, placed
-from tests.support.fakes import MemoryConnectionClient, MemorySubscriptionRepository
-from tests.support.stores import memory_stores
+from tests.support.fakes import MemoryConnectionClient
+from tests.support.stores import Stores, memory_stores
 
 ALICE, BOB = Caller("sub-of-alice", "alice"), Caller("sub-of-bob", "bob")
 ORDER, CUSTOMER = SubscriptionTarget.order("order-1"), SubscriptionTarget.customer("alice")
 
 
 @pytest.fixture
-def orders() -> OrderRepository:
-    """One order, of Alice's."""
-    orders = memory_stores(DynamoDB()).orders
-    orders.add([placed(details_of("order-1", "alice"))])
-    return orders
+def dynamodb() -> DynamoDB:
+    return DynamoDB()
 
 
-def news(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice") -> ReceivedOrderEvent:
+@pytest.fixture
+def stores(dynamodb: DynamoDB) -> Stores:
+    """With one order, of Alice's."""
+    stores = memory_stores(dynamodb)
+    stores.orders.add([placed(details_of("order-1", "alice"))])
+    return stores
+
+
+def subscribe(
+    stores: Stores, connection_id: str, what: SubscriptionTarget, caller: Caller = ALICE
+) -> Order | None:
+    return ManageSubscriptions(stores.orders, stores.subscriptions, lambda: NOW).subscribe(
+        connection_id, what, caller
+    )
+
+
+def event(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice") -> ReceivedOrderEvent:
     return ReceivedOrderEvent(
         order_id,
         customer_id,
@@ -43,25 +56,18 @@ def news(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice
 
 
 @pytest.mark.parametrize("caller", [ALICE, SERVICE])
-def test_an_order_is_followed_by_its_customer_and_by_services(
-    orders: OrderRepository, caller: Caller
-) -> None:
-    followers = MemorySubscriptionRepository()
+def test_an_order_is_followed_by_its_customer_and_by_services(stores: Stores, caller: Caller) -> None:
+    order = subscribe(stores, "c-1", ORDER, caller)
 
-    order = ManageSubscriptions(orders, followers, lambda: NOW).subscribe("c-1", ORDER, caller)
-
-    assert order == orders.get("order-1")
-    assert followers.subscribers(ORDER) == {"c-1"}
+    assert order == stores.orders.get("order-1")
+    assert stores.subscriptions.subscribers(ORDER) == {"c-1"}
 
 
 @pytest.mark.parametrize("caller", [ALICE, SERVICE])
-def test_a_customer_is_followed_by_themselves_and_by_services(
-    orders: OrderRepository, caller: Caller
-) -> None:
-    followers = MemorySubscriptionRepository()
+def test_a_customer_is_followed_by_themselves_and_by_services(stores: Stores, caller: Caller) -> None:
+    assert subscribe(stores, "c-1", CUSTOMER, caller) is None
 
-    assert ManageSubscriptions(orders, followers, lambda: NOW).subscribe("c-1", CUSTOMER, caller) is None
-    assert followers.subscribers(CUSTOMER) == {"c-1"}
+    assert stores.subscriptions.subscribers(CUSTOMER) == {"c-1"}
 
 
 @pytest.mark.parametrize(
@@ -69,48 +75,44 @@ def test_a_customer_is_followed_by_themselves_and_by_services(
     [(ORDER, SubscriptionTarget.order("order-2")), (CUSTOMER, SubscriptionTarget.customer("nobody"))],
 )
 def test_what_is_anothers_is_refused_in_the_words_of_what_does_not_exist(
-    orders: OrderRepository, foreign: SubscriptionTarget, unknown: SubscriptionTarget
+    stores: Stores, foreign: SubscriptionTarget, unknown: SubscriptionTarget
 ) -> None:
-    followers = MemorySubscriptionRepository()
-
     refusals = []
     for what in (foreign, unknown):
         with pytest.raises(NotFoundError) as refusal:
-            ManageSubscriptions(orders, followers, lambda: NOW).subscribe("c-1", what, BOB)
+            subscribe(stores, "c-1", what, BOB)
         refusals.append(str(refusal.value))
 
     assert refusals[0] == refusals[1]
-    assert not followers.subscribers(foreign)
+    assert not stores.subscriptions.subscribers(foreign)
 
 
-def test_what_happens_while_somebody_subscribes_is_in_the_answer(orders: OrderRepository) -> None:
-    class Slow(MemorySubscriptionRepository):
-        def add(self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int = 50) -> None:
-            """The order is cancelled before the subscription counts, so that nobody is told of it."""
-            order = orders.get("order-1")
-            assert order is not None
-            orders.save(order.cancel(now=NOW), expected_version=order.version)
-            super().add(connection_id, what, now, at_most)
+def test_what_happens_while_somebody_subscribes_is_in_the_answer(stores: Stores, dynamodb: DynamoDB) -> None:
+    # given an order that is cancelled before the subscription counts, so that its event is not pushed
+    cancelled = placed(details_of("order-1", "alice")).cancel(now=NOW)
+    dynamodb.interrupt(lambda: stores.orders.save(cancelled, expected_version=1))
 
-    order = ManageSubscriptions(orders, Slow(), lambda: NOW).subscribe("c-1", ORDER, ALICE)
-
-    assert isinstance(order, Order)
-    assert order.status == "CANCELLED"
+    assert subscribe(stores, "c-1", ORDER) == cancelled
 
 
-def test_fifty_follow_the_same_and_no_more(orders: OrderRepository) -> None:
-    followers = MemorySubscriptionRepository()
+def test_fifty_follow_the_same_and_no_more(stores: Stores) -> None:
     for number in range(MAX_SUBSCRIBERS):
-        ManageSubscriptions(orders, followers, lambda: NOW).subscribe(f"c-{number}", CUSTOMER, ALICE)
+        subscribe(stores, f"c-{number}", CUSTOMER)
 
     with pytest.raises(SubscriptionLimitError):
-        ManageSubscriptions(orders, followers, lambda: NOW).subscribe("one-more", CUSTOMER, ALICE)
+        subscribe(stores, "one-more", CUSTOMER)
 
 
-def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(
-    orders: OrderRepository,
-) -> None:
-    followers, connections = MemorySubscriptionRepository(), MemoryConnectionClient()
+def push(stores: Stores, connections: MemoryConnectionClient, *events: ReceivedOrderEvent) -> set[str]:
+    return PushEvents(stores.subscriptions, connections, always).process(events)
+
+
+def follow(stores: Stores, connection_id: str, what: SubscriptionTarget) -> None:
+    stores.subscriptions.add(connection_id, what, NOW, MAX_SUBSCRIBERS)
+
+
+def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(stores: Stores) -> None:
+    connections = MemoryConnectionClient()
     for connection, what in (
         ("of-order", ORDER),
         ("of-alice", CUSTOMER),
@@ -119,9 +121,9 @@ def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(
         ("of-another", SubscriptionTarget.order("order-2")),
         ("of-bob", SubscriptionTarget.customer("bob")),
     ):
-        followers.add(connection, what, NOW)
+        follow(stores, connection, what)
 
-    assert PushEvents(followers, connections, always).process([news()]) == set()
+    assert push(stores, connections, event()) == set()
 
     assert sorted(connections.sent) == [
         ("of-alice", "order-1/1"),
@@ -130,32 +132,32 @@ def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(
     ]
 
 
-def test_the_events_of_a_batch_are_sent_in_their_order() -> None:
-    followers, connections = MemorySubscriptionRepository(), MemoryConnectionClient()
-    followers.add("c-1", ORDER, NOW)
+def test_the_events_of_a_batch_are_sent_in_their_order(stores: Stores) -> None:
+    connections = MemoryConnectionClient()
+    follow(stores, "c-1", ORDER)
 
-    PushEvents(followers, connections, always).process([news(sequence=3), news(sequence=1), news(sequence=2)])
+    push(stores, connections, event(sequence=3), event(sequence=1), event(sequence=2))
 
     assert [text for _, text in connections.sent] == ["order-1/1", "order-1/2", "order-1/3"]
 
 
-def test_a_connection_that_is_gone_is_forgotten_and_the_others_are_told() -> None:
-    followers, connections = MemorySubscriptionRepository(), MemoryConnectionClient(gone=["c-1"])
+def test_a_connection_that_is_gone_is_removed_and_the_others_get_the_event(stores: Stores) -> None:
+    connections = MemoryConnectionClient(gone=["c-1"])
     for connection in ("c-1", "c-2"):
-        followers.add(connection, CUSTOMER, NOW)
+        follow(stores, connection, CUSTOMER)
 
-    assert PushEvents(followers, connections, always).process([news()]) == set()
+    assert push(stores, connections, event()) == set()
 
     assert connections.sent == [("c-2", "order-1/1")]
-    assert followers.subscribers(CUSTOMER) == {"c-2"}
+    assert stores.subscriptions.subscribers(CUSTOMER) == {"c-2"}
 
 
-def test_an_event_that_could_not_be_sent_comes_again_alone() -> None:
-    followers, connections = MemorySubscriptionRepository(), MemoryConnectionClient(fail=["c-1"])
-    followers.add("c-1", ORDER, NOW)
-    followers.add("c-2", SubscriptionTarget.order("order-2"), NOW)
+def test_an_event_that_could_not_be_sent_comes_again_alone(stores: Stores) -> None:
+    connections = MemoryConnectionClient(fail=["c-1"])
+    follow(stores, "c-1", ORDER)
+    follow(stores, "c-2", SubscriptionTarget.order("order-2"))
 
-    assert PushEvents(followers, connections, always).process([news(), news("order-2")]) == {"order-1"}
+    assert push(stores, connections, event(), event("order-2")) == {"order-1"}
 
     assert connections.sent == [("c-2", "order-2/1")]
-    assert followers.subscribers(ORDER) == {"c-1"}
+    assert stores.subscriptions.subscribers(ORDER) == {"c-1"}

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from order_capture.adapters.dynamodb.report_repository import GENERATIONS, DynamoReportRepository
 from order_capture.adapters.messaging import envelopes
 from order_capture.application.messages import OrderEventMessage, ReceivedOrderSummary
 from order_capture.application.reports.get_reports import GetReports
-from order_capture.application.reports.ports import AlreadyCountedError
 from order_capture.application.reports.project_reports import ProjectReports
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import InvalidMessageError
@@ -26,8 +26,10 @@ from order_capture.domain.reports import Metric, RowKey, aggregate_events
 from order_capture.entrypoints.http import reports
 from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.problems import RequestInvalidError
+from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, SERVICE, body_of, declined, details_of, fact_of, held, placed
-from tests.support.fakes import MemoryReportRepository, RecordedBackoff
+from tests.support.fakes import RecordedBackoff
+from tests.support.tables import create_tables
 
 DAY = RowKey("2026-11-20")
 PEN, INK = RowKey("2026-11-20", "pen"), RowKey("2026-11-20", "ink")
@@ -42,8 +44,21 @@ def received(*facts: OrderEventSummary) -> list[ReceivedOrderSummary]:
     return [ReceivedOrderSummary(fact, "corr-1") for fact in facts]
 
 
+class Store(DynamoReportRepository):
+    """The reports in memory."""
+
+    def __init__(self) -> None:
+        self.dynamodb = DynamoDB()
+        super().__init__(self.dynamodb, create_tables(self.dynamodb)["ReportTable"])
+
+    def build(self, generation: int) -> None:
+        """Begin a new generation."""
+        item = {**GENERATIONS, "building": {"N": str(generation)}}
+        self.dynamodb.put_item(TableName="ReportTable", Item=item)
+
+
 def project(
-    store: MemoryReportRepository,
+    store: Store,
     *facts: OrderEventSummary,
     now: str = NOW,
     backoff: RecordedBackoff | None = None,
@@ -53,12 +68,10 @@ def project(
 
 
 def groups(facts: list[OrderEventSummary]) -> list[list[OrderEventSummary]]:
-    return list(
-        ProjectReports(MemoryReportRepository(), 100, lambda: NOW, Retry(RecordedBackoff())).groups(facts)
-    )
+    return list(ProjectReports(Store(), 100, lambda: NOW, Retry(RecordedBackoff())).groups(facts))
 
 
-def figures(store: MemoryReportRepository, generation: int = 1) -> dict[RowKey, dict[Metric, Decimal]]:
+def figures(store: Store, generation: int = 1) -> dict[RowKey, dict[Metric, Decimal]]:
     return {row.key: dict(row.figures) for row in store.rows(generation, DAY.day, None, 100)}
 
 
@@ -187,15 +200,15 @@ class TestWhatAnEventAdds:
 
 class TestCounting:
     def test_ten_events_of_one_product_are_one_write(self) -> None:
-        store = MemoryReportRepository()
+        store = Store()
 
         assert project(store, *[fact_of(details=details_of(f"order-{n}")) for n in range(10)]) == set()
 
-        assert store.writes == 1
+        assert store.dynamodb.writes == 1
         assert figures(store)[PEN] == {Metric("orders", PLACED): 10, Metric("units", PLACED): 10}
 
     def test_what_comes_again_alone_or_among_others_counts_once(self) -> None:
-        store = MemoryReportRepository()
+        store = Store()
         first, second = fact_of(), fact_of(details=details_of("order-2"))
 
         for batch in ([first], [first, first], [second, first], [second]):
@@ -205,7 +218,7 @@ class TestCounting:
 
     def test_the_order_in_which_they_come_makes_no_difference(self) -> None:
         facts = [fact_of(), fact_of(OrderEventType.CONFIRMED, sequence=2), fact_of(SHIPPED, sequence=3)]
-        one, other = MemoryReportRepository(), MemoryReportRepository()
+        one, other = Store(), Store()
 
         project(one, *facts)
         for fact in reversed(facts):
@@ -214,8 +227,8 @@ class TestCounting:
         assert figures(one) == figures(other)
 
     def test_a_write_that_meets_another_is_made_again_after_a_pause(self) -> None:
-        store, backoff = MemoryReportRepository(), RecordedBackoff()
-        store.interruptions.coming = [AlreadyCountedError(conflict=True)] * 2
+        store, backoff = Store(), RecordedBackoff()
+        store.dynamodb.conflict(2)
 
         assert project(store, fact_of(), backoff=backoff) == set()
 
@@ -223,24 +236,24 @@ class TestCounting:
         assert backoff.after == [1, 2]
 
     def test_what_is_left_of_a_group_is_counted_without_a_pause(self) -> None:
-        store, backoff = MemoryReportRepository(), RecordedBackoff()
+        store, backoff = Store(), RecordedBackoff()
         project(store, fact_of())
 
         project(store, fact_of(), fact_of(details=details_of("order-2")), backoff=backoff)
 
-        assert store.writes == 2
+        assert store.dynamodb.writes == 2
         assert backoff.after == []
 
     def test_one_that_always_meets_others_goes_back_to_the_queue(self) -> None:
-        store = MemoryReportRepository()
-        store.interruptions.coming = [AlreadyCountedError(conflict=True)] * 100
+        store = Store()
+        store.dynamodb.conflict(100)
 
         assert project(store, fact_of()) == {"order-1"}
 
     def test_an_event_that_somebody_counts_meanwhile_is_left_to_them(self) -> None:
-        store = MemoryReportRepository()
+        store = Store()
         first, second = fact_of(), fact_of(details=details_of("order-2"))
-        store.interruptions.coming = [lambda: project(store, first)]
+        store.dynamodb.interrupt(lambda: project(store, first))
 
         assert project(store, first, second) == set()
 
@@ -259,16 +272,16 @@ class TestCounting:
         assert groups([]) == []
 
     def test_events_count_in_the_reports_that_are_being_built_as_well(self) -> None:
-        store = MemoryReportRepository()
+        store = Store()
         store.build(2)
-        store.count(2, [fact_of()], "")  # the rebuild was quicker
+        store.count(2, [fact_of()], NOW)  # the rebuild was quicker
 
         assert project(store, fact_of(), fact_of(SHIPPED, sequence=3)) == set()
 
         assert figures(store, 1) == figures(store, 2)
 
     def test_one_whose_copy_may_be_forgotten_is_not_counted(self) -> None:
-        store = MemoryReportRepository()
+        store = Store()
         old, recent = fact_of(details=details_of("old")), fact_of(details=details_of("new"), time=later(1))
 
         assert project(store, old, recent, now="2027-01-04T10:00:00.500Z") == {"old"}
@@ -285,8 +298,8 @@ def days(since: str, until: str, **more: str) -> Request:
 
 
 class TestAsking:
-    def store(self) -> MemoryReportRepository:
-        store = MemoryReportRepository()
+    def store(self) -> Store:
+        store = Store()
         for day in ("2026-11-19", "2026-11-20"):
             items = tuple((name, 2) for name in ("a", "b", "c"))
             project(store, fact_of(details=details_of(day, items=items), time=f"{day}T10:00:00.000Z"))

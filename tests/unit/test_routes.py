@@ -18,13 +18,8 @@ from contracts.http_baseline import resolve
 from order_capture import bootstrap
 from order_capture.entrypoints.http import api
 from tests.support.aws.dynamodb import DynamoDB
-from tests.support.factories import a_commit, a_decline, api_event, delivery_of, fact_of
-from tests.support.fakes import (
-    MemoryHistoryRepository,
-    MemoryPublisher,
-    MemoryReportRepository,
-    MemoryWebhookRepository,
-)
+from tests.support.factories import NOW, a_commit, a_decline, api_event, delivery_of, fact_of
+from tests.support.fakes import MemoryPublisher
 from tests.support.stores import memory_stores
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
@@ -89,17 +84,13 @@ class Desk:
         self.order_id = self.webhook_id = self.delivery_id = ""
         self._seen: list[api.Request] = []
         stores = memory_stores(DynamoDB())
-        for name in ("orders", "accounts", "stock"):
+        for name in ("orders", "accounts", "stock", "webhooks", "reports"):
             monkeypatch.setattr(bootstrap, name, lambda name=name: getattr(stores, name))
-        monkeypatch.setattr(bootstrap, "check_publisher", lambda _source: MemoryPublisher())
-        histories = {"customerId": MemoryHistoryRepository(), "productId": MemoryHistoryRepository()}
+        histories = {"customerId": stores.account_history, "productId": stores.stock_history}
         monkeypatch.setattr(bootstrap, "history", histories.__getitem__)
-        webhooks = MemoryWebhookRepository()
-        monkeypatch.setattr(bootstrap, "webhooks", lambda: webhooks)
-        monkeypatch.setattr(bootstrap, "webhook_publisher", lambda _source: MemoryPublisher())
-        reports = MemoryReportRepository()
-        reports.count(1, [fact_of()], "")
-        monkeypatch.setattr(bootstrap, "reports", lambda: reports)
+        for name in ("check_publisher", "webhook_publisher"):
+            monkeypatch.setattr(bootstrap, name, lambda _source: MemoryPublisher())
+        stores.reports.count(1, [fact_of()], NOW)
         read = api._request
 
         def watched(*arguments: Any) -> api.Request:
@@ -115,10 +106,10 @@ class Desk:
         for key, entity in (("customerId", "alice"), ("productId", "pen")):
             histories[key].put([a_commit(entity), a_decline(entity)])
         self.webhook_id = self.ask("POST", "/webhooks")[1]["webhookId"]
-        webhook = webhooks.get(self.webhook_id)
+        webhook = stores.webhooks.get(self.webhook_id)
         assert webhook is not None
         delivery = delivery_of(webhook)
-        webhooks.add_delivery(delivery)
+        stores.webhooks.add_delivery(delivery)
         self.delivery_id = delivery.delivery_id
 
     def ask(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from tests.support.aws.expressions import (
 
 MAX_ACTIONS = 100
 MAX_BATCH_GET = 100
+MAX_BATCH_WRITE = 25
 TOKEN_SECONDS = 600
 
 Key = tuple[str, ...]
@@ -34,7 +36,7 @@ _CONFLICT = Exception("another transaction is in progress on an item of this one
 
 
 class Change(NamedTuple):
-    """What a commit made of one item."""
+    """What a commit made of one item; `new` is empty if it was deleted."""
 
     table: str
     key: Key
@@ -48,6 +50,8 @@ class _Table:
     key_names: tuple[str, ...]
     indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     items: dict[Key, Item] = field(default_factory=dict)
+    partitions: defaultdict[str, dict[Key, None]] = field(default_factory=lambda: defaultdict(dict))
+    """The keys of the items, by the first part of them."""
     before: dict[Key, Item | None] = field(default_factory=dict)
     stream: list[dict[str, Any]] = field(default_factory=list)
 
@@ -74,7 +78,7 @@ class _Write(NamedTuple):
     holds: Callable[[Item, Values], bool]
     values: Values
     result: Callable[[Item], Item]
-    tells_old: bool
+    returns_old: bool
 
     def refusal(self) -> dict[str, Any] | None:
         old = self.table.items.get(self.key)
@@ -84,7 +88,7 @@ class _Write(NamedTuple):
             "Code": "ConditionalCheckFailed",
             "Message": "The conditional request failed",
         }
-        if self.tells_old and old is not None:
+        if self.returns_old and old is not None:
             reason["Item"] = old
         return reason
 
@@ -147,37 +151,64 @@ class DynamoDB:
         self,
         *,
         TableName: str,  # noqa: N803
-        IndexName: str,  # noqa: N803
         KeyConditionExpression: str,  # noqa: N803
         ExpressionAttributeValues: Item,  # noqa: N803
-        ScanIndexForward: bool,  # noqa: N803
+        IndexName: str = "",  # noqa: N803
+        ScanIndexForward: bool = True,  # noqa: N803
         Limit: int,  # noqa: N803
+        ConsistentRead: bool = False,  # noqa: N803
         ExclusiveStartKey: Item | None = None,  # noqa: N803
     ) -> dict[str, Any]:
-        """A page of an index: the keys of the items in a range, in order."""
+        """A page of a table's items of one partition key, or of an index's keys, in order."""
         table = self._table("Query", TableName)
-        names = table.indexes[IndexName]
-        match = _RANGE.fullmatch(KeyConditionExpression)
-        if not match or names != (match[1], match[3]):
-            raise ExpressionError(f"not a key condition that is known here: {KeyConditionExpression}")
-        wanted, low, high = (ExpressionAttributeValues[match[place]]["S"] for place in (2, 4, 5))
-        partition, rank = names
-        order = [rank, *table.key_names]
-        found = [
-            {name: item[name] for name in (partition, *order)}
-            for item in table.items.values()
-            if {*names} <= item.keys() and item[partition]["S"] == wanted and low <= item[rank]["S"] <= high
-        ]
-        found.sort(key=lambda keys: [keys[name]["S"] for name in order], reverse=not ScanIndexForward)
+        partition, rank = table.indexes[IndexName] if IndexName else table.key_names
+        text = _BETWEEN.sub(r"\1 >= \2 AND \1 <= \3", KeyConditionExpression)
+        one = re.match(rf"{partition} = (:\w+)", text)
+        if one is None or {*_KEY_PART.findall(text)} - {partition, rank}:
+            raise ExpressionError(f"not a condition on the key: {KeyConditionExpression}")
+        matches = condition(text, {}).apply
+        order = [rank, *table.key_names] if IndexName else [rank]
+        names = (partition, *order)
+
+        def place(item: Item) -> list[str]:
+            return [item[name]["S"] for name in order]
+
+        wanted = ExpressionAttributeValues[one[1]]["S"]
+        keys = table.items if IndexName else table.partitions.get(wanted, ())
+        found = [item for key in keys if matches(item := table.items[key], ExpressionAttributeValues)]
+        found.sort(key=place, reverse=not ScanIndexForward)
         if ExclusiveStartKey is not None:
-            start = [ExclusiveStartKey[name]["S"] for name in order]
+            start = place(ExclusiveStartKey)
             found = [
-                keys
-                for keys in found
-                if keys != ExclusiveStartKey
-                and ([keys[name]["S"] for name in order] > start) is ScanIndexForward
+                item for item in found if place(item) != start and (place(item) > start) is ScanIndexForward
             ]
-        return {"Items": found[:Limit]}
+        page = found[:Limit]
+        more = {"LastEvaluatedKey": {name: page[-1][name] for name in names}} if len(page) == Limit else {}
+        return {
+            "Items": [{name: item[name] for name in names} for item in page] if IndexName else page,
+            **more,
+        }
+
+    def batch_write_item(self, *, RequestItems: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:  # noqa: N803
+        """Put up to 25 items, each by itself."""
+        operation = "BatchWriteItem"
+        puts = [
+            self._put(operation, {"TableName": name, **request["PutRequest"]})
+            for name, requests in RequestItems.items()
+            for request in requests
+        ]
+        if not 1 <= len(puts) <= MAX_BATCH_WRITE:
+            raise invalid(operation, f"a batch writes 1 to {MAX_BATCH_WRITE} items, not {len(puts)}")
+        if len({(put.table.name, put.key) for put in puts}) != len(puts):
+            raise invalid(operation, "Provided list of item keys contains duplicates")
+        for put in puts:
+            self._commit([put])
+        return {"UnprocessedItems": {}}
+
+    def delete_item(self, **action: Any) -> dict[str, Any]:
+        """Delete an item, on a condition."""
+        self._interrupt("DeleteItem")
+        return self._write_one("DeleteItem", self._delete("DeleteItem", action))
 
     def put_item(self, **action: Any) -> dict[str, Any]:
         """Write an item whole, on a condition."""
@@ -291,6 +322,8 @@ class DynamoDB:
                 return self._put(operation, action)
             case "Update":
                 return self._update(operation, action)
+            case "Delete":
+                return self._delete(operation, action)
         raise NotImplementedError(f"an action of kind {kind}")
 
     def _put(self, operation: str, action: Mapping[str, Any]) -> _Write:
@@ -302,7 +335,7 @@ class DynamoDB:
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
         key = table.key_of(operation, new)
-        return _Write(table, key, holds, values, lambda _: new, _tells_old(operation, action))
+        return _Write(table, key, holds, values, lambda _: new, _returns_old(operation, action))
 
     def _update(self, operation: str, action: Mapping[str, Any]) -> _Write:
         _only(operation, action, _UPDATE)
@@ -318,9 +351,21 @@ class DynamoDB:
             changes = change(old, values)
             if not changes.keys().isdisjoint(table.key_names):
                 raise ExpressionError("This attribute is part of the key")
-            return {**action["Key"], **old, **changes}
+            new = {**action["Key"], **old, **changes}
+            return {name: value for name, value in new.items() if value} if None in changes.values() else new
 
-        return _Write(table, key, holds, values, result, _tells_old(operation, action))
+        return _Write(table, key, holds, values, result, _returns_old(operation, action))
+
+    def _delete(self, operation: str, action: Mapping[str, Any]) -> _Write:
+        _only(operation, action, _DELETE)
+        table = self._table(operation, action["TableName"])
+        key = table.exact_key(operation, action["Key"])
+        try:
+            values = _kept(action.get("ExpressionAttributeValues", {}))
+            holds, _ = _read(action, None, values)
+        except ExpressionError as error:
+            raise invalid(operation, str(error)) from error
+        return _Write(table, key, holds, values, lambda _: {}, _returns_old(operation, action))
 
     def _write_one(self, operation: str, write: _Write) -> dict[str, Any]:
         try:
@@ -339,17 +384,24 @@ class DynamoDB:
         ]
         for write, change in zip(writes, changes, strict=True):
             write.table.before[write.key] = change.old
-            write.table.items[write.key] = change.new
-            record: dict[str, Any] = {"NewImage": change.new}
-            if change.old is not None:
-                record["OldImage"] = change.old
-            name = "INSERT" if change.old is None else "MODIFY"
+            images = {"OldImage": change.old, "NewImage": change.new}
+            record = {name: image for name, image in images.items() if image}
+            if change.new:
+                write.table.items[write.key] = change.new
+                if change.old is None:
+                    write.table.partitions[write.key[0]][write.key] = None
+            elif change.old is None:
+                continue
+            else:
+                del write.table.items[write.key], write.table.partitions[write.key[0]][write.key]
+            name = "INSERT" if change.old is None else "MODIFY" if change.new else "REMOVE"
             write.table.stream.append({"eventName": name, "dynamodb": record})
         self.writes += 1
         self.on_commit(changes)
 
 
-_RANGE = re.compile(r"(\w+) = (:\w+) AND (\w+) BETWEEN (:\w+) AND (:\w+)")
+_BETWEEN = re.compile(r"(\w+) BETWEEN (:\w+) AND (:\w+)")
+_KEY_PART = re.compile(r"(?<![:\w])(\w+)(?= [=<>]|,)")
 
 
 def _names(key_schema: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
@@ -365,6 +417,7 @@ _WRITE = {
 }
 _PUT = {*_WRITE, "Item"}
 _UPDATE = {*_WRITE, "Key", "UpdateExpression"}
+_DELETE = {*_WRITE, "Key"}
 _BATCH_GET = {"Keys", "ConsistentRead"}
 
 
@@ -373,7 +426,7 @@ def _only(operation: str, given: Mapping[str, Any], known: set[str]) -> None:
         raise NotImplementedError(f"{operation} with {sorted(given.keys() - known)}")
 
 
-_Program = tuple[Callable[[Item, Values], bool], Callable[[Item, Values], Item]]
+_Program = tuple[Callable[[Item, Values], bool], Callable[[Item, Values], Mapping[str, Any]]]
 """Whether a condition holds for an item, and what an update changes in it."""
 
 
@@ -403,7 +456,7 @@ _ALWAYS = Expression(frozenset(), lambda item, values: True)
 _NO_CHANGE = Expression(frozenset(), lambda item, values: {})
 
 
-def _tells_old(operation: str, action: Mapping[str, Any]) -> bool:
+def _returns_old(operation: str, action: Mapping[str, Any]) -> bool:
     wanted = action.get("ReturnValuesOnConditionCheckFailure", "NONE")
     if wanted not in ("NONE", "ALL_OLD"):
         raise invalid(operation, f"not a value of ReturnValuesOnConditionCheckFailure: {wanted}")
@@ -425,6 +478,8 @@ def _stored(attribute: dict[str, Any]) -> dict[str, Any]:
         return attribute
     if kind == "N":
         return {"N": number(value)}
+    if kind == "SS":
+        return {"SS": sorted({*value})}
     if kind == "L":
         return {"L": [_stored(element) for element in value]}
     if kind == "M":

@@ -1,12 +1,13 @@
 """Just the part of DynamoDB's expression language that the application writes; the rest is an error.
 
-Conditions: `attribute_exists`, `attribute_not_exists`, `=`, `<>`, `>=`, joined by AND; in the place of one of
-them, several in parentheses, joined by OR. Updates: SET with a
-value, a sum, or `list_append`. Paths are names of the item's own attributes, plain or as `#placeholder`.
+Conditions: `attribute_exists`, `attribute_not_exists`, `begins_with`, `contains`, comparisons of an attribute
+or its `size`, joined by AND and OR, with parentheses. Updates: SET with a value, a sum, or `list_append`; ADD
+and DELETE. Paths are names of the item's own attributes, plain or as `#placeholder`.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,10 @@ Values = Mapping[str, Attribute]
 _PATH = r"(#?[A-Za-z_]\w*)"
 _VALUE = r"(:\w+)"
 _EXISTENCE = re.compile(rf"(attribute_exists|attribute_not_exists)\s*\(\s*{_PATH}\s*\)")
-_COMPARISON = re.compile(rf"{_PATH}\s*(=|<>|>=)\s*{_VALUE}")
+_COMPARISON = re.compile(rf"{_PATH}\s*(=|<>|>=|<=|>|<)\s*{_VALUE}")
+_SIZE = re.compile(rf"size\s*\(\s*{_PATH}\s*\)\s*(=|<>|>=|<=|>|<)\s*{_VALUE}")
+_PART = re.compile(rf"(begins_with|contains)\s*\(\s*{_PATH}\s*,\s*{_VALUE}\s*\)")
+_SECTION = re.compile(r"(?:^|\s)(SET|ADD|DELETE)\s")
 _ASSIGNMENT = re.compile(rf"{_PATH}\s*=\s*(.+)")
 _SUM = re.compile(rf"{_PATH}\s*\+\s*{_VALUE}")
 _APPEND = re.compile(rf"list_append\s*\(\s*{_PATH}\s*,\s*{_VALUE}\s*\)")
@@ -46,7 +50,9 @@ class Expression:
 
 def condition(text: str, names: Names) -> Expression:
     """Parse a condition: `apply` returns whether it holds; a missing item counts as empty."""
-    clauses = [_clause(clause.strip(), names) for clause in text.split(" AND ")]
+    if len(alternatives := _split(text, " OR ")) > 1:
+        return _any_of([condition(each, names) for each in alternatives])
+    clauses = [_clause(clause.strip(), names) for clause in _split(text, " AND ")]
     tests = [clause.apply for clause in clauses]
 
     def apply(item: Item, values: Values) -> bool:
@@ -59,17 +65,24 @@ def condition(text: str, names: Names) -> Expression:
 
 
 def update(text: str, names: Names) -> Expression:
-    """Read an update: `apply` returns the attributes that change, worked out from the item as it was."""
-    verb, _, rest = text.partition(" ")
-    if verb != "SET":
-        raise ExpressionError(f"not an update that is known here: {text}")
-    assignments = [_assignment(assignment.strip(), names) for assignment in _COMMA.split(rest)]
-    changes = [assignment.apply for assignment in assignments]
+    """Read an update: `apply` returns the attributes that change, worked out from the item as it was.
 
-    def apply(item: Item, values: Values) -> Item:
+    None stands for an attribute that goes.
+    """
+    start, *sections = _SECTION.split(text)
+    if start or not sections:
+        raise ExpressionError(f"not an update that is known here: {text}")
+    actions = [
+        _ACTIONS[verb](action.strip(), names)
+        for verb, section in zip(sections[::2], sections[1::2], strict=True)
+        for action in _COMMA.split(section)
+    ]
+    changes = [action.apply for action in actions]
+
+    def apply(item: Item, values: Values) -> Mapping[str, Attribute | None]:
         return dict([change(item, values) for change in changes])
 
-    return Expression(frozenset().union(*(a.placeholders for a in assignments)), apply)
+    return Expression(frozenset().union(*(a.placeholders for a in actions)), apply)
 
 
 @lru_cache(maxsize=8192)
@@ -81,9 +94,20 @@ def number(text: str) -> str:
         raise ExpressionError(f"not a number of at most 38 digits: {text}") from error
 
 
+def _split(text: str, separator: str) -> list[str]:
+    """The parts of a text between separators that are in no parentheses."""
+    parts = [""]
+    for piece in text.split(separator):
+        joined = f"{parts[-1]}{separator}{piece}" if parts[-1] else piece
+        parts[-1] = joined
+        if joined.count("(") == joined.count(")"):
+            parts.append("")
+    return parts[:-1]
+
+
 def _clause(text: str, names: Names) -> Expression:
     if text[0] == "(" and text[-1] == ")":
-        return _any_of([_clause(each.strip(), names) for each in text[1:-1].split(" OR ")])
+        return condition(text[1:-1], names)
     if match := _EXISTENCE.fullmatch(text):
         function, path = match.groups()
         name, wanted = _name(path, names), function == "attribute_exists"
@@ -92,7 +116,27 @@ def _clause(text: str, names: Names) -> Expression:
         path, comparison, value = match.groups()
         name, compare = _name(path, names), _COMPARE[comparison]
         return Expression(_used(path, value), lambda item, values: compare(item.get(name), values[value]))
+    if match := _SIZE.fullmatch(text):
+        path, comparison, value = match.groups()
+        name, compare = _name(path, names), _COMPARE[comparison]
+        return Expression(_used(path, value), lambda item, values: compare(_size(item, name), values[value]))
+    if match := _PART.fullmatch(text):
+        function, path, value = match.groups()
+        name, test = _name(path, names), _has if function == "contains" else _begins
+        return Expression(_used(path, value), lambda item, values: test(item.get(name), values[value]))
     raise ExpressionError(f"not a condition that is known here: {text}")
+
+
+def _size(item: Item, name: str) -> Attribute | None:
+    return {"N": str(len(*item[name].values()))} if name in item else None
+
+
+def _has(attribute: Attribute | None, part: Attribute) -> bool:
+    return attribute is not None and part["S"] in attribute["SS"]
+
+
+def _begins(attribute: Attribute | None, part: Attribute) -> bool:
+    return attribute is not None and attribute["S"].startswith(part["S"])
 
 
 def _any_of(clauses: Sequence[Expression]) -> Expression:
@@ -118,6 +162,42 @@ def _assignment(text: str, names: Names) -> Expression:
             change = _combination(_name(target, names), _name(source, names), value, combine)
             return Expression(_used(target, source, value), change)
     raise ExpressionError(f"not an operand that is known here: {operand}")
+
+
+def _addition(text: str, names: Names) -> Expression:
+    return _with_value(text, names, _joined)
+
+
+def _removal(text: str, names: Names) -> Expression:
+    return _with_value(text, names, _without)
+
+
+_ACTIONS: Mapping[str, Callable[[str, Names], Expression]] = {
+    "SET": _assignment,
+    "ADD": _addition,
+    "DELETE": _removal,
+}
+
+
+def _with_value(
+    text: str, names: Names, combine: Callable[[Attribute | None, Attribute], Attribute | None]
+) -> Expression:
+    path, value = text.split()
+    name = _name(path, names)
+    return Expression(_used(path, value), lambda item, values: (name, combine(item.get(name), values[value])))
+
+
+def _joined(old: Attribute | None, more: Attribute) -> Attribute:
+    """A sum, or the union of two sets."""
+    if old is None:
+        return more
+    return {"SS": sorted({*old["SS"], *more["SS"]})} if "SS" in more else _sum(old, more)
+
+
+def _without(old: Attribute | None, members: Attribute) -> Attribute | None:
+    """A set without some members; there is no empty one."""
+    rest = {*old["SS"]} - {*members["SS"]} if old else set()
+    return {"SS": sorted(rest)} if rest else None
 
 
 def _combination(
@@ -152,21 +232,28 @@ def _unequal(left: Attribute | None, right: Attribute) -> bool:
     return left != right
 
 
-def _at_least(left: Attribute | None, right: Attribute) -> bool:
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Attribute | None, Attribute], bool]:
     """Numbers by value, text by its bytes; what is not of one type is not comparable, and fails."""
-    if left is None or left.keys() != right.keys():
-        return False
-    if "N" in right:
-        return _value_of(left["N"]) >= _value_of(right["N"])
-    if "S" in right:
-        return bool(left["S"].encode() >= right["S"].encode())
-    raise ExpressionError(f"not to be compared: {right}")
+
+    def apply(left: Attribute | None, right: Attribute) -> bool:
+        if left is None or left.keys() != right.keys():
+            return False
+        if "N" in right:
+            return compare(_value_of(left["N"]), _value_of(right["N"]))
+        if "S" in right:
+            return compare(left["S"].encode(), right["S"].encode())
+        raise ExpressionError(f"not to be compared: {right}")
+
+    return apply
 
 
 _COMPARE: Mapping[str, Callable[[Attribute | None, Attribute], bool]] = {
     "=": _equal,
     "<>": _unequal,
-    ">=": _at_least,
+    ">=": _ordered(operator.ge),
+    "<=": _ordered(operator.le),
+    ">": _ordered(operator.gt),
+    "<": _ordered(operator.lt),
 }
 
 
