@@ -152,6 +152,9 @@ baseline: .local/venv/development/.ready ## take swagger.yaml for what clients h
 schemas: .local/venv/development/.ready ## write schemas/ and asyncapi.yaml from contracts/, unless it breaks who knows them
 	@PYTHONPATH=layers $(LOCAL) contracts
 
+postman: .local/venv/development/.ready ## write the Postman collection's bodies from swagger.yaml's examples and postman/bodies.yaml
+	@PYTHONPATH=layers $(LOCAL) contracts.postman
+
 bench: setup ## what an order costs in units and dollars, import times, sizes (COST=1 only the first, JSON=1)
 	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks $(call flag,COST,cost) $(call flag,JSON,json) $(ARGS)
 
@@ -229,4 +232,4 @@ node_modules/.ready: package-lock.json
 FORCE:
 .PHONY: audit baseline bench bridge check check-reports clean docs env env.json follow format fuzz help lock logs receiver
 .PHONY: rebuild-history rebuild-reports redrive republish republish-events run schemas setup simulate status stop
-.PHONY: prove stuck test token watch FORCE $(SUITES) $(CHECKS)
+.PHONY: postman prove stuck test token watch FORCE $(SUITES) $(CHECKS)

@@ -20,6 +20,7 @@ import yaml
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
+from contracts import postman
 from order_capture.adapters.dynamodb.ledger_repository import balance_from
 from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
 from order_capture.adapters.dynamodb.types import from_item
@@ -553,12 +554,45 @@ class TestEvents:
         assert json.loads(API_EVENTS["stock_api"]["body"])["productId"] == order["items"][0]["productId"]
 
 
+def expected_collection(contract: Any = None, bodies: Any = None) -> dict[str, Any]:
+    """The collection as the contract, the list of bodies, and `bodies` in place of some of them have it."""
+    listed = postman.load(postman.BODIES.read_text(encoding="utf-8"))
+    read = contract or postman.load(postman.CONTRACT.read_text(encoding="utf-8"))
+    return postman.written(COLLECTION, read, {**listed, **(bodies or {})})
+
+
 class TestPostmanCollection:
     def test_it_is_of_format_2_1(self) -> None:
         assert (
             COLLECTION["info"]["schema"]
             == "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
         )
+
+    def test_its_bodies_are_the_contract_s_examples_as_make_postman_writes_them(self) -> None:
+        assert postman.text_of(expected_collection()) == postman.COLLECTION.read_text(encoding="utf-8")
+
+    def test_an_example_that_changes_changes_the_bodies_that_are_made_of_it(self) -> None:
+        contract = postman.load(postman.CONTRACT.read_text(encoding="utf-8"))
+        content = contract["paths"]["/order"]["post"]["requestBody"]["content"]["application/json"]
+        content["examples"]["oneProduct"]["value"]["callbackUrl"] = "https://shop.example.com/new"
+
+        changed = {each["name"]: each for each in requests_of(expected_collection(contract))}
+
+        body = changed["Place an order"]["request"]["body"]["raw"]
+        assert json.loads(body)["callbackUrl"] == "https://shop.example.com/new"
+        assert json.loads(body)["customerId"] == "{{customerId}}"
+        assert "25.50" in body
+
+    @pytest.mark.parametrize(
+        ("bodies", "message"),
+        [
+            ({"Place an order": {"example": "none"}}, "example must be one of oneProduct, "),
+            ({"Nothing of the kind": {"example": "set"}}, "the same requests: Nothing of the kind$"),
+        ],
+    )
+    def test_a_body_of_no_example_or_no_request_is_refused(self, bodies: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            expected_collection(bodies=bodies)
 
     def test_it_sends_a_request_to_every_route_and_to_no_other(self) -> None:
         assert {route_of(request) for request in REQUESTS.values()} == set(operations())
