@@ -17,14 +17,15 @@ import botocore.exceptions
 from order_capture.adapters.dynamodb.report_repository import (
     FIRST_GENERATION,
     GENERATIONS,
-    ORDER,
+    MARKS,
     DynamoReportRepository,
+    marks_from,
     row_from,
 )
 from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.messaging.envelopes import event_id
-from order_capture.adapters.serializers.fields import integer, time
+from order_capture.adapters.serializers.fields import time
 from order_capture.adapters.system import backoff, clock
 from order_capture.application.reports.project_reports import MAX_EVENT_AGE, ProjectReports
 from order_capture.application.retry import Retry
@@ -66,7 +67,9 @@ class ReportsComparison:
 def event_summaries(order: StoredOrder) -> list[OrderEventSummary]:
     """All events of an order."""
     return [
-        OrderEventSummary(event_id(event_type(change.status), order.order_id), change, order.details)
+        OrderEventSummary(
+            event_id(event_type(change.status), order.order_id), change, order.details, order.create_time
+        )
         for change in order.transitions
     ]
 
@@ -164,21 +167,11 @@ def _read(
     for name, group in groupby(items, key=lambda item: item["page"]["S"].removeprefix(prefix)):
         found = list(group)
         on_progress("reports", len(found))
-        if name.startswith(ORDER):
-            label = f"order {name.removeprefix(ORDER)}"
-            try:
-                marks = [(time(mark, "time"), integer(mark, "sequence")) for mark in map(from_item, found)]
-            except UNREADABLE:
-                gaps.append(_unreadable(f"{label}, its counted events"))
-                continue
-            # Of an old order, the marks of some events may have expired already.
-            last = max((sequence for at, sequence in marks if remembered <= at <= settled), default=0)
-            if last > MAX_EVENTS:
-                gaps.append(Difference(label, "number of an event", f"at most {MAX_EVENTS}", str(last)))
-            elif missing := sorted({*range(1, last)} - {sequence for _, sequence in marks}):
-                gaps.append(
-                    Difference(label, f"events before number {last}", "counted", f"{missing} missing")
-                )
+        if name.startswith(MARKS):
+            placed = name.removeprefix(MARKS)
+            # Of older orders, some marks may have expired already.
+            if placed >= remembered[: len(placed)]:
+                gaps += _gaps(placed, found, settled)
             continue
         for item in found:
             try:
@@ -188,6 +181,28 @@ def _read(
             else:
                 rows[row.key] = row.figures
     return rows, gaps
+
+
+def _gaps(placed: str, items: list[Item], settled: str) -> Iterator[Difference]:
+    """The gaps in the events of the orders that were placed in that second."""
+    counted: dict[str, set[int]] = defaultdict(set)
+    last: dict[str, int] = {}
+    for item in items:
+        try:
+            at, marks = time(from_item(item), "time"), marks_from(item)
+        except UNREADABLE:
+            yield _unreadable(f"orders placed at {placed}, their counted events")
+            return
+        for order_id, sequences in marks.items():
+            counted[order_id] |= sequences
+            if at <= settled:  # the time of the latest event that is marked in the item
+                last[order_id] = max(last.get(order_id, 0), *sequences)
+    for order_id, highest in sorted(last.items()):
+        label = f"order {order_id}"
+        if highest > MAX_EVENTS:
+            yield Difference(label, "number of an event", f"at most {MAX_EVENTS}", str(highest))
+        elif missing := sorted({*range(1, highest)} - counted[order_id]):
+            yield Difference(label, f"events before number {highest}", "counted", f"{missing} missing")
 
 
 def _orders(orders: OrderTable, unreadable: list[str]) -> Iterator[list[StoredOrder]]:

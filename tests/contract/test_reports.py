@@ -12,7 +12,7 @@ import pytest
 from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
 from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
 from order_capture.adapters.system import backoff
-from order_capture.application.reports.ports import AlreadyCountedError, Generations, ReportRepository
+from order_capture.application.reports.ports import CountConflictError, Generations, ReportRepository
 from order_capture.application.reports.project_reports import ProjectReports
 from order_capture.application.retry import Retry
 from order_capture.domain.events import OrderEventSummary, OrderEventType
@@ -61,16 +61,47 @@ def test_what_is_counted_is_there_day_by_day_and_by_product(reports: ReportRepos
     assert rows[RowKey(DAY)][Metric("amount", OrderEventType.PLACED)] == Decimal("0.30")
 
 
-def test_one_event_that_was_counted_refuses_all_and_only_it_is_named(reports: ReportRepository) -> None:
-    first, second, *_ = facts()
-    reports.count(1, [first], FORGET)
+def test_events_that_were_counted_are_not_counted_again_and_the_others_are(reports: ReportRepository) -> None:
+    first, second, third, *others = facts()
 
-    with pytest.raises(AlreadyCountedError) as refused:
-        reports.count(1, [second, first], FORGET)
+    assert reports.count(1, [first], FORGET) == 1
+    assert reports.count(1, [third, first, *others], FORGET) == 1 + len(others)
+    assert reports.count(1, [second, first, second], FORGET) == 1
+    assert reports.count(1, facts(), FORGET) == 0
 
-    assert refused.value.counted == {first.event_id}
-    assert not refused.value.conflict
+    rows = {row.key: row.figures for day in (DAY, "2026-11-21") for row in reports.rows(1, day, None, 100)}
+    assert rows == aggregate_events(facts())
+
+
+def test_orders_of_different_seconds_are_counted_in_one_write(reports: ReportRepository) -> None:
+    seconds = [fact_of(details=details_of(f"order-{n}"), placed=f"{DAY}T10:00:{n:02}.999Z") for n in range(9)]
+
+    assert reports.count(1, seconds, FORGET) == 9
+    assert reports.count(1, seconds[4:], FORGET) == 0
+
+    assert reports.rows(1, DAY, None, 1)[0].figures[Metric("orders", OrderEventType.PLACED)] == 9
+
+
+def test_nothing_is_counted_if_another_is_quicker(moto_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN that somebody counts an event between the reading of the marks and the write
+    reports, (first, second, *_) = stored(moto_client), facts()
+    real, quicker = reports._counted, [True]
+
+    def read(page: str) -> Any:
+        answer = real(page)
+        if quicker.pop() if quicker else False:
+            reports.count(1, [first], FORGET)
+        return answer
+
+    monkeypatch.setattr(reports, "_counted", read)
+
+    # WHEN the same second is written
+    with pytest.raises(CountConflictError):
+        reports.count(1, [first, second], FORGET)
+
+    # THEN only the quicker one has counted, and the next attempt counts what is left
     assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == aggregate_events([first])
+    assert reports.count(1, [first, second], FORGET) == 1
 
 
 def test_generations_know_nothing_of_each_other(reports: ReportRepository) -> None:
@@ -110,7 +141,10 @@ def test_the_largest_event_is_one_write(reports: ReportRepository) -> None:
 
 
 def test_a_full_group_is_one_write(reports: ReportRepository) -> None:
-    (group,) = projector(reports).groups(fact_of(details=details_of(f"order-{n}")) for n in range(98))
+    (group,) = projector(reports).groups(
+        fact_of(details=details_of(f"order-{n}"), placed=f"{DAY}T10:{n // 60:02}:{n % 60:02}.000Z")
+        for n in range(98)
+    )
 
     reports.count(1, group, FORGET)
 
@@ -124,10 +158,11 @@ def test_a_mark_is_forgotten_in_time(moto_client: Any) -> None:
     items = moto_client.scan(TableName=reports._table)["Items"]
 
     (mark,) = (item for item in items if "expiresAt" in item)
-    assert mark["page"] == {"S": "1#order#order-1"}
-    assert (mark["sequence"], mark["time"]) == ({"N": "1"}, {"S": NOW})
+    assert mark["page"] == {"S": "1#placed#2026-11-20T10:00:00"}
+    assert (mark["row"], mark["time"]) == ({"S": "000001"}, {"S": NOW})
+    assert mark["counted"] == {"M": {"order-1": {"L": [{"N": "1"}]}}}
     assert mark["expiresAt"] == {"N": "1800352800"}  # seconds, as DynamoDB wants it: 2027-01-19T10:00:00Z
-    assert all("expiresAt" not in item for item in items if "order#" not in item["page"]["S"])
+    assert all("expiresAt" not in item for item in items if "placed#" not in item["page"]["S"])
 
 
 def test_eight_at_once_count_each_event_once(dynamodb_local_client: Any) -> None:

@@ -41,7 +41,7 @@ def delete(stack: Stack, which: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def is_row(item: dict[str, Any], name: str = "") -> bool:
-    return "order#" not in item["page"]["S"] and item["row"]["S"].endswith(name)
+    return "placed#" not in item["page"]["S"] and item["row"]["S"].endswith(name)
 
 
 @pytest.fixture
@@ -84,7 +84,12 @@ def test_missing_and_extra_rows_are_reported(stack: Stack, orders: list[str]) ->
 
 
 def test_a_gap_in_an_orders_events_is_found_by_their_sequence_alone(stack: Stack, orders: list[str]) -> None:
-    delete(stack, lambda item: item["page"]["S"] == f"1#order#{orders[0]}" and item["sequence"] == {"N": "2"})
+    for item in items(stack):
+        if "placed#" in item["page"]["S"] and orders[0] in item["counted"]["M"]:
+            marks = item["counted"]["M"].pop(orders[0])["L"]
+            if others := [mark for mark in marks if mark != {"N": "2"}]:
+                item["counted"]["M"][orders[0]] = {"L": others}
+            stack.client("dynamodb").put_item(TableName="ReportTable", Item=item)
 
     assert differences(stack) == [(f"order {orders[0]}", "events before number 3", "counted", "[2] missing")]
 
@@ -109,13 +114,12 @@ def test_reports_are_rebuilt_from_nothing(shop: Shop, stack: Stack, orders: list
 
 
 def test_reports_can_be_rebuilt_repeatedly(shop: Shop, stack: Stack, orders: list[str]) -> None:
-    size = len(items(stack))
     for _ in range(3):
         rebuild_reports(stack)
         assert report(shop.pipeline) == expected(shop, orders)
 
     # the item with the generations, the current generation, and the one before
-    assert len(items(stack)) == 1 + 2 * size
+    assert {item["page"]["S"].partition("#")[0] for item in items(stack)} == {"GENERATIONS", "3", "4"}
 
 
 def test_an_event_counted_by_a_rebuild_is_not_counted_again(shop: Shop, stack: Stack) -> None:

@@ -208,14 +208,21 @@ def test_an_event_that_is_too_old_is_dead_lettered_and_not_counted_twice(shop: S
     assert report(shop.pipeline) == expected(shop, [order_id])
 
 
-def test_ten_events_are_two_calls(shop: Shop) -> None:
-    shop.post({"orders": [order_of("alice", 1, pen=1)] * 10})
-    shop.pipeline.publish_changes()
+def test_all_events_of_a_window_are_three_calls(shop: Shop) -> None:
+    shop.open({"carol": 1000}, {"nib": 1000})
+    shop.post({"orders": [order_of("carol", 1, nib=1)] * 20})
+    on_the_way = ("balance_checker", "stock_checker", "order_update", "ship_order")
+    while shop.pipeline.publish_changes() + sum(shop.pipeline.deliver(name) for name in on_the_way):
+        pass
     before = len(shop.pipeline.calls)
 
-    assert shop.pipeline.deliver("report_projector") == 10
+    assert shop.pipeline.deliver("report_projector") == 60
 
-    assert shop.pipeline.calls[before:] == ["dynamodb.GetItem", "dynamodb.TransactWriteItems"]
+    assert shop.pipeline.calls[before:] == [
+        "dynamodb.GetItem",
+        "dynamodb.Query",
+        "dynamodb.TransactWriteItems",
+    ]
 
 
 def test_report_requests_are_bounded(pipeline: Pipeline) -> None:

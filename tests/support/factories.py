@@ -189,12 +189,13 @@ def fact_of(
     time: str = NOW,
     sequence: int = 1,
     reason: str | None = None,
+    placed: str = NOW,
 ) -> OrderEventSummary:
     """What a follower hears: that this happened to an order."""
     details = details or details_of()
     status = next(status for status in OrderStatus if event_type(status) is kind)
     change = StatusChange(status, time, sequence, reason)
-    return OrderEventSummary(envelopes.event_id(kind, details.order_id), change, details)
+    return OrderEventSummary(envelopes.event_id(kind, details.order_id), change, details, placed)
 
 
 def body_of(message: Message) -> str:

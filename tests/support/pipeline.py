@@ -172,7 +172,7 @@ class Pipeline:
                 MessageAttributeNames=["All"],
             ).get("Messages", [])
             messages += received
-            if len(received) < MAX_RECEIVED:
+            if not received:
                 break
         if not messages:
             return 0

@@ -117,13 +117,18 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "/POST/@connections/*": {"execute-api:ManageConnections"},
         "SocketPusherQueue": CONSUME,
     },
-    "ReportProjectorFunction": {"ReportTable": READ_AND_WRITE, "ReportQueue": CONSUME},
+    "ReportProjectorFunction": {
+        "ReportTable": READ_AND_WRITE | {"dynamodb:Query"},
+        "ReportQueue": CONSUME,
+    },
     "ReportsApiFunction": {"ReportTable": {"dynamodb:GetItem", "dynamodb:Query"}},
 }
 # Queues whose messages are delayed on purpose.
 DELAYED = {"OrderWatchQueue", "WebhookSenderQueue", "WebhookSlowQueue"}
 # Each of its messages waits for somebody else's server, and none may wait for another's.
 ONE_BY_ONE = {"WebhookSenderFunction"}
+# Neither an order nor a client waits for what they do.
+NOBODY_WAITS = {"ReportProjectorFunction"}
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 SECONDS_TO_ANSWER = 1
 # How many calls to AWS, one after the other, a full batch of a stream's records takes: ten messages, or 25
@@ -296,11 +301,16 @@ def the_lanes_of_webhooks_take_no_senders_from_each_other(template: Template) ->
     setting("StockCheckerFunction", Timeout=11),
     "StockCheckerQueue shows a message again before six timeouts of StockCheckerFunction",
 )
+@broken_by(
+    with_event("ReportProjectorFunction", MaximumBatchingWindowInSeconds=11),
+    "ReportQueue shows a message again before six timeouts of ReportProjectorFunction",
+)
 def a_message_stays_hidden_for_six_timeouts_of_its_function(template: Template) -> Iterator[str]:
     queues = of_type(template, "AWS::SQS::Queue")
-    for function, name, _ in queue_events(template):
-        timeout = functions(template)[function]["Timeout"]
-        if queues[name].get("VisibilityTimeout", 30) < 6 * timeout:
+    for function, name, event in queue_events(template):
+        # It is hidden from when it is received, and then waits for the window to end.
+        hidden = 6 * functions(template)[function]["Timeout"] + event.get("MaximumBatchingWindowInSeconds", 0)
+        if queues[name].get("VisibilityTimeout", 30) < hidden:
             yield f"{name} shows a message again before six timeouts of {function}"
 
 
@@ -327,11 +337,19 @@ def a_bad_message_fails_alone(template: Template) -> Iterator[str]:
     with_event("WebhookSenderFunction", BatchSize=10),
     "WebhookSenderFunction makes one receiver wait for another",
 )
+@broken_by(
+    with_event("ReportProjectorFunction", MaximumBatchingWindowInSeconds=0),
+    "ReportProjectorFunction pays for each event what all of a window cost together",
+)
 def a_batch_is_ten_messages_and_never_waited_for(template: Template) -> Iterator[str]:
     for function, _, event in queue_events(template):
         if function in ONE_BY_ONE:
             if event.get("BatchSize") != 1:
                 yield f"{function} makes one receiver wait for another"
+        elif function in NOBODY_WAITS:
+            # More than ten at once take a window (Lambda API reference, CreateEventSourceMapping: BatchSize).
+            if event.get("BatchSize", 10) <= 10 or not event.get("MaximumBatchingWindowInSeconds", 0):
+                yield f"{function} pays for each event what all of a window cost together"
         elif event.get("BatchSize") != 10 or event.get("MaximumBatchingWindowInSeconds", 0):
             yield f"{function} has another batch than ten at once"
 

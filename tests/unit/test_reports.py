@@ -264,11 +264,17 @@ class TestCounting:
             fact_of(details=details_of(f"order-{n}", items=tuple((f"{n}-{i}", 1) for i in range(50))))
             for n in range(3)
         ]
-        small = [fact_of(details=details_of(f"small-{n}")) for n in range(200)]
+        together = [fact_of(details=details_of(f"small-{n}")) for n in range(200)]
+        apart = [
+            fact_of(details=details_of(f"small-{n}"), placed=f"2026-11-20T10:{n // 60:02}:{n % 60:02}.000Z")
+            for n in range(200)
+        ]
 
         assert [len(group) for group in groups(large)] == [1, 1, 1]
-        # the marks, the day and the pen
-        assert [len(group) for group in groups(small)] == [98, 98, 4]
+        # the marks of one second, the day and the pen
+        assert [len(group) for group in groups(together)] == [200]
+        # the marks of 98 seconds, the day and the pen
+        assert [len(group) for group in groups(apart)] == [98, 98, 4]
         assert groups([]) == []
 
     def test_events_count_in_the_reports_that_are_being_built_as_well(self) -> None:

@@ -58,6 +58,8 @@ class OrderEventSummary:
     event_id: str
     change: StatusChange
     details: OrderDetails
+    create_time: str
+    """When its order was placed."""
 
     @property
     def type(self) -> OrderEventType:

@@ -155,7 +155,7 @@ class DynamoDB:
         ExpressionAttributeValues: Item,  # noqa: N803
         IndexName: str = "",  # noqa: N803
         ScanIndexForward: bool = True,  # noqa: N803
-        Limit: int,  # noqa: N803
+        Limit: int | None = None,  # noqa: N803
         ConsistentRead: bool = False,  # noqa: N803
         ExclusiveStartKey: Item | None = None,  # noqa: N803
     ) -> dict[str, Any]:
@@ -183,7 +183,8 @@ class DynamoDB:
                 item for item in found if place(item) != start and (place(item) > start) is ScanIndexForward
             ]
         page = found[:Limit]
-        more = {"LastEvaluatedKey": {name: page[-1][name] for name in names}} if len(page) == Limit else {}
+        is_full = Limit is not None and len(page) == Limit
+        more = {"LastEvaluatedKey": {name: page[-1][name] for name in names}} if is_full else {}
         return {
             "Items": [{name: item[name] for name in names} for item in page] if IndexName else page,
             **more,

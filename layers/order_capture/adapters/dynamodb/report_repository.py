@@ -1,30 +1,34 @@
 """The daily reports in a DynamoDB table. Key: `page` and `row`.
 
-There may be two generations of everything, while the reports are built anew: the page begins with its number.
+There may be two generations of everything, while the reports are rebuilt: the page begins with its number.
 
 * `1#2026-11-20`: a day. Row `DAY` has its figures, `PRODUCT#<id>` those of a product.
-* `1#order#<orderId>`: the events of an order that were counted, a row each, under the event's id.
+* `1#placed#2026-11-20T10:00:00`: which events were counted of the orders that were placed in that second, by
+  their numbers. A page is a log: each write that counts some of them appends a row, numbered from 1, on the
+  condition that there is no such row yet. So whoever has read all rows of the page and appends the next one
+  knows that nothing else was counted meanwhile; of two who try, one is refused and reads again. Orders that
+  come together share a row, which is a fraction of a write unit for each, and no row grows.
 * `GENERATIONS`: which ones there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from order_capture.adapters.dynamodb.transactions import conflicted, refused, transact
+from order_capture.adapters.dynamodb.transactions import conflicted, transact
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
-from order_capture.adapters.serializers.fields import integer, number, text
-from order_capture.application.reports.ports import AlreadyCountedError, Generations
+from order_capture.adapters.serializers.fields import integer, mapping, number, text
+from order_capture.application.reports.ports import CountConflictError, Generations
 from order_capture.domain.errors import UnreadableError
 from order_capture.domain.events import OrderEventSummary, OrderEventType
-from order_capture.domain.reports import Metric, Row, RowKey, aggregate_events
+from order_capture.domain.reports import Metric, Row, RowKey, aggregate_events, placed_second
 
 GENERATIONS = to_item({"page": "GENERATIONS", "row": "GENERATIONS"})
 FIRST_GENERATION = 1
-ORDER = "order#"
+MARKS = "placed#"
 _DAY, _PRODUCT = "DAY", "PRODUCT#"
 
 
@@ -41,45 +45,77 @@ class DynamoReportRepository:
         building = integer(values, "building") if "building" in values else None
         return Generations(integer(values, "current", FIRST_GENERATION), building)
 
-    def count(self, generation: int, facts: Sequence[OrderEventSummary], forget: str) -> None:  # noqa: D102
-        marks = [self._mark(generation, fact, forget) for fact in facts]
-        adds = [self._add(generation, key, figures) for key, figures in aggregate_events(facts).items()]
+    def count(self, generation: int, facts: Sequence[OrderEventSummary], forget: str) -> int:  # noqa: D102
+        of_pages: dict[str, dict[tuple[str, int], OrderEventSummary]] = {}
+        for fact in facts:
+            page = f"{generation}#{MARKS}{placed_second(fact)}"
+            of_pages.setdefault(page, {})[fact.details.order_id, fact.change.sequence] = fact
+        new: list[OrderEventSummary] = []
+        marks: list[dict[str, Any]] = []
+        for page, of_page in of_pages.items():
+            counted, rows = self._counted(page)
+            added = [fact for key, fact in of_page.items() if key not in counted]
+            if added:
+                marks.append(self._mark(page, rows + 1, added, forget))
+                new += added
+        if not new:
+            return 0
+        adds = [self._add(generation, key, figures) for key, figures in aggregate_events(new).items()]
         reasons = transact(self._client, marks + adds)
         if reasons is not None:
-            counted = frozenset(facts[position].event_id for position, _ in refused(reasons))
-            raise AlreadyCountedError(counted, conflicted(reasons))
+            conflicted(reasons)  # measures it
+            raise CountConflictError
+        return len(new)
 
     def rows(  # noqa: D102
         self, generation: int, day: str, after: RowKey | None, limit: int
     ) -> Sequence[Row]:
-        page = f"{generation}#{day}"
-        more = {} if after is None else {"ExclusiveStartKey": to_item({"page": page, "row": _row(after)})}
-        items: list[Item] = []
+        after_row = None if after is None else _row(after)
+        return [row_from(item) for item in self._page(f"{generation}#{day}", after_row, limit)]
+
+    def _page(self, page: str, after: str | None = None, limit: int | None = None) -> Iterator[Item]:
+        """The rows of a page in their order: at most `limit` of those behind `after`."""
+        more = {} if after is None else {"ExclusiveStartKey": to_item({"page": page, "row": after})}
+        found = 0
         while True:
             answer = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="page = :page",
                 ExpressionAttributeValues=to_item({":page": page}),
                 ConsistentRead=True,
-                Limit=limit - len(items),
+                **({} if limit is None else {"Limit": limit - found}),
                 **more,
             )
-            items += answer["Items"]
+            yield from answer["Items"]
+            found += len(answer["Items"])
             # A page of rows may end early, at 1 MB.
-            if "LastEvaluatedKey" not in answer or len(items) == limit:
-                return [row_from(item) for item in items]
+            if "LastEvaluatedKey" not in answer or found == limit:
+                return
             more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    def _mark(self, generation: int, fact: OrderEventSummary, forget: str) -> dict[str, Any]:
+    def _counted(self, page: str) -> tuple[set[tuple[str, int]], int]:
+        """Which events of a page's orders were counted, and the number of its last row."""
+        counted: set[tuple[str, int]] = set()
+        last = 0
+        for item in self._page(page):
+            for order_id, sequences in marks_from(item).items():
+                counted |= {(order_id, sequence) for sequence in sequences}
+            last = int(item["row"]["S"])
+        return counted, last
+
+    def _mark(self, page: str, row: int, facts: Sequence[OrderEventSummary], forget: str) -> dict[str, Any]:
+        counted: dict[str, list[int]] = {}
+        for fact in facts:
+            counted.setdefault(fact.details.order_id, []).append(fact.change.sequence)
         return {
             "Put": {
                 "TableName": self._table,
                 "Item": to_item(
                     {
-                        "page": f"{generation}#{ORDER}{fact.details.order_id}",
-                        "row": fact.event_id,
-                        "sequence": fact.change.sequence,
-                        "time": fact.change.time,
+                        "page": page,
+                        "row": f"{row:06d}",
+                        "counted": counted,
+                        "time": max(fact.change.time for fact in facts),
                         "expiresAt": int(datetime.fromisoformat(forget).timestamp()),
                     }
                 ),
@@ -112,6 +148,21 @@ def row_from(item: Item) -> Row:
     key = RowKey(day, row.removeprefix(_PRODUCT) if row.startswith(_PRODUCT) else None)
     numbers = {name: number(values, name) for name in values.keys() - {"page", "row"}}
     return Row(key, {_figure(name): value for name, value in numbers.items() if value})
+
+
+def marks_from(item: Item) -> dict[str, set[int]]:
+    """The numbers of the events that a row of marks says were counted, by order.
+
+    Raises:
+        UnreadableError: it is not as this system writes it.
+    """
+    counted = mapping(from_item(item), "counted")
+    marks: dict[str, set[int]] = {}
+    for order_id, sequences in counted.items():
+        if not isinstance(sequences, list) or not sequences:
+            raise UnreadableError("counted must have a list of numbers for each order")
+        marks[order_id] = {integer({"counted": each}, "counted") for each in sequences}
+    return marks
 
 
 def _row(key: RowKey) -> str:

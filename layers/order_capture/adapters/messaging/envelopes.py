@@ -183,9 +183,8 @@ def decode_summary(body: str) -> ReceivedOrderSummary:
         or not data["createTime"] <= news.time <= data["updateTime"]
     ):
         raise InvalidMessageError("an event that contradicts its order")
-    return ReceivedOrderSummary(
-        OrderEventSummary(news.event_id, change, order_details_from(data)), news.correlation_id
-    )
+    fact = OrderEventSummary(news.event_id, change, order_details_from(data), data["createTime"])
+    return ReceivedOrderSummary(fact, news.correlation_id)
 
 
 def _decline_code(data: Mapping[str, Any]) -> str | None:

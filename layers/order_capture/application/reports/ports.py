@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from order_capture.domain.events import OrderEventSummary
 from order_capture.domain.reports import Row, RowKey
 
 
-@dataclass
-class AlreadyCountedError(Exception):
-    """Nothing was counted: the events of these ids have been before, or another write was under way."""
-
-    counted: frozenset[str] = field(default_factory=frozenset)
-    conflict: bool = False
+class CountConflictError(Exception):
+    """Nothing was counted: another write of the same rows, or of events of the same orders, was quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +28,13 @@ class ReportRepository(Protocol):
     def generations(self) -> Generations:
         """Return those that events are counted in."""
 
-    def count(self, generation: int, facts: Sequence[OrderEventSummary], forget: str) -> None:
-        """In one atomic step: add these events to their rows, and remember each until the time `forget`.
+    def count(self, generation: int, facts: Sequence[OrderEventSummary], forget: str) -> int:
+        """In one atomic step: add those that were not counted before to their rows, and mark each as counted.
+
+        The marks are kept until the time `forget`. Returns how many of the events were added.
 
         Raises:
-            AlreadyCountedError: nothing was counted.
+            CountConflictError: nothing was counted.
         """
 
     def rows(self, generation: int, day: str, after: RowKey | None, limit: int) -> Sequence[Row]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from order_capture.application.batches import collecting_failures, process_groups
 from order_capture.application.messages import ReceivedOrderSummary
 from order_capture.application.ports import Clock
-from order_capture.application.reports.ports import AlreadyCountedError, Generations, ReportRepository
+from order_capture.application.reports.ports import CountConflictError, Generations, ReportRepository
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import InvalidMessageError, TransientError
 from order_capture.domain.events import OrderEventSummary
-from order_capture.domain.reports import RowKey, aggregate_events
+from order_capture.domain.reports import RowKey, aggregate_events, placed_second
 
 MAX_EVENT_AGE = timedelta(days=45)
 """Age of the oldest event that is still counted. A message lives for 14 days, a day more in the stream before
@@ -29,7 +29,8 @@ much that clocks which differ don't matter."""
 class ProjectReports:
     """Count events in the reports; one write takes `max_items` items.
 
-    The largest event takes 52 items: its mark, the day, and 50 products.
+    The largest event takes 52 items: its mark, the day, and 50 products. Ten orders of one product that were
+    placed in the same second take three, with all of their events.
     """
 
     reports: ReportRepository
@@ -68,17 +69,18 @@ class ProjectReports:
     def groups(self, events: Iterable[OrderEventSummary]) -> Iterator[list[OrderEventSummary]]:
         """Events that are counted together, in their order: as many as fit in one write.
 
-        Group commit: a row that ten of them add to is written once.
+        Group commit: a row that many of them add to is written once, and so are the marks of orders that were
+        placed in the same second.
         """
         group: list[OrderEventSummary] = []
-        written: set[RowKey] = set()
+        written: set[RowKey | str] = set()
         for event in events:
-            rows = aggregate_events([event]).keys()
-            if group and len(group) + 1 + len(written | rows) > self.max_items:
+            items: set[RowKey | str] = {*aggregate_events([event]), placed_second(event)}
+            if group and len(written | items) > self.max_items:
                 yield group
                 group, written = [], set()
             group.append(event)
-            written |= rows
+            written |= items
         if group:
             yield group
 
@@ -88,22 +90,12 @@ class ProjectReports:
         Raises:
             TransientError: too many others write the same rows; none of what remained is counted.
         """
-        remaining: Mapping[str, OrderEventSummary] = {event.event_id: event for event in events}
         for attempt in self.retry:
-            if not remaining:
-                return 0
             forget = datetime.fromisoformat(self.clock()) + MARK_RETENTION
             try:
-                self.reports.count(generation, list(remaining.values()), forget.isoformat())
-                return len(remaining)
-            except AlreadyCountedError as refusal:
-                remaining = {
-                    event_id: event
-                    for event_id, event in remaining.items()
-                    if event_id not in refusal.counted
-                }
-                if refusal.conflict:
-                    attempt.back_off()
+                return self.reports.count(generation, events, forget.isoformat())
+            except CountConflictError:
+                attempt.back_off()
         raise TransientError("too many other writes of the reports")
 
     def _count_in_all(self, generations: Generations, events: Sequence[OrderEventSummary]) -> None:
