@@ -12,58 +12,25 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-
-from greenlet import getcurrent, greenlet
 
 from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.application.messages import DeliverWebhook, Message, ReceivedOrderEvent
 from order_capture.application.webhooks.deliver_webhooks import DeliverWebhooks
 from order_capture.application.webhooks.dispatch_webhooks import DispatchWebhooks
-from order_capture.domain.times import format_utc
 from order_capture.domain.webhooks import DeliveryResponse, Lane
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import webhook_of
 from tests.support.fakes import MemoryPublisher
 from tests.support.stores import memory_stores
+from tests.support.virtual_time import Time
 
-START = datetime(2026, 11, 20, 10, tzinfo=UTC)
 CALL = 0.005  # seconds that DynamoDB or SQS take for a call
 INVOCATION = 0.005  # and Lambda, around a handler that is warm
 VISIBILITY = 150
 MAX_RECEIVES = 5
 GRACE = 20
-
-
-class Time:
-    """Seconds since the start, and what happens when."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._hub = getcurrent()
-        self._order = itertools.count()
-        self._due: list[tuple[float, int, greenlet]] = []
-
-    def spawn(self, run: Callable[[], object], delay: float = 0) -> None:
-        self._at(delay, greenlet(run, parent=self._hub))
-
-    def sleep(self, seconds: float) -> None:
-        self._at(seconds, getcurrent())
-        self._hub.switch()
-
-    def run(self, until: float) -> None:
-        while self._due and self._due[0][0] <= until:
-            self.now, _, task = heapq.heappop(self._due)
-            task.switch()
-        self.now = until
-
-    def written(self) -> str:
-        return format_utc(START + timedelta(seconds=self.now))
-
-    def _at(self, delay: float, task: greenlet) -> None:
-        heapq.heappush(self._due, (self.now + delay, next(self._order), task))
 
 
 class Slow:

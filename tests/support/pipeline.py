@@ -31,6 +31,7 @@ from moto.sqs.models import sqs_backends
 
 from order_capture.adapters import aws_clients, system
 from order_capture.adapters.serializers import decimal_json
+from tests.support.event_filters import filters_of, matches
 from tests.support.factories import SERVICE_CLAIMS, api_event
 from tests.support.tables import REGION, create_tables, session
 from tests.support.template import ROOT, functions, load_template, of_type, refers_to
@@ -200,7 +201,7 @@ class Pipeline:
             for table, filters in function.streams.items():
                 cursor = f"{name} of {table}"
                 records = self._stream(table, self._streamed[cursor])
-                wanted = [each for each in records if any(_matches(each, f) for f in filters)]
+                wanted = [each for each in records if any(matches(each, f) for f in filters)]
                 for start in range(0, len(wanted), function.batch_size):
                     for _ in range(times):
                         self._call(function, {"Records": wanted[start : start + function.batch_size]})
@@ -444,7 +445,7 @@ class Pipeline:
         module, _, attribute = properties["Handler"].rpartition(".")
         events = [(event["Type"], event["Properties"]) for event in properties.get("Events", {}).values()]
         fed = [event for kind, event in events if kind in ("SQS", "DynamoDB")]
-        streams = {refers_to(event["Stream"]) or "?": _filters(event) for event in fed if "Stream" in event}
+        streams = {refers_to(event["Stream"]) or "?": filters_of(event) for event in fed if "Stream" in event}
         queues = [refers_to(event["Queue"]) or "?" for event in fed if "Queue" in event]
         assert len(fed) in (len(queues), len(streams)), f"{logical_id} is fed by queues and streams"
         source = fed[0] if fed else {}
@@ -539,24 +540,6 @@ class _Time:
     def close(self) -> None:
         """Back to the real time."""
         self._patches.close()
-
-
-def _filters(event: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a source lets through, each a pattern; with none, everything."""
-    filters = event.get("FilterCriteria", {}).get("Filters", [])
-    return [json.loads(each["Pattern"]) for each in filters] or [{}]
-
-
-def _matches(record: Any, pattern: dict[str, Any]) -> bool:
-    """Whether a filter of an event source lets a record through, by those of AWS's rules that we use."""
-    for name, rule in pattern.items():
-        value = record.get(name)
-        if isinstance(rule, dict):
-            if not (isinstance(value, dict) and _matches(value, rule)):
-                return False
-        elif not any(value == each if each != {"exists": True} else value is not None for each in rule):
-            return False
-    return True
 
 
 def _load(path: Path) -> Any:

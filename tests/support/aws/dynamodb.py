@@ -70,7 +70,7 @@ class _Table:
         return self.key_of(operation, values)
 
 
-class _Write(NamedTuple):
+class Write(NamedTuple):
     """One action, read: where it goes, on what condition, and what it makes of the item that is there."""
 
     table: _Table
@@ -203,7 +203,7 @@ class DynamoDB:
         if len({(put.table.name, put.key) for put in puts}) != len(puts):
             raise invalid(operation, "Provided list of item keys contains duplicates")
         for put in puts:
-            self._commit([put])
+            self.commit([put])
         return {"UnprocessedItems": {}}
 
     def delete_item(self, **action: Any) -> dict[str, Any]:
@@ -230,20 +230,14 @@ class DynamoDB:
         """All of it or nothing; with a token that it was done with already, nothing more."""
         operation = "TransactWriteItems"
         self._interrupt(operation, len(TransactItems))
-        if not 1 <= len(TransactItems) <= MAX_ACTIONS:
-            raise invalid(
-                operation, f"a transaction takes 1 to {MAX_ACTIONS} actions, not {len(TransactItems)}"
-            )
         if ClientRequestToken is not None and self._was_done(ClientRequestToken, TransactItems):
             return {}
-        writes = [self._action(operation, each) for each in TransactItems]
-        if len({(write.table.name, write.key) for write in writes}) != len(writes):
-            raise invalid(operation, "Transaction request cannot include multiple operations on one item")
+        writes = self.prepare(TransactItems)
         try:
             refusals = [write.refusal() for write in writes]
             if any(refusals):
                 raise cancelled([refusal or {"Code": "None"} for refusal in refusals])
-            self._commit(writes)
+            self.commit(writes)
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
         if ClientRequestToken is not None:
@@ -251,6 +245,16 @@ class DynamoDB:
         return {}
 
     # What is beside the calls
+
+    def prepare(self, actions: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[Write]:
+        """The actions of a transaction, read: for those to whom time passes until they `commit` them."""
+        operation = "TransactWriteItems"
+        if not 1 <= len(actions) <= MAX_ACTIONS:
+            raise invalid(operation, f"a transaction takes 1 to {MAX_ACTIONS} actions, not {len(actions)}")
+        writes = [self._action(operation, each) for each in actions]
+        if len({(write.table.name, write.key) for write in writes}) != len(writes):
+            raise invalid(operation, "Transaction request cannot include multiple operations on one item")
+        return writes
 
     def interrupt(self, *interruptions: Interruption, operation: str = "") -> None:
         """Before each of the next writes one of these happens: an error is raised, a call is made first.
@@ -316,7 +320,7 @@ class DynamoDB:
             )
         return True
 
-    def _action(self, operation: str, each: Mapping[str, Mapping[str, Any]]) -> _Write:
+    def _action(self, operation: str, each: Mapping[str, Mapping[str, Any]]) -> Write:
         ((kind, action),) = each.items()
         match kind:
             case "Put":
@@ -327,7 +331,7 @@ class DynamoDB:
                 return self._delete(operation, action)
         raise NotImplementedError(f"an action of kind {kind}")
 
-    def _put(self, operation: str, action: Mapping[str, Any]) -> _Write:
+    def _put(self, operation: str, action: Mapping[str, Any]) -> Write:
         _only(operation, action, _PUT)
         table = self._table(operation, action["TableName"])
         try:
@@ -336,9 +340,9 @@ class DynamoDB:
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
         key = table.key_of(operation, new)
-        return _Write(table, key, holds, values, lambda _: new, _returns_old(operation, action))
+        return Write(table, key, holds, values, lambda _: new, _returns_old(operation, action))
 
-    def _update(self, operation: str, action: Mapping[str, Any]) -> _Write:
+    def _update(self, operation: str, action: Mapping[str, Any]) -> Write:
         _only(operation, action, _UPDATE)
         table = self._table(operation, action["TableName"])
         key = table.exact_key(operation, action["Key"])
@@ -355,9 +359,9 @@ class DynamoDB:
             new = {**action["Key"], **old, **changes}
             return {name: value for name, value in new.items() if value} if None in changes.values() else new
 
-        return _Write(table, key, holds, values, result, _returns_old(operation, action))
+        return Write(table, key, holds, values, result, _returns_old(operation, action))
 
-    def _delete(self, operation: str, action: Mapping[str, Any]) -> _Write:
+    def _delete(self, operation: str, action: Mapping[str, Any]) -> Write:
         _only(operation, action, _DELETE)
         table = self._table(operation, action["TableName"])
         key = table.exact_key(operation, action["Key"])
@@ -366,18 +370,19 @@ class DynamoDB:
             holds, _ = _read(action, None, values)
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
-        return _Write(table, key, holds, values, lambda _: {}, _returns_old(operation, action))
+        return Write(table, key, holds, values, lambda _: {}, _returns_old(operation, action))
 
-    def _write_one(self, operation: str, write: _Write) -> dict[str, Any]:
+    def _write_one(self, operation: str, write: Write) -> dict[str, Any]:
         try:
             if refusal := write.refusal():
                 _refuse(operation, refusal)
-            self._commit([write])
+            self.commit([write])
         except ExpressionError as error:
             raise invalid(operation, str(error)) from error
         return {}
 
-    def _commit(self, writes: Sequence[_Write]) -> None:
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Write what nothing refuses, at once."""
         changes = [
             Change(write.table.name, write.key, old, write.result(old or {}))
             for write in writes

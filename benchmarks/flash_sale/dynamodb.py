@@ -1,0 +1,209 @@
+"""DynamoDB with what it costs to be many at one item: transactions take time, conflict, and are throttled.
+
+* From prepare to commit, a transaction refuses every other write of its items, transactional or plain, and
+  every transactional read (docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html,
+  "Transaction conflict handling"). Plain reads see what was committed last.
+* Conditions are evaluated when it is prepared.
+* A partition key has so many units a second (constants). A transactional write takes two for each KB, or one
+  if it is refused for a condition; what meets a transaction, or is throttled, is taken to use up nothing. A
+  new item takes a unit of the table's index as well, under the index's own key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from benchmarks.flash_sale.constants import Constants
+from tests.support.aws.dynamodb import DynamoDB, Key, Write
+from tests.support.aws.errors import cancelled, client_error
+from tests.support.aws.expressions import ExpressionError, Item
+from tests.support.sizes import stored_size
+from tests.support.virtual_time import Time
+
+Place = tuple[str, Key]
+_PASSES = {"Code": "None"}
+_CONFLICT = {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
+_THROTTLED = {"Code": "ThrottlingError", "Message": "Throughput exceeds the current capacity"}
+
+
+Partition = tuple[str, str]
+
+
+class Throttle:
+    """So many units a second for each partition key, of which a second's worth can be used at once."""
+
+    def __init__(self, time: Time, rate: float) -> None:
+        self._time, self._rate = time, rate
+        self._left: dict[Partition, tuple[float, float]] = {}
+
+    def missing(self, units: Mapping[Partition, float]) -> set[Partition]:
+        """Which partition keys have not so many units; if none, all are taken."""
+        now, rate = self._time.now, self._rate
+        after: dict[Partition, tuple[float, float]] = {}
+        missing: set[Partition] = set()
+        for partition, number in units.items():
+            left, since = self._left.get(partition, (rate, now))
+            left = min(left + (now - since) * rate, rate)
+            if left < min(number, rate):  # what needs more than a second's worth gets through alone
+                missing.add(partition)
+            after[partition] = (left - number, now)
+        if not missing:
+            self._left.update(after)
+        return missing
+
+
+@dataclass
+class Figures:
+    """What was counted."""
+
+    transactions: int = 0
+    conflicts: int = 0
+    """Transactions that were refused since another one was in their way, or for being too many."""
+    refused_writes: int = 0
+    throttled: int = 0
+    write_units: int = 0
+    read_units: int = 0
+    refused_by: Counter[str] = field(default_factory=Counter)
+    """By the table of the item that was in the way."""
+
+
+class ContendedDynamoDB:
+    """The calls of botocore's client, over a store that is shared by all who write at the same time."""
+
+    def __init__(
+        self,
+        store: DynamoDB,
+        time: Time,
+        constants: Constants,
+        sleep: Callable[[float], None],
+        pause: Callable[[float], None],
+    ) -> None:
+        """`pause` sleeps for a latency, given by its median in ms; `sleep` for seconds."""
+        self._store, self._time, self._constants = store, time, constants
+        self._sleep, self._pause = sleep, pause
+        self._in_flight: set[Place] = set()
+        self._writes = Throttle(time, constants.wcu_per_partition)
+        self._reads = Throttle(time, constants.rcu_per_partition)
+        self.latency: Callable[[float], float] = lambda median: median / 1000
+        self.figures = Figures()
+
+    # Writes
+
+    def transact_write_items(self, *, TransactItems: Sequence[Mapping[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
+        writes = self._store.prepare(TransactItems)
+        places = [(write.table.name, write.key) for write in writes]
+        self.figures.transactions += 1
+        reasons = self._refusals(writes, places)
+        if any(reasons):
+            codes = {reason["Code"] for reason in reasons if reason}
+            self.figures.conflicts += not codes.isdisjoint({"TransactionConflict", "ThrottlingError"})
+            self.figures.throttled += "ThrottlingError" in codes
+            self._pause(self._constants.refusal_ms)
+            raise cancelled([reason or _PASSES for reason in reasons])
+        # It commits even if the function that has asked for it is stopped meanwhile.
+        self._in_flight.update(places)
+        median = self._constants.transaction_ms + self._constants.transaction_item_ms * len(writes)
+        takes = self.latency(median)
+        self._time.call(partial(self._commit, writes, places), takes)
+        self._sleep(takes)
+        return {}
+
+    def _refusals(self, writes: Sequence[Write], places: Sequence[Place]) -> list[dict[str, Any] | None]:
+        """Why each part of a transaction can't be prepared; nothing, if all can."""
+        in_the_way = [place in self._in_flight for place in places]
+        reasons = [
+            _CONFLICT if blocked else write.refusal() for write, blocked in zip(writes, in_the_way, strict=True)
+        ]
+        for place, blocked in zip(places, in_the_way, strict=True):
+            self.figures.refused_by[place[0]] += blocked
+        if any(in_the_way):
+            return reasons
+        prepares = any(reasons)
+        units: dict[Partition, float] = {}
+        of_writes = [self._units_by_partition(write, 1 if prepares else 2) for write in writes]
+        for each in of_writes:
+            for partition, number in each.items():
+                units[partition] = units.get(partition, 0) + number
+        missing = self._writes.missing(units)
+        if missing:
+            return [None if missing.isdisjoint(each) else _THROTTLED for each in of_writes]
+        self.figures.write_units += int(sum(units.values()))
+        return reasons
+
+    def _commit(self, writes: Sequence[Write], places: Sequence[Place]) -> None:
+        self._in_flight.difference_update(places)
+        self._store.commit(writes)
+
+    def put_item(self, **action: Any) -> dict[str, Any]:
+        return self._write("PutItem", {"Put": action})
+
+    def update_item(self, **action: Any) -> dict[str, Any]:
+        return self._write("UpdateItem", {"Update": action})
+
+    def _write(self, operation: str, action: Mapping[str, Any]) -> dict[str, Any]:
+        (write,) = self._store.prepare([action])
+        if (write.table.name, write.key) in self._in_flight:
+            self.figures.refused_writes += 1
+            self._pause(self._constants.refusal_ms)
+            raise client_error(operation, "TransactionConflictException", _CONFLICT["Message"])
+        units = self._units_by_partition(write, 1)
+        if self._writes.missing(units):
+            self.figures.throttled += 1
+            self._pause(self._constants.refusal_ms)
+            raise client_error(operation, "ProvisionedThroughputExceededException", _THROTTLED["Message"])
+        self.figures.write_units += int(sum(units.values()))
+        if refusal := write.refusal():
+            self._pause(self._constants.write_ms)
+            more = {"Item": refusal["Item"]} if "Item" in refusal else {}
+            raise client_error(operation, "ConditionalCheckFailedException", refusal["Message"], **more)
+        self._store.commit([write])
+        self._pause(self._constants.write_ms)
+        return {}
+
+    def _units_by_partition(self, write: Write, each: int) -> dict[Partition, float]:
+        """The units of a write, `each` for a KB; and those of its table's indexes, whose keys never change."""
+        old = write.table.items.get(write.key)
+        try:
+            item = write.result(old or {})
+        except ExpressionError:  # its condition keeps it from an item that there is not
+            item = {}
+        units: dict[Partition, float] = {(write.table.name, write.key[0]): each * _kilobytes(item, 1024)}
+        if old is None:
+            for index, names in write.table.indexes.items():
+                if all(name in item for name in names):
+                    units[index, item[names[0]]["S"]] = 1
+        return units
+
+    # Reads
+
+    def get_item(self, *, TableName: str, Key: Item, **more: Any) -> dict[str, Any]:  # noqa: N803
+        self._read("GetItem", TableName, [Key], **more)
+        return self._store.get_item(TableName=TableName, Key=Key, **more)
+
+    def batch_get_item(self, *, RequestItems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        for table, request in RequestItems.items():
+            self._read("BatchGetItem", table, request["Keys"], ConsistentRead=request.get("ConsistentRead", False))
+        return self._store.batch_get_item(RequestItems=RequestItems)
+
+    def query(self, **asked: Any) -> dict[str, Any]:
+        self._pause(self._constants.read_ms)
+        return self._store.query(**asked)
+
+    def _read(self, operation: str, table: str, keys: Sequence[Item], *, ConsistentRead: bool = False) -> None:  # noqa: N803
+        self._pause(self._constants.read_ms)
+        items = self._store.items(table)
+        for each in keys:
+            key = tuple(value["S"] for value in each.values())
+            units = _kilobytes(items.get(key, {}), 4096) * (1 if ConsistentRead else 0.5)
+            self.figures.read_units += math.ceil(units)
+            if self._reads.missing({(table, key[0]): units}):
+                raise client_error(operation, "ProvisionedThroughputExceededException", _THROTTLED["Message"])
+
+
+def _kilobytes(item: Item, unit: int) -> int:
+    return max(1, math.ceil(stored_size(item) / unit)) if item else 1

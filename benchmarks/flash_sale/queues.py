@@ -1,0 +1,207 @@
+"""SQS in virtual time, and the event source mappings that hand what is in a queue to its function.
+
+A message that its function reports, or whose function fails, is hidden until its visibility timeout is over,
+or until the time that ChangeMessageVisibility has set for it alone; one that was received too often is a dead
+letter when it would be received again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from benchmarks.flash_sale.constants import Constants
+from benchmarks.flash_sale.wiring import QueueSource
+from tests.support.aws.errors import client_error
+from tests.support.aws.sqs import SQS, Message, queue_arn
+from tests.support.virtual_time import Time
+
+MAX_VISIBILITY = 43_200  # seconds (SQS API reference, ChangeMessageVisibility)
+
+
+class TimedQueue:
+    """What waits in a standard queue, in the order in which it arrived."""
+
+    def __init__(self, time: Time, visibility: float, max_receives: int, dead_letters: TimedQueue | None) -> None:
+        self._time = time
+        self._visibility, self._max_receives = visibility, max_receives
+        self.dead_letters = dead_letters
+        self.ready: deque[Message] = deque()
+        self.received: dict[str, Message] = {}
+        self.delayed = 0
+        """Messages that have not arrived yet, or are hidden."""
+        self.returned = 0
+        self.on_arrival: Callable[[], None] = lambda: None
+        self._receipts = 0
+
+    def put(self, message: Message, delay: float) -> None:
+        """Have a message arrive."""
+        self.delayed += 1
+        self._time.call(partial(self._arrive, message), delay)
+
+    def receive(self, number: int) -> list[Message]:
+        """Up to so many messages, which nobody else sees for a while."""
+        batch: list[Message] = []
+        while self.ready and len(batch) < number:
+            message = self.ready.popleft()
+            if self.dead_letters is not None and message.receives >= self._max_receives:
+                self.dead_letters.ready.append(message)
+                continue
+            message.receives += 1
+            self._receipts += 1
+            message.receipt = f"receipt-{self._receipts}"
+            message.visible_at = self._time.now + self._visibility
+            self.received[message.receipt] = message
+            batch.append(message)
+        return batch
+
+    def settle(self, batch: Sequence[Message], failed: set[str]) -> None:
+        """Delete what is done of a batch; the others come again when their time is over."""
+        for message in batch:
+            del self.received[message.receipt]
+            if message.message_id in failed:
+                self.returned += 1
+                self.put(message, max(0, message.visible_at - self._time.now))
+
+    def hide(self, receipt: str, seconds: float) -> None:
+        """Have a message that was received come again after so many seconds."""
+        if message := self.received.get(receipt):
+            message.visible_at = self._time.now + seconds
+
+    @property
+    def depth(self) -> int:
+        """All that is in it, whether it can be seen or not."""
+        return len(self.ready) + len(self.received) + self.delayed
+
+    def _arrive(self, message: Message) -> None:
+        self.delayed -= 1
+        self.ready.append(message)
+        self.on_arrival()
+
+
+class TimedSQS(SQS):
+    """All queues of an account, in which messages take their time."""
+
+    def __init__(self, time: Time, new_id: Callable[[], str], late: Callable[[], float]) -> None:
+        """`late` is after how many seconds a message arrives."""
+        super().__init__(lambda: time.now, new_id)
+        self._time, self._late = time, late
+        self.timed: dict[str, TimedQueue] = {}
+
+    def create_queue(self, *, QueueName: str, Attributes: Mapping[str, str] | None = None) -> dict[str, str]:  # noqa: N803
+        """Create a queue, after the one for its dead letters."""
+        created = super().create_queue(QueueName=QueueName, Attributes=Attributes)
+        queue = self.queues[QueueName]
+        letters = self.timed[queue.dead_letters] if queue.dead_letters else None
+        self.timed[QueueName] = TimedQueue(self._time, queue.visibility, queue.max_receives, letters)
+        return created
+
+    def put(self, queue: str, body: str, attributes: Mapping[str, Any], delay: float = 0.0) -> str:
+        """Let a message come in, after a while."""
+        message = Message(self._new_id(), body, attributes, 0.0)
+        self.timed[queue].put(message, delay + self._late())
+        return message.message_id
+
+    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803
+        """Have a received message seen again after so many seconds from now."""
+        if not 0 <= VisibilityTimeout <= MAX_VISIBILITY:
+            raise client_error("ChangeMessageVisibility", "InvalidParameterValue", "VisibilityTimeout is 0 to 43200")
+        self.timed[self._queue(QueueUrl).name].hide(ReceiptHandle, VisibilityTimeout)
+
+    def change_message_visibility_batch(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        Entries: Sequence[Mapping[str, Any]],  # noqa: N803
+    ) -> dict[str, Any]:
+        """The same, for up to ten."""
+        for entry in Entries:
+            self.change_message_visibility(
+                QueueUrl=QueueUrl,
+                ReceiptHandle=entry["ReceiptHandle"],
+                VisibilityTimeout=entry["VisibilityTimeout"],
+            )
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
+
+
+@dataclass
+class QueueMapping:
+    """Reads a queue for a function: few batches at a time at first, more while messages wait."""
+
+    time: Time
+    constants: Constants
+    source: QueueSource
+    queue: TimedQueue
+    invoke: Callable[[dict[str, Any]], Any]
+    """Calls the function; raises what it does."""
+    pause: Callable[[float], None]
+
+    def __post_init__(self) -> None:
+        self.limit = self._first = min(int(self.constants.pollers), self.source.concurrency)
+        self.busy = 0
+        self.most = 0
+        """Batches at a time, at most."""
+        self._ramping = False
+        self._waited_last = 0.0
+        self._window_ends: float | None = None
+        self.queue.on_arrival = self.poll
+
+    def poll(self) -> None:
+        """Start the function with what waits, as often as may be."""
+        if self.time.now - self._waited_last > self.constants.pollers_idle and not self._ramping:
+            self.limit = self._first
+        while self.queue.ready and self.busy < self.limit and self._is_due():
+            self._window_ends = None
+            if batch := self.queue.receive(self.source.batch_size):
+                self.busy += 1
+                self.most = max(self.most, self.busy)
+                self.time.spawn(partial(self._work, batch))
+        if self.queue.ready and not self._ramping and self.busy >= self.limit:
+            self._ramping = True
+            self.time.call(self._ramp, 1)
+
+    def _is_due(self) -> bool:
+        """Whether a batch is full, or its window over."""
+        if not self.source.window or len(self.queue.ready) >= self.source.batch_size:
+            return True
+        if self._window_ends is None:
+            self._window_ends = self.time.now + self.source.window
+            self.time.call(self.poll, self.source.window)
+        return self.time.now >= self._window_ends
+
+    def _ramp(self) -> None:
+        self._waited_last = self.time.now
+        self._ramping = False
+        if self.queue.ready and self.busy >= self.limit:
+            more = self.limit + int(self.constants.pollers_per_second)
+            self.limit = min(more, self.source.concurrency)
+            self.poll()
+
+    def _work(self, batch: Sequence[Message]) -> None:
+        self.pause(self.constants.receive_ms)
+        arn = queue_arn(self.source.queue)
+        event = {"Records": [_record(message, arn) for message in batch]}
+        try:
+            report = self.invoke(event)
+            failed = {failure["itemIdentifier"] for failure in report["batchItemFailures"]}
+        except Exception:  # whatever the function raises, a timeout among it: all of it comes again
+            failed = {message.message_id for message in batch}
+        self.queue.settle(batch, failed)
+        self.busy -= 1
+        self.poll()
+
+
+def _record(message: Message, arn: str) -> dict[str, Any]:
+    return {
+        "messageId": message.message_id,
+        "receiptHandle": message.receipt,
+        "body": message.body,
+        "attributes": {"ApproximateReceiveCount": str(message.receives)},
+        "messageAttributes": message.attributes,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": arn,
+        "awsRegion": "us-east-1",
+    }
