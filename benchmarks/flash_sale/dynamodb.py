@@ -206,4 +206,5 @@ class ContendedDynamoDB:
 
 
 def _kilobytes(item: Item, unit: int) -> int:
-    return max(1, math.ceil(stored_size(item) / unit)) if item else 1
+    # Written out, an item is longer than DynamoDB counts it: most need not be counted.
+    return 1 if len(repr(item)) <= unit else max(1, math.ceil(stored_size(item) / unit))
