@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from rich import box
 from rich.markup import escape
@@ -38,7 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="Fails if an answer is wrong (oversold, lost, an invariant broken); with --check also if a "
         "target is missed, which else is only shown.",
     )
-    parser.add_argument("--scenario", type=_scenario, help=f"one of {', '.join(SCENARIOS)}; all of them without")
+    parser.add_argument(
+        "--scenario", type=_scenario, help=f"one of {', '.join(SCENARIOS)}; all of them without"
+    )
     parser.add_argument(
         "--seed", type=integer_between(0, LAST_SEED), default=1, help="what the latencies are drawn by"
     )
@@ -87,7 +86,9 @@ def _main(options: argparse.Namespace) -> int:
         for reason in outcome.broken[:SHOWN]:
             errors.print(f"[red]✗[/] {scenario.name}: {escape(reason)}")
     is_wrong = any(outcome.broken for _, outcome in played)
-    is_slow = not all(target.met(outcome.figures) for scenario, outcome in played for target in scenario.targets)
+    is_slow = not all(
+        target.met(outcome.figures) for scenario, outcome in played for target in scenario.targets
+    )
     return int(is_wrong or (options.check and is_slow))
 
 

@@ -41,10 +41,18 @@ class Constants:
     write_ms: float = _constant(4, 0, 1_000, "a PutItem or UpdateItem")
     read_ms: float = _constant(3, 0, 1_000, "a read of one item or of many")
     wcu_per_partition: float = _constant(
-        1_000, 1, 1e9, "write units a second for one partition key", f"{_DEVELOPERS}/bp-partition-key-design.html"
+        1_000,
+        1,
+        1e9,
+        "write units a second for one partition key",
+        f"{_DEVELOPERS}/bp-partition-key-design.html",
     )
     rcu_per_partition: float = _constant(
-        3_000, 1, 1e9, "read units a second for one partition key", f"{_DEVELOPERS}/bp-partition-key-design.html"
+        3_000,
+        1,
+        1e9,
+        "read units a second for one partition key",
+        f"{_DEVELOPERS}/bp-partition-key-design.html",
     )
     shards: float = _constant(
         4, 1, 1_000, "shards of each stream: a new on-demand table has four partitions",
@@ -56,34 +64,56 @@ class Constants:
     fan_out_ms: float = _constant(20, 0, 10_000, "from SNS to a queue")
     send_ms: float = _constant(6, 0, 1_000, "a SendMessageBatch or ChangeMessageVisibility")
     arrive_ms: float = _constant(4, 0, 10_000, "from a send until the message can be received")
-    receive_ms: float = _constant(5, 0, 1_000, "from a message that can be received to the function that gets it")
+    receive_ms: float = _constant(
+        5, 0, 1_000, "from a message that can be received to the function that gets it"
+    )
 
     # Lambda
     pollers: float = _constant(
-        5, 1, 1_000, "batches at a time that a queue's mapping begins with", f"{_LAMBDA}/services-sqs-scaling.html"
+        5,
+        1,
+        1_000,
+        "batches at a time that a queue's mapping begins with",
+        f"{_LAMBDA}/services-sqs-scaling.html",
     )
     pollers_per_second: float = _constant(
-        5, 0, 1_000, "more of them a second while messages wait (300 a minute)", f"{_LAMBDA}/services-sqs-scaling.html"
+        5,
+        0,
+        1_000,
+        "more of them a second while messages wait (300 a minute)",
+        f"{_LAMBDA}/services-sqs-scaling.html",
     )
-    pollers_idle: float = _constant(60, 1, 10_000, "seconds without waiting messages after which it begins again")
+    pollers_idle: float = _constant(
+        60, 1, 10_000, "seconds without waiting messages after which it begins again"
+    )
     stream_ms: float = _constant(
         150, 0, 10_000, "from a write to the function that reads the stream, polled four times a second",
         f"{_LAMBDA}/with-ddb.html",
     )  # fmt: skip
     invocation_ms: float = _constant(14, 0, 1_000, "work of an invocation beside its calls to AWS")
     cold_start_ms: float = _constant(700, 0, 60_000, "what a first invocation in a new environment waits for")
-    warm: float = _constant(5, 0, 10_000, "environments of a queue's or a stream's function that are warm at first")
-    warm_api: float = _constant(300, 0, 10_000, "environments of order_api that are: people look before they buy")
+    warm: float = _constant(
+        5, 0, 10_000, "environments of a queue's or a stream's function that are warm at first"
+    )
+    warm_api: float = _constant(
+        300, 0, 10_000, "environments of order_api that are: people look before they buy"
+    )
     concurrency: float = _constant(
         1_000, 1, 1e6, "executions at a time, of all functions together", f"{_LAMBDA}/lambda-concurrency.html"
     )
     scaling_per_second: float = _constant(
-        100, 1, 1e6, "new environments of a function a second (1,000 in ten seconds)", f"{_LAMBDA}/scaling-behavior.html"
+        100,
+        1,
+        1e6,
+        "new environments of a function a second (1,000 in ten seconds)",
+        f"{_LAMBDA}/scaling-behavior.html",
     )
 
     # API Gateway, and its clients
     gateway_ms: float = _constant(8, 0, 1_000, "from a client to order_api")
-    client_pause_ms: float = _constant(500, 1, 60_000, "a client's pause before it sends a refused request again")
+    client_pause_ms: float = _constant(
+        500, 1, 60_000, "a client's pause before it sends a refused request again"
+    )
 
 
 KNOWN: Mapping[str, Any] = {each.name: each for each in fields(Constants)}

@@ -95,6 +95,7 @@ class ContendedDynamoDB:
     # Writes
 
     def transact_write_items(self, *, TransactItems: Sequence[Mapping[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
+        """All of it or nothing, after a while; refused by whoever writes one of the items."""
         writes = self._store.prepare(TransactItems)
         places = [(write.table.name, write.key) for write in writes]
         self.figures.transactions += 1
@@ -117,7 +118,8 @@ class ContendedDynamoDB:
         """Why each part of a transaction can't be prepared; nothing, if all can."""
         in_the_way = [place in self._in_flight for place in places]
         reasons = [
-            _CONFLICT if blocked else write.refusal() for write, blocked in zip(writes, in_the_way, strict=True)
+            _CONFLICT if blocked else write.refusal()
+            for write, blocked in zip(writes, in_the_way, strict=True)
         ]
         for place, blocked in zip(places, in_the_way, strict=True):
             self.figures.refused_by[place[0]] += blocked
@@ -140,9 +142,11 @@ class ContendedDynamoDB:
         self._store.commit(writes)
 
     def put_item(self, **action: Any) -> dict[str, Any]:
+        """Write an item whole, on a condition."""
         return self._write("PutItem", {"Put": action})
 
     def update_item(self, **action: Any) -> dict[str, Any]:
+        """Change an item, on a condition."""
         return self._write("UpdateItem", {"Update": action})
 
     def _write(self, operation: str, action: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +176,7 @@ class ContendedDynamoDB:
             item = write.result(old or {})
         except ExpressionError:  # its condition keeps it from an item that there is not
             item = {}
-        units: dict[Partition, float] = {(write.table.name, write.key[0]): each * _kilobytes(item, 1024)}
+        units = {(write.table.name, write.key[0]): float(each * _kilobytes(item, 1024))}
         if old is None:
             for index, names in write.table.indexes.items():
                 if all(name in item for name in names):
@@ -182,24 +186,29 @@ class ContendedDynamoDB:
     # Reads
 
     def get_item(self, *, TableName: str, Key: Item, **more: Any) -> dict[str, Any]:  # noqa: N803
-        self._read("GetItem", TableName, [Key], **more)
+        """`{"Item": …}`, or nothing."""
+        self._read("GetItem", TableName, [Key], more.get("ConsistentRead", False))
         return self._store.get_item(TableName=TableName, Key=Key, **more)
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        """The items that there are."""
         for table, request in RequestItems.items():
-            self._read("BatchGetItem", table, request["Keys"], ConsistentRead=request.get("ConsistentRead", False))
+            self._read("BatchGetItem", table, request["Keys"], request.get("ConsistentRead", False))
         return self._store.batch_get_item(RequestItems=RequestItems)
 
     def query(self, **asked: Any) -> dict[str, Any]:
+        """A page of an index."""
         self._pause(self._constants.read_ms)
         return self._store.query(**asked)
 
-    def _read(self, operation: str, table: str, keys: Sequence[Item], *, ConsistentRead: bool = False) -> None:  # noqa: N803
+    def _read(
+        self, operation: str, table: str, keys: Sequence[Item], *, ConsistentRead: bool = False
+    ) -> None:
         self._pause(self._constants.read_ms)
         items = self._store.items(table)
         for each in keys:
             key = tuple(value["S"] for value in each.values())
-            units = _kilobytes(items.get(key, {}), 4096) * (1 if ConsistentRead else 0.5)
+            units = _kilobytes(items.get(key, {}), 4096) * (1 if is_consistent else 0.5)
             self.figures.read_units += math.ceil(units)
             if self._reads.missing({(table, key[0]): units}):
                 raise client_error(operation, "ProvisionedThroughputExceededException", _THROTTLED["Message"])

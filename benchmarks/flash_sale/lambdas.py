@@ -63,7 +63,11 @@ class Lambda:
     """All functions of an account."""
 
     def __init__(
-        self, time: Time, constants: Constants, functions: Mapping[str, Function], handler_of: Callable[[str], Handler]
+        self,
+        time: Time,
+        constants: Constants,
+        functions: Mapping[str, Function],
+        handler_of: Callable[[str], Handler],
     ) -> None:
         self._time, self._constants, self._handler_of = time, constants, handler_of
         self._fresh = [getattr(module, name) for module, name in KEPT]
@@ -172,7 +176,7 @@ class Lambda:
         return SimpleNamespace(
             aws_request_id=f"call-{self._calls}",
             function_name=environment.function.name,
-            get_remaining_time_in_millis=lambda: int((environment.ends - self._time.now) * 1000),
+            get_remaining_time_in_millis=lambda: round((environment.ends - self._time.now) * 1000),
         )
 
 

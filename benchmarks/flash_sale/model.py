@@ -123,9 +123,7 @@ class Sale:
         for name, properties in plan.tables.items():
             self._store.create_table(TableName=name, **_keys(properties))
         self._store.on_commit = self.books.commit
-        self.dynamodb = ContendedDynamoDB(
-            self._store, self.time, constants, self.lambdas.sleep, self.pause
-        )
+        self.dynamodb = ContendedDynamoDB(self._store, self.time, constants, self.lambdas.sleep, self.pause)
         self.dynamodb.latency = self.latency
         self.sqs = TimedSQS(self.time, self.new_id, lambda: self.latency(constants.arrive_ms))
         for name in sorted(plan.queues, key=lambda name: "RedrivePolicy" in plan.queues[name]):
@@ -169,18 +167,22 @@ class Sale:
     # What the functions find around them
 
     def client(self, service: str) -> Client:
+        """A client of an AWS service."""
         return self._clients[service]
 
     def env(self, name: str) -> str:
+        """An environment variable of the function that runs."""
         assert self.lambdas.current is not None
         return self._settings.get(name) or self.lambdas.current.function.environment[name]
 
     def clock(self) -> str:
+        """The time."""
         return self.time.written()
 
     backoff = staticmethod(system.backoff)  # the application's own, on a clock and a chance of ours
 
     def new_id(self) -> str:
+        """An id that no other thing has."""
         self._ids += 1
         return f"00000000-0000-4000-8000-{self._ids:012x}"
 
@@ -207,7 +209,9 @@ class Sale:
             adjustment_id = self.new_id()
             if amount in first:
                 names = dict(zip(first[amount][:2], (entity, adjustment_id), strict=True))
-                puts = [{"TableName": table, "Item": _renamed(change.new, names)} for change in first[amount][2]]
+                puts = [
+                    {"TableName": table, "Item": _renamed(change.new, names)} for change in first[amount][2]
+                ]
                 self._store.transact_write_items(TransactItems=[{"Put": put} for put in puts])
                 continue
             changes: list[Change] = []
@@ -270,11 +274,15 @@ class Sale:
     def _is_at_rest(self) -> bool:
         if self._open_requests or self.waiting or self.lambdas.current is not None:
             return False
-        is_open = any(status not in TERMINAL for status in self.progress.statuses if self.progress.statuses[status])
+        is_open = any(
+            status not in TERMINAL for status in self.progress.statuses if self.progress.statuses[status]
+        )
         is_watched = self.sqs.timed[WATCHED].depth or any(
             mapping.depth for mappings in self._streams.values() for mapping in mappings
         )
-        refused = sum(number for status, number in self.progress.statuses.items() if status in ("EXPIRED", "CANCELLED"))
+        refused = sum(
+            number for status, number in self.progress.statuses.items() if status in ("EXPIRED", "CANCELLED")
+        )
         return not is_watched or not (is_open or refused)
 
     @property
@@ -305,7 +313,9 @@ class Sale:
             )
         )
 
-    def _queue_mapping(self, function: Function, source: QueueSource, concurrency: int | None) -> QueueMapping:
+    def _queue_mapping(
+        self, function: Function, source: QueueSource, concurrency: int | None
+    ) -> QueueMapping:
         if concurrency is not None:
             source = QueueSource(source.queue, source.batch_size, source.window, concurrency)
         return QueueMapping(

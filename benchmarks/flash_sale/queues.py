@@ -25,7 +25,9 @@ MAX_VISIBILITY = 43_200  # seconds (SQS API reference, ChangeMessageVisibility)
 class TimedQueue:
     """What waits in a standard queue, in the order in which it arrived."""
 
-    def __init__(self, time: Time, visibility: float, max_receives: int, dead_letters: TimedQueue | None) -> None:
+    def __init__(
+        self, time: Time, visibility: float, max_receives: int, dead_letters: TimedQueue | None
+    ) -> None:
         self._time = time
         self._visibility, self._max_receives = visibility, max_receives
         self.dead_letters = dead_letters
@@ -108,7 +110,9 @@ class TimedSQS(SQS):
     def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803
         """Have a received message seen again after so many seconds from now."""
         if not 0 <= VisibilityTimeout <= MAX_VISIBILITY:
-            raise client_error("ChangeMessageVisibility", "InvalidParameterValue", "VisibilityTimeout is 0 to 43200")
+            raise client_error(
+                "ChangeMessageVisibility", "InvalidParameterValue", "VisibilityTimeout is 0 to 43200"
+            )
         self.timed[self._queue(QueueUrl).name].hide(ReceiptHandle, VisibilityTimeout)
 
     def change_message_visibility_batch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.flash_sale.model import Course, Sale
@@ -46,7 +46,6 @@ class Scenario:
     customers: Sequence[str] = ()
     shipped: int | None = None
     """How many must be shipped exactly; None: all."""
-    most: Mapping[str, int] = field(default_factory=dict)
 
 
 def _customers(number: int, prefix: str = "customer") -> list[str]:
@@ -59,7 +58,9 @@ def _body(customer: str, product: str) -> str:
     )
 
 
-def _rush(customers: Sequence[str], seconds: float, products: Sequence[str] = (HOT,)) -> Callable[[Sale, random.Random], None]:
+def _rush(
+    customers: Sequence[str], seconds: float, products: Sequence[str] = (HOT,)
+) -> Callable[[Sale, random.Random], None]:
     """Each customer orders once, at some time within so many seconds."""
 
     def place(sale: Sale, chance: random.Random) -> None:
@@ -144,16 +145,37 @@ def _f7() -> Scenario:
     )
 
 
-def _hot(name: str, load: str, number: int, seconds: float, targets: Sequence[Target], units: int = 20_000, shipped: int | None = None) -> Scenario:
+def hot_rush(
+    name: str,
+    load: str,
+    number: int,
+    seconds: float,
+    targets: Sequence[Target],
+    units: int = 20_000,
+    shipped: int | None = None,
+) -> Scenario:
+    """Customers who each want a unit of one product."""
     customers = _customers(number)
     return Scenario(name, load, number, {HOT: units}, _rush(customers, seconds), targets, customers, shipped)
 
 
-SCENARIOS: Mapping[str, Callable[[], Scenario]] = {
-    "F1": lambda: _hot("F1", "100/s on one product for 60 s", 6_000, 60, [Target("decided_p99", 1, "p99 decided"), NO_DEAD_LETTERS]),
-    "F2": lambda: _hot("F2", "300 in 1 s on one product", 300, 1, [_decided(3), _shipped(5)]),
-    "F3": lambda: _hot("F3", "10,000 in 2 s on one product", 10_000, 2, [_decided(8), _shipped(12), NO_DEAD_LETTERS, NO_EXPIRED]),
-    "F4": lambda: _hot("F4", "10,000 in 2 s for 500 units", 10_000, 2, [_decided(8)], 500, 500),
+SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    "F1": lambda: hot_rush(
+        "F1",
+        "100/s on one product for 60 s",
+        6_000,
+        60,
+        [Target("decided_p99", 1, "p99 decided"), NO_DEAD_LETTERS],
+    ),
+    "F2": lambda: hot_rush("F2", "300 in 1 s on one product", 300, 1, [_decided(3), _shipped(5)]),
+    "F3": lambda: hot_rush(
+        "F3",
+        "10,000 in 2 s on one product",
+        10_000,
+        2,
+        [_decided(8), _shipped(12), NO_DEAD_LETTERS, NO_EXPIRED],
+    ),
+    "F4": lambda: hot_rush("F4", "10,000 in 2 s for 500 units", 10_000, 2, [_decided(8)], 500, 500),
     "F5": _f5,
     "F6": _f6,
     "F7": _f7,
@@ -169,7 +191,9 @@ class Outcome:
     """Promises about right answers that do not hold."""
 
 
-def play(scenario: Scenario, seed: int, sale: Sale, progress: Callable[[Sale], None] = lambda sale: None) -> Outcome:
+def play(
+    scenario: Scenario, seed: int, sale: Sale, progress: Callable[[Sale], None] = lambda sale: None
+) -> Outcome:
     """Play a scenario. To be called where the functions are `surrounded`."""
     chance = random.Random(f"{scenario.name} {seed}")
     sale.open("AccountTable", dict.fromkeys(scenario.customers, CREDIT))
@@ -193,7 +217,9 @@ def figures_of(scenario: Scenario, seed: int, sale: Sale) -> dict[str, Any]:
         "decided_p50": _quantile(_waits(hot), 0.5),
         "decided_p99": _quantile(_waits(hot), 0.99),
         "decided_all": _last([course.decided for course in courses], first),
-        "shipped_all": _last([course.shipped for course in due], first) if statuses["SHIPPED"] + statuses["REJECTED"] == len(courses) else None,
+        "shipped_all": _last([course.shipped for course in due], first)
+        if statuses["SHIPPED"] + statuses["REJECTED"] == len(courses)
+        else None,
         "shipped": statuses["SHIPPED"],
         "rejected": statuses["REJECTED"],
         "expired": statuses["EXPIRED"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tests.support.aws.sqs import queue_url
+from tests.support.aws.sqs import queue_arn, queue_url
 from tests.support.event_filters import Filter, filters_of
 from tests.support.template import ROOT, functions, load_template, of_type, on_aws, refers_to
 
@@ -137,10 +137,7 @@ def wiring(environment: str) -> Wiring:
 def _queue(properties: Mapping[str, Any]) -> dict[str, Any]:
     attributes: dict[str, Any] = {"VisibilityTimeout": str(properties.get("VisibilityTimeout", 30))}
     if redrive := properties.get("RedrivePolicy"):
-        attributes["RedrivePolicy"] = json.dumps(
-            {
-                "deadLetterTargetArn": f"arn:aws:sqs:us-east-1:123456789012:{refers_to(redrive['deadLetterTargetArn'])}",
-                "maxReceiveCount": int(redrive["maxReceiveCount"]),
-            }
-        )
+        letters = queue_arn(refers_to(redrive["deadLetterTargetArn"]) or "")
+        policy = {"deadLetterTargetArn": letters, "maxReceiveCount": int(redrive["maxReceiveCount"])}
+        attributes["RedrivePolicy"] = json.dumps(policy)
     return attributes
