@@ -28,6 +28,7 @@ from tests.support.virtual_time import Time
 Place = tuple[str, Key]
 _PASSES = {"Code": "None"}
 _CONFLICT = {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
+_EXCEEDED = "ProvisionedThroughputExceededException"
 _THROTTLED = {"Code": "ThrottlingError", "Message": "Throughput exceeds the current capacity"}
 
 
@@ -159,7 +160,7 @@ class ContendedDynamoDB:
         if self._writes.missing(units):
             self.figures.throttled += 1
             self._pause(self._constants.refusal_ms)
-            raise client_error(operation, "ProvisionedThroughputExceededException", _THROTTLED["Message"])
+            raise client_error(operation, _EXCEEDED, _THROTTLED["Message"])
         self.figures.write_units += int(sum(units.values()))
         if refusal := write.refusal():
             self._pause(self._constants.write_ms)
@@ -170,12 +171,12 @@ class ContendedDynamoDB:
         return {}
 
     def _units_by_partition(self, write: Write, each: int) -> dict[Partition, float]:
-        """The units of a write, `each` for a KB; and those of its table's indexes, whose keys never change."""
+        """A write's units, `each` for a KB; and those of its table's indexes, whose keys never change."""
         old = write.table.items.get(write.key)
         try:
             item = write.result(old or {})
-        except ExpressionError:  # its condition keeps it from an item that there is not
-            item = {}
+        except ExpressionError:
+            item = {}  # its condition keeps it from an item that there is not
         units = {(write.table.name, write.key[0]): float(each * _kilobytes(item, 1024))}
         if old is None:
             for index, names in write.table.indexes.items():
@@ -201,9 +202,7 @@ class ContendedDynamoDB:
         self._pause(self._constants.read_ms)
         return self._store.query(**asked)
 
-    def _read(
-        self, operation: str, table: str, keys: Sequence[Item], *, ConsistentRead: bool = False
-    ) -> None:
+    def _read(self, operation: str, table: str, keys: Sequence[Item], is_consistent: bool) -> None:
         self._pause(self._constants.read_ms)
         items = self._store.items(table)
         for each in keys:
@@ -211,7 +210,7 @@ class ContendedDynamoDB:
             units = _kilobytes(items.get(key, {}), 4096) * (1 if is_consistent else 0.5)
             self.figures.read_units += math.ceil(units)
             if self._reads.missing({(table, key[0]): units}):
-                raise client_error(operation, "ProvisionedThroughputExceededException", _THROTTLED["Message"])
+                raise client_error(operation, _EXCEEDED, _THROTTLED["Message"])
 
 
 def _kilobytes(item: Item, unit: int) -> int:

@@ -336,9 +336,10 @@ class Sale:
                 self._moved(change)
         for table in {change.table for change in changes}:
             records = self._store.stream(table)
-            for mapping in self._streams.get(table, ()):
-                of_table = [change for change in changes if change.table == table]
-                for change, record in zip(of_table, records, strict=True):
+            # To delete an item that there is not is no record of the stream.
+            of_table = [each for each in changes if each.table == table and (each.new or each.old)]
+            for change, record in zip(of_table, records, strict=True):
+                for mapping in self._streams.get(table, ()):
                     mapping.take(change, record)
             records.clear()
 
