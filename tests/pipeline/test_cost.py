@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks import cost
+from tests.support import pipeline
 from tests.support.shop import CHECKERS, Shop, order_of, priced
 from tests.support.sizes import stored_size
+from tests.support.tables import session
 
 
 class TestCost:
@@ -24,6 +27,17 @@ class TestCost:
         shop.order(order_of("alice", 10, pen=1), "key-1")
 
         assert shop.pipeline.calls == ["dynamodb.PutItem", "sns.PublishBatch", "dynamodb.UpdateItem"]
+
+    def test_the_environment_of_a_running_engine_changes_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given a shell with what `make env` prints, and no client that was made before
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        for kept in (session, pipeline._client):
+            kept.cache_clear()
+
+        assert cost.calls_before_the_answer(1) == 2
 
     @pytest.mark.parametrize("key", [None, "key-1"])
     def test_at_most_35_are_made_for_a_hundred_orders(

@@ -86,7 +86,8 @@ class Pipeline:
 
     def __init__(self) -> None:
         self._time = _Time()
-        with mock.patch.dict(os.environ, AWS_SETTINGS):
+        # Nothing of the caller's: an engine that runs, in a shell that has its `make env`, is not this one.
+        with mock.patch.dict(os.environ, AWS_SETTINGS, clear=True):
             aws_clients.client.cache_clear()
             self._clients: dict[str, Any] = {service: aws_clients.client(service) for service in SERVICES}
         self._aws: dict[str, Any] = {service: _client(service) for service in SERVICES}

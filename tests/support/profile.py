@@ -89,10 +89,15 @@ DAY = _day()
 
 
 def sample(of: Sequence[Of], number: int, key: str = "") -> list[Of]:
-    """So many of them, in their order: others each day, and others with each `key`."""
+    """So many of them, in their order: the next ones each day, until all had their turn.
+
+    Their sequence is random, another one for each `key`.
+    """
     if number >= len(of):
         return list(of)
-    chosen = random.Random(f"{DAY} {key}").sample(range(len(of)), number)
+    sequence = random.Random(key).sample(range(len(of)), len(of))
+    first = DAY.toordinal() * number
+    chosen = [sequence[place % len(of)] for place in range(first, first + number)]
     return [of[index] for index in sorted(chosen)]
 
 

@@ -140,6 +140,17 @@ class TestDecisions:
         _, _, table = text_of(ROOT / "docs/decisions/README.md").partition(f"\n## {part}\n")
         assert f"| [{number}]({path.name}) | {date} | {door} | {title} |" in table.partition("\n## ")[0]
 
+    def test_one_that_replaces_another_is_named_by_it(self) -> None:
+        replacing, replaced = (
+            {
+                (path.name, other)
+                for path in DECISIONS
+                for other in re.findall(rf"^{verb} \[\d{{4}}\]\(([\w.-]+)\)", text_of(path), re.MULTILINE)
+            }
+            for verb in ("Replaces", "Replaced by")
+        )
+        assert replacing == {(new, old) for old, new in replaced}
+
 
 class TestReference:
     def test_commands_are_those_of_the_makefile(self) -> None:
