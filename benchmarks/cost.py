@@ -187,12 +187,9 @@ def scenarios() -> list[Scenario]:
 
 def calls_before_the_answer(orders: int) -> int:
     """How many calls our code makes before it answers a request with so many orders."""
-    with mock_aws(), _logging_to(_Output()):
-        pipeline = Pipeline()
-        shop = Shop(pipeline)
+    with Pipeline.running() as pipeline, _logging_to(_Output()):
         body = order_of() if orders == 1 else {"orders": [order_of(f"c{i}") for i in range(orders)]}
-        shop.post(body)
-        pipeline.close()
+        Shop(pipeline).post(body)
         return len(pipeline.calls)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -22,13 +21,11 @@ from order_capture.application.retry import Retry
 from order_capture.domain.errors import SubscriptionLimitError
 from order_capture.domain.times import after
 from tests.support.factories import NOW
-from tests.support.fakes import RecordedBackoff
 from tests.support.stores import Stores
 from tests.support.tables import create_tables, dynamodb_client
 
 ORDER, CUSTOMER = SubscriptionTarget.order("one"), SubscriptionTarget.customer("one")
 MOST, THREADS = 50, 16
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -101,21 +98,13 @@ def test_who_was_refused_has_followed_nothing(followers: SubscriptionRepository)
             followers.add("c-2", ORDER, NOW, at_most=1)
 
 
-@pytest.mark.parametrize("engine", ["moto", "dynamodb_local"])
-def test_connections_that_ended_without_notice_take_nobodys_place(
-    request: pytest.FixtureRequest, engine: str
-) -> None:
+def test_connections_that_ended_without_notice_take_nobodys_place(stores: Stores) -> None:
     # given two connections of three hours ago, and one of now
-    client = request.getfixturevalue(f"{engine}_client")
-    table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    followers, later = (
-        DynamoSubscriptionRepository(client, table, Retry(RecordedBackoff())),
-        after(NOW, KEPT_SECONDS),
-    )
+    followers, later = stores.subscriptions, after(NOW, KEPT_SECONDS)
     for connection, now in (("old-1", NOW), ("old-2", NOW), ("c-1", later)):
         followers.add(connection, ORDER, now, at_most=3)
     # one of which the table has forgotten already
-    client.delete_item(TableName=table, Key=own_key("old-2"))
+    forget(followers, "old-2")
     # when
     followers.add("c-2", ORDER, later, at_most=3)
     followers.add("c-3", ORDER, later, at_most=3)
@@ -150,40 +139,40 @@ def test_however_many_subscribe_at_once_the_bound_holds(dynamodb_local_url: str)
     }
 
 
-def own_key(connection: str) -> dict[str, Any]:
-    return {"followed": {"S": f"connection#{connection}"}, "connectionId": {"S": connection}}
+def forget(followers: DynamoSubscriptionRepository, connection: str) -> None:
+    """Delete a connection's own item, as TTL does."""
+    key = {"followed": {"S": f"connection#{connection}"}, "connectionId": {"S": connection}}
+    followers._client.delete_item(TableName=followers._table, Key=key)
 
 
-@pytest.mark.parametrize("engine", ["moto", "dynamodb_local"])
-def test_what_is_left_of_a_connection_expires_after_its_longest_life(
-    request: pytest.FixtureRequest, engine: str
-) -> None:
-    client = request.getfixturevalue(f"{engine}_client")
-    table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    DynamoSubscriptionRepository(client, table, Retry(RecordedBackoff())).add(
-        "c-1", ORDER, "2026-11-20T10:00:00.000Z", MOST
-    )
+def items_of(followers: DynamoSubscriptionRepository) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = followers._client.scan(TableName=followers._table)["Items"]
+    return items
 
-    items = client.scan(TableName=table)["Items"]
+
+SCANNED = pytest.mark.parametrize("stores", ["moto", "dynamodb_local"], indirect=True)
+
+
+@SCANNED
+def test_what_is_left_of_a_connection_expires_after_its_longest_life(stores: Stores) -> None:
+    stores.subscriptions.add("c-1", ORDER, "2026-11-20T10:00:00.000Z", MOST)
+
+    items = items_of(stores.subscriptions)
 
     assert len(items) == 2
     assert {int(item["expiresAt"]["N"]) for item in items} == {1795168800 + KEPT_SECONDS}
     assert time.gmtime(1795168800)[:4] == (2026, 11, 20, 10)
 
 
-@pytest.mark.parametrize("engine", ["moto", "dynamodb_local"])
-def test_what_a_late_subscription_left_behind_is_removed_when_it_is_found(
-    request: pytest.FixtureRequest, engine: str
-) -> None:
+@SCANNED
+def test_what_a_late_subscription_left_behind_is_removed_when_it_is_found(stores: Stores) -> None:
     # given a subscription whose connection's own item is gone already
-    client = request.getfixturevalue(f"{engine}_client")
-    table = create_tables(client, f"-f{next(_numbers)}")["ConnectionTable"]
-    followers = DynamoSubscriptionRepository(client, table, Retry(RecordedBackoff()))
+    followers = stores.subscriptions
     followers.add("c-1", ORDER, NOW, MOST)
-    client.delete_item(TableName=table, Key=own_key("c-1"))
+    forget(followers, "c-1")
     # when
     followers.remove("c-1", ORDER)
     # then
     assert not followers.subscribers(ORDER)
-    (left,) = client.scan(TableName=table)["Items"]
+    (left,) = items_of(followers)
     assert left.keys() == {"followed", "connectionId", "expiresAt"}  # an empty set, which expires

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -17,8 +15,8 @@ from jsonschema import Draft202012Validator
 
 from contracts.registry import CHANNELS, MESSAGES, Channel, Kind, Message
 from local.engine import ROOT
-from tests.support.absent import absent
 from tests.support.contracts import faults
+from tests.support.node import answer_of
 from tests.support.template import load_template
 
 Document = dict[str, Any]
@@ -41,20 +39,7 @@ console.log(JSON.stringify({ version: document?.version(), found }));
 
 def parsed(path: Path) -> Document:
     """What the parser of AsyncAPI makes of a document."""
-    node = shutil.which("node")
-    if node is None or not (ROOT / "node_modules/@asyncapi/parser").exists():
-        absent("AsyncAPI's parser needs node, and `npm ci` installs it (make test does)")
-    finished = subprocess.run(
-        [node, "--input-type=module", "--eval", _PARSE, str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={"PATH": str(Path(node).parent)},
-    )
-    assert finished.returncode == 0, finished.stderr
-    answer: Document = json.loads(finished.stdout)
-    return answer
+    return answer_of(_PARSE, "@asyncapi/parser", str(path))
 
 
 def resolve(node: Document) -> Document:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from moto import mock_aws
 
 from order_capture_ops import __main__ as cli
 from order_capture_ops import dead_letters
@@ -23,10 +22,8 @@ Run = Callable[..., int]
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     # moto has one server, so a long poll finds nothing more.
     monkeypatch.setattr(dead_letters, "WAIT_SECONDS", 0)
-    with mock_aws():
-        pipeline = Pipeline()
+    with Pipeline.running() as pipeline:
         yield pipeline
-        pipeline.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -179,23 +179,20 @@ def copied(tables: Tables, client: Any) -> Tables:
 
 def change(table: Any, key: dict[str, str], **figures: int) -> None:
     """Add to numbers of an item."""
-    for name, amount in figures.items():
-        table.client.update_item(
-            TableName=table.name,
-            Key=to_item(key),
-            UpdateExpression="SET #n = #n + :a",
-            ExpressionAttributeNames={"#n": name},
-            ExpressionAttributeValues=to_item({":a": amount}),
-        )
+    _update(table, key, figures, "SET #n = #n + :v")
 
 
 def put(table: Any, key: dict[str, str], **values: Any) -> None:
     """Set attributes of an item, which is created if it does not exist."""
+    _update(table, key, values, "SET #n = :v")
+
+
+def _update(table: Any, key: dict[str, str], values: Mapping[str, Any], expression: str) -> None:
     for name, value in values.items():
         table.client.update_item(
             TableName=table.name,
             Key=to_item(key),
-            UpdateExpression="SET #n = :v",
+            UpdateExpression=expression,
             ExpressionAttributeNames={"#n": name},
             ExpressionAttributeValues=to_item({":v": value}),
         )

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from moto import mock_aws
 
 from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop
@@ -11,10 +10,8 @@ from tests.support.shop import Shop
 
 @pytest.fixture
 def pipeline() -> Iterator[Pipeline]:
-    with mock_aws():
-        pipeline = Pipeline()
+    with Pipeline.running() as pipeline:
         yield pipeline
-        pipeline.close()
 
 
 @pytest.fixture

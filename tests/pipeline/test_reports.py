@@ -136,14 +136,20 @@ def test_repeated_and_reordered_events_are_counted_once(shop: Shop) -> None:
     assert report(shop.pipeline) == expected(shop, orders)
 
 
-def test_events_out_of_order_are_counted(shop: Shop) -> None:
-    orders = some_orders(shop)
-    late: list[str] = []
+def held_up_events(shop: Shop) -> list[str]:
+    """The events of all that happens to the orders, none of which is counted yet."""
+    events: list[str] = []
     for _ in range(20):
         shop.pipeline.publish_changes()
-        late += shop.pipeline.held_up("report_projector")
+        events += shop.pipeline.held_up("report_projector")
         for name in ("balance_checker", "stock_checker", "order_update", "ship_order"):
             shop.pipeline.deliver(name)
+    return events
+
+
+def test_events_out_of_order_are_counted(shop: Shop) -> None:
+    orders = some_orders(shop)
+    late = held_up_events(shop)
     assert report(shop.pipeline) == {"days": [], "products": []}
     for body in reversed(late):
         shop.pipeline.put("report_projector", body)
@@ -155,13 +161,7 @@ def test_events_out_of_order_are_counted(shop: Shop) -> None:
 @pytest.mark.parametrize("operation", ["dynamodb.TransactWriteItems", "dynamodb.GetItem"])
 def test_a_failed_count_is_retried(shop: Shop, operation: str) -> None:
     orders = some_orders(shop)
-    waiting: list[str] = []
-    for _ in range(20):
-        shop.pipeline.publish_changes()
-        waiting += shop.pipeline.held_up("report_projector")
-        for name in ("balance_checker", "stock_checker", "order_update", "ship_order"):
-            shop.pipeline.deliver(name)
-    for body in waiting:
+    for body in held_up_events(shop):
         shop.pipeline.put("report_projector", body)
     with shop.pipeline.refusing(operation):
         shop.pipeline.deliver("report_projector")

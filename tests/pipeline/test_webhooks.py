@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from local.engine import ROOT
 from order_capture.adapters.serializers import decimal_json
-from tests.support.absent import absent
 from tests.support.factories import customer_claims
+from tests.support.node import answer_of
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import HANGS, FakeReceiver, Received
 from tests.support.shop import Shop, order_of
@@ -71,20 +67,8 @@ console.log(JSON.stringify({ valid: event.validate(), event }));
 
 def by_the_sdk(received: Received) -> dict[str, Any]:
     """The event that the CloudEvents SDK for JavaScript finds in a request."""
-    node = shutil.which("node")
-    if node is None or not (ROOT / "node_modules/cloudevents").exists():
-        absent("the SDK of CloudEvents needs node, and `npm ci` installs it (make test does)")
-    finished = subprocess.run(
-        [node, "--input-type=module", "--eval", _TO_EVENT],
-        input=json.dumps({"headers": received.headers, "body": received.body}),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={"PATH": str(Path(node).parent)},
-    )
-    assert finished.returncode == 0, finished.stderr
-    found: dict[str, Any] = json.loads(finished.stdout)
+    request = json.dumps({"headers": received.headers, "body": received.body})
+    found = answer_of(_TO_EVENT, "cloudevents", text=request)
     assert found["valid"] is True
     return dict(found["event"])
 

@@ -25,6 +25,7 @@ from unittest import mock
 import botocore.awsrequest
 import moto.core.utils
 from botocore.compat import HTTPHeaders
+from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 from moto.sqs.models import sqs_backends
@@ -82,7 +83,7 @@ def _client(service: str) -> Any:
 
 
 class Pipeline:
-    """All of it, empty. To be made and used under `moto.mock_aws()`."""
+    """All of it, empty. To be made and used under `moto.mock_aws()` (see `running`)."""
 
     def __init__(self) -> None:
         self._time = _Time()
@@ -108,6 +109,15 @@ class Pipeline:
         """Every message that a function was given: the function's name, and the body."""
         for client in self._clients.values():
             client.meta.events.register("before-send", self._count)
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls) -> Iterator[Pipeline]:
+        """One of its own, over an AWS of its own."""
+        with mock_aws():
+            pipeline = cls()
+            yield pipeline
+            pipeline.close()
 
     # What a client does
 
