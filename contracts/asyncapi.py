@@ -159,7 +159,7 @@ def _channel(channel: Channel) -> Node:
         "servers": [{"$ref": f"#/servers/{channel.kind.value}"}],
         "messages": {
             _key(message): {"$ref": f"#/components/messages/{_name(channel.kind, message)}"}
-            for message in channel.carries
+            for message in channel.all_messages
         },
     }
     match channel.kind:
@@ -203,7 +203,9 @@ def _operations(channel: Channel) -> Node:
         for function in channel.senders
     }
     received = {
-        f"{function}_from_{channel.name}": _operation("receive", channel, channel.asked or channel.messages)
+        f"{function}_from_{channel.name}": _operation(
+            "receive", channel, channel.requests or channel.messages
+        )
         | _replying(channel)
         for function in channel.receivers
     }
@@ -239,11 +241,11 @@ def _sending(channel: Channel) -> Node:
 
 
 def _replying(channel: Channel) -> Node:
-    if not channel.answers:
+    if not channel.replies:
         return {}
     reply = {
         "channel": {"$ref": f"#/channels/{channel.name}"},
-        "messages": _references(channel, channel.answers),
+        "messages": _references(channel, channel.replies),
     }
     return {"reply": reply}
 
@@ -257,7 +259,7 @@ def _messages() -> Node:
     return {
         _name(channel.kind, message): _message(channel.kind, message)
         for channel in CHANNELS
-        for message in channel.carries
+        for message in channel.all_messages
     }
 
 

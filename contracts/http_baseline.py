@@ -26,7 +26,7 @@ Facts = dict[str, Any]
 Place = tuple[str, ...]
 """An operation, then what of it: `("POST /order", "sent", "query limit")`."""
 
-SENT, ANSWERED = "sent", "answered"
+REQUEST, RESPONSE = "request", "response"
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _PROSE = ("description", "summary", "example", "examples", "tags", "links", "externalDocs")
@@ -63,28 +63,28 @@ def surface(contract: Document) -> dict[Place, Facts]:
         for method in (each for each in _METHODS if each in item):
             operation, name = item[method], f"{method.upper()} {path}"
             tokens = _tokens(operation.get("security", contract.get("security", [])))
-            found |= {(name,): {}, (name, SENT, "token"): {"enum": tokens} if tokens else {}}
+            found |= {(name,): {}, (name, REQUEST, "token"): {"enum": tokens} if tokens else {}}
             for each in [*item.get("parameters", []), *operation.get("parameters", [])]:
                 parameter = resolve(contract, each)
-                place: Place = (name, SENT, f"{parameter['in']} {parameter['name']}")
+                place: Place = (name, REQUEST, f"{parameter['in']} {parameter['name']}")
                 found |= fields(
                     contract, parameter["schema"], place, required=parameter.get("required", False)
                 )
             if "requestBody" in operation:
                 body = resolve(contract, operation["requestBody"])
-                found[name, SENT, "body"] = {"required": True} if body.get("required") else {}
+                found[name, REQUEST, "body"] = {"required": True} if body.get("required") else {}
                 for media_type, content in body["content"].items():
-                    place = (name, SENT, "body", media_type)
+                    place = (name, REQUEST, "body", media_type)
                     found |= fields(contract, content["schema"], place, required=False)
             for status, each in operation["responses"].items():
                 answer = resolve(contract, each)
-                found[name, ANSWERED, status] = {}
+                found[name, RESPONSE, status] = {}
                 for title, each_header in answer.get("headers", {}).items():
                     header = resolve(contract, each_header)
-                    place, required = (name, ANSWERED, status, title), header.get("required", False)
+                    place, required = (name, RESPONSE, status, title), header.get("required", False)
                     found |= fields(contract, header["schema"], place, required=required)
                 for media_type, content in answer.get("content", {}).items():
-                    found |= fields(contract, content["schema"], (name, ANSWERED, status, media_type))
+                    found |= fields(contract, content["schema"], (name, RESPONSE, status, media_type))
     return found
 
 
@@ -123,20 +123,20 @@ def resolve(contract: Document, node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def breaking_changes(old: Document, new: Document) -> list[str]:
     """What a client of the old contract runs into with the new one; nothing if it may go on as before."""
-    return broken(surface(old), surface(new))
+    return breaks(surface(old), surface(new))
 
 
-def broken(before: dict[Place, Facts], now: dict[Place, Facts]) -> list[str]:
+def breaks(before: dict[Place, Facts], now: dict[Place, Facts]) -> list[str]:
     """What whoever relies on how it was before runs into now."""
     found = [
         f"{_told(place)} is gone" for place in before if place not in now and _above(place, before) in now
     ]
     for place, facts in now.items():
         if place not in before:
-            if SENT in place and facts.get("required") and _above(place, now) in before:
+            if REQUEST in place and facts.get("required") and _above(place, now) in before:
                 found.append(f"{_told(place)} is new and required")
             continue
-        lost = _less(before[place], facts) if SENT in place else _less(facts, before[place])
+        lost = _less(before[place], facts) if REQUEST in place else _less(facts, before[place])
         found += [f"{_told(place)}: {fact} {before[place].get(fact)} → {facts.get(fact)}" for fact in lost]
     return found
 

@@ -1,21 +1,25 @@
 """The registry: which messages there are, in which versions, and which channel carries them.
 
-What is new is added here, with its model in `contracts.models` and a sample in `contracts.samples`; then
-`make schemas`. A change that breaks whoever reads or writes a version that is out is refused there: it is a
-new version, an entry of its own in `MESSAGES` beside the old one, for as long as messages of that are around.
+What is new is added here, with its model in `order_capture.application.messages` and a sample in
+`contracts.samples`; then `make schemas`. A change that breaks whoever reads or writes a version that is out
+is refused there: it is a new version, an entry of its own in `MESSAGES` beside the old one, for as long as
+messages of that are around.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from contracts import models
-from contracts.http_baseline import ANSWERED, SENT
+from contracts.http_baseline import REQUEST, RESPONSE
 from order_capture.adapters.messaging import envelopes
-from order_capture.domain.events import OrderEventType
+from order_capture.application.messages import AccountState, StockState
+from order_capture.application.snapshots import OrderSnapshot
+from order_capture.domain.events import OrderEventType, status_of
 
 Model = type[BaseModel]
 
@@ -31,7 +35,7 @@ class Message:
     """Whether it is the `data` of a CloudEvent, rather than all there is."""
     sequenced: bool = False
     """Whether it has a place among the events of its order."""
-    others: tuple[str, ...] = (SENT, ANSWERED)
+    compatibility: tuple[str, ...] = (REQUEST, RESPONSE)
     """Who may be of another release than we are: who has sent it, who is given it. Mostly both: of any two
     functions either may be the newer one, and what lies in a queue was sent by an older one."""
 
@@ -69,30 +73,40 @@ class Channel:
     receivers: tuple[str, ...] = ()
     topic: str = ""
     """Of a queue: the topic that it is behind."""
-    asked: tuple[Message, ...] = ()
-    """What others send to it; then that is what its receivers get, and `answers` what they answer."""
-    answers: tuple[Message, ...] = ()
+    requests: tuple[Message, ...] = ()
+    """What others send to it; then that is what its receivers get, and `replies` what they answer."""
+    replies: tuple[Message, ...] = ()
 
     @property
-    def carries(self) -> tuple[Message, ...]:
+    def all_messages(self) -> tuple[Message, ...]:
         """All that is to be seen on it."""
-        return (*self.asked, *self.answers, *self.messages)
+        return (*self.requests, *self.replies, *self.messages)
 
 
-ENVELOPE = Message("envelope", models.Envelope, enveloped=False)
+ENVELOPE = Message("envelope", envelopes.CloudEvent, enveloped=False)
 
-CHECK = Message("order.check", models.OrderCheck)
-RELEASE = Message("order.release", models.OrderRelease)
-CHECKED = Message("order.checked", models.OrderChecked)
-SHIP = Message("order.ship", models.OrderShip)
-WATCH = Message("order.watch", models.OrderWatch)
-DELIVER = Message("webhook.deliver", models.WebhookDeliver)
-EVENTS = tuple(Message(str(each), models.order_at(each), sequenced=True) for each in OrderEventType)
-ACCOUNT = Message("account.state", models.AccountState)
-STOCK = Message("stock.state", models.StockState)
-SUBSCRIBE = Message("socket.subscribe", models.SocketSubscribe, enveloped=False, others=(SENT,))
-SUBSCRIBED = Message("socket.subscribed", models.SocketSubscribed, enveloped=False, others=(ANSWERED,))
-REFUSED = Message("socket.problem", models.SocketProblem, enveloped=False, others=(ANSWERED,))
+
+def _event_model(event_type: OrderEventType) -> Model:
+    """The order as an event of this type has it: its status can only be one."""
+    name = event_type.name
+    pinned: Any = Literal[status_of(event_type).value]
+    return create_model(
+        f"Order{name.capitalize()}",
+        __base__=OrderSnapshot,
+        __doc__=f"An order was {name.lower()}. {OrderSnapshot.__doc__}",
+        status=(pinned, ...),
+    )
+
+
+CHECK, RELEASE, SHIP, CHECKED, WATCH, DELIVER = (
+    Message(kind, model) for kind, model in envelopes.COMMANDS.items()
+)
+EVENTS = tuple(Message(str(each), _event_model(each), sequenced=True) for each in OrderEventType)
+ACCOUNT = Message("account.state", AccountState)
+STOCK = Message("stock.state", StockState)
+SUBSCRIBE = Message("socket.subscribe", models.SocketSubscribe, enveloped=False, compatibility=(REQUEST,))
+SUBSCRIBED = Message("socket.subscribed", models.SocketSubscribed, enveloped=False, compatibility=(RESPONSE,))
+REFUSED = Message("socket.problem", models.SocketProblem, enveloped=False, compatibility=(RESPONSE,))
 
 MESSAGES = (
     *(CHECK, RELEASE, CHECKED, SHIP, WATCH, DELIVER),
@@ -230,7 +244,7 @@ CHANNELS = (
         EVENTS,
         senders=("socket_pusher",),
         receivers=("socket_api",),
-        asked=(SUBSCRIBE,),
-        answers=(SUBSCRIBED, REFUSED),
+        requests=(SUBSCRIBE,),
+        replies=(SUBSCRIBED, REFUSED),
     ),
 )

@@ -22,7 +22,7 @@ from order_capture.application.messages import (
     ShipOrder,
     WatchOrder,
 )
-from order_capture.application.messages import Message as Said
+from order_capture.application.messages import Message as DomainMessage
 from order_capture.application.ports import SubscriptionTarget
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.events import event_of
@@ -87,9 +87,9 @@ def _time(milliseconds: int) -> str:
     return f"2026-11-20T10:00:00.{milliseconds:03}Z"
 
 
-def _body(said: Said | BalanceState, function: str, milliseconds: int) -> str:
+def _body(message: DomainMessage | BalanceState, function: str, milliseconds: int) -> str:
     return envelopes.encode(
-        said,
+        message,
         message_id="b6a1f3c2-0d4e-4f5a-8b6c-7d8e9fa0b1c2",
         source=f"/order-capture/{function}",
         time=_time(milliseconds),
@@ -98,21 +98,21 @@ def _body(said: Said | BalanceState, function: str, milliseconds: int) -> str:
 
 def _between_functions() -> dict[tuple[str, str], str]:
     def answer(function: str, terms: OrderDetails, check: CheckType, decision: CheckResult) -> str:
-        return _body(OrderChecked(terms.order_id, check, decision, CORRELATION_ID), function, 203)
+        return _body(OrderChecked.of(terms.order_id, check, decision, CORRELATION_ID), function, 203)
 
-    look = DeliverWebhook(
-        "alice.3f2c8a546f0e4c1b9a532d1f7b8f4e10",
-        "019a9c0e7b7b4f1d2c3b5a69788796a5",
-        TERMS.order_id,
-        CORRELATION_ID,
+    delivery = DeliverWebhook(
+        webhook_id="alice.3f2c8a546f0e4c1b9a532d1f7b8f4e10",
+        delivery_id="019a9c0e7b7b4f1d2c3b5a69788796a5",
+        order_id=TERMS.order_id,
+        correlation_id=CORRELATION_ID,
         attempt_series=1,
     )
     return {
-        ("order.check", "one-product"): _body(CheckOrder(TERMS, CORRELATION_ID), "order_api", 138),
-        ("order.check", "several-products"): _body(CheckOrder(SEVERAL, CORRELATION_ID), "order_api", 138),
-        ("order.check", "at-a-price"): _body(CheckOrder(PRICED, CORRELATION_ID), "order_api", 138),
-        ("order.release", "one-product"): _body(ReleaseOrder(TERMS, CORRELATION_ID), "order_update", 293),
-        ("order.ship", "one-product"): _body(ShipOrder(TERMS, CORRELATION_ID), "order_update", 293),
+        ("order.check", "one-product"): _body(CheckOrder.of(TERMS, CORRELATION_ID), "order_api", 138),
+        ("order.check", "several-products"): _body(CheckOrder.of(SEVERAL, CORRELATION_ID), "order_api", 138),
+        ("order.check", "at-a-price"): _body(CheckOrder.of(PRICED, CORRELATION_ID), "order_api", 138),
+        ("order.release", "one-product"): _body(ReleaseOrder.of(TERMS, CORRELATION_ID), "order_update", 293),
+        ("order.ship", "one-product"): _body(ShipOrder.of(TERMS, CORRELATION_ID), "order_update", 293),
         ("order.checked", "paid"): answer("balance_checker", TERMS, CheckType.BALANCE, _PAID),
         ("order.checked", "several-in-stock"): answer(
             "stock_checker", SEVERAL, CheckType.STOCK, _SEVERAL_IN_STOCK
@@ -122,9 +122,9 @@ def _between_functions() -> dict[tuple[str, str], str]:
         ("order.checked", "wrong-price"): answer("stock_checker", PRICED, CheckType.STOCK, _WRONG_PRICE),
         ("order.checked", "closed"): answer("stock_checker", SEVERAL, CheckType.STOCK, _CLOSED),
         ("order.watch", "new"): _body(
-            WatchOrder(TERMS.order_id, CORRELATION_ID, delay=60), "change_publisher", 310
+            WatchOrder.of(TERMS.order_id, CORRELATION_ID, delay=60), "change_publisher", 310
         ),
-        ("webhook.deliver", "replayed"): _body(look, "webhook_api", 640),
+        ("webhook.deliver", "replayed"): _body(delivery, "webhook_api", 640),
     }
 
 

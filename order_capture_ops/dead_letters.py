@@ -11,7 +11,6 @@ from typing import Any
 
 from order_capture.adapters.messaging import envelopes
 from order_capture.adapters.serializers import decimal_json
-from order_capture.application.messages import order_id_of
 from order_capture.domain.errors import InvalidMessageError
 from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.stack import Stack, StackError
@@ -258,7 +257,7 @@ def _dead_letter_from(dlq: DeadLetterQueue, message: dict[str, Any]) -> DeadLett
     kind: str | None = None
     order_id: str | None = None
     with contextlib.suppress(InvalidMessageError):
-        order_id = order_id_of(envelopes.decode(message["Body"]))
+        order_id = envelopes.decode(message["Body"]).order_id
         kind = str(decimal_json.loads(message["Body"])["type"])
     return DeadLetter(
         dlq.name,

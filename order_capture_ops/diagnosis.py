@@ -15,7 +15,7 @@ from order_capture.domain.errors import InvalidMessageError
 _ENVELOPED = {message.type: message for message in MESSAGES if message.enveloped}
 _CHANNEL_TYPES = {channel.name: {each.type for each in channel.messages} for channel in CHANNELS}
 # The reports decode more fields of an event than the functions that forward it.
-_DECODERS: Mapping[str, Callable[[str], Any]] = {"Report": envelopes.decode_summary}
+_DECODERS: Mapping[str, Callable[[str], Any]] = {"Report": envelopes.decode_checked}
 _MAX_EXCERPT = 160
 
 

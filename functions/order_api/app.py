@@ -8,10 +8,12 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture import bootstrap
-from order_capture.adapters.serializers.snapshots import order_values, status_values
 from order_capture.adapters.system import clock, new_id
-from order_capture.entrypoints.http import conditional_get, requests, responses
+from order_capture.entrypoints.http import conditional_get
+from order_capture.entrypoints.http import order_requests as requests
+from order_capture.entrypoints.http import order_responses as responses
 from order_capture.entrypoints.http.api import Request, Response, RestApi
+from order_capture.entrypoints.http.requests import path_id, request_key
 from order_capture.entrypoints.invocations import invocation
 
 app = RestApi()
@@ -23,7 +25,7 @@ def post_order(request: Request) -> Response:
     order, idempotent = requests.new_order(request, new_id, clock()), request.idempotency_key is not None
     captured = bootstrap.capture_orders().capture_one(order, request.caller, idempotent=idempotent)
     headers = responses.captured_headers(captured.order)
-    return Response(order_values(captured.order), HTTPStatus.ACCEPTED, headers, captured.replayed)
+    return Response(responses.order_view(captured.order), HTTPStatus.ACCEPTED, headers, captured.replayed)
 
 
 @app.post("/orders")
@@ -47,23 +49,23 @@ def get_orders(request: Request) -> Response:
 def get_order(request: Request) -> Response:
     """GET /order/{orderId}."""
     order = bootstrap.get_order().get(*conditional_get.requested_order(request))
-    return conditional_get.answer(request, order, order_values)
+    return conditional_get.answer(request, order, responses.order_view)
 
 
 @app.get("/order/{orderId}/status")
 def get_order_status(request: Request) -> Response:
     """GET /order/{orderId}/status."""
     order = bootstrap.get_order().get(*conditional_get.requested_order(request))
-    return conditional_get.answer(request, order, status_values)
+    return conditional_get.answer(request, order, responses.status_view)
 
 
 @app.post("/order/{orderId}/cancel")
 def post_cancel(request: Request) -> Response:
     """POST /order/{orderId}/cancel."""
     request.refuse_parameters()
-    order_id, key = requests.path_id(request, "orderId"), requests.request_key(request)
+    order_id, key = path_id(request, "orderId"), request_key(request)
     cancelled = bootstrap.cancel_order().cancel(order_id, request.caller, key)
-    return Response(order_values(cancelled.value), replayed=cancelled.replayed)
+    return Response(responses.order_view(cancelled.value), replayed=cancelled.replayed)
 
 
 @invocation

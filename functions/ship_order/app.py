@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from order_capture.entrypoints.sqs import queue_handler
 from order_capture import bootstrap
 from order_capture.application.messages import ShipOrder
-from order_capture.entrypoints.sqs import queue_handler
 
 
 def process(messages: Sequence[ShipOrder]) -> set[str]:

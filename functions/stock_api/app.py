@@ -10,8 +10,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from order_capture import bootstrap
 from order_capture.adapters.system import clock, new_id
 from order_capture.domain.ledger import STOCK
-from order_capture.entrypoints.http import histories, requests, responses
+from order_capture.entrypoints.http import histories
+from order_capture.entrypoints.http import ledger_requests as requests
+from order_capture.entrypoints.http import ledger_responses as responses
 from order_capture.entrypoints.http.api import Request, Response, RestApi
+from order_capture.entrypoints.http.requests import path_id
 from order_capture.entrypoints.invocations import invocation
 
 app = RestApi()
@@ -31,7 +34,7 @@ def post_stock(request: Request) -> Response:
 @app.get("/stock/{productId}")
 def get_stock(request: Request) -> Response:
     """GET /stock/{productId}."""
-    entity, at = requests.path_id(request, "productId"), histories.requested_time(request, clock())
+    entity, at = path_id(request, "productId"), histories.requested_time(request, clock())
     balance = bootstrap.get_balance(STOCK).get(entity, at)
     return Response(responses.head_view(STOCK, "productId", entity, balance))
 
@@ -39,7 +42,7 @@ def get_stock(request: Request) -> Response:
 @app.get("/stock/{productId}/history")
 def get_history(request: Request) -> Response:
     """GET /stock/{productId}/history."""
-    entity, (after, limit) = requests.path_id(request, "productId"), histories.requested_page(request)
+    entity, (after, limit) = path_id(request, "productId"), histories.requested_page(request)
     page = bootstrap.list_balance_history(STOCK).list_page(entity, after, limit)
     body = histories.history_view(STOCK, "productId", entity, page)
     return Response(body, headers=histories.history_headers(request, page))

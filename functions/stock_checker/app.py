@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from order_capture.entrypoints.sqs import queue_handler
 from order_capture import bootstrap
 from order_capture.application.messages import CheckOrder, ReleaseOrder
 from order_capture.domain.ledger import STOCK
-from order_capture.entrypoints.sqs import queue_handler
 
 
 def process(messages: Sequence[CheckOrder | ReleaseOrder]) -> set[str]:

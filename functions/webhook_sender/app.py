@@ -11,10 +11,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from order_capture.entrypoints.sqs import queue_handler
 from order_capture import bootstrap
 from order_capture.application.messages import DeliverWebhook
 from order_capture.domain.webhooks import Lane
-from order_capture.entrypoints.sqs import queue_handler
 
 
 def process(lane: Lane, messages: Sequence[DeliverWebhook]) -> set[str]:

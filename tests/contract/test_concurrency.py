@@ -18,7 +18,7 @@ from order_capture.adapters.system import backoff, clock
 from order_capture.application.idempotency import Answered, RequestKey
 from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
 from order_capture.application.ledger.check_orders import CheckOrders
-from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder, order_id_of
+from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder
 from order_capture.application.orders.cancel_order import CancelOrder
 from order_capture.application.orders.decide_orders import DecideOrders
 from order_capture.application.orders.ship_orders import ShipOrders
@@ -141,7 +141,7 @@ def as_a_queue(work: Callable[[Any], set[str]], messages: Iterable[Message]) -> 
     left = list(messages)
     for _ in range(MAX_RECEIVES):
         failed = work(left)
-        left = [message for message in left if order_id_of(message) in failed]
+        left = [message for message in left if message.order_id in failed]
         if not left:
             return
     raise AssertionError(f"given back again and again: {left}")

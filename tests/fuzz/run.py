@@ -25,10 +25,9 @@ from schemathesis.engine import events, from_schema
 from schemathesis.generation.meta import TestPhase
 
 from order_capture.adapters import system
-from order_capture.domain.order import MAX_TOTAL
+from order_capture.domain.order import MAX_TOTAL, MAX_URL
 from order_capture.domain.times import after
 from order_capture.entrypoints.http.reports import MAX_DAYS
-from order_capture.entrypoints.http.urls import MAX_URL
 from tests.support.template import ROOT
 
 # The examples and the edges of the schemas come first and once: about 500 cases. Then in rounds: random

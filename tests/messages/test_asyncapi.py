@@ -25,7 +25,7 @@ DOCUMENT: Document = yaml.safe_load((ROOT / "asyncapi.yaml").read_text(encoding=
 TOLD = {
     f"{channel.name} {message.type}": (channel, message)
     for channel in CHANNELS
-    for message in channel.carries
+    for message in channel.all_messages
 }
 
 # What it finds: 0 is an error, 1 a warning, 2 a remark. References are looked up beside the document.
@@ -85,7 +85,7 @@ def test_the_parser_would_find_it(change: Callable[[Document], object], tmp_path
 def test_it_has_every_channel_and_every_message_on_it() -> None:
     channels = {name: set(channel["messages"]) for name, channel in DOCUMENT["channels"].items()}
     assert channels == {
-        channel.name: {f"{message.type}.v{message.version}" for message in channel.carries}
+        channel.name: {f"{message.type}.v{message.version}" for message in channel.all_messages}
         for channel in CHANNELS
     }
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from pydantic import Field, create_model
 
-from contracts import files, models
+from contracts import codegen
 from contracts.__main__ import main
 from contracts.registry import (
     CHECKED,
@@ -28,6 +28,9 @@ from contracts.registry import (
     Message,
 )
 from contracts.schemas import NotComparableError, breaking_changes, schema_of
+from order_capture.application.messages import ShipOrder
+from order_capture.application.models import OMITTABLE, Id, Text
+from order_capture.application.snapshots import Terms
 from tests.support.contracts import anything_by, errors_of
 
 Schema = dict[str, Any]
@@ -56,111 +59,111 @@ BREAKING: dict[str, tuple[Message, Change, str]] = {
     "a field less": (
         CHECKED,
         lambda new: (new["properties"].pop("available"), new["required"].remove("available")),
-        "order.checked 1 sent available is gone",
+        "order.checked 1 request available is gone",
     ),
     "a field more that has to be there": (
         CHECKED,
         lambda new: (new["properties"].update(unit={"type": "string"}), new["required"].append("unit")),
-        "order.checked 1 sent unit is new and required",
+        "order.checked 1 request unit is new and required",
     ),
     "a field that may be left out now": (
         CHECKED,
         lambda new: new["required"].remove("asked"),
-        "order.checked 1 answered asked: required",
+        "order.checked 1 response asked: required",
     ),
     "a field of the envelope less": (
         ENVELOPE,
         lambda new: new["properties"].pop("sequence"),
-        "envelope 1 answered sequence is gone",
+        "envelope 1 response sequence is gone",
     ),
     "a field that has to be there now": (
         ENVELOPE,
         lambda new: new["required"].append("sequence"),
-        "envelope 1 sent sequence: required",
+        "envelope 1 request sequence: required",
     ),
     "another type": (
         WATCH,
         lambda new: field(new, "looks").update(type="string"),
-        "order.watch 1 sent looks: type integer → string",
+        "order.watch 1 request looks: type integer → string",
     ),
     "a number that need not be whole": (
         WATCH,
         lambda new: field(new, "looks").update(type="number"),
-        "order.watch 1 answered looks: type",
+        "order.watch 1 response looks: type",
     ),
     "a number that must be whole": (
         SHIP,
         lambda new: field(new, "totalAmount").update(type="integer"),
-        "order.ship 1 sent totalAmount: type number → integer",
+        "order.ship 1 request totalAmount: type number → integer",
     ),
     "a value less": (
         CHECKED,
         lambda new: new["$defs"]["CheckType"]["enum"].remove("STOCK"),
-        "order.checked 1 sent check: enum",
+        "order.checked 1 request check: enum",
     ),
     "a value more": (
         CHECKED,
         lambda new: new["$defs"]["CheckType"]["enum"].append("WEATHER"),
-        "order.checked 1 answered check: enum",
+        "order.checked 1 response check: enum",
     ),
     "another value": (
         CONFIRMED,
         lambda new: field(new, "status").update(const="ACCEPTED"),
-        "order.confirmed 1 sent status: enum",
+        "order.confirmed 1 request status: enum",
     ),
     "null where there was none": (
         CONFIRMED,
         lambda new: new["properties"].update(
             checks={"anyOf": [{"$ref": "#/$defs/Checks"}, {"type": "null"}]}
         ),
-        "order.confirmed 1 answered checks: nullable",
+        "order.confirmed 1 response checks: nullable",
     ),
     "no null any more": (
         CONFIRMED,
         lambda new: field(new, "Checks", "stock").update(anyOf=[{"$ref": "#/$defs/Decision"}]),
-        "order.confirmed 1 sent checks stock: nullable",
+        "order.confirmed 1 request checks stock: nullable",
     ),
     "a narrower bound": (
         SHIP,
         lambda new: field(new, "items").update(maxItems=10),
-        "order.ship 1 sent items: maxItems 50 → 10",
+        "order.ship 1 request items: maxItems 50 → 10",
     ),
     "a wider bound": (
         SHIP,
         lambda new: field(new, "Line", "qty").update(minimum=0),
-        "order.ship 1 answered items[] qty: minimum 1 → 0",
+        "order.ship 1 response items[] qty: minimum 1 → 0",
     ),
     "another pattern": (
         SHIP,
         lambda new: field(new, "Line", "productId").update(pattern="^[a-z]+$"),
-        "order.ship 1 sent items[] productId: pattern",
+        "order.ship 1 request items[] productId: pattern",
     ),
     "fields that nobody knows are refused": (
         SHIP,
         lambda new: new.update(additionalProperties=False),
-        "order.ship 1 sent: closed",
+        "order.ship 1 request: closed",
     ),
     # Of what a client sends, only the client may be the older one.
     "something else to ask": (
         SUBSCRIBE,
         lambda new: field(new, "action").update(const="follow"),
-        "socket.subscribe 1 sent action: enum",
+        "socket.subscribe 1 request action: enum",
     ),
     "more that has to be asked": (
         SUBSCRIBE,
         lambda new: new.update(minProperties=3),
-        "socket.subscribe 1 sent: minProperties 2 → 3",
+        "socket.subscribe 1 request: minProperties 2 → 3",
     ),
     # And of what a client is answered likewise.
     "an answer without a field": (
         REFUSED,
         lambda new: new["properties"].pop("asked"),
-        "socket.problem 1 answered asked is gone",
+        "socket.problem 1 response asked is gone",
     ),
     "an answer that may leave a field out": (
         SUBSCRIBED,
         lambda new: new["required"].remove("subscribed"),
-        "socket.subscribed 1 answered subscribed: required",
+        "socket.subscribed 1 response subscribed: required",
     ),
 }
 
@@ -219,13 +222,13 @@ def test_what_can_not_be_compared_is_refused_rather_than_passed_over(unknown: Sc
 
 # What `make schemas` does.
 
-EXTENDED = create_model("OrderShip", __base__=models.OrderShip, carrier=(models.Text | models.Absent, None))
-SHORTER = create_model("OrderShip", __base__=models.Terms, items=(list[models.Id], ...))
+EXTENDED = create_model("OrderShip", __base__=ShipOrder, carrier=(Text, OMITTABLE))
+SHORTER = create_model("OrderShip", __base__=Terms, items=(list[Id], ...))
 
 
 def with_ship(*versions: Message) -> tuple[Message, ...]:
     """The registry, with other versions of order.ship."""
-    return (*(each for each in files.ALL if each is not SHIP), *versions)
+    return (*(each for each in codegen.ALL if each is not SHIP), *versions)
 
 
 @pytest.fixture
@@ -251,7 +254,7 @@ def test_without_a_change_nothing_is_written(root: Path, capsys: pytest.CaptureF
     assert main(root=root) == 0
 
     assert capsys.readouterr().out == "Nothing has changed.\n"
-    assert contents(root) == before == files.generated()
+    assert contents(root) == before == codegen.generated()
 
 
 def test_a_break_is_refused_and_leaves_everything_as_it_is(
@@ -262,7 +265,7 @@ def test_a_break_is_refused_and_leaves_everything_as_it_is(
     assert main(with_ship(replace(SHIP, model=SHORTER)), root) == 1
 
     told = capsys.readouterr().out
-    assert "order.ship 1 sent items[] productId is gone" in told
+    assert "order.ship 1 request items[] productId is gone" in told
     assert "add a\nnew one to contracts/registry.py" in told
     assert contents(root) == before
 
@@ -271,7 +274,7 @@ def test_what_can_not_be_compared_is_said_in_a_line_and_leaves_everything_as_it_
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(root)
-    paired = create_model("OrderShip", __base__=models.OrderShip, pairs=(int, Field(multiple_of=2)))
+    paired = create_model("OrderShip", __base__=ShipOrder, pairs=(int, Field(multiple_of=2)))
     capsys.readouterr()
 
     assert main(with_ship(replace(SHIP, model=paired)), root) == 1
@@ -296,12 +299,12 @@ def test_a_version_that_is_out_can_not_just_go(root: Path, capsys: pytest.Captur
 
 
 def test_other_words_replace_the_old_ones(root: Path) -> None:
-    reworded = create_model("OrderShip", __base__=models.OrderShip, __doc__="Send it off.")
+    reworded = create_model("OrderShip", __base__=ShipOrder, __doc__="Send it off.")
 
     assert main(with_ship(replace(SHIP, model=reworded)), root) == 0
 
     assert "Send it off." in (root / "schemas/order.ship/1.json").read_text(encoding="utf-8")
-    assert list(files.earlier("order.ship", root)) == []
+    assert list(codegen.previous("order.ship", root)) == []
 
 
 def test_what_an_extension_replaces_is_kept_for_good(root: Path) -> None:
@@ -310,12 +313,12 @@ def test_what_an_extension_replaces_is_kept_for_good(root: Path) -> None:
     sample.write_text("{}", encoding="utf-8")  # as it were of an earlier release
 
     assert main(with_ship(replace(SHIP, model=EXTENDED)), root) == 0
-    again = create_model("OrderShip", __base__=EXTENDED, parcel=(models.Text | models.Absent, None))
+    again = create_model("OrderShip", __base__=EXTENDED, parcel=(Text, OMITTABLE))
     second = path.read_bytes()
     assert main(with_ship(replace(SHIP, model=again)), root) == 0
 
     earlier = root / "schemas/order.ship/earlier"
-    kept = {str(path.relative_to(earlier)): place for place, path in files.earlier("order.ship", root)}
+    kept = {str(path.relative_to(earlier)): place for place, path in codegen.previous("order.ship", root)}
     assert kept == {
         "1/1.json": "schemas/order.ship/1.json",
         "1/samples/1.one-product.json": "schemas/order.ship/samples/1.one-product.json",

@@ -105,9 +105,9 @@ def test_it_carries_nothing_that_its_topic_does_not(queue: Channel) -> None:
 
 def test_it_has_every_message_that_can_be_written_and_every_event() -> None:
     enveloped = {message.type for message in MESSAGES if message.enveloped}
-    assert enveloped == {*envelopes.TYPES.values(), *envelopes.STATES.values(), *OrderEventType}
+    assert enveloped == {*envelopes.COMMANDS, *envelopes.STATES.values(), *OrderEventType}
     assert [message.type for message in EVENTS] == list(OrderEventType)
-    assert {message for channel in CHANNELS for message in channel.carries} == set(MESSAGES)
+    assert {message for channel in CHANNELS for message in channel.all_messages} == set(MESSAGES)
 
 
 def test_a_message_is_there_once_in_each_version() -> None:

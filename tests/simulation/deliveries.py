@@ -12,6 +12,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.application.messages import DeliverWebhook, Message, ReceivedOrderEvent
 from order_capture.application.webhooks.deliver_webhooks import DeliverWebhooks
 from order_capture.application.webhooks.dispatch_webhooks import DispatchWebhooks
+from order_capture.domain.order import OrderDetails, OrderLine
 from order_capture.domain.webhooks import DeliveryResponse, Lane
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import webhook_of
@@ -190,11 +192,11 @@ class Model:
         self.owed[customer.name] = self.owed.get(customer.name, 0) + len(customer.receivers) + bool(url)
         event = ReceivedOrderEvent(
             order_id,
-            customer.name,
-            order_id,
             "order.placed",
             1,
             self.time.written(),
+            self.time.written(),
+            OrderDetails(order_id, customer.name, (OrderLine("pen", 1),), Decimal(1)),
             f"{customer.name}/{order_id}",
             "c",
             url,

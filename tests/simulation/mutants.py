@@ -637,7 +637,7 @@ def _publish_first() -> AbstractContextManager[Any]:
     real = CaptureOrders._publish
 
     def changed(self: CaptureOrders, placed: Any, *arguments: Any, **more: Any) -> Any:
-        self.checks.send([CheckOrder(order.details, order.correlation_id) for order in placed])
+        self.checks.send([CheckOrder.of(order.details, order.correlation_id) for order in placed])
         return real(self, placed, *arguments, **more)
 
     return mock.patch.object(CaptureOrders, "_publish", changed)

@@ -20,7 +20,7 @@ from order_capture.application import messages
 
 Schema = dict[str, Any]
 
-READ_AS: dict[Message, type[messages.Message]] = {
+READ_AS: dict[Message, type[messages.Received]] = {
     registry.CHECK: messages.CheckOrder,
     registry.RELEASE: messages.ReleaseOrder,
     registry.SHIP: messages.ShipOrder,

@@ -104,25 +104,25 @@ def wrong_price(price: str, unit_price: str | None, entity: str = "pen", request
 
 
 def check(details: OrderDetails | None = None) -> CheckOrder:
-    return CheckOrder(details or details_of(), "corr-1")
+    return CheckOrder.of(details or details_of(), "corr-1")
 
 
 def release(details: OrderDetails | None = None) -> ReleaseOrder:
-    return ReleaseOrder(details or details_of(), "corr-1")
+    return ReleaseOrder.of(details or details_of(), "corr-1")
 
 
 def ship(details: OrderDetails | None = None) -> ShipOrder:
-    return ShipOrder(details or details_of(), "corr-1")
+    return ShipOrder.of(details or details_of(), "corr-1")
 
 
 def checked(
     check: CheckType = CheckType.BALANCE, decision: CheckResult | None = None, order_id: str = "order-1"
 ) -> OrderChecked:
-    return OrderChecked(order_id, check, decision or held(), "corr-1")
+    return OrderChecked.of(order_id, check, decision or held(), "corr-1")
 
 
 def watch(order_id: str = "order-1", delay: int = 60, attempts: int = 0) -> WatchOrder:
-    return WatchOrder(order_id, "corr-1", delay, attempts)
+    return WatchOrder.of(order_id, "corr-1", delay, attempts)
 
 
 def moved(head: Balance | None, movement: BalanceChange, now: str) -> Balance:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any
 
 from order_capture.adapters.messaging.envelopes import decode
 from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher
-from order_capture.application.messages import DeliverWebhook, Message, order_id_of
+from order_capture.application.messages import DeliverWebhook, Received
 from order_capture.domain.errors import TransientError
 from tests.support.aws.sqs import SQS
 from tests.support.aws.sqs import Message as SqsMessage
@@ -29,10 +28,10 @@ class MemoryPublisher(QueuePublisher):
         """What happens before the next calls, one each."""
 
     @property
-    def sent(self) -> list[Message]:
+    def sent(self) -> list[Received]:
         return [_published(message) for message in self._sqs.queues["queue"].messages]
 
-    def taken(self) -> list[Message]:
+    def taken(self) -> list[Received]:
         """What was sent since the last time that this was asked."""
         sent = self.sent
         self._sqs.queues["queue"].messages.clear()
@@ -41,17 +40,17 @@ class MemoryPublisher(QueuePublisher):
     def _call(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
         if self.meanwhile:
             self.meanwhile.pop(0)()
-        failing = [e["Id"] for e in entries if order_id_of(decode(e["MessageBody"])) in self.failing]
+        failing = [e["Id"] for e in entries if decode(e["MessageBody"]).order_id in self.failing]
         passing = [entry for entry in entries if entry["Id"] not in failing]
         failed = [{"Id": each, "Code": "InternalError"} for each in failing]
         return {**(super()._call(passing) if passing else {}), "Failed": failed}
 
 
-def _published(message: SqsMessage) -> Message:
+def _published(message: SqsMessage) -> Received:
     published = decode(message.body)
     if isinstance(published, DeliverWebhook):
         # How long a delivery waits is not in the message: it is for the queue to know.
-        return replace(published, delay=int(message.visible_at))
+        return published.model_copy(update={"delay": int(message.visible_at)})
     return published
 
 

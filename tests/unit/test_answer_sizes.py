@@ -13,7 +13,7 @@ import pytest
 
 from functions.order_api import app as order_api
 from order_capture import bootstrap
-from order_capture.adapters.serializers import decimal_json, snapshots
+from order_capture.adapters.serializers import decimal_json
 from order_capture.application.ledger.list_balance_history import Entry, HistoryPage
 from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.application.orders.capture_orders import Captured, CapturedBatch
@@ -24,6 +24,7 @@ from order_capture.domain.order import (
     MAX_ITEMS,
     MAX_QTY,
     MAX_TOTAL,
+    MAX_URL,
     CheckResult,
     CheckType,
     DeclineCode,
@@ -34,9 +35,9 @@ from order_capture.domain.order import (
 )
 from order_capture.domain.reports import AMOUNTS_OF, Metric, Row, RowKey
 from order_capture.domain.webhooks import MAX_ATTEMPTS_KEPT, Attempt
-from order_capture.entrypoints.http import histories, reports, responses, webhook_responses
-from order_capture.entrypoints.http.requests import MAX_BATCH_BYTES, MAX_ORDERS, MAX_PAGE
-from order_capture.entrypoints.http.urls import MAX_URL
+from order_capture.entrypoints.http import histories, order_responses, reports, webhook_responses
+from order_capture.entrypoints.http.order_requests import MAX_BATCH_BYTES, MAX_ORDERS
+from order_capture.entrypoints.http.requests import MAX_PAGE
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, a_commit, api_event, delivery_of, webhook_of
 from tests.support.fakes import MemoryPublisher
@@ -159,11 +160,11 @@ def largest_order() -> Order:
 
 def test_the_largest_batch_has_an_answer_that_fits() -> None:
     answers = [Captured(largest_order(), replayed=False)] * MAX_ORDERS
-    assert size_of_body(responses.batch_view(CapturedBatch(answers, replayed=False))) < LIMIT / 4
+    assert size_of_body(order_responses.batch_view(CapturedBatch(answers, replayed=False))) < LIMIT / 4
 
 
 def test_the_largest_page_of_orders_fits() -> None:
-    orders = [snapshots.order_values(largest_order())] * MAX_PAGE
+    orders = [order_responses.order_view(largest_order())] * MAX_PAGE
     assert size_of_body({"orders": orders}) < LIMIT / 4
 
 

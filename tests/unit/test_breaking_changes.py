@@ -58,113 +58,113 @@ BREAKING: dict[str, tuple[Change, str]] = {
     ),
     "a parameter less": (
         lambda new: new["paths"]["/orders"]["get"]["parameters"].remove(parameter(new, "status")),
-        "GET /orders sent query status is gone",
+        "GET /orders request query status is gone",
     ),
     "a parameter more that is required": (
         lambda new: new["paths"]["/orders"]["get"]["parameters"].append(
             {"name": "tenant", "in": "query", "required": True, "schema": {"type": "string"}}
         ),
-        "GET /orders sent query tenant is new and required",
+        "GET /orders request query tenant is new and required",
     ),
     "a parameter that has become required": (
         lambda new: parameter(new, "limit").update(required=True),
-        "GET /orders sent query limit: required None → True",
+        "GET /orders request query limit: required None → True",
     ),
     "another default": (
         lambda new: parameter(new, "limit")["schema"].update(default=50),
-        "GET /orders sent query limit: default 20 → 50",
+        "GET /orders request query limit: default 20 → 50",
     ),
     "a field of a request less": (
         lambda new: schema(new, "NewOrders")["properties"].pop("errorPolicy"),
-        "POST /orders sent body application/json errorPolicy is gone",
+        "POST /orders request body application/json errorPolicy is gone",
     ),
     "a field of a request more that is required": (
         lambda new: (
             schema(new, "OrderLine")["properties"].update(price={"type": "number"}),
             schema(new, "OrderLine")["required"].append("price"),
         ),
-        "POST /order sent body application/json items[] price is new and required",
+        "POST /order request body application/json items[] price is new and required",
     ),
     "a field of a request that has become required": (
         lambda new: schema(new, "StockChange")["required"].append("balance"),
-        "POST /stock sent body application/json balance: required None → True",
+        "POST /stock request body application/json balance: required None → True",
     ),
     "a larger minimum": (
         lambda new: field(new, "OrderLine", "qty").update(minimum=2),
-        "POST /order sent body application/json items[] qty: minimum 1 → 2",
+        "POST /order request body application/json items[] qty: minimum 1 → 2",
     ),
     "a smaller maximum": (
         lambda new: field(new, "NewOrder", "items").update(maxItems=10),
-        "POST /order sent body application/json items: maxItems 50 → 10",
+        "POST /order request body application/json items: maxItems 50 → 10",
     ),
     "another pattern": (
         lambda new: schema(new, "ProductId").update(pattern="^[a-z]+$"),
-        "POST /stock sent body application/json productId: pattern "
+        "POST /stock request body application/json productId: pattern "
         "^[.]*[A-Za-z0-9_:@+~-][A-Za-z0-9._:@+~-]*$ → ^[a-z]+$",
     ),
     "a value less that may be sent": (
         lambda new: field(new, "NewOrders", "errorPolicy").update(enum=["ACCEPT_VALID"]),
-        "POST /orders sent body application/json errorPolicy: enum",
+        "POST /orders request body application/json errorPolicy: enum",
     ),
     "a number that must be whole": (
         lambda new: field(new, "NewOrder", "totalAmount").update(type="integer"),
-        "POST /order sent body application/json totalAmount: type number → integer",
+        "POST /order request body application/json totalAmount: type number → integer",
     ),
     "another type": (
         lambda new: field(new, "OrderLine", "qty").update(type="string"),
-        "POST /order sent body application/json items[] qty: type integer → string",
+        "POST /order request body application/json items[] qty: type integer → string",
     ),
     "a body where there was none": (
         lambda new: new["paths"]["/order/{orderId}/cancel"]["post"].update(
             requestBody=order(new)["requestBody"]
         ),
-        "POST /order/{orderId}/cancel sent body is new and required",
+        "POST /order/{orderId}/cancel request body is new and required",
     ),
     "another type of body": (
         lambda new: order(new)["requestBody"].update(content={"text/csv": {"schema": {"type": "string"}}}),
-        "POST /order sent body application/json is gone",
+        "POST /order request body application/json is gone",
     ),
     "a token": (
         lambda new: order(new).update(security=[{"accessToken": ["orders/write", "orders/audit"]}]),
-        "POST /order sent token: enum",
+        "POST /order request token: enum",
     ),
     "a status less": (
         lambda new: order(new)["responses"].pop("422"),
-        "POST /order answered 422 is gone",
+        "POST /order response 422 is gone",
     ),
     "a header of an answer less": (
         lambda new: order(new)["responses"]["202"]["headers"].pop("Location"),
-        "POST /order answered 202 Location is gone",
+        "POST /order response 202 Location is gone",
     ),
     "another type of answer": (
         lambda new: new["components"]["responses"]["BadRequest"].update(
             content={"text/plain": {"schema": {}}}
         ),
-        "POST /order answered 400 application/problem+json is gone",
+        "POST /order response 400 application/problem+json is gone",
     ),
     "a field of an answer less": (
         lambda new: schema(new, "Order")["properties"].pop("correlationId"),
-        "POST /order answered 202 application/json correlationId is gone",
+        "POST /order response 202 application/json correlationId is gone",
     ),
     "a field that an answer may leave out": (
         lambda new: schema(new, "Order")["required"].remove("checks"),
-        "POST /order answered 202 application/json checks: required True → None",
+        "POST /order response 202 application/json checks: required True → None",
     ),
     "a field of an answer that may be null": (
         lambda new: field(new, "Order", "totalAmount").update(nullable=True),
-        "POST /order answered 202 application/json totalAmount: nullable None → True",
+        "POST /order response 202 application/json totalAmount: nullable None → True",
     ),
     "a value more that may be answered": (
         lambda new: schema(new, "Status")["enum"].append("LOST"),
-        "POST /order answered 202 application/json status: enum",
+        "POST /order response 202 application/json status: enum",
     ),
     "a number of an answer that need not be whole": (
         lambda new: field(new, "Stock", "balance").update(type="number"),
-        "GET /stock/{productId} answered 200 application/json balance: type integer → number",
+        "GET /stock/{productId} response 200 application/json balance: type integer → number",
     ),
     "a bound of an answer less": (
         lambda new: field(new, "Stock", "balance").pop("minimum"),
-        "GET /stock/{productId} answered 200 application/json balance: minimum 0 → None",
+        "GET /stock/{productId} response 200 application/json balance: minimum 0 → None",
     ),
 }
 
@@ -240,7 +240,7 @@ def test_the_baseline_takes_no_change_that_breaks_clients(
 ) -> None:
     assert http_baseline.main() == 1
     assert read(http_baseline.BASELINE) == NOW
-    assert "POST /order answered 202 application/json logs is gone" in capsys.readouterr().out
+    assert "POST /order response 202 application/json logs is gone" in capsys.readouterr().out
 
 
 def test_but_under_another_major_version_it_does(files: Path) -> None:

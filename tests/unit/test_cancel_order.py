@@ -21,7 +21,7 @@ from tests.support.factories import SERVICE, details_of, in_status, ticking_cloc
 from tests.support.fakes import MemoryPublisher, RecordedBackoff
 from tests.support.stores import memory_stores
 
-RELEASE = ReleaseOrder(details_of(), "corr-1")
+RELEASE = ReleaseOrder.of(details_of(), "corr-1")
 
 
 class Desk:

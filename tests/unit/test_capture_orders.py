@@ -95,7 +95,7 @@ class TestOneOrder:
 
         assert captured == Captured(placed(), replayed=False)
         assert shop.stored() == placed()
-        assert shop.checks.sent == [CheckOrder(details_of(), "corr-1")]
+        assert shop.checks.sent == [CheckOrder.of(details_of(), "corr-1")]
 
     def test_that_comes_again_gets_the_same_answer_and_is_one_order(self) -> None:
         shop = Shop()

@@ -84,7 +84,7 @@ class TestHolding:
         assert checker.handle(check(pens("order-1", 2))) == set()
 
         assert checker.results.sent == [
-            OrderChecked("order-1", CheckType.STOCK, CheckResult(HELD, Decimal(2), "pen"), "corr-1")
+            OrderChecked.of("order-1", CheckType.STOCK, CheckResult(HELD, Decimal(2), "pen"), "corr-1")
         ]
         assert checker.figures() == (3, 2, 0)
 

@@ -89,7 +89,7 @@ def test_an_envelope_says_all_that_cloudevents_asks_for() -> None:
 
 
 def test_an_answer_says_what_was_asked_of_whom_and_what_there_was() -> None:
-    message = OrderChecked(
+    message = OrderChecked.of(
         "order-1", CheckType.BALANCE, declined(requested="25.50", available="3.00"), "corr-1"
     )
 
@@ -136,7 +136,9 @@ def test_an_event_has_the_whole_order_and_its_place_in_the_orders_life() -> None
 def test_who_passes_an_event_on_sees_where_its_order_wants_it(url: str) -> None:
     event = event_of(None, replace(placed(), callback_url=url))
     assert event is not None
-    body = envelopes.encode(OrderEventMessage(event), message_id="m-1", source="/test", time=NOW).body
+    body = envelopes.encode(
+        OrderEventMessage(event), message_id="m-1", source="/order-capture/test", time=NOW
+    ).body
 
     news = envelopes.decode(body)
 

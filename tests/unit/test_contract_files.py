@@ -29,13 +29,12 @@ from order_capture.application.messages import (
     BalanceState,
     CheckOrder,
     DeliverWebhook,
-    Message,
     OrderChecked,
+    Received,
     ReceivedOrderEvent,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
-    order_id_of,
 )
 from order_capture.application.orders.publish_order_events import OrderChange
 from order_capture.application.retry import Retry
@@ -70,7 +69,7 @@ ENVIRONMENT = json.loads((ROOT / "postman/local.postman_environment.json").read_
 ALLOWED_ORIGIN = {"Fn::If": ["AllowsOrigin", {"Fn::Sub": "'${AllowedOrigin}'"}, {"Ref": "AWS::NoValue"}]}
 
 METHODS = ("get", "post", "put", "patch", "delete")
-MESSAGES: dict[str, type[Message]] = {
+MESSAGES: dict[str, type[Received]] = {
     "socket_pusher": ReceivedOrderEvent,
     "balance_checker": CheckOrder,
     "stock_checker": CheckOrder,
@@ -494,7 +493,7 @@ class TestEvents:
         message = envelopes.decode(watched["body"])
         ((before, placed),) = changes
         assert before is None
-        assert (placed.order_id, placed.correlation_id) == (order_id_of(message), message.correlation_id)
+        assert (placed.order_id, placed.correlation_id) == (message.order_id, message.correlation_id)
 
     def test_the_stream_event_is_an_order_as_it_is_stored(self) -> None:
         (record,) = STREAM_EVENT["Records"]
@@ -526,7 +525,7 @@ class TestEvents:
         records: list[HistoryRecord] = []
         history_stream_handler(lambda _key, lines: records.extend(lines))(HISTORY_EVENT, None)
         (_, held) = next(each for each in RECORDS if each[0] == "order_update")
-        order_id = order_id_of(envelopes.decode(held["body"]))
+        order_id = envelopes.decode(held["body"]).order_id
         assert [(line.entity, line.key) for line in records if isinstance(line, Commit)][1:] == [
             ("alice", f"HOLD#{order_id}")
         ]
@@ -535,7 +534,7 @@ class TestEvents:
         order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)
         messages = [envelopes.decode(record["body"]) for _, record in RECORDS]
         captured = API_EVENTS["order_api"]
-        assert {order_id_of(message) for message in messages} == {
+        assert {message.order_id for message in messages} == {
             deterministic_id(
                 caller_from_event(captured), "POST /order", captured["headers"]["Idempotency-Key"]
             )

@@ -49,7 +49,7 @@ def test_two_held_answers_confirm_an_order_and_send_it_to_shipping() -> None:
     office.handle(STOCK_HELD)
 
     assert office.order().status is OrderStatus.CONFIRMED
-    assert office.shipping.sent == [ShipOrder(details_of(), "corr-1")]
+    assert office.shipping.sent == [ShipOrder.of(details_of(), "corr-1")]
     assert office.releases.sent == []
 
 
@@ -68,7 +68,7 @@ def test_a_declined_answer_rejects_the_order_and_has_released_what_the_other_che
     office.handle(BALANCE_DECLINED)
 
     assert office.order().status is OrderStatus.REJECTED
-    assert office.releases.sent == [ReleaseOrder(details_of(), "corr-1")]
+    assert office.releases.sent == [ReleaseOrder.of(details_of(), "corr-1")]
     assert office.shipping.sent == []
 
 
@@ -79,7 +79,7 @@ def test_what_is_held_after_the_order_was_rejected_is_released() -> None:
 
     office.handle(STOCK_HELD)
 
-    assert office.releases.sent == [ReleaseOrder(details_of(), "corr-1")]
+    assert office.releases.sent == [ReleaseOrder.of(details_of(), "corr-1")]
 
 
 def test_an_order_that_both_declined_has_nothing_to_release() -> None:
@@ -99,7 +99,7 @@ def test_what_follows_is_sent_again_on_a_duplicate_which_changes_nothing() -> No
     assert office.handle(STOCK_HELD) == set()
 
     assert office.order() == before
-    assert office.shipping.sent == [ShipOrder(details_of(), "corr-1")] * 2
+    assert office.shipping.sent == [ShipOrder.of(details_of(), "corr-1")] * 2
     assert office.dynamodb.writes == 1
 
 
@@ -111,7 +111,7 @@ def test_an_order_whose_follow_up_can_not_be_sent_is_given_back_and_the_next_loo
     office.shipping.failing = set()
     office.handle(BALANCE_HELD, STOCK_HELD)
 
-    assert office.shipping.sent == [ShipOrder(details_of(), "corr-1")]
+    assert office.shipping.sent == [ShipOrder.of(details_of(), "corr-1")]
 
 
 def test_an_order_whose_release_can_not_be_sent_is_given_back() -> None:

@@ -26,7 +26,7 @@ from order_capture.domain.webhooks import (
     WebhookStatus,
 )
 from tests.support.aws.dynamodb import DynamoDB
-from tests.support.factories import NOW, callbacks_of, delivery_of, webhook_of
+from tests.support.factories import NOW, callbacks_of, delivery_of, details_of, webhook_of
 from tests.support.fakes import MemoryPublisher
 from tests.support.stores import memory_stores
 
@@ -218,7 +218,7 @@ def dispatched(senders: Senders, *callback_urls: str) -> dict[Lane, list[str]]:
     """Which hosts the events of orders with these addresses are sent to by each lane; "" for a webhook."""
     events = [
         ReceivedOrderEvent(
-            f"order-{n}", "alice", f"event-{n}{url}", "order.placed", 1, NOW, "{}", "corr-1", url
+            f"event-{n}{url}", "order.placed", 1, NOW, NOW, details_of(f"order-{n}"), "{}", "corr-1", url
         )
         for n, url in enumerate(callback_urls)
     ]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from order_capture.entrypoints.sqs import queue_handler
 from order_capture.adapters import metrics
 from order_capture.adapters.dynamodb.transactions import conflicted
 from order_capture.application.messages import CheckOrder
 from order_capture.domain.order import CheckType, Order
 from order_capture.entrypoints.dynamodb_streams import stream_handler
-from order_capture.entrypoints.sqs import queue_handler
 from tests.support.factories import body_of, check, declined, details_of, placed, queue_event
 from tests.unit.test_streams import record
 

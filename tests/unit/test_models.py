@@ -15,7 +15,15 @@ from openapi_schema_validator import OAS30Validator
 from pydantic import BaseModel, ValidationError
 
 from contracts.http_baseline import Facts, Place, fields, resolve
-from order_capture.entrypoints.http import api, histories, reports, requests, webhook_requests
+from order_capture.entrypoints.http import (
+    api,
+    histories,
+    ledger_requests,
+    order_requests,
+    reports,
+    requests,
+    webhook_requests,
+)
 from order_capture.entrypoints.http.problems import RequestInvalidError
 from tests.support.factories import SERVICE
 
@@ -23,16 +31,16 @@ ROOT = Path(__file__).parents[2]
 CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8"))
 
 BODIES: dict[str, tuple[type[BaseModel], int]] = {
-    "/order": (requests.NewOrder, requests.MAX_BODY_BYTES),
-    "/orders": (requests.NewOrders, requests.MAX_BATCH_BYTES),
-    "/account": (requests.AccountChange, requests.MAX_BODY_BYTES),
-    "/stock": (requests.StockChange, requests.MAX_BODY_BYTES),
+    "/order": (order_requests.NewOrder, requests.MAX_BODY_BYTES),
+    "/orders": (order_requests.NewOrders, order_requests.MAX_BATCH_BYTES),
+    "/account": (ledger_requests.AccountChange, requests.MAX_BODY_BYTES),
+    "/stock": (ledger_requests.StockChange, requests.MAX_BODY_BYTES),
     "/webhooks": (webhook_requests.NewWebhook, requests.MAX_BODY_BYTES),
 }
 QUERIES: dict[str, type[BaseModel]] = {
-    "/orders": requests.ListOrdersQuery,
-    "/order/{orderId}": requests.GetOrderQuery,
-    "/order/{orderId}/status": requests.GetOrderQuery,
+    "/orders": order_requests.ListOrdersQuery,
+    "/order/{orderId}": order_requests.GetOrderQuery,
+    "/order/{orderId}/status": order_requests.GetOrderQuery,
     "/account/{customerId}": histories.BalanceQuery,
     "/account/{customerId}/history": histories.HistoryQuery,
     "/stock/{productId}": histories.BalanceQuery,
@@ -98,7 +106,7 @@ def test_a_body_is_checked_for_what_the_contract_says(path: str, model: type[Bas
     said, checked = of_contract(body_schema(path)), of_model(model)
     if path == "/orders":
         # its orders are looked at one by one, each as the body of POST /order
-        order = of_model(requests.NewOrder)
+        order = of_model(order_requests.NewOrder)
         checked |= {("orders", "[]", *place): facts for place, facts in order.items()}
     if path in ("/account", "/stock"):
         # what is to be beside the id is what the model itself sees to, and to where null may be
@@ -175,9 +183,9 @@ def taken(path: str, body: str) -> bool:
     model, limit = BODIES[path]
     try:
         read, _ = requests.read(model, body.encode(), limit)
-        if isinstance(read, requests.NewOrders):
+        if isinstance(read, order_requests.NewOrders):
             for order in read.orders:
-                requests.NewOrder.model_validate(order)
+                order_requests.NewOrder.model_validate(order)
     except (RequestInvalidError, ValidationError):
         return False
     return True

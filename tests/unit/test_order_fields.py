@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from order_capture.adapters.dynamodb.order_repository import order_from, to_order_item
-from order_capture.adapters.serializers.snapshots import order_values
 from order_capture.domain.order import Order
-from order_capture.entrypoints.http import requests
+from order_capture.entrypoints.http import order_requests
 from order_capture.entrypoints.http.api import Request
+from order_capture.entrypoints.http.order_responses import order_view
 from tests.support.factories import NOW, SERVICE, placed
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_a_request_passes_it_on(field: str) -> None:
     }
     request = Request(json.dumps(body).encode(), {}, {}, {}, "request-1", SERVICE)
 
-    assert getattr(requests.new_order(request, lambda: "id-1", NOW), field) == VALUE
+    assert getattr(order_requests.new_order(request, lambda: "id-1", NOW), field) == VALUE
 
 
 def test_they_are_stored_and_read() -> None:
@@ -65,9 +65,9 @@ def test_a_replay_shows_them() -> None:
 
 @pytest.mark.parametrize("field", sorted(GIVEN))
 def test_it_is_shown(field: str) -> None:
-    assert order_values(ORDER)[NAMES[field]] == VALUE
+    assert order_view(ORDER)[NAMES[field]] == VALUE
 
 
 @pytest.mark.parametrize("schema", ["Order", "BatchEntry"])
 def test_the_contract_has_all_that_is_shown(schema: str) -> None:
-    assert order_values(ORDER).keys() <= SCHEMAS[schema]["properties"].keys()
+    assert order_view(ORDER).keys() <= SCHEMAS[schema]["properties"].keys()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import botocore.exceptions
@@ -21,7 +20,7 @@ from order_capture.adapters.messaging.publishers import (
 from order_capture.application.messages import CheckOrder, DeliverWebhook, Message
 from order_capture.domain.errors import RejectedMessagesError, TransientError
 from order_capture.domain.order import MAX_TOTAL
-from tests.support.factories import NOW, check, checked, details_of, watch
+from tests.support.factories import NOW, check, checked, delivery_of, details_of, watch
 from tests.support.fakes import RecordedBackoff
 
 
@@ -100,7 +99,7 @@ def test_a_queue_gets_the_message_too() -> None:
 
 def test_what_is_to_be_looked_at_later_is_kept_back_by_the_queue() -> None:
     aws = Aws()
-    delivery = DeliverWebhook("alice.1", "delivery-1", "order-1", "corr-1", delay=7)
+    delivery = DeliverWebhook.of(delivery_of(), delay=7)
 
     QueuePublisher(
         aws, "queue", EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, RecordedBackoff())
@@ -200,7 +199,7 @@ def outbox(aws: Any) -> TopicPublisher:
 
 
 def large(number: int, kilobytes: int) -> CheckOrder:
-    return replace(check(details_of(f"order-{number}")), correlation_id="x" * kilobytes * 1024)
+    return CheckOrder.of(details_of(f"order-{number}"), "x" * kilobytes * 1024)
 
 
 def test_no_call_has_more_bytes_than_it_may_have() -> None:
@@ -232,8 +231,8 @@ def test_the_largest_that_may_be_sent_is() -> None:
     outbox(aws).send([message])
     more = room - len(aws.calls[0][0]["Message"].encode())
 
-    fits = replace(message, correlation_id=message.correlation_id + "x" * more)
-    does_not = replace(fits, correlation_id=fits.correlation_id + "x")
+    fits = CheckOrder.of(message.details, message.correlation_id + "x" * more)
+    does_not = CheckOrder.of(message.details, fits.correlation_id + "x")
 
     assert outbox(Aws()).send([fits]) == set()
     assert outbox(Aws()).send([does_not]) == {"order-1"}
@@ -241,7 +240,7 @@ def test_the_largest_that_may_be_sent_is() -> None:
 
 def test_a_message_that_can_not_be_written_is_refused_alone() -> None:
     aws = Aws()
-    broken = replace(check(details_of("order-2")), correlation_id=object())  # type: ignore[arg-type]
+    broken = CheckOrder.of(details_of("order-2"), object())  # type: ignore[arg-type]
 
     assert outbox(aws).send([*checks(2), broken]) == {"order-2"}
 

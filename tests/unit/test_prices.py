@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from order_capture.adapters.serializers.snapshots import state_values
 from order_capture.application.ledger.adjust_balance import AdjustBalance, Adjusted, BalanceRequest
 from order_capture.application.ledger.check_orders import CheckOrders
-from order_capture.application.messages import CheckOrder, OrderChecked
+from order_capture.application.messages import CheckOrder, OrderChecked, StockState
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.history import commit_of
@@ -395,7 +394,7 @@ class TestChangingAPrice:
 
         tombstone = shop.change(delete=True).head
         assert tombstone.price is None
-        assert "price" not in state_values(STOCK, "pen", tombstone)
+        assert "price" not in StockState.of("pen", tombstone).values()
         head = shop.change(balance=Decimal(1)).head
 
         assert (head.price, shop.head.price) == (None, None)

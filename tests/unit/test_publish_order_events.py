@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 
 from order_capture.adapters.messaging.envelopes import decode
-from order_capture.adapters.serializers.snapshots import order_values
 from order_capture.application.messages import OrderEventMessage, WatchOrder
 from order_capture.application.orders.publish_order_events import OrderChange, PublishOrderEvents
 from order_capture.domain.errors import TransientError
 from order_capture.domain.events import OrderEvent, OrderEventType, event_of, events_of
 from order_capture.domain.order import TRANSITIONS, CheckType, Order, OrderStatus
 from order_capture.domain.order_log import log_lines
+from order_capture.entrypoints.http.order_responses import order_view
 from tests.support.factories import NOW, body_of, declined, details_of, held, in_status, placed
 from tests.support.fakes import MemoryPublisher
 
@@ -81,8 +81,8 @@ class TestTheEventsOfAnOrder:
         derived = events_of(life[-1])
 
         assert [event.change for event in derived] == [event.change for event in published]
-        assert [order_values(event.order) for event in derived] == [
-            order_values(event.order) for event in published
+        assert [order_view(event.order) for event in derived] == [
+            order_view(event.order) for event in published
         ]
 
     def test_leave_out_an_answer_that_was_taken_in_behind_the_one_that_decided(self) -> None:
@@ -107,7 +107,7 @@ def test_a_new_order_is_watched_and_told() -> None:
 
     relay.publish([(None, PLACED)])
 
-    assert relay.watches.sent == [WatchOrder("order-1", "corr-1", 60)]
+    assert relay.watches.sent == [WatchOrder.of("order-1", "corr-1", 60)]
     assert relay.events.sent == [decode(body_of(OrderEventMessage(OrderEvent(PLACED))))]
 
 

@@ -44,12 +44,12 @@ def subscribe(
 
 def event(order_id: str = "order-1", sequence: int = 1, customer_id: str = "alice") -> ReceivedOrderEvent:
     return ReceivedOrderEvent(
-        order_id,
-        customer_id,
         event_id=f"event-{sequence}",
         type="order.placed",
         sequence=sequence,
         time=NOW,
+        create_time=NOW,
+        details=details_of(order_id, customer_id),
         body=f"{order_id}/{sequence}",
         correlation_id="corr-1",
     )

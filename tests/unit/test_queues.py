@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 
-from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder
 from order_capture.entrypoints.sqs import queue_handler
+from order_capture.application.messages import CheckOrder, OrderChecked, Received, ReleaseOrder
 from tests.support.factories import body_of, check, checked, details_of, queue_event, release, ship
 
 
-def failed(event: dict[str, Any], answer: set[str] | Exception, *accepted: type[Message]) -> list[str]:
+def failed(event: dict[str, Any], answer: set[str] | Exception, *accepted: type[Received]) -> list[str]:
     """The messages that a function reports whose use case answers or raises `answer`."""
     return _handle(event, answer, *accepted)[0]
 
 
 def _handle(
-    event: dict[str, Any], answer: set[str] | Exception, *accepted: type[Message]
-) -> tuple[list[str], list[Message]]:
-    worked_on: list[Message] = []
+    event: dict[str, Any], answer: set[str] | Exception, *accepted: type[Received]
+) -> tuple[list[str], list[Received]]:
+    worked_on: list[Received] = []
 
-    def work(messages: Sequence[Message]) -> set[str]:
+    def work(messages: Sequence[Received]) -> set[str]:
         worked_on.extend(messages)
         if isinstance(answer, Exception):
             raise answer

@@ -8,7 +8,7 @@ import pytest
 
 from order_capture.adapters.dynamodb.report_repository import GENERATIONS, DynamoReportRepository
 from order_capture.adapters.messaging import envelopes
-from order_capture.application.messages import OrderEventMessage, ReceivedOrderSummary
+from order_capture.application.messages import OrderEventMessage, ReceivedOrderEvent
 from order_capture.application.reports.get_reports import GetReports
 from order_capture.application.reports.project_reports import ProjectReports
 from order_capture.application.retry import Retry
@@ -40,8 +40,21 @@ def later(seconds: int) -> str:
     return f"2026-11-20T10:00:{seconds:02}.000Z"
 
 
-def received(*facts: OrderEventSummary) -> list[ReceivedOrderSummary]:
-    return [ReceivedOrderSummary(fact, "corr-1") for fact in facts]
+def received(*facts: OrderEventSummary) -> list[ReceivedOrderEvent]:
+    return [
+        ReceivedOrderEvent(
+            fact.event_id,
+            fact.type,
+            fact.change.sequence,
+            fact.change.time,
+            fact.create_time,
+            fact.details,
+            "{}",
+            "corr-1",
+            reason=fact.change.reason,
+        )
+        for fact in facts
+    ]
 
 
 class Store(DynamoReportRepository):
@@ -122,10 +135,10 @@ class TestReadingAnEvent:
     def test_what_is_published_is_the_change_of_the_order(self) -> None:
         order = placed().record_check(CheckType.BALANCE, declined(), now=later(1))
 
-        message = envelopes.decode_summary(self.event(order))
+        message = envelopes.decode_checked(self.event(order))
 
-        assert message == ReceivedOrderSummary(
-            fact_of(OrderEventType.REJECTED, order.details, later(1), 2, "INSUFFICIENT_BALANCE"), "corr-1"
+        assert message.summary == fact_of(
+            OrderEventType.REJECTED, order.details, later(1), 2, "INSUFFICIENT_BALANCE"
         )
 
     @pytest.mark.parametrize(
@@ -144,7 +157,7 @@ class TestReadingAnEvent:
         body = self.event(placed())
         assert was in body
         with pytest.raises(InvalidMessageError):
-            envelopes.decode_summary(body.replace(was, became))
+            envelopes.decode_checked(body.replace(was, became))
 
     def test_an_event_without_a_reason_has_that_of_the_check_that_declined(self) -> None:
         """As releases wrote it that knew no `reason`."""
@@ -153,12 +166,12 @@ class TestReadingAnEvent:
         body = self.event(order)
         assert body.count('"reason":"UNKNOWN_PRODUCT",') == 1
 
-        assert envelopes.decode_summary(body.replace('"reason":"UNKNOWN_PRODUCT",', "")) == (
-            envelopes.decode_summary(body)
+        assert envelopes.decode_checked(body.replace('"reason":"UNKNOWN_PRODUCT",', "")).summary == (
+            envelopes.decode_checked(body).summary
         )
 
     def test_only_a_rejection_counts_by_its_reason(self) -> None:
-        withdrawn = envelopes.decode_summary(self.event(placed().withdraw(now=later(1)))).fact
+        withdrawn = envelopes.decode_checked(self.event(placed().withdraw(now=later(1)))).summary
 
         assert (withdrawn.change.reason, withdrawn.decline_code) == (PUBLISH_FAILED, None)
 

@@ -19,7 +19,7 @@ from order_capture.application.orders.list_orders import OrderQuery
 from order_capture.application.ports import OrderCursor
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import Order, OrderLine, OrderStatus
-from order_capture.entrypoints.http import pagination, requests
+from order_capture.entrypoints.http import ledger_requests, order_requests, pagination, requests
 from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.problems import RequestInvalidError
 from tests.support.factories import NOW, SERVICE
@@ -52,19 +52,19 @@ def new_ids() -> Callable[[], str]:
 
 
 def order_of(body: object, key: str | None = None) -> Order:
-    return requests.new_order(request(body, key=key), new_ids(), NOW)
+    return order_requests.new_order(request(body, key=key), new_ids(), NOW)
 
 
 def batch_of(body: object, key: str | None = None) -> Batch:
-    return requests.new_orders(request(body, key=key), new_ids(), NOW)
+    return order_requests.new_orders(request(body, key=key), new_ids(), NOW)
 
 
 def account_of(body: object, key: str | None = None) -> BalanceRequest:
-    return requests.account_change(request(body, key=key), new_ids())
+    return ledger_requests.account_change(request(body, key=key), new_ids())
 
 
 def stock_of(body: object, key: str | None = None) -> BalanceRequest:
-    return requests.stock_change(request(body, key=key), new_ids())
+    return ledger_requests.stock_change(request(body, key=key), new_ids())
 
 
 def wrong_fields(read: Callable[[Any], object], body: object) -> dict[str, str]:
@@ -364,11 +364,11 @@ class TestAnIdempotencyKey:
 
     def test_belongs_to_its_caller(self) -> None:
         def ids_of(caller: Caller) -> set[str]:
-            order = requests.new_order(request(ORDER, key="key-1", caller=caller), new_ids(), NOW)
-            batch = requests.new_orders(
+            order = order_requests.new_order(request(ORDER, key="key-1", caller=caller), new_ids(), NOW)
+            batch = order_requests.new_orders(
                 request({"orders": [ORDER]}, key="key-1", caller=caller), new_ids(), NOW
             )
-            change = requests.account_change(
+            change = ledger_requests.account_change(
                 request({"customerId": "alice", "adjust": 5}, key="key-1", caller=caller), new_ids()
             )
             in_batch = {entry.order_id for entry in batch.entries if isinstance(entry, Order)}
@@ -381,7 +381,7 @@ class TestAnIdempotencyKey:
 
     def test_left_out_every_request_is_another(self) -> None:
         numbers = new_ids()
-        orders = [requests.new_order(request(ORDER), numbers, NOW) for _ in range(2)]
+        orders = [order_requests.new_order(request(ORDER), numbers, NOW) for _ in range(2)]
 
         assert orders[0].order_id != orders[1].order_id
         assert not account_of({"customerId": "alice", "adjust": 5}).idempotent
@@ -639,7 +639,9 @@ class TestAListOfOrders:
 
     def test_takes_a_parameter_once(self) -> None:
         with pytest.raises(RequestInvalidError, match="status must be given once"):
-            requests.orders_query(request(query={"customerId": ["a"], "status": ["SHIPPED", "PENDING"]}))
+            order_requests.orders_query(
+                request(query={"customerId": ["a"], "status": ["SHIPPED", "PENDING"]})
+            )
 
     @pytest.mark.parametrize(
         "other", [{"from": "2026-11-20T10:00:00.001Z"}, {"to": "2026-11-20T09:59:59.999Z"}]
@@ -664,16 +666,16 @@ class TestAListOfOrders:
 class TestAWait:
     @pytest.mark.parametrize(("query", "seconds"), [({}, 0), ({"wait": ["0"]}, 0), ({"wait": ["20"]}, 20)])
     def test_is_so_many_seconds(self, query: dict[str, list[str]], seconds: int) -> None:
-        assert requests.wait_seconds(request(query=query)) == seconds
+        assert order_requests.wait_seconds(request(query=query)) == seconds
 
     @pytest.mark.parametrize("wait", ["21", "-1", "1.5", "", "long", "99999999999999999999"])
     def test_is_of_0_to_20_seconds(self, wait: str) -> None:
         with pytest.raises(RequestInvalidError, match="wait must be"):
-            requests.wait_seconds(request(query={"wait": [wait]}))
+            order_requests.wait_seconds(request(query={"wait": [wait]}))
 
 
 def query_of(**parameters: str) -> OrderQuery:
-    return requests.orders_query(request(query={name: [value] for name, value in parameters.items()}))
+    return order_requests.orders_query(request(query={name: [value] for name, value in parameters.items()}))
 
 
 def wrong_parameters(parameters: Mapping[str, str]) -> dict[str, str]:

@@ -21,8 +21,8 @@ DEADLINE = timedelta(minutes=15)
 MAX_DELAY = 900
 PAST = timedelta(0)  # every order is past it
 
-CHECK, SHIP = CheckOrder(details_of(), "corr-1"), ShipOrder(details_of(), "corr-1")
-RELEASE = ReleaseOrder(details_of(), "corr-1")
+CHECK, SHIP = CheckOrder.of(details_of(), "corr-1"), ShipOrder.of(details_of(), "corr-1")
+RELEASE = ReleaseOrder.of(details_of(), "corr-1")
 
 
 class Watchdog:
@@ -71,7 +71,10 @@ class TestNewOrders:
 
         watch_new_orders(watchdog, [("order-1", "corr-1"), ("order-2", "corr-2")], 60)
 
-        assert watchdog.sent == [WatchOrder("order-1", "corr-1", 60), WatchOrder("order-2", "corr-2", 60)]
+        assert watchdog.sent == [
+            WatchOrder.of("order-1", "corr-1", 60),
+            WatchOrder.of("order-2", "corr-2", 60),
+        ]
 
     def test_of_which_one_can_not_be_sent_come_again_all_of_them(self) -> None:
         watchdog = MemoryPublisher()
@@ -217,7 +220,7 @@ class TestWhenSomethingFails:
 
         assert watchdog.look(watch("order-1"), watch("order-2")) == {"order-1"}
 
-        assert watchdog.shipping.sent == [ShipOrder(details_of("order-2"), "corr-1")]
+        assert watchdog.shipping.sent == [ShipOrder.of(details_of("order-2"), "corr-1")]
 
     def test_an_order_that_can_not_be_saved_does_not_stop_the_others(self) -> None:
         watchdog = Watchdog(placed(details_of("order-1")), placed(details_of("order-2")))

@@ -1,67 +1,198 @@
-"""What the functions say to each other. Commands are imperative, the answer is in the past tense."""
+"""The messages: between the functions, and what is published. One definition each.
+
+From these models and those of `snapshots`, what an event carries, come what is written and read
+(`adapters.messaging.envelopes`), the JSON Schemas in schemas/ and asyncapi.yaml (`contracts/`). Commands are
+imperative, the answer is in the past tense. The names in JSON are the contract's.
+
+What we write is built from the domain and not checked again; what we read is checked, field by field.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from order_capture.domain.events import OrderEvent, OrderEventSummary
-from order_capture.domain.ledger import Balance, LedgerSpec
-from order_capture.domain.order import CheckResult, CheckType, OrderDetails
+from pydantic import BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 
-if TYPE_CHECKING:  # every function imports this module, and most know no webhooks
+from order_capture.application.models import (
+    OMITTABLE,
+    Amount,
+    Count,
+    Id,
+    Price,
+    Text,
+    TolerantModel,
+    Version,
+    whole,
+)
+from order_capture.application.snapshots import Decision, Terms, decision_values, terms_values
+from order_capture.domain.events import OrderEvent, OrderEventSummary, OrderEventType, status_of
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance, LedgerSpec
+from order_capture.domain.order import CheckResult, CheckType, OrderDetails, StatusChange
+
+if TYPE_CHECKING:  # most functions that read messages know no webhooks
     from order_capture.domain.webhooks import Delivery
 
+MAX_DELAY = 900
+"""Seconds; SQS takes no more."""
 
-@dataclass(frozen=True, slots=True)
-class CheckOrder:
+
+class _Command(TolerantModel):
+    """What travels with a message in its envelope, beside its data."""
+
+    correlation_id: Annotated[SkipJsonSchema[str], Field(alias="correlationid", exclude=True)] = ""
+
+
+class _OrderCommand(Terms, _Command):
+    @classmethod
+    def of(cls, details: OrderDetails, correlation_id: str) -> Self:
+        """The command for this order."""
+        return cls.build(correlation_id=correlation_id, **terms_values(details))
+
+
+class CheckOrder(_OrderCommand):
     """To both checkers: hold what this order asks for, and answer."""
 
-    details: OrderDetails
-    correlation_id: str
 
-
-@dataclass(frozen=True, slots=True)
-class ReleaseOrder:
+class ReleaseOrder(_OrderCommand):
     """To both checkers: this order is refused, give back what is held for it."""
 
-    details: OrderDetails
-    correlation_id: str
 
-
-@dataclass(frozen=True, slots=True)
-class ShipOrder:
+class ShipOrder(_OrderCommand):
     """To shipping: this order is confirmed."""
 
-    details: OrderDetails
-    correlation_id: str
+
+class _Check(_Command):
+    order_id: Id
+    check: Annotated[CheckType, Field(strict=False)]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderChecked:
+class OrderChecked(Decision, _Check):
     """To order_update: what one of the checks answered."""
 
-    order_id: str
-    check: CheckType
-    decision: CheckResult
-    correlation_id: str
+    @classmethod
+    def of(  # type: ignore[override]
+        cls, order_id: str, check: CheckType, decision: CheckResult, correlation_id: str
+    ) -> Self:
+        """The answer about this order."""
+        return cls.build(
+            order_id=order_id, check=check, correlation_id=correlation_id, **decision_values(decision, check)
+        )
+
+    @cached_property
+    def decision(self) -> CheckResult:
+        """The answer for the domain."""
+        return self.result(self.check)
 
 
-@dataclass(frozen=True, slots=True)
-class WatchOrder:
-    """To the watchdog: look at this order after `delay` seconds; `looks` says how often it has before."""
+class WatchOrder(_Command):
+    """To the watchdog: look at this order, some time after this was sent."""
 
-    order_id: str
-    correlation_id: str
-    delay: int
-    attempts: int = 0
+    order_id: Id
+    delay: Annotated[int, Field(ge=0, le=MAX_DELAY), BeforeValidator(whole)]
+    """After how many seconds; the next look waits longer."""
+    attempts: Annotated[Count, Field(alias="looks")]
+    """How often it was looked at before."""
+
+    @classmethod
+    def of(cls, order_id: str, correlation_id: str, delay: int, attempts: int = 0) -> Self:
+        """The watch of this order, after so many seconds."""
+        return cls.build(order_id=order_id, correlation_id=correlation_id, delay=delay, attempts=attempts)
+
+
+class DeliverWebhook(_Command):
+    """To the sender of webhooks: look at this delivery, and do what is due."""
+
+    webhook_id: Text
+    delivery_id: Text
+    order_id: Id
+    attempt_series: Annotated[Count, Field(alias="round")]
+    """Which round of tries it belongs to: a replay begins a new one."""
+    delay: Annotated[SkipJsonSchema[int], Field(exclude=True)] = 0
+    """Seconds after which SQS hands it out."""
+
+    @property
+    def customer_id(self) -> str:
+        """Whose webhook it is: with whom others share the queue."""
+        return self.webhook_id.rpartition(".")[0]
+
+    @classmethod
+    def of(cls, delivery: Delivery, *, attempt_series: int | None = None, delay: int = 0) -> Self:
+        """What asks for a delivery, in the round that it is in if no other is given."""
+        return cls.build(
+            webhook_id=delivery.webhook_id,
+            delivery_id=delivery.delivery_id,
+            order_id=delivery.order_id,
+            correlation_id=delivery.correlation_id,
+            attempt_series=delivery.attempt_series if attempt_series is None else attempt_series,
+            delay=delay,
+        )
+
+
+class AccountState(TolerantModel):
+    """How a customer's account stands."""
+
+    customer_id: Id
+    version: Version
+    """Counts the changes: keep the state that has the highest."""
+    deleted: bool
+    """If so, there are no figures."""
+    balance: Amount = OMITTABLE
+    held: Amount = OMITTABLE
+    settled: Amount = OMITTABLE
+
+    @classmethod
+    def of(cls, customer_id: str, head: Balance) -> Self:
+        """The state of this customer."""
+        return cls.build(customer_id=customer_id, **_state(ACCOUNTS, head))
+
+
+class StockState(TolerantModel):
+    """How a product's stock stands."""
+
+    product_id: Id
+    version: Version
+    """Counts the changes: keep the state that has the highest."""
+    deleted: bool
+    """If so, there are no figures."""
+    balance: Count = OMITTABLE
+    held: Count = OMITTABLE
+    settled: Count = OMITTABLE
+    price: Price = OMITTABLE
+    """What one unit costs, if the product has a price."""
+
+    @classmethod
+    def of(cls, product_id: str, head: Balance) -> Self:
+        """The state of this product."""
+        return cls.build(product_id=product_id, **_state(STOCK, head))
+
+
+def _state(kind: LedgerSpec, head: Balance) -> dict[str, Any]:
+    """How a customer or product stands; of what is deleted, only that it is.
+
+    A tombstone is a state like any other and has its place among them, which is its version: data that is
+    null, as it is common, would leave no room for one.
+    """
+    state: dict[str, Any] = {"version": head.version, "deleted": head.deleted}
+    if head.deleted:
+        return state
+    figures = {name: kind.amount(getattr(head, name)) for name in ("balance", "held", "settled")}
+    price = {} if head.price is None else {"price": head.price}
+    return state | figures | price
 
 
 @dataclass(frozen=True, slots=True)
 class OrderEventMessage:
-    """To whoever wants to know: something happened to an order."""
+    """To all subscribers: something happened to an order."""
 
     event: OrderEvent
+
+    @property
+    def order_id(self) -> str:
+        """The id of the order."""
+        return self.event.order.order_id
 
     @property
     def correlation_id(self) -> str:
@@ -71,68 +202,35 @@ class OrderEventMessage:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedOrderEvent:
-    """What an `OrderHappened` is to those who pass it on; `body` is the whole of it, as it was published."""
+    """An `OrderEventMessage` as it is received; `body` is the whole of it, as it was published."""
 
-    order_id: str
-    customer_id: str
     event_id: str
     type: str
     sequence: int
     time: str
+    create_time: str
+    details: OrderDetails
     body: str
     correlation_id: str
     callback_url: str = ""
     reason: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class ReceivedOrderSummary:
-    """What an `OrderHappened` is to those who count: as far as they read it."""
-
-    fact: OrderEventSummary
-    correlation_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverWebhook:
-    """To the sender of webhooks: look at this delivery after `delay` seconds, in its `round` or a new one."""
-
-    webhook_id: str
-    delivery_id: str
-    order_id: str
-    correlation_id: str
-    attempt_series: int = 0
-    delay: int = 0
+    @property
+    def order_id(self) -> str:
+        """The id of the order."""
+        return self.details.order_id
 
     @property
     def customer_id(self) -> str:
-        """Whose webhook it is: with whom others share the queue."""
-        return self.webhook_id.rpartition(".")[0]
+        """Whose order it is."""
+        return self.details.customer_id
 
-    @classmethod
-    def of(cls, delivery: Delivery, *, attempt_series: int | None = None, delay: int = 0) -> DeliverWebhook:
-        """What asks for a delivery, in the round that it is in if no other is given."""
-        return cls(
-            delivery.webhook_id,
-            delivery.delivery_id,
-            delivery.order_id,
-            delivery.correlation_id,
-            delivery.attempt_series if attempt_series is None else attempt_series,
-            delay,
-        )
-
-
-Message = (
-    CheckOrder
-    | ReleaseOrder
-    | ShipOrder
-    | OrderChecked
-    | WatchOrder
-    | OrderEventMessage
-    | ReceivedOrderEvent
-    | DeliverWebhook
-)
-Received = Message | ReceivedOrderSummary
+    @property
+    def summary(self) -> OrderEventSummary:
+        """What reports need of it."""
+        status = status_of(OrderEventType(self.type))
+        change = StatusChange(status, self.time, self.sequence, self.reason)
+        return OrderEventSummary(self.event_id, change, self.details, self.create_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +246,17 @@ class BalanceState:
         """Of no one request, since a head is moved for many at once: the entity and its version."""
         return f"{self.entity}@{self.head.version}"
 
+    @property
+    def state(self) -> AccountState | StockState:
+        """The state itself."""
+        return (AccountState if self.kind is ACCOUNTS else StockState).of(self.entity, self.head)
+
+
+Command = CheckOrder | ReleaseOrder | ShipOrder | OrderChecked | WatchOrder | DeliverWebhook
+Message = Command | OrderEventMessage
+Received = Command | ReceivedOrderEvent
+
 
 def subject_of(message: Message | BalanceState) -> str:
     """What a message is about: an order, or the customer or product whose state it is."""
-    return message.entity if isinstance(message, BalanceState) else order_id_of(message)
-
-
-def order_id_of(message: Received) -> str:
-    """The order that a message is about."""
-    match message:
-        case OrderChecked() | WatchOrder() | ReceivedOrderEvent() | DeliverWebhook():
-            return message.order_id
-        case OrderEventMessage():
-            return message.event.order.order_id
-        case ReceivedOrderSummary():
-            return message.fact.details.order_id
-    return message.details.order_id
+    return message.entity if isinstance(message, BalanceState) else message.order_id

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from order_capture.application.idempotency import FirstAnswer, RequestKey
-from order_capture.application.messages import BalanceState, Message
 from order_capture.domain.ledger import Adjustment, Balance, BalanceChange, Entry, Hold
 from order_capture.domain.order import Order, OrderDetails, OrderStatus
+
+if TYPE_CHECKING:  # most functions know no messages
+    from order_capture.application.messages import BalanceState, Message
 
 Clock = Callable[[], str]
 """The time now: ISO 8601, UTC, to the millisecond. It dates things, and shows when an order is overdue; no

@@ -23,6 +23,12 @@ _TYPES = {
     status: OrderEventType.PLACED if status is OrderStatus.PENDING else OrderEventType[status.name]
     for status in OrderStatus
 }
+_STATUSES = {kind: status for status, kind in _TYPES.items()}
+
+
+def status_of(kind: OrderEventType) -> OrderStatus:
+    """The status that an order has come to by an event."""
+    return _STATUSES[kind]
 
 
 def event_type(status: OrderStatus) -> OrderEventType:

@@ -14,6 +14,12 @@ from enum import StrEnum
 
 from order_capture.domain.errors import InvalidMessageError, StatusConflictError
 
+# Of customers, products and orders. Requests have a narrower one; what came by this one is still carried.
+ID_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
+# Of the address that an order's events are sent to. Enough for a host and a path with a token in it; more
+# would be the larger part of an order, which is written and published with it several times.
+MAX_URL = 512
+
 MAX_ITEMS = 50  # all held in one write, or none (a test holds it to what one transaction takes)
 MAX_QTY = 100_000  # of a line
 MAX_TOTAL = Decimal("999999999.99")

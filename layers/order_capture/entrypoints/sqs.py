@@ -21,7 +21,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from order_capture.adapters import metrics
 from order_capture.adapters.messaging import envelopes
 from order_capture.application.batches import collecting_failures
-from order_capture.application.messages import Received, order_id_of
+from order_capture.application.messages import Received
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.entrypoints.invocations import Handler, invocation
 
@@ -77,11 +77,11 @@ class GroupProcessor(BasePartialBatchProcessor):
         messages = [message for _, message in read.values()]
         failed: set[str] = set()
         if messages:
-            with collecting_failures(failed, {order_id_of(message) for message in messages}):
+            with collecting_failures(failed, {message.order_id for message in messages}):
                 failed |= self._work(messages)
         outcomes: list[tuple[Any, ...]] = [
             self.failure_handler(record, _LOGGED)
-            if order_id_of(message) in failed
+            if message.order_id in failed
             else self.success_handler(record, message)
             for record, message in read.values()
         ]
@@ -93,9 +93,7 @@ class GroupProcessor(BasePartialBatchProcessor):
         sqs_record = SQSRecord(record)
         where = {"message_id": sqs_record.message_id}
         try:
-            message: Received = self.handler(record=sqs_record)
-            order_id_of(message)
-            return sqs_record, message
+            return sqs_record, self.handler(record=sqs_record)
         except InvalidMessageError as error:
             logger.error("refused a message: %s", error, extra=where)
         except Exception:
@@ -113,7 +111,7 @@ class GroupProcessor(BasePartialBatchProcessor):
             len(self.records) - len(self.fail_messages),
             len(self.records),
             extra={
-                "orders": sorted({order_id_of(message) for message in messages}),
+                "orders": sorted({message.order_id for message in messages}),
                 "correlation_ids": sorted({message.correlation_id for message in messages}),
             },
         )

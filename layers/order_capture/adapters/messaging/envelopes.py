@@ -1,59 +1,80 @@
-"""Messages as CloudEvents 1.0 in structured JSON: one envelope for all that the functions say."""
+"""Messages as CloudEvents 1.0 in structured JSON: one envelope for all of them."""
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from order_capture.adapters.serializers import decimal_json, fields
-from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
+from pydantic import ConfigDict, Field, ValidationError
+
+from order_capture.adapters.serializers import decimal_json
 from order_capture.adapters.serializers.decimal_json import NotJsonError
-from order_capture.adapters.serializers.order_details import order_details_from, order_details_values
-from order_capture.adapters.serializers.snapshots import order_values, state_values
 from order_capture.application.messages import (
     BalanceState,
     CheckOrder,
+    Command,
     DeliverWebhook,
     Message,
     OrderChecked,
     OrderEventMessage,
+    Received,
     ReceivedOrderEvent,
-    ReceivedOrderSummary,
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
     subject_of,
 )
-from order_capture.domain.errors import InvalidMessageError, UnreadableError
-from order_capture.domain.events import OrderEventSummary, OrderEventType, event_type
-from order_capture.domain.ledger import LEDGERS
-from order_capture.domain.order import (
-    CheckResult,
-    CheckType,
-    OrderStatus,
-    Outcome,
-    StatusChange,
-    sequences_of,
-)
+from order_capture.application.models import OMITTABLE, Code, Correlation, Text, Timestamp, TolerantModel
+from order_capture.application.snapshots import Decision, OrderSnapshot
+from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.events import OrderEventType, event_type
+from order_capture.domain.order import CheckType, Outcome, sequences_of
 
 SPEC_VERSION = "1.0"
 VERSION = "1"
 """The version of the messages' data that we write, and the only one that there is to read."""
 
-TYPES: Mapping[type[Message], str] = {
-    CheckOrder: "order.check",
-    ReleaseOrder: "order.release",
-    ShipOrder: "order.ship",
-    OrderChecked: "order.checked",
-    WatchOrder: "order.watch",
-    DeliverWebhook: "webhook.deliver",
+COMMANDS: Mapping[str, type[Command]] = {
+    "order.check": CheckOrder,
+    "order.release": ReleaseOrder,
+    "order.ship": ShipOrder,
+    "order.checked": OrderChecked,
+    "order.watch": WatchOrder,
+    "webhook.deliver": DeliverWebhook,
 }
 STATES: Mapping[CheckType, str] = {CheckType.BALANCE: "account.state", CheckType.STOCK: "stock.state"}
+_TYPES = {model: kind for kind, model in COMMANDS.items()}
 _EVENTS = frozenset(OrderEventType)
-_SEQUENCE = re.compile(r"[1-9][0-9]{0,8}")
+_Model = TypeVar("_Model", bound=TolerantModel)
+
+
+class CloudEvent(TolerantModel):
+    """A CloudEvent 1.0 in structured JSON. `data` is as the schema says that `dataschema` names."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    specversion: Literal["1.0"]
+    id: Text
+    """Of this message. An event has the same id each time that it is published."""
+    source: Annotated[str, Field(pattern="^/order-capture/[a-z_]+$")]
+    """The function that wrote it."""
+    type: Text
+    time: Timestamp
+    """When it was written; of an event, when it happened."""
+    subject: Text
+    """What it is about: the id of the order, or of the customer or product whose state it is."""
+    sequence: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")] = OMITTABLE
+    """Of an event: its place among the events of its order, from 1, without a gap."""
+    reason: Code = OMITTABLE
+    """Of an event: why, where its type does not say it all: of `order.rejected`, the code of the check."""
+    datacontenttype: Literal["application/json"]
+    dataschema: Text
+    """The `$id` of the schema of `data`; its version is at the end."""
+    correlationid: Correlation
+    """The correlation id of the request that it all began with; of a state, the id and its version."""
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +90,18 @@ def encode(message: Message | BalanceState, *, message_id: str, source: str, tim
     """Put a message into its envelope."""
     more: dict[str, Any] = {}
     if isinstance(message, OrderEventMessage):
-        event = message.event
-        kind = str(event.type)
-        message_id, time = event_id(kind, event.order.order_id), event.change.time
-        more["sequence"] = str(event.change.sequence)
-        if event.change.reason is not None:
-            more["reason"] = event.change.reason
+        change, kind = message.event.change, str(message.event.type)
+        message_id, time = event_id(kind, message.order_id), change.time
+        more["sequence"] = str(change.sequence)
+        if change.reason is not None:
+            more["reason"] = change.reason
+        data = OrderSnapshot.of(message.event.order).values()
     elif isinstance(message, BalanceState):
         kind = STATES[message.kind.check]
         message_id, time = event_id(kind, message.correlation_id), message.head.update_time
+        data = message.state.values()
     else:
-        kind = TYPES[type(message)]
+        kind, data = _TYPES[type(message)], message.values()
     body = {
         "specversion": SPEC_VERSION,
         "id": message_id,
@@ -91,12 +113,12 @@ def encode(message: Message | BalanceState, *, message_id: str, source: str, tim
         "datacontenttype": "application/json",
         "dataschema": dataschema(kind),
         "correlationid": message.correlation_id,
-        "data": _data(message),
+        "data": data,
     }
     return Envelope(kind, VERSION, decimal_json.dumps(body))
 
 
-def decode(body: str) -> Message:
+def decode(body: str) -> Received:
     """Read a message; an event stays as it is, for whoever it is passed on to.
 
     Each field that the contract has is of its own JSON type, or the message is refused: no text is made of a
@@ -105,59 +127,29 @@ def decode(body: str) -> Message:
     Raises:
         InvalidMessageError: it is not JSON, not a CloudEvent, or of a type or version that we don't know.
     """
-    try:
-        event = decimal_json.loads(body)
-        kind = event["type"]
-        if event["specversion"] != SPEC_VERSION or event["dataschema"] != dataschema(kind):
-            raise InvalidMessageError("message of an unknown version")
-        for name in ("id", "source", "subject", "datacontenttype"):
-            fields.text(event, name)
-        time, data = fields.time(event, "time"), fields.mapping(event, "data")
-        correlation_id = fields.text(event, "correlationid")
-        match kind:
-            case "order.check":
-                return CheckOrder(order_details_from(data), correlation_id)
-            case "order.release":
-                return ReleaseOrder(order_details_from(data), correlation_id)
-            case "order.ship":
-                return ShipOrder(order_details_from(data), correlation_id)
-            case "order.checked":
-                check = fields.choice(data, "check", CheckType)
-                return OrderChecked(
-                    fields.identifier(data, "orderId"), check, _decision_from(data, check), correlation_id
-                )
-            case "order.watch":
-                delay, attempts = (fields.count(data, name) for name in ("delay", "looks"))
-                return WatchOrder(fields.identifier(data, "orderId"), correlation_id, delay, attempts)
-            case "webhook.deliver":
-                return DeliverWebhook(
-                    fields.text(data, "webhookId"),
-                    fields.text(data, "deliveryId"),
-                    fields.identifier(data, "orderId"),
-                    correlation_id,
-                    fields.count(data, "round"),
-                )
-        if kind in _EVENTS:
-            details = order_details_from(data)
-            _expect_order(data)
-            sequence = fields.text(event, "sequence")
-            if not _SEQUENCE.fullmatch(sequence):
-                raise InvalidMessageError("a sequence that is no number from 1")
-            return ReceivedOrderEvent(
-                details.order_id,
-                details.customer_id,
-                event["id"],
-                kind,
-                int(sequence),
-                time,
-                body,
-                correlation_id,
-                fields.text(data, "callbackUrl", ""),
-                fields.text(event, "reason") if "reason" in event else None,
-            )
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise InvalidMessageError(f"not a message of ours: {_fault(error)}") from error
-    raise InvalidMessageError("message of an unknown type")
+    event, content = _read(body)
+    if not isinstance(content, OrderSnapshot):
+        return content
+    return _event(event, content, body)
+
+
+def decode_checked(body: str) -> ReceivedOrderEvent:
+    """Read an event whose time and place are counted: they must be such as its order can have had.
+
+    Raises:
+        InvalidMessageError: it is no event, or its order says otherwise.
+    """
+    event, content = _read(body)
+    if not isinstance(content, OrderSnapshot):
+        raise InvalidMessageError(f"a {type(content).__name__} is no event")
+    received = _event(event, content, body)
+    if (
+        event_type(content.status) != received.type
+        or received.sequence not in sequences_of(content.status)
+        or not content.create_time <= received.time <= content.update_time
+    ):
+        raise InvalidMessageError("an event that contradicts its order")
+    return received
 
 
 def event_id(kind: str, what: str) -> str:
@@ -165,81 +157,60 @@ def event_id(kind: str, what: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{what}"))
 
 
-def decode_summary(body: str) -> ReceivedOrderSummary:
-    """Read what those read of an event who count: its place in the order's life, and what was ordered.
-
-    Raises:
-        InvalidMessageError: it is no event, or its order says otherwise.
-    """
-    news = decode(body)
-    if not isinstance(news, ReceivedOrderEvent):
-        raise InvalidMessageError(f"a {type(news).__name__} is no event")
-    data = decimal_json.loads(body)["data"]
-    status = OrderStatus(data["status"])
-    change = StatusChange(status, news.time, news.sequence, news.reason or _decline_code(data))
-    if (
-        event_type(status) != news.type
-        or news.sequence not in sequences_of(status)
-        or not data["createTime"] <= news.time <= data["updateTime"]
-    ):
-        raise InvalidMessageError("an event that contradicts its order")
-    fact = OrderEventSummary(news.event_id, change, order_details_from(data), data["createTime"])
-    return ReceivedOrderSummary(fact, news.correlation_id)
-
-
-def _decline_code(data: Mapping[str, Any]) -> str | None:
-    """Why an order was rejected, by an event of a release that wrote no `reason`.
-
-    Of two checks that declined it at once, either may be the one: no more than this is to be known.
-    """
-    answers = [data["checks"][check.lower()] for check in LEDGERS]
-    return next((str(each["code"]) for each in answers if each and each["outcome"] == Outcome.DECLINED), None)
-
-
-def _fault(error: Exception) -> str:
-    """What is wrong, without what the message says: other errors' texts repeat it."""
-    return str(error) if isinstance(error, UnreadableError | NotJsonError) else type(error).__name__
-
-
-def _decision_from(values: Mapping[str, Any], check: CheckType) -> CheckResult:
-    """A check's answer, with the decimals that its ledger has, however its figures were written."""
-    return LEDGERS[check].with_decimals(check_result_from(values))
-
-
-def _expect_order(data: Mapping[str, Any]) -> None:
-    """Look at what an event says of its order beside its terms: it goes on to others as it is."""
-    fields.choice(data, "status", OrderStatus)
-    fields.texts(data, "logs")
-    for check in LEDGERS:
-        answer = data["checks"][check.lower()]
-        if answer is not None:
-            _decision_from(answer, check)
-    for name in ("createTime", "updateTime"):
-        fields.time(data, name)
-    fields.text(data, "correlationId")
-
-
 def dataschema(kind: object, version: str = VERSION) -> str:
     """The name of the schema of a message's data: `schemas/<kind>/<version>.json` has it for its `$id`."""
     return f"urn:order-capture:{kind}:{version}"
 
 
-def _data(message: Message | BalanceState) -> dict[str, Any]:
-    if isinstance(message, BalanceState):
-        return state_values(message.kind, message.entity, message.head)
-    if isinstance(message, OrderEventMessage):
-        return order_values(message.event.order)
-    if isinstance(message, OrderChecked):
-        return {"orderId": message.order_id, "check": message.check, **check_result_values(message.decision)}
-    if isinstance(message, WatchOrder):
-        return {"orderId": message.order_id, "delay": message.delay, "looks": message.attempts}
-    if isinstance(message, DeliverWebhook):
-        return {
-            "webhookId": message.webhook_id,
-            "deliveryId": message.delivery_id,
-            "orderId": message.order_id,
-            "round": message.attempt_series,
-        }
-    if isinstance(message, ReceivedOrderEvent):
-        raise TypeError("what was published is not published again")
-    return order_details_values(message.details)
+def _read(body: str) -> tuple[CloudEvent, Command | OrderSnapshot]:
+    """The envelope, and what is in it."""
+    try:
+        values = decimal_json.loads(body)
+    except NotJsonError as error:
+        raise InvalidMessageError(f"not a message of ours: {error}") from error
+    event = _validated(CloudEvent, values)
+    if event.dataschema != dataschema(event.type):
+        raise InvalidMessageError("message of an unknown version")
+    if event.type in _EVENTS:
+        if event.sequence is None:
+            raise InvalidMessageError("not a message of ours: an event needs a sequence")
+        return event, _validated(OrderSnapshot, event.data)
+    if event.type not in COMMANDS:
+        raise InvalidMessageError("message of an unknown type")
+    return event, _validated(COMMANDS[event.type], {**event.data, "correlationid": event.correlationid})
+
+
+def _validated(model: type[_Model], values: object) -> _Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        # Where and what, but never the value: it is logged.
+        faults = [
+            f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}"
+            for each in error.errors(include_input=False, include_context=False, include_url=False)
+        ]
+        raise InvalidMessageError(f"not a message of ours: {'; '.join(faults[:3])}") from None
+
+
+def _event(event: CloudEvent, order: OrderSnapshot, body: str) -> ReceivedOrderEvent:
+    return ReceivedOrderEvent(
+        event.id,
+        event.type,
+        int(event.sequence),
+        event.time,
+        order.create_time,
+        order.details,
+        body,
+        event.correlationid,
+        order.callback_url or "",
+        event.reason or _decline_code(order),
+    )
+
+
+def _decline_code(order: OrderSnapshot) -> str | None:
+    """Why an order was rejected, by an event of a release that wrote no `reason`.
+
+    Of two checks that declined it at once, either may be the one: no more than this is to be known.
+    """
+    answers: list[Decision | None] = [order.checks.balance, order.checks.stock]
+    return next((each.code for each in answers if each and each.outcome is Outcome.DECLINED), None)

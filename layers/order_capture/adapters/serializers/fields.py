@@ -1,4 +1,4 @@
-"""The fields of an item or a message, each of the type that it must have: none is made from another.
+"""The fields of an item, each of the type that it must have: none is made from another.
 
 An error names the attribute and never its value, since it is logged.
 """
@@ -12,19 +12,16 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from order_capture.domain.errors import UnreadableError
+from order_capture.domain.order import ID_PATTERN
+from order_capture.domain.times import TIME_PATTERN
 
 Values = Mapping[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
 
 _REQUIRED: Any = object()
 
-# Requests have a narrower one. What was taken by it before is still carried.
-ID_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
 _ID = re.compile(ID_PATTERN)
-_TIME = re.compile(
-    r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
-)
+_TIME = re.compile(TIME_PATTERN)
 
 
 def text(values: Values, name: str, default: str = _REQUIRED) -> str:
@@ -57,14 +54,6 @@ def integer(values: Values, name: str, default: int = _REQUIRED) -> int:
     if value != value.to_integral_value():
         raise _not(name, "a whole number")
     return int(value)
-
-
-def count(values: Values, name: str) -> int:
-    """A whole number of at least 0."""
-    value = integer(values, name)
-    if value < 0:
-        raise _not(name, "at least 0")
-    return value
 
 
 def time(values: Values, name: str, default: str = _REQUIRED) -> str:

@@ -63,7 +63,7 @@ class CheckOrders:
         process_groups(failed, refused, attrgetter("order_id"), release, self.retry.has_time_left)
         return failed | self.results.send(
             [
-                OrderChecked(order_id, self.kind.check, result, checks[order_id].correlation_id)
+                OrderChecked.of(order_id, self.kind.check, result, checks[order_id].correlation_id)
                 for order_id, result in results.items()
             ]
         )

@@ -46,7 +46,9 @@ class CancelOrder:
 
         answered = once(key, self.orders.first_answer, act)
         order = answered.value
-        if not answered.replayed and self.releases.send([ReleaseOrder(order.details, order.correlation_id)]):
+        if not answered.replayed and self.releases.send(
+            [ReleaseOrder.of(order.details, order.correlation_id)]
+        ):
             # It is cancelled all the same: the watchdog finds it so, and sends the release.
             logger.warning("release not sent yet", extra={"order_id": order_id})
         return answered

@@ -160,7 +160,7 @@ class CaptureOrders:
             if unchecked:
                 to_check.append(stored)
 
-        failed = self.checks.send([CheckOrder(order.details, order.correlation_id) for order in to_check])
+        failed = self.checks.send([CheckOrder.of(order.details, order.correlation_id) for order in to_check])
         for order in to_check:
             if order.order_id in failed:
                 if not idempotent:

@@ -50,9 +50,9 @@ class DecideOrders:
             )
             match order.next_action():
                 case NextAction.SHIP:
-                    to_ship.append(ShipOrder(order.details, order.correlation_id))
+                    to_ship.append(ShipOrder.of(order.details, order.correlation_id))
                 case NextAction.RELEASE:
-                    to_release.append(ReleaseOrder(order.details, order.correlation_id))
+                    to_release.append(ReleaseOrder.of(order.details, order.correlation_id))
                 case None:
                     pass
 

@@ -16,7 +16,6 @@ from order_capture.application.messages import (
     ReleaseOrder,
     ShipOrder,
     WatchOrder,
-    order_id_of,
 )
 from order_capture.application.orders.update_with_retry import update_with_retry
 from order_capture.application.ports import Clock, MessagePublisher, OrderRepository
@@ -31,7 +30,7 @@ def watch_new_orders(watches: MessagePublisher, placed: Sequence[tuple[str, str]
         TransientError: not all could be sent; the whole batch must be retried.
         RejectedMessagesError: some never can be; all the others are sent.
     """
-    watches.send_all([WatchOrder(order_id, correlation, delay) for order_id, correlation in placed])
+    watches.send_all([WatchOrder.of(order_id, correlation, delay) for order_id, correlation in placed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +73,25 @@ class WatchOrders:
                 self.orders, self.retry, message.order_id, stored.get(message.order_id), self._expire_overdue
             )
             if order.status is OrderStatus.PENDING:
-                to_check.append(CheckOrder(order.details, order.correlation_id))
+                to_check.append(CheckOrder.of(order.details, order.correlation_id))
                 to_watch.append(self._next_watch(message))
             match order.next_action():
                 case NextAction.SHIP:
-                    to_ship.append(ShipOrder(order.details, order.correlation_id))
+                    to_ship.append(ShipOrder.of(order.details, order.correlation_id))
                     to_watch.append(self._next_watch(message))
                 case NextAction.RELEASE:
-                    to_release.append(ReleaseOrder(order.details, order.correlation_id))
+                    to_release.append(ReleaseOrder.of(order.details, order.correlation_id))
                 case None:
                     pass
 
         groups = ([message] for message in watched.values())
-        process_groups(failed, groups, order_id_of, check, self.retry.has_time_left)
+        process_groups(failed, groups, lambda each: each.order_id, check, self.retry.has_time_left)
         failed |= self.checks.send([*to_check, *to_release]) | self.shipping.send(to_ship)
-        return failed | self.watches.send([watch for watch in to_watch if order_id_of(watch) not in failed])
+        return failed | self.watches.send([watch for watch in to_watch if watch.order_id not in failed])
 
     def _next_watch(self, message: WatchOrder) -> WatchOrder:
         delay = min(2 * max(message.delay, 1), self.max_delay)
-        return WatchOrder(message.order_id, message.correlation_id, delay, message.attempts + 1)
+        return WatchOrder.of(message.order_id, message.correlation_id, delay, message.attempts + 1)
 
     def _expire_overdue(self, order: Order) -> Order:
         now = self.clock()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from order_capture.application.batches import collecting_failures, process_groups
-from order_capture.application.messages import ReceivedOrderSummary
+from order_capture.application.messages import ReceivedOrderEvent
 from order_capture.application.ports import Clock
 from order_capture.application.reports.ports import CountConflictError, Generations, ReportRepository
 from order_capture.application.retry import Retry
@@ -38,7 +38,7 @@ class ProjectReports:
     clock: Clock
     retry: Retry
 
-    def process(self, messages: Sequence[ReceivedOrderSummary]) -> set[str]:
+    def process(self, messages: Sequence[ReceivedOrderEvent]) -> set[str]:
         """Count every event of a batch, in the reports that are read and in those that are being built.
 
         Which ones there are is read when the events are there already. So an event that is counted in the old
@@ -51,7 +51,7 @@ class ProjectReports:
         failed: set[str] = set()
         events: dict[str, OrderEventSummary] = {}
         for message in messages:
-            event = message.fact
+            event = message.summary
             with collecting_failures(failed, [event.details.order_id]):
                 self._refuse_old(event)
                 events[event.event_id] = event

@@ -8,13 +8,14 @@ from typing import Any
 
 from order_capture.application.callers import Caller
 from order_capture.domain.order import Order
-from order_capture.entrypoints.http import requests
 from order_capture.entrypoints.http.api import Request, Response
+from order_capture.entrypoints.http.order_requests import wait_seconds
 from order_capture.entrypoints.http.problems import RETRY_AFTER_SECONDS
+from order_capture.entrypoints.http.requests import path_id
 
 
 def requested_order(request: Request) -> tuple[str, Caller, Callable[[Order], bool], int]:
-    """The order's id, who asks, what would be news to the client, and how many seconds it wants to wait.
+    """The order's id, who asks, what would be new to the client, and how many seconds it wants to wait.
 
     Raises:
         NotFoundError: nothing can have such an id.
@@ -24,7 +25,7 @@ def requested_order(request: Request) -> tuple[str, Caller, Callable[[Order], bo
     def has_changed(order: Order) -> bool:
         return request.is_conditional and not request.etag_matches(_entity_tag(order))
 
-    return requests.path_id(request, "orderId"), request.caller, has_changed, requests.wait_seconds(request)
+    return path_id(request, "orderId"), request.caller, has_changed, wait_seconds(request)
 
 
 def answer(request: Request, order: Order, view: Callable[[Order], dict[str, Any]]) -> Response:

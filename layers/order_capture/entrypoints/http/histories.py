@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, PlainValidator
 
 from order_capture.adapters.serializers.check_results import check_result_values
 from order_capture.adapters.serializers.snapshots import amounts
@@ -17,36 +16,36 @@ from order_capture.domain.ledger import Hold, LedgerSpec
 from order_capture.domain.order import CheckResult
 from order_capture.entrypoints.http import pagination
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
-from order_capture.entrypoints.http.requests import MAX_PAGE, Time, WholeNumber, query_of
+from order_capture.entrypoints.http.requests import (
+    MAX_PAGE,
+    Query,
+    Time,
+    WholeNumber,
+    cursor_reader,
+    query_of,
+)
 
 if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
 
 
-def _place(value: str) -> HistoryCursor:
-    try:
-        place = pagination.decode(value)
-        key, _, index = place.order_id.rpartition("/")
-        return HistoryCursor(place.create_time, key, int(index))
-    except ValueError as error:
-        raise PydanticCustomError("cursor", "not a cursor") from error
+def _cursor(value: str) -> HistoryCursor:
+    place = pagination.decode(value)
+    key, _, index = place.order_id.rpartition("/")
+    return HistoryCursor(place.create_time, key, int(index))
 
 
-class BalanceQuery(BaseModel):
+class BalanceQuery(Query):
     """The query of `GET /account/{customerId}` and `GET /stock/{productId}`."""
-
-    model_config = ConfigDict(frozen=True)
 
     at: Time | None = None
 
 
-class HistoryQuery(BaseModel):
+class HistoryQuery(Query):
     """The query of a history."""
 
-    model_config = ConfigDict(frozen=True)
-
     limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
-    cursor: Annotated[HistoryCursor, PlainValidator(_place)] | None = None
+    cursor: Annotated[HistoryCursor, PlainValidator(cursor_reader(_cursor))] | None = None
 
 
 def requested_time(request: Request, now: str) -> str | None:

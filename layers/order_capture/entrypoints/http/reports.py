@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from order_capture.application.reports.get_reports import ReportPage, ReportQuery
@@ -17,7 +17,7 @@ from order_capture.domain.ledger import ACCOUNTS
 from order_capture.domain.reports import AMOUNTS_OF, Metric, Row, RowKey
 from order_capture.entrypoints.http import pagination
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
-from order_capture.entrypoints.http.requests import NOT_A_CURSOR, WholeNumber, query_of
+from order_capture.entrypoints.http.requests import NOT_A_CURSOR, Query, WholeNumber, cursor_reader, query_of
 
 if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
@@ -40,27 +40,22 @@ def _date(value: str) -> date:
 
 
 def _row_key(value: str) -> RowKey:
-    try:
-        match = _CURSOR.fullmatch(pagination.unpack(value))
-        if not match:
-            raise ValueError(value)
-        return RowKey(date.fromisoformat(match[1]).isoformat(), match[2] or None)
-    except ValueError as error:
-        raise PydanticCustomError("cursor", "not a cursor") from error
+    match = _CURSOR.fullmatch(pagination.unpack(value))
+    if not match:
+        raise ValueError(value)
+    return RowKey(date.fromisoformat(match[1]).isoformat(), match[2] or None)
 
 
 Day = Annotated[date, BeforeValidator(_date)]
 
 
-class DailyQuery(BaseModel):
+class DailyQuery(Query):
     """The query of `GET /reports/daily`."""
-
-    model_config = ConfigDict(frozen=True)
 
     since: Annotated[Day, Field(alias="from")]
     until: Annotated[Day, Field(alias="to")]
     limit: Annotated[WholeNumber, Field(ge=1, le=MAX_ROWS)] = 500
-    cursor: Annotated[RowKey, PlainValidator(_row_key)] | None = None
+    cursor: Annotated[RowKey, PlainValidator(cursor_reader(_row_key))] | None = None
 
 
 def report_query(request: Request) -> ReportQuery:

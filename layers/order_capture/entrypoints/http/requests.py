@@ -1,7 +1,8 @@
-"""What clients may send, checked strictly: no field too many, none mistyped, every size bounded.
+"""How requests are read: strictly, no field too many, none mistyped, every size bounded.
 
-swagger.yaml says the same to clients. Numbers are read as they were written, so that 0.1 is a tenth and a
-third decimal place is seen.
+What each may hold is in a module per subject (`order_requests`, `ledger_requests`, `webhook_requests`,
+`reports`), so that a function loads its own models only. swagger.yaml documents the same for clients. Numbers
+are read as they were written, so that 0.1 is a tenth and a third decimal place is noticed.
 """
 
 from __future__ import annotations
@@ -9,57 +10,26 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    Strict,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from order_capture.adapters.serializers import decimal_json
 from order_capture.application.callers import Caller
 from order_capture.application.idempotency import RequestKey
-from order_capture.application.ledger.adjust_balance import BalanceRequest
-from order_capture.application.orders.capture_orders import Batch
-from order_capture.application.orders.list_orders import OrderQuery
-from order_capture.application.ports import OrderCursor
-from order_capture.domain.errors import NotFoundError, OrderCaptureError
-from order_capture.domain.ledger import ACCOUNTS, STOCK, UNPRICED
-from order_capture.domain.order import (
-    MAX_ITEMS,
-    MAX_QTY,
-    MAX_TOTAL,
-    Order,
-    OrderDetails,
-    OrderLine,
-    OrderStatus,
-)
+from order_capture.domain.errors import NotFoundError
+from order_capture.domain.order import MAX_TOTAL
 from order_capture.domain.times import format_utc
-from order_capture.entrypoints.http import pagination
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError, shown_name
-from order_capture.entrypoints.http.urls import Url
 
 if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
 
 MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters and prices, takes 8 KiB
-MAX_BATCH_BYTES = 1024 * 1024  # a hundred of them take 800 KiB
-MAX_ORDERS = 100  # what one DynamoDB transaction can write
-
-MAX_WAIT = 20  # seconds; the function has 25, API Gateway 29
 MAX_PAGE = 100  # what one DynamoDB call reads
 # RFC 3339, all of it: letters of either case, any number of decimals, leap seconds, and each of its years.
 _TIME = re.compile(
@@ -82,7 +52,7 @@ def _number(value: Any) -> Any:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _not_null(value: Any) -> Any:
+def not_null(value: Any) -> Any:
     """What may be left out may still not be null."""
     if value is None:
         raise PydanticCustomError("is_instance_of", "null")
@@ -145,16 +115,8 @@ def _whole_number(value: str) -> int:
     return int(value)
 
 
-def _place(value: str) -> OrderCursor:
-    try:
-        return pagination.decode(value)
-    except ValueError as error:
-        raise PydanticCustomError("cursor", "not a cursor") from error
-
-
 Time = Annotated[str, BeforeValidator(_instant)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-Cursor = Annotated[OrderCursor, PlainValidator(_place)]
 Id = Annotated[str, Field(pattern=ID_PATTERN, min_length=1, max_length=MAX_ID), BeforeValidator(_id)]
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Money = Annotated[Number, AfterValidator(_two_places)]
@@ -162,131 +124,21 @@ Price = Annotated[Money, Field(ge=0, le=MAX_TOTAL)]
 Units = Annotated[int, BeforeValidator(_whole)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+class Body(BaseModel):
+    """The body of a request."""
+
+    # A function answers many kinds of requests, and each call needs the model of one: it is built for that.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
-class NewOrderLine(_Body):
-    """So many units of a product, each at a price if it is named."""
+class Query(BaseModel):
+    """The query of a request. All of it is text."""
 
-    productId: Id  # noqa: N815 - the contract's name
-    qty: Annotated[Units, Field(ge=1, le=MAX_QTY)]
-    unitPrice: Annotated[Price | None, BeforeValidator(_not_null)] = None  # noqa: N815
-
-
-class NewOrder(_Body):
-    """The body of `POST /order`, and each entry of `POST /orders`."""
-
-    customerId: Id  # noqa: N815
-    items: Annotated[list[NewOrderLine], Field(min_length=1, max_length=MAX_ITEMS)]
-    totalAmount: Price  # noqa: N815
-    callbackUrl: Url = ""  # noqa: N815
-
-    @model_validator(mode="after")
-    def _prices_add_up(self) -> NewOrder:
-        if errors := list(_price_errors(self)):
-            raise ValidationError.from_exception_data("NewOrder", errors)
-        return self
-
-
-def _price_errors(order: NewOrder) -> Iterator[InitErrorDetails]:
-    """What is wrong with the unit prices of an order, if any of its items has one."""
-    if all(line.unitPrice is None for line in order.items):
-        return
-    total, first, complete = Decimal(0), dict[str, int](), True
-    for index, line in enumerate(order.items):
-        place = ("items", index, "unitPrice")
-        if line.unitPrice is None:
-            complete = False
-            yield _init_error("unit_price_missing", place)
-            continue
-        total += line.qty * line.unitPrice
-        same = first.setdefault(line.productId, index)
-        price = order.items[same].unitPrice
-        if price != line.unitPrice:
-            yield _init_error("unit_price_differs", place, price=price, item=f"items[{same}]")
-    if complete and total != order.totalAmount:
-        figures = {"sum": ACCOUNTS.amount(total), "total": ACCOUNTS.amount(order.totalAmount)}
-        yield _init_error("total_amount", ("totalAmount",), **figures)
-
-
-def _init_error(kind: str, place: tuple[int | str, ...], **context: object) -> InitErrorDetails:
-    error = PydanticCustomError(kind, "see _MESSAGES", {name: str(each) for name, each in context.items()})
-    return InitErrorDetails(type=error, loc=place, input=None)
-
-
-class ErrorPolicy(StrEnum):
-    """What becomes of a batch in which some orders are not valid."""
-
-    ACCEPT_VALID = "ACCEPT_VALID"
-    REJECT_ALL = "REJECT_ALL"
-
-
-class NewOrders(_Body):
-    """The body of `POST /orders`. Its entries are looked at one by one, so that a bad one stops no other."""
-
-    orders: Annotated[list[Any], Field(min_length=1, max_length=MAX_ORDERS)]
-    errorPolicy: Annotated[ErrorPolicy, Strict(False)] = ErrorPolicy.ACCEPT_VALID  # noqa: N815
-
-
-class _Change(_Body):
-    """Exactly one of `balance` and `adjust`; where there is a `price`, it may come alone."""
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> _Change:
-        given = {name: getattr(self, name) for name in self.model_fields_set & {"balance", "adjust"}}
-        if not given and "price" in type(self).model_fields:
-            if "price" in self.model_fields_set:
-                return self
-            raise PydanticCustomError(
-                "one_of", "one of balance, adjust and price is required", {"field": "balance"}
-            )
-        if len(given) != 1 or None in given.values():
-            raise PydanticCustomError(
-                "one_of", "exactly one of balance and adjust is required", {"field": "balance"}
-            )
-        return self
-
-
-class AccountChange(_Change):
-    """The body of `POST /account`."""
-
-    customerId: Id  # noqa: N815
-    balance: Annotated[Money, Field(ge=0, le=ACCOUNTS.max_balance)] | None = None
-    adjust: Annotated[Money, Field(ge=-ACCOUNTS.max_balance, le=ACCOUNTS.max_balance)] | None = None
-
-
-class StockChange(_Change):
-    """The body of `POST /stock`."""
-
-    productId: Id  # noqa: N815
-    balance: Annotated[Units, Field(ge=0, le=int(STOCK.max_balance))] | None = None
-    adjust: Annotated[Units, Field(ge=-int(STOCK.max_balance), le=int(STOCK.max_balance))] | None = None
-    price: Price | None = None
-
-
-class ListOrdersQuery(BaseModel):
-    """The query of `GET /orders`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    customerId: Id  # noqa: N815
-    status: OrderStatus | None = None
-    since: Annotated[Time, Field(alias="from")] = FIRST_TIME
-    until: Annotated[Time, Field(alias="to")] = LAST_TIME
-    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
-    cursor: Cursor | None = None
-
-
-class GetOrderQuery(BaseModel):
-    """The query of `GET /order/{orderId}` and its status."""
-
-    model_config = ConfigDict(frozen=True)
-
-    wait: Annotated[WholeNumber, Field(ge=0, le=MAX_WAIT)] = 0
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)
+Cursor = TypeVar("Cursor")
 
 
 def read(model: type[Model], body: bytes, limit: int) -> tuple[Model, str]:
@@ -299,7 +151,7 @@ def read(model: type[Model], body: bytes, limit: int) -> tuple[Model, str]:
         raise RequestInvalidError([FieldError("body", f"must be at most {limit} bytes")])
     try:
         values = decimal_json.loads_by_field(body)
-        valid = _validated(model, values)
+        valid = validated(model, values)
         # Of values that are refused by their fields there may be texts with half a character.
         canonical = decimal_json.canonical(values).encode("utf-8", "surrogatepass")
     except decimal_json.NotJsonError as error:
@@ -317,104 +169,6 @@ def read_body(model: type[Model], request: Request, limit: int) -> tuple[Model, 
     request.refuse_parameters()
     request.expect_json()
     return read(model, request.body, limit)
-
-
-def new_order(request: Request, new_id: Callable[[], str], now: str) -> Order:
-    """The order that `POST /order` asks for.
-
-    Raises:
-        RequestInvalidError: with every field that is wrong.
-    """
-    body, of_body = read_body(NewOrder, request, MAX_BODY_BYTES)
-    key = request_key(request, of_body)
-    return _order(body, key.request_id if key else new_id(), request, _fingerprint(request, of_body), now)
-
-
-def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
-    """The orders that `POST /orders` asks for.
-
-    Raises:
-        RequestInvalidError: the batch itself is wrong, or an order in it that is to stop all others.
-    """
-    body, of_body = read_body(NewOrders, request, MAX_BATCH_BYTES)
-    key, fingerprint = request_key(request, of_body), _fingerprint(request, of_body)
-    entries: list[Order | OrderCaptureError] = []
-    for index, values in enumerate(body.orders):
-        try:
-            order = _validated(NewOrder, values, f"orders[{index}]")
-        except RequestInvalidError as error:
-            entries.append(error)
-            continue
-        order_id = _id_in_batch(key, index) if key else new_id()
-        entries.append(_order(order, order_id, request, fingerprint, now))
-    if body.errorPolicy is ErrorPolicy.REJECT_ALL:
-        errors = [
-            each for entry in entries if isinstance(entry, RequestInvalidError) for each in entry.errors
-        ]
-        if errors:
-            raise RequestInvalidError(errors)
-    request_id = key.request_id if key else None
-    return Batch(entries, fingerprint, request_id, all_or_none=body.errorPolicy is ErrorPolicy.REJECT_ALL)
-
-
-def account_change(request: Request, new_id: Callable[[], str]) -> BalanceRequest:
-    """What `POST /account` asks for.
-
-    Raises:
-        RequestInvalidError: with every field that is wrong.
-    """
-    body, of_body = read_body(AccountChange, request, MAX_BODY_BYTES)
-    return _change(body.customerId, body.balance, body.adjust, of_body, request, new_id)
-
-
-def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceRequest:
-    """What `POST /stock` asks for.
-
-    Raises:
-        RequestInvalidError: with every field that is wrong.
-    """
-    body, of_body = read_body(StockChange, request, MAX_BODY_BYTES)
-    balance, adjust = (None if units is None else Decimal(units) for units in (body.balance, body.adjust))
-    change = _change(body.productId, balance, adjust, of_body, request, new_id)
-    if "price" not in body.model_fields_set:
-        return change
-    if balance is None and adjust is None:
-        change = replace(change, adjust=Decimal(0))
-    return replace(change, price=UNPRICED if body.price is None else ACCOUNTS.amount(body.price))
-
-
-def deletion(request: Request, new_id: Callable[[], str], name: str) -> BalanceRequest:
-    """Whom or what a `DELETE` asks to be deleted; `name` is the path parameter's.
-
-    Raises:
-        NotFoundError: nothing can have such an id.
-        RequestInvalidError: with every header or parameter that is wrong.
-    """
-    entity = path_id(request, name)
-    request.refuse_parameters()
-    return _change(entity, None, None, "", request, new_id, delete=True)
-
-
-def orders_query(request: Request) -> OrderQuery:
-    """Which orders `GET /orders` asks for.
-
-    Raises:
-        RequestInvalidError: with every parameter that is wrong.
-    """
-    query = query_of(ListOrdersQuery, request)
-    if query.cursor is not None and not query.since <= query.cursor.create_time <= query.until:
-        # Of another list than this one. DynamoDB would refuse it.
-        raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
-    return OrderQuery(query.customerId, query.since, query.until, query.status, query.limit, query.cursor)
-
-
-def wait_seconds(request: Request) -> int:
-    """How long a client wants to wait for an order's status to change.
-
-    Raises:
-        RequestInvalidError: too long, or no number; or there is another parameter.
-    """
-    return query_of(GetOrderQuery, request).wait
 
 
 def path_id(request: Request, name: str) -> str:
@@ -439,7 +193,7 @@ def request_key(request: Request, of_body: str = "") -> RequestKey | None:
     if key is None:
         return None
     return RequestKey(
-        deterministic_id(request.caller, request.operation, key), _fingerprint(request, of_body)
+        deterministic_id(request.caller, request.operation, key), fingerprint_of(request, of_body)
     )
 
 
@@ -455,56 +209,19 @@ def deterministic_id(caller: Caller, operation: str, key: str) -> str:
 _NAMESPACE = uuid.UUID("6f1c7d5e-0b52-4d0f-9a55-3c8f5b1f8f10")  # any constant; it must never change
 
 
-def _id_in_batch(key: RequestKey, index: int) -> str:
-    return str(uuid.uuid5(uuid.UUID(key.request_id), str(index)))
-
-
-def _fingerprint(request: Request, of_body: str) -> str:
+def fingerprint_of(request: Request, of_body: str) -> str:
     """The same for the same request: what its path, query and body say, however they are written."""
     path = {name: request.path_parameter(name) for name in request.path}
     canonical = decimal_json.canonical({"path": path, "query": request.query, "body": of_body})
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _order(body: NewOrder, order_id: str, request: Request, fingerprint: str, now: str) -> Order:
-    details = OrderDetails(
-        order_id=order_id,
-        customer_id=body.customerId,
-        items=tuple(
-            OrderLine(
-                line.productId,
-                line.qty,
-                None if line.unitPrice is None else ACCOUNTS.amount(line.unitPrice),
-            )
-            for line in body.items
-        ),
-        total_amount=ACCOUNTS.amount(body.totalAmount),
-    )
-    return Order.place(
-        details,
-        now=now,
-        correlation_id=request.correlation_id,
-        fingerprint=fingerprint,
-        callback_url=body.callbackUrl,
-    )
+def validated(model: type[Model], values: Any, place: str = "") -> Model:
+    """The values of a request, by their model; `place` is the field that they are in, if they are in one.
 
-
-def _change(
-    entity: str,
-    balance: Decimal | None,
-    adjust: Decimal | None,
-    of_body: str,
-    request: Request,
-    new_id: Callable[[], str],
-    *,
-    delete: bool = False,
-) -> BalanceRequest:
-    key, fingerprint = request_key(request, of_body), _fingerprint(request, of_body)
-    adjustment_id = key.request_id if key else new_id()
-    return BalanceRequest(entity, adjustment_id, fingerprint, key is not None, balance, adjust, delete)
-
-
-def _validated(model: type[Model], values: Any, place: str = "") -> Model:
+    Raises:
+        RequestInvalidError: with every field that is wrong.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -519,7 +236,19 @@ def query_of(model: type[Model], request: Request) -> Model:
         RequestInvalidError: with every parameter that is wrong, or that the model does not have.
     """
     names = [field.alias or name for name, field in model.model_fields.items()]
-    return _validated(model, request.parameters(*names))
+    return validated(model, request.parameters(*names))
+
+
+def cursor_reader(read_cursor: Callable[[str], Cursor]) -> Callable[[str], Cursor]:
+    """What reads a cursor in a query, by a function that raises ValueError for what is none."""
+
+    def read(value: str) -> Cursor:
+        try:
+            return read_cursor(value)
+        except ValueError as error:
+            raise PydanticCustomError("cursor", "not a cursor") from error
+
+    return read
 
 
 def _field(place: str, *location: int | str) -> str:

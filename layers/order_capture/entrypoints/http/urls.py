@@ -14,10 +14,8 @@ from pydantic_core import PydanticCustomError
 
 from order_capture.config import allow_loopback, own_port
 from order_capture.domain.ip_ranges import is_uri_text
+from order_capture.domain.order import MAX_URL
 
-# Enough for a host and a path with a token in it; more would be the larger part of an order, which is written
-# and told with it several times.
-MAX_URL = 512
 # https to a name, not to a bare address, with a port or without; no user, no fragment. On the local engine
 # also http to the machine itself. Of what it takes, `is_uri_text` refuses what has to be percent-encoded.
 _PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"

@@ -1,4 +1,4 @@
-"""What clients may send about webhooks. Apart from `requests`, for the functions that know none."""
+"""What clients may send about webhooks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, Strict
 
 from order_capture.application.idempotency import RequestKey
 from order_capture.domain.errors import NotFoundError
@@ -17,8 +16,11 @@ from order_capture.entrypoints.http import pagination
 from order_capture.entrypoints.http.requests import (
     MAX_BODY_BYTES,
     MAX_PAGE,
+    Body,
     Id,
+    Query,
     WholeNumber,
+    cursor_reader,
     query_of,
     read_body,
     request_key,
@@ -33,11 +35,7 @@ _WEBHOOK_ID = r"[A-Za-z0-9._:@+~-]{1,64}\.[0-9a-f]{32}"
 _DELIVERY_ID = r"[0-9a-f]{32}"
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class NewWebhook(_Body):
+class NewWebhook(Body):
     """The body of `POST /webhooks`."""
 
     customerId: Id  # noqa: N815 - the contract's name
@@ -45,34 +43,27 @@ class NewWebhook(_Body):
     eventTypes: Annotated[  # noqa: N815
         list[Annotated[OrderEventType, Strict(False)]],
         Field(min_length=1, max_length=len(OrderEventType)),
-    ] = []  # all of them, where none are named
+    ] = Field(default_factory=list)  # all of them, where none are named
 
 
-class WebhooksQuery(BaseModel):
+class WebhooksQuery(Query):
     """The query of `GET /webhooks`."""
-
-    model_config = ConfigDict(frozen=True)
 
     customerId: Id  # noqa: N815
 
 
 def _cursor(value: str) -> str:
-    try:
-        delivery_id = pagination.unpack(value)
-        if not re.fullmatch(_DELIVERY_ID, delivery_id):
-            raise ValueError(value)
-    except ValueError as error:
-        raise PydanticCustomError("cursor", "not a cursor") from error
+    delivery_id = pagination.unpack(value)
+    if not re.fullmatch(_DELIVERY_ID, delivery_id):
+        raise ValueError(value)
     return delivery_id
 
 
-class DeliveriesQuery(BaseModel):
+class DeliveriesQuery(Query):
     """The query of `GET /webhooks/{webhookId}/deliveries`."""
 
-    model_config = ConfigDict(frozen=True)
-
     limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
-    cursor: Annotated[str, AfterValidator(_cursor)] | None = None
+    cursor: Annotated[str, AfterValidator(cursor_reader(_cursor))] | None = None
 
 
 def new_webhook(

@@ -1,24 +1,22 @@
-"""What a client may say over a WebSocket connection, checked as strictly as requests are; and its answer."""
+"""What a client may send over a WebSocket connection, checked as strictly as requests are; and its answer."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from order_capture.adapters.serializers.snapshots import order_values
 from order_capture.application.ports import SubscriptionTarget
+from order_capture.application.snapshots import OrderSnapshot
 from order_capture.domain.order import Order
-from order_capture.entrypoints.http.requests import Id, read
+from order_capture.entrypoints.http.requests import Body, Id, read
 
 MAX_TEXT_BYTES = 1024  # the longest there can be takes 130
 
 
-class Subscribe(BaseModel):
-    """Asks to be told of one order, or of all orders of a customer."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+class Subscribe(Body):
+    """Asks to be notified of one order, or of all orders of a customer."""
 
     action: Literal["subscribe"]
     orderId: Id | None = None  # noqa: N815 - the contract's name
@@ -49,4 +47,4 @@ def wanted(text: str) -> SubscriptionTarget:
 def subscribed(what: SubscriptionTarget, order: Order | None) -> dict[str, Any]:
     """What is followed from now on; an order with how it stands."""
     answer: dict[str, Any] = {"subscribed": {"orderId" if what.is_order else "customerId": what.id}}
-    return answer if order is None else answer | {"order": order_values(order)}
+    return answer if order is None else answer | {"order": OrderSnapshot.of(order).values()}

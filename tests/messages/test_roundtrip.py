@@ -20,16 +20,17 @@ from contracts.registry import CHANNELS, REFUSED, SUBSCRIBE, SUBSCRIBED, Message
 from order_capture.adapters.messaging import envelopes
 from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.adapters.serializers import decimal_json
-from order_capture.adapters.serializers.fields import ID_PATTERN
 from order_capture.application import messages as said
 from order_capture.application.ports import SubscriptionTarget
 from order_capture.domain.errors import NotFoundError, SubscriptionLimitError, TransientError
 from order_capture.domain.events import OrderEventType, event_of
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance, LedgerSpec
 from order_capture.domain.order import (
+    ID_PATTERN,
     MAX_ITEMS,
     MAX_QTY,
     MAX_TOTAL,
+    MAX_URL,
     CheckResult,
     CheckType,
     DeclineCode,
@@ -42,7 +43,7 @@ from order_capture.domain.order import (
 from order_capture.domain.times import format_utc
 from order_capture.domain.webhooks import webhook_id_of
 from order_capture.entrypoints.http.problems import RequestInvalidError
-from order_capture.entrypoints.http.urls import MAX_URL, URL_PATTERN
+from order_capture.entrypoints.http.urls import URL_PATTERN
 from order_capture.entrypoints.websocket import api, messages
 from tests.support.contracts import READ_AS, faults, texts_of
 from tests.support.factories import socket_event
@@ -141,25 +142,25 @@ def happened(life: list[Order]) -> list[said.OrderEventMessage]:
 
 
 commands: st.SearchStrategy[said.Message] = st.one_of(
-    st.builds(said.CheckOrder, details, correlation_ids),
-    st.builds(said.ReleaseOrder, details, correlation_ids),
-    st.builds(said.ShipOrder, details, correlation_ids),
+    st.builds(said.CheckOrder.of, details, correlation_ids),
+    st.builds(said.ReleaseOrder.of, details, correlation_ids),
+    st.builds(said.ShipOrder.of, details, correlation_ids),
     st.tuples(st.sampled_from(CheckType), st.sampled_from(Outcome)).flatmap(
         lambda requested: st.builds(
-            said.OrderChecked, ids, st.just(requested[0]), decisions(*requested), correlation_ids
+            said.OrderChecked.of, ids, st.just(requested[0]), decisions(*requested), correlation_ids
         )
     ),
     st.builds(
-        said.WatchOrder, ids, correlation_ids, st.integers(1, MAX_DELAY_SECONDS), st.integers(0, 10**6)
+        said.WatchOrder.of, ids, correlation_ids, st.integers(1, MAX_DELAY_SECONDS), st.integers(0, 10**6)
     ),
     st.builds(
-        said.DeliverWebhook,
-        st.builds(webhook_id_of, ids, st.uuids().map(lambda each: each.hex)),
-        st.uuids().map(lambda each: each.hex),
-        ids,
-        correlation_ids,
-        st.integers(0, 10**6),
-        st.integers(0, MAX_DELAY_SECONDS),
+        said.DeliverWebhook.build,
+        webhook_id=st.builds(webhook_id_of, ids, st.uuids().map(lambda each: each.hex)),
+        delivery_id=st.uuids().map(lambda each: each.hex),
+        order_id=ids,
+        correlation_id=correlation_ids,
+        attempt_series=st.integers(0, 10**6),
+        delay=st.integers(0, MAX_DELAY_SECONDS),
     ),
 )
 
@@ -208,7 +209,7 @@ def test_what_is_told_of_any_order_is_by_its_schema() -> None:
             body = envelope_of(event, time).body
             assert faults(body) == []
             # Who counts reads of the log what happened, which a schema can't say.
-            assert envelopes.decode_summary(body).fact.details.order_id == event.event.order.order_id
+            assert envelopes.decode_checked(body).order_id == event.event.order.order_id
             told.add(event.event.type)
             varied.update(
                 each.name for each in OPTIONAL if getattr(event.event.order, each.name) != each.default
@@ -266,7 +267,7 @@ def test_whatever_goes_wrong_is_told_by_the_schema(error: Exception) -> None:
 
 
 def test_every_message_that_is_sent_to_us_is_read_here() -> None:
-    received = {each for way in CHANNELS if way.receivers for each in way.asked or way.messages}
+    received = {each for way in CHANNELS if way.receivers for each in way.requests or way.messages}
     assert READ_AS.keys() | {SUBSCRIBE} == received
 
 
@@ -280,7 +281,7 @@ def test_whatever_a_schema_allows_is_read_whatever_a_later_release_adds(message:
         assert isinstance(envelopes.decode(text), READ_AS[message])
         assert read(json.dumps(more)) == read(text)
 
-    def read(text: str) -> said.Message:
+    def read(text: str) -> said.Received:
         told = envelopes.decode(text)
         return replace(told, body="") if isinstance(told, said.ReceivedOrderEvent) else told
 

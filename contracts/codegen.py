@@ -43,14 +43,14 @@ def committed(root: Path = ROOT) -> dict[str, str]:
     }
 
 
-def earlier(kind: str, root: Path = ROOT) -> Iterator[tuple[str, Path]]:
+def previous(kind: str, root: Path = ROOT) -> Iterator[tuple[str, Path]]:
     """What was replaced of a type of messages: the path that it had, and where it is now."""
     for path in sorted((root / "schemas" / kind / "earlier").glob("*/**/*.json")):
         place, kept = path.relative_to(root).parts[:2], path.relative_to(root).parts[4:]
         yield "/".join((*place, *kept)), path
 
 
-def broken(messages: Sequence[Message] = ALL, root: Path = ROOT) -> list[str]:
+def breaking(messages: Sequence[Message] = ALL, root: Path = ROOT) -> list[str]:
     """What those run into who know the messages by the schemas that are committed."""
     found = []
     known = {_schema_path(message): message for message in messages}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from contracts import files
+from contracts import codegen
 from contracts.registry import MESSAGES, Message
 from local.engine import ROOT
 from order_capture.adapters.messaging import envelopes
@@ -18,7 +18,7 @@ from order_capture.domain.errors import InvalidMessageError
 from tests.support.contracts import READ_AS, committed_schema, errors_of, faults, path_of
 
 SAMPLES = sorted((ROOT / "schemas").glob("*/samples/*.json"))
-EARLIER = [(kept, path) for message in files.ALL for kept, path in files.earlier(message.type)]
+EARLIER = [(kept, path) for message in codegen.ALL for kept, path in codegen.previous(message.type)]
 EARLIER_SAMPLES = [path for kept, path in EARLIER if "/samples/" in kept]
 EARLIER_SCHEMAS = [path for kept, path in EARLIER if "/samples/" not in kept]
 
@@ -30,7 +30,7 @@ def name_of(path: Path) -> str:
 def message_of(path: Path) -> Message:
     """The message that a sample is one of: by its type's folder, and the version in its name."""
     kind, version = path.relative_to(ROOT / "schemas").parts[0], path.name.partition(".")[0]
-    return next(each for each in files.ALL if (each.type, each.version) == (kind, version))
+    return next(each for each in codegen.ALL if (each.type, each.version) == (kind, version))
 
 
 def body_of(path: Path) -> str:
@@ -45,19 +45,19 @@ def data_of(path: Path) -> Any:
 
 
 def test_the_files_are_what_is_written_from_the_registry() -> None:
-    assert files.committed() == files.generated(), "`make schemas`, and look at the difference"
+    assert codegen.committed() == codegen.generated(), "`make schemas`, and look at the difference"
 
 
 def test_nothing_else_lies_among_them() -> None:
-    known = {*files.generated(), *(str(path.relative_to(ROOT)) for _, path in EARLIER)}
+    known = {*codegen.generated(), *(str(path.relative_to(ROOT)) for _, path in EARLIER)}
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "schemas").rglob("*") if path.is_file()} <= known
 
 
 def test_no_schema_breaks_whoever_knows_the_committed_one() -> None:
-    assert files.broken() == []
+    assert codegen.breaking() == []
 
 
-@pytest.mark.parametrize("message", files.ALL, ids=lambda message: message.type)
+@pytest.mark.parametrize("message", codegen.ALL, ids=lambda message: message.type)
 def test_a_schema_is_one_and_has_the_name_that_envelopes_carry(message: Message) -> None:
     schema = committed_schema(message)
     Draft202012Validator.check_schema(schema)
