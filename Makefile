@@ -158,10 +158,10 @@ postman: .local/venv/development/.ready ## write the Postman collection's bodies
 bench: setup ## what an order costs in units and dollars, import times, sizes (COST=1 only the first, JSON=1)
 	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) benchmarks $(call flag,COST,cost) $(call flag,JSON,json) $(ARGS)
 
-flash-sale: setup ## sell a hot product in virtual time, on a model of AWS (SCENARIO=F3, SEED=n, CONCURRENCY=50, JSON=1, CHECK=1 fails if it is slow, STRIPES=off, SET="wcu_per_partition=500", ENV=dev, CONSTANTS=1)
+flash-sale: setup ## sell a hot product in virtual time, on a model of AWS (SCENARIO=F3, SEED=n, CONCURRENCY=50, JSON=1, CHECK=1 fails if it is slow, PLOTS=1 draws it for the docs, STRIPES=off, SET="wcu_per_partition=500", ENV=dev, CONSTANTS=1)
 	@PYTHONPATH=layers $(LOCAL) benchmarks.flash_sale $(call option,SCENARIO,scenario) $(call option,SEED,seed) \
 	    $(call option,CONCURRENCY,concurrency) $(call option,STRIPES,stripes) $(call option,ENV,env) $(call option,SET,set) \
-	    $(call flag,JSON,json) $(call flag,CHECK,check) $(call flag,CONSTANTS,constants) $(ARGS)
+	    $(call flag,JSON,json) $(call flag,CHECK,check) $(call flag,PLOTS,plots) $(call flag,CONSTANTS,constants) $(ARGS)
 
 simulate: setup ## run the pipeline under faults (SEEDS=10000, FIRST=0; SEED=n one again, MUTANTS=1, ARGS=--cells)
 	@PYTHONPATH=layers $(LOCAL) tests.simulation $(call option,SEEDS,seeds) $(call option,FIRST,first) \

@@ -12,12 +12,14 @@ from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.flash_sale import plots
 from benchmarks.flash_sale.constants import KNOWN, Constants, constants_from
 from benchmarks.flash_sale.model import Sale, surrounded
 from benchmarks.flash_sale.scenarios import SCENARIOS, Outcome, Scenario, play
 from benchmarks.flash_sale.wiring import ENVIRONMENTS
 from order_capture_ops.cli import Parser, console, errors, integer_between, run
 from order_capture_ops.errors import UsageError
+from tests.support.template import ROOT
 
 LAST_SEED = 2**63 - 1
 MOST_CONCURRENCY = 1_000  # what Lambda takes (services-sqs-scaling.html)
@@ -53,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", default="", help='constants of the model: "wcu_per_partition=500 sigma=0"')
     parser.add_argument("--constants", action="store_true", help="list them, with their sources")
     parser.add_argument("--json", action="store_true", help="print one JSON object; needs a scenario")
+    parser.add_argument("--plots", action="store_true", help="draw what happened, for the documentation")
     parser.add_argument("--check", action="store_true", help="fail if a target is missed as well")
     options = parser.parse_args(arguments)
     return run(lambda: _main(options))
@@ -113,7 +116,11 @@ def _play(scenario: Scenario, options: argparse.Namespace, constants: Constants)
             )
 
         with surrounded(sale):
-            return play(scenario, options.seed, sale, show)
+            outcome = play(scenario, options.seed, sale, show)
+    if options.plots:
+        for path in plots.draw(scenario.name, scenario.load, sale.progress.samples):
+            errors.print(f"Drawn: {path.relative_to(ROOT)}")
+    return outcome
 
 
 def _progress() -> Progress:

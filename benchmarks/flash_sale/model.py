@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -412,7 +412,7 @@ def surrounded(sale: Sale) -> Iterator[None]:
         mock.patch.object(system, "time", clock),
         mock.patch.object(system, "random", chance),
         mock.patch.dict(os.environ, sale._settings),
-        _texts_at_once(),
+        _written_at_once(),
         _seldom_swept(),
     ):
         functions.put_into(sale)
@@ -420,15 +420,22 @@ def surrounded(sale: Sale) -> Iterator[None]:
 
 
 @contextmanager
-def _texts_at_once() -> Iterator[None]:
-    """While this lasts, text is written as an attribute and read without asking for every other type first.
+def _written_at_once() -> Iterator[None]:
+    """While this lasts, what is of a plain type is written as an attribute, or read, without asking if it is
+    of any other; a number is worked out once.
 
-    It is what boto3 does with text in the end; most of what is stored is, and it takes a tenth of the time.
+    The result is boto3's. To ask takes a quarter of the time that there is.
     """
     serialize, deserialize = types._Serializer.serialize, types._Deserializer.deserialize
+    number = lru_cache(maxsize=65_536, typed=True)(partial(serialize, types._serializer))
 
     def written(self: Any, value: Any) -> Any:
-        return {"S": value} if type(value) is str else serialize(self, value)
+        kind = type(value)
+        if kind is str:
+            return {"S": value}
+        if kind is Decimal or kind is int:
+            return number(value)
+        return {"M": types.to_item(value)} if kind is dict else serialize(self, value)
 
     def read(self: Any, value: Any) -> Any:
         return value["S"] if "S" in value and len(value) == 1 else deserialize(self, value)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from benchmarks.flash_sale import __main__ as command
+from benchmarks.flash_sale import plots
 from benchmarks.flash_sale.constants import KNOWN, Constants, constants_from
 from benchmarks.flash_sale.model import ON_THE_WAY, WATCHED, Sale, surrounded
 from benchmarks.flash_sale.scenarios import HOT, SCENARIOS, Outcome, Scenario, Target, hot_rush, play
@@ -142,6 +144,17 @@ def test_the_command_prints_one_object_or_a_table_and_fails_for_what_is_slow_onl
     lines = capsys.readouterr().out.splitlines()
     assert any("all decided" in line and "✗" in line for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_its_plots_are_small_pictures_that_load_nothing(tmp_path: Path) -> None:
+    _, sale = played(small())
+
+    paths = plots.draw("F0", "40 in a second", sale.progress.samples * 100, tmp_path)
+
+    assert [path.name for path in paths] == ["f0-orders.svg", "f0-waiting.svg", "f0-conflicts.svg"]
+    for path in paths:
+        assert path.stat().st_size < 60_000
+        assert b"<script" not in path.read_bytes()
 
 
 def test_the_functions_see_the_setting_of_stripes() -> None:

@@ -1,0 +1,78 @@
+"""What happened in a sale, drawn: orders decided and shipped, messages that wait, transactions refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pygal
+from pygal.style import CleanStyle
+
+from benchmarks.flash_sale.model import Sample
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs/explanation/hot-products"
+MOST_POINTS = 80  # no more can be told apart, and a file stays small
+WIDTH, HEIGHT = 720, 300
+
+Line = list[tuple[float, float]]
+
+
+def draw(name: str, load: str, samples: Sequence[Sample], folder: Path = FOLDER) -> list[Path]:
+    """Write a scenario's plots; returns where they are."""
+    shown = thinned(samples)
+    before = [shown[0], *shown[:-1]]
+    refused: Line = []
+    for sample, last in zip(shown, before, strict=True):
+        asked = sample.transactions - last.transactions
+        refused.append((sample.time, 100 * (sample.conflicts - last.conflicts) / asked if asked else 0.0))
+    lines: dict[str, tuple[str, dict[str, Line]]] = {
+        "orders": (
+            "orders",
+            {
+                "decided": [(sample.time, sample.decided) for sample in shown],
+                "shipped": [(sample.time, sample.shipped) for sample in shown],
+            },
+        ),
+        "waiting": (
+            "messages in the queues",
+            {"visible or not": [(sample.time, sample.waiting) for sample in shown]},
+        ),
+        "conflicts": ("transactions refused, %", {"refused": refused}),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for what, (title, of_one) in lines.items():
+        path = folder / f"{name.lower()}-{what}.svg"
+        path.write_bytes(_chart(f"{name}: {load}", title, of_one))
+        paths.append(path)
+    return paths
+
+
+def thinned(samples: Sequence[Sample]) -> list[Sample]:
+    """As many of the samples as are drawn, the last among them."""
+    step = -(-len(samples) // MOST_POINTS)
+    return [*samples[:-1:step], samples[-1]]
+
+
+def _chart(title: str, y_title: str, lines: dict[str, Line]) -> bytes:
+    chart = pygal.XY(
+        title=title,
+        x_title="seconds",
+        y_title=y_title,
+        width=WIDTH,
+        height=HEIGHT,
+        show_dots=False,
+        show_legend=len(lines) > 1,
+        legend_at_bottom=True,
+        include_x_axis=True,
+        style=CleanStyle,
+        js=(),
+        no_prefix=True,  # the same picture from the same figures
+        value_formatter=lambda value: f"{value:,.0f}",
+        x_value_formatter=lambda value: f"{value:g}",
+    )
+    for name, line in lines.items():
+        chart.add(name, line)
+    # What pygal would make interactive is a picture here, from whose page nothing may run.
+    return re.sub(rb"<script.*?</script>", b"", chart.render(), flags=re.DOTALL)
