@@ -150,6 +150,10 @@ class ContendedDynamoDB:
         """Change an item, on a condition."""
         return self._write("UpdateItem", {"Update": action})
 
+    def delete_item(self, **action: Any) -> dict[str, Any]:
+        """Delete an item, on a condition."""
+        return self._write("DeleteItem", {"Delete": action})
+
     def _write(self, operation: str, action: Mapping[str, Any]) -> dict[str, Any]:
         (write,) = self._store.prepare([action])
         if (write.table.name, write.key) in self._in_flight:
@@ -177,7 +181,7 @@ class ContendedDynamoDB:
             item = write.result(old or {})
         except ExpressionError:
             item = {}  # its condition keeps it from an item that there is not
-        units = {(write.table.name, write.key[0]): float(each * _kilobytes(item, 1024))}
+        units = {(write.table.name, write.key[0]): float(each * _kilobytes(item or old or {}, 1024))}
         if old is None:
             for index, names in write.table.indexes.items():
                 if all(name in item for name in names):
@@ -188,29 +192,61 @@ class ContendedDynamoDB:
 
     def get_item(self, *, TableName: str, Key: Item, **more: Any) -> dict[str, Any]:  # noqa: N803
         """`{"Item": …}`, or nothing."""
-        self._read("GetItem", TableName, [Key], more.get("ConsistentRead", False))
+        self._read("GetItem", TableName, [Key], is_consistent=more.get("ConsistentRead", False))
         return self._store.get_item(TableName=TableName, Key=Key, **more)
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
         """The items that there are."""
         for table, request in RequestItems.items():
-            self._read("BatchGetItem", table, request["Keys"], request.get("ConsistentRead", False))
+            self._read(
+                "BatchGetItem", table, request["Keys"], is_consistent=request.get("ConsistentRead", False)
+            )
         return self._store.batch_get_item(RequestItems=RequestItems)
 
     def query(self, **asked: Any) -> dict[str, Any]:
-        """A page of an index."""
+        """A page of a table or of an index. Its units are counted, and limit nothing."""
         self._pause(self._constants.read_ms)
-        return self._store.query(**asked)
+        page = self._store.query(**asked)
+        units = sum(_kilobytes(item, 4096) for item in page["Items"])
+        self.figures.read_units += max(1, math.ceil(units * (1 if asked.get("ConsistentRead") else 0.5)))
+        return page
 
-    def _read(self, operation: str, table: str, keys: Sequence[Item], is_consistent: bool) -> None:
+    def transact_get_items(self, *, TransactItems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        """All items as they are at one time; refused by whoever writes one of them."""
+        asked = [each["Get"] for each in TransactItems]
+        for each in asked:
+            self._read("TransactGetItems", each["TableName"], [each["Key"]] * 2, is_consistent=True, median=0)
+        places = [(each["TableName"], _key_of(each["Key"])) for each in asked]
+        if not self._in_flight.isdisjoint(places):
+            self._pause(self._constants.refusal_ms)
+            reasons = [_CONFLICT if place in self._in_flight else _PASSES for place in places]
+            code = "TransactionCanceledException"
+            raise client_error("TransactGetItems", code, "Transaction cancelled", CancellationReasons=reasons)
+        found = [self._store.items(table).get(key) for table, key in places]
         self._pause(self._constants.read_ms)
+        return {"Responses": [{} if item is None else {"Item": item} for item in found]}
+
+    def _read(
+        self,
+        operation: str,
+        table: str,
+        keys: Sequence[Item],
+        *,
+        is_consistent: bool,
+        median: float | None = None,
+    ) -> None:
+        self._pause(self._constants.read_ms if median is None else median)
         items = self._store.items(table)
         for each in keys:
-            key = tuple(value["S"] for value in each.values())
+            key = _key_of(each)
             units = _kilobytes(items.get(key, {}), 4096) * (1 if is_consistent else 0.5)
             self.figures.read_units += math.ceil(units)
             if self._reads.missing({(table, key[0]): units}):
                 raise client_error(operation, _EXCEEDED, _THROTTLED["Message"])
+
+
+def _key_of(key: Item) -> Key:
+    return tuple(value["S"] for value in key.values())
 
 
 def _kilobytes(item: Item, unit: int) -> int:

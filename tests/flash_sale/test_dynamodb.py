@@ -89,6 +89,38 @@ def test_a_plain_write_that_meets_a_transaction_is_refused_and_a_plain_read_is_n
     ]
 
 
+def test_a_transactional_read_that_meets_a_transaction_is_refused() -> None:
+    table = Contended(read_ms=3)
+    keys = [{"Get": {"TableName": "T", "Key": {"id": {"S": item}}}} for item in ("a", "b")]
+
+    table.transaction(0, "transaction", put("a"))
+    table.at(1, "read", table.client.transact_get_items, TransactItems=keys)
+    table.at(11, "later", table.client.transact_get_items, TransactItems=keys)
+    table.time.run(1)
+
+    assert table.log == [
+        (7.0, "read", "TransactionConflict None"),
+        (10.0, "transaction", "done"),
+        (14.0, "later", "done"),
+    ]
+
+
+def test_a_deletion_is_a_write_like_any_other() -> None:
+    table = Contended(write_ms=4)
+    key = {"TableName": "T", "Key": {"id": {"S": "a"}}}
+
+    table.transaction(0, "transaction", put("a"))
+    table.at(1, "delete", table.client.delete_item, **key)
+    table.at(11, "later", table.client.delete_item, **key)
+    table.time.run(1)
+
+    assert [(name, result) for _, name, result in table.log] == [
+        ("delete", "TransactionConflictException"),
+        ("transaction", "done"),
+        ("later", "done"),
+    ]
+
+
 def test_conditions_are_evaluated_when_a_transaction_is_prepared() -> None:
     table = Contended()
 
