@@ -1,4 +1,4 @@
-"""What more than one suite runs on, and what the run as a whole says and does."""
+"""What more than one suite runs on, and what the run as a whole prints and does."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def say(record_property: Callable[[str, object], None]) -> Say:
         console = Console(width=200)
         with console.capture() as printed:
             console.print(what, highlight=False)
-        record_property("said", printed.get())
+        record_property("printed", printed.get())
 
     return keep
 
@@ -144,9 +144,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for report in reports:
             if getattr(report, "when", None) == "setup":
                 ran[suite_of(report.nodeid)] += 1
-            for name, said in getattr(report, "user_properties", ()):
-                if name == "said" and report.when == "call":
-                    terminalreporter.write(said)
+            for name, printed in getattr(report, "user_properties", ()):
+                if name == "printed" and report.when == "call":
+                    terminalreporter.write(printed)
     if profile.NAME != "full":
         counts: dict[str, int] = config.stash.get(LEFT_OUT, {})
         out = Counter(counts)

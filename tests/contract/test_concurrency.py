@@ -137,14 +137,14 @@ def set_to(entity: str, balance: int) -> BalanceRequest:
 
 
 def as_a_queue(work: Callable[[Any], set[str]], messages: Iterable[Message]) -> None:
-    """Have messages worked on as a queue would: what is given back comes again, and in the end is dead."""
+    """Have messages worked on as a queue would: what fails comes again, and in the end is dead."""
     left = list(messages)
     for _ in range(MAX_RECEIVES):
         failed = work(left)
         left = [message for message in left if message.order_id in failed]
         if not left:
             return
-    raise AssertionError(f"given back again and again: {left}")
+    raise AssertionError(f"failed again and again: {left}")
 
 
 def until_done(stores: Stores, messages: Iterable[CheckOrder | ReleaseOrder]) -> dict[str, CheckResult]:
@@ -263,13 +263,13 @@ def confirm(world: World, orders: Sequence[OrderDetails]) -> None:
 
 
 def insist(attempt: Callable[[], Result]) -> Result:
-    """What a client gets that comes again for as long as it is told to."""
+    """What a client gets that comes again for as long as the answer asks it to."""
     for _ in range(MAX_RECEIVES):
         try:
             return attempt()
         except TransientError:
             continue
-    raise AssertionError("told to come again and again")
+    raise AssertionError("asked to come again and again")
 
 
 def stored(world: World, orders: Sequence[OrderDetails]) -> list[Order]:

@@ -116,7 +116,7 @@ def test_an_item_that_exists_is_not_new_and_comes_with_the_refusal(dynamodb: Any
     assert item(dynamodb, orders, "one") == order("one", n={"N": "1"})
 
 
-def test_a_refusal_says_nothing_that_was_not_asked_for(dynamodb: Any, orders: str) -> None:
+def test_a_refusal_returns_no_item_that_was_not_asked_for(dynamodb: Any, orders: str) -> None:
     dynamodb.put_item(**put(orders, "one"))
 
     assert "Item" not in refused(dynamodb, "put_item", **put(orders, "one", NEW))
@@ -228,15 +228,15 @@ def test_the_reasons_come_in_the_order_of_the_actions_with_the_items_as_they_sta
     dynamodb: Any, orders: str
 ) -> None:
     dynamodb.put_item(**put(orders, "one", n={"N": "1"}))
-    told = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
     reasons = refused(
         dynamodb,
         "transact_write_items",
         TransactItems=[
-            {"Put": {**put(orders, "new", NEW), **told}},
-            {"Put": {**put(orders, "one", NEW), **told}},
-            {"Update": {**add(orders, "missing", "1", "0"), **told}},
+            {"Put": {**put(orders, "new", NEW), **returned}},
+            {"Put": {**put(orders, "one", NEW), **returned}},
+            {"Update": {**add(orders, "missing", "1", "0"), **returned}},
         ],
     )["CancellationReasons"]
 

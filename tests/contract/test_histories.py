@@ -45,7 +45,7 @@ def test_lines_come_newest_first_as_they_were_written(history: HistoryRepository
     assert history.newest("pen", HistoryCursor(NOW, lines[0].key, 0), 10) == [lines[0], lines[2]]
 
 
-def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: HistoryRepository) -> None:
+def test_what_was_deleted_and_what_was_set_again_are_distinguished(history: HistoryRepository) -> None:
     deletion = Commit(
         "pen",
         (LedgerEntry(ChangeType.ADJUST, Decimal(-5), "deletion"),),
@@ -54,7 +54,7 @@ def test_what_was_deleted_and_what_was_made_anew_are_told_apart(history: History
     )
     again = Commit(
         "pen",
-        (LedgerEntry(ChangeType.ADJUST, Decimal(7), "anew"),),
+        (LedgerEntry(ChangeType.ADJUST, Decimal(7), "set again"),),
         Balance(Decimal(7), settled=Decimal(2), version=4, update_time=LATER),
         previous_time=NOW,
         was_deleted=True,

@@ -134,8 +134,8 @@ def test_what_was_received_too_often_is_a_dead_letter(messaging: Messaging) -> N
         messaging.give_back(message)
 
     assert messaging.receive() == []
-    (letter,) = messaging.receive(messaging.dead_url)
-    assert letter["Body"] == "one"
+    (dead,) = messaging.receive(messaging.dead_url)
+    assert dead["Body"] == "one"
 
 
 def test_what_was_deleted_does_not_come_again(messaging: Messaging) -> None:

@@ -54,11 +54,11 @@ def test_a_poison_message_is_shown_with_its_reason(
     for _ in range(2):  # reading it leaves it in the queue
         assert ops.main(["status", "--json"]) == 1
         found = json.loads(capsys.readouterr().out)
-        (letters,) = (each for each in found["dead_letters"] if each["queue"] == "OrderUpdateDlq")
-        (letter,) = letters["messages"]
+        (queue,) = (each for each in found["dead_letters"] if each["queue"] == "OrderUpdateDlq")
+        (message,) = queue["messages"]
 
-        assert (letter["reason"], letter["excerpt"]) == ("it is not JSON", "nonsense")
-        assert letter["receives"] >= 5
+        assert (message["reason"], message["excerpt"]) == ("it is not JSON", "nonsense")
+        assert message["receives"] >= 5
         assert "make redrive QUEUE=order_update DRY_RUN=1" in found["next"]
     assert shop.waiting(shop.outputs["OrderUpdateDlqUrl"]) == 1
     assert ops.main(["logs", "--function", "OrderUpdateFunction"]) == 0

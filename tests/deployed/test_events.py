@@ -87,12 +87,12 @@ def written_by_hand(shop: StackClient, table: str, keys: dict[str, str], **more:
 def dead_letters(shop: StackClient, function: str) -> list[dict[str, str]]:
     """The keys of the records in a function's dead-letter queue, which are removed from it."""
     url = shop.outputs[f"{function}DlqUrl"]
-    letters = eventually(
+    messages = eventually(
         lambda: shop.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []), bool
     )
-    for letter in letters:
-        shop.sqs.delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
-    return [json.loads(letter["Body"])["keys"] for letter in letters]
+    for message in messages:
+        shop.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return [json.loads(message["Body"])["keys"] for message in messages]
 
 
 def test_an_unreadable_order_delays_no_other_event(shop: StackClient, stories: Stories) -> None:

@@ -138,7 +138,7 @@ def test_lines_are_readable_oldest_first_and_without_lambdas_own(
 
 def test_nothing_is_truncated_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     text = line_of(
-        "given back to the queue: " + "words " * 20 + "end",
+        "returned to the queue: " + "words " * 20 + "end",
         "ERROR",
         order_id=LONGEST,
         correlation_ids=["c" * 64],

@@ -74,11 +74,11 @@ class TestDryRun:
         dlq = dlq_of(stack, "ship_order")
         before = [(message["MessageId"], message["Body"]) for message in waiting(sqs, dlq.url)]
 
-        (letter,) = peek(sqs, dlq)
+        (message,) = peek(sqs, dlq)
 
-        assert (letter.queue, letter.type, letter.order_id) == ("ShipOrderDlq", "order.ship", unshipped)
-        assert 0 <= letter.age < 60
-        assert letter.receives >= 1
+        assert (message.queue, message.type, message.order_id) == ("ShipOrderDlq", "order.ship", unshipped)
+        assert 0 <= message.age < 60
+        assert message.receives >= 1
         assert [(message["MessageId"], message["Body"]) for message in waiting(sqs, dlq.url)] == before
         assert waiting(sqs, dlq.targets[0]) == []
 
@@ -87,10 +87,10 @@ class TestDryRun:
         for number in range(25):
             put(sqs, dlq.url, body_of(check(details_of(f"order-{number}"))))
 
-        letters = peek(sqs, dlq)
+        messages = peek(sqs, dlq)
 
-        assert {letter.order_id for letter in letters} == {f"order-{number}" for number in range(25)}
-        assert len(letters) == 25
+        assert {message.order_id for message in messages} == {f"order-{number}" for number in range(25)}
+        assert len(messages) == 25
         assert len(peek(sqs, dlq, limit=7)) == 7
         assert len(waiting(sqs, dlq.url)) == 25
 
@@ -101,11 +101,11 @@ class TestDryRun:
         assert run("redrive", "ShipOrderDlq", "--dry-run") == 0
         printed = capsys.readouterr().out
         assert run("redrive", "ShipOrderDlq", "--dry-run", "--json") == 0
-        letters = json.loads(capsys.readouterr().out)["messages"]
+        messages = json.loads(capsys.readouterr().out)["messages"]
 
         assert unshipped in printed
         assert "foreign message" in printed
-        assert {(each["type"], each["order_id"]) for each in letters} == {
+        assert {(each["type"], each["order_id"]) for each in messages} == {
             ("order.ship", unshipped),
             (None, None),
         }
@@ -125,12 +125,12 @@ class TestRedrive:
 
     def test_keeps_body_and_attributes(self, stack: Stack, sqs: Any, unshipped: str) -> None:
         dlq = dlq_of(stack, "ship_order")
-        (letter,) = waiting(sqs, dlq.url)
+        (message,) = waiting(sqs, dlq.url)
 
         assert redrive(sqs, dlq) == RedriveResult(moved=1)
 
         (moved,) = waiting(sqs, dlq.targets[0])
-        assert moved["Body"] == letter["Body"]
+        assert moved["Body"] == message["Body"]
         assert {name: value["StringValue"] for name, value in moved["MessageAttributes"].items()} == {
             "type": "order.ship",
             "version": "1",

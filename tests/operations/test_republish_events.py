@@ -151,8 +151,8 @@ def test_a_repaired_order_can_be_republished(traded: Shop, stack: Stack, run: Ru
     traded.pipeline.publish_changes()
     # then the other one's event is published, and this one is dead-lettered
     assert [event["subject"] for event in map(json.loads, take())][-1] == good
-    letters = stack.client("sqs").receive_message(QueueUrl=stack.output("ChangePublisherDlqUrl"))["Messages"]
-    assert [json.loads(letter["Body"])["keys"] for letter in letters] == [{"orderId": "order-0"}]
+    messages = stack.client("sqs").receive_message(QueueUrl=stack.output("ChangePublisherDlqUrl"))["Messages"]
+    assert [json.loads(message["Body"])["keys"] for message in messages] == [{"orderId": "order-0"}]
     # and when it is repaired
     dynamodb.put_item(TableName="OrderTable", Item=item)
     assert run("republish-events", "order-0") == 0

@@ -122,15 +122,15 @@ def test_a_readable_message_has_its_order_and_the_reason_from_the_log(
     lines = {
         "/ShipOrder": [
             (now - 20, line_of("handled 0 of 1", orders=[order_id])),
-            (now - 10, line_of("given back to the queue: Throttled", "WARNING", order_ids=[order_id])),
-            (now - 5, line_of("given back to the queue: not this one", "WARNING", order_ids=["another"])),
+            (now - 10, line_of("returned to the queue: Throttled", "WARNING", order_ids=[order_id])),
+            (now - 5, line_of("returned to the queue: not this one", "WARNING", order_ids=["another"])),
         ]
     }
 
     found = look(lines)
 
     ((message,),) = (each.messages for each in found.dead_letters)
-    assert message.reason == "ship_order: given back to the queue: Throttled"
+    assert message.reason == "ship_order: returned to the queue: Throttled"
     assert (message.type, message.order_id, message.order_status) == ("order.ship", order_id, "PENDING")
     assert message.readable
     assert found.next == ["make redrive QUEUE=ship_order"]
@@ -147,8 +147,8 @@ def test_a_message_without_a_log_line_and_one_for_another_queue(look: GetStatus,
 
 
 def test_dead_letters_of_a_stream_suggest_the_repair_commands(look: GetStatus, stack: Stack) -> None:
-    letter = {"eventID": "1", "eventSourceARN": "a", "keys": {"orderId": "order-1"}, "sequenceNumber": "1"}
-    put(stack.client("sqs"), stack.outputs["ChangePublisherDlqUrl"], json.dumps(letter))
+    dead = {"eventID": "1", "eventSourceARN": "a", "keys": {"orderId": "order-1"}, "sequenceNumber": "1"}
+    put(stack.client("sqs"), stack.outputs["ChangePublisherDlqUrl"], json.dumps(dead))
 
     found = look()
 
@@ -210,7 +210,7 @@ def test_nothing_is_truncated_at_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli.console, "_width", 80)
-    letter = DiagnosedDeadLetter(
+    dead = DiagnosedDeadLetter(
         "m" * 36,
         "data.orderId is missing " * 6,
         False,
@@ -223,7 +223,7 @@ def test_nothing_is_truncated_at_80_columns(
     )
     found = Status(
         queues=[QueueStatus("WebhookDispatcherQueue", 1_000_000, 100_000, 100_000, 900_000.0)],
-        dead_letters=[DiagnosedQueue("WebhookDispatcherDlq", 2, [letter])],
+        dead_letters=[DiagnosedQueue("WebhookDispatcherDlq", 2, [dead])],
         alarms=[Alarm("WebhookDispatcherDlqAlarm", "It waits. " * 20)],
         consumers=[
             Consumer("order-capture-production-OrderUpdateFunction-1ABC", "OrderUpdateQueue", "Disabled", "")

@@ -64,10 +64,10 @@ def test_audit_differences(
 def test_dead_letters_of_a_dry_run(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    letter = DeadLetter("WebhookDispatcherDlq", MESSAGE, "order.confirmed", ORDER, 1e6, 1000, "{}")
-    monkeypatch.setattr(dead_letters, "queue", lambda *_: DeadLetterQueue(letter.queue, "url", ("url",)))
+    dead = DeadLetter("WebhookDispatcherDlq", MESSAGE, "order.confirmed", ORDER, 1e6, 1000, "{}")
+    monkeypatch.setattr(dead_letters, "queue", lambda *_: DeadLetterQueue(dead.queue, "url", ("url",)))
     monkeypatch.setattr(dead_letters, "count", lambda *_: 1)
-    monkeypatch.setattr(dead_letters, "peek", lambda *_: [letter])
+    monkeypatch.setattr(dead_letters, "peek", lambda *_: [dead])
 
     assert run("redrive", "webhook_dispatcher", "--dry-run") == 0
 

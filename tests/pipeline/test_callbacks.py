@@ -268,12 +268,12 @@ def test_a_failed_delivery_is_retried_then_dead_lettered_and_can_be_redriven(cal
         calls.wait(901, times=110)  # a message hops, fifteen minutes at a time
 
         assert {each["status"] for each in calls.log()} == {"FAILED"}
-        letters = calls.pipeline.dead_letters("webhook_sender")
-        assert len(letters) == 2
+        dead = calls.pipeline.dead_letters("webhook_sender")
+        assert len(dead) == 2
 
         receiver.answers, sent = [204], len(receiver.received)
-        for letter in letters * 2:
-            calls.pipeline.put("webhook_sender", letter)
+        for message in dead * 2:
+            calls.pipeline.put("webhook_sender", message)
         calls.wait(61, times=3)
         assert {each["status"] for each in calls.log()} == {"DELIVERED"}
         assert len(receiver.received) == sent + 2

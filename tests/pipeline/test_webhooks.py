@@ -236,11 +236,11 @@ def test_a_delivery_is_dead_lettered_after_a_day_and_restarts_when_redriven(shop
 
         assert len(receiver.received) == 8
         assert hooks.log(webhook)[0]["status"] == "FAILED"
-        (letter,) = shop.pipeline.dead_letters("webhook_sender")
+        (message,) = shop.pipeline.dead_letters("webhook_sender")
 
         receiver.answers = [204]
-        shop.pipeline.put("webhook_sender", letter)
-        shop.pipeline.put("webhook_sender", letter)
+        shop.pipeline.put("webhook_sender", message)
+        shop.pipeline.put("webhook_sender", message)
         shop.pipeline.run()
         assert hooks.log(webhook)[0]["status"] == "DELIVERED"
         assert len(receiver.received) == 9

@@ -124,7 +124,7 @@ class Model:
         self.time, self.chance = Time(), random.Random(self.seed)
         self.store = memory_stores(DynamoDB()).webhooks
         self.slow = Slow(self.time, self.store)
-        self.letters = MemoryPublisher()
+        self.dead_letters = MemoryPublisher()
         self.lanes = {lane: Queue(self.time, partial(self._look, lane), self.concurrency) for lane in Lane}
         self.happened: dict[str, float] = {}
         self.arrived: set[str] = set()
@@ -138,7 +138,7 @@ class Model:
             self.slow,
             self._post,
             self.lanes,
-            self.letters,
+            self.dead_letters,
             self.time.written,
             self.chance.random,
             self.timeout,

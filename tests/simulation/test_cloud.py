@@ -10,7 +10,7 @@ from tests.support.template import functions, load_template, of_type, on_aws, re
 
 TEMPLATE = on_aws(load_template())
 
-# Those who listen to the event topic write nothing that an order depends on: that all is told is simulated.
+# Those who listen to the event topic write nothing that an order depends on: publishing is simulated.
 # Nor does what follows the ledgers' streams.
 # And so do those who follow the ledgers.
 LISTENERS = {

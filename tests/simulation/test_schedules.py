@@ -87,8 +87,8 @@ def test_a_seed_is_the_same_schedule_in_every_process() -> None:
 def test_the_trace_tells_who_did_what_and_what_went_wrong() -> None:
     traces = "\n".join(trace_of(seed) for seed in range(20))
 
-    for told in ("order_api#", "put_item OrderTable", "✓", "[", "☠ crashed", "no more faults", "POST /order"):
-        assert told in traces
+    for text in ("order_api#", "put_item OrderTable", "✓", "[", "☠ crashed", "no more faults", "POST /order"):
+        assert text in traces
 
 
 def test_to_read_once_what_is_the_same_changes_nothing() -> None:

@@ -38,9 +38,9 @@ def what(params: Mapping[str, Any]) -> str:
 
 def _action(kind: str, action: Mapping[str, Any]) -> str:
     values = action.get("ExpressionAttributeValues", {})
-    said = [f"{name[1:]}={next(iter(values[name].values()))}" for name in _TOLD if name in values]
+    shown = [f"{name[1:]}={next(iter(values[name].values()))}" for name in _SHOWN if name in values]
     item = action.get("Key") or {name: action["Item"][name] for name in _KEYS if name in action["Item"]}
-    return " ".join([kind, _key(item), *said]).strip()
+    return " ".join([kind, _key(item), *shown]).strip()
 
 
 def _key(key: Mapping[str, Any]) -> str:
@@ -48,4 +48,4 @@ def _key(key: Mapping[str, Any]) -> str:
 
 
 _KEYS = ("orderId", "customerId", "productId", "entry")
-_TOLD = (":status", ":balance", ":held", ":settled", ":shipped", ":over", ":deleted")
+_SHOWN = (":status", ":balance", ":held", ":settled", ":shipped", ":over", ":deleted")

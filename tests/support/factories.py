@@ -92,7 +92,7 @@ def declined(
 
 
 def wrong_price(price: str, unit_price: str | None, entity: str = "pen", requested: str = "1") -> CheckResult:
-    """What an order that names another price than the product's is told."""
+    """The result for an order that names another price than the product's."""
     return CheckResult(
         Outcome.DECLINED,
         Decimal(requested),

@@ -1,4 +1,4 @@
-"""template.yaml, swagger.yaml, handlers, event files, layers and samconfig.toml tell one story."""
+"""template.yaml, swagger.yaml, handlers, event files, layers and samconfig.toml agree."""
 
 from __future__ import annotations
 

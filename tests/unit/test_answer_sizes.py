@@ -104,8 +104,8 @@ def test_the_largest_batch_with_the_worst_orders_has_a_small_answer(worst: str, 
 
     assert answer["statusCode"] == (202 if policy == "ACCEPT_VALID" else 400)
     assert size_of(answer) < REFUSAL_LIMIT
-    told = json.loads(answer["body"])
-    for problem in [each["problem"] for each in told["orders"]] if "orders" in told else [told]:
+    sent = json.loads(answer["body"])
+    for problem in [each["problem"] for each in sent["orders"]] if "orders" in sent else [sent]:
         assert problem["errors"]
         assert len(problem["errors"]) <= (5 if policy == "ACCEPT_VALID" else 50)
 

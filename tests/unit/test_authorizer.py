@@ -68,7 +68,7 @@ def token(key: rsa.RSAPrivateKey = KEY, kid: str | None = "k-1", age: int = 0, *
 
 
 def decision(**headers: str) -> tuple[str, dict[str, str]]:
-    """Allow or Deny, and what the functions behind are told."""
+    """Allow or Deny, and what is passed on to the functions."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = authorizer.authorizer_handler("orders/read")({"methodArn": ARN, "headers": named}, None)
     (statement,) = answer["policyDocument"]["Statement"]
@@ -76,12 +76,12 @@ def decision(**headers: str) -> tuple[str, dict[str, str]]:
     return statement["Effect"], answer["context"]
 
 
-TOLD = {name: GOOD[name] for name in ("sub", "client_id", "token_use", "username")}
+PASSED_ON = {name: GOOD[name] for name in ("sub", "client_id", "token_use", "username")}
 
 
 def test_a_good_token_is_let_in_and_says_whose_it_is() -> None:
-    assert decision(Authorization=f"Bearer {token()}") == ("Allow", TOLD)
-    assert decision(authorization=token()) == ("Allow", TOLD)
+    assert decision(Authorization=f"Bearer {token()}") == ("Allow", PASSED_ON)
+    assert decision(authorization=token()) == ("Allow", PASSED_ON)
 
 
 def test_a_services_token_is_let_in() -> None:
@@ -95,7 +95,7 @@ def test_a_services_token_is_let_in() -> None:
 
 @pytest.mark.parametrize("offered", ["order-capture, {}", "{},order-capture", "{}"])
 def test_a_browser_offers_it_as_a_protocol(offered: str) -> None:
-    assert decision(Sec_WebSocket_Protocol=offered.format(token())) == ("Allow", TOLD)
+    assert decision(Sec_WebSocket_Protocol=offered.format(token())) == ("Allow", PASSED_ON)
 
 
 def _hs256() -> str:

@@ -148,7 +148,7 @@ def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
     # When the order is cancelled
     cancelled = desk.cancel()
 
-    # Then its client is told so, and what it holds is released
+    # Then its client gets it as cancelled, and what it holds is released
     assert cancelled.status is OrderStatus.CANCELLED
     assert desk.releases.sent == [RELEASE]
 

@@ -80,7 +80,7 @@ MESSAGES: dict[str, type[Received]] = {
     "webhook_sender": DeliverWebhook,
     "report_projector": ReceivedOrderEvent,
 }
-SCOPES = {"webhooks": "orders"}  # they tell of orders: whoever may see these may be told of them
+SCOPES = {"webhooks": "orders"}  # they carry orders' events: whoever may see orders may receive these
 
 
 def operations() -> dict[tuple[str, str], dict[str, Any]]:
@@ -264,8 +264,8 @@ class TestSwagger:
         named = {each["name"] for each in map(resolve, operation["parameters"])}
         assert ("Idempotency-Key" in named) is changes
         for status, response in operation["responses"].items():
-            tells = "Idempotency-Replayed" in resolve(response).get("headers", {})
-            assert tells is (changes and status < "300"), status
+            is_named = "Idempotency-Replayed" in resolve(response).get("headers", {})
+            assert is_named is (changes and status < "300"), status
 
     @pytest.mark.parametrize("route", operations(), ids=" ".join)
     def test_every_operation_asks_for_the_one_scope_of_what_it_does(self, route: tuple[str, str]) -> None:

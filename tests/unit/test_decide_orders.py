@@ -1,4 +1,4 @@
-"""The checks' answers are taken in, and what follows from the status is sent each time it is looked at."""
+"""The checks' answers are taken in, and what follows from the status is sent each time an answer comes."""
 
 from __future__ import annotations
 

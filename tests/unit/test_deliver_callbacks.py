@@ -42,7 +42,7 @@ class Senders:
     """Any number of them, over one store."""
 
     def __init__(self) -> None:
-        self.webhooks, self.letters = memory_stores(DynamoDB()).webhooks, MemoryPublisher()
+        self.webhooks, self.dead_letters = memory_stores(DynamoDB()).webhooks, MemoryPublisher()
         self.lanes = {lane: MemoryPublisher() for lane in Lane}
         self.now = NOW
         self.posted: list[str] = []
@@ -64,7 +64,7 @@ class Senders:
             webhooks=self.webhooks,
             post=self._post,
             lanes=self.lanes,
-            dead_letters=self.letters,
+            dead_letters=self.dead_letters,
             clock=lambda: self.now,
             random=lambda: 0,
             timeout=timeout,
@@ -145,7 +145,7 @@ def test_a_customer_has_so_many_under_way_in_a_lane_wherever_they_go(senders: Se
     assert senders.stored(deliveries[slots]).status is DeliveryStatus.PENDING
     # which is asked for again after a moment, in the same lane
     assert senders.lanes[lane].taken() == [DeliverWebhook.of(deliveries[slots], delay=SLOT_DELAY)]
-    # and the slots are given back
+    # and the slots are free again
     senders.now = after(NOW, 60)
     senders.send(deliveries[slots], lane=lane)
     assert len(senders.posted) == slots + 1
@@ -372,10 +372,10 @@ def test_what_is_turned_off_while_it_rests_ends_without_a_dead_letter(senders: S
     delivery = delivery_of(resting)
     senders.webhooks.add(resting)
     senders.webhooks.add_delivery(delivery)
-    # WHEN it is looked at after its day
+    # WHEN it is checked after its day
     senders.now = after(NOW, DEADLINE)
     senders.send(delivery)
     # THEN it has failed for that reason alone: there is nothing to redrive
     assert senders.stored(delivery).status is DeliveryStatus.FAILED
     assert senders.stored(delivery).attempts[-1].result == "the webhook is disabled"
-    assert (senders.posted, senders.lanes[QUICK].taken(), senders.letters.taken()) == ([], [], [])
+    assert (senders.posted, senders.lanes[QUICK].taken(), senders.dead_letters.taken()) == ([], [], [])

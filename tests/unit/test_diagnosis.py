@@ -53,7 +53,7 @@ def test_a_message_for_another_queue_has_a_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("letter", "reason"),
+    ("dead", "reason"),
     [
         (
             {"eventID": "1", "eventSourceARN": "arn", "keys": {"customerId": "a"}, "sequenceNumber": "7"},
@@ -73,8 +73,8 @@ def test_a_message_for_another_queue_has_a_reason() -> None:
         ({}, "it is not a record of a failed stream batch"),
     ],
 )
-def test_a_failed_stream_batch_is_described(letter: Any, reason: str) -> None:
-    body = letter if isinstance(letter, str) else json.dumps(letter)
+def test_a_failed_stream_batch_is_described(dead: Any, reason: str) -> None:
+    body = dead if isinstance(dead, str) else json.dumps(dead)
     assert diagnosis.stream_failure(body).startswith(reason)
 
 

@@ -14,7 +14,7 @@ from tests.support.template import load_template
 ROOT = Path(__file__).parents[2]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-# Decisions and the changelog tell of how things once were: what they name may be gone.
+# Decisions and the changelog describe how things once were: what they name may be gone.
 PRESENT = [page for page in PAGES if page not in DECISIONS and page.name != "CHANGELOG.md"]
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -41,7 +41,7 @@ FAILED, PASSED = {"Code": "ConditionalCheckFailed"}, {"Code": "None"}
 
 
 class DynamoDb:
-    """Gives the answers that it is told, one for each call, and then does as it is asked."""
+    """Gives the answers that it was made with, one for each call, and then does as it is asked."""
 
     def __init__(self, *answers: dict[str, Any] | Exception) -> None:
         self._answers = list(answers)

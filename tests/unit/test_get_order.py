@@ -1,4 +1,4 @@
-"""An order is told as it stands, or as soon as its status changes."""
+"""An order is returned as it stands, or as soon as its status changes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Desk:
         self.then: dict[int, Callable[[], object]] = {}
         self.slept: list[float] = []
 
-    def ask(self, seconds: float = 0, *, news: bool = False, caller: Caller = SERVICE) -> Order:
-        return GetOrder(self.orders, self._sleep).get("order-1", caller, lambda order: news, seconds)
+    def ask(self, seconds: float = 0, *, has_changed: bool = False, caller: Caller = SERVICE) -> Order:
+        return GetOrder(self.orders, self._sleep).get("order-1", caller, lambda order: has_changed, seconds)
 
     def change(self, *steps: Callable[[Order], Order]) -> None:
         for step in steps:
@@ -48,7 +48,7 @@ def rejected(order: Order) -> Order:
     return order.record_check(CheckType.BALANCE, declined(), now=LATER)
 
 
-def test_an_order_is_told_at_once_and_another_is_not_found() -> None:
+def test_an_order_is_returned_at_once_and_another_is_not_found() -> None:
     desk = Desk()
 
     assert desk.ask() == placed()
@@ -57,7 +57,7 @@ def test_an_order_is_told_at_once_and_another_is_not_found() -> None:
         GetOrder(desk.orders, lambda seconds: None).get("order-2", SERVICE, lambda order: False, 20)
 
 
-def test_a_client_that_waits_is_told_as_soon_as_the_status_changes() -> None:
+def test_a_client_that_waits_gets_an_answer_as_soon_as_the_status_changes() -> None:
     desk = Desk()
     desk.then[3] = lambda: desk.change(rejected)
 
@@ -94,15 +94,15 @@ def test_for_an_order_that_is_over_nobody_waits(over: Callable[[Order], Order]) 
     assert desk.slept == []
 
 
-def test_for_what_is_news_to_the_client_nobody_waits() -> None:
+def test_for_what_the_client_does_not_have_nobody_waits() -> None:
     desk = Desk()
 
-    assert desk.ask(20, news=True) == placed()
+    assert desk.ask(20, has_changed=True) == placed()
 
     assert desk.slept == []
 
 
-def test_a_customer_is_told_their_own_order_and_anothers_is_as_none() -> None:
+def test_a_customer_gets_their_own_order_and_anothers_is_not_found() -> None:
     desk = Desk()
 
     assert desk.ask(caller=Caller("sub-1", "alice")) == placed()
@@ -112,4 +112,4 @@ def test_a_customer_is_told_their_own_order_and_anothers_is_as_none() -> None:
         GetOrder(desk.orders, lambda seconds: None).get("order-2", SERVICE, lambda order: False, 20)
 
     assert str(foreign.value) == str(unknown.value)
-    assert desk.slept == [], "how long it takes to be refused tells nothing either"
+    assert desk.slept == [], "how long a refusal takes reveals nothing either"

@@ -217,7 +217,7 @@ class TestWhatTheStreamTells:
     def test_a_head_that_an_older_release_wrote_last_does_not_pass_for_what_it_was_made_by_before(
         self,
     ) -> None:
-        # given two orders of one unit each, of which only the first one's function told of it
+        # given two orders of one unit each, of which only the first one's function named it
         first = self.head(2, balance=4, held=1, HOLD_one=1)
         second = self.head(3, balance=3, held=2, HOLD_one=1)
 

@@ -1,4 +1,4 @@
-"""API Gateway's events in, its answers out; and nothing that goes wrong inside is told outside."""
+"""API Gateway's events in, its answers out; and nothing that goes wrong inside is shown outside."""
 
 from __future__ import annotations
 

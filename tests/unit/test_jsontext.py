@@ -64,7 +64,7 @@ def test_no_number_is_larger_than_it_looks(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"a": }', "must be JSON, and is not at line 1, column 7"),
         ('{\n"a" 1}', "must be JSON, and is not at line 2, column 5"),
@@ -73,11 +73,11 @@ def test_no_number_is_larger_than_it_looks(text: str) -> None:
         (b'"\xff"', "must be JSON in UTF-8"),
     ],
 )
-def test_what_is_not_json_is_refused_in_words_for_the_client(text: str | bytes, told: str) -> None:
+def test_what_is_not_json_is_refused_in_words_for_the_client(text: str | bytes, message: str) -> None:
     with pytest.raises(decimal_json.NotJsonError) as refusal:
         decimal_json.loads(text)
 
-    assert str(refusal.value) == told
+    assert str(refusal.value) == message
 
 
 def test_whatever_is_read_has_a_canonical_text_of_its_own() -> None:

@@ -88,13 +88,13 @@ def in_the_contracts_words(node: Any) -> Any:
 
 def comparable(facts: Facts) -> Facts:
     """Bounds as exact numbers; a pattern's own count of characters as bounds; nothing of defaults."""
-    told = {key: value for key, value in facts.items() if key != "default"}
+    bounds = {key: value for key, value in facts.items() if key != "default"}
     for bound in ("minimum", "maximum"):
-        if bound in told:
-            told[bound] = Decimal(str(told[bound]))
-    if counted := re.fullmatch(r"(.*){(\d+),(\d+)}\$", told.get("pattern", "")):
-        told |= {"pattern": f"{counted[1]}+$", "minLength": int(counted[2]), "maxLength": int(counted[3])}
-    return told
+        if bound in bounds:
+            bounds[bound] = Decimal(str(bounds[bound]))
+    if counted := re.fullmatch(r"(.*){(\d+),(\d+)}\$", bounds.get("pattern", "")):
+        bounds |= {"pattern": f"{counted[1]}+$", "minLength": int(counted[2]), "maxLength": int(counted[3])}
+    return bounds
 
 
 def body_schema(path: str) -> Any:
@@ -103,18 +103,18 @@ def body_schema(path: str) -> Any:
 
 @pytest.mark.parametrize(("path", "model"), [(path, model) for path, (model, _) in BODIES.items()])
 def test_a_body_is_checked_for_what_the_contract_says(path: str, model: type[BaseModel]) -> None:
-    said, checked = of_contract(body_schema(path)), of_model(model)
+    listed, checked = of_contract(body_schema(path)), of_model(model)
     if path == "/orders":
-        # its orders are looked at one by one, each as the body of POST /order
+        # its orders are checked one by one, each as the body of POST /order
         order = of_model(order_requests.NewOrder)
         checked |= {("orders", "[]", *place): facts for place, facts in order.items()}
     if path in ("/account", "/stock"):
         # what is to be beside the id is what the model itself sees to, and to where null may be
         most = {"/account": 2, "/stock": 3}[path]
-        assert (said[()].pop("minProperties"), said[()].pop("maxProperties")) == (2, most)
-        nullable = {place for place, facts in said.items() if facts.pop("nullable", False)}
+        assert (listed[()].pop("minProperties"), listed[()].pop("maxProperties")) == (2, most)
+        nullable = {place for place, facts in listed.items() if facts.pop("nullable", False)}
         assert nullable == ({("price",)} if path == "/stock" else set())
-    assert checked == said
+    assert checked == listed
 
 
 def query_of(path: str) -> dict[str, Facts]:
@@ -129,10 +129,10 @@ def query_of(path: str) -> dict[str, Facts]:
 
 @pytest.mark.parametrize(("path", "model"), QUERIES.items())
 def test_a_query_is_checked_for_what_the_contract_says(path: str, model: type[BaseModel]) -> None:
-    said, checked = query_of(path), {place[0]: facts for place, facts in of_model(model).items() if place}
-    assert checked.keys() == said.keys()
+    listed, checked = query_of(path), {place[0]: facts for place, facts in of_model(model).items() if place}
+    assert checked.keys() == listed.keys()
     for name in checked.keys() - BY_MODEL:
-        assert checked[name] == said[name], name
+        assert checked[name] == listed[name], name
 
 
 @pytest.mark.parametrize(("path", "model"), QUERIES.items())

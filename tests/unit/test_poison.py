@@ -56,7 +56,7 @@ class Aws:
 
     def __init__(self) -> None:
         self.kept: set[str] = set()
-        self.letters: list[dict[str, Any]] = []
+        self.dead_letters: list[dict[str, Any]] = []
 
     def publish_batch(self, *, PublishBatchRequestEntries: list[Any], **_: Any) -> dict[str, Any]:  # noqa: N803
         assert sum(len(entry["Message"].encode()) for entry in PublishBatchRequestEntries) <= 256 * 1024
@@ -73,7 +73,7 @@ class Aws:
         return {}
 
     def send_message(self, *, MessageBody: str, **_: Any) -> None:  # noqa: N803
-        self.letters.append(json.loads(MessageBody))
+        self.dead_letters.append(json.loads(MessageBody))
 
     def of_orders(self) -> StreamHandler:
         sender = self._sender()
@@ -184,7 +184,7 @@ def test_each_record_is_handled_or_dead_lettered_and_its_neighbours_are_handled(
     for name, other in [*OTHERS.items(), ("nothing", MISSING)]:
         for as_old_image in (False, True):
             aws.kept.clear()
-            aws.letters.clear()
+            aws.dead_letters.clear()
             poison, before = changed(golden("bad"), place, other), golden("bad")
             new, old = (before, poison) if as_old_image else (poison, None)
             records = [
@@ -196,9 +196,9 @@ def test_each_record_is_handled_or_dead_lettered_and_its_neighbours_are_handled(
             assert handler(aws)({"Records": records}, None) == {}
 
             assert {"one", "two"} <= aws.kept, name
-            assert len(aws.letters) <= 1, name
-            if aws.letters:
-                assert aws.letters[0]["keys"] == {key: golden("bad")[key]["S"] for key in keys}, name
+            assert len(aws.dead_letters) <= 1, name
+            if aws.dead_letters:
+                assert aws.dead_letters[0]["keys"] == {key: golden("bad")[key]["S"] for key in keys}, name
                 assert "bad" not in aws.kept, name
 
 
@@ -209,7 +209,7 @@ def test_the_golden_records_are_handled(aws: Aws) -> None:
         handler(aws)({"Records": [in_stream(keys, golden("bad"), golden("bad"))]}, None)
 
         assert aws.kept == {"bad"}
-    assert aws.letters == []
+    assert aws.dead_letters == []
 
 
 def test_an_order_that_can_not_be_read_is_found_by_none_and_hides_no_other() -> None:

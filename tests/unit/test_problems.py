@@ -31,32 +31,32 @@ def all_errors(kind: type[Exception] = OrderCaptureError) -> list[type[Exception
     return [kind, *(each for sub in kind.__subclasses__() for each in all_errors(sub))]
 
 
-def told_by_the_code() -> dict[str, dict[str, Any]]:
+def sent_by_the_code() -> dict[str, dict[str, Any]]:
     """Kind -> a problem of that kind, from every error of ours and one that is nobody's."""
-    told = {}
+    found = {}
     for error in [*all_errors(), RuntimeError]:
         raised: Exception = Exception.__new__(error)  # whatever its own __init__ asks for
         vars(raised).update(errors=[], indexes=[])  # what some of them carry
         answer = problem(raised)
-        told[answer["type"].removeprefix(PREFIX)] = answer
-    return told
+        found[answer["type"].removeprefix(PREFIX)] = answer
+    return found
 
 
-def told_by_the_gateway() -> dict[str, dict[str, Any]]:
+def sent_by_the_gateway() -> dict[str, dict[str, Any]]:
     """Kind -> a problem of that kind, as the contract's gateway responses make it."""
-    told = {}
+    found = {}
     for response in yaml.safe_load(CONTRACT)["x-amazon-apigateway-gateway-responses"].values():
         (template,) = response["responseTemplates"].values()
         answer = json.loads(template.replace("$context.error.messageString", '""'))
-        told[answer["type"].removeprefix(PREFIX)] = answer
-    return told
+        found[answer["type"].removeprefix(PREFIX)] = answer
+    return found
 
 
-TOLD = {**told_by_the_gateway(), **told_by_the_code()}
+SENT = {**sent_by_the_gateway(), **sent_by_the_code()}
 
 
 def test_every_kind_has_its_page_and_every_page_is_of_a_kind() -> None:
-    assert PAGES.keys() == TOLD.keys()
+    assert PAGES.keys() == SENT.keys()
 
 
 def test_the_contract_names_no_other_kind() -> None:
@@ -69,7 +69,7 @@ def test_a_page_says_the_status_what_it_means_and_what_to_do_and_has_an_example(
     (example,) = re.findall(r"```json\n(.*?)```", PAGES[kind], re.DOTALL)
     shown = json.loads(example)
     for member in ("type", "title", "status"):
-        assert shown.get(member) == TOLD[kind].get(member)
+        assert shown.get(member) == SENT[kind].get(member)
     assert shown["detail"]
     assert shown["requestId"]
     assert meaning.startswith(f"**HTTP {shown.get('status', '4xx')}.** ")
@@ -77,7 +77,7 @@ def test_a_page_says_the_status_what_it_means_and_what_to_do_and_has_an_example(
 
 
 def test_one_kind_has_the_same_title_and_status_whoever_tells_it() -> None:
-    for kind in told_by_the_code().keys() & told_by_the_gateway().keys():
-        ours, the_gateways = told_by_the_code()[kind], told_by_the_gateway()[kind]
+    for kind in sent_by_the_code().keys() & sent_by_the_gateway().keys():
+        ours, the_gateways = sent_by_the_code()[kind], sent_by_the_gateway()[kind]
         assert the_gateways["title"] == ours["title"]
         assert the_gateways.get("status", ours["status"]) == ours["status"]

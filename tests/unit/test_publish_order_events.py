@@ -1,4 +1,4 @@
-"""What happens to orders is told to who wants to know, and new orders are watched."""
+"""The events of orders are published, and new orders are watched."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestTheEventsOfAnOrder:
             [PLACED, HALF_HELD, HALF_HELD.expire(now=later(2))],
         ],
     )
-    def test_are_told_by_the_last_of_it_as_they_were_by_its_changes(self, life: list[Order]) -> None:
+    def test_are_derived_from_the_last_of_it_as_they_were_from_its_changes(self, life: list[Order]) -> None:
         changes = zip([None, *life], life, strict=False)
         published = [event for before, after in changes if (event := event_of(before, after))]
 
@@ -102,7 +102,7 @@ class Relay:
         PublishOrderEvents(self.watches, self.events, 60).publish(changes)
 
 
-def test_a_new_order_is_watched_and_told() -> None:
+def test_a_new_order_is_watched_and_published() -> None:
     relay = Relay()
 
     relay.publish([(None, PLACED)])
@@ -111,7 +111,7 @@ def test_a_new_order_is_watched_and_told() -> None:
     assert relay.events.sent == [decode(body_of(OrderEventMessage(OrderEvent(PLACED))))]
 
 
-def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None:
+def test_later_events_are_published_in_their_order_and_not_watched_again() -> None:
     relay = Relay()
 
     relay.publish([(PLACED, HALF), (HALF, CONFIRMED), (CONFIRMED, SHIPPED)])
@@ -122,7 +122,7 @@ def test_what_happens_later_is_told_in_its_order_and_not_watched_again() -> None
     ]
 
 
-def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:
+def test_what_could_not_be_published_comes_again_as_a_whole() -> None:
     relay = Relay()
     relay.events.failing = {"order-1"}
 

@@ -68,7 +68,7 @@ def stock_of(body: object, key: str | None = None) -> BalanceRequest:
 
 
 def wrong_fields(read: Callable[[Any], object], body: object) -> dict[str, str]:
-    """The fields that are refused, with what is said about each."""
+    """The fields that are refused, with the message of each."""
     with pytest.raises(RequestInvalidError) as refusal:
         read(body)
     return {error.field: error.message for error in refusal.value.errors}
@@ -103,9 +103,9 @@ class TestAnOrder:
         assert str(order_of(order_json(totalAmount=total)).details.total_amount) == amount
 
     def test_may_say_where_it_is_told_of_or_not(self) -> None:
-        told = order_of({**ORDER, "callbackUrl": "https://shop.example.com:8443/hooks?of=alice"})
+        order = order_of({**ORDER, "callbackUrl": "https://shop.example.com:8443/hooks?of=alice"})
 
-        assert told.callback_url == "https://shop.example.com:8443/hooks?of=alice"
+        assert order.callback_url == "https://shop.example.com:8443/hooks?of=alice"
         assert order_of(ORDER).callback_url == ""
 
     def test_is_told_of_at_this_machine_on_the_local_engine_only(

@@ -17,7 +17,7 @@ from order_capture.entrypoints.websocket.api import Frame, socket_handler
 from tests.support.factories import customer_claims, placed, socket_event
 
 
-class Heard:
+class Received:
     """A socket's function, and what has come to it."""
 
     def __init__(self, answer: Exception | None = None) -> None:
@@ -30,41 +30,41 @@ class Heard:
         self.frames.append(frame)
         if self._answer:
             raise self._answer
-        return {"heard": frame.text}
+        return {"received": frame.text}
 
 
 def test_a_message_is_answered_and_says_who_sent_it() -> None:
-    heard = Heard()
+    received = Received()
 
-    answer = heard.handler(socket_event("hello", claims=customer_claims("alice")), None)
+    answer = received.handler(socket_event("hello", claims=customer_claims("alice")), None)
 
-    assert answer == {"statusCode": 200, "body": '{"heard":"hello"}'}
-    assert [(frame.connection_id, frame.caller.customer_id) for frame in heard.frames] == [
+    assert answer == {"statusCode": 200, "body": '{"received":"hello"}'}
+    assert [(frame.connection_id, frame.caller.customer_id) for frame in received.frames] == [
         ("connection-1", "alice")
     ]
 
 
 @pytest.mark.parametrize("claims", [None, customer_claims("alice") | {"username": ""}])
 def test_a_message_of_nobody_is_not_listened_to(claims: dict[str, str] | None) -> None:
-    heard = Heard()
+    received = Received()
 
-    answer = heard.handler(socket_event("hello", claims=claims), None)
+    answer = received.handler(socket_event("hello", claims=claims), None)
 
     assert json.loads(answer["body"])["problem"]["status"] == 401
-    assert not heard.frames
+    assert not received.frames
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(NotFoundError("There is no such order."), 404), (KeyError("inside"), 500)]
 )
 def test_a_refusal_is_told_with_what_was_asked(error: Exception, status: int) -> None:
-    answer = Heard(error).handler(socket_event("x" * 300), None)
+    answer = Received(error).handler(socket_event("x" * 300), None)
 
-    told = json.loads(answer["body"])
+    body = json.loads(answer["body"])
     assert answer["statusCode"] == 200
-    assert told["problem"]["status"] == status
-    assert told["problem"]["requestId"] == "request-1"
-    assert told["asked"] == "x" * 200
+    assert body["problem"]["status"] == status
+    assert body["problem"]["requestId"] == "request-1"
+    assert body["asked"] == "x" * 200
     assert "inside" not in answer["body"]
 
 
@@ -80,16 +80,16 @@ def test_a_refusal_is_told_with_what_was_asked(error: Exception, status: int) ->
 def test_the_protocol_that_is_chosen_is_never_the_token(offered: str | None, chosen: dict[str, str]) -> None:
     headers = {"sec-webSocket-protocol": offered} if offered else None
 
-    answer = Heard().handler(socket_event(kind="CONNECT", headers=headers), None)
+    answer = Received().handler(socket_event(kind="CONNECT", headers=headers), None)
 
     assert answer == {"statusCode": 200, "headers": chosen}
 
 
 def test_a_connection_that_has_ended_is_forgotten() -> None:
-    heard = Heard()
+    received = Received()
 
-    assert heard.handler(socket_event(kind="DISCONNECT"), None) == {"statusCode": 200}
-    assert heard.forgotten == ["connection-1"]
+    assert received.handler(socket_event(kind="DISCONNECT"), None) == {"statusCode": 200}
+    assert received.forgotten == ["connection-1"]
 
 
 @pytest.mark.parametrize(

@@ -29,17 +29,17 @@ REJECTED = ONE.record_check(CheckType.STOCK, declined(), now=NOW)
 
 
 class DeadLetters:
-    """An SQS queue that takes letters, or nothing."""
+    """An SQS queue that takes dead letters, or nothing."""
 
     def __init__(self) -> None:
-        self.letters: list[Mapping[str, Any]] = []
+        self.messages: list[Mapping[str, Any]] = []
         self.takes = True
 
     def send_message(self, *, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
         assert QueueUrl == "the-dead-letters"
         if not self.takes:
             raise TransientError("no dead letters")
-        self.letters.append(json.loads(MessageBody))
+        self.messages.append(json.loads(MessageBody))
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_what_fails_for_a_passing_reason_comes_again_as_a_whole(
         stream_handler(work)({"Records": [record(ONE), record(TWO)]}, None)
 
     assert tried == [2]
-    assert dead_letters.letters == []
+    assert dead_letters.messages == []
 
 
 def numbered(number: int) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def test_records_that_fail_for_good_are_found_and_all_others_are_done(
     assert stream_handler(work)({"Records": [numbered(number) for number in range(100)]}, None) == {}
 
     assert done == {f"order-{number}" for number in {*range(100)} - at_fault}
-    assert dead_letters.letters == [
+    assert dead_letters.messages == [
         {
             "eventID": f"event-{number}",
             "eventSourceARN": "the-stream",
@@ -166,7 +166,7 @@ def test_nothing_is_given_up_while_others_of_its_batch_may_come_again(dead_lette
     with pytest.raises(InvocationFailedError, match="SNS is away"):
         stream_handler(work)({"Records": [numbered(1), numbered(2)]}, None)
 
-    assert dead_letters.letters == []
+    assert dead_letters.messages == []
 
 
 def test_a_function_that_runs_out_of_time_has_its_batch_come_again(dead_letters: DeadLetters) -> None:
@@ -283,7 +283,7 @@ class TestARecordThatCanNotBeRead:
         handler(lambda *found: works.append(found[-1]))({"Records": [bad, good]}, None)
 
         assert [len(found) for found in works] == [1]
-        assert dead_letters.letters == [
+        assert dead_letters.messages == [
             {
                 "eventID": "event-42",
                 "eventSourceARN": "the-stream",
@@ -302,7 +302,7 @@ class TestARecordThatCanNotBeRead:
         with pytest.raises(InvocationFailedError, match="no topic"):
             stream_handler(work)({"Records": [unreadable(record(ONE), "totalAmount"), record(TWO)]}, None)
 
-        assert dead_letters.letters == []
+        assert dead_letters.messages == []
 
     def test_comes_again_with_its_batch_if_it_can_not_be_put_there(self, dead_letters: DeadLetters) -> None:
         dead_letters.takes = False

@@ -92,7 +92,7 @@ class SQS:
     def receive_message(self, *, QueueUrl: str, MaxNumberOfMessages: int = 1, **_: Any) -> dict[str, Any]:  # noqa: N803
         """Up to ten of those that can be seen, which nobody else sees for a while."""
         received = self.take(self._queue(QueueUrl).name, MaxNumberOfMessages)
-        return {"Messages": [_told(message) for message in received]} if received else {}
+        return {"Messages": [_received(message) for message in received]} if received else {}
 
     def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
         """Be done with a message; a receipt that is out of date is no error and does nothing."""
@@ -190,7 +190,7 @@ def _size(entry: Mapping[str, Any], body: str) -> int:
     )
 
 
-def _told(message: Message) -> dict[str, Any]:
+def _received(message: Message) -> dict[str, Any]:
     return {
         "MessageId": message.message_id,
         "ReceiptHandle": message.receipt,
