@@ -102,7 +102,7 @@ def test_all_that_is_there_can_be_held_and_nothing_can_be_held_too(ledger: Ledge
         BalanceChange("one", settled=Decimal("-0.01")),
     ],
 )
-def test_no_figure_falls_below_nothing_and_the_refusal_tells_how_it_stands(
+def test_no_figure_falls_below_nothing_and_the_refusal_has_how_it_stands(
     ledger: LedgerRepository, too_much: BalanceChange
 ) -> None:
     ledger.write([opened("one", "5")], [], NOW)
@@ -160,7 +160,7 @@ def test_what_was_deleted_is_not_opened_as_if_it_had_never_been(ledger: LedgerRe
     assert refused.heads == {"one": Balance(Decimal(0), version=2, update_time=NOW, deleted=True)}
 
 
-def test_what_was_deleted_is_made_anew_and_then_held_as_ever(ledger: LedgerRepository) -> None:
+def test_what_was_deleted_is_set_again_and_then_held_as_ever(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
     ledger.write([buried()], [], NOW)
 
@@ -192,7 +192,7 @@ def test_a_head_without_a_price_is_held_at_any(ledger: LedgerRepository, unit_pr
 
 @pytest.mark.parametrize("opening", [True, False])
 @pytest.mark.parametrize("unit_price", [None, "0", "2.49", "2.51", "25"])
-def test_a_head_with_a_price_is_held_at_that_only_and_the_refusal_tells_it(
+def test_a_head_with_a_price_is_held_at_that_only_and_the_refusal_has_it(
     ledger: LedgerRepository, unit_price: str | None, opening: bool
 ) -> None:
     if opening:
@@ -227,7 +227,7 @@ def test_a_price_stays_until_it_is_changed_or_taken_away(ledger: LedgerRepositor
     assert figures(ledger) == decimals("5", "2", "0")
 
 
-def test_what_is_held_is_given_back_and_settled_at_any_price(ledger: LedgerRepository) -> None:
+def test_what_is_held_is_released_and_settled_at_any_price(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "5")], [], NOW)
     ledger.write([BalanceChange.hold("one", Decimal(3))], [], NOW)
     ledger.write([priced("9.99", version=2)], [], NOW)
@@ -260,7 +260,7 @@ def test_an_adjustment_keeps_the_price_that_it_led_to(ledger: LedgerRepository) 
     assert ledger.adjustment("one", "1") == adjustment
 
 
-def test_nothing_may_be_given_back_to_a_tombstone_or_settled_of_it(ledger: LedgerRepository) -> None:
+def test_nothing_may_be_released_to_a_tombstone_or_settled_of_it(ledger: LedgerRepository) -> None:
     """Of an order that costs nothing: it holds nothing that would keep an account from being deleted."""
     ledger.write([opened("one", "5")], [], NOW)
     ledger.write([buried()], [], NOW)
@@ -319,7 +319,7 @@ ENTRIES: list[Entry] = [
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: type(entry).__name__)
-def test_an_entry_is_written_once_and_the_refusal_of_another_tells_what_it_says(
+def test_an_entry_is_written_once_and_the_refusal_of_another_returns_it(
     ledger: LedgerRepository, entry: Entry
 ) -> None:
     ledger.write([], [entry], NOW)
@@ -344,7 +344,7 @@ def test_an_existing_entry_keeps_the_head_from_moving(ledger: LedgerRepository) 
     assert ledger.hold("one", "order-2") is None
 
 
-def test_a_refusal_tells_of_entries_and_of_heads_at_once(ledger: LedgerRepository) -> None:
+def test_a_refusal_has_entries_and_heads_at_once(ledger: LedgerRepository) -> None:
     ledger.write([opened("one", "1")], [hold(order_id="order-1"), hold(order_id="order-3")], NOW)
 
     refused = refusal(

@@ -42,7 +42,7 @@ def test_an_order_is_read_back_exactly_at_every_stage_of_its_life(stores: Stores
         assert stores.orders.get("order-1") == order
 
 
-def test_where_an_order_is_told_of_stays_with_it(stores: Stores) -> None:
+def test_the_callback_url_of_an_order_stays_with_it(stores: Stores) -> None:
     order = replace(placed(), callback_url="https://a.example/")
     stores.orders.add([order])
     decided = order.record_check(CheckType.BALANCE, held(), now=LATER)

@@ -180,9 +180,7 @@ def test_a_webhook_that_is_turned_off_stays_off(stores: Stores) -> None:
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_a_slot_is_taken_by_one_until_it_is_given_back_or_its_time_is_over(
-    stores: Stores, lane: Lane
-) -> None:
+def test_a_slot_is_taken_by_one_until_it_is_released_or_its_time_is_over(stores: Stores, lane: Lane) -> None:
     webhooks = stores.webhooks
     assert webhooks.share("alice").slots[lane] == ("",) * SLOTS[lane]
     assert webhooks.take("alice", lane, 1, NOW, LATER)
@@ -202,7 +200,7 @@ def test_a_slot_is_taken_by_one_until_it_is_given_back_or_its_time_is_over(
     assert webhooks.share("bob").slots[lane] == ("",) * SLOTS[lane]
 
 
-def test_a_slot_that_is_given_back_may_rest_and_says_what_an_answer_takes(stores: Stores) -> None:
+def test_a_released_slot_may_rest_and_has_what_an_answer_takes(stores: Stores) -> None:
     assert stores.webhooks.take("alice", Lane.QUICK, 0, NOW, LATER)
     stores.webhooks.release("alice", Lane.QUICK, 0, LATER, LAST, answer_ms=100)
     assert not stores.webhooks.take("alice", Lane.QUICK, 0, LATER, LAST)

@@ -238,7 +238,7 @@ def test_a_hold_that_is_quicker_than_the_deletion_keeps_it_from_happening() -> N
         bank.make(change(delete=True))
 
 
-def test_what_was_deleted_is_made_anew_by_setting_it_and_its_version_and_what_is_settled_go_on() -> None:
+def test_what_was_deleted_is_set_again_by_setting_it_and_its_version_and_what_is_settled_go_on() -> None:
     bank = Bank("100")
     bank.ledger.write([BalanceChange.hold("alice", Decimal(30))], [], NOW)
     bank.ledger.write([BalanceChange.settle("alice", Decimal(30))], [], NOW)
@@ -250,7 +250,7 @@ def test_what_was_deleted_is_made_anew_by_setting_it_and_its_version_and_what_is
     assert again == Balance(Decimal(7), Decimal(0), Decimal(30), 5, again.update_time)
 
 
-def test_the_same_key_deletes_once_and_gets_the_same_answer_though_it_was_made_anew() -> None:
+def test_the_same_key_deletes_once_and_gets_the_same_answer_though_it_was_set_again() -> None:
     bank = Bank("100")
     first = bank.make(change(delete=True, key="key-1"))
     bank.make(change(balance="7"))

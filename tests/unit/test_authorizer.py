@@ -131,7 +131,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_token_is_not_let_in_and_not_told_why(bad: str) -> None:
+def test_a_bad_token_is_not_let_in_and_the_reason_is_not_shown(bad: str) -> None:
     assert decision(Authorization=f"Bearer {BAD[bad]}") == ("Deny", {})
     assert decision(Sec_WebSocket_Protocol=f"order-capture, {BAD[bad]}") == ("Deny", {})
 

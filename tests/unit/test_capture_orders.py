@@ -196,7 +196,7 @@ class TestABatch:
 
         assert Shop().capture_batch([bad]) == [bad]
 
-    def test_tells_which_of_its_orders_could_not_be_handed_on_and_accepts_the_others(self) -> None:
+    def test_names_which_of_its_orders_could_not_be_handed_on_and_accepts_the_others(self) -> None:
         shop = Shop()
         shop.checks.failing = {"order-2"}
 
@@ -252,7 +252,7 @@ def test_an_order_that_can_not_even_be_withdrawn_does_not_take_the_others_answer
 class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
     """The first has written its order, and what interrupts it comes before it is handed on."""
 
-    def test_is_told_so(self) -> None:
+    def test_is_refused(self) -> None:
         shop = Shop()
         refusals: list[type[Exception]] = []
         shop.checks.meanwhile = [
@@ -268,7 +268,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         assert shop.checked_ids() == ["order-1"]
         assert shop.capture(placed(), idempotent=True).replayed is True
 
-    def test_is_told_so_for_a_batch_as_a_whole(self) -> None:
+    def test_is_refused_for_a_batch_as_a_whole(self) -> None:
         shop = Shop()
         refusals: list[type[Exception]] = []
         shop.checks.meanwhile = [
@@ -299,7 +299,7 @@ class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
         assert shop.capture(placed(), idempotent=True, clock=lambda: at(1)).replayed is True
         assert shop.captured_batch([placed()], request_id="request-1", clock=lambda: at(1)).replayed is True
 
-    def test_is_told_that_its_key_was_used_if_it_is_another_request(self) -> None:
+    def test_is_refused_since_its_key_was_used_if_it_is_another_request(self) -> None:
         shop = Shop()
         refusals: list[type[Exception]] = []
         shop.checks.meanwhile = [
@@ -393,7 +393,7 @@ class TestACustomer:
         assert shop.orders.get("order-1") is None
         assert shop.checks.sent == []
 
-    def test_is_not_told_an_order_of_another_that_is_there_already(self) -> None:
+    def test_does_not_get_an_order_of_another_that_is_there_already(self) -> None:
         shop = Shop(self.ALICE)
         shop.capture(placed(), idempotent=True)
         shop.caller = self.BOB

@@ -78,7 +78,7 @@ def pens(order_id: str, qty: int) -> OrderDetails:
 
 
 class TestHolding:
-    def test_what_is_there_is_set_aside_and_the_answer_says_so(self) -> None:
+    def test_what_is_there_is_held_and_answered(self) -> None:
         checker = Checker(pen=5)
 
         assert checker.handle(check(pens("order-1", 2))) == set()
@@ -312,7 +312,7 @@ class TestReleasing:
 
         assert checker.figures() == (5, 0, 0)
 
-    def test_of_what_the_books_do_not_hold_is_given_back_to_the_queue(self) -> None:
+    def test_of_what_the_books_do_not_hold_is_returned_to_the_queue(self) -> None:
         checker = Checker(pen=5)
         checker.handle(check(pens("order-1", 2)))
         checker.ledger.write([BalanceChange.settle("pen", Decimal(1))], [], NOW)
@@ -331,7 +331,7 @@ class TestMeetingOthers:
         assert checker.outcomes() == {"order-1": HELD}
         assert checker.backoff.after == list(range(1, MAX_ATTEMPTS))
 
-    def test_a_hold_that_never_gets_through_is_given_back_and_not_answered(self) -> None:
+    def test_a_hold_that_never_gets_through_is_returned_to_the_queue_and_not_answered(self) -> None:
         checker = Checker(pen=5)
         checker.dynamodb.conflict(MAX_ATTEMPTS)
 
@@ -391,13 +391,15 @@ class TestNeighbours:
 
         assert checker.outcomes() == {"order-2": HELD}
 
-    def test_a_release_that_fails_is_given_back_alone(self) -> None:
+    def test_a_release_that_fails_is_returned_to_the_queue_alone(self) -> None:
         checker = Checker(pen=5)
         checker.dynamodb.interrupt(RuntimeError("the first write breaks"))
 
         assert checker.handle(release(pens("order-1", 1)), release(pens("order-2", 1))) == {"order-1"}
 
-    def test_an_order_whose_answer_can_not_be_sent_is_given_back_and_answered_the_same_later(self) -> None:
+    def test_an_order_whose_answer_can_not_be_sent_is_returned_to_the_queue_and_answered_the_same_later(
+        self,
+    ) -> None:
         checker = Checker(pen=5)
         checker.results.failing = {"order-1"}
 

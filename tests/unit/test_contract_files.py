@@ -530,7 +530,7 @@ class TestEvents:
             ("alice", f"HOLD#{order_id}")
         ]
 
-    def test_together_they_tell_the_story_of_one_order(self) -> None:
+    def test_together_they_are_the_life_of_one_order(self) -> None:
         order = json.loads(API_EVENTS["order_api"]["body"], parse_float=Decimal)
         messages = [envelopes.decode(record["body"]) for _, record in RECORDS]
         captured = API_EVENTS["order_api"]

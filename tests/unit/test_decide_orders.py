@@ -103,7 +103,9 @@ def test_what_follows_is_sent_again_on_a_duplicate_which_changes_nothing() -> No
     assert office.dynamodb.writes == 1
 
 
-def test_an_order_whose_follow_up_can_not_be_sent_is_given_back_and_the_next_look_sends_it() -> None:
+def test_an_order_whose_follow_up_can_not_be_sent_is_returned_to_the_queue_and_the_next_check_sends_it() -> (
+    None
+):
     office = Office()
     office.shipping.failing = {"order-1"}
 
@@ -114,7 +116,7 @@ def test_an_order_whose_follow_up_can_not_be_sent_is_given_back_and_the_next_loo
     assert office.shipping.sent == [ShipOrder.of(details_of(), "corr-1")]
 
 
-def test_an_order_whose_release_can_not_be_sent_is_given_back() -> None:
+def test_an_order_whose_release_can_not_be_sent_is_returned_to_the_queue() -> None:
     office = Office()
     office.releases.failing = {"order-1"}
 
@@ -132,7 +134,7 @@ def test_an_order_that_somebody_else_changed_is_read_again_and_decided_with_both
     assert office.backoff.after == [1]
 
 
-def test_an_order_that_others_keep_changing_is_given_back() -> None:
+def test_an_order_that_others_keep_changing_is_returned_to_the_queue() -> None:
     office = Office()
     office.dynamodb.conflict(MAX_ATTEMPTS)
 
@@ -141,7 +143,7 @@ def test_an_order_that_others_keep_changing_is_given_back() -> None:
     assert office.order().status is OrderStatus.PENDING
 
 
-def test_an_unknown_order_is_given_back_and_does_not_stop_the_others() -> None:
+def test_an_unknown_order_is_returned_to_the_queue_and_does_not_stop_the_others() -> None:
     office = Office("order-2")
 
     failed = office.handle(

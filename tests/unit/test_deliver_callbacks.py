@@ -272,7 +272,7 @@ def test_nothing_is_sent_before_its_time(senders: Senders) -> None:
     assert senders.posted == ["https://a.example/"]
 
 
-def test_a_delivery_that_is_begun_anew_is_sent_at_the_first_look(senders: Senders) -> None:
+def test_a_delivery_that_is_restarted_is_sent_at_the_first_check(senders: Senders) -> None:
     delivery = senders.delivery(1, "https://a.example/")
     senders.send(delivery)
 

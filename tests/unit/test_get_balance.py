@@ -73,7 +73,7 @@ class TestHowItStood:
         with pytest.raises(NotFoundError):
             Shelf(first, a_commit("pen")).at(FIRST)
 
-    def test_what_was_never_heard_of_is_unknown_at_any_time(self) -> None:
+    def test_what_was_never_set_is_unknown_at_any_time(self) -> None:
         with pytest.raises(NotFoundError):
             Shelf().at(EARLIER, entity="ink")
 
@@ -139,9 +139,9 @@ class TestWhatWasDone:
     def test_a_ledger_whose_history_is_behind_is_known_all_the_same(self) -> None:
         assert Shelf().pages(2) == [[]]
 
-    def test_orders_for_what_nobody_has_heard_of_are_shown(self) -> None:
+    def test_orders_for_unknown_products_are_shown(self) -> None:
         assert Shelf(a_decline("ink", "a")).pages(2, entity="ink") == [["no a"]]
 
-    def test_what_was_never_heard_of_is_unknown(self) -> None:
+    def test_what_was_never_set_is_unknown(self) -> None:
         with pytest.raises(NotFoundError):
             Shelf().pages(2, entity="ink")

@@ -157,7 +157,7 @@ class TestWhatWasDone:
             ((0, 0, 0), []),
         ],
     )
-    def test_a_write_that_names_no_entries_is_told_by_its_figures(
+    def test_a_write_that_names_no_entries_is_read_from_its_figures(
         self, figures: tuple[int, int, int], entries: list[LedgerEntry]
     ) -> None:
         before = Balance(Decimal(10), Decimal(10), Decimal(10), 1, written(1_000))
@@ -242,7 +242,7 @@ class TestWhatTheStreamTells:
     def test_what_was_removed_is_no_line(self) -> None:
         assert record_from_images("productId", {"OldImage": self.head(1, balance=1)}) is None
 
-    def test_an_entry_that_moved_a_head_is_told_of_by_the_head(self) -> None:
+    def test_an_entry_that_moved_a_head_is_named_by_the_head(self) -> None:
         entry = to_item({"productId": "pen", "entry": "HOLD#one", "amount": 1, "outcome": "HELD"})
 
         assert record_from_images("productId", {"NewImage": entry}) is None

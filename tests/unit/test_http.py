@@ -210,7 +210,7 @@ def test_what_goes_wrong_on_purpose_is_a_problem_in_words(error: Exception, stat
     assert ("Retry-After" in answer["headers"]) == (kind in ("request-running", "unavailable"))
 
 
-def test_a_bad_request_is_told_every_field() -> None:
+def test_every_field_of_a_bad_request_is_named() -> None:
     errors = [FieldError("items[0].qty", "must be at least 1"), FieldError("note", "is not a field")]
 
     answer = answer_to(api_event(), RequestInvalidError(errors))
@@ -232,7 +232,7 @@ def test_a_bad_request_is_told_every_field() -> None:
         aws_error("ResourceNotFoundException", 400),
     ],
 )
-def test_of_what_goes_wrong_otherwise_nothing_is_told(error: Exception) -> None:
+def test_of_what_goes_wrong_otherwise_nothing_is_shown(error: Exception) -> None:
     answer = answer_to(api_event(), error)
 
     assert answer["statusCode"] == 500
@@ -262,7 +262,7 @@ def test_a_busy_aws_is_a_reason_to_come_again(error: Exception) -> None:
     assert SECRET not in json.dumps(answer)
 
 
-def test_an_answer_that_can_not_be_written_as_json_is_told_nothing_of_either() -> None:
+def test_an_answer_that_can_not_be_written_as_json_shows_nothing_of_it_either() -> None:
     answer = answer_to(api_event(), Response({"secret": object()}))
 
     assert answer["statusCode"] == 500

@@ -228,7 +228,7 @@ def test_nothing_follows_from_an_order_that_waits_or_was_shipped(status: OrderSt
     assert in_status(status, balance=held(), stock=held()).next_action() is None
 
 
-def test_a_confirmed_order_is_to_be_shipped_each_time_it_is_looked_at() -> None:
+def test_a_confirmed_order_is_to_be_shipped_each_time_it_is_checked() -> None:
     order = confirmed()
 
     assert [order.next_action(), order.next_action()] == [NextAction.SHIP, NextAction.SHIP]

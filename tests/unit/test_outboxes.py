@@ -97,7 +97,7 @@ def test_a_queue_gets_the_message_too() -> None:
     assert json.loads(entry["MessageBody"])["type"] == "order.checked"
 
 
-def test_what_is_to_be_looked_at_later_is_kept_back_by_the_queue() -> None:
+def test_what_is_to_be_checked_later_is_kept_back_by_the_queue() -> None:
     aws = Aws()
     delivery = DeliverWebhook.of(delivery_of(), delay=7)
 

@@ -67,7 +67,7 @@ class TestWhatAnOrderMaySay:
 
         assert wrong == {"totalAmount": f"must be the sum of qty x unitPrice, which is 0.03, not {total:.2f}"}
 
-    def test_a_sum_that_no_total_can_have_is_told_as_any_other(self) -> None:
+    def test_a_sum_that_no_total_can_have_is_refused_as_any_other(self) -> None:
         wrong = wrong_fields(order_of, an_order(*[pen_at(999_999_999.99, 100_000)] * 50, total=0))
 
         assert wrong == {
@@ -99,7 +99,7 @@ class TestWhatAnOrderMaySay:
     def test_what_is_no_price_is_refused(self, price: object, message: str) -> None:
         assert wrong_fields(order_of, an_order(pen_at(price), total=0)) == {"items[0].unitPrice": message}
 
-    def test_in_a_batch_each_order_is_told_of_its_own(self) -> None:
+    def test_in_a_batch_each_order_has_its_own_errors(self) -> None:
         good, bad = an_order(pen_at(2), total=2), an_order(pen_at(2), total=1)
 
         first, second = batch_of({"orders": [good, bad]}).entries
@@ -389,7 +389,7 @@ class TestChangingAPrice:
         with pytest.raises(NotFoundError):
             shop.request(change)
 
-    def test_a_product_that_is_deleted_and_made_anew_has_none(self) -> None:
+    def test_a_product_that_is_deleted_and_set_again_has_none(self) -> None:
         shop = Shop(price="2.50")
 
         tombstone = shop.change(delete=True).head

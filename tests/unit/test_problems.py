@@ -76,7 +76,7 @@ def test_a_page_says_the_status_what_it_means_and_what_to_do_and_has_an_example(
     assert len(remedy) > 40
 
 
-def test_one_kind_has_the_same_title_and_status_whoever_tells_it() -> None:
+def test_one_kind_has_the_same_title_and_status_whoever_sends_it() -> None:
     for kind in sent_by_the_code().keys() & sent_by_the_gateway().keys():
         ours, the_gateways = sent_by_the_code()[kind], sent_by_the_gateway()[kind]
         assert the_gateways["title"] == ours["title"]

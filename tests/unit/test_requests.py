@@ -102,15 +102,13 @@ class TestAnOrder:
     def test_may_cost_anything_within_the_bounds(self, total: str, amount: str) -> None:
         assert str(order_of(order_json(totalAmount=total)).details.total_amount) == amount
 
-    def test_may_say_where_it_is_told_of_or_not(self) -> None:
+    def test_may_name_an_address_for_its_events_or_not(self) -> None:
         order = order_of({**ORDER, "callbackUrl": "https://shop.example.com:8443/hooks?of=alice"})
 
         assert order.callback_url == "https://shop.example.com:8443/hooks?of=alice"
         assert order_of(ORDER).callback_url == ""
 
-    def test_is_told_of_at_this_machine_on_the_local_engine_only(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_may_name_this_machine_on_the_local_engine_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         body = {**ORDER, "callbackUrl": "http://127.0.0.1:8000/"}
         assert wrong_fields(order_of, body) == {"callbackUrl": "must begin with https://"}
         monkeypatch.setenv("LOOPBACK_WEBHOOKS", "true")
@@ -270,7 +268,7 @@ class TestAnOrder:
         assert list(wrong) == [field]
         assert message in wrong[field]
 
-    def test_with_several_mistakes_is_told_all_of_them(self) -> None:
+    def test_with_several_mistakes_all_are_named(self) -> None:
         wrong = wrong_fields(order_of, {"customerId": "", "items": [{"productId": "pen", "qty": 0}], "x": 1})
 
         assert set(wrong) == {"customerId", "items[0].qty", "totalAmount", "x"}

@@ -66,7 +66,7 @@ def test_a_call_that_is_tried_twice_has_failed_after_seven_seconds() -> None:
     assert 2 * (config["connect_timeout"] + config["read_timeout"]) + 1 == aws_clients.WORST_CALL_SECONDS
 
 
-def test_the_clock_tells_utc_to_the_millisecond() -> None:
+def test_the_clock_is_utc_to_the_millisecond() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", system.clock())
 
 

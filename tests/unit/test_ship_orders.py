@@ -116,7 +116,7 @@ def test_an_order_that_was_shipped_or_refused_is_skipped_and_the_others_shipped(
     assert warehouse.pens() == (1, 1)
 
 
-def test_an_order_that_is_not_confirmed_yet_or_not_there_is_given_back() -> None:
+def test_an_order_that_is_not_confirmed_yet_or_not_there_is_returned_to_the_queue() -> None:
     warehouse = Warehouse(details_of("order-1"), details_of("order-2"))
     warehouse.move("order-1", OrderStatus.PENDING)
 
@@ -148,7 +148,7 @@ def test_a_settlement_that_meets_another_write_is_tried_again_after_a_pause() ->
     assert warehouse.backoff.after == list(range(1, MAX_ATTEMPTS))
 
 
-def test_a_settlement_that_never_gets_through_is_given_back() -> None:
+def test_a_settlement_that_never_gets_through_is_returned_to_the_queue() -> None:
     warehouse = Warehouse(details_of())
     warehouse.dynamodb.conflict(MAX_ATTEMPTS)
 

@@ -57,7 +57,7 @@ def test_a_message_of_nobody_is_not_listened_to(claims: dict[str, str] | None) -
 @pytest.mark.parametrize(
     ("error", "status"), [(NotFoundError("There is no such order."), 404), (KeyError("inside"), 500)]
 )
-def test_a_refusal_is_told_with_what_was_asked(error: Exception, status: int) -> None:
+def test_a_refusal_repeats_the_request(error: Exception, status: int) -> None:
     answer = Received(error).handler(socket_event("x" * 300), None)
 
     body = json.loads(answer["body"])
@@ -128,7 +128,7 @@ def test_one_may_subscribe_to_an_order_or_a_customer(text: str, what: Subscripti
         ),
     ],
 )
-def test_anything_else_is_told_what_is_wrong_with_it(text: str, errors: str) -> None:
+def test_anything_else_is_refused_with_the_reason(text: str, errors: str) -> None:
     with pytest.raises(RequestInvalidError) as refusal:
         messages.wanted(text)
 

@@ -85,7 +85,7 @@ class TestNewOrders:
 
 
 class TestAPendingOrder:
-    def test_is_put_to_the_checkers_again_and_looked_at_later(self) -> None:
+    def test_is_put_to_the_checkers_again_and_checked_later(self) -> None:
         watchdog = Watchdog(placed())
 
         assert watchdog.look(watch(delay=60)) == set()
@@ -94,7 +94,7 @@ class TestAPendingOrder:
         assert watchdog.watches.sent == [watch(delay=120, attempts=1)]
         assert watchdog.order() == placed()
 
-    def test_is_looked_at_ever_later_up_to_the_longest_delay(self) -> None:
+    def test_is_checked_ever_later_up_to_the_longest_delay(self) -> None:
         watchdog = Watchdog(placed())
         delays = []
         (message,) = (watch(delay=60),)
@@ -108,7 +108,7 @@ class TestAPendingOrder:
         assert delays == [120, 240, 480, 900, 900, 900]
         assert message.attempts == 6
 
-    def test_expires_past_its_deadline_has_its_holds_released_and_is_not_looked_at_again(self) -> None:
+    def test_expires_past_its_deadline_has_its_holds_released_and_is_not_checked_again(self) -> None:
         watchdog = Watchdog(placed())
 
         assert watchdog.look(deadline=PAST) == set()
@@ -135,7 +135,7 @@ class TestAPendingOrder:
         assert watchdog.watches.sent == [watch(delay=120, attempts=1)]
         assert watchdog.backoff.after == [1]
 
-    def test_that_others_keep_changing_is_given_back(self) -> None:
+    def test_that_others_keep_changing_is_returned_to_the_queue(self) -> None:
         watchdog = Watchdog(placed())
         watchdog.dynamodb.conflict(MAX_ATTEMPTS)
 
@@ -146,7 +146,7 @@ class TestAPendingOrder:
 
 class TestAConfirmedOrder:
     @pytest.mark.parametrize("deadline", [DEADLINE, PAST])
-    def test_is_sent_to_shipping_again_and_looked_at_later_whatever_the_deadline(
+    def test_is_sent_to_shipping_again_and_checked_later_whatever_the_deadline(
         self, deadline: timedelta
     ) -> None:
         watchdog = Watchdog(an_order(OrderStatus.CONFIRMED))
@@ -160,7 +160,7 @@ class TestAConfirmedOrder:
 
 class TestARefusedOrder:
     @pytest.mark.parametrize("status", [OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED])
-    def test_has_its_release_sent_once_more_and_is_not_looked_at_again(self, status: OrderStatus) -> None:
+    def test_has_its_release_sent_once_more_and_is_not_checked_again(self, status: OrderStatus) -> None:
         watchdog = Watchdog(an_order(status))
 
         assert watchdog.look() == set()
@@ -197,7 +197,7 @@ class TestWhenSomethingFails:
             ("shipping", OrderStatus.CONFIRMED),
         ],
     )
-    def test_an_order_for_which_nothing_can_be_sent_is_given_back_and_has_no_second_watch(
+    def test_an_order_for_which_nothing_can_be_sent_is_returned_to_the_queue_and_has_no_second_watch(
         self, outbox: str, status: OrderStatus
     ) -> None:
         watchdog = Watchdog(an_order(status))
@@ -209,13 +209,15 @@ class TestWhenSomethingFails:
         assert watchdog.watches.sent == []
 
     @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])
-    def test_an_order_that_can_not_be_watched_further_is_given_back(self, status: OrderStatus) -> None:
+    def test_an_order_that_can_not_be_watched_further_is_returned_to_the_queue(
+        self, status: OrderStatus
+    ) -> None:
         watchdog = Watchdog(an_order(status))
         watchdog.watches.failing = {"order-1"}
 
         assert watchdog.look() == {"order-1"}
 
-    def test_an_unknown_order_is_given_back_and_does_not_stop_the_others(self) -> None:
+    def test_an_unknown_order_is_returned_to_the_queue_and_does_not_stop_the_others(self) -> None:
         watchdog = Watchdog(an_order(OrderStatus.CONFIRMED, "order-2"))
 
         assert watchdog.look(watch("order-1"), watch("order-2")) == {"order-1"}

@@ -85,12 +85,12 @@ class TestWebhooks:
     def test_an_id_says_whose_it_is(self) -> None:
         assert customer_id_of(webhook_id_of("a.b@c", "0f")) == "a.b@c"
 
-    def test_it_is_told_of_what_it_named_or_of_everything(self) -> None:
+    def test_it_gets_the_events_that_it_named_or_all(self) -> None:
         ends = webhook_of(event_types=(OrderEventType.SHIPPED, OrderEventType.REJECTED))
         assert [each for each in OrderEventType if ends.matches(each)] == ["order.rejected", "order.shipped"]
         assert all(webhook_of().matches(each) for each in OrderEventType)
 
-    def test_what_is_turned_off_is_told_of_nothing(self) -> None:
+    def test_what_is_turned_off_gets_no_events(self) -> None:
         assert not any(webhook_of(status=WebhookStatus.DISABLED).matches(each) for each in OrderEventType)
 
 
@@ -180,11 +180,11 @@ class TestReceivers:
 class TestCallbacks:
     URL = "https://a.example/x"
 
-    def test_they_are_told_of_every_event_of_an_order_that_names_an_address_and_of_no_other(self) -> None:
+    def test_they_get_every_event_of_an_order_that_names_an_address_and_of_no_other(self) -> None:
         assert all(callbacks_of().matches(each, self.URL) for each in OrderEventType)
         assert not any(callbacks_of().matches(each) for each in OrderEventType)
 
-    def test_a_webhook_is_told_of_an_order_whatever_address_it_names(self) -> None:
+    def test_a_webhook_gets_the_events_of_an_order_whatever_address_it_names(self) -> None:
         assert webhook_of().matches(OrderEventType.SHIPPED, self.URL)
 
     def test_only_a_callback_goes_to_the_orders_address(self) -> None:
@@ -262,7 +262,7 @@ class TestDeliveries:
         assert (handed.attempt_count, handed.next_time) == (0, after(NOW, 2))
         assert [each.result for each in handed.attempts] == ["no answer in 2 s"]
 
-    def test_a_replay_begins_anew_under_the_same_id(self) -> None:
+    def test_a_replay_restarts_under_the_same_id(self) -> None:
         failed = delivery_of().end(DeliveryStatus.FAILED, "answered 500", after(NOW, 90_000))
         again = failed.restart(1, after(NOW, 100_000))
         assert again.delivery_id == failed.delivery_id
