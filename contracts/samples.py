@@ -155,13 +155,13 @@ def _events() -> dict[tuple[str, str], str]:
         "withdrawn": (one, one.withdraw(now=_time(180))),
         "expired": (one, one.expire(now=_time(900))),
     }
-    told = {}
+    bodies = {}
     for name, (before, after) in happened.items():
         event = event_of(before, after)
         if event is None:
             raise ValueError(f"nothing has happened: {name}")
-        told[str(event.type), name] = _body(OrderEventMessage(event), "change_publisher", 999)
-    return told
+        bodies[str(event.type), name] = _body(OrderEventMessage(event), "change_publisher", 999)
+    return bodies
 
 
 def _states() -> dict[tuple[str, str], str]:
@@ -194,7 +194,7 @@ def _over_a_socket() -> dict[tuple[str, str], str]:
             raise NotFoundError("There is no such customer.")
         return messages.subscribed(what, order if what.is_order else None)
 
-    def heard(text: str) -> str:
+    def reply_to(text: str) -> str:
         context = {
             "connectionId": "Wq3uLdZZoAMCJhA=",
             "requestId": "Wq3uLFZ0oAMF1Jw=",
@@ -205,8 +205,8 @@ def _over_a_socket() -> dict[tuple[str, str], str]:
     return {
         ("socket.subscribe", "order"): ask_order,
         ("socket.subscribe", "customer"): ask_customer,
-        ("socket.subscribed", "order"): heard(ask_order),
-        ("socket.subscribed", "customer"): heard(ask_customer),
-        ("socket.problem", "not-found"): heard(ask_customer.replace("alice", "bob")),
-        ("socket.problem", "invalid"): heard('{"action": "subscribe"}'),
+        ("socket.subscribed", "order"): reply_to(ask_order),
+        ("socket.subscribed", "customer"): reply_to(ask_customer),
+        ("socket.problem", "not-found"): reply_to(ask_customer.replace("alice", "bob")),
+        ("socket.problem", "invalid"): reply_to('{"action": "subscribe"}'),
     }

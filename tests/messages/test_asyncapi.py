@@ -1,4 +1,4 @@
-"""asyncapi.yaml is AsyncAPI by its own parser, and says what the template, schemas and samples say."""
+"""asyncapi.yaml is AsyncAPI by its own parser, and agrees with the template, schemas and samples."""
 
 from __future__ import annotations
 
@@ -105,19 +105,19 @@ def test_an_address_that_the_stack_makes_is_one_of_its_outputs() -> None:
 
 @pytest.mark.parametrize(("channel", "message"), TOLD.values(), ids=TOLD)
 def test_an_example_is_one(channel: Channel, message: Message) -> None:
-    told = resolve(DOCUMENT["channels"][channel.name]["messages"][f"{message.type}.v{message.version}"])
-    assert told["examples"]
-    for example in told["examples"]:
+    described = resolve(DOCUMENT["channels"][channel.name]["messages"][f"{message.type}.v{message.version}"])
+    assert described["examples"]
+    for example in described["examples"]:
         assert faults(json.dumps(example["payload"]), message) == []
-        if "headers" in told:
-            assert list(Draft202012Validator(told["headers"]).iter_errors(example["headers"])) == []
+        if "headers" in described:
+            assert list(Draft202012Validator(described["headers"]).iter_errors(example["headers"])) == []
 
 
 @pytest.mark.parametrize(("channel", "message"), TOLD.values(), ids=TOLD)
 def test_a_payload_is_by_the_committed_schemas(channel: Channel, message: Message) -> None:
-    told = resolve(DOCUMENT["channels"][channel.name]["messages"][f"{message.type}.v{message.version}"])
+    described = resolve(DOCUMENT["channels"][channel.name]["messages"][f"{message.type}.v{message.version}"])
     path = f"schemas/{message.type}/{message.version}.json"
-    payload = resolve(told["payload"])
+    payload = resolve(described["payload"])
     if message.enveloped:
         assert payload["allOf"] == [{"$ref": "schemas/envelope/1.json"}]
         assert payload["properties"]["dataschema"] == {"const": message.dataschema}

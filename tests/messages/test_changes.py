@@ -170,8 +170,8 @@ BREAKING: dict[str, tuple[Message, Change, str]] = {
 
 @pytest.mark.parametrize(("message", "change", "found"), BREAKING.values(), ids=BREAKING)
 def test_what_breaks_somebody_is_noticed(message: Message, change: Change, found: str) -> None:
-    told = breaking_changes(message, schema_of(message), changed(message, change))
-    assert [each for each in told if each.startswith(found)]
+    found_changes = breaking_changes(message, schema_of(message), changed(message, change))
+    assert [each for each in found_changes if each.startswith(found)]
 
 
 MORE = {"type": "object", "required": ["by"], "properties": {"by": {"type": "string"}}}
@@ -264,13 +264,13 @@ def test_a_break_is_refused_and_leaves_everything_as_it_is(
 
     assert main(with_ship(replace(SHIP, model=SHORTER)), root) == 1
 
-    told = capsys.readouterr().out
-    assert "order.ship 1 request items[] productId is gone" in told
-    assert "add a\nnew one to contracts/registry.py" in told
+    printed = capsys.readouterr().out
+    assert "order.ship 1 request items[] productId is gone" in printed
+    assert "add a\nnew one to contracts/registry.py" in printed
     assert contents(root) == before
 
 
-def test_what_can_not_be_compared_is_said_in_a_line_and_leaves_everything_as_it_is(
+def test_what_can_not_be_compared_is_reported_in_a_line_and_leaves_everything_as_it_is(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(root)
@@ -331,17 +331,17 @@ def test_what_an_extension_replaces_is_kept_for_good(root: Path) -> None:
 def test_readers_and_writers_of_both_sides_of_an_extension_understand_each_other() -> None:
     old, new = schema_of(SHIP), schema_of(replace(SHIP, model=EXTENDED))
     assert breaking_changes(SHIP, old, new) == []
-    told = set()
+    seen = set()
 
     @settings(max_examples=60, derandomize=True, deadline=None, database=None)
     @given(anything_by(old), anything_by(new))
     def look(yesterdays: Any, todays: Any) -> None:
         assert errors_of(new, yesterdays) == []
         assert errors_of(old, todays) == []
-        told.add("carrier" in todays)
+        seen.add("carrier" in todays)
 
     look()
-    assert told == {True, False}
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.type)

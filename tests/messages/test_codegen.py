@@ -1,4 +1,4 @@
-"""What is committed in schemas/ is what the registry says, and what was ever said is still understood."""
+"""What is committed in schemas/ is what the registry lists, and what was ever sent is still read."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def body_of(path: Path) -> str:
 
 def data_of(path: Path) -> Any:
     """What the schema of a sample's message is about."""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return told["data"] if message_of(path).enveloped else told
+    body = json.loads(path.read_text(encoding="utf-8"))
+    return body["data"] if message_of(path).enveloped else body
 
 
 def test_the_files_are_what_is_written_from_the_registry() -> None:
@@ -71,14 +71,14 @@ def test_there_is_a_sample_of_every_message() -> None:
 
 
 @pytest.mark.parametrize("path", [*SAMPLES, *EARLIER_SAMPLES], ids=name_of)
-def test_what_is_said_now_or_was_before_is_by_the_schema_of_today(path: Path) -> None:
+def test_what_is_sent_now_or_was_before_is_by_the_schema_of_today(path: Path) -> None:
     assert faults(path.read_text(encoding="utf-8"), message_of(path)) == []
 
 
 @pytest.mark.parametrize(
     "path", [path for path in [*SAMPLES, *EARLIER_SAMPLES] if message_of(path) in READ_AS], ids=name_of
 )
-def test_what_is_said_now_or_was_before_is_read_today(path: Path) -> None:
+def test_what_is_sent_now_or_was_before_is_read_today(path: Path) -> None:
     assert isinstance(envelopes.decode(body_of(path)), READ_AS[message_of(path)])
 
 
@@ -98,7 +98,7 @@ def test_the_events_to_try_functions_with_carry_such_messages(path: Path) -> Non
             assert faults(record["body"]) == []
 
 
-def test_who_knows_an_earlier_schema_understands_what_is_said_today() -> None:
+def test_who_knows_an_earlier_schema_understands_what_is_sent_today() -> None:
     """They ignore what they do not know: the schemas are open. (test_changes.py shows it for a change.)"""
     found = [
         f"{name_of(schema)}, {name_of(sample)}: {error}"

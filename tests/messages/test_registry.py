@@ -16,7 +16,7 @@ TEMPLATE = load_template()
 BY_NAME = {channel.name: channel for channel in CHANNELS}
 QUEUES = [channel for channel in CHANNELS if channel.kind is Kind.QUEUE]
 
-NOT_OURS = {"AlarmTopic": "CloudWatch tells its alarms there, in its own words"}
+NOT_OURS = {"AlarmTopic": "CloudWatch publishes its alarms there, in a form of its own"}
 
 
 def filled_by_lambda() -> set[str | None]:

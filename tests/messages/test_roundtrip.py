@@ -20,7 +20,7 @@ from contracts.registry import CHANNELS, REFUSED, SUBSCRIBE, SUBSCRIBED, Message
 from order_capture.adapters.messaging import envelopes
 from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.adapters.serializers import decimal_json
-from order_capture.application import messages as said
+from order_capture.application import messages
 from order_capture.application.ports import SubscriptionTarget
 from order_capture.domain.errors import NotFoundError, SubscriptionLimitError, TransientError
 from order_capture.domain.events import OrderEventType, event_of
@@ -44,7 +44,8 @@ from order_capture.domain.times import format_utc
 from order_capture.domain.webhooks import webhook_id_of
 from order_capture.entrypoints.http.problems import RequestInvalidError
 from order_capture.entrypoints.http.urls import URL_PATTERN
-from order_capture.entrypoints.websocket import api, messages
+from order_capture.entrypoints.websocket import api
+from order_capture.entrypoints.websocket import messages as sockets
 from tests.support.contracts import READ_AS, faults, texts_of
 from tests.support.factories import socket_event
 
@@ -135,26 +136,28 @@ def lives(draw: st.DrawFn, *to: OrderStatus) -> list[Order]:
     return life
 
 
-def happened(life: list[Order]) -> list[said.OrderEventMessage]:
-    """What is told of an order's life."""
+def happened(life: list[Order]) -> list[messages.OrderEventMessage]:
+    """The events of an order's life."""
     steps = zip([None, *life], life, strict=False)
-    return [said.OrderEventMessage(event) for before, after in steps if (event := event_of(before, after))]
+    return [
+        messages.OrderEventMessage(event) for before, after in steps if (event := event_of(before, after))
+    ]
 
 
-commands: st.SearchStrategy[said.Message] = st.one_of(
-    st.builds(said.CheckOrder.of, details, correlation_ids),
-    st.builds(said.ReleaseOrder.of, details, correlation_ids),
-    st.builds(said.ShipOrder.of, details, correlation_ids),
+commands: st.SearchStrategy[messages.Message] = st.one_of(
+    st.builds(messages.CheckOrder.of, details, correlation_ids),
+    st.builds(messages.ReleaseOrder.of, details, correlation_ids),
+    st.builds(messages.ShipOrder.of, details, correlation_ids),
     st.tuples(st.sampled_from(CheckType), st.sampled_from(Outcome)).flatmap(
         lambda requested: st.builds(
-            said.OrderChecked.of, ids, st.just(requested[0]), decisions(*requested), correlation_ids
+            messages.OrderChecked.of, ids, st.just(requested[0]), decisions(*requested), correlation_ids
         )
     ),
     st.builds(
-        said.WatchOrder.of, ids, correlation_ids, st.integers(1, MAX_DELAY_SECONDS), st.integers(0, 10**6)
+        messages.WatchOrder.of, ids, correlation_ids, st.integers(1, MAX_DELAY_SECONDS), st.integers(0, 10**6)
     ),
     st.builds(
-        said.DeliverWebhook.build,
+        messages.DeliverWebhook.build,
         webhook_id=st.builds(webhook_id_of, ids, st.uuids().map(lambda each: each.hex)),
         delivery_id=st.uuids().map(lambda each: each.hex),
         order_id=ids,
@@ -175,11 +178,11 @@ def heads(kind: LedgerSpec) -> st.SearchStrategy[Balance]:
 
 
 states = st.sampled_from([ACCOUNTS, STOCK]).flatmap(
-    lambda kind: st.builds(said.BalanceState, st.just(kind), ids, heads(kind))
+    lambda kind: st.builds(messages.BalanceState, st.just(kind), ids, heads(kind))
 )
 
 
-def envelope_of(message: said.Message | said.BalanceState, time: str) -> envelopes.Envelope:
+def envelope_of(message: messages.Message | messages.BalanceState, time: str) -> envelopes.Envelope:
     envelope = envelopes.encode(message, message_id="m-1", source="/order-capture/order_api", time=time)
     # The attributes say what the body says.
     assert json.loads(envelope.body)["dataschema"] == f"urn:order-capture:{envelope.type}:{envelope.version}"
@@ -188,7 +191,7 @@ def envelope_of(message: said.Message | said.BalanceState, time: str) -> envelop
 
 @EXAMPLES
 @given(commands, times)
-def test_what_functions_say_to_each_other_is_by_its_schema(message: said.Message, time: str) -> None:
+def test_what_functions_send_to_each_other_is_by_its_schema(message: messages.Message, time: str) -> None:
     envelope = envelope_of(message, time)
 
     assert faults(envelope.body) == []
@@ -196,12 +199,12 @@ def test_what_functions_say_to_each_other_is_by_its_schema(message: said.Message
 
 @EXAMPLES
 @given(states, times)
-def test_what_is_told_of_accounts_and_stock_is_by_its_schema(state: said.BalanceState, time: str) -> None:
+def test_states_of_accounts_and_stock_are_by_their_schema(state: messages.BalanceState, time: str) -> None:
     assert faults(envelope_of(state, time).body) == []
 
 
-def test_what_is_told_of_any_order_is_by_its_schema() -> None:
-    told: set[OrderEventType] = set()
+def test_what_is_published_of_any_order_is_by_its_schema() -> None:
+    published: set[OrderEventType] = set()
     varied: set[str] = set()
 
     def look(life: list[Order], time: str) -> None:
@@ -210,14 +213,14 @@ def test_what_is_told_of_any_order_is_by_its_schema() -> None:
             assert faults(body) == []
             # Who counts reads of the log what happened, which a schema can't say.
             assert envelopes.decode_checked(body).order_id == event.event.order.order_id
-            told.add(event.event.type)
+            published.add(event.event.type)
             varied.update(
                 each.name for each in OPTIONAL if getattr(event.event.order, each.name) != each.default
             )
 
     for status in OrderStatus:
         FEWER_EXAMPLES(given(lives(status), times)(look))()
-    assert told == set(OrderEventType), "the examples leave something out"
+    assert published == set(OrderEventType), "the examples leave something out"
     assert varied == {each.name for each in OPTIONAL}, "what is in no example may be in no schema"
 
 
@@ -232,11 +235,12 @@ def answer_to(text: str, listen: api.OnMessage) -> str:
 @given(lives(), ids)
 def test_the_answer_to_a_subscription_is_by_its_schema(life: list[Order], customer: str) -> None:
     for order in life:
-        answer = decimal_json.dumps(messages.subscribed(SubscriptionTarget.order(order.order_id), order))
+        answer = decimal_json.dumps(sockets.subscribed(SubscriptionTarget.order(order.order_id), order))
         assert faults(answer, SUBSCRIBED) == []
     assert (
         faults(
-            decimal_json.dumps(messages.subscribed(SubscriptionTarget.customer(customer), None)), SUBSCRIBED
+            decimal_json.dumps(sockets.subscribed(SubscriptionTarget.customer(customer), None)),
+            SUBSCRIBED,
         )
         == []
     )
@@ -246,7 +250,7 @@ def test_the_answer_to_a_subscription_is_by_its_schema(life: list[Order], custom
 @given(st.text() | texts_of(SUBSCRIBE).map(lambda text: text[:-1] + ',"more":1}'))
 def test_the_answer_to_anything_else_is_by_its_schema(text: str) -> None:
     def listen(frame: api.Frame) -> Mapping[str, Any]:
-        return messages.subscribed(messages.wanted(frame.text), None)
+        return sockets.subscribed(sockets.wanted(frame.text), None)
 
     assert faults(answer_to(text, listen), REFUSED) == []
 
@@ -256,7 +260,7 @@ def test_the_answer_to_anything_else_is_by_its_schema(text: str) -> None:
     [NotFoundError("No."), SubscriptionLimitError("No."), TransientError("Later."), ValueError("a secret")],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_goes_wrong_is_told_by_the_schema(error: Exception) -> None:
+def test_whatever_goes_wrong_is_reported_by_the_schema(error: Exception) -> None:
     def listen(_: api.Frame) -> Mapping[str, Any]:
         raise error
 
@@ -281,9 +285,9 @@ def test_whatever_a_schema_allows_is_read_whatever_a_later_release_adds(message:
         assert isinstance(envelopes.decode(text), READ_AS[message])
         assert read(json.dumps(more)) == read(text)
 
-    def read(text: str) -> said.Received:
-        told = envelopes.decode(text)
-        return replace(told, body="") if isinstance(told, said.ReceivedOrderEvent) else told
+    def read(text: str) -> messages.Received:
+        decoded = envelopes.decode(text)
+        return replace(decoded, body="") if isinstance(decoded, messages.ReceivedOrderEvent) else decoded
 
     look()
 
@@ -293,7 +297,7 @@ def test_whatever_a_schema_allows_is_read_whatever_a_later_release_adds(message:
 def test_whatever_a_client_may_ask_is_read(text: str) -> None:
     requested = json.loads(text)
 
-    wanted = messages.wanted(text)
+    wanted = sockets.wanted(text)
 
     assert wanted.id == requested["orderId" if wanted.is_order else "customerId"]
 
@@ -302,4 +306,4 @@ def test_whatever_a_client_may_ask_is_read(text: str) -> None:
 @given(texts_of(SUBSCRIBE))
 def test_what_a_client_asks_beyond_is_refused(text: str) -> None:
     with pytest.raises(RequestInvalidError):
-        messages.wanted(json.dumps(json.loads(text) | {"giftWrap": True}))
+        sockets.wanted(json.dumps(json.loads(text) | {"giftWrap": True}))
