@@ -95,6 +95,8 @@ def _given() -> list[tuple[ModuleType, str]]:
     return [(module, name) for module in modules for name in _GIVEN if hasattr(module, name)]
 
 
+MOST_KEPT = 20_000  # far more than a schedule has; a flash sale of 150,000 orders would keep gigabytes
+
 _orders: dict[int, tuple[Mapping[str, Any], Order | None]] = {}
 """By the id of an item of this schedule: the item, and the order in it."""
 
@@ -112,6 +114,8 @@ def _read_once() -> Iterator[None]:
     def order_from(item: Mapping[str, Any]) -> Order | None:
         known = _orders.get(id(item))
         if known is None:  # the item is kept as well, so that no other one has its id
+            if len(_orders) >= MOST_KEPT:
+                _orders.clear()
             known = _orders[id(item)] = item, read_order(item)
         return known[1]
 
