@@ -91,7 +91,10 @@ def decide_orders() -> DecideOrders:
     from order_capture.application.orders.decide_orders import DecideOrders
 
     source = "order_update"
-    return DecideOrders(orders(), shipping_publisher(source), check_publisher(source), clock, retry())
+    ledgers = {CheckType.BALANCE: accounts(), CheckType.STOCK: stock()}
+    return DecideOrders(
+        orders(), ledgers, shipping_publisher(source), check_publisher(source), clock, retry()
+    )
 
 
 def ship_orders() -> ShipOrders:
@@ -231,7 +234,7 @@ def push_events() -> PushEvents:
     """Of socket_pusher."""
     from order_capture.application.subscriptions.push_events import PushEvents
 
-    return PushEvents(subscriptions(), connections(), has_time_left)
+    return PushEvents(subscriptions(), connections(), clock, has_time_left)
 
 
 # Use cases: reports

@@ -26,11 +26,22 @@ from order_capture.application.ports import LedgerRepository, WriteRefusedError
 from order_capture.application.retry import Retry
 from order_capture.application.webhooks.manage_webhooks import MAX_WEBHOOKS, ManageWebhooks
 from order_capture.domain.errors import TransientError, WebhookLimitError
-from order_capture.domain.ledger import STOCK, Adjustment, Balance, BalanceChange, Entry, Release, replay
+from order_capture.domain.ledger import (
+    ACCOUNTS,
+    STOCK,
+    Adjustment,
+    Balance,
+    BalanceChange,
+    Entry,
+    Release,
+    hold_entries,
+    replay,
+)
 from order_capture.domain.order import CheckResult, CheckType, Order, OrderDetails, OrderStatus, Outcome
 from order_capture.domain.webhooks import Webhook
 from order_capture.entrypoints.http.webhook_responses import secret_view
 from tests.support.factories import (
+    NOW,
     SERVICE,
     check,
     checked,
@@ -279,16 +290,21 @@ def stored(world: World, orders: Sequence[OrderDetails]) -> list[Order]:
 def test_answers_about_one_order_from_all_sides_are_all_taken_in(world: World) -> None:
     orders = [details_of(f"order-{i}") for i in range(6)]
     world.stores.orders.add([placed(details) for details in orders])
+    answer = {CheckType.BALANCE: held(), CheckType.STOCK: held("1", "pen")}
+    bad = {CheckType.BALANCE: declined(), CheckType.STOCK: held("1", "pen")}
+    for i, details in enumerate(orders):
+        decided = answer if i % 2 else bad
+        for kind, ledger in ((ACCOUNTS, world.stores.accounts), (STOCK, world.stores.stock)):
+            ledger.write([], hold_entries(kind, details, decided[kind.check], NOW), NOW)
 
     def work(stores: Stores, number: int) -> None:
         side = list(CheckType)[number % 2]
-        answer = {CheckType.BALANCE: held(), CheckType.STOCK: held("1", "pen")}
-        bad = {CheckType.BALANCE: declined(), CheckType.STOCK: held("1", "pen")}
         messages = [
             checked(side, (answer if i % 2 else bad)[side], details.order_id)
             for i, details in enumerate(orders)
         ]
-        use_case = DecideOrders(stores.orders, MemoryPublisher(), MemoryPublisher(), clock, RETRY)
+        ledgers = {CheckType.BALANCE: stores.accounts, CheckType.STOCK: stores.stock}
+        use_case = DecideOrders(stores.orders, ledgers, MemoryPublisher(), MemoryPublisher(), clock, RETRY)
         as_a_queue(use_case.process, messages)
 
     world.at_once(work)

@@ -37,6 +37,19 @@ def test_nobody_follows_what_nobody_asked_for(followers: SubscriptionRepository)
     assert not followers.subscribers(ORDER)
 
 
+def test_that_there_may_be_any_is_known_from_the_first_until_its_connection_must_have_ended(
+    followers: SubscriptionRepository,
+) -> None:
+    assert not followers.has_any(NOW)
+
+    followers.add("c-1", ORDER, NOW, MOST)
+    assert followers.has_any(NOW)
+    followers.add("c-2", ORDER, "2026-11-20T11:30:00.000Z", MOST)
+
+    assert followers.has_any("2026-11-20T13:30:00.000Z"), "two hours after the second"
+    assert not followers.has_any("2026-11-20T14:31:00.000Z")
+
+
 def test_an_order_and_a_customer_of_the_same_id_are_two_things(followers: SubscriptionRepository) -> None:
     followers.add("c-1", ORDER, NOW, MOST)
 
@@ -159,7 +172,8 @@ def test_what_is_left_of_a_connection_expires_after_its_longest_life(stores: Sto
 
     items = items_of(stores.subscriptions)
 
-    assert len(items) == 2
+    # the connection's own, that of the order, and the one that says that there is any
+    assert len(items) == 3
     assert {int(item["expiresAt"]["N"]) for item in items} == {1795168800 + KEPT_SECONDS}
     assert time.gmtime(1795168800)[:4] == (2026, 11, 20, 10)
 
@@ -174,5 +188,5 @@ def test_what_a_late_subscription_left_behind_is_removed_when_it_is_found(stores
     followers.remove("c-1", ORDER)
     # then
     assert not followers.subscribers(ORDER)
-    (left,) = items_of(followers)
+    (left,) = (item for item in items_of(followers) if item["followed"]["S"] != "any")
     assert left.keys() == {"followed", "connectionId", "expiresAt"}  # an empty set, which expires

@@ -37,6 +37,7 @@ ALLOWED = {
     "WebhookDispatcher": {
         "GetItem WebhookTable",
         "PutItem WebhookTable",
+        "UpdateItem WebhookTable",
         "ReceiveMessage WebhookDispatcher",
     },
     "WebhookSender": {

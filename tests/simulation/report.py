@@ -43,6 +43,8 @@ POINTS = (
     "stock_checker get_item StockTable",
     "stock_checker send_message_batch OrderUpdateQueue",
     "order_update batch_get_item OrderTable",
+    "order_update batch_get_item AccountTable",
+    "order_update batch_get_item StockTable",
     "order_update get_item OrderTable",
     "order_update update_item OrderTable",
     "order_update publish_batch OrderTopic",

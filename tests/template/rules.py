@@ -52,6 +52,8 @@ NEEDED: dict[str, dict[str, set[str]]] = {
     },
     "OrderUpdateFunction": {
         "OrderTable": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"},
+        "AccountTable": {"dynamodb:BatchGetItem"},
+        "StockTable": {"dynamodb:BatchGetItem"},
         "OrderTopic": {"sns:Publish"},
         "ShipOrderQueue": {"sqs:SendMessage"},
         "OrderUpdateQueue": CONSUME,
@@ -95,7 +97,7 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "WebhookSenderQueue": {"sqs:SendMessage"},
     },
     "WebhookDispatcherFunction": {
-        "WebhookTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"},
+        "WebhookTable": READ_AND_WRITE | {"dynamodb:Query"},
         "WebhookSenderQueue": {"sqs:SendMessage"},
         "WebhookSlowQueue": {"sqs:SendMessage"},
         "WebhookDispatcherQueue": CONSUME,

@@ -133,7 +133,7 @@ LOADS = {
     """),
     "order_update": QUEUE
     | names("""
-        adapters.dynamodb.order_repository adapters.dynamodb.transactions
+        adapters.dynamodb.ledger_repository adapters.dynamodb.order_repository adapters.dynamodb.transactions
         adapters.dynamodb.types adapters.messaging.publishers
         adapters.serializers.check_results adapters.serializers.fields
         adapters.serializers.order_details application.orders.decide_orders

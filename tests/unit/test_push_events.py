@@ -104,7 +104,7 @@ def test_fifty_follow_the_same_and_no_more(stores: Stores) -> None:
 
 
 def push(stores: Stores, connections: MemoryConnectionClient, *events: ReceivedOrderEvent) -> set[str]:
-    return PushEvents(stores.subscriptions, connections, always).process(events)
+    return PushEvents(stores.subscriptions, connections, lambda: NOW, always).process(events)
 
 
 def follow(stores: Stores, connection_id: str, what: SubscriptionTarget) -> None:

@@ -117,6 +117,15 @@ class LedgerRepository(Protocol):
     def hold(self, entity: str, order_id: str) -> Hold | None:
         """Return the hold or decline of an order, or None if there is none yet."""
 
+    def holds(self, entities: Mapping[str, str]) -> Mapping[str, Hold]:
+        """Return the holds and declines that there are of these orders, by id.
+
+        `entities` has the customer or product under which each is stored.
+
+        Raises:
+            TransientError: not all could be read.
+        """
+
     def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:
         """Return an earlier adjustment, or None."""
 
@@ -166,6 +175,9 @@ class SubscriptionRepository(Protocol):
         Raises:
             SubscriptionLimitError: it has too many subscriptions, or the target has `at_most` subscribers.
         """
+
+    def has_any(self, now: str) -> bool:
+        """Whether any connection may be subscribed to anything."""
 
     def subscribers(self, what: SubscriptionTarget) -> Collection[str]:
         """Return the connections that are subscribed."""

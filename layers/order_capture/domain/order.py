@@ -223,6 +223,11 @@ class Order:
         return tuple(step for step in self.timeline if isinstance(step, StatusChange))
 
     @property
+    def decided_by(self) -> CheckType | None:
+        """The check whose answer was taken in first: where both are at once, the one that came."""
+        return next((step.check for step in self.timeline if isinstance(step, CheckRecorded)), None)
+
+    @property
     def is_open(self) -> bool:
         """Whether its status may still change."""
         return bool(TRANSITIONS[self.status])

@@ -5,15 +5,18 @@ Key: `customerId` or `productId`, and `entry`: "BALANCE" for the head, or an ent
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from order_capture.adapters.aws_errors import BUSY
 from order_capture.adapters.dynamodb.transactions import conflicted, refused, transact
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
 from order_capture.adapters.serializers.fields import integer, mapping, number, text, time
 from order_capture.application.ports import WriteRefusedError
+from order_capture.domain.errors import TransientError
 from order_capture.domain.ledger import (
     ACCOUNTS,
     UNPRICED,
@@ -24,6 +27,8 @@ from order_capture.domain.ledger import (
     Hold,
     Release,
 )
+
+logger = logging.getLogger(__name__)
 
 BALANCE_ENTRY = "BALANCE"
 
@@ -45,6 +50,26 @@ class DynamoLedgerRepository:
         item = self._get(entity, f"HOLD#{order_id}")
         entry = self._entry_from(item) if item else None
         return entry if isinstance(entry, Hold) else None
+
+    def holds(self, entities: Mapping[str, str]) -> Mapping[str, Hold]:  # noqa: D102
+        keys = [
+            to_item({self._key: entity, "entry": f"HOLD#{order_id}"}) for order_id, entity in entities.items()
+        ]
+        answer = self._client.batch_get_item(
+            RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
+        )
+        if answer.get("UnprocessedKeys"):
+            raise TransientError(BUSY)  # what was left unread must not pass for what there is not
+        holds: dict[str, Hold] = {}
+        for item in answer["Responses"].get(self._table, []):
+            try:
+                entry = self._entry_from(item)
+            except Exception:  # the others of a batch must not wait for it
+                logger.exception("a hold can't be read")
+                continue
+            if isinstance(entry, Hold):
+                holds[entry.order_id] = entry
+        return holds
 
     def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:  # noqa: D102
         item = self._get(entity, f"ADJUST#{adjustment_id}")

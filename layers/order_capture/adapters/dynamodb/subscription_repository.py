@@ -4,6 +4,9 @@ Two items say it, each the other's mirror: what is followed has the set of its c
 so that whoever subscribes is sent everything that is published after it; and a connection, under its own id,
 has the set of what it follows, which says what to remove with it. A set's size is the condition that keeps
 its bound, whoever else writes at that moment; to add to a set or remove from it twice is the same as once.
+
+One more item says until when there may be any subscription at all. It is written before the first one and
+prolonged once an hour, and who reads it first need not read for each event while there are none.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from order_capture.domain.errors import SubscriptionLimitError, TransientError
 
 MAX_SUBSCRIPTIONS = 50  # by one connection in its life: its item stays under 6 KB
 # API Gateway ends a connection after two hours. What is left of one then has no use any more.
+CONNECTION_SECONDS = 2 * 60 * 60
 KEPT_SECONDS = 3 * 60 * 60
 
 
@@ -35,6 +39,7 @@ class DynamoSubscriptionRepository:
         self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int
     ) -> None:
         time = int(datetime.fromisoformat(now).timestamp())
+        self._announce(time)
         # First what says when the connection is over: whoever finds it in the other set can tell.
         own = _connection_key(connection_id)
         if not self._add(own, "follows", _name(what), MAX_SUBSCRIPTIONS, time):
@@ -50,6 +55,9 @@ class DynamoSubscriptionRepository:
             return
         self._remove(own, "follows", {_name(what)})
         raise SubscriptionLimitError(f"Only {at_most} connections can follow the same.")
+
+    def has_any(self, now: str) -> bool:  # noqa: D102
+        return self._any_until() > datetime.fromisoformat(now).timestamp()
 
     def subscribers(self, what: SubscriptionTarget) -> Collection[str]:  # noqa: D102
         return self._set(_subscribers_key(what), "connections")
@@ -85,6 +93,20 @@ class DynamoSubscriptionRepository:
         if ended:
             self._remove(_subscribers_key(what), "connections", ended)
         return bool(ended)
+
+    def _announce(self, time: int) -> None:
+        """Have `has_any` be true for as long as the connection can last. Mostly it is already."""
+        if self._any_until() < time + CONNECTION_SECONDS:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_ANY,
+                UpdateExpression="SET expiresAt = :expires",
+                ExpressionAttributeValues={":expires": {"N": str(time + KEPT_SECONDS)}},
+            )
+
+    def _any_until(self) -> int:
+        item = self._client.get_item(TableName=self._table, Key=_ANY, ConsistentRead=True).get("Item", {})
+        return int(item.get("expiresAt", {"N": "0"})["N"])
 
     def _set(self, key: dict[str, Any], name: str) -> set[str]:
         item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
@@ -128,6 +150,7 @@ class DynamoSubscriptionRepository:
 
 
 _SUBSCRIBERS = {"connectionId": {"S": "*"}}
+_ANY = {"followed": {"S": "any"}, **_SUBSCRIBERS}
 
 
 def _subscribers_key(what: SubscriptionTarget) -> dict[str, Any]:

@@ -6,11 +6,16 @@ removed by the table's TTL, thirty days after they were begun, and so is what is
 The record of an Idempotency-Key is under a key of its own, since the same key may come for another customer.
 A customer's registered webhooks are also named in a set, whose size is the condition that keeps their bound:
 to add a name to a set, or take one out, twice is the same as once.
+
+Most customers have no webhooks, and an event need not be looked up for them: one item has the slot of each
+customer that ever had one, a number below 1024, which a customer may share with others. It is written before
+the webhook and read consistently, so whoever reads it after an event misses no webhook of before the event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -49,6 +54,8 @@ KEY_SECONDS = 2 * 24 * 3600
 _WEBHOOK, _DELIVERY, _HOST, _REFUSED = "WEBHOOK#", "DELIVERY#", "HOST#", "REFUSED#"
 _SHARE = "SHARE"
 _REGISTERED = "REGISTERED"
+_SLOTS = {"customerId": "#", "entry": "SLOTS"}  # no customer's id has a "#"
+SLOTS_OF_CUSTOMERS = 1024  # as texts they are 3 KB: one read unit, however many there are
 
 _Value = TypeVar("_Value", Webhook, Delivery)
 
@@ -62,7 +69,12 @@ class DynamoWebhookRepository:
         self._clock = clock
         self._retry = retry
 
+    def may_have_webhooks(self, customer_ids: Collection[str]) -> Collection[str]:  # noqa: D102
+        slots = (self._get(_SLOTS) or {}).get("slots", {"SS": []})["SS"]
+        return {customer_id for customer_id in customer_ids if _slot(customer_id) in slots}
+
     def add(self, webhook: Webhook, key: RequestKey | None = None) -> Webhook | None:  # noqa: D102
+        self._announce(webhook.customer_id)
         put = self._new(_webhook_item(webhook))
         if key is None:
             existing = self._put_new(put)
@@ -73,6 +85,7 @@ class DynamoWebhookRepository:
     def register(  # noqa: D102
         self, webhook: Webhook, at_most: int, key: RequestKey | None = None
     ) -> None:
+        self._announce(webhook.customer_id)
         item = _webhook_item(webhook)
         name = self._registered(
             webhook,
@@ -237,6 +250,14 @@ class DynamoWebhookRepository:
             {f"#{name}": name for name in changing},
         )
 
+    def _announce(self, customer_id: str) -> None:
+        self._client.update_item(
+            TableName=self._table,
+            Key=to_item(_SLOTS),
+            UpdateExpression="ADD slots :this",
+            ExpressionAttributeValues={":this": {"SS": [_slot(customer_id)]}},
+        )
+
     def _get(self, key: dict[str, str]) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=to_item(key), ConsistentRead=True)
         return answer.get("Item") or None
@@ -364,6 +385,10 @@ def _record_key(request_id: str) -> dict[str, str]:
 
 def _key(webhook_id: str, entry: str) -> dict[str, str]:
     return {"customerId": customer_id_of(webhook_id), "entry": entry}
+
+
+def _slot(customer_id: str) -> str:
+    return str(zlib.crc32(customer_id.encode()) % SLOTS_OF_CUSTOMERS)
 
 
 def _webhook_key(webhook_id: str) -> dict[str, str]:

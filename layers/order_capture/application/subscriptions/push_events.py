@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from order_capture.application.batches import process_groups
+from order_capture.application.batches import collecting_failures, process_groups
 from order_capture.application.messages import ReceivedOrderEvent
-from order_capture.application.ports import ConnectionClient, SubscriptionRepository, SubscriptionTarget
+from order_capture.application.ports import (
+    Clock,
+    ConnectionClient,
+    SubscriptionRepository,
+    SubscriptionTarget,
+)
 from order_capture.application.retry import HasTimeLeft
 
 
@@ -18,6 +23,7 @@ class PushEvents:
 
     subscriptions: SubscriptionRepository
     connections: ConnectionClient
+    clock: Clock
     has_time_left: HasTimeLeft
 
     def process(self, events: Sequence[ReceivedOrderEvent]) -> set[str]:
@@ -28,6 +34,12 @@ class PushEvents:
             then get them twice, under the same id.
         """
         failed: set[str] = set()
+        with collecting_failures(failed, {event.order_id for event in events}):
+            # Read after the events were received: nobody who subscribed before they happened is missed.
+            if not self.subscriptions.has_any(self.clock()):
+                return failed
+        if failed:
+            return failed
         in_order = sorted(events, key=lambda event: event.sequence)
         groups = ([event] for event in in_order)
         process_groups(failed, groups, attrgetter("order_id"), self._push, self.has_time_left)

@@ -36,7 +36,13 @@ class DispatchWebhooks:
         by_customer: dict[str, Sequence[Webhook]] = {}
         shares: dict[str, Share] = {}
         messages: dict[Lane, list[DeliverWebhook]] = {lane: [] for lane in Lane}
+        with collecting_failures(failed, {event.order_id for event in events}):
+            # Read after the events were received: no webhook of before they happened is missing.
+            may_have = self.webhooks.may_have_webhooks({event.customer_id for event in events})
+            events = [event for event in events if event.callback_url or event.customer_id in may_have]
         for event in events:
+            if event.order_id in failed:
+                continue
             with collecting_failures(failed, {event.order_id}):
                 if event.customer_id not in by_customer:
                     by_customer[event.customer_id] = self.webhooks.of_customer(event.customer_id)

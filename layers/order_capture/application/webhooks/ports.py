@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from order_capture.application.idempotency import FirstAnswer, RequestKey
@@ -33,6 +33,9 @@ class WebhookRepository(Protocol):
             WebhookLimitError: so many do already.
             TransientError: too many others change them at this moment.
         """
+
+    def may_have_webhooks(self, customer_ids: Collection[str]) -> Collection[str]:
+        """Return those of the customers that may have webhooks: all that have, and few others. One read."""
 
     def get(self, webhook_id: str) -> Webhook | None:
         """Return a webhook, or None."""
