@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from order_capture.adapters import metrics
@@ -120,6 +121,7 @@ def watch_orders() -> WatchOrders:
         max_delay=MAX_DELAY_SECONDS,
         clock=clock,
         retry=retry(),
+        measure_age=partial(metrics.took, "OpenOrderAge"),
     )
 
 

@@ -35,6 +35,7 @@ class Watchdog:
         self.shipping = MemoryPublisher()
         self.watches = MemoryPublisher()
         self.backoff = RecordedBackoff()
+        self.ages: list[float] = []
         for order in orders:
             self.orders.add([order])
 
@@ -48,6 +49,7 @@ class Watchdog:
             MAX_DELAY,
             ticking_clock(),
             Retry(self.backoff),
+            self.ages.append,
         )
         return use_case.process(messages or (watch(),))
 
@@ -63,6 +65,16 @@ class Watchdog:
 
 def an_order(status: OrderStatus, order_id: str = "order-1") -> Order:
     return in_status(status, placed(details_of(order_id)))
+
+
+def test_the_age_of_each_order_that_is_still_open_is_measured() -> None:
+    for status in OrderStatus:
+        watchdog = Watchdog(an_order(status))
+
+        watchdog.look()
+
+        is_open = status in {OrderStatus.PENDING, OrderStatus.CONFIRMED}
+        assert [0 <= age < 60 for age in watchdog.ages] == [True] * is_open
 
 
 class TestNewOrders:

@@ -5,9 +5,9 @@ One recovery for whatever was lost on the way: a publish that never happened, a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from order_capture.application.batches import process_groups
 from order_capture.application.messages import (
@@ -48,6 +48,8 @@ class WatchOrders:
     max_delay: int
     clock: Clock
     retry: Retry
+    measure_age: Callable[[float], None] = lambda _: None
+    """Takes the age of each open order that is checked, in seconds: their maximum is the oldest order's."""
 
     def process(self, messages: Sequence[WatchOrder]) -> set[str]:
         """Check every order of a batch, send again what follows from its status, and check again later.
@@ -72,6 +74,9 @@ class WatchOrders:
             order = update_with_retry(
                 self.orders, self.retry, message.order_id, stored.get(message.order_id), self._expire_overdue
             )
+            if order.is_open:
+                placed, now = (datetime.fromisoformat(time) for time in (order.create_time, self.clock()))
+                self.measure_age(max((now - placed).total_seconds(), 0.0))
             if order.status is OrderStatus.PENDING:
                 to_check.append(CheckOrder.of(order.details, order.correlation_id))
                 to_watch.append(self._next_watch(message))
