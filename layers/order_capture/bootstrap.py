@@ -18,7 +18,7 @@ from order_capture.adapters.aws_clients import client
 from order_capture.adapters.system import backoff, clock, new_id, sleep
 from order_capture.adapters.time_budget import has_time_left
 from order_capture.application.retry import Retry
-from order_capture.config import allow_loopback, env, env_url, own_port
+from order_capture.config import settings
 from order_capture.domain.order import CheckType
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def watch_orders() -> WatchOrders:
         checks=check_publisher(source),
         shipping=shipping_publisher(source),
         watches=watchdog_publisher(source),
-        deadline=timedelta(seconds=int(env("ORDER_DEADLINE_SECONDS"))),
+        deadline=timedelta(seconds=settings.order_deadline_seconds),
         max_delay=MAX_DELAY_SECONDS,
         clock=clock,
         retry=retry(),
@@ -129,7 +129,7 @@ def publish_order_events() -> PublishOrderEvents:
     """Of change_publisher."""
     from order_capture.application.orders.publish_order_events import PublishOrderEvents
 
-    source, delay = "change_publisher", int(env("WATCH_DELAY_SECONDS"))
+    source, delay = "change_publisher", settings.watch_delay_seconds
     return PublishOrderEvents(watchdog_publisher(source), order_event_publisher(source), delay)
 
 
@@ -217,7 +217,7 @@ def deliver_webhooks(lane: Lane) -> DeliverWebhooks:
         dead_letters=webhook_dead_letters(source),
         clock=clock,
         random=random_fraction,
-        timeout=float(env("WEBHOOK_TIMEOUT_SECONDS")),
+        timeout=settings.webhook_timeout_seconds,
         max_delay=MAX_DELAY_SECONDS,
     )
 
@@ -264,7 +264,7 @@ def orders() -> DynamoOrderRepository:
     """The orders."""
     from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
 
-    return DynamoOrderRepository(client("dynamodb"), env("ORDER_TABLE"), retry())
+    return DynamoOrderRepository(client("dynamodb"), settings.order_table, retry())
 
 
 def ledger(kind: LedgerSpec) -> DynamoLedgerRepository:
@@ -276,14 +276,14 @@ def accounts() -> DynamoLedgerRepository:
     """What customers may spend."""
     from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 
-    return DynamoLedgerRepository(client("dynamodb"), env("ACCOUNT_TABLE"), "customerId")
+    return DynamoLedgerRepository(client("dynamodb"), settings.account_table, "customerId")
 
 
 def stock() -> DynamoLedgerRepository:
     """What is left of each product."""
     from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 
-    return DynamoLedgerRepository(client("dynamodb"), env("STOCK_TABLE"), "productId")
+    return DynamoLedgerRepository(client("dynamodb"), settings.stock_table, "productId")
 
 
 def shipments() -> DynamoShipmentRepository:
@@ -291,7 +291,7 @@ def shipments() -> DynamoShipmentRepository:
     from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
 
     return DynamoShipmentRepository(
-        client("dynamodb"), env("ORDER_TABLE"), env("ACCOUNT_TABLE"), env("STOCK_TABLE")
+        client("dynamodb"), settings.order_table, settings.account_table, settings.stock_table
     )
 
 
@@ -299,28 +299,28 @@ def history(key: str) -> DynamoHistoryRepository:
     """The history of the ledger whose table has the partition key `key`."""
     from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
 
-    return DynamoHistoryRepository(client("dynamodb"), env("HISTORY_TABLE"), key, retry())
+    return DynamoHistoryRepository(client("dynamodb"), settings.history_table, key, retry())
 
 
 def reports() -> DynamoReportRepository:
     """The daily reports."""
     from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
 
-    return DynamoReportRepository(client("dynamodb"), env("REPORT_TABLE"))
+    return DynamoReportRepository(client("dynamodb"), settings.report_table)
 
 
 def webhooks() -> DynamoWebhookRepository:
     """The webhooks and their deliveries."""
     from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
 
-    return DynamoWebhookRepository(client("dynamodb"), env("WEBHOOK_TABLE"), clock, retry())
+    return DynamoWebhookRepository(client("dynamodb"), settings.webhook_table, clock, retry())
 
 
 def subscriptions() -> DynamoSubscriptionRepository:
     """Which WebSocket connections are subscribed to what."""
     from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
 
-    return DynamoSubscriptionRepository(client("dynamodb"), env("CONNECTION_TABLE"), retry())
+    return DynamoSubscriptionRepository(client("dynamodb"), settings.connection_table, retry())
 
 
 # Publishers
@@ -328,49 +328,51 @@ def subscriptions() -> DynamoSubscriptionRepository:
 
 def check_publisher(source: str) -> TopicPublisher:
     """To both checkers, through the order topic."""
-    return _topic("ORDER_TOPIC_ARN", source)
+    return _topic(settings.order_topic_arn, source)
 
 
 def order_event_publisher(source: str) -> TopicPublisher:
     """To every consumer of order events."""
-    return _topic("ORDER_EVENT_TOPIC_ARN", source)
+    return _topic(settings.order_event_topic_arn, source)
 
 
 def balance_state_publisher(check: CheckType, source: str) -> TopicPublisher:
     """To every consumer of account (`BALANCE`) or stock states."""
-    return _topic("ACCOUNT_TOPIC_ARN" if check is CheckType.BALANCE else "STOCK_TOPIC_ARN", source)
+    return _topic(
+        settings.account_topic_arn if check is CheckType.BALANCE else settings.stock_topic_arn, source
+    )
 
 
 def check_result_publisher(source: str) -> QueuePublisher:
     """To order_update."""
-    return _queue("ORDER_UPDATE_QUEUE_URL", source)
+    return _queue(settings.order_update_queue_url, source)
 
 
 def shipping_publisher(source: str) -> QueuePublisher:
     """To ship_order."""
-    return _queue("SHIP_ORDER_QUEUE_URL", source)
+    return _queue(settings.ship_order_queue_url, source)
 
 
 def watchdog_publisher(source: str) -> QueuePublisher:
     """To order_watchdog."""
-    return _queue("ORDER_WATCH_QUEUE_URL", source)
+    return _queue(settings.order_watch_queue_url, source)
 
 
 def webhook_publisher(source: str) -> QueuePublisher:
     """To webhook_sender, by its quick lane."""
-    return _queue("WEBHOOK_SENDER_QUEUE_URL", source)
+    return _queue(settings.webhook_sender_queue_url, source)
 
 
 def webhook_lanes(source: str) -> dict[Lane, QueuePublisher]:
     """To webhook_sender, by each of its lanes."""
     from order_capture.domain.webhooks import Lane
 
-    return {Lane.QUICK: webhook_publisher(source), Lane.SLOW: _queue("WEBHOOK_SLOW_QUEUE_URL", source)}
+    return {Lane.QUICK: webhook_publisher(source), Lane.SLOW: _queue(settings.webhook_slow_queue_url, source)}
 
 
 def webhook_dead_letters(source: str) -> QueuePublisher:
     """The dead-letter queue of deliveries that could not be made."""
-    return _queue("WEBHOOK_SENDER_DLQ_URL", source)
+    return _queue(settings.webhook_sender_dlq_url, source)
 
 
 def envelope_factory(source: str) -> EnvelopeFactory:
@@ -380,16 +382,16 @@ def envelope_factory(source: str) -> EnvelopeFactory:
     return EnvelopeFactory(f"/order-capture/{source}", new_id, clock, backoff)
 
 
-def _topic(setting: str, source: str) -> TopicPublisher:
+def _topic(arn: str, source: str) -> TopicPublisher:
     from order_capture.adapters.messaging.publishers import TopicPublisher
 
-    return TopicPublisher(client("sns"), env(setting), envelope_factory(source))
+    return TopicPublisher(client("sns"), arn, envelope_factory(source))
 
 
-def _queue(setting: str, source: str) -> QueuePublisher:
+def _queue(url: str, source: str) -> QueuePublisher:
     from order_capture.adapters.messaging.publishers import QueuePublisher
 
-    return QueuePublisher(client("sqs"), env(setting), envelope_factory(source))
+    return QueuePublisher(client("sqs"), url, envelope_factory(source))
 
 
 # Webhooks and WebSocket connections
@@ -400,7 +402,7 @@ def webhook_lane_of(event: dict[str, Any]) -> Lane:
     from order_capture.domain.webhooks import Lane
 
     queue = event["Records"][0]["eventSourceARN"].rpartition(":")[2]
-    return Lane.SLOW if queue == env("WEBHOOK_SLOW_QUEUE_URL").rpartition("/")[2] else Lane.QUICK
+    return Lane.SLOW if queue == settings.webhook_slow_queue_url.rpartition("/")[2] else Lane.QUICK
 
 
 def post_webhook(url: str, headers: Mapping[str, str], body: str, timeout: float) -> DeliveryResponse:
@@ -408,7 +410,12 @@ def post_webhook(url: str, headers: Mapping[str, str], body: str, timeout: float
     from order_capture.adapters import webhook_client
 
     response = webhook_client.post(
-        url, headers, body, timeout=timeout, loopback=allow_loopback(), own_port=own_port()
+        url,
+        headers,
+        body,
+        timeout=timeout,
+        loopback=settings.loopback_webhooks,
+        own_port=settings.engine_port,
     )
     metrics.count_each("WebhookAttempts", "outcome", {response.outcome: 1})
     return response
@@ -418,7 +425,7 @@ def connections() -> ApiGatewayConnections:
     """The open WebSocket connections."""
     from order_capture.adapters.websocket_client import ApiGatewayConnections
 
-    return ApiGatewayConnections(client("apigatewaymanagementapi", env_url("CONNECTIONS_URL")))
+    return ApiGatewayConnections(client("apigatewaymanagementapi", settings.connections_url))
 
 
 def random_fraction() -> float:

@@ -1,13 +1,22 @@
-"""The settings of a function: the environment variables that template.yaml sets."""
+"""The settings of the functions: the environment variables that template.yaml sets, and the type of each.
+
+Each is read and checked when it is used. A model for each function would be built at its start, whatever of
+it the start uses, and the authorizer would load pydantic for it alone.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import urllib.parse
+from collections.abc import Callable
+from typing import Generic, TypeVar, overload
+
+Value = TypeVar("Value")
 
 
 class MissingSettingError(RuntimeError):
-    """A function is not deployed as template.yaml says."""
+    """A function is not deployed as template.yaml says: a setting is missing, or is not what it must be."""
 
 
 def env(name: str) -> str:
@@ -22,21 +31,121 @@ def env(name: str) -> str:
     return value
 
 
-def optional_env(name: str) -> str:
-    """The environment variable `name`, or an empty text."""
-    return os.environ.get(name, "")
+class Setting(Generic[Value]):
+    """A setting, named as its environment variable in lower case.
+
+    Args:
+        read: makes the value of the text; raises ValueError if it can't be one.
+        expected: what the text must be, for the error.
+        default: for a variable that may be left out.
+    """
+
+    def __init__(self, read: Callable[[str], Value], expected: str, default: Value | None = None) -> None:
+        self._read, self._expected, self.default = read, expected, default
+        self.variable = ""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self.variable = name.upper()
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Setting[Value]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Value: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Setting[Value] | Value:
+        """Read the variable.
+
+        Raises:
+            MissingSettingError: it is not set, or not what it must be. The value is not in the error.
+        """
+        if instance is None:
+            return self
+        if self.default is not None and not os.environ.get(self.variable):
+            return self.default
+        try:
+            return self._read(env(self.variable))
+        except ValueError:
+            message = f"the environment variable {self.variable} must be {self._expected}; see template.yaml"
+            raise MissingSettingError(message) from None
 
 
-def env_url(name: str) -> str:
-    """The URL in the environment variable `name`; a mere path is one on the local engine."""
-    return urllib.parse.urljoin(optional_env("AWS_ENDPOINT_URL"), env(name))
+def _seconds(value: str) -> int:
+    if not (value.isascii() and value.isdecimal()):
+        raise ValueError(value)
+    return int(value)
 
 
-def allow_loopback() -> bool:
-    """Whether a webhook may be on the engine's own machine: on the local engine only (template.yaml)."""
-    return optional_env("LOOPBACK_WEBHOOKS") == "true"
+def _timeout(value: str) -> float:
+    seconds = float(value)
+    if not 0 < seconds < math.inf:
+        raise ValueError(value)
+    return seconds
 
 
-def own_port() -> int | None:
-    """The port of the local engine, which no webhook may use; None on AWS."""
-    return urllib.parse.urlsplit(optional_env("AWS_ENDPOINT_URL")).port
+def _flag(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError(value)
+    return value == "true"
+
+
+def _url(value: str) -> str:
+    # A mere path is one on the local engine.
+    url = urllib.parse.urljoin(os.environ.get("AWS_ENDPOINT_URL", ""), value)
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(value)
+    return url
+
+
+def _text(default: str | None = None) -> Setting[str]:
+    return Setting(str, "a text", default)
+
+
+class Settings:
+    """All settings; a function has those that it uses."""
+
+    order_table = _text()
+    account_table = _text()
+    stock_table = _text()
+    history_table = _text()
+    report_table = _text()
+    webhook_table = _text()
+    connection_table = _text()
+
+    order_topic_arn = _text()
+    order_event_topic_arn = _text()
+    account_topic_arn = _text()
+    stock_topic_arn = _text()
+
+    order_update_queue_url = _text()
+    order_watch_queue_url = _text()
+    ship_order_queue_url = _text()
+    webhook_sender_queue_url = _text()
+    webhook_slow_queue_url = _text()
+    webhook_sender_dlq_url = _text()
+    dead_letter_queue_url = _text()
+
+    order_deadline_seconds = Setting(_seconds, "a whole number of seconds")
+    watch_delay_seconds = Setting(_seconds, "a whole number of seconds")
+    webhook_timeout_seconds = Setting(_timeout, "a number of seconds above 0")
+
+    allowed_origin = _text("")
+    """The origin of the pages that may show answers; empty if none may."""
+    loopback_webhooks = Setting(_flag, "true or false", default=False)
+    """Whether a webhook may be on the engine's own machine: on the local engine only."""
+    connections_url = Setting(_url, "a URL, or a path of the local engine")
+    token_issuer = _text()
+    token_keys_url = Setting(_url, "a URL, or a path of the local engine")
+
+    powertools_metrics_namespace = _text("")
+    """Empty where nothing is measured."""
+    aws_endpoint_url = _text("")
+    """The local engine's; empty on AWS."""
+
+    @property
+    def engine_port(self) -> int | None:
+        """The port of the local engine, which no webhook may use; None on AWS."""
+        return urllib.parse.urlsplit(self.aws_endpoint_url).port
+
+
+settings = Settings()

@@ -10,21 +10,64 @@ from typing import Any
 
 import pytest
 
-from order_capture import config
 from order_capture.adapters import aws_clients, system, time_budget
 from order_capture.application.retry import MAX_ATTEMPTS
+from order_capture.config import MissingSettingError, Setting, Settings, settings
 from order_capture.entrypoints import invocations
 from tests.support.factories import lambda_context
+from tests.support.template import functions, load_template
 
 
 def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDER_TABLE", "orders")
-    assert config.env("ORDER_TABLE") == "orders"
+    assert settings.order_table == "orders"
 
     monkeypatch.setenv("ORDER_TABLE", "")
 
-    with pytest.raises(RuntimeError, match="ORDER_TABLE"):
-        config.env("ORDER_TABLE")
+    with pytest.raises(MissingSettingError, match="ORDER_TABLE is not set"):
+        _ = settings.order_table
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("WATCH_DELAY_SECONDS", "1.5", "a whole number of seconds"),
+        ("WEBHOOK_TIMEOUT_SECONDS", "nan", "a number of seconds above 0"),
+        ("LOOPBACK_WEBHOOKS", "yes", "true or false"),
+        ("CONNECTIONS_URL", "/connections", "a URL, or a path of the local engine"),
+    ],
+)
+def test_a_setting_of_another_type_is_named_with_what_it_must_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(MissingSettingError, match=f"{name} must be {expected}") as caught:
+        getattr(settings, name.lower())
+    assert value not in str(caught.value).replace(expected, "")
+
+
+def test_a_path_is_a_url_of_the_local_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    monkeypatch.setenv("CONNECTIONS_URL", "/connections")
+
+    assert settings.connections_url == "http://127.0.0.1:4566/connections"
+    assert settings.engine_port == 4566
+
+
+def test_the_settings_are_those_that_the_template_sets() -> None:
+    declared = {each.variable: each for each in vars(Settings).values() if isinstance(each, Setting)}
+    template = load_template()
+    set_there = {
+        name
+        for function in [template["Globals"]["Function"], *functions(template).values()]
+        for name in function["Environment"]["Variables"]
+    }
+
+    of_powertools = {"LOG_LEVEL", "POWERTOOLS_SERVICE_NAME"}
+    assert set_there - of_powertools <= declared.keys()
+    assert {name for name, each in declared.items() if each.default is None} <= set_there
 
 
 @pytest.fixture(autouse=True)

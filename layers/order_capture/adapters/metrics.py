@@ -17,7 +17,7 @@ from typing import ParamSpec
 from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from order_capture.config import optional_env
+from order_capture.config import settings
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def took(name: str, seconds: float) -> None:
 
 def is_measured() -> bool:
     """Whether there is any use in working figures out."""
-    return bool(optional_env("POWERTOOLS_METRICS_NAMESPACE"))
+    return bool(settings.powertools_metrics_namespace)
 
 
 @harmless

@@ -14,7 +14,7 @@ from typing import Any
 import jwt
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from order_capture.config import env, env_url
+from order_capture.config import settings
 from order_capture.entrypoints.callers import caller_from_claims
 from order_capture.entrypoints.http.problems import UnauthenticatedError
 from order_capture.entrypoints.invocations import Handler, invocation
@@ -65,12 +65,12 @@ def _verified(token: str, scope: str) -> Mapping[str, Any]:
         jwt.PyJWKClientConnectionError: the pool's keys can't be had at this moment.
     """
     try:
-        key = _keys(env_url("TOKEN_KEYS_URL")).get_signing_key_from_jwt(token)
+        key = _keys(settings.token_keys_url).get_signing_key_from_jwt(token)
         claims: dict[str, Any] = jwt.decode(
             token,
             key.key,
             algorithms=["RS256"],
-            issuer=env("TOKEN_ISSUER"),
+            issuer=settings.token_issuer,
             # An ID token is for an audience, and refused for it; an access token is for none.
             options={"require": ["exp", "iss", "sub"]},
         )

@@ -20,7 +20,6 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 )
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from order_capture import config
 from order_capture.adapters import aws_clients
 from order_capture.adapters.aws_errors import is_worth_a_retry
 from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY, balance_from
@@ -31,6 +30,7 @@ from order_capture.adapters.serializers.snapshots import ENTITY_NAMES
 from order_capture.adapters.time_budget import has_time_left
 from order_capture.application.messages import BalanceState
 from order_capture.application.orders.publish_order_events import OrderChange
+from order_capture.config import settings
 from order_capture.domain.errors import TransientError
 from order_capture.domain.ledger import ACCOUNTS, STOCK
 from order_capture.entrypoints.invocations import Handler, invocation
@@ -56,7 +56,7 @@ def stream_handler(work: Callable[[Sequence[OrderChange]], None]) -> StreamHandl
 def ledger_stream_handler(work: Callable[[Sequence[BalanceState]], None]) -> StreamHandler:
     """The Lambda handler of a ledger's stream: `work` is given every head that was written, in order.
 
-    It serves accounts and stock alike, whose keys tell them apart.
+    It serves accounts and stock alike, whose keys differ.
     """
     return handler_of(_state, work)
 
@@ -141,7 +141,7 @@ def _dead_letter(record: Record, error: Exception) -> None:
         "sequenceNumber": record["dynamodb"]["SequenceNumber"],
         "error": type(error).__name__,
     }
-    queue_url = config.env("DEAD_LETTER_QUEUE_URL")
+    queue_url = settings.dead_letter_queue_url
     aws_clients.client("sqs").send_message(QueueUrl=queue_url, MessageBody=decimal_json.dumps(letter))
 
 

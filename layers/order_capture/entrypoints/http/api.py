@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from order_capture.adapters.serializers import decimal_json
 from order_capture.application.callers import Caller
-from order_capture.config import optional_env
+from order_capture.config import settings
 from order_capture.domain.errors import NotFoundError
 from order_capture.entrypoints import logs
 from order_capture.entrypoints.callers import caller_from_event
@@ -288,7 +288,7 @@ def _cors_headers() -> dict[str, str]:
 
     It is the same for every request, so that caches need not tell them apart by their Origin.
     """
-    origin = optional_env("ALLOWED_ORIGIN")
+    origin = settings.allowed_origin
     if not origin:
         return {}
     return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}

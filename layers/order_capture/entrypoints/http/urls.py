@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from order_capture.config import allow_loopback, own_port
+from order_capture.config import settings
 from order_capture.domain.ip_ranges import is_uri_text
 from order_capture.domain.order import MAX_URL
 
@@ -34,9 +34,9 @@ def _url(value: Any) -> Any:
     if not is_uri_text(value):
         raise PydanticCustomError("uri", "not a URI")
     if not value.startswith("https:"):
-        if not allow_loopback():
+        if not settings.loopback_webhooks:
             raise PydanticCustomError("https", "not https")
-        if (urllib.parse.urlsplit(value).port or 80) == own_port():
+        if (urllib.parse.urlsplit(value).port or 80) == settings.engine_port:
             raise PydanticCustomError("own_port", "the local engine itself")
     return value
 
