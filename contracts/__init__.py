@@ -1,6 +1,5 @@
-"""What is said between the functions and to others: the messages, where they go, and what is in them.
+"""The contracts between the functions and with others: the messages, where they go, and what is in them.
 
-Development-time only: `make schemas` writes schemas/ and asyncapi.yaml from here. The functions write and
-read messages without it, and so without pydantic (`order_capture.adapters.messaging.envelopes`);
-tests/messages holds the two to each other.
+Development-time only: `make schemas` writes schemas/ and asyncapi.yaml from here. The models are
+the functions' own (`order_capture.application.messages`).
 """

@@ -15,17 +15,17 @@ from order_capture.entrypoints.websocket.api import PROTOCOL
 
 Node = dict[str, Any]
 
-_HEAD = "# Who says what to whom, written by `make schemas` from contracts/. The HTTP API is swagger.yaml.\n"
+_HEAD = "# Who sends what to whom, written by `make schemas` from contracts/. The HTTP API is swagger.yaml.\n"
 _DESCRIPTION = """\
-What the functions say to each other, and what they tell others: customers by webhooks and over WebSocket
-connections, other services on topics. Each message is a CloudEvent 1.0, whose `dataschema` names the schema
-of its `data`: `schemas/` has them all, by type and version, with samples.
+What the functions send to each other, and what they publish: for customers by webhooks and over WebSocket
+connections, for other services on topics. Each message is a CloudEvent 1.0, whose `dataschema` names the
+schema of its `data`: `schemas/` has them all, by type and version, with samples.
 
 A field of another JSON type than its schema says makes a message a bad one, as does a number of more than 30
 digits, or outside of 1e-30 to 1e31, or NaN. A bad message is refused as a whole, and becomes a dead letter.
 
 Everything comes at least once, and may come out of order. Ignore fields that you do not know: a change that
-would break you gets another version. Topics and queues are named by the stack, whose outputs tell the names.
+would break you gets another version. Topics and queues are named by the stack, whose outputs have the names.
 """
 
 # Of Standard Webhooks 1.0. Values of an example: what a receiver is to check depends on its secret.
@@ -144,7 +144,7 @@ _SERVERS = {
     "https": {
         "host": "{receiver}",
         "protocol": "https",
-        "description": "Where a customer wants to be told: what they registered by `POST /webhooks`.",
+        "description": "Where a customer wants to be notified: what they registered by `POST /webhooks`.",
         "variables": {
             "receiver": {"description": "The customer's own host.", "examples": ["shop.example.com"]}
         },
@@ -153,7 +153,7 @@ _SERVERS = {
 
 
 def _channel(channel: Channel) -> Node:
-    told: Node = {
+    described: Node = {
         "title": channel.name,
         "description": channel.title,
         "servers": [{"$ref": f"#/servers/{channel.kind.value}"}],
@@ -165,15 +165,15 @@ def _channel(channel: Channel) -> Node:
     match channel.kind:
         case Kind.TOPIC:
             binding = {"name": channel.name, "ordering": {"type": "standard"}, "bindingVersion": "0.1.0"}
-            return {**_by_output(f"{channel.name}Arn"), **told, "bindings": {"sns": binding}}
+            return {**_by_output(f"{channel.name}Arn"), **described, "bindings": {"sns": binding}}
         case Kind.QUEUE:
             queue = {"name": channel.name, "fifoQueue": False}
             binding = {"queue": queue, "bindingVersion": "0.2.0"}
-            return {**_by_output(f"{channel.name}Url"), **told, "bindings": {"sqs": binding}}
+            return {**_by_output(f"{channel.name}Url"), **described, "bindings": {"sqs": binding}}
         case Kind.SOCKET:
             binding = {"method": "GET", "headers": _HANDSHAKE, "bindingVersion": "0.1.0"}
-            return {"address": "/", **told, "bindings": {"ws": binding}}
-    return {"address": None, **told}  # a webhook's is its customer's own
+            return {"address": "/", **described, "bindings": {"ws": binding}}
+    return {"address": None, **described}  # a webhook's is its customer's own
 
 
 def _by_output(output: str) -> Node:
@@ -255,7 +255,7 @@ def _references(channel: Channel, messages: tuple[Message, ...]) -> list[Node]:
 
 
 def _messages() -> Node:
-    """Each message in each way that it is told, which differ in its headers only."""
+    """Each message in each way that it is sent, which differ in its headers only."""
     return {
         _name(channel.kind, message): _message(channel.kind, message)
         for channel in CHANNELS

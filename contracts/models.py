@@ -20,7 +20,7 @@ Order = create_model("Order", __base__=OrderSnapshot, __doc__=OrderSnapshot.__do
 
 
 class SocketSubscribe(BaseModel):
-    """Asks to be told of one order, or of all orders of a customer. No id is of dots only."""
+    """Asks to be notified of one order, or of all orders of a customer. No id is of dots only."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 2, "maxProperties": 2})
 

@@ -118,7 +118,7 @@ CHANNELS = (
     Channel(
         "OrderTopic",
         Kind.TOPIC,
-        "Asks for both checks of an order, or has what they hold given back.",
+        "Asks for both checks of an order, or for the release of what they hold.",
         (CHECK, RELEASE),
         senders=("order_api", "order_update", "order_watchdog"),
     ),

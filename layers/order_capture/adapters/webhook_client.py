@@ -92,7 +92,7 @@ def retry_after(values: list[str], now: datetime) -> float:
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer behind all that is said before it (1xx), of which http.client knows 100 only."""
+    """An answer behind all interim responses (1xx), of which http.client knows 100 only."""
 
     def begin(self) -> None:
         """Read the head of the answer itself."""

@@ -57,7 +57,7 @@ class CheckOrder(_OrderCommand):
 
 
 class ReleaseOrder(_OrderCommand):
-    """To both checkers: this order is refused, give back what is held for it."""
+    """To both checkers: this order is refused, release what is held for it."""
 
 
 class ShipOrder(_OrderCommand):

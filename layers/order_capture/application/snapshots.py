@@ -79,7 +79,7 @@ def terms_values(details: OrderDetails) -> dict[str, Any]:
 
 
 class Decision(TolerantModel):
-    """What one check found. HELD: it is set aside for the order. DECLINED: it is not, and `code` says why."""
+    """What one check found. HELD: it is held for the order. DECLINED: it is not, and `code` says why."""
 
     outcome: Annotated[Outcome, Field(strict=False)]
     code: Code | None

@@ -67,7 +67,7 @@ class CheckType(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a check ended: what was asked is set aside for the order, or it is not."""
+    """How a check ended: what was asked is held for the order, or it is not."""
 
     HELD = "HELD"
     DECLINED = "DECLINED"

@@ -22,7 +22,7 @@ from order_capture.entrypoints.websocket.api import PROTOCOL, offered_protocols
 
 logger = logging.getLogger(__name__)
 
-# What of a token the functions behind the gateway are told: that which says whose it is.
+# The claims that the functions behind the gateway get: those that identify the caller.
 _RESULTS = ("sub", "client_id", "token_use", "username")
 
 

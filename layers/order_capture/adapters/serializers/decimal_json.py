@@ -82,7 +82,7 @@ def canonical(value: Any) -> str:
 
 
 def _plain(number: Decimal | NotANumber) -> int | str:
-    """25, 25.0 and 2.5E+1 alike. A "#" tells a number from a text of the same characters."""
+    """25, 25.0 and 2.5E+1 alike. A "#" distinguishes a number from a text of the same characters."""
     if isinstance(number, NotANumber):
         return f"#{number.text}"
     return int(number) if number == number.to_integral_value() else f"#{number.normalize():f}"

@@ -286,7 +286,7 @@ def _is_token(value: str, limit: int) -> bool:
 def _cors_headers() -> dict[str, str]:
     """What lets a browser show an answer to a page of the origin that the stack allows, if it allows one.
 
-    It is the same for every request, so that caches need not tell them apart by their Origin.
+    It is the same for every request, so that caches need not vary it by Origin.
     """
     origin = settings.allowed_origin
     if not origin:

@@ -106,20 +106,21 @@ _KINDS: dict[type[Exception], _Kind] = {
     TransientError: _Kind("unavailable", "Temporarily unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
 }
 _INTERNAL = _Kind("internal-error", "Internal error", HTTPStatus.INTERNAL_SERVER_ERROR)
+_UNEXPECTED = "Something went wrong on our side. Nothing was lost; try again."
 
 
 def problem(
     error: Exception, request_id: str | None = None, *, max_errors: int = MAX_ERRORS
 ) -> dict[str, Any]:
-    """The problem that tells a client about `error`, with the first `max_errors` fields that are wrong.
+    """The problem document of `error`, with the first `max_errors` fields that are wrong.
 
-    Only errors that this system raises on purpose are told in words: the text of any other never
+    Only errors that this system raises on purpose are put in words: the text of any other never
     reaches a client.
     """
     if is_unavailable(error):
         error = TransientError(BUSY)
     kind = _KINDS.get(type(error), _INTERNAL)
-    told = kind is not _INTERNAL
+    on_purpose = kind is not _INTERNAL
     errors = error.errors if isinstance(error, RequestInvalidError) else []
     if isinstance(error, CustomerForbiddenError):
         fields = [f"orders[{index}].customerId" for index in error.indexes] or ["customerId"]
@@ -128,7 +129,7 @@ def problem(
         "type": f"urn:order-capture:problem:{kind.name}",
         "title": kind.title,
         "status": int(kind.status),
-        "detail": str(error) if told else "Something went wrong on our side. Nothing was lost; try again.",
+        "detail": str(error) if on_purpose else _UNEXPECTED,
     }
     if request_id:
         answer["requestId"] = request_id

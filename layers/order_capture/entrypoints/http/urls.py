@@ -1,6 +1,6 @@
-"""Addresses that customers choose to be sent to, as far as their text tells.
+"""Addresses that customers choose to be sent to, as far as their text shows.
 
-Where they lead is looked at each time that something is sent (`posting`).
+Where they lead is checked each time that something is sent (`adapters.webhook_client`).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ MAX_REQUESTED = 200  # characters of a message that are repeated to who sent it:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a client has said. Over one connection it is always the same client."""
+    """A message of a client. Over one connection it is always the same client."""
 
     connection_id: str
     text: str
