@@ -126,6 +126,7 @@ def test_a_delivery_costs_four_writes(shop: Shop, hooks: Hooks, receiver: FakeRe
     shop.pipeline.calls.clear()
     shop.pipeline.deliver("webhook_dispatcher")
     assert shop.pipeline.calls == [
+        "dynamodb.GetItem",  # whether the customer may have any
         "dynamodb.Query",
         "dynamodb.PutItem",
         "dynamodb.GetItem",
