@@ -1,8 +1,8 @@
 """What an order costs with everything that runs by default: counted from the real calls of the real handlers.
 
 They run over moto, wired as template.yaml, from the request until the order is shipped, its events are
-published, counted and offered to webhooks and WebSocket subscribers, of which there are none, the history of
-the ledgers is written, their states are published, and the watchdog has looked.
+published, counted and found to be wanted by no webhook and no WebSocket subscriber, the history of the
+ledgers is written, their states are published, and the watchdog has looked.
 
 AWS's rules turn calls into units: a write costs a unit for each KB of the item begun, twice that in a
 transaction, and one more for an index that a new item is in. A billable request is one to API Gateway,

@@ -10,6 +10,7 @@ import yaml
 from contracts.http_baseline import CONTRACT
 from contracts.registry import CHANNELS, ENVELOPE, MESSAGES, Channel, Kind, Message
 from contracts.samples import samples
+from order_capture.adapters.messaging import envelopes
 from order_capture.application.webhooks.deliver_webhooks import CONTENT_TYPE, USER_AGENT
 from order_capture.entrypoints.websocket.api import PROTOCOL
 
@@ -88,18 +89,29 @@ def document() -> Node:
     }
 
 
+_UNWANTED = {
+    envelopes.NO_WEBHOOKS: "There if no webhook can want it, for the filter of WebhookDispatcherQueue.",
+    envelopes.NO_CONNECTIONS: "There if no connection can want it, for the filter of SocketPusherQueue.",
+}
+
+
 def headers(kind: Kind, message: Message) -> Node:
     """The schema of what goes with a message beside its body."""
     match kind:
         case Kind.TOPIC | Kind.QUEUE:
             attributes = {"type": message.type, "version": message.version}
+            unwanted = _UNWANTED if message.sequenced else {}
             return {
                 "title": f"{message.name}Attributes",
                 "type": "object",
                 "description": "Message attributes, for filters.",
                 "required": list(attributes),
                 "properties": {
-                    name: {"type": "string", "const": value} for name, value in attributes.items()
+                    **{name: {"type": "string", "const": value} for name, value in attributes.items()},
+                    **{
+                        name: {"type": "string", "const": "true", "description": about}
+                        for name, about in unwanted.items()
+                    },
                 },
             }
         case Kind.WEBHOOK:
@@ -225,7 +237,7 @@ def _sending(channel: Channel) -> Node:
         {
             "protocol": "sqs",
             "endpoint": {"name": queue.name},
-            "filterPolicy": {"type": [message.type for message in queue.messages]},
+            "filterPolicy": queue.filter_policy,
             "filterPolicyScope": "MessageAttributes",
             "rawMessageDelivery": True,
         }
@@ -283,7 +295,8 @@ def _message(kind: Kind, message: Message) -> Node:
 
 def _sample_headers(schema: Node) -> Node:
     return {
-        name: each.get("const") or _WEBHOOK_HEADERS[name][1] for name, each in schema["properties"].items()
+        name: schema["properties"][name].get("const") or _WEBHOOK_HEADERS[name][1]
+        for name in schema["required"]
     }
 
 

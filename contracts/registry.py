@@ -73,9 +73,17 @@ class Channel:
     receivers: tuple[str, ...] = ()
     topic: str = ""
     """Of a queue: the topic that it is behind."""
+    unless: str = ""
+    """Of such a queue: the attribute that keeps a message out."""
     requests: tuple[Message, ...] = ()
     """What others send to it; then that is what its receivers get, and `replies` what they answer."""
     replies: tuple[Message, ...] = ()
+
+    @property
+    def filter_policy(self) -> dict[str, list[Any]]:
+        """Of a queue behind a topic: what its subscription lets through."""
+        types: list[Any] = [message.type for message in self.messages]
+        return {"type": types, **({self.unless: [{"exists": False}]} if self.unless else {})}
 
     @property
     def all_messages(self) -> tuple[Message, ...]:
@@ -176,6 +184,7 @@ CHANNELS = (
         EVENTS,
         receivers=("webhook_dispatcher",),
         topic="OrderEventTopic",
+        unless=envelopes.NO_WEBHOOKS,
     ),
     Channel(
         "WebhookSenderQueue",
@@ -214,6 +223,7 @@ CHANNELS = (
         EVENTS,
         receivers=("socket_pusher",),
         topic="OrderEventTopic",
+        unless=envelopes.NO_CONNECTIONS,
     ),
     Channel(
         "ReportQueue",

@@ -259,6 +259,8 @@ def _audit(stack: Stack, options: argparse.Namespace) -> int:
     shown = table(f"Ledgers of {stack.name}", "", right=("number",))
     shown.add_row("accounts", f"{report.accounts:,}")
     shown.add_row("products", f"{report.products:,}")
+    if report.stripes:
+        shown.add_row("stripes", f"{report.stripes:,}")
     if report.deleted:
         shown.add_row("deleted", f"{report.deleted:,}")
     shown.add_row("ledger entries", f"{report.entries:,}")

@@ -1,28 +1,41 @@
 """Compare the history with the ledgers, and write the records that are missing.
 
 Records are missing if the stack had orders before it had a history, or if history_projector failed for good.
-Adjustments, holds and releases are in the ledgers, with their times; settlements are in the orders.
+Adjustments, holds and releases are in the ledgers, with their times; settlements are in the orders. Transfers
+between the heads of a customer or product are in the history alone, and in a head that was not written since.
+What is missing of them is inferred from the figures before and after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
 import botocore.exceptions
 
 from order_capture.adapters import system
+from order_capture.adapters.dynamodb.history_repository import record_from_item
+from order_capture.adapters.dynamodb.types import from_item
+from order_capture.adapters.serializers.fields import mapping, number
 from order_capture.domain.history import ChangeType, Commit, HistoryRecord, LedgerEntry, fold
-from order_capture.domain.ledger import Adjustment, Balance, Hold
-from order_capture.domain.order import OrderStatus, Outcome
+from order_capture.domain.ledger import ZERO, Adjustment, Balance, Entry, Hold, Release
+from order_capture.domain.order import OrderStatus
+from order_capture.domain.stripes import entity_of, head_names
 from order_capture.domain.times import after
 from order_capture_ops.progress import ProgressCallback
-from order_capture_ops.tables import BALANCE_ENTRY, IDEMPOTENCY_PREFIX, UNREADABLE, LedgerTable, Tables
+from order_capture_ops.tables import (
+    UNREADABLE,
+    LedgerTable,
+    Partition,
+    StoredOrder,
+    Tables,
+)
 
 # Newer changes are left to the stream, which may be about to write them and is more precise: here, two writes
 # within one millisecond count as one. No write takes this long, so everything older is complete.
 MIN_AGE_SECONDS = 60
+
+_HASH_BITS = 0xFFFF_FFFF_FFFF_FFFF
 
 
 @dataclass
@@ -54,157 +67,433 @@ class UnreadableHistoryError(IncompleteLedgerError):
         super().__init__("a record of its history can't be read")
 
 
-@dataclass(frozen=True)
-class _Applied:
-    """An entry that changed the balance, or the settlement of an order."""
+@dataclass(frozen=True, slots=True)
+class AppliedChange:
+    """What an entry, or the settlement of an order, did to one head."""
 
+    head: str
     time: str
     change: LedgerEntry
-    after: Balance | None = None  # the resulting balance, if the entry has it
 
-    @property
-    def version(self) -> int:
-        """The version of the resulting balance; 0 if it is not known."""
-        return self.after.version if self.after else 0
+
+def applied_changes(entry: Entry, order: StoredOrder | None) -> Iterator[AppliedChange]:
+    """What an entry, and the settlement of its order, did to the heads."""
+    match entry:
+        case Adjustment():
+            yield AppliedChange(
+                entry.entity,
+                entry.time,
+                LedgerEntry(ChangeType.ADJUST, entry.amount, entry.adjustment_id),
+            )
+        case Release():
+            for head, amount in entry.amounts.items():
+                yield AppliedChange(head, entry.time, LedgerEntry(ChangeType.RELEASE, amount, entry.order_id))
+        case Hold() if entry.is_held:
+            for head, amount in entry.amounts.items():
+                yield AppliedChange(head, entry.time, LedgerEntry(ChangeType.HOLD, amount, entry.order_id))
+                if order and order.status is OrderStatus.SHIPPED:  # terminal, so its last update
+                    yield AppliedChange(
+                        head, order.update_time, LedgerEntry(ChangeType.SETTLE, amount, entry.order_id)
+                    )
+
+
+def old_enough() -> str:
+    """Until when the history must be complete."""
+    return after(system.clock(), -MIN_AGE_SECONDS)
+
+
+class HistorySurvey:
+    """Find the heads whose history looks wrong, in one scan of each ledger and of the history.
+
+    The entries of a head are scattered over the ledger, so that of each head only a number is kept: the sum
+    of the hashes of its entries, from which those of its history are subtracted. What is left is 0 if they
+    are the same.
+    """
+
+    def __init__(self, until: str) -> None:
+        self._until = until
+        self._sums: dict[str, int] = {}
+        self._heads: dict[str, Balance] = {}
+
+    def add(self, partition: Partition) -> None:
+        """Add what is in a partition of a ledger."""
+        table = partition.table
+        if isinstance(partition.balance, Balance):
+            self._heads[_key(table, partition.key)] = partition.balance
+        elif partition.balance:
+            self._sums[_key(table, partition.key)] = 1
+        for item, _ in partition.unreadable:
+            self._sums.update(dict.fromkeys((_key(table, each) for each in partition.affected(item)), 1))
+        for entry in partition.entries:
+            for change in applied_changes(entry, partition.order):
+                self._add(_key(table, change.head), change.time, change.change, 1)
+            if isinstance(entry, Hold) and not entry.is_held:
+                self._add(_key(table, entry.entity), entry.time, entry.key, 1)
+
+    def suspects(self, tables: Tables, on_progress: ProgressCallback) -> dict[LedgerTable, set[str]]:
+        """The heads whose history has to be compared entry by entry. Scans the history."""
+        found: set[str] = set()
+        unseen = {key for key, head in self._heads.items() if head.update_time <= self._until}
+        for key, items in tables.history.histories():
+            try:
+                records = [record_from_item(item) for item in items]
+            except UNREADABLE:
+                found.add(key)
+                continue
+            records = [record for record in records if record.time <= self._until]
+            for record in records:
+                if isinstance(record, Hold):
+                    self._add(key, record.time, record.key, -1)
+                    continue
+                for change in record.changes:
+                    if change.type is not ChangeType.TRANSFER:
+                        self._add(key, record.time, change, -1)
+            head = self._heads.get(key)
+            if head and any(record.time == head.update_time for record in records):
+                unseen.discard(key)
+            commits = commits_of(records)
+            if has_hole(commits) or find_gap(commits) or (head and any(contradictions(head, commits))):
+                found.add(key)
+            on_progress("history records", len(items))
+        found |= unseen | {key for key, difference in self._sums.items() if difference}
+        return {
+            table: {key.partition("#")[2] for key in found if key.startswith(f"{table.key}#")}
+            for table in tables.ledgers
+        }
+
+    def _add(self, key: str, time: str, what: LedgerEntry | str, sign: int) -> None:
+        if time <= self._until:
+            value = what if isinstance(what, str) else (what.key, what.amount)
+            self._sums[key] = (self._sums.get(key, 0) + sign * hash((time, value))) & _HASH_BITS
+
+
+@dataclass
+class HeadLedger:
+    """All that a ledger has of one head."""
+
+    head: str
+    applied: list[AppliedChange] = field(default_factory=list)
+    declined: list[Hold] = field(default_factory=list)
+    adjustments: list[Adjustment] = field(default_factory=list)
+    """Those of its customer or product: they mark all heads alike."""
+    current: Balance | None = None
+    last_entries: Mapping[str, object] = field(default_factory=dict)
+    """What its last write was made by."""
+    stripes: int = 0
+    """How many stripes its customer or product has."""
+    incomplete: str = ""
+    """Why its changes can't be determined."""
+
+
+class HeadLedgers:
+    """Collect all that a ledger has of some heads."""
+
+    def __init__(self, table: LedgerTable, heads: Collection[str]) -> None:
+        self._table = table
+        self.ledgers = {head: HeadLedger(head) for head in heads}
+        self._by_entity: dict[str, list[HeadLedger]] = {}
+        for head, ledger in self.ledgers.items():
+            self._by_entity.setdefault(entity_of(head), []).append(ledger)
+
+    def add(self, partition: Partition) -> None:
+        """Add what is in a partition of the ledger."""
+        if partition.head:
+            self._add_head(partition)
+        for item, _ in partition.unreadable:
+            for ledger in self._of(partition.affected(item)):
+                ledger.incomplete = f"its entry {item['entry']['S']} can't be read"
+        for entry in partition.entries:
+            if isinstance(entry, Adjustment):
+                for ledger in self._of([entry.entity]):
+                    ledger.adjustments.append(entry)
+            elif isinstance(entry, Hold) and not entry.is_held:
+                if found := self.ledgers.get(entry.entity):
+                    found.declined.append(entry)
+            elif partition.order is None:
+                for ledger in self._of(map(entity_of, entry.amounts)):
+                    ledger.incomplete = f"its order {entry.order_id} can't be read"
+            for change in applied_changes(entry, partition.order):
+                if found := self.ledgers.get(change.head):
+                    found.applied.append(change)
+
+    def _add_head(self, partition: Partition) -> None:
+        ledgers = self._of([entity_of(partition.key)])
+        if not ledgers or not partition.head:
+            return
+        try:
+            values = from_item(partition.head)
+            entries = mapping(values, "lastEntries") if "lastEntries" in values else {}
+        except UNREADABLE:
+            entries = None
+        for ledger in ledgers:
+            if not isinstance(partition.balance, Balance) or entries is None:
+                ledger.incomplete = f"{self._table.head_label(partition.key)} can't be read"
+                continue
+            if ledger.head == partition.key:
+                ledger.current, ledger.last_entries = partition.balance, entries
+            ledger.stripes = max(ledger.stripes, partition.balance.stripes)
+
+    def _of(self, entities: Iterable[str]) -> list[HeadLedger]:
+        return [ledger for entity in {*entities} for ledger in self._by_entity.get(entity, ())]
 
 
 def rebuild(
     tables: Tables, *, dry_run: bool = False, on_progress: ProgressCallback = lambda *_: None
 ) -> RebuiltHistory:
-    """Write every missing record. Existing records are kept, so it may be run at any time."""
+    """Write every missing record. Existing records are kept, so it may be run at any time.
+
+    Each ledger is scanned once to find the heads that lack something, and once more to collect their entries.
+    """
     report = RebuiltHistory()
+    until = old_enough()
+    survey = HistorySurvey(until)
+    entities: dict[LedgerTable, set[str]] = {table: set() for table in tables.ledgers}
     for table in tables.ledgers:
-        for entity in _entities(table, on_progress):
+        for partition in tables.partitions(table):
+            survey.add(partition)
+            entities[table].update(_entities(partition))
+            on_progress(f"{table.noun} entries", partition.size)
+    for table, heads in survey.suspects(tables, on_progress).items():
+        collected = HeadLedgers(table, heads)
+        if heads:
+            for partition in tables.partitions(table):
+                collected.add(partition)
+        left: dict[str, str] = {}
+        for head, ledger in sorted(collected.ledgers.items()):
             try:
-                missing = missing_records(tables, table, entity)
+                missing = missing_records(tables, table, ledger, until)
             except IncompleteLedgerError as error:
-                report.left.append(f"{table.label(entity)}: {error}")
+                left[entity_of(head)] = str(error)
                 continue
             if not dry_run:
                 missing = [each for each in missing if _put(tables, table, each)]
             report.records += len(missing)
-            if table.noun == "account":
-                report.accounts += 1
-            else:
-                report.products += 1
             on_progress("records", len(missing))
+        report.left += [f"{table.label(entity)}: {reason}" for entity, reason in left.items()]
+        number_done = len(entities[table] - left.keys())
+        if table.noun == "account":
+            report.accounts += number_done
+        else:
+            report.products += number_done
     return report
 
 
-def missing_records(tables: Tables, table: LedgerTable, entity: str) -> list[MissingRecord]:
-    """The records that a customer's or a product's history lacks, except those of the last minute.
+def missing_records(
+    tables: Tables, table: LedgerTable, ledger: HeadLedger, until: str
+) -> list[MissingRecord]:
+    """The records that a head's history lacks, except those that are newer than `until`.
 
     Raises:
         IncompleteLedgerError: an entry, or its order, can't be read.
     """
-    until = after(system.clock(), -MIN_AGE_SECONDS)
-    applied, declined = _ledger(tables, table, entity)
-    records = history_records(tables, table, entity)
-    commits: dict[str, list[Commit]] = {}
-    for record in records:
-        if isinstance(record, Commit):
-            commits.setdefault(record.time, []).append(record)
+    if ledger.incomplete:
+        raise IncompleteLedgerError(ledger.incomplete)
+    records = history_records(tables, table, ledger.head)
+    commits = commits_of(records)
     existing = {(record.time, record.key) for record in records}
-    named = {change.key for group in commits.values() for commit in group for change in commit.changes}
-
     missing = [
         MissingRecord(hold)
-        for hold in declined
+        for hold in ledger.declined
         if hold.time <= until and (hold.time, hold.key) not in existing
     ]
-    balance, since, version, deleted, price = fold(entity, ()), "", 0, False, None
-    for time, same_time in groupby(sorted(applied, key=lambda each: each.time), key=lambda each: each.time):
-        group, found = list(same_time), commits.get(time, [])
-        balance = _sum_of(balance, fold(entity, (each.change for each in group)))
-        version = max(
-            version + 1, *(each.version for each in group), *(commit.after.version for commit in found)
+    groups = _unrecorded(ledger, commits, until)
+    for time, changes in list(groups.items()):
+        at_time = (commit for commit in commits if commit.time == time)
+        if unnamed := next((each for each in at_time if _accounts_for(changes, each)), None):
+            missing.append(MissingRecord(replace(unnamed, changes=tuple(changes)), unnamed))
+            del groups[time]
+
+    def transfer_at(time: str) -> str | None:
+        return _transfer_at(tables, table, ledger, time)
+
+    before, stretch = Balance(ZERO), dict[str, list[LedgerEntry]]()
+    for commit in commits:
+        stretch = {time: groups.pop(time) for time in sorted(groups) if time < commit.time}
+        reached, end = commit.before or Balance(ZERO), commit.previous_time
+        missing += map(MissingRecord, _commits(ledger, before, stretch, reached, end, transfer_at))
+        before = commit.after
+    stretch = dict(sorted(groups.items()))
+    if ledger.current and ledger.current.update_time <= until:
+        current = ledger.current
+        missing += map(
+            MissingRecord, _commits(ledger, before, stretch, current, current.update_time, transfer_at)
         )
-        was_deleted, price_before = deleted, price
-        if balances := [each.after for each in group if each.after]:
-            last = max(balances, key=lambda balance: balance.version)
-            deleted, price = last.deleted, last.price
-        unnamed = tuple(each.change for each in group if each.change.key not in named)
-        if unnamed and time <= until:
-            replaces = next((commit for commit in found if _accounts_for(unnamed, commit)), None)
-            reached = replace(balance, version=version, update_time=time, deleted=deleted, price=price)
-            commit = Commit(entity, unnamed, reached, since, was_deleted, price_before)
-            if replaces:
-                commit = replace(replaces, changes=unnamed)
-            missing.append(MissingRecord(commit, replaces))
-        since = time
+    elif not ledger.stripes:  # of several heads, the last ones may have had transfers as well
+        missing += map(MissingRecord, _commits(ledger, before, stretch, None, "", transfer_at))
     return missing
 
 
-def find_gap(tables: Tables, table: LedgerTable, entity: str) -> tuple[Commit, Balance] | None:
-    """The first record whose balance does not follow from the record before it, and the expected balance.
+def contradictions(head: Balance, commits: Iterable[Commit]) -> Iterator[tuple[str, str, str]]:
+    """Where a head is not what its history says that it came to: what, what is expected and what was found.
 
-    Raises:
-        UnreadableHistoryError: a record can't be read.
+    `head` must have been read no earlier than the commits, so that none of them can be ahead of it.
     """
-    commits = [record for record in history_records(tables, table, entity) if isinstance(record, Commit)]
-    before = fold(entity, ())
-    for commit in sorted(commits, key=lambda commit: commit.after.version):
-        expected = _sum_of(before, fold(entity, commit.changes))
+    by_version = {commit.after.version: commit for commit in commits}
+    newest = max(by_version, default=0)
+    if newest > head.version:
+        yield "version (its history is ahead)", f"at least {newest}", f"{head.version}"
+    elif (commit := by_version.get(head.version)) and _amounts(commit.after) != _amounts(head):
+        what = f"balance, held and settled at version {head.version} (by its history)"
+        yield what, format_amounts(commit.after), format_amounts(head)
+
+
+def surplus_entries(ledger: HeadLedger, commits: Iterable[Commit], until: str) -> list[str]:
+    """The keys of entries that a head's commits name, and the ledger has not, or not with that amount."""
+    known = {each.change.key: each.change.amount for each in ledger.applied}
+    return sorted(
+        change.key
+        for commit in commits
+        if commit.time <= until
+        for change in commit.changes
+        if change.type is not ChangeType.TRANSFER and known.get(change.key) != change.amount
+    )
+
+
+def find_gap(commits: Iterable[Commit]) -> tuple[Commit, Balance] | None:
+    """The first of a head's commits that does not follow from the one before it, and the expected figures."""
+    before = Balance(ZERO)
+    for commit in commits:
+        expected = _sum_of(before, fold(commit.entity, commit.changes))
         if _amounts(expected) != _amounts(commit.after):
             return commit, expected
         before = commit.after
     return None
 
 
-def history_records(tables: Tables, table: LedgerTable, entity: str) -> list[HistoryRecord]:
-    """All records of one customer or product, oldest first.
+def has_hole(commits: Iterable[Commit]) -> bool:
+    """Whether one of a head's commits says that there was another one before it, which is missing.
+
+    One that was inferred together with others (see `_commits`) says nothing about that.
+    """
+    before = ""
+    for commit in commits:
+        if commit.previous_time not in (before, commit.time):
+            return True
+        before = commit.time
+    return False
+
+
+def commits_of(records: Iterable[HistoryRecord]) -> list[Commit]:
+    """The commits among a head's records, in the order in which they were made."""
+    commits = [record for record in records if isinstance(record, Commit)]
+    return sorted(commits, key=lambda commit: commit.after.version)
+
+
+def history_records(tables: Tables, table: LedgerTable, head: str) -> list[HistoryRecord]:
+    """All records of one head, oldest first.
 
     Raises:
         UnreadableHistoryError: one can't be read.
     """
     try:
-        return list(tables.history.records(table, entity))
+        return list(tables.history.records(table, head))
     except UNREADABLE as error:
         raise UnreadableHistoryError from error
 
 
-def _entities(table: LedgerTable, on_progress: ProgressCallback) -> Iterator[str]:
-    """Every customer or product, once each: a scan returns the items of one partition together."""
-    last = ""
-    for page in table.pages():
-        for entity in map(table.entity, page):
-            if entity != last and not entity.startswith(IDEMPOTENCY_PREFIX):
-                yield entity
-            last = entity
-        on_progress(f"{table.noun} entries", len(page))
+def format_amounts(balance: Balance) -> str:
+    """Balance, held and settled."""
+    return f"{balance.balance:f}, {balance.held:f}, {balance.settled:f}"
 
 
-def _ledger(tables: Tables, table: LedgerTable, entity: str) -> tuple[list[_Applied], list[Hold]]:
-    """The applied changes and the declined holds, in any order."""
-    applied: list[_Applied] = []
-    declined: list[Hold] = []
-    for page in table.partition(entity):
-        held: dict[str, Hold] = {}
-        for item in page:
-            if item["entry"]["S"] == BALANCE_ENTRY:
-                continue
-            try:
-                entry = table.read_entry(item)
-            except UNREADABLE as error:
-                raise IncompleteLedgerError(f"its entry {item['entry']['S']} can't be read") from error
-            if isinstance(entry, Hold) and entry.decision.outcome is Outcome.DECLINED:
-                declined.append(entry)
-                continue
-            kind, _, entry_id = entry.key.partition("#")
-            balance = entry.after if isinstance(entry, Adjustment) else None
-            change = LedgerEntry(ChangeType(kind), entry.amount, entry_id)
-            applied.append(_Applied(entry.time, change, balance))
-            if isinstance(entry, Hold):
-                held[entry.order_id] = entry
-        orders = tables.orders.orders(held)
-        for order_id, hold in held.items():
-            order = orders.get(order_id)
-            if order is None:
-                raise IncompleteLedgerError(f"its order {order_id} can't be read")
-            if order.status is OrderStatus.SHIPPED:  # a terminal status, so the last update is the settlement
-                change = LedgerEntry(ChangeType.SETTLE, hold.amount, order_id)
-                applied.append(_Applied(order.update_time, change))
-    return applied, declined
+def _entities(partition: Partition) -> Iterator[str]:
+    """The customers or products that are known of in a partition."""
+    if partition.head:
+        yield entity_of(partition.key)
+    for entry in partition.entries:
+        if isinstance(entry, Adjustment | Hold):
+            yield entry.entity
+    for item, _ in partition.unreadable:
+        yield from partition.affected(item)
+
+
+def _unrecorded(ledger: HeadLedger, commits: Iterable[Commit], until: str) -> dict[str, list[LedgerEntry]]:
+    """The changes that no commit names, by time."""
+    named = {change.key for commit in commits for change in commit.changes}
+    times = {commit.time for commit in commits}
+    groups: dict[str, list[LedgerEntry]] = {}
+    for each in sorted(ledger.applied, key=lambda each: (each.time, each.change.key)):
+        if each.time <= until and each.change.key not in named:
+            groups.setdefault(each.time, []).append(each.change)
+    if (current := ledger.current) and current.update_time <= until and current.update_time not in times:
+        for key in ledger.last_entries:
+            kind, _, name = key.partition("#")
+            if kind == ChangeType.TRANSFER and key not in named:
+                change = LedgerEntry(ChangeType.TRANSFER, number(ledger.last_entries, key), name)
+                groups.setdefault(current.update_time, []).append(change)
+    return groups
+
+
+def _commits(
+    ledger: HeadLedger,
+    before: Balance,
+    stretch: Mapping[str, list[LedgerEntry]],
+    reached: Balance | None,
+    end: str,
+    transfer_at: Callable[[str], str | None],
+) -> Iterator[Commit]:
+    """The commits that led from `before` to `reached` (None: not known), the last of them at `end`.
+
+    Of a head that is one of several, what the entries do not account for was transferred. Of one missing
+    write that is exact. Of more than one, nobody knows in which it was: then each gets what it could not have
+    been made without, and the last one the rest; and none of them covers any time, so that nobody is given
+    a balance that was never there.
+    """
+    entries = [change for changes in stretch.values() for change in changes]
+    unaccounted, is_exact = ZERO, True
+    if ledger.stripes and reached:
+        unaccounted = reached.balance - _sum_of(before, fold(ledger.head, entries)).balance
+        if end != before.update_time:  # if it is, none is missing between the two
+            stretch = dict(sorted({end: [], **stretch}.items()))
+        is_exact = reached.version - before.version == len(stretch) and (not unaccounted or len(stretch) == 1)
+    last = max(stretch, default="")
+    for time, changes in stretch.items():
+        balance = before.balance + fold(ledger.head, changes).balance
+        transferred = unaccounted if time == last else max(ZERO, -balance) if unaccounted else ZERO
+        unaccounted -= transferred
+        types = {change.type for change in changes}
+        if transferred or (ledger.stripes and types <= {ChangeType.ADJUST}):  # it may be one of nothing
+            name = transfer_at(time) if is_exact else None
+            if transferred or name:
+                changes = [*changes, LedgerEntry(ChangeType.TRANSFER, transferred, name)]
+        adjustments = [each for each in ledger.adjustments if each.time <= time]
+        marks = max(adjustments, key=lambda each: each.after.version, default=None)
+        # The version that an adjustment led to is that of all heads together.
+        known = [each.after.version for each in adjustments if each.time == time and not ledger.stripes]
+        figures = _sum_of(before, fold(ledger.head, changes))
+        reached_then = replace(
+            figures,
+            version=max(before.version + 1, *known) if known else before.version + 1,
+            update_time=time,
+            deleted=marks.after.deleted if marks else False,
+            price=marks.after.price if marks else None,
+            stripes=reached.stripes if reached and time == last else before.stripes,
+        )
+        yield Commit(
+            ledger.head,
+            tuple(changes),
+            reached_then,
+            before.update_time if is_exact else time,
+            before.deleted,
+            before.price,
+            before.stripes,
+        )
+        before = reached_then
+
+
+def _transfer_at(tables: Tables, table: LedgerTable, ledger: HeadLedger, time: str) -> str | None:
+    """The name of the transfer between other heads and this one at that time, if their histories have one."""
+    names: set[str | None] = set()
+    for head in head_names(entity_of(ledger.head), ledger.stripes):
+        if head != ledger.head:
+            names |= {
+                change.id
+                for commit in commits_of(history_records(tables, table, head))
+                if commit.time == time
+                for change in commit.changes
+                if change.type is ChangeType.TRANSFER
+            }
+    return names.pop() if len(names) == 1 else None
 
 
 def _put(tables: Tables, table: LedgerTable, missing: MissingRecord) -> bool:
@@ -220,10 +509,15 @@ def _put(tables: Tables, table: LedgerTable, missing: MissingRecord) -> bool:
     return True
 
 
-def _accounts_for(changes: tuple[LedgerEntry, ...], commit: Commit) -> bool:
+def _accounts_for(changes: Iterable[LedgerEntry], commit: Commit) -> bool:
     """Whether a commit that does not name its entries is made of these changes."""
     is_unnamed = all(change.id is None for change in commit.changes)
     return is_unnamed and fold(commit.entity, changes) == fold(commit.entity, commit.changes)
+
+
+def _key(table: LedgerTable, head: str) -> str:
+    """The partition key of a head's history."""
+    return f"{table.key}#{head}"
 
 
 def _sum_of(first: Balance, second: Balance) -> Balance:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from order_capture.domain.ledger import primary_entity
 from order_capture.domain.order import OrderStatus
 from order_capture_ops import dead_letters
 from order_capture_ops.dead_letters import DeadLetterQueue
@@ -79,11 +78,16 @@ def waits_for(tables: Tables, order: StoredOrder) -> Iterable[str]:
     """Describe what an open order waits for."""
     if order.status is OrderStatus.CONFIRMED:
         yield "shipping"
-    for table in tables.ledgers:
-        if order.status is OrderStatus.PENDING and table.spec.check not in order.checks:
-            key = primary_entity(table.spec.required_amounts(order.details)), order.order_id
-            check = f"{table.spec.check.lower()} check"
-            if hold := table.holds([key]).get(key):
-                yield f"{check}: done ({hold.decision.outcome}), its result is not recorded yet"
-            else:
-                yield f"{check}: not done yet"
+        return
+    holds = {
+        table.spec.check: table.holds([order.order_id]).get(order.order_id)
+        for table in tables.ledgers
+        if table.spec.check not in order.checks
+    }
+    for check, hold in holds.items():
+        if hold is None:
+            yield f"{check.lower()} check: not done yet"
+        elif (
+            not hold.is_held or None not in holds.values()
+        ):  # what one check holds is recorded with the other
+            yield f"{check.lower()} check: done ({hold.decision.outcome}), its result is not recorded yet"

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 from order_capture.adapters.messaging.publishers import BATCH_ENTRIES, EnvelopeFactory, TopicPublisher
 from order_capture.adapters.system import backoff, clock, new_id
 from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
 from order_capture.application.messages import BalanceState
+from order_capture.application.retry import Retry
 from order_capture.domain.errors import RejectedMessagesError
 from order_capture.domain.order import CheckType
+from order_capture.domain.stripes import is_stripe
 from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import UNREADABLE, LedgerTable, read_balance
@@ -62,26 +65,38 @@ def republish(
     """
     envelopes = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
     publisher = TopicPublisher(stack.client("sns"), stack.output(TOPICS[table.spec.check]), envelopes)
-    use_case = PublishBalanceStates(publisher)
+    ledger = DynamoLedgerRepository(table.client, table.name, table.key, Retry(backoff))
+    use_case = PublishBalanceStates(ledger, publisher)
     size = BATCH_ENTRIES if rate is None else max(1, int(min(BATCH_ENTRIES, rate)))
     result, started = RepublishedStates(), time.monotonic()
+
+    def publish(states: Sequence[BalanceState]) -> None:
+        if not dry_run:
+            try:
+                use_case.publish(states)
+            except RejectedMessagesError as error:
+                result.refused += error.subjects
+        result.states += len(states)
+        result.deleted += sum(state.head.deleted for state in states)
+        if rate is not None and not dry_run:
+            time.sleep(max(0.0, started + result.states / rate - time.monotonic()))
+
     for scanned, items in table.balance_items():
         states: list[BalanceState] = []
+        # A stripe has no state of its own: for a root that has some, the use case reads all and adds them up.
         for item in items:
+            entity = table.partition(item)
+            if is_stripe(entity):
+                continue
             try:
-                states.append(BalanceState(table.spec, table.entity(item), read_balance(item)))
+                head = read_balance(item)
+                if head.stripes:
+                    ledger.heads(entity, head.stripes)
+                states.append(BalanceState(table.spec, entity, head))
             except UNREADABLE:
-                result.unreadable.append(table.entity(item))
+                result.unreadable.append(entity)
         for batch in batches(states, size):
-            if not dry_run:
-                try:
-                    use_case.publish(batch)
-                except RejectedMessagesError as error:
-                    result.refused += error.subjects
-            result.states += len(batch)
-            result.deleted += sum(state.head.deleted for state in batch)
-            if rate is not None and not dry_run:
-                time.sleep(max(0.0, started + result.states / rate - time.monotonic()))
+            publish(batch)
         on_progress(f"{table.noun} entries", scanned)
     return result
 

@@ -6,10 +6,11 @@ The functions' own adapters are not used for this, since an audit has to find th
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 from order_capture.adapters.dynamodb.history_repository import item_of, record_from_item
@@ -41,11 +42,14 @@ from order_capture.domain.order import (
     OrderStatus,
     StatusChange,
 )
+from order_capture.domain.stripes import SEPARATOR, entity_of
 from order_capture_ops.stack import Stack
 
 BALANCE_ENTRY = "BALANCE"
+MAX_STRIPES = 1000  # far more than a root is ever given
 BATCH_KEYS = 100  # keys in one BatchGetItem call
-IDEMPOTENCY_PREFIX = idempotency_key_for("")  # partition keys with it hold idempotency records, not ledgers
+IDEMPOTENCY_PREFIX = idempotency_key_for("")  # partition keys with it hold receipts, not ledgers
+ORDER_PREFIX = "ORDER#"  # partition keys with it hold what an order holds and returned
 
 UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OrderCaptureError)
 """Raised when decoding an item that is not as the functions write it."""
@@ -91,22 +95,25 @@ class Table:
 
 @dataclass(frozen=True)
 class LedgerTable(Table):
-    """A ledger: the balances and entries of all its customers or products."""
+    """A ledger: the balances and entries of all its customers or products.
+
+    The balance items of a customer or product, its root and its stripes, are one partition each. The root's
+    also has the adjustments; an order's hold and release are in a partition of the order.
+    """
 
     spec: LedgerSpec
     key: str
     noun: str
 
-    def partition(self, entity: str) -> Iterator[list[Item]]:
-        """The balance item and all entries of one customer or product, a page at a time."""
-        paginator = self.client.get_paginator("query")
-        for page in paginator.paginate(
-            TableName=self.name,
-            KeyConditionExpression=f"{self.key} = :entity",
-            ExpressionAttributeValues=to_item({":entity": entity}),
-            ConsistentRead=True,
-        ):
-            yield page["Items"]
+    def partitions(self) -> Iterator[list[list[Item]]]:
+        """All items, a page at a time, by partition: those of an order together, the others as they come."""
+        begun: list[Item] = []
+        for page in self.pages():
+            groups = [list(group) for _, group in groupby([*begun, *page], key=self.partition)]
+            begun = groups.pop() if groups and self.partition(groups[-1][0]).startswith(ORDER_PREFIX) else []
+            yield groups
+        if begun:
+            yield [begun]
 
     def balance_items(self) -> Iterator[tuple[int, list[Item]]]:
         """All balance items, by page: the number of items scanned, and the balance items among them.
@@ -122,44 +129,61 @@ class LedgerTable(Table):
         ):
             yield page["ScannedCount"], page["Items"]
 
+    def heads(self, names: Iterable[str]) -> dict[str, Item]:
+        """The balance items of these roots and stripes, of those that exist."""
+        keys = ({self.key: name, "entry": BALANCE_ENTRY} for name in names)
+        return {self.partition(item): item for item in self.get_many(keys)}
+
     def label(self, entity: str) -> str:
         """A customer's or product's name in a report."""
         return f"{self.noun} {entity}"
 
-    def entity(self, item: Item) -> str:
-        """The customer or product of an item."""
+    def head_label(self, head: str, *, is_divided: bool = True) -> str:
+        """The name of a root or stripe in a report; an only one is named as its customer or product."""
+        entity, _, number = head.partition(SEPARATOR)
+        if number:
+            return f"{self.label(entity)}, stripe {number}"
+        return f"{self.label(entity)}, root" if is_divided else self.label(entity)
+
+    def partition(self, item: Item) -> str:
+        """The partition key of an item: that of a root or stripe, of an order, or of a receipt."""
         return str(item[self.key]["S"])
 
-    def holds(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Hold]:
-        """The readable holds with these keys (entity, order id)."""
+    def holds(self, order_ids: Iterable[str]) -> dict[str, Hold]:
+        """The readable holds of these orders, by order id."""
         found = {}
-        for item in self.get_many({self.key: entity, "entry": f"HOLD#{order}"} for entity, order in keys):
+        keys = ({self.key: f"{ORDER_PREFIX}{each}", "entry": f"HOLD#{each}"} for each in order_ids)
+        for item in self.get_many(keys):
             try:
                 entry = self.read_entry(item)
             except UNREADABLE:
                 continue
             if isinstance(entry, Hold):
-                found[entry.entity, entry.order_id] = entry
+                found[entry.order_id] = entry
         return found
 
     def read_entry(self, item: Item) -> Entry:
         """Decode an item other than a balance.
 
         Raises:
-            UNREADABLE: it is malformed.
+            UNREADABLE: it is malformed, or it is in a partition where nobody looks for it.
         """
         values = from_item(item)
-        entity, amount, at = str(values[self.key]), _number(values["amount"]), str(values["time"])
+        partition, at = str(values[self.key]), str(values["time"])
         kind, _, entry_id = str(values["entry"]).partition("#")
-        match kind:
-            case "HOLD":
-                return Hold(entity, entry_id, amount, check_result_from(values), at)
-            case "RELEASE":
-                return Release(entity, entry_id, amount, at)
-            case "ADJUST":
-                after = _balance_from(values["after"])
-                return Adjustment(entity, entry_id, amount, str(values["fingerprint"]), after, at)
-        raise ValueError(f"unknown entry type: {kind}")
+        if kind == "ADJUST":
+            if SEPARATOR in partition:
+                raise ValueError(f"an adjustment in the partition {partition}")
+            amount, after = _number(values["amount"]), _balance_from(values["after"])
+            return Adjustment(partition, entry_id, amount, str(values["fingerprint"]), after, at)
+        if kind not in ("HOLD", "RELEASE"):
+            raise ValueError(f"unknown entry type: {kind}")
+        if partition != f"{ORDER_PREFIX}{entry_id}":
+            raise ValueError(f"it is in the partition {partition}")
+        amounts = {str(head): _number(amount) for head, amount in values["amounts"].items()}
+        if kind == "RELEASE":
+            return Release(entry_id, amounts, at)
+        return Hold(fields.text(values, "entity"), entry_id, amounts, check_result_from(values), at)
 
 
 @dataclass(frozen=True)
@@ -208,12 +232,38 @@ class OrderTable(Table):
         return {item["orderId"]["S"]: read_order(item) for item in found if is_order(item)}
 
 
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What is in one partition of a ledger, decoded: of an order all, of a root or stripe all or a part."""
+
+    table: LedgerTable
+    key: str
+    head: Item | None
+    balance: Balance | Exception | None
+    """What the head says, or why it can't be read."""
+    entries: Sequence[Entry]
+    unreadable: Sequence[tuple[Item, Exception]]
+    order: StoredOrder | None
+    """The order that it is of, if it exists and can be read."""
+    order_exists: bool
+    size: int
+
+    def affected(self, item: Item) -> set[str]:
+        """The customers and products that an unreadable entry may be of, as far as can be seen."""
+        if not self.key.startswith(ORDER_PREFIX):
+            return {entity_of(self.key)}
+        names = {*item.get("amounts", {}).get("M", {}), item.get("entity", {}).get("S", "")}
+        if self.order:
+            names |= self.table.spec.required_amounts(self.order.details).keys()
+        return {entity_of(name) for name in names if name} or {self.key}
+
+
 @dataclass(frozen=True)
 class HistoryTable(Table):
     """The history of both ledgers, decoded by the adapter that serves it to clients."""
 
-    def records(self, ledger: LedgerTable, entity: str) -> Iterator[HistoryRecord]:
-        """All records of one customer or product, oldest first.
+    def records(self, ledger: LedgerTable, head: str, since: str = "") -> Iterator[HistoryRecord]:
+        """All records of one root or stripe, or those since a time, oldest first.
 
         Raises:
             UNREADABLE: one is malformed.
@@ -221,11 +271,17 @@ class HistoryTable(Table):
         paginator = self.client.get_paginator("query")
         for page in paginator.paginate(
             TableName=self.name,
-            KeyConditionExpression="entity = :entity",
-            ExpressionAttributeValues=to_item({":entity": f"{ledger.key}#{entity}"}),
+            KeyConditionExpression="entity = :entity AND line >= :since",
+            ExpressionAttributeValues=to_item({":entity": f"{ledger.key}#{head}", ":since": since or "0"}),
             ConsistentRead=True,
         ):
             yield from map(record_from_item, page["Items"])
+
+    def histories(self) -> Iterator[tuple[str, list[Item]]]:
+        """All histories, head by head: the partition key ("productId#pen#3"), and the items."""
+        items = (item for page in self.pages() for item in page)
+        for key, group in groupby(items, key=lambda item: str(item["entity"]["S"])):
+            yield key, list(group)
 
     def add(self, ledger: LedgerTable, record: HistoryRecord) -> None:
         """Write a record if it does not exist; otherwise the conditional check fails."""
@@ -255,6 +311,16 @@ class Tables:
         """Both ledgers."""
         return self.accounts, self.stock
 
+    def partitions(self, table: LedgerTable) -> Iterator[Partition]:
+        """All of a ledger but the receipts, with the orders that its entries are of: one scan."""
+        for page in table.partitions():
+            groups = [(table.partition(group[0]), group) for group in page]
+            order_ids = {key.removeprefix(ORDER_PREFIX) for key, _ in groups if key.startswith(ORDER_PREFIX)}
+            orders = self.orders.orders(order_ids)
+            for key, group in groups:
+                if not key.startswith(IDEMPOTENCY_PREFIX):
+                    yield _partition(table, key, group, orders)
+
     @classmethod
     def of(cls, stack: Stack) -> Tables:
         """The tables of a stack."""
@@ -265,6 +331,26 @@ class Tables:
             LedgerTable(client, stack.output("StockTableName"), STOCK, "productId", "product"),
             HistoryTable(client, stack.output("HistoryTableName")),
         )
+
+
+def _partition(
+    table: LedgerTable, key: str, items: list[Item], orders: Mapping[str, StoredOrder | None]
+) -> Partition:
+    entries, unreadable = list[Entry](), list[tuple[Item, Exception]]()
+    head: Item | None = None
+    balance: Balance | Exception | None = None
+    for item in sorted(items, key=lambda item: str(item["entry"]["S"])):  # a hold before its release
+        if item["entry"]["S"] == BALANCE_ENTRY:
+            head, balance = item, balance_or_error(item)
+            continue
+        try:
+            entries.append(table.read_entry(item))
+        except UNREADABLE as error:
+            unreadable.append((item, error))
+    order_id = key.removeprefix(ORDER_PREFIX)
+    return Partition(
+        table, key, head, balance, entries, unreadable, orders.get(order_id), order_id in orders, len(items)
+    )
 
 
 def is_order(item: Item) -> bool:
@@ -297,12 +383,32 @@ def read_balance(item: Item) -> Balance:
     return _balance_from(from_item(item))
 
 
+def balance_or_error(item: Item) -> Balance | Exception:
+    """Decode a balance item, or say why that can't be done."""
+    try:
+        return read_balance(item)
+    except UNREADABLE as error:
+        return error
+
+
 def _balance_from(values: Mapping[str, Any]) -> Balance:
     balance, held, settled = (_number(values[name]) for name in ("balance", "held", "settled"))
     deleted = bool(_number(values.get("deleted", ZERO)))
     version, update_time = int(_number(values["version"])), str(values["updateTime"])
-    price = price_from(values)
-    return Balance(balance, held, settled, version, update_time, deleted, price)
+    stripes, transfers = (int(_number(values.get(name, ZERO))) for name in ("stripes", "transfers"))
+    if not 0 <= stripes <= MAX_STRIPES:
+        raise ValueError(f"{stripes} stripes")
+    return Balance(
+        balance,
+        held,
+        settled,
+        version,
+        update_time,
+        deleted,
+        price_from(values),
+        stripes=stripes,
+        transfers=transfers,
+    )
 
 
 def _number(value: object) -> Decimal:

@@ -25,7 +25,7 @@ LAST_SEED = 2**63 - 1
 MOST_CONCURRENCY = 1_000  # what Lambda takes (services-sqs-scaling.html)
 LEAST_CONCURRENCY = 2
 SHOWN = 5  # of what is broken
-STRIPES = ("on", "off")
+MOST_STRIPES = 48  # what template.yaml allows
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--env", choices=ENVIRONMENTS, default="prod", help="whose parameters, from samconfig.toml"
     )
-    parser.add_argument("--stripes", choices=STRIPES, help="the functions' environment variable STRIPES")
+    parser.add_argument(
+        "--stripes", type=_stripes, help="LedgerStripes, instead of the template's: a number, or off for none"
+    )
     parser.add_argument("--set", default="", help='constants of the model: "wcu_per_partition=500 sigma=0"')
     parser.add_argument("--constants", action="store_true", help="list them, with their sources")
     parser.add_argument("--json", action="store_true", help="print one JSON object; needs a scenario")
@@ -65,6 +67,10 @@ def _scenario(name: str) -> str:
     if name in SCENARIOS:
         return name
     raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SCENARIOS)}")
+
+
+def _stripes(text: str) -> int:
+    return 0 if text == "off" else integer_between(0, MOST_STRIPES)(text)
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -96,7 +102,7 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _play(scenario: Scenario, options: argparse.Namespace, constants: Constants) -> Outcome:
-    settings = {"STRIPES": options.stripes} if options.stripes else {}
+    settings = {} if options.stripes is None else {"LEDGER_STRIPES": str(options.stripes)}
     sale = Sale(
         options.seed,
         constants,

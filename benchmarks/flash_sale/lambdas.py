@@ -18,6 +18,7 @@ from zlib import crc32
 from benchmarks.flash_sale.constants import Constants
 from benchmarks.flash_sale.wiring import Function, StreamSource
 from order_capture.adapters import time_budget
+from order_capture.application.ledger.hot_heads import HotHeads
 from tests.support.aws.dynamodb import Change
 from tests.support.event_filters import matches
 from tests.support.virtual_time import Time
@@ -49,6 +50,7 @@ class Environment:
     function: Function
     kept: list[Any]
     ends: float = float("inf")
+    hot_heads: HotHeads = field(default_factory=HotHeads)
 
 
 @dataclass

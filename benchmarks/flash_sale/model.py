@@ -29,6 +29,7 @@ from order_capture.adapters.aws_errors import is_unavailable
 from order_capture.adapters.dynamodb import types
 from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
+from order_capture.application.ledger.hot_heads import HotHeads
 from order_capture.application.retry import Retry
 from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerSpec
 from order_capture.entrypoints.invocations import InvocationFailedError
@@ -186,6 +187,15 @@ class Sale:
         self._ids += 1
         return f"00000000-0000-4000-8000-{self._ids:012x}"
 
+    def random_fraction(self) -> float:
+        """A random number from 0 to 1."""
+        return self._chance.random()
+
+    def hot_heads(self) -> HotHeads:
+        """What the environment that runs remembers of contended heads."""
+        assert self.lambdas.current is not None
+        return self.lambdas.current.hot_heads
+
     # How long it takes
 
     def latency(self, median: float) -> float:
@@ -202,8 +212,9 @@ class Sale:
     def open(self, table: str, balances: Mapping[str, int]) -> None:
         """Set balances, before anybody orders: as the application sets the first of each amount."""
         kind, key = LEDGERS[table]
-        ledger = DynamoLedgerRepository(self._store, table, key)
-        adjust = AdjustBalance(kind, ledger, self.clock, Retry(lambda attempt: None))
+        retry = Retry(lambda attempt: None)
+        ledger = DynamoLedgerRepository(self._store, table, key, retry)
+        adjust = AdjustBalance(kind, ledger, self.clock, retry)
         first: dict[int, tuple[str, str, list[Change]]] = {}
         for entity, amount in balances.items():
             adjustment_id = self.new_id()
@@ -368,9 +379,9 @@ class _Fanned:
     def __init__(self, sale: Sale) -> None:
         self._sale = sale
 
-    def put(self, queue: str, body: str, attributes: Mapping[str, Any]) -> str:
+    def put(self, queue: str, body: str, attributes: Mapping[str, Any], group: str | None) -> str:
         sale = self._sale
-        return sale.sqs.put(queue, body, attributes, sale.latency(sale.constants.fan_out_ms))
+        return sale.sqs.put(queue, body, attributes, sale.latency(sale.constants.fan_out_ms), group)
 
 
 class Client:
@@ -407,7 +418,7 @@ def surrounded(sale: Sale) -> Iterator[None]:
     clock = SimpleNamespace(monotonic=sale.lambdas.monotonic, sleep=sale.lambdas.sleep)
     chance = random.Random(sale._chance.random())
     with (
-        functions.simulated(),
+        functions.simulated(split_at_once=False),
         mock.patch.object(time_budget, "time", clock),
         mock.patch.object(system, "time", clock),
         mock.patch.object(system, "random", chance),

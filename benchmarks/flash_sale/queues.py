@@ -3,12 +3,18 @@
 A message that its function reports, or whose function fails, is hidden until its visibility timeout is over,
 or until the time that ChangeMessageVisibility has set for it alone; one that was received too often is a dead
 letter when it would be received again.
+
+A queue whose messages have groups is a fair one: while a group is noisy, the messages of the others come
+first. It is noisy with more than a tenth of the messages in flight, and at least thirty of them
+(docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html, which calls
+both approximate). A group's share of the consumers' time, the other measure, is not modelled.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,11 +25,66 @@ from tests.support.aws.errors import client_error
 from tests.support.aws.sqs import SQS, Message, queue_arn
 from tests.support.virtual_time import Time
 
+NOISY_SHARE, NOISY_MESSAGES = 0.1, 30
 MAX_VISIBILITY = 43_200  # seconds (SQS API reference, ChangeMessageVisibility)
 
 
+class Line:
+    """The messages that can be received, in the order in which they arrived, by whom they are from."""
+
+    def __init__(self) -> None:
+        self._by_group: dict[str, deque[tuple[int, Message]]] = {}
+        self._first: list[tuple[int, str]] = []
+        """A heap of the number of each group's first message, and the group."""
+        self._arrived = 0
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Message]:
+        return (message for line in self._by_group.values() for _, message in line)
+
+    def append(self, message: Message) -> None:
+        """Have a message wait behind the others."""
+        self._arrived += 1
+        self._length += 1
+        group = group_of(message)
+        if group not in self._by_group:
+            self._by_group[group] = deque()
+            heapq.heappush(self._first, (self._arrived, group))
+        self._by_group[group].append((self._arrived, message))
+
+    def pop(self, in_flight: Counter[str]) -> Message:
+        """Take the first message of a quiet group; if there is none, that of the least noisy one."""
+        noisy: list[tuple[int, str]] = []
+        total = in_flight.total()
+        while self._first:
+            number, group = heapq.heappop(self._first)
+            if in_flight[group] < NOISY_MESSAGES or in_flight[group] <= NOISY_SHARE * total:
+                break
+            noisy.append((number, group))
+        else:
+            number, group = min(noisy, key=lambda each: in_flight[each[1]])
+            noisy.remove((number, group))
+        for each in noisy:
+            heapq.heappush(self._first, each)
+        _, message = self._by_group[group].popleft()
+        if self._by_group[group]:
+            heapq.heappush(self._first, (self._by_group[group][0][0], group))
+        else:
+            del self._by_group[group]
+        self._length -= 1
+        return message
+
+
+def group_of(message: Message) -> str:
+    """Whom a message is from: without a group, it is by itself."""
+    return message.group or message.message_id
+
+
 class TimedQueue:
-    """What waits in a standard queue, in the order in which it arrived."""
+    """A standard queue whose messages take their time."""
 
     def __init__(
         self, time: Time, visibility: float, max_receives: int, dead_letters: TimedQueue | None
@@ -31,7 +92,8 @@ class TimedQueue:
         self._time = time
         self._visibility, self._max_receives = visibility, max_receives
         self.dead_letters = dead_letters
-        self.ready: deque[Message] = deque()
+        self.ready = Line()
+        self._in_flight: Counter[str] = Counter()
         self.received: dict[str, Message] = {}
         self.delayed = 0
         """Messages that have not arrived yet, or are hidden."""
@@ -48,7 +110,7 @@ class TimedQueue:
         """Up to so many messages, which nobody else sees for a while."""
         batch: list[Message] = []
         while self.ready and len(batch) < number:
-            message = self.ready.popleft()
+            message = self.ready.pop(self._in_flight)
             if self.dead_letters is not None and message.receives >= self._max_receives:
                 self.dead_letters.ready.append(message)
                 continue
@@ -57,6 +119,7 @@ class TimedQueue:
             message.receipt = f"receipt-{self._receipts}"
             message.visible_at = self._time.now + self._visibility
             self.received[message.receipt] = message
+            self._in_flight[group_of(message)] += 1
             batch.append(message)
         return batch
 
@@ -64,6 +127,9 @@ class TimedQueue:
         """Delete what is done of a batch; the others come again when their time is over."""
         for message in batch:
             del self.received[message.receipt]
+            self._in_flight[group_of(message)] -= 1
+            if not self._in_flight[group_of(message)]:
+                del self._in_flight[group_of(message)]
             if message.message_id in failed:
                 self.returned += 1
                 self.put(message, max(0, message.visible_at - self._time.now))
@@ -101,9 +167,16 @@ class TimedSQS(SQS):
         self.timed[QueueName] = TimedQueue(self._time, queue.visibility, queue.max_receives, letters)
         return created
 
-    def put(self, queue: str, body: str, attributes: Mapping[str, Any], delay: float = 0.0) -> str:
+    def put(
+        self,
+        queue: str,
+        body: str,
+        attributes: Mapping[str, Any],
+        delay: float = 0.0,
+        group: str | None = None,
+    ) -> str:
         """Let a message come in, after a while."""
-        message = Message(self._new_id(), body, attributes, 0.0)
+        message = Message(self._new_id(), body, attributes, 0.0, group=group)
         self.timed[queue].put(message, delay + self._late())
         return message.message_id
 

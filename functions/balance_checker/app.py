@@ -15,4 +15,4 @@ def process(messages: Sequence[CheckOrder | ReleaseOrder]) -> set[str]:
     return bootstrap.check_orders(ACCOUNTS).process(messages)
 
 
-handler = queue_handler(process, CheckOrder, ReleaseOrder)
+handler = queue_handler(process, CheckOrder, ReleaseOrder, retry_soon=True)

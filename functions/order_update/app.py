@@ -14,4 +14,4 @@ def process(messages: Sequence[OrderChecked]) -> set[str]:
     return bootstrap.decide_orders().process(messages)
 
 
-handler = queue_handler(process, OrderChecked)
+handler = queue_handler(process, OrderChecked, retry_soon=True)

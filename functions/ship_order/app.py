@@ -14,4 +14,4 @@ def process(messages: Sequence[ShipOrder]) -> set[str]:
     return bootstrap.ship_orders().process(messages)
 
 
-handler = queue_handler(process, ShipOrder)
+handler = queue_handler(process, ShipOrder, retry_soon=True)

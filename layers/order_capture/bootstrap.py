@@ -7,15 +7,14 @@ what it uses. `source` is the function that publishes.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from order_capture.adapters import metrics
 from order_capture.adapters.aws_clients import client
-from order_capture.adapters.system import backoff, clock, new_id, sleep
+from order_capture.adapters.system import backoff, clock, new_id, random_fraction, sleep
 from order_capture.adapters.time_budget import has_time_left
 from order_capture.application.retry import Retry
 from order_capture.config import settings
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from order_capture.application.ledger.adjust_balance import AdjustBalance
     from order_capture.application.ledger.check_orders import CheckOrders
     from order_capture.application.ledger.get_balance import GetBalance
+    from order_capture.application.ledger.hot_heads import HotHeads
     from order_capture.application.ledger.list_balance_history import ListBalanceHistory
     from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
     from order_capture.application.orders.cancel_order import CancelOrder
@@ -100,10 +100,9 @@ def decide_orders() -> DecideOrders:
 
 def ship_orders() -> ShipOrders:
     """Of ship_order."""
-    from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
     from order_capture.application.orders.ship_orders import ShipOrders
 
-    return ShipOrders(shipments(), MAX_ITEMS, clock, retry())
+    return ShipOrders(shipments(), clock, retry())
 
 
 def watch_orders() -> WatchOrders:
@@ -129,8 +128,14 @@ def publish_order_events() -> PublishOrderEvents:
     """Of change_publisher."""
     from order_capture.application.orders.publish_order_events import PublishOrderEvents
 
-    source, delay = "change_publisher", settings.watch_delay_seconds
-    return PublishOrderEvents(watchdog_publisher(source), order_event_publisher(source), delay)
+    source, followers = "change_publisher", subscriptions()
+    return PublishOrderEvents(
+        watches=watchdog_publisher(source),
+        events=order_event_publisher(source),
+        may_have_webhooks=webhooks().may_have_webhooks,
+        may_have_connections=lambda: followers.has_any(clock()),
+        delay=settings.watch_delay_seconds,
+    )
 
 
 def retry() -> Retry:
@@ -145,8 +150,24 @@ def check_orders(kind: LedgerSpec) -> CheckOrders:
     """Of balance_checker and stock_checker."""
     from order_capture.application.ledger.check_orders import CheckOrders
 
-    results = check_result_publisher(f"{kind.check.lower()}_checker")
-    return CheckOrders(kind, ledger(kind), results, clock, retry())
+    return CheckOrders(
+        kind,
+        ledger(kind),
+        results=check_result_publisher(f"{kind.check.lower()}_checker"),
+        clock=clock,
+        random=random_fraction,
+        retry=retry(),
+        hot_heads=hot_heads(),
+        stripes=settings.ledger_stripes,
+    )
+
+
+@cache
+def hot_heads() -> HotHeads:
+    """What this process remembers of contended heads: each function has one ledger."""
+    from order_capture.application.ledger.hot_heads import HotHeads
+
+    return HotHeads()
 
 
 def adjust_balance(kind: LedgerSpec) -> AdjustBalance:
@@ -176,7 +197,7 @@ def publish_balance_states(kind: LedgerSpec) -> PublishBalanceStates:
     """Of ledger_publisher."""
     from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
 
-    return PublishBalanceStates(balance_state_publisher(kind.check, "ledger_publisher"))
+    return PublishBalanceStates(ledger(kind), balance_state_publisher(kind.check, "ledger_publisher"))
 
 
 # Use cases: webhooks
@@ -276,23 +297,21 @@ def accounts() -> DynamoLedgerRepository:
     """What customers may spend."""
     from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 
-    return DynamoLedgerRepository(client("dynamodb"), settings.account_table, "customerId")
+    return DynamoLedgerRepository(client("dynamodb"), settings.account_table, "customerId", retry())
 
 
 def stock() -> DynamoLedgerRepository:
     """What is left of each product."""
     from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 
-    return DynamoLedgerRepository(client("dynamodb"), settings.stock_table, "productId")
+    return DynamoLedgerRepository(client("dynamodb"), settings.stock_table, "productId", retry())
 
 
 def shipments() -> DynamoShipmentRepository:
     """Orders and both ledgers, settled together."""
     from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
 
-    return DynamoShipmentRepository(
-        client("dynamodb"), settings.order_table, settings.account_table, settings.stock_table
-    )
+    return DynamoShipmentRepository(client("dynamodb"), settings.order_table, accounts(), stock())
 
 
 def history(key: str) -> DynamoHistoryRepository:
@@ -426,11 +445,6 @@ def connections() -> ApiGatewayConnections:
     from order_capture.adapters.websocket_client import ApiGatewayConnections
 
     return ApiGatewayConnections(client("apigatewaymanagementapi", settings.connections_url))
-
-
-def random_fraction() -> float:
-    """A random number from 0 to 1. Implements `application.webhooks.ports.Random`."""
-    return random.random()
 
 
 def new_secret() -> str:

@@ -70,7 +70,7 @@ class Setting(Generic[Value]):
             raise MissingSettingError(message) from None
 
 
-def _seconds(value: str) -> int:
+def _whole(value: str) -> int:
     if not (value.isascii() and value.isdecimal()):
         raise ValueError(value)
     return int(value)
@@ -123,10 +123,13 @@ class Settings:
     webhook_sender_queue_url = _text()
     webhook_slow_queue_url = _text()
     webhook_sender_dlq_url = _text()
+    queue_url = _text()
+    """The queue that feeds the function."""
     dead_letter_queue_url = _text()
 
-    order_deadline_seconds = Setting(_seconds, "a whole number of seconds")
-    watch_delay_seconds = Setting(_seconds, "a whole number of seconds")
+    order_deadline_seconds = Setting(_whole, "a whole number of seconds")
+    watch_delay_seconds = Setting(_whole, "a whole number of seconds")
+    ledger_stripes = Setting(_whole, "a whole number")
     webhook_timeout_seconds = Setting(_timeout, "a number of seconds above 0")
 
     allowed_origin = _text("")

@@ -13,16 +13,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
 from order_capture.adapters.system import backoff, clock
 from order_capture.application.idempotency import Answered, RequestKey
 from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
 from order_capture.application.ledger.check_orders import CheckOrders
+from order_capture.application.ledger.hot_heads import HotHeads
 from order_capture.application.messages import CheckOrder, Message, OrderChecked, ReleaseOrder
 from order_capture.application.orders.cancel_order import CancelOrder
 from order_capture.application.orders.decide_orders import DecideOrders
 from order_capture.application.orders.ship_orders import ShipOrders
-from order_capture.application.ports import LedgerRepository, WriteRefusedError
 from order_capture.application.retry import Retry
 from order_capture.application.webhooks.manage_webhooks import MAX_WEBHOOKS, ManageWebhooks
 from order_capture.domain.errors import TransientError, WebhookLimitError
@@ -33,11 +32,11 @@ from order_capture.domain.ledger import (
     Balance,
     BalanceChange,
     Entry,
-    Release,
-    hold_entries,
+    hold_entry,
     replay,
 )
 from order_capture.domain.order import CheckResult, CheckType, Order, OrderDetails, OrderStatus, Outcome
+from order_capture.domain.stripes import total
 from order_capture.domain.webhooks import Webhook
 from order_capture.entrypoints.http.webhook_responses import secret_view
 from tests.support.factories import (
@@ -55,10 +54,11 @@ from tests.support.factories import (
     webhook_of,
 )
 from tests.support.fakes import MemoryPublisher
-from tests.support.stores import Stores, dynamo_stores
+from tests.support.stores import Stores, dynamo_stores, entries_among
 from tests.support.tables import create_tables, dynamodb_client
 
 THREADS = 16
+STRIPES = 4
 ROUNDS = 5
 MAX_RECEIVES = 20
 RETRY = Retry(backoff)
@@ -106,9 +106,10 @@ class World:
 
     def stock_of(self, product: str) -> Balance:
         """How a product stands, after a look at its books: what was done to it must come to that."""
-        head = self.stores.stock.head(product)
+        heads = self.stores.stock.heads(product)
+        head = total(product, heads)
         assert head is not None
-        assert min(head.balance, head.held, head.settled) >= 0
+        assert min(min(each.balance, each.held, each.settled) for each in heads.values()) >= 0
         entries = self._entries(product)
         assert replay(entries) == head.balance
         adjusted = sum(entry.amount for entry in entries if isinstance(entry, Adjustment))
@@ -116,31 +117,9 @@ class World:
         return head
 
     def _entries(self, product: str) -> list[Entry]:
-        items = self._client.query(
-            TableName=self._tables["StockTable"],
-            KeyConditionExpression="productId = :product",
-            ExpressionAttributeValues={":product": {"S": product}},
-            ConsistentRead=True,
-        )["Items"]
-        return [
-            entry
-            for key in (item["entry"]["S"] for item in items)
-            if (entry := read_back(self.stores.stock, product, key))
-        ]
-
-
-def read_back(ledger: LedgerRepository, entity: str, key: str) -> Entry | None:
-    """The entry under a key, through the port; None for the head."""
-    match key.split("#"):
-        case ["HOLD", order_id]:
-            return ledger.hold(entity, order_id)
-        case ["ADJUST", adjustment_id]:
-            return ledger.adjustment(entity, adjustment_id)
-        case ["RELEASE", order_id]:
-            with pytest.raises(WriteRefusedError) as refused:
-                ledger.write([], [Release(entity, order_id, Decimal(0), "")], "")
-            return refused.value.entries[order_id]
-    return None
+        table = self._tables["StockTable"]
+        pages = self._client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return entries_among((item for page in pages for item in page["Items"]), self.stores.stock, product)
 
 
 def set_to(entity: str, balance: int) -> BalanceRequest:
@@ -161,7 +140,10 @@ def as_a_queue(work: Callable[[Any], set[str]], messages: Iterable[Message]) -> 
 def until_done(stores: Stores, messages: Iterable[CheckOrder | ReleaseOrder]) -> dict[str, CheckResult]:
     """The answers to a batch of a checker."""
     answers = MemoryPublisher()
-    as_a_queue(CheckOrders(STOCK, stores.stock, answers, clock, RETRY).process, messages)
+    checks = CheckOrders(
+        STOCK, stores.stock, answers, clock, random.random, RETRY, HotHeads(), stripes=STRIPES
+    )
+    as_a_queue(checks.process, messages)
     return {m.order_id: m.decision for m in answers.sent if isinstance(m, OrderChecked)}
 
 
@@ -255,7 +237,7 @@ def test_an_order_that_all_ship_at_once_is_settled_once(world: World) -> None:
 
     def work(stores: Stores, number: int) -> None:
         messages = [ship(details) for details in random.Random(number).sample(orders, len(orders))]
-        as_a_queue(ShipOrders(stores.shipments, MAX_ITEMS, clock, RETRY).process, messages)
+        as_a_queue(ShipOrders(stores.shipments, clock, RETRY).process, messages)
 
     world.at_once(work)
 
@@ -295,7 +277,8 @@ def test_answers_about_one_order_from_all_sides_are_all_taken_in(world: World) -
     for i, details in enumerate(orders):
         decided = answer if i % 2 else bad
         for kind, ledger in ((ACCOUNTS, world.stores.accounts), (STOCK, world.stores.stock)):
-            ledger.write([], hold_entries(kind, details, decided[kind.check], NOW), NOW)
+            entities = {entity: entity for entity in kind.required_amounts(details)}
+            ledger.write([], [hold_entry(kind, details, decided[kind.check], entities, NOW)], NOW)
 
     def work(stores: Stores, number: int) -> None:
         side = list(CheckType)[number % 2]

@@ -73,11 +73,12 @@ def set_up(sqs: Any, sns: Any) -> Messaging:
         QueueName="live", Attributes={"VisibilityTimeout": "30", "RedrivePolicy": json.dumps(redrive)}
     )["QueueUrl"]
     topic = sns.create_topic(Name="topic")["TopicArn"]
+    policy = json.dumps({"type": ["a", "b"], "unwanted": [{"exists": False}]})
     sns.subscribe(
         TopicArn=topic,
         Protocol="sqs",
         Endpoint=arn(sqs, url),
-        Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"type": ["a", "b"]})},
+        Attributes={"RawMessageDelivery": "true", "FilterPolicy": policy},
     )
     return Messaging(sqs, sns, url, dead_url, topic)
 
@@ -174,6 +175,16 @@ def test_a_topic_passes_on_the_types_that_its_subscription_wants_raw(messaging: 
     assert sorted(kinds) == ["a", "b"]
 
 
+def test_a_topic_does_not_pass_on_what_has_an_attribute_that_must_be_absent(messaging: Messaging) -> None:
+    # given
+    unwanted = typed(1, "a", "two")
+    unwanted["MessageAttributes"]["unwanted"] = {"DataType": "String", "StringValue": "true"}
+    # when
+    messaging.publish(typed(0, "a", "one"), unwanted)
+    # then
+    assert [message["Body"] for message in messaging.receive()] == ["one"]
+
+
 @pytest.mark.parametrize(
     ("texts", "ids", "code"),
     [
@@ -211,3 +222,20 @@ def test_a_batch_that_breaks_a_bound_of_sqs_is_not_taken(
 
     assert failure(messaging.sqs.send_message_batch, QueueUrl=messaging.url, Entries=entries) == code
     assert messaging.receive() == []
+
+
+def test_several_messages_come_again_after_as_many_seconds_as_each_is_given(messaging: Messaging) -> None:
+    messaging.send("one", "two", "three")
+    received = {message["Body"]: message["ReceiptHandle"] for message in messaging.receive()}
+    assert messaging.receive() == []
+
+    answer = messaging.sqs.change_message_visibility_batch(
+        QueueUrl=messaging.url,
+        Entries=[
+            {"Id": "0", "ReceiptHandle": received["one"], "VisibilityTimeout": 0},
+            {"Id": "1", "ReceiptHandle": received["two"], "VisibilityTimeout": 60},
+        ],
+    )
+
+    assert [each["Id"] for each in answer["Successful"]] == ["0", "1"]
+    assert [message["Body"] for message in messaging.receive()] == ["one"]

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from order_capture.application.ports import IdempotencyRecord, LedgerRepository, SettleRefusedError
+from order_capture.application.ports import IdempotencyRecord, LedgerRepository, SettleRefusedError, Shipment
 from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec
 from order_capture.domain.order import OrderDetails, OrderStatus
 from tests.support.factories import NOW, details_of, in_status, placed
@@ -30,9 +30,14 @@ def _hold(kind: LedgerSpec, ledger: LedgerRepository, details: OrderDetails) -> 
         ledger.write([BalanceChange(entity, held=amount, expected=head.version if head else 0)], [], NOW)
 
 
+def shipment(details: OrderDetails) -> Shipment:
+    """An order that is held on the roots of all that it consists of."""
+    return Shipment(details, ACCOUNTS.required_amounts(details), STOCK.required_amounts(details))
+
+
 def refusal(stores: Stores, *orders: OrderDetails) -> SettleRefusedError:
     with pytest.raises(SettleRefusedError) as refused:
-        stores.shipments.settle(orders, LATER)
+        stores.shipments.settle([shipment(details) for details in orders], LATER)
     return refused.value
 
 
@@ -55,7 +60,7 @@ def test_a_confirmed_order_is_shipped_and_what_it_held_is_settled(stores: Stores
     before = stores.orders.get("order-1")
     assert before is not None
 
-    stores.shipments.settle([details], LATER)
+    stores.shipments.settle([shipment(details)], LATER)
 
     assert stores.orders.get("order-1") == before.ship(now=LATER)
     assert figures(stores.accounts, "alice") == [0, Decimal("25.50")]
@@ -67,7 +72,7 @@ def test_orders_of_one_customer_and_product_are_settled_together(stores: Stores)
     orders = [details_of(f"order-{i}", items=(("pen", i),)) for i in range(1, 11)]
     confirm(stores, *orders, details_of("order-11"))
 
-    stores.shipments.settle(orders, LATER)
+    stores.shipments.settle([shipment(details) for details in orders], LATER)
 
     assert {status(stores, details.order_id) for details in orders} == {SHIPPED}
     assert status(stores, "order-11") is CONFIRMED
@@ -79,14 +84,14 @@ def test_as_many_are_settled_as_fit_in_a_transaction(stores: Stores) -> None:
     orders = [details_of(f"order-{i}", f"customer-{i}", ((f"product-{i}", 1),)) for i in range(33)]
     confirm(stores, *orders)
 
-    stores.shipments.settle(orders, LATER)
+    stores.shipments.settle([shipment(details) for details in orders], LATER)
 
     assert status(stores, "order-32") is SHIPPED
 
 
 def test_a_shipped_order_is_not_settled_again(stores: Stores) -> None:
     confirm(stores, details_of("order-1"), details_of("order-2"))
-    stores.shipments.settle([details_of("order-1")], LATER)
+    stores.shipments.settle([shipment(details_of("order-1"))], LATER)
 
     refused = refusal(stores, details_of("order-1"))
 

@@ -29,7 +29,7 @@ ALLOWED = {
     "StockChecker": {f"{action} StockTable" for action in READ_WRITE} | {"ReceiveMessage StockChecker"},
     "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderUpdate"},
     "ShipOrder": {f"UpdateItem {table}" for table in SETTLED} | {"ReceiveMessage ShipOrder"},
-    "ChangePublisher": set(),
+    "ChangePublisher": {"GetItem WebhookTable", "GetItem ConnectionTable"},
     "LedgerPublisher": set(),
     "HistoryProjector": {"BatchWriteItem HistoryTable"},
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},

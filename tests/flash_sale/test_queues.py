@@ -51,10 +51,12 @@ class Fed:
             lambda median: self.time.sleep(median / 1000),
         )
 
-    def send(self, *bodies: str, delay: int = 0) -> None:
-        entries = [
+    def send(self, *bodies: str, delay: int = 0, group: str | None = None) -> None:
+        entries: list[dict[str, Any]] = [
             {"Id": str(n), "MessageBody": body, "DelaySeconds": delay} for n, body in enumerate(bodies)
         ]
+        if group is not None:
+            entries = [{**entry, "MessageGroupId": group} for entry in entries]
         for start in range(0, len(entries), 10):
             self.sqs.send_message_batch(QueueUrl=queue_url("Queue"), Entries=entries[start : start + 10])
 
@@ -169,3 +171,26 @@ def test_a_window_gathers_a_batch_which_goes_at_once_when_it_is_full() -> None:
     fed.time.run(40)
 
     assert [(at, len(bodies)) for at, bodies in fed.batches] == [(5, 2), (20, 10)]
+
+
+def test_while_one_group_is_noisy_those_of_the_others_come_first() -> None:
+    fed = Fed(pollers=5, pollers_per_second=0)
+
+    fed.send(*(f"noisy {n}" for n in range(200)), group="noisy")
+    fed.time.run(1.5)  # by now 50 are in flight
+    fed.send("quiet", group="quiet")
+    fed.time.run(2.5)
+
+    first_after_it_came = next(bodies for at, bodies in fed.batches if at > 1.5)
+    assert first_after_it_came[0] == "quiet"
+
+
+def test_a_few_of_one_group_are_not_noisy() -> None:
+    fed = Fed(pollers=2, pollers_per_second=0)
+
+    fed.send(*(f"many {n}" for n in range(60)), group="many")
+    fed.time.run(1.5)  # 20 are in flight
+    fed.send("late", group="other")
+    fed.time.run(2.5)
+
+    assert all("late" not in bodies for at, bodies in fed.batches if at < 3)

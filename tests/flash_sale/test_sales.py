@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,7 +82,8 @@ def test_batches_and_limits_are_the_template_s(environment: str, concurrency: in
 
     for name in ON_THE_WAY:
         for source in plan.functions[name].queues:
-            assert (source.batch_size, source.concurrency) == (10, concurrency)
+            expected = (100, 12) if name == "ship_order" else (10, concurrency)
+            assert (source.batch_size, source.concurrency) == expected
     assert json.loads(plan.queues[WATCHED]["RedrivePolicy"])["maxReceiveCount"] == 60
     assert [source.lanes for source in plan.functions["change_publisher"].streams] == [5]
 
@@ -146,6 +146,20 @@ def test_the_command_prints_one_object_or_a_table_and_fails_for_what_is_slow_onl
     assert max(map(len, lines)) <= 80
 
 
+def test_a_head_is_split_only_where_there_are_to_be_stripes() -> None:
+    rush = hot_rush("F2", "60 at once", 60, 0.1, [])
+
+    def stripes(settings: dict[str, str]) -> set[str]:
+        sale = Sale(1, Constants(), settings=settings)
+        with surrounded(sale):
+            play(rush, 1, sale)
+        assert sale.books.broken == []
+        return {key for key, entry in sale._store.items("StockTable") if entry == "BALANCE" and "#" in key}
+
+    assert stripes({"LEDGER_STRIPES": "4"}) == {f"{HOT}#{number}" for number in range(1, 5)}
+    assert stripes({"LEDGER_STRIPES": "0"}) == set()
+
+
 def test_its_plots_are_small_pictures_that_load_nothing(tmp_path: Path) -> None:
     _, sale = played(small())
 
@@ -155,12 +169,6 @@ def test_its_plots_are_small_pictures_that_load_nothing(tmp_path: Path) -> None:
     for path in paths:
         assert path.stat().st_size < 60_000
         assert b"<script" not in path.read_bytes()
-
-
-def test_the_functions_see_the_setting_of_stripes() -> None:
-    sale = Sale(1, Constants(), settings={"STRIPES": "off"})
-    with surrounded(sale):
-        assert os.environ["STRIPES"] == "off"
 
 
 def test_the_scenarios_are_seven() -> None:

@@ -172,6 +172,8 @@ def test_what_goes_with_a_message_is_what_its_channel_has() -> None:
 
     assert all(each == {"type", "version"} for each in headers("OrderEventTopic"))
     assert all(each == {"type", "version"} for each in headers("SocketPusherQueue"))
+    placed = resolve(DOCUMENT["channels"]["OrderEventTopic"]["messages"]["order.placed.v1"])
+    assert {"noWebhooks", "noConnections"} <= set(placed["headers"]["properties"])
     assert all(
         {"webhook-id", "webhook-timestamp", "webhook-signature"} <= each for each in headers("Webhook")
     )

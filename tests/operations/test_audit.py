@@ -142,8 +142,7 @@ class TestConsistentLedgers:
 
         report = audit(tables, DEADLINE, grace_period=0)
 
-        assert report.rechecked > 0, "a release came before its hold"
-        assert report.differences == []
+        assert (report.rechecked, report.differences) == (0, [])
 
     def test_may_be_empty(self, tables: Tables) -> None:
         assert found(tables) == []
@@ -215,16 +214,43 @@ def mug(entry: str = "BALANCE") -> dict[str, str]:
     return {"productId": "mug", "entry": entry}
 
 
+def credit(order_id: str, kind: str = "HOLD") -> dict[str, str]:
+    """What an order holds of its account, or was returned to it."""
+    return {"customerId": f"ORDER#{order_id}", "entry": f"{kind}#{order_id}"}
+
+
+def units(order_id: str, kind: str = "HOLD") -> dict[str, str]:
+    """What an order holds of the stock, or was returned to it."""
+    return {"productId": f"ORDER#{order_id}", "entry": f"{kind}#{order_id}"}
+
+
+def amounts(**by_head: float) -> dict[str, Decimal]:
+    return {head: Decimal(str(amount)) for head, amount in by_head.items()}
+
+
 Tamper = Callable[[Tables, dict[str, str]], Any]
 
 
 def adjustment(tables: Tables) -> dict[str, str]:
-    entries = [item["entry"]["S"] for page in tables.accounts.partition("alice") for item in page]
-    return alice(next(entry for entry in entries if entry.startswith("ADJUST#")))
+    items = (item for page in tables.accounts.pages() for item in page)
+    return alice(
+        next(
+            entry
+            for item in items
+            for entry in [item["entry"]["S"]]
+            if item["customerId"]["S"] == "alice" and entry.startswith("ADJUST#")
+        )
+    )
 
 
-def fake_hold(entry: str) -> dict[str, Any]:
-    return {"amount": Decimal(1), "time": "now", "outcome": "HELD", "id": "pen", "asked": Decimal(1)}
+FAKE_HOLD: dict[str, Any] = {
+    "entity": "pen",
+    "amounts": amounts(pen=1),
+    "time": "now",
+    "outcome": "HELD",
+    "id": "pen",
+    "asked": Decimal(1),
+}
 
 
 TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
@@ -280,25 +306,25 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
     ),
     (
         "a hold is missing",
-        lambda t, o: delete(t.stock, pen(f"HOLD#{o['shipped']}")),
+        lambda t, o: delete(t.stock, units(o["shipped"])),
         "product pen",
         "balance (replayed",
     ),
     (
         "a hold is missing, which its order shows as well",
-        lambda t, o: delete(t.stock, pen(f"HOLD#{o['shipped']}")),
+        lambda t, o: delete(t.stock, units(o["shipped"])),
         "order shipped",
         "check result of product pen",
     ),
     (
-        "the second hold of an order of several products is missing",
-        lambda t, o: delete(t.stock, pen(f"HOLD#{o['open']}")),
-        "order open",
-        "check result of product pen",
+        "an order of several products holds one of them only",
+        lambda t, o: put(t.stock, units(o["open"]), amounts=amounts(ink=1)),
+        "product pen",
+        "held for order",
     ),
     (
         "a declined decision is missing",
-        lambda t, o: delete(t.accounts, {"customerId": "bob", "entry": f"HOLD#{o['poor']}"}),
+        lambda t, o: delete(t.accounts, credit(o["poor"])),
         "order poor",
         "check result of account bob",
     ),
@@ -310,31 +336,31 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
     ),
     (
         "a release is missing",
-        lambda t, o: delete(t.stock, pen(f"RELEASE#{o['late']}")),
+        lambda t, o: delete(t.stock, units(o["late"], "RELEASE")),
         "product pen",
         "which is CANCELLED",
     ),
     (
         "a release is smaller than its hold",
-        lambda t, o: change(t.accounts, alice(f"RELEASE#{o['late']}"), amount=-1),
+        lambda t, o: put(t.accounts, credit(o["late"], "RELEASE"), amounts=amounts(alice=6)),
         "account alice",
         "released for order",
     ),
     (
         "a hold is larger than what was ordered",
-        lambda t, o: change(t.accounts, alice(f"HOLD#{o['shipped']}"), amount=1),
+        lambda t, o: put(t.accounts, credit(o["shipped"]), amounts=amounts(alice=26.5)),
         "account alice",
         "held for order",
     ),
     (
         "a shipped order was released",
-        lambda t, o: put(t.stock, pen(f"RELEASE#{o['shipped']}"), amount=Decimal(2), time="now"),
+        lambda t, o: put(t.stock, units(o["shipped"], "RELEASE"), amounts=amounts(pen=2), time="now"),
         "product pen",
         "which is SHIPPED",
     ),
     (
         "there is a hold without an order",
-        lambda t, _: put(t.stock, pen("HOLD#ghost"), **fake_hold("ghost")),
+        lambda t, _: put(t.stock, units("ghost"), **FAKE_HOLD),
         "product pen",
         "held for order ghost, which does not exist",
     ),
@@ -370,7 +396,7 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
     ),
     (
         "a declined order holds something",
-        lambda t, o: change(t.accounts, {"customerId": "bob", "entry": f"HOLD#{o['poor']}"}, amount=1),
+        lambda t, o: put(t.accounts, credit(o["poor"]), amounts=amounts(bob=1)),
         "account bob",
         "declined for order",
     ),
@@ -386,6 +412,30 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
         "product pen",
         "held, as it is deleted",
     ),
+    (
+        "a product that was deleted is no longer marked as that",
+        lambda t, _: put(t.stock, {"productId": "cap", "entry": "BALANCE"}, deleted=0),
+        "product cap",
+        "deleted (by the last adjustment)",
+    ),
+    (
+        "a hold is filed under another product's history",
+        lambda t, o: put(t.stock, units(o["shipped"]), entity="ink"),
+        "product ink",
+        "entity of the hold",
+    ),
+    (
+        "an entry is where nobody looks for it",
+        lambda t, o: put(t.stock, pen(f"HOLD#{o['shipped']}"), **FAKE_HOLD),
+        "product pen",
+        "item HOLD#",
+    ),
+    (
+        "a version was lowered",
+        lambda t, _: change(t.stock, pen(), version=-1),
+        "product pen",
+        "version (its history is ahead)",
+    ),
     ("a balance is gone", lambda t, _: delete(t.stock, pen()), "product pen", "balance item"),
     (
         "a balance is malformed",
@@ -395,7 +445,7 @@ TAMPERINGS: list[tuple[str, Tamper, str, str]] = [
     ),
     (
         "an entry is malformed",
-        lambda t, o: put(t.stock, pen(f"HOLD#{o['shipped']}"), outcome="MAYBE"),
+        lambda t, o: put(t.stock, units(o["shipped"]), outcome="MAYBE"),
         "product pen",
         "item HOLD#",
     ),
@@ -467,7 +517,7 @@ class TestRunningSystem:
         events = tables.orders.client.meta.events
         for operation in ("Scan", "Query"):
             events.register(
-                f"provide-client-params.dynamodb.{operation}", lambda params, **_: params.update(Limit=20)
+                f"provide-client-params.dynamodb.{operation}", lambda params, **_: params.update(Limit=4)
             )
         for operation in ("Scan", "Query", "BatchGetItem"):
             events.register(f"before-call.dynamodb.{operation}", happen)
@@ -494,7 +544,7 @@ class TestRunningSystem:
         put(tables.stock, pen(), balance=Decimal(77))
         numbers = iter(range(1, 10_000))
         tables.orders.client.meta.events.register(
-            "before-call.dynamodb.Query",
+            "before-call.dynamodb.BatchGetItem",
             lambda **_: put(tables.stock, pen(), version=Decimal(next(numbers))),
         )
 

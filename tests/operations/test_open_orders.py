@@ -27,12 +27,22 @@ def test_an_order_shows_the_checks_that_it_waits_for(shop: Shop, stack: Stack, t
     (after,) = found(stack, tables)
 
     assert (before.order_id, before.status, before.dead_letters) == (order_id, "PENDING", ())
-    assert before.waits_for == (
-        "balance check: done (HELD), its result is not recorded yet",
-        "stock check: not done yet",
-    )
-    assert after.waits_for == ("stock check: not done yet",)
+    assert before.waits_for == ("stock check: not done yet",)
+    assert after.waits_for == before.waits_for, "what one check holds is recorded with the other's result"
     assert 0 <= after.age < 60
+
+
+def test_an_order_shows_results_that_are_not_recorded_yet(shop: Shop, stack: Stack, tables: Tables) -> None:
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.deliver("balance_checker")
+    shop.pipeline.deliver("stock_checker")
+
+    (order,) = found(stack, tables)
+
+    assert order.waits_for == (
+        "balance check: done (HELD), its result is not recorded yet",
+        "stock check: done (HELD), its result is not recorded yet",
+    )
 
 
 def test_an_order_shows_the_queue_of_its_dead_letter(shop: Shop, stack: Stack, tables: Tables) -> None:

@@ -60,6 +60,17 @@ def test_republished_events_equal_those_from_the_stream(traded: Shop, run: Run) 
     assert again == printed
 
 
+def test_republished_events_are_offered_to_webhooks_and_connections_too(traded: Shop, run: Run) -> None:
+    # given an order whose events nobody wanted
+    order_id = traded.order(order_of("alice", 1, pen=1))
+    traded.pipeline.run()
+    # when
+    assert run("republish-events", order_id) == 0
+    # then
+    for name in ("webhook_dispatcher", "socket_pusher"):
+        assert traded.pipeline.deliver(name) == 3
+
+
 def test_only_events_of_the_given_orders(traded: Shop, run: Run) -> None:
     first, second = (traded.order(order_of("alice", 1, pen=1)) for _ in range(2))
     take = traded.pipeline.listen("OrderEventTopic")

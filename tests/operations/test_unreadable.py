@@ -37,7 +37,8 @@ def poisoned(shop: Shop, stack: Stack) -> Shop:
     for number, attributes in enumerate(BAD):
         put("OrderTable", copy.deepcopy(good) | {"orderId": {"S": f"bad-{number}"}} | attributes)
     put("StockTable", {"productId": {"S": "bad"}, "entry": {"S": "BALANCE"}, "balance": {"S": "much"}})
-    put("AccountTable", {"customerId": {"S": "alice"}, "entry": {"S": "HOLD#bad"}, "amount": {"BOOL": True}})
+    held = {"M": {"alice": {"BOOL": True}}}
+    put("AccountTable", {"customerId": {"S": "ORDER#bad"}, "entry": {"S": "HOLD#bad"}, "amounts": held})
     line = {"entity": {"S": "customerId#bob"}, "line": {"S": "2026-11-20T10:00:00.000Z#ADJUST#1"}}
     put("HistoryTable", line | {"version": {"S": "x"}})
     put("ReportTable", {"page": {"S": "1#2026-11-20"}, "row": {"S": "DAY"}, "nonsense": {"N": "1"}})

@@ -70,7 +70,8 @@ class TestCost:
         assert shop.stock("nib")[2] == 10
         for checker in CHECKERS:
             assert calls[checker] == ["dynamodb.TransactWriteItems", "sqs.SendMessageBatch"]
-        assert calls["ship_order"] == ["dynamodb.TransactWriteItems"]
+        # What each ledger holds for them, and on which head.
+        assert calls["ship_order"] == [*["dynamodb.BatchGetItem"] * 2, "dynamodb.TransactWriteItems"]
         # The orders, and what the other check has decided: nothing yet, so that there is nothing to write.
         assert calls["order_update"] == ["dynamodb.BatchGetItem"] * 2
         assert calls["order_update again"] == [
@@ -79,14 +80,34 @@ class TestCost:
             "sqs.SendMessageBatch",
         ]
 
-    @pytest.mark.parametrize("name", ["webhook_dispatcher", "socket_pusher"])
-    def test_events_that_nobody_wants_are_one_read_for_a_batch(self, shop: Shop, name: str) -> None:
+    def test_events_that_nobody_wants_are_two_reads_for_a_batch_and_reach_no_queue(self, shop: Shop) -> None:
+        # given
         shop.post({"orders": [order_of(f"customer-{number}", 1, pen=1) for number in range(10)]})
-        shop.pipeline.publish_changes()
         shop.pipeline.calls.clear()
+        # when
+        shop.pipeline.publish_changes(only=["change_publisher"])
+        # then
+        assert shop.pipeline.calls == [
+            *["dynamodb.GetItem"] * 2,
+            "sns.PublishBatch",
+            "sqs.SendMessageBatch",
+        ]
+        for name in ("webhook_dispatcher", "socket_pusher"):
+            assert shop.pipeline.deliver(name) == 0
+        assert shop.pipeline.deliver("report_projector") == 10
 
+    @pytest.mark.parametrize("name", ["webhook_dispatcher", "socket_pusher"])
+    def test_events_are_one_read_for_a_batch_where_it_was_not_known_who_wants_them(
+        self, shop: Shop, name: str
+    ) -> None:
+        # given
+        shop.post({"orders": [order_of(f"customer-{number}", 1, pen=1) for number in range(10)]})
+        with shop.pipeline.refusing("dynamodb.GetItem"):
+            shop.pipeline.publish_changes()
+        shop.pipeline.calls.clear()
+        # when
         assert shop.pipeline.deliver(name) == 10
-
+        # then
         assert shop.pipeline.calls == ["dynamodb.GetItem"]
 
     @pytest.mark.parametrize(

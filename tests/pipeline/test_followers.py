@@ -58,6 +58,18 @@ def test_a_late_subscriber_gets_the_current_state(shop: Shop, connections: Memor
     assert connections.sent == []
 
 
+def test_who_subscribes_before_the_events_are_published_gets_them(
+    shop: Shop, connections: MemoryConnectionClient
+) -> None:
+    # given an order whose event nobody has published yet
+    shop.order(order_of("alice", 10, pen=1))
+    # when
+    say(shop, "c-1", "alice", customerId="alice")
+    shop.pipeline.run()
+    # then
+    assert story(connections, "c-1") == SHIPPED
+
+
 def test_a_repeated_publish_is_the_same_event(shop: Shop, connections: MemoryConnectionClient) -> None:
     say(shop, "c-1", "alice", customerId="alice")
     shop.order(order_of("alice", 10, pen=1))

@@ -60,10 +60,13 @@ class World:
         return self
 
     def everything(self) -> dict[str, list[str]]:
-        """All that is stored."""
+        """All that is stored, but for the hint that some customer may have webhooks (decision 0122)."""
         pipeline = self.shop.pipeline
         return {
-            table: sorted(decimal_json.canonical(item) for item in pipeline.items(table)) for table in TABLES
+            table: sorted(
+                decimal_json.canonical(item) for item in pipeline.items(table) if "slots" not in item
+            )
+            for table in TABLES
         }
 
     # What there is to send

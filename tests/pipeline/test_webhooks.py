@@ -77,6 +77,21 @@ def types_of(receiver: FakeReceiver) -> list[str]:
     return [decimal_json.loads(each.body)["type"] for each in receiver.received]
 
 
+def test_a_webhook_that_is_registered_before_an_event_is_published_gets_it_and_others_events_reach_no_queue(
+    shop: Shop, hooks: Hooks, receiver: FakeReceiver
+) -> None:
+    # given events that nobody has published yet
+    shop.order(order_of("alice", 10, pen=1))
+    shop.order(order_of("bob", 1, pen=1))
+    # when
+    hooks.register(receiver.url)
+    shop.pipeline.publish_changes()
+    # then
+    assert shop.pipeline.deliver("webhook_dispatcher") == 1
+    shop.pipeline.run()
+    assert types_of(receiver) == SHIPPED
+
+
 def test_every_event_of_an_order_is_sent_signed(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:
     webhook = hooks.register(receiver.url)
     order_id = shop.order(order_of("alice", 10, pen=1))

@@ -30,6 +30,8 @@ class Services:
             "ORDER_TABLE": self.tables["OrderTable"],
             "ACCOUNT_TABLE": self.tables["AccountTable"],
             "STOCK_TABLE": self.tables["StockTable"],
+            "WEBHOOK_TABLE": self.tables["WebhookTable"],
+            "CONNECTION_TABLE": self.tables["ConnectionTable"],
             "ORDER_TOPIC_ARN": self.topics["Checks"],
             "ORDER_EVENT_TOPIC_ARN": self.topics["Events"],
             "ACCOUNT_TOPIC_ARN": self.topics["States"],

@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from order_capture.domain.history import Commit, HistoryRecord
+from order_capture.domain.history import ChangeType, Commit, HistoryRecord
 from order_capture.domain.ledger import Hold
 from tests.support.aws.dynamodb import Change
 from tests.support.aws.expressions import Item
@@ -21,6 +21,7 @@ from tests.support.aws.expressions import Item
 ZERO = Decimal(0)
 HEAD = "BALANCE"
 REQUEST = "REQUEST#"
+FIGURES = ("balance", "held", "settled")
 
 REFUSED = frozenset({"REJECTED", "CANCELLED", "EXPIRED"})
 TERMINAL = REFUSED | {"SHIPPED"}
@@ -41,7 +42,12 @@ class Tally:
     held: Decimal = ZERO
     released: Decimal = ZERO
     shipped: Decimal = ZERO
+    heads: dict[str, Item] = field(default_factory=dict)
+    """The root, by the name of the whole, and its stripes."""
     head: Item | None = None
+    """The root."""
+    balances: list[tuple[int, Decimal]] = field(default_factory=lambda: [(0, ZERO)])
+    """Every balance of the whole, and from which commit on."""
     turned: int = 0
     """At which commit it was made, deleted, or made anew, whichever came last."""
     prices: list[tuple[int, Decimal | None]] = field(default_factory=lambda: [(0, None)])
@@ -51,6 +57,15 @@ class Tally:
         """The price that it had at a commit, and those that it had after it."""
         before = [price for since, price in self.prices if since <= commit]
         return [before[-1], *(price for since, price in self.prices if since > commit)]
+
+    def least_balance_since(self, commit: int) -> Decimal:
+        """The lowest balance that it had at a commit or after it."""
+        since = max(index for index, (number, _) in enumerate(self.balances) if number <= commit)
+        return min(balance for _, balance in self.balances[since:])
+
+    def sum(self, figure: str) -> Decimal:
+        """One of the figures of all heads together."""
+        return sum((decimal(head[figure]["N"]) for head in self.heads.values()), ZERO)
 
     @property
     def is_known(self) -> bool:
@@ -65,6 +80,8 @@ class Place:
     held: dict[str, Decimal] = field(default_factory=dict)
     released: dict[str, Decimal] = field(default_factory=dict)
     decision: Item | None = None
+    by_head: dict[str, Decimal] = field(default_factory=dict)
+    """What was held, by head."""
 
 
 class Books:
@@ -84,6 +101,10 @@ class Books:
         """Every status that an order came to, in order."""
         self._moving: dict[str, Counter[tuple[str, str]]] = {ledger: Counter() for ledger in CHECKS.values()}
         """The entries of each ledger that moved a head, by whose they are."""
+        self._on_head: dict[tuple[str, str], dict[str, Decimal]] = {}
+        """What each head has to have held and settled."""
+        self._holding: dict[tuple[str, str], Decimal] = {}
+        """What the current commit holds, by ledger and by customer or product."""
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Take in a commit, and check all that must hold at every instant."""
@@ -95,14 +116,16 @@ class Books:
                 self._break("I9", f"{change.table} {change.key} has lost {lost}")
         for change in changes:
             if change.table != "OrderTable" and change.key[1] == HEAD:
-                touched[change.table, change.key[0]] = None
-                self._moved(self._tally(change.table, change.key[0]), change.new)
+                entity = entity_of(change.key[0])
+                touched[change.table, entity] = None
+                self._moved(self._tally(change.table, entity), change.key[0], change.new)
+        self._holding = _holding(changes)
         for change in changes:
             if change.table != "OrderTable" and change.key[1] != HEAD:
                 self._write_once(change)
                 if not change.key[0].startswith(REQUEST):
-                    touched[change.table, change.key[0]] = None
-                    self._entry(change, *change.key)
+                    for entity in self._entry(change, *change.key):
+                        touched[change.table, entity] = None
         for change in changes:
             if change.table == "OrderTable" and "status" in change.new:
                 for ledger, entity in self._order(change):
@@ -166,11 +189,14 @@ class Books:
             if line.before != (before.after if before else None):
                 self._break("I10", f"{line.entity}: what is undone from {line} is not {before}")
             known[line.entity] = line
-            named.update((line.entity, change.key) for change in line.changes)
+            named.update(
+                (line.entity, change.key) for change in line.changes if change.type is not ChangeType.TRANSFER
+            )
         expected = Counter(self._moving[ledger])
         for order_id, order in self.orders.items():
             if order["status"]["S"] == "SHIPPED":
-                expected.update((entity, f"SETTLE#{order_id}") for entity in demands(order)[ledger])
+                place = self._places.get((ledger, order_id), Place())
+                expected.update((head, f"SETTLE#{order_id}") for head in place.by_head)
         if named != expected:
             wrong = f"{named - expected} too much, {expected - named} too little"
             self._break("I10", f"the history of {ledger} has {wrong}")
@@ -214,6 +240,8 @@ class Books:
             for entity, amount in required_amounts.items():
                 self._tally(ledger, entity).shipped += amount
                 moved.append((ledger, entity))
+            for head, amount in place.by_head.items():
+                self._expect(ledger, head, held=-amount, settled=amount)
         return moved
 
     def _answers(self, order_id: str, order: Item) -> None:
@@ -223,39 +251,76 @@ class Books:
             if kept is None or any(answer["M"].get(name) != kept.get(name) for name in ("outcome", "code")):
                 self._break("I9", f"order {order_id} was told {answer} of {check}; its ledger says {kept}")
 
-    def _entry(self, change: Change, entity: str, entry: str) -> None:
+    def _entry(self, change: Change, partition: str, entry: str) -> set[str]:
+        """Take in an entry; returns whose balance it changed."""
         kind, _, entry_id = entry.partition("#")
-        amount = decimal(change.new["amount"]["N"])
-        tally = self._tally(change.table, entity)
+        if kind == "ADJUST":
+            self._adjusted(change, partition, entry_id)
+            return {partition}
+        if partition != f"ORDER#{entry_id}":
+            self._break("I9", f"{entry} is not where the order {entry_id} asks for it, but at {partition}")
         place = self._places.setdefault((change.table, entry_id), Place())
-        if change.new.get("outcome") != {"S": "DECLINED"}:
-            self._moving[change.table][entity, entry] += 1
+        by_head = {head: decimal(amount["N"]) for head, amount in change.new["amounts"]["M"].items()}
+        amounts: dict[str, Decimal] = {}
+        for head, amount in by_head.items():
+            amounts[entity_of(head)] = amounts.get(entity_of(head), ZERO) + amount
+            self._moving[change.table][head, entry] += 1
         match kind:
-            case "ADJUST":
-                tally.adjusted += amount
-                if not _tells(change.new["after"]["M"], tally.head):
-                    self._break("I10", f"{entry} says that it led to {change.new['after']}: {tally.head}")
-                self.adjustments[entry_id] = self.adjustments.get(entry_id, 0) + 1
             case "HOLD":
-                tally.held += amount
-                self._known(change, entity, entry_id)
-                if change.new["outcome"]["S"] == "HELD":
-                    place.held[entity] = amount
-                elif amount:
-                    self._break("I8", f"{entry_id} is declined and takes {amount}")
-                if place.decision is None or place.decision["outcome"] != change.new["outcome"]:
-                    if place.decision is not None:
-                        self._break("I9", f"{change.table} has two answers for {entry_id}")
-                    place.decision = change.new
+                self._held(change, place, entry_id, by_head, amounts)
             case "RELEASE":
-                tally.released += amount
-                place.released[entity] = place.released.get(entity, ZERO) + amount
-                if place.held.get(entity) != place.released[entity]:
-                    self._break("I8", f"{entry_id} gets back {place.released} and held {place.held}")
+                if by_head != place.by_head or place.released:
+                    self._break("I8", f"{entry_id} gets back {by_head} and held {place.by_head}")
+                place.released = amounts
+                for entity, amount in amounts.items():
+                    self._tally(change.table, entity).released += amount
+                for head, amount in by_head.items():
+                    self._expect(change.table, head, held=-amount)
             case _:
                 self._break("I10", f"an entry of no known kind: {entry}")
+        return {*amounts}
 
-    def _moved(self, tally: Tally, head: Item) -> None:
+    def _adjusted(self, change: Change, entity: str, adjustment_id: str) -> None:
+        amount = decimal(change.new["amount"]["N"])
+        tally = self._tally(change.table, entity)
+        self._moving[change.table][entity, f"ADJUST#{adjustment_id}"] += 1
+        tally.adjusted += amount
+        if not _tells(change.new["after"]["M"], tally):
+            self._break("I10", f"{adjustment_id} says that it led to {change.new['after']}: {tally.heads}")
+        self.adjustments[adjustment_id] = self.adjustments.get(adjustment_id, 0) + 1
+
+    def _held(
+        self,
+        change: Change,
+        place: Place,
+        order_id: str,
+        by_head: Mapping[str, Decimal],
+        amounts: dict[str, Decimal],
+    ) -> None:
+        if place.decision is not None:
+            self._break("I9", f"{change.table} has two answers for {order_id}")
+        place.decision = change.new
+        for entity, amount in amounts.items():
+            self._tally(change.table, entity).held += amount
+        for entity in amounts or [change.new["entity"]["S"]]:
+            self._known(change, entity, order_id)
+        if change.new["outcome"]["S"] != "HELD":
+            if by_head:
+                self._break("I8", f"{order_id} is declined and takes {by_head}")
+            return
+        place.held, place.by_head = amounts, dict(by_head)
+        for head, amount in by_head.items():
+            self._expect(change.table, head, held=amount)
+
+    def _expect(self, ledger: str, head: str, *, held: Decimal = ZERO, settled: Decimal = ZERO) -> None:
+        expected = self._on_head.setdefault((ledger, head), {"held": ZERO, "settled": ZERO})
+        expected["held"] += held
+        expected["settled"] += settled
+
+    def _moved(self, tally: Tally, name: str, head: Item) -> None:
+        tally.heads[name] = head
+        if "#" in name:
+            return
         was_known = tally.is_known
         tally.head = head
         if tally.is_known is not was_known:
@@ -281,6 +346,12 @@ class Books:
         is_unknown = code.startswith("UNKNOWN")
         if requested.is_known is is_unknown and requested.turned < self._placed.get(order_id, 0):
             self._break("I9", f"{order_id} is told {code} of {change.new['id']['S']}, which was never so")
+        if code.startswith("INSUFFICIENT"):
+            # At some moment since it was placed there was too little, but for what the same write holds.
+            held_with_it = self._holding.get((change.table, change.new["id"]["S"]), ZERO)
+            least = requested.least_balance_since(self._placed.get(order_id, 0)) - held_with_it
+            if least >= decimal(change.new["asked"]["N"]):
+                self._break("I9", f"{order_id} is told {change.new}, and there was never less than {least}")
         if code == "PRICE_MISMATCH":
             told = decimal(change.new["price"]["N"])
             own = decimal(change.new["unitPrice"]["N"]) if "unitPrice" in change.new else None
@@ -294,14 +365,23 @@ class Books:
 
     def _head(self, ledger: str, entity: str) -> None:
         tally = self._tally(ledger, entity)
-        if tally.head is None:
-            balance = held = settled = ZERO
-        else:
-            balance, held, settled = (decimal(tally.head[n]["N"]) for n in ("balance", "held", "settled"))
-        if tally.head is not None and is_deleted(tally.head) and (balance or held):
-            self._break("I1", f"{entity} is deleted, and has balance {balance}, held {held}")
-        if balance < 0 or held < 0 or settled < 0:
-            self._break("I1", f"{entity}: balance {balance}, held {held}, settled {settled}")
+        balance, held, settled = (tally.sum(figure) for figure in FIGURES)
+        if balance != tally.balances[-1][1]:
+            tally.balances.append((self._commits, balance))
+        for name, head in tally.heads.items():
+            figures = [decimal(head[figure]["N"]) for figure in FIGURES]
+            if min(figures) < 0:
+                self._break("I1", f"{name}: balance, held and settled are {figures}")
+            if is_deleted(head) and any(figures[:2]):
+                self._break("I1", f"{name} is deleted, and has balance and held {figures[:2]}")
+            expected = self._on_head.get((ledger, name), {"held": ZERO, "settled": ZERO})
+            if figures[1:] != list(expected.values()):
+                self._break("I4", f"{name}: held and settled are {figures[1:]}, and not {expected}")
+            if name != entity and (is_deleted(head), price_of(head)) != (
+                tally.head is not None and is_deleted(tally.head),
+                tally.head and price_of(tally.head),
+            ):
+                self._break("I1", f"{name} is {head}, and its root is {tally.head}")
         if tally.adjusted != balance + held + settled:
             code = "I2" if ledger == "AccountTable" else "I3"
             self._break(code, f"{entity}: adjusted {tally.adjusted} is not {balance} + {held} + {settled}")
@@ -318,6 +398,17 @@ class Books:
 
     def _break(self, invariant: str, reason: str) -> None:
         self.broken.append(f"{invariant}: {reason}")
+
+
+def _holding(changes: Sequence[Change]) -> dict[tuple[str, str], Decimal]:
+    """What a commit holds, by ledger and by customer or product."""
+    holding: dict[tuple[str, str], Decimal] = {}
+    for change in changes:
+        if change.table != "OrderTable" and change.key[1].startswith("HOLD#"):
+            for head, amount in change.new["amounts"]["M"].items():
+                place = change.table, entity_of(head)
+                holding[place] = holding.get(place, ZERO) + decimal(amount["N"])
+    return holding
 
 
 def demands(order: Item) -> dict[str, dict[str, Decimal]]:
@@ -355,11 +446,20 @@ def decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
-def _tells(after: Item, head: Item | None) -> bool:
-    """Whether what an adjustment says that it led to is how the head stands."""
+def entity_of(head: str) -> str:
+    """The customer or product that a head is of."""
+    return head.partition("#")[0]
+
+
+def _tells(after: Item, tally: Tally) -> bool:
+    """Whether what an adjustment says that it led to is how the customer or product stands."""
+    if tally.head is None:
+        return False
+    version = int(tally.sum("version"))
+    if len(tally.heads) > 1 and int(after["version"]["N"]) != version:
+        return True  # its stripes were written since they were read
     return (
-        head is not None
-        and all(head.get(name) == value for name, value in after.items())
-        and is_deleted(after) is is_deleted(head)
-        and price_of(after) == price_of(head)
+        all(decimal(after[figure]["N"]) == tally.sum(figure) for figure in (*FIGURES, "version"))
+        and is_deleted(after) is is_deleted(tally.head)
+        and price_of(after) == price_of(tally.head)
     )

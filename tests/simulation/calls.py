@@ -47,6 +47,8 @@ class Client:
         tokens = operation == "transact_write_items"
         reads = operation.endswith("get_item")
         ask = getattr(self._service, operation)
+        if operation == "batch_get_item":
+            ask = partial(self._read_in_two, ask)
         call = partial(self._call, operation, ask, POSSIBLE[operation], tokens, reads)
         self.__dict__[operation] = call
         return call
@@ -80,6 +82,24 @@ class Client:
         if self._tell is not None:
             self._tell(operation, params, _ending(fault, "✓"))
         return answer
+
+    def _read_in_two(
+        self,
+        ask: Callable[..., dict[str, Any]],
+        *,
+        RequestItems: Mapping[str, Mapping[str, Any]],  # noqa: N803
+    ) -> dict[str, Any]:
+        """Read the items of a batch at two moments: it is no snapshot of them."""
+        ((table, request),) = RequestItems.items()
+        keys = sorted(request["Keys"], key=repr)  # the caller's may come from a set
+        if len(keys) < 2:
+            return ask(RequestItems=RequestItems)
+        middle = 1 + int(self._chance.random() * (len(keys) - 1))
+        first = ask(RequestItems={table: {**request, "Keys": keys[:middle]}})
+        self._scheduler.may_switch()
+        second = ask(RequestItems={table: {**request, "Keys": keys[middle:]}})
+        found = first["Responses"][table] + second["Responses"][table]
+        return {"Responses": {table: found}, "UnprocessedKeys": {}}
 
     def _faulty(
         self, fault: Fault, operation: str, ask: Callable[..., dict[str, Any]], params: dict[str, Any]

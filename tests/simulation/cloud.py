@@ -19,6 +19,8 @@ TABLES = {
     "OrderTable": ("orderId",),
     "AccountTable": ("customerId", "entry"),
     "StockTable": ("productId", "entry"),
+    "WebhookTable": ("customerId", "entry"),
+    "ConnectionTable": ("followed", "connectionId"),
 }
 TOPIC = "OrderTopic"
 TOPIC_DEAD_LETTERS = "OrderTopicDlq"
@@ -36,9 +38,9 @@ FED = {
 """Which queue feeds which function."""
 SUBSCRIBED = ("BalanceCheckerQueue", "StockCheckerQueue")
 FILTER = {"type": ["order.check", "order.release"]}
-VISIBILITY = 60
+VISIBILITY = {queue: 61 if queue == "ShipOrderQueue" else 60 for queue in FED.values()}
 MAX_RECEIVES = 3
-BATCH_SIZE = 10
+BATCH_SIZES = {name: 100 if name == "ship_order" else 10 for name in FED}
 STREAM_FILTER = {"dynamodb": {"NewImage": {"status": {"S": [{"exists": True}]}}}}
 WATCH_DELAY = 60
 DEADLINE = 900
@@ -56,7 +58,7 @@ def dead_letters_of(queue: str) -> str:
 
 _QUEUES = {
     queue: {
-        "VisibilityTimeout": str(VISIBILITY),
+        "VisibilityTimeout": str(VISIBILITY[queue]),
         "RedrivePolicy": json.dumps(
             {"deadLetterTargetArn": queue_arn(dead_letters_of(queue)), "maxReceiveCount": MAX_RECEIVES}
         ),
@@ -104,18 +106,21 @@ def new_cloud(now: Callable[[], float], new_id: Callable[[], str]) -> Cloud:
     return Cloud(dynamodb, sqs, sns)
 
 
-def settings(watch_delay: int = WATCH_DELAY, deadline: int = DEADLINE) -> dict[str, str]:
+def settings(watch_delay: int = WATCH_DELAY, deadline: int = DEADLINE, stripes: int = 0) -> dict[str, str]:
     """The environment variables of all functions together; both times are in seconds."""
     return {
         "ORDER_TABLE": "OrderTable",
         "ACCOUNT_TABLE": "AccountTable",
         "STOCK_TABLE": "StockTable",
+        "WEBHOOK_TABLE": "WebhookTable",
+        "CONNECTION_TABLE": "ConnectionTable",
         "ORDER_TOPIC_ARN": f"arn:aws:sns:us-east-1:123456789012:{TOPIC}",
         "ORDER_EVENT_TOPIC_ARN": f"arn:aws:sns:us-east-1:123456789012:{EVENT_TOPIC}",
         "ORDER_UPDATE_QUEUE_URL": queue_url("OrderUpdateQueue"),
         "SHIP_ORDER_QUEUE_URL": queue_url("ShipOrderQueue"),
         "ORDER_WATCH_QUEUE_URL": queue_url("OrderWatchQueue"),
         "DEAD_LETTER_QUEUE_URL": queue_url(STREAM_DEAD_LETTERS),
+        "LEDGER_STRIPES": str(stripes),
         "WATCH_DELAY_SECONDS": str(watch_delay),
         "ORDER_DEADLINE_SECONDS": str(deadline),
     }

@@ -37,6 +37,8 @@ class Scenario:
     opening: Opening = _SHELF
     watch_delay: int = cloud.WATCH_DELAY
     deadline: int = cloud.DEADLINE
+    stripes: int = 0
+    """How many stripes each customer and product has."""
 
 
 def _body(customer: str, total: str, units: Mapping[str, int]) -> str:
@@ -105,8 +107,23 @@ SCENARIOS: Mapping[str, Scenario] = {
     "two orders, one purse": Scenario(
         all_of(order("alice", "20.20", pen=1), order("alice", "10.10", ink=1)), {"SHIPPED", "REJECTED"}, 1
     ),
+    "one order, more than a stripe has": Scenario(
+        all_of(order("alice", "20.20", ink=3)), {"SHIPPED"}, 1, stripes=2
+    ),
+    "one order, more than all stripes have": Scenario(
+        all_of(order("alice", "10.10", ink=6)), {"REJECTED"}, 0, stripes=2
+    ),
+    "two orders of a striped product": Scenario(
+        all_of(order("alice", "10.10", ink=3), order("bob", "10.10", ink=3)),
+        {"SHIPPED", "REJECTED"},
+        1,
+        stripes=2,
+    ),
+    "one order on stripes, cancelled": Scenario(
+        all_of(order_and_cancel("alice", "20.20", ink=3)), {"CANCELLED", "SHIPPED"}, 1, stripes=2
+    ),
 }
-PAIRED = ("one order, shipped", "one order, rejected")
+PAIRED = ("one order, shipped", "one order, rejected", "one order, more than a stripe has")
 
 
 @dataclass(frozen=True)
@@ -140,6 +157,8 @@ def run_case(case: Case, *, tracing: bool = False) -> Run:
         replays=0.0,
         watch_delay=scenario.watch_delay,
         deadline=scenario.deadline,
+        stripes=scenario.stripes,
+        divided=float(scenario.stripes > 0),
     )
     faults = ScriptedFaults(case.at)
     schedule = Schedule(random.Random(case.interleaving), style, faults, tracing=tracing)

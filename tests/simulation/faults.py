@@ -58,6 +58,7 @@ POSSIBLE: Mapping[str, tuple[Fault, ...]] = {
     "publish_batch": _BATCH,
     "send_message": _ALWAYS,
     "send_message_batch": _BATCH,
+    "change_message_visibility_batch": _BATCH,
 }
 """What can happen to a call, by its operation. A read that is not consistent can be STALE as well."""
 

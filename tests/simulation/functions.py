@@ -16,6 +16,8 @@ from order_capture import bootstrap, config
 from order_capture.adapters import aws_clients, system
 from order_capture.adapters.dynamodb import order_repository
 from order_capture.adapters.serializers import decimal_json
+from order_capture.application.ledger import check_orders
+from order_capture.application.ledger.hot_heads import HotHeads
 from order_capture.domain.order import Order
 from order_capture.entrypoints import dynamodb_streams
 from tests.support.template import ROOT
@@ -45,8 +47,14 @@ class Surroundings(Protocol):
     def new_id(self) -> str:
         """An id that no other thing has."""
 
+    def random_fraction(self) -> float:
+        """A random number from 0 to 1."""
 
-_GIVEN = ("client", "env", "clock", "backoff", "new_id")
+    def hot_heads(self) -> HotHeads:
+        """What the task that asks remembers of contended heads."""
+
+
+_GIVEN = ("client", "env", "clock", "backoff", "new_id", "random_fraction", "hot_heads")
 
 
 @cache
@@ -67,8 +75,12 @@ def handler(name: str) -> Handler:
 
 
 @contextmanager
-def simulated() -> Iterator[None]:
-    """While this lasts, the functions run in the surroundings that were last `put_into`; logs are off."""
+def simulated(*, split_at_once: bool = True) -> Iterator[None]:
+    """While this lasts, the functions run in the surroundings that were last `put_into`; logs are off.
+
+    `split_at_once`: a head is split at its first conflict, since two in a row are rare where every call has
+    its faults at random.
+    """
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -76,6 +88,8 @@ def simulated() -> Iterator[None]:
             for module, name in _given():
                 patches.enter_context(mock.patch.object(module, name, None))
             patches.enter_context(_read_once())
+            if split_at_once:
+                patches.enter_context(mock.patch.object(check_orders, "CONFLICTS_TO_SPLIT", 1))
             yield
     finally:
         logging.disable(disabled)

@@ -19,17 +19,17 @@ from botocore.exceptions import ClientError
 from order_capture.adapters.dynamodb import (
     ledger_repository,
     order_repository,
-    shipment_repository,
     transactions,
 )
 from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
 from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
+from order_capture.adapters.dynamodb.types import from_item
 from order_capture.adapters.messaging import envelopes, publishers
 from order_capture.adapters.messaging.publishers import QueuePublisher, TopicPublisher
 from order_capture.application import batches
 from order_capture.application.idempotency import FirstAnswer
-from order_capture.application.ledger import adjust_balance, check_orders
+from order_capture.application.ledger import adjust_balance, check_orders, get_balance
 from order_capture.application.ledger.adjust_balance import AdjustBalance, Adjusted, BalanceRequest
 from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.messages import (
@@ -49,7 +49,7 @@ from order_capture.application.ports import (
     VersionConflictError,
     WriteRefusedError,
 )
-from order_capture.domain import ledger
+from order_capture.domain import ledger, stripes
 from order_capture.domain.errors import InvalidMessageError, TransientError
 from order_capture.domain.ledger import Adjustment, Balance, BalanceChange, Entry, Hold, LedgerSpec, Release
 from order_capture.domain.order import (
@@ -100,13 +100,13 @@ def _without(action: Action, clause: str, *values: str) -> Action:
     return {kind: what}
 
 
-def _movements_without(module: Any, clause: str, *values: str) -> AbstractContextManager[Any]:
+def _movements_without(clause: str, *values: str) -> AbstractContextManager[Any]:
     real = ledger_repository.balance_update
 
     def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
         return _without(real(table, key, movement, now), clause, *values)
 
-    return mock.patch.object(module, "balance_update", changed)
+    return mock.patch.object(ledger_repository, "balance_update", changed)
 
 
 def _entries_without(kind: type[Entry]) -> AbstractContextManager[Any]:
@@ -121,12 +121,12 @@ def _entries_without(kind: type[Entry]) -> AbstractContextManager[Any]:
 
 @mutant("hold: the balance is not a condition")
 def _balance() -> AbstractContextManager[Any]:
-    return _movements_without(ledger_repository, "balance >=", ":least_balance")
+    return _movements_without("balance >=", ":least_balance")
 
 
 @mutant("hold: a tombstone is no obstacle")
 def _tombstone() -> AbstractContextManager[Any]:
-    return _movements_without(ledger_repository, "deleted <>", ":tombstone")
+    return _movements_without("deleted <>", ":tombstone")
 
 
 _AT_THE_PRICE = "(attribute_not_exists(price)", ":unpriced", ":unitPrice"
@@ -134,7 +134,7 @@ _AT_THE_PRICE = "(attribute_not_exists(price)", ":unpriced", ":unitPrice"
 
 @mutant("hold: the price is not a condition")
 def _price() -> AbstractContextManager[Any]:
-    return _movements_without(ledger_repository, *_AT_THE_PRICE)
+    return _movements_without(*_AT_THE_PRICE)
 
 
 @mutant("hold: an order that names no price is held at any")
@@ -174,7 +174,7 @@ def _remembered_price() -> Iterator[None]:
 
 @mutant("adjust: a price that changes leaves the head's as it was")
 def _price_unchanged() -> AbstractContextManager[Any]:
-    return mock.patch.object(adjust_balance, "_new_price", return_value=None)
+    return mock.patch.object(adjust_balance, "new_price", return_value=None)
 
 
 @mutant("delete: the price stays, and is that of what is made anew")
@@ -254,7 +254,7 @@ def _first_head() -> AbstractContextManager[Any]:
 
 @mutant("adjust: the head's version is not a condition")
 def _adjust_version() -> AbstractContextManager[Any]:
-    return _movements_without(ledger_repository, "version =", ":expected")
+    return _movements_without("version =", ":expected")
 
 
 @mutant("save: the order's version is not a condition")
@@ -289,7 +289,7 @@ def _ship_status() -> AbstractContextManager[Any]:
 @mutant("ship: neither the status nor what is held is a condition")
 @contextmanager
 def _ship_unconditionally() -> Iterator[None]:
-    with _ship_without_status(), _movements_without(shipment_repository, "held >=", ":least_held"):
+    with _ship_without_status(), _movements_without("held >=", ":least_held"):
         yield
 
 
@@ -372,7 +372,7 @@ def _not_atomic() -> AbstractContextManager[Any]:
             if len(movements) < 2:
                 return real(self, movements, entries, now)
             for movement in movements:
-                real(self, [movement], [e for e in entries if e.entity == movement.entity], now)
+                real(self, [movement], [e for e in entries if [*e.amounts][:1] == [movement.head]], now)
             return None
 
         return changed
@@ -405,7 +405,7 @@ def _decline() -> AbstractContextManager[Any]:
 @mutant("hold: a group commit counts only one of its orders")
 def _group_commit() -> AbstractContextManager[Any]:
     def changed(movements: Any) -> list[BalanceChange]:
-        return list({movement.entity: movement for movement in movements}.values())
+        return list({movement.head: movement for movement in movements}.values())
 
     return mock.patch.object(check_orders, "aggregate", changed)
 
@@ -413,9 +413,9 @@ def _group_commit() -> AbstractContextManager[Any]:
 @mutant("ship: a batch settles only one of its orders")
 def _settle_one() -> AbstractContextManager[Any]:
     def changed(movements: Any) -> list[BalanceChange]:
-        return list({movement.entity: movement for movement in movements}.values())
+        return list({movement.head: movement for movement in movements}.values())
 
-    return mock.patch.object(shipment_repository, "aggregate", changed)
+    return mock.patch.object(ledger_repository, "aggregate", changed)
 
 
 @mutant("hold: what a refusal shows of the heads is not counted down from order to order")
@@ -448,11 +448,18 @@ def _answered_once() -> AbstractContextManager[Any]:
 
 @mutant("hold: money is added up in floats")
 def _floats() -> AbstractContextManager[Any]:
+    real = ledger.aggregate
+
     def changed(movements: Any) -> list[BalanceChange]:
+        movements = list(movements)
         totals: dict[str, float] = {}
         for movement in movements:
-            totals[movement.entity] = totals.get(movement.entity, 0.0) + float(movement.held)
-        return [BalanceChange.hold(entity, Decimal(repr(total))) for entity, total in totals.items()]
+            totals[movement.head] = totals.get(movement.head, 0.0) + float(movement.held)
+        return [
+            replace(each, held=held, balance=each.balance + each.held - held)
+            for each in real(movements)
+            for held in [Decimal(repr(totals[each.head]))]
+        ]
 
     return mock.patch.object(check_orders, "aggregate", changed)
 
@@ -491,8 +498,8 @@ def _release_first() -> AbstractContextManager[Any]:
             entries: Sequence[Entry],
             now: str,
         ) -> None:
-            one = isinstance(entries[0], Release)
-            real(self, movements[:1] if one else movements, entries[:1] if one else entries, now)
+            one = bool(entries) and isinstance(entries[0], Release)
+            real(self, movements[:1] if one else movements, entries, now)
 
         return changed
 
@@ -501,21 +508,16 @@ def _release_first() -> AbstractContextManager[Any]:
 
 @mutant("release: what was declined as well")
 def _release_declined() -> AbstractContextManager[Any]:
-    real = DynamoLedgerRepository.hold
-
-    def changed(self: DynamoLedgerRepository, entity: str, order_id: str) -> Hold | None:
-        hold = real(self, entity, order_id)
-        return hold and replace(hold, decision=replace(hold.decision, outcome=Outcome.HELD))
-
-    return mock.patch.object(DynamoLedgerRepository, "hold", changed)
+    return mock.patch.object(Hold, "is_held", property(lambda self: True))
 
 
 @mutant("release: the hold is read without consistency, and a mark that is refused is taken for done")
 @contextmanager
 def _stale_hold() -> Iterator[None]:
-    def get(self: DynamoLedgerRepository, entity: str, entry: str) -> Any:
-        key = {self._key: {"S": entity}, "entry": {"S": entry}}
-        return self._client.get_item(TableName=self._table, Key=key).get("Item")
+    def get(self: DynamoLedgerRepository, keys: Any) -> Any:
+        wanted = [{self._key: {"S": partition}, "entry": {"S": entry}} for partition, entry in keys]
+        answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": wanted}})
+        return [from_item(item) for item in answer["Responses"][self._table]]
 
     def change(real: Write) -> Write:
         def changed(
@@ -532,7 +534,7 @@ def _stale_hold() -> Iterator[None]:
 
         return changed
 
-    with mock.patch.object(DynamoLedgerRepository, "_get", get), _writes(change):
+    with mock.patch.object(DynamoLedgerRepository, "_get_many", get), _writes(change):
         yield
 
 
@@ -1023,6 +1025,208 @@ def _cancel_silently() -> Iterator[None]:
         yield
 
 
+# Stripes
+
+
+def _stripes(name: str, changed: Any) -> AbstractContextManager[Any]:
+    """Another rule of `domain.stripes`, wherever it is used."""
+    patches = ExitStack()
+    for module in (check_orders, adjust_balance, get_balance):
+        if hasattr(module, name):
+            patches.enter_context(mock.patch.object(module, name, changed))
+    return patches
+
+
+@mutant("stripes: an order is declined on one read of the heads, which is no snapshot")
+def _stale_sum() -> AbstractContextManager[Any]:
+    def changed(self: Any, entity: str) -> None:
+        heads = self._ledger.heads(entity, self._stripes[entity])
+        self.heads[entity], self.balances[entity] = heads, stripes.total(entity, heads)
+
+    return mock.patch.object(check_orders._Stand, "_collect", changed)
+
+
+@mutant("stripes: an order is declined on what the one head has")
+def _one_head() -> AbstractContextManager[Any]:
+    def changed(entity: str, heads: Mapping[str, Balance]) -> Balance | None:
+        root = heads.get(entity)
+        return root and replace(root, balance=max(head.balance for head in heads.values()))
+
+    return mock.patch.object(check_orders, "total", changed)
+
+
+@mutant("stripes: a refill is not one step with the hold")
+def _refill_apart() -> AbstractContextManager[Any]:
+    def change(real: Write) -> Write:
+        def changed(
+            self: DynamoLedgerRepository,
+            movements: Sequence[BalanceChange],
+            entries: Sequence[Entry],
+            now: str,
+        ) -> None:
+            donors = [each for each in movements if each.transfer < 0 and not each.held]
+            if donors and entries and isinstance(entries[0], Hold):
+                real(self, donors, [], now)
+                movements = [each for each in movements if each not in donors]
+            real(self, movements, entries, now)
+
+        return changed
+
+    return _writes(change)
+
+
+@mutant("stripes: a refill adds, and takes from nobody")
+def _refill_from_nowhere() -> AbstractContextManager[Any]:
+    real = stripes.refill
+
+    def changed(*arguments: Any) -> list[BalanceChange]:
+        return real(*arguments)[-1:]
+
+    return _stripes("refill", changed)
+
+
+@mutant("stripes: what a head gives is not a condition")
+def _given_blindly() -> AbstractContextManager[Any]:
+    real = ledger_repository.balance_update
+
+    def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
+        action = real(table, key, movement, now)
+        is_donor = movement.transfer < 0 and movement.expected is None
+        return _without(action, "balance >=", ":least_balance") if is_donor else action
+
+    return mock.patch.object(ledger_repository, "balance_update", changed)
+
+
+@mutant("stripes: another head is settled than the one that holds")
+def _settled_elsewhere() -> AbstractContextManager[Any]:
+    real = BalanceChange.settle
+
+    def changed(head: str, amount: Decimal) -> BalanceChange:
+        return real(stripes.entity_of(head), amount)
+
+    return mock.patch.object(BalanceChange, "settle", staticmethod(changed))
+
+
+@mutant("stripes: what a stripe holds is released on the root")
+def _released_elsewhere() -> AbstractContextManager[Any]:
+    real = BalanceChange.release
+
+    def changed(head: str, amount: Decimal) -> BalanceChange:
+        return real(stripes.entity_of(head), amount)
+
+    return mock.patch.object(BalanceChange, "release", staticmethod(changed))
+
+
+@mutant("stripes: the root keeps what it gave its stripes")
+def _split_doubles() -> AbstractContextManager[Any]:
+    real = stripes.split
+
+    def changed(*arguments: Any) -> list[BalanceChange]:
+        root, *others = real(*arguments)
+        return [replace(root, balance=root.balance / len(others)), *others]
+
+    return mock.patch.object(check_orders, "split", changed)
+
+
+@mutant("stripes: a root is split once more, over the stripes that there are")
+def _split_again() -> AbstractContextManager[Any]:
+    real = ledger_repository._new_head
+
+    def changed(table: str, key: str, movement: BalanceChange, now: str) -> Action:
+        action = real(table, key, movement, now)
+        return _without(action, "attribute_not_exists") if stripes.is_stripe(movement.head) else action
+
+    return _both(
+        mock.patch.object(ledger_repository, "_new_head", changed),
+        _movements_without("attribute_not_exists(stripes)"),
+        _root_unstriped(),
+    )
+
+
+def _root_unstriped() -> AbstractContextManager[Any]:
+    """Nobody notices that a root has stripes already when he splits it."""
+    real = DynamoLedgerRepository.head
+
+    def changed(self: DynamoLedgerRepository, entity: str) -> Balance | None:
+        root = real(self, entity)
+        return root and replace(root, stripes=0)
+
+    return mock.patch.object(DynamoLedgerRepository, "head", changed)
+
+
+def _both(*patches: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+    together = ExitStack()
+    for each in patches:
+        together.enter_context(each)
+    return together
+
+
+@mutant("stripes: two roots, each of which is split for itself")
+def _two_roots() -> AbstractContextManager[Any]:
+    real = stripes.split
+
+    def changed(*arguments: Any) -> list[BalanceChange]:
+        return [replace(each, stripes=None, is_hold=each.is_hold) for each in real(*arguments)]
+
+    return mock.patch.object(check_orders, "split", changed)
+
+
+@mutant("stripes: a stripe is forgotten when all are deleted or set")
+def _forgotten() -> AbstractContextManager[Any]:
+    real = stripes.gather
+
+    def changed(*arguments: Any, **marks: Any) -> list[BalanceChange]:
+        return real(*arguments, **marks)[:-1]
+
+    return mock.patch.object(adjust_balance, "gather", changed)
+
+
+@mutant("stripes: what is deleted stays for sale on its stripes")
+def _for_sale() -> AbstractContextManager[Any]:
+    real = stripes.gather
+
+    def changed(*arguments: Any, **marks: Any) -> list[BalanceChange]:
+        root, *others = real(*arguments, **marks)
+        return [root, *(replace(each, deleted=None) for each in others)]
+
+    return mock.patch.object(adjust_balance, "gather", changed)
+
+
+@mutant("stripes: a new price is that of the root alone")
+def _old_price() -> AbstractContextManager[Any]:
+    real = stripes.gather
+
+    def changed(*arguments: Any, **marks: Any) -> list[BalanceChange]:
+        root, *others = real(*arguments, **marks)
+        return [root, *(replace(each, price=None) for each in others)]
+
+    return mock.patch.object(adjust_balance, "gather", changed)
+
+
+@mutant("stripes: a balance is set whatever the stripes have sold meanwhile")
+def _set_blindly() -> AbstractContextManager[Any]:
+    real = stripes.gather
+
+    def changed(*arguments: Any, **marks: Any) -> list[BalanceChange]:
+        root, *others = real(*arguments, **marks)
+        return [root, *(replace(each, expected=None) for each in others)]
+
+    return mock.patch.object(adjust_balance, "gather", changed)
+
+
+@mutant("stripes: an order's decision is kept under the head that it was made on")
+def _decision_by_head() -> AbstractContextManager[Any]:
+    real = DynamoLedgerRepository._put
+
+    def changed(self: DynamoLedgerRepository, entry: Entry) -> Action:
+        action = real(self, entry)
+        if isinstance(entry, Hold) and entry.amounts:
+            action["Put"]["Item"][self._key] = {"S": next(iter(entry.amounts))}
+        return action
+
+    return mock.patch.object(DynamoLedgerRepository, "_put", changed)
+
+
 @mutant("history: a head does not tell of the entries that it was written by")
 def _nameless() -> AbstractContextManager[Any]:
     return mock.patch.object(BalanceChange, "made_by", lambda self, _entries: self)
@@ -1031,7 +1235,8 @@ def _nameless() -> AbstractContextManager[Any]:
 @mutant("history: a head tells of the entries of other heads as well")
 def _names_of_others() -> AbstractContextManager[Any]:
     def changed(movement: BalanceChange, entries: Sequence[Entry]) -> BalanceChange:
-        return replace(movement, entries={entry.key: entry.amount for entry in entries if entry.moves})
+        amounts = {entry.key: amount for entry in entries for amount in entry.amounts.values()}
+        return replace(movement, entries={**movement.entries, **amounts})
 
     return mock.patch.object(BalanceChange, "made_by", changed)
 

@@ -34,6 +34,8 @@ POINTS = (
     "account_api transact_write_items AccountTable",
     "stock_api get_item StockTable",
     "stock_api transact_write_items StockTable",
+    "change_publisher get_item WebhookTable",
+    "change_publisher get_item ConnectionTable",
     "change_publisher publish_batch OrderEventTopic",
     "change_publisher send_message_batch OrderWatchQueue",
     "balance_checker transact_write_items AccountTable",

@@ -56,8 +56,11 @@ def run_seed(seed: int, *, tracing: bool = False, unreadable: int = 0) -> Outcom
     style = replace(Style.drawn(chance), unreadable=unreadable)
     # Expiring meets another write seldom, and what can happen after that has to be seen as well.
     faults = RandomFaults(chance, storm=style.deadline == 0 and chance.random() < 0.8)
+    rush = style.stripes > 0 and chance.random() < 0.2
+    if rush:  # what happens between heads needs several at them, each for itself
+        style = replace(style, divided=1.0, whole_batches=0.2, switching=max(style.switching, 0.6))
     schedule = Schedule(chance, style, faults, tracing=tracing)
-    crowd = Crowd(chance, schedule.promises)
+    crowd = Crowd(chance, schedule.promises, rush=rush)
     schedule.open(crowd.opening)
     return schedule.run(crowd.scripts())
 

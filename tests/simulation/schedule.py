@@ -16,11 +16,13 @@ from functools import lru_cache, partial
 from typing import Any
 
 from order_capture.adapters.dynamodb.history_repository import record_from_images
-from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository, balance_update
 from order_capture.adapters.serializers import decimal_json
 from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
+from order_capture.application.ledger.hot_heads import HotHeads
 from order_capture.application.retry import Retry
-from order_capture.domain.ledger import ACCOUNTS, STOCK, LedgerSpec
+from order_capture.domain.ledger import ACCOUNTS, STOCK, ZERO, Balance, BalanceChange, LedgerSpec
+from order_capture.domain.stripes import split, stripe
 from tests.simulation import cloud, functions, next_release, trace
 from tests.simulation.books import CHECKS, Books
 from tests.simulation.calls import Client, target_of
@@ -29,7 +31,7 @@ from tests.simulation.scheduler import Crashed, Scheduler, Task, timestamp
 from tests.simulation.shoppers import Answer, Opening, Promises, Script
 from tests.support.aws.dynamodb import Change
 from tests.support.aws.sns import Subscription
-from tests.support.aws.sqs import Message, Queue
+from tests.support.aws.sqs import Message, Queue, queue_url
 from tests.support.factories import SERVICE_CLAIMS
 
 # Far more than any schedule takes: one that has not come to rest by then never will.
@@ -43,6 +45,7 @@ GATEWAY_TIMEOUT = 29_000
 STREAM_RETRY = 1_000
 NEVER = 10**15
 RELAY = "change_publisher"
+LEDGER_OF = {"balance_checker": "AccountTable", "stock_checker": "StockTable"}
 
 POISON = (
     "this is no JSON",
@@ -69,6 +72,8 @@ class Style:
     skews: Mapping[str, int] = field(default_factory=dict)
     watch_delay: int = cloud.WATCH_DELAY
     deadline: int = cloud.DEADLINE
+    stripes: int = 0  # how many a contended head gets
+    divided: float = 0.0  # how likely a customer or product has them from the beginning
 
     @staticmethod
     def drawn(chance: random.Random) -> Style:
@@ -85,6 +90,8 @@ class Style:
             skews=skew,
             watch_delay=0 if hasty else cloud.WATCH_DELAY,
             deadline=0 if hasty and chance.random() < 0.6 else cloud.DEADLINE,
+            stripes=chance.choice((0, 2, 3)),
+            divided=chance.choice((0.0, 0.5, 1.0)),
         )
 
 
@@ -111,7 +118,7 @@ class Schedule:
         self._ids = 0
         self._scheduler = Scheduler(chance, style.switching)
         self._cloud = cloud.new_cloud(lambda: self._scheduler.now / 1000, self.new_id)
-        self._settings = cloud.settings(style.watch_delay, style.deadline)
+        self._settings = cloud.settings(style.watch_delay, style.deadline, style.stripes)
         self._trace: list[str] | None = [] if tracing else None
         self.cells: Cells = Counter()
         self.books = Books()
@@ -127,6 +134,7 @@ class Schedule:
             )
         }
         self._inboxes = {name: self._cloud.sqs.queues[queue] for name, queue in cloud.FED.items()}
+        self._hot_heads: dict[str, HotHeads] = {name: HotHeads() for name in LEDGER_OF}
         self._steps = 0
         self._stream = self._cloud.dynamodb.stream("OrderTable")
         self._looked_at = 0
@@ -146,17 +154,25 @@ class Schedule:
         return self._clients[service]
 
     def env(self, name: str) -> str:
+        if name == "QUEUE_URL":  # of the function that asks
+            return queue_url(cloud.FED[self._scheduler.current.place])
         return self._settings[name]
 
     def clock(self) -> str:
         return timestamp(self._scheduler.now + self._scheduler.current.skew)
 
     def backoff(self, attempt: int) -> None:
-        self._scheduler.sleep(int(self._chance.random() * 20 * 2 ** (attempt - 1)))
+        self._scheduler.sleep(int(self._chance.random() * min(160, 20 * 2 ** (attempt - 1))))
 
     def new_id(self) -> str:
         self._ids += 1
         return f"id-{self._ids}"
+
+    def random_fraction(self) -> float:
+        return self._chance.random()
+
+    def hot_heads(self) -> HotHeads:
+        return self._hot_heads[self._scheduler.current.place]
 
     # What the clients find
 
@@ -213,6 +229,38 @@ class Schedule:
                 )
                 self._cloud.dynamodb.transact_write_items(
                     TransactItems=_first_balance(kind, table, key, change)
+                )
+                if self._style.stripes and self._chance.random() < self._style.divided:
+                    self._divide(kind, table, key, entity, Balance(change.balance or ZERO, price=price))
+
+    def _divide(self, kind: LedgerSpec, table: str, key: str, entity: str, root: Balance) -> None:
+        """Give a customer or product its stripes; each checker may use one of them from the beginning.
+
+        Often one head has everything, as after a sale: then the others are short.
+        """
+        changes = split(kind, entity, root, self._style.stripes)
+        self._cloud.dynamodb.transact_write_items(
+            TransactItems=[balance_update(table, key, change, timestamp(0)) for change in changes]
+        )
+        balances = {change.head: change.balance for change in changes}
+        balances[entity] += root.balance
+        if self._chance.random() < 0.5 and len({*balances.values()} - {ZERO}) > 0:
+            richest = self._chance.choice(list(balances))
+            moved = [
+                BalanceChange.transferred(head, -balance, "OPENING")
+                for head, balance in balances.items()
+                if head != richest
+            ]
+            gained = root.balance - balances[richest]
+            moved.append(BalanceChange.transferred(richest, gained, "OPENING"))
+            self._cloud.dynamodb.transact_write_items(
+                TransactItems=[balance_update(table, key, change, timestamp(0)) for change in moved]
+            )
+        for name, ledger in LEDGER_OF.items():
+            if ledger == table and self._chance.random() < 0.7:
+                number = self._chance.randint(1, self._style.stripes)
+                self._hot_heads[name].remember(
+                    entity, stripe(entity, number), self._style.stripes, timestamp(0)
                 )
 
     def run(self, scripts: Sequence[Script]) -> Outcome:
@@ -339,14 +387,14 @@ class Schedule:
         visible = sqs.visible(queue)
         if not visible:  # they were received too often
             return
-        number = self._some(min(len(visible), cloud.BATCH_SIZE))
+        number = self._some(min(len(visible), cloud.BATCH_SIZES[name]))
         batch = chance.sample(visible, number) if len(visible) > 1 else visible
         for message in batch:
             sqs.receive(queue, message)
             if message.receives == 1:
                 self._delivered.append((queue, message))
         receipts = [(message.message_id, message.receipt) for message in batch]
-        event = {"Records": [{"messageId": message.message_id, "body": message.body} for message in batch]}
+        event = {"Records": [_record(message) for message in batch]}
 
         def work() -> None:
             report = functions.handler(name)(event, None)
@@ -505,6 +553,15 @@ class Schedule:
         self._trace.append(f"{self._scheduler.now / 1000:10.3f}  {who:<20} {text}")
 
 
+def _record(message: Message) -> dict[str, Any]:
+    return {
+        "messageId": message.message_id,
+        "receiptHandle": message.receipt,
+        "body": message.body,
+        "attributes": {"ApproximateReceiveCount": str(message.receives)},
+    }
+
+
 class _NewLedger:
     """The client of a ledger without items. It notes what is to be written."""
 
@@ -522,8 +579,9 @@ class _NewLedger:
 def _first_balance(kind: LedgerSpec, table: str, key: str, change: BalanceRequest) -> Sequence[Any]:
     """What sets a balance that was not there before. Thousands of schedules open with the same few."""
     client = _NewLedger()
-    ledger = DynamoLedgerRepository(client, table, key)
-    AdjustBalance(kind, ledger, lambda: timestamp(0), Retry(lambda attempt: None)).adjust(change)
+    retry = Retry(lambda attempt: None)
+    ledger = DynamoLedgerRepository(client, table, key, retry)
+    AdjustBalance(kind, ledger, lambda: timestamp(0), retry).adjust(change)
     return client.written
 
 

@@ -217,10 +217,16 @@ class Opening:
 class Crowd:
     """The clients of one schedule, drawn from `chance`."""
 
-    def __init__(self, chance: random.Random, promises: Promises) -> None:
+    def __init__(self, chance: random.Random, promises: Promises, *, rush: bool = False) -> None:
+        """In a `rush`, several clients want the last units of one product at the same moment."""
         self._chance = chance
         self._promises = promises
         self._keys = 0
+        self._rush = rush
+        if rush:
+            units = chance.choice(("4", "9", "40"))
+            self.opening = Opening({"alice": chance.choice(("30.30", "40.40", "100.00"))}, {"pen": units})
+            return
         customers = ("alice", "bob")[: chance.choice((1, 1, 2))]
         products = ("pen", "ink", "cap")[: chance.choice((1, 1, 2, 3))]
         self.opening = Opening(
@@ -232,6 +238,8 @@ class Crowd:
     def scripts(self) -> list[Script]:
         """What each client does."""
         chance = self._chance
+        if self._rush:
+            return [self._order() for _ in range(chance.randint(3, 5))]
         scripts = [
             self._batch() if chance.random() < 0.08 else self._order()
             for _ in range(chance.choices((1, 2, 3), (12, 3, 1))[0])
@@ -384,11 +392,11 @@ class Crowd:
         chance = self._chance
         customer = chance.choice(list(self.opening.credit)) if chance.random() < 0.97 else "nobody"
         products = list(self.opening.units)
-        lines = 1 if chance.random() < 0.7 else chance.randint(2, 3)
+        lines = 1 if self._rush or chance.random() < 0.7 else chance.randint(2, 3)
         items: list[dict[str, Any]] = [
             {
                 "productId": chance.choice(products) if chance.random() < 0.97 else "unicorn",
-                "qty": chance.choice((1, 1, 1, 2)),
+                "qty": chance.choice((1, 1, 1, 4, 5) if self._rush else (1, 1, 1, 2)),
             }
             for _ in range(lines)
         ]

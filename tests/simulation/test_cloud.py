@@ -20,7 +20,8 @@ LISTENERS = {
     *("socket_authorizer", "socket_api", "socket_pusher"),
     *("report_projector", "reports_api"),
 }
-OF_LISTENERS = {"WebhookTable", "ConnectionTable", "ReportTable", "HistoryTable"}
+# Of theirs, what says whether there are any is read by who publishes.
+OF_LISTENERS = {"ReportTable", "HistoryTable"}
 
 
 def test_every_function_of_the_template_is_simulated_but_for_those_that_only_listen() -> None:
@@ -48,7 +49,7 @@ def test_every_queue_feeds_the_function_that_the_template_says() -> None:
         for event in properties.get("Events", {}).values():
             if event["Type"] == "SQS" and name not in LISTENERS:
                 fed[name] = refers_to(event["Properties"]["Queue"])
-                assert event["Properties"]["BatchSize"] == cloud.BATCH_SIZE
+                assert event["Properties"]["BatchSize"] == cloud.BATCH_SIZES[name]
                 assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
     assert fed == cloud.FED
@@ -61,7 +62,7 @@ def test_every_queue_has_the_template_s_timeout_and_dead_letters() -> None:
         assert refers_to(redrive["deadLetterTargetArn"]) == cloud.dead_letters_of(name)
         # Fewer receives here make more dead letters, which is the harder case, and poison cheaper.
         assert redrive["maxReceiveCount"] >= cloud.MAX_RECEIVES
-        assert queues[name]["VisibilityTimeout"] == cloud.VISIBILITY
+        assert queues[name]["VisibilityTimeout"] == cloud.VISIBILITY[name]
 
 
 def test_the_topic_s_subscriptions_are_the_template_s() -> None:

@@ -139,6 +139,11 @@ def moved(head: Balance | None, movement: BalanceChange, now: str) -> Balance:
     )
 
 
+def shown(head: Balance | None) -> Balance | None:
+    """A head without what only its own table counts."""
+    return head and replace(head, stripes=0, balance_version=0, transfers=0)
+
+
 def a_commit(
     entity: str, *order_ids: str, version: int = 2, time: str = NOW, previous_time: str = EARLIER
 ) -> Commit:
@@ -152,7 +157,7 @@ def a_commit(
 
 def a_decline(entity: str, order_id: str = "order-2", time: str = NOW) -> Hold:
     """An order that got nothing."""
-    return Hold(entity, order_id, Decimal(0), declined(entity=entity), time)
+    return Hold(entity, order_id, {}, declined(entity=entity), time)
 
 
 def webhook_of(**values: Any) -> Webhook:
@@ -263,12 +268,18 @@ def socket_event(
     }
 
 
-def queue_event(*bodies: str, queue: str = "queue") -> dict[str, Any]:
+def queue_event(*bodies: str, queue: str = "queue", receives: int = 1) -> dict[str, Any]:
     """What SQS hands to a function. The messages are named "message-0", "message-1", …"""
     arn = f"arn:aws:sqs:us-east-1:123456789012:{queue}"
     return {
         "Records": [
-            {"messageId": f"message-{i}", "body": body, "eventSourceARN": arn}
+            {
+                "messageId": f"message-{i}",
+                "receiptHandle": f"receipt-{i}",
+                "body": body,
+                "eventSourceARN": arn,
+                "attributes": {"ApproximateReceiveCount": str(receives)},
+            }
             for i, body in enumerate(bodies)
         ]
     }

@@ -31,6 +31,11 @@ class MemoryPublisher(QueuePublisher):
     def sent(self) -> list[Received]:
         return [_published(message) for message in self._sqs.queues["queue"].messages]
 
+    @property
+    def attributes(self) -> list[dict[str, Any]]:
+        """The attributes of each message that was sent."""
+        return [{**message.attributes} for message in self._sqs.queues["queue"].messages]
+
     def taken(self) -> list[Received]:
         """What was sent since the last time that this was asked."""
         sent = self.sent

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from order_capture.adapters import system
@@ -12,9 +13,11 @@ from order_capture.adapters.dynamodb.order_repository import DynamoOrderReposito
 from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
 from order_capture.adapters.dynamodb.shipment_repository import DynamoShipmentRepository
 from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
+from order_capture.adapters.dynamodb.types import from_item
 from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
 from order_capture.application.retry import Backoff, Retry
-from order_capture.domain.ledger import Entry
+from order_capture.domain.ledger import Adjustment, Entry, Hold
+from order_capture.domain.stripes import entity_of
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.fakes import RecordedBackoff
 from tests.support.tables import create_tables
@@ -37,15 +40,18 @@ class Stores:
 
 def dynamo_stores(client: Any, tables: dict[str, str], backoff: Backoff = system.backoff) -> Stores:
     """The repositories over tables by their logical ids."""
+    retry = Retry(backoff)
+    accounts = DynamoLedgerRepository(client, tables["AccountTable"], "customerId", retry)
+    stock = DynamoLedgerRepository(client, tables["StockTable"], "productId", retry)
     return Stores(
-        DynamoOrderRepository(client, tables["OrderTable"], Retry(backoff)),
-        DynamoLedgerRepository(client, tables["AccountTable"], "customerId"),
-        DynamoLedgerRepository(client, tables["StockTable"], "productId"),
-        DynamoShipmentRepository(client, tables["OrderTable"], tables["AccountTable"], tables["StockTable"]),
-        DynamoHistoryRepository(client, tables["HistoryTable"], "customerId", Retry(backoff)),
-        DynamoHistoryRepository(client, tables["HistoryTable"], "productId", Retry(backoff)),
-        DynamoWebhookRepository(client, tables["WebhookTable"], system.clock, Retry(backoff)),
-        DynamoSubscriptionRepository(client, tables["ConnectionTable"], Retry(backoff)),
+        DynamoOrderRepository(client, tables["OrderTable"], retry),
+        accounts,
+        stock,
+        DynamoShipmentRepository(client, tables["OrderTable"], accounts, stock),
+        DynamoHistoryRepository(client, tables["HistoryTable"], "customerId", retry),
+        DynamoHistoryRepository(client, tables["HistoryTable"], "productId", retry),
+        DynamoWebhookRepository(client, tables["WebhookTable"], system.clock, retry),
+        DynamoSubscriptionRepository(client, tables["ConnectionTable"], retry),
         DynamoReportRepository(client, tables["ReportTable"]),
     )
 
@@ -57,8 +63,24 @@ def memory_stores(dynamodb: DynamoDB) -> Stores:
 
 def entries_of(dynamodb: DynamoDB, ledger: DynamoLedgerRepository, entity: str) -> list[Entry]:
     """All that was ever done to one customer or product."""
-    return [
-        ledger._entry_from(item)
-        for (of, entry), item in dynamodb.items(ledger._table).items()
-        if of == entity and entry != BALANCE_ENTRY
-    ]
+    return entries_among(dynamodb.items(ledger._table).values(), ledger, entity)
+
+
+def entries_among(
+    items: Iterable[Mapping[str, Any]], ledger: DynamoLedgerRepository, entity: str
+) -> list[Entry]:
+    """What was done to one customer or product, in the items of a ledger's table."""
+    entries: list[Entry] = []
+    for item in items:
+        if item["entry"]["S"] == BALANCE_ENTRY:
+            continue
+        entry = ledger._entry_from(from_item(item))
+        if isinstance(entry, Adjustment):
+            if entry.entity == entity:
+                entries.append(entry)
+            continue
+        # An order's entry is one for all that it consists of: here it has its part of this one alone.
+        own = {head: amount for head, amount in entry.amounts.items() if entity_of(head) == entity}
+        if own or (isinstance(entry, Hold) and entry.entity == entity):
+            entries.append(replace(entry, amounts=own))
+    return entries

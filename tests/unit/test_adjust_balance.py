@@ -19,7 +19,7 @@ from order_capture.domain.errors import (
 )
 from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange, Entry, replay
 from tests.support.aws.dynamodb import DynamoDB
-from tests.support.factories import NOW, ticking_clock
+from tests.support.factories import NOW, shown, ticking_clock
 from tests.support.fakes import RecordedBackoff
 from tests.support.stores import entries_of, memory_stores
 
@@ -78,7 +78,7 @@ def test_a_balance_that_is_set_opens_an_account() -> None:
     adjusted = bank.make(change(balance="100"))
 
     assert not adjusted.replayed
-    assert adjusted.head == bank.ledger.head("alice")
+    assert shown(adjusted.head) == shown(bank.ledger.head("alice"))
     assert bank.balance() == 100
 
 
@@ -120,7 +120,7 @@ def test_the_same_key_adjusts_once_and_gets_the_same_answer_whatever_happened_si
 
     again = bank.make(change(adjust="5", key="key-1"))
 
-    assert again == Adjusted(first.head, replayed=True)
+    assert (shown(again.head), again.replayed) == (shown(first.head), True)
     assert bank.balance() == 155
 
 
@@ -128,7 +128,9 @@ def test_the_same_key_gets_the_same_answer_though_the_change_would_not_be_possib
     bank = Bank("100")
     first = bank.make(change(adjust="-60", key="key-1"))
 
-    assert bank.make(change(adjust="-60", key="key-1")) == Adjusted(first.head, replayed=True)
+    again = bank.make(change(adjust="-60", key="key-1"))
+
+    assert (shown(again.head), again.replayed) == (shown(first.head), True)
 
 
 @pytest.mark.parametrize("other", [{"adjust": "6"}, {"adjust": "5", "entity": "bob"}, {"balance": "5"}])
@@ -199,8 +201,10 @@ def test_what_is_deleted_is_unknown_and_its_books_add_up() -> None:
 
     deleted = bank.make(change(delete=True))
 
-    assert deleted.head == bank.ledger.head("alice")
-    assert deleted.head == Balance(Decimal(0), version=2, update_time=deleted.head.update_time, deleted=True)
+    assert shown(deleted.head) == shown(bank.ledger.head("alice"))
+    assert shown(deleted.head) == Balance(
+        Decimal(0), version=2, update_time=deleted.head.update_time, deleted=True
+    )
     assert replay(bank.entries("alice")) == 0
     with pytest.raises(NotFoundError):
         bank.head()
@@ -227,7 +231,9 @@ def test_what_open_orders_hold_is_not_deleted_and_the_refusal_says_how_much() ->
     with pytest.raises(OpenHoldsError, match=r"hold 30\.50 of it"):
         bank.make(change(delete=True))
 
-    assert bank.ledger.head("alice") == Balance(Decimal("69.5"), Decimal("30.5"), version=2, update_time=NOW)
+    assert shown(bank.ledger.head("alice")) == Balance(
+        Decimal("69.5"), Decimal("30.5"), version=2, update_time=NOW
+    )
 
 
 def test_a_hold_that_is_quicker_than_the_deletion_keeps_it_from_happening() -> None:
@@ -246,8 +252,8 @@ def test_what_was_deleted_is_set_again_by_setting_it_and_its_version_and_what_is
 
     again = bank.make(change(balance="7", unique="unique-2")).head
 
-    assert again == bank.head()
-    assert again == Balance(Decimal(7), Decimal(0), Decimal(30), 5, again.update_time)
+    assert shown(again) == shown(bank.head())
+    assert shown(again) == Balance(Decimal(7), Decimal(0), Decimal(30), 5, again.update_time)
 
 
 def test_the_same_key_deletes_once_and_gets_the_same_answer_though_it_was_set_again() -> None:
@@ -255,7 +261,9 @@ def test_the_same_key_deletes_once_and_gets_the_same_answer_though_it_was_set_ag
     first = bank.make(change(delete=True, key="key-1"))
     bank.make(change(balance="7"))
 
-    assert bank.make(change(delete=True, key="key-1")) == Adjusted(first.head, replayed=True)
+    again = bank.make(change(delete=True, key="key-1"))
+
+    assert (shown(again.head), again.replayed) == (shown(first.head), True)
     assert bank.balance() == 7
 
 

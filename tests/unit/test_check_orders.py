@@ -8,6 +8,7 @@ import pytest
 
 from order_capture.application.ledger.adjust_balance import AdjustBalance, BalanceRequest
 from order_capture.application.ledger.check_orders import CheckOrders
+from order_capture.application.ledger.hot_heads import HotHeads
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.ledger import (
@@ -55,7 +56,14 @@ class Checker:
 
     def handle(self, *messages: CheckOrder | ReleaseOrder) -> set[str]:
         return CheckOrders(
-            self.kind, self.ledger, self.results, ticking_clock(), Retry(self.backoff)
+            self.kind,
+            self.ledger,
+            self.results,
+            ticking_clock(),
+            lambda: 0.0,
+            Retry(self.backoff),
+            HotHeads(),
+            stripes=0,
         ).process(messages)
 
     def decisions(self) -> dict[str, CheckResult]:
@@ -375,7 +383,8 @@ class TestMeetingOthers:
 class TestNeighbours:
     def test_one_bad_order_never_fails_the_others(self) -> None:
         checker = Checker(pen=5, ink=5)
-        checker.dynamodb.interrupt(RuntimeError("the first write breaks"))
+        checker.dynamodb.interrupt(RuntimeError("the write of both breaks"))
+        checker.dynamodb.interrupt(RuntimeError("the first write of one breaks"))
         ink = details_of("order-2", items=(("ink", 1),))
 
         assert checker.handle(check(pens("order-1", 2)), check(ink)) == {"order-1"}
@@ -409,3 +418,32 @@ class TestNeighbours:
 
         assert checker.outcomes() == {"order-1": HELD, "order-2": HELD}
         assert checker.figures() == (2, 3, 0)
+
+
+class TestColdOnes:
+    def test_several_customers_or_products_are_held_in_one_write(self) -> None:
+        checker = Checker(pen=5, ink=5)
+        before = checker.dynamodb.writes
+
+        checker.handle(check(pens("order-1", 2)), check(details_of("order-2", items=(("ink", 1),))))
+
+        assert checker.outcomes() == {"order-1": HELD, "order-2": HELD}
+        assert checker.dynamodb.writes == before + 1
+
+    def test_where_one_of_them_does_not_fit_each_is_held_or_declined_by_itself(self) -> None:
+        checker = Checker(pen=5, ink=0)
+
+        checker.handle(check(pens("order-1", 2)), check(details_of("order-2", items=(("ink", 1),))))
+
+        assert checker.outcomes() == {"order-1": HELD, "order-2": DECLINED}
+
+    def test_where_one_of_them_was_decided_before_it_gets_the_same_answer_and_the_others_are_held(
+        self,
+    ) -> None:
+        checker = Checker(pen=5, ink=5)
+        checker.handle(check(pens("order-1", 2)))
+
+        checker.handle(check(pens("order-1", 2)), check(details_of("order-2", items=(("ink", 1),))))
+
+        assert checker.outcomes() == {"order-1": HELD, "order-2": HELD}
+        assert checker.figures() == (3, 2, 0)

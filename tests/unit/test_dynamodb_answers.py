@@ -5,7 +5,7 @@ Neither moto nor DynamoDB Local gives them; the contract suite shows all others 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,13 +24,14 @@ from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepo
 from order_capture.adapters.serializers.fields import mapping, number, text, texts
 from order_capture.application.ports import (
     SettleRefusedError,
+    Shipment,
     SubscriptionTarget,
     VersionConflictError,
     WriteRefusedError,
 )
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
 from order_capture.domain.errors import SubscriptionLimitError, TransientError, UnreadableError
-from order_capture.domain.ledger import Hold
+from order_capture.domain.ledger import ACCOUNTS, STOCK, Hold
 from order_capture.domain.order import MAX_ITEMS, OrderDetails
 from order_capture.domain.webhooks import Lane, ReceiverHealth
 from tests.support.factories import NOW, a_decline, delivery_of, details_of, held, placed, webhook_of
@@ -67,11 +68,11 @@ def cancelled(*reasons: dict[str, Any]) -> botocore.exceptions.ClientError:
 
 
 def hold(entity: str = "pen", order_id: str = "order-1") -> Hold:
-    return Hold(entity, order_id, held().requested, held(), NOW)
+    return Hold(entity, order_id, {entity: held().requested}, held(), NOW)
 
 
 def ledger(dynamodb: DynamoDb) -> DynamoLedgerRepository:
-    return DynamoLedgerRepository(dynamodb, "StockTable", "productId")
+    return DynamoLedgerRepository(dynamodb, "StockTable", "productId", Retry(RecordedBackoff()))
 
 
 def orders(dynamodb: DynamoDb) -> tuple[DynamoOrderRepository, RecordedBackoff]:
@@ -100,22 +101,26 @@ class TestAWriteOfALedger:
     @pytest.mark.parametrize("busy", [CONFLICT, THROTTLED, {"Code": "ProvisionedThroughputExceeded"}])
     def test_that_meets_another_one_is_refused_as_such(self, busy: dict[str, Any]) -> None:
         with pytest.raises(WriteRefusedError) as refused:
-            ledger(DynamoDb(cancelled(PASSED, busy))).write([], [hold("pen"), hold("ink")], NOW)
+            ledger(DynamoDb(cancelled(PASSED, busy))).write([], [hold("pen"), hold("ink", "order-2")], NOW)
 
-        assert refused.value == WriteRefusedError({}, {}, conflict=True)
+        assert refused.value == WriteRefusedError({}, {}, conflict=True, contended=set())
 
     def test_may_meet_another_one_and_be_refused_for_what_is_there_at_once(self) -> None:
         there = {"Code": "ConditionalCheckFailed", "Item": dynamo_item(hold("pen"))}
 
         with pytest.raises(WriteRefusedError) as refused:
-            ledger(DynamoDb(cancelled(there, CONFLICT))).write([], [hold("pen"), hold("ink")], NOW)
+            ledger(DynamoDb(cancelled(there, CONFLICT))).write([], [hold("pen"), hold("ink", "order-2")], NOW)
 
-        assert refused.value == WriteRefusedError({"order-1": hold("pen")}, {}, conflict=True)
+        assert refused.value == WriteRefusedError(
+            {"order-1": hold("pen")}, {}, conflict=True, contended=set()
+        )
 
     @pytest.mark.parametrize("code", ["ValidationError", "ItemCollectionSizeLimitExceeded", "SomethingNew"])
     def test_that_is_wrong_itself_is_an_error_and_no_refusal(self, code: str) -> None:
         with pytest.raises(botocore.exceptions.ClientError):
-            ledger(DynamoDb(cancelled(FAILED, {"Code": code}))).write([], [hold("pen"), hold("ink")], NOW)
+            ledger(DynamoDb(cancelled(FAILED, {"Code": code}))).write(
+                [], [hold("pen"), hold("ink", "order-2")], NOW
+            )
 
     def test_that_may_not_be_made_is_an_error(self) -> None:
         with pytest.raises(botocore.exceptions.ClientError):
@@ -138,7 +143,7 @@ class TestAWriteOfALedger:
     def test_asks_for_how_every_item_stood(self) -> None:
         dynamodb = DynamoDb()
 
-        ledger(dynamodb).write([], [hold("pen"), hold("ink")], NOW)
+        ledger(dynamodb).write([], [hold("pen"), hold("ink", "order-2")], NOW)
 
         ((operation, arguments),) = dynamodb.calls
         assert operation == "transact_write_items"
@@ -154,8 +159,13 @@ def dynamo_item(entry: Hold) -> dict[str, Any]:
     return item
 
 
-def settle(dynamodb: DynamoDb, *details: OrderDetails) -> None:
-    DynamoShipmentRepository(dynamodb, "OrderTable", "AccountTable", "StockTable").settle(details, NOW)
+def settle(dynamodb: DynamoDb, *orders: OrderDetails) -> None:
+    accounts = DynamoLedgerRepository(dynamodb, "AccountTable", "customerId", Retry(RecordedBackoff()))
+    shipments = [
+        Shipment(details, ACCOUNTS.required_amounts(details), STOCK.required_amounts(details))
+        for details in orders
+    ]
+    DynamoShipmentRepository(dynamodb, "OrderTable", accounts, ledger(dynamodb)).settle(shipments, NOW)
 
 
 class TestASettlement:
@@ -314,7 +324,8 @@ def test_a_webhook_itself_does_not_expire() -> None:
 
     webhooks(dynamodb).add(webhook_of())
 
-    assert "expireTime" not in dynamodb.calls[0][1]["Item"]
+    (stored,) = [arguments["Item"] for operation, arguments in dynamodb.calls if operation == "put_item"]
+    assert "expireTime" not in stored
 
 
 @pytest.mark.parametrize(
@@ -335,12 +346,17 @@ def test_a_write_that_can_not_be_made_at_all_is_an_error_and_no_refusal(
         write(DynamoDb(error("ProvisionedThroughputExceededException")))
 
 
+_ANNOUNCED = {"Item": {"expiresAt": {"N": "9999999999"}}}
+"""That somebody is subscribed to anything."""
+
+
 def test_a_full_set_is_read_whole_before_anybody_in_it_is_taken_for_gone() -> None:
     # given a set that is full, and a batch that is answered in part
     table, full = "ConnectionTable", error("ConditionalCheckFailedException")
     alive = [{"connectionId": {"S": name}, "expiresAt": {"N": "9999999999"}} for name in ("one", "two")]
     rest = {"UnprocessedKeys": {table: {"Keys": ["two"]}}}
     dynamodb = DynamoDb(
+        _ANNOUNCED,
         {},
         full,
         {"Item": {"connections": {"SS": ["one", "two"]}}},
@@ -359,7 +375,8 @@ def test_a_full_set_is_read_whole_before_anybody_in_it_is_taken_for_gone() -> No
 def test_a_set_that_can_not_be_read_whole_is_left_as_it_is() -> None:
     table, full = "ConnectionTable", error("ConditionalCheckFailedException")
     unread = {"Responses": {}, "UnprocessedKeys": {table: {"Keys": ["one"]}}}
-    dynamodb = DynamoDb({}, full, {"Item": {"connections": {"SS": ["one"]}}}, *[unread] * MAX_ATTEMPTS)
+    one = {"Item": {"connections": {"SS": ["one"]}}}
+    dynamodb = DynamoDb(_ANNOUNCED, {}, full, one, *[unread] * MAX_ATTEMPTS)
 
     with pytest.raises(TransientError):
         followers(dynamodb).add("two", SubscriptionTarget.order("order-1"), NOW, 1)
@@ -371,7 +388,6 @@ def test_a_set_that_can_not_be_read_whole_is_left_as_it_is() -> None:
     "read",
     [
         lambda dynamodb: ledger(dynamodb).head("pen"),
-        lambda dynamodb: ledger(dynamodb).hold("pen", "order-1"),
         lambda dynamodb: ledger(dynamodb).adjustment("pen", "adjustment-1"),
         lambda dynamodb: orders(dynamodb)[0].get("order-1"),
         lambda dynamodb: reports(dynamodb).generations(),
@@ -391,6 +407,25 @@ def test_every_read_sees_every_write_that_was_answered_before(read: Callable[[Dy
     read(dynamodb)
 
     assert dynamodb.calls[0][1]["ConsistentRead"] is True
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda dynamodb: ledger(dynamodb).holds(["order-1", "order-2"]),
+        lambda dynamodb: ledger(dynamodb).heads("pen", 2),
+    ],
+)
+def test_every_read_of_many_sees_every_write_that_was_answered_before(
+    read: Callable[[DynamoDb], object],
+) -> None:
+    dynamodb = DynamoDb({"Responses": {}})
+
+    read(dynamodb)
+
+    ((operation, arguments),) = dynamodb.calls
+    assert operation == "batch_get_item"
+    assert arguments["RequestItems"]["StockTable"]["ConsistentRead"] is True
 
 
 def test_what_is_left_out_of_an_item_is_none_and_what_has_no_type_is_not_written() -> None:
@@ -414,5 +449,29 @@ def test_a_type_that_only_a_newer_release_has_is_passed_over_where_it_is_not_use
 
 
 def test_the_largest_order_is_held_and_shipped_in_one_transaction() -> None:
-    """A hold is a head and an entry for each product; shipping is the order, its account and its products."""
-    assert max(2 * MAX_ITEMS, 2 + MAX_ITEMS) <= transactions.MAX_ITEMS
+    """A hold is an entry and a head for each product; shipping is the order, its account and products."""
+    assert 2 + MAX_ITEMS <= transactions.MAX_ITEMS
+
+
+def unread(*keys: dict[str, Any], found: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """A batch that was read in part."""
+    return {"Responses": {"StockTable": list(found)}, "UnprocessedKeys": {"StockTable": {"Keys": list(keys)}}}
+
+
+def test_what_a_batch_leaves_unread_is_read_again_alone() -> None:
+    left = to_item({"productId": "ORDER#order-2", "entry": "HOLD#order-2"})
+    found = [dynamo_item(hold()), dynamo_item(hold(order_id="order-2"))]
+    dynamodb = DynamoDb(unread(left, found=found[:1]), {"Responses": {"StockTable": found[1:]}})
+
+    holds = ledger(dynamodb).holds(["order-1", "order-2"])
+
+    assert holds == {"order-1": hold(), "order-2": hold(order_id="order-2")}
+    requests = [arguments["RequestItems"]["StockTable"] for _, arguments in dynamodb.calls]
+    assert (requests[1]["Keys"], requests[1]["ConsistentRead"]) == ([left], True)
+
+
+def test_heads_that_can_not_be_read_whole_are_not_taken_for_all() -> None:
+    left = to_item({"productId": "pen#2", "entry": "BALANCE"})
+
+    with pytest.raises(TransientError):
+        ledger(DynamoDb(*[unread(left)] * MAX_ATTEMPTS)).heads("pen", 2)

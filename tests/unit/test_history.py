@@ -19,7 +19,7 @@ from order_capture.domain.ledger import ACCOUNTS, Balance, BalanceChange
 from tests.support.factories import moved
 from tests.support.sizes import stored_size
 
-ADJUST, HOLD, RELEASE, SETTLE = ChangeType
+ADJUST, HOLD, RELEASE, SETTLE, TRANSFER = ChangeType
 
 
 def written(milliseconds: int) -> str:

@@ -24,7 +24,7 @@ from order_capture.domain.ledger import (
     aggregate,
     decide_holds,
     delete,
-    hold_entries,
+    hold_entry,
     primary_entity,
     rejected_hold,
     replay,
@@ -152,31 +152,29 @@ class TestWhoGetsWhat:
 
 
 class TestWhatIsRecorded:
-    def test_a_held_order_has_an_entry_with_its_amount_under_each_product(self) -> None:
+    def test_a_held_order_has_one_entry_with_its_amount_on_the_head_of_each_product(self) -> None:
         details = details_of(items=(("pen", 2), ("ink", 1)))
         decision = decide_holds(STOCK, [details], {})["order-1"]
 
-        entries = hold_entries(STOCK, details, decision, NOW)
+        entry = hold_entry(STOCK, details, decision, {"ink": "ink", "pen": "pen#3"}, NOW)
 
-        assert [(e.entity, e.amount, e.key) for e in entries] == [
-            ("ink", Decimal(1), "HOLD#order-1"),
-            ("pen", Decimal(2), "HOLD#order-1"),
-        ]
+        assert (entry.key, entry.entity) == ("HOLD#order-1", "ink")
+        assert entry.amounts == {"ink": Decimal(1), "pen#3": Decimal(2)}
 
-    def test_a_declined_order_has_one_entry_that_moved_nothing_under_its_first_product(self) -> None:
+    def test_a_declined_order_has_one_entry_that_took_nothing_and_names_its_first_product(self) -> None:
         details = details_of(items=(("pen", 2), ("ink", 1)))
         decision = decide_holds(STOCK, [details], {"pen": units(1)})["order-1"]
 
-        entries = hold_entries(STOCK, details, decision, NOW)
+        entry = hold_entry(STOCK, details, decision, {"ink": "ink", "pen": "pen"}, NOW)
 
-        assert [(e.entity, e.amount, e.decision) for e in entries] == [("ink", ZERO, decision)]
+        assert (entry.entity, entry.amounts, entry.decision) == ("ink", {}, decision)
 
     def test_the_mark_of_an_early_release_is_a_declined_hold_in_the_same_place(self) -> None:
         details = details_of(items=(("pen", 2), ("ink", 1)))
 
         mark = rejected_hold(STOCK, details, NOW)
 
-        assert (mark.entity, mark.key, mark.amount) == ("ink", "HOLD#order-1", ZERO)
+        assert (mark.entity, mark.key, mark.amounts) == ("ink", "HOLD#order-1", {})
         assert (mark.decision.outcome, mark.decision.code) == (DECLINED, DeclineCode.ORDER_CLOSED)
 
 
@@ -334,12 +332,11 @@ class Books:
 
     def _hold(self, details: OrderDetails) -> None:
         decision = decide_holds(STOCK, [details], {"pen": self.head})[details.order_id]
-        entries = hold_entries(STOCK, details, decision, NOW)
-        self.entries += entries
+        entry = hold_entry(STOCK, details, decision, {"pen": "pen"}, NOW)
+        self.entries.append(entry)
         if decision.outcome is HELD:
             self._open.append(details)
-            for entry in entries:
-                self.head = moved(self.head, BalanceChange.hold("pen", entry.amount), NOW)
+            self.head = moved(self.head, BalanceChange.hold("pen", entry.amounts["pen"]), NOW)
 
     def _end(self, which: int, *, released: bool) -> None:
         if not self._open:
@@ -349,4 +346,4 @@ class Books:
         make = BalanceChange.release if released else BalanceChange.settle
         self.head = moved(self.head, make("pen", amount), NOW)
         if released:
-            self.entries.append(Release("pen", details.order_id, amount, NOW))
+            self.entries.append(Release(details.order_id, {"pen": amount}, NOW))

@@ -104,10 +104,11 @@ LOADS = {
         adapters.dynamodb.ledger_repository adapters.dynamodb.transactions
         adapters.dynamodb.types adapters.messaging.publishers
         adapters.serializers.check_results adapters.serializers.fields
-        application.ledger.check_orders
+        application.ledger.check_orders application.ledger.hot_heads
     """),
     "change_publisher": STREAM
     | names("""
+        adapters.dynamodb.subscription_repository adapters.dynamodb.webhook_repository
         adapters.messaging.envelopes adapters.messaging.publishers
     """),
     "history_projector": STREAM
@@ -118,6 +119,7 @@ LOADS = {
     "ledger_publisher": STREAM
     | names("""
         adapters.messaging.envelopes adapters.messaging.publishers
+        application.ledger.get_balance application.ledger.ports
         application.ledger.publish_balance_states
     """),
     "order_api": API
@@ -202,7 +204,7 @@ LOADS = {
         adapters.dynamodb.ledger_repository adapters.dynamodb.transactions
         adapters.dynamodb.types adapters.messaging.publishers
         adapters.serializers.check_results adapters.serializers.fields
-        application.ledger.check_orders
+        application.ledger.check_orders application.ledger.hot_heads
     """),
     "webhook_api": API
     | MESSAGES

@@ -17,10 +17,30 @@ from order_capture.adapters.messaging.publishers import (
     QueuePublisher,
     TopicPublisher,
 )
-from order_capture.application.messages import CheckOrder, DeliverWebhook, Message
+from order_capture.application.messages import (
+    CheckOrder,
+    DeliverWebhook,
+    Message,
+    OrderChecked,
+    OrderEventMessage,
+    group_of,
+)
 from order_capture.domain.errors import RejectedMessagesError, TransientError
-from order_capture.domain.order import MAX_TOTAL
-from tests.support.factories import NOW, check, checked, delivery_of, details_of, watch
+from order_capture.domain.events import OrderEvent
+from order_capture.domain.order import MAX_TOTAL, CheckType
+from tests.support.factories import (
+    NOW,
+    body_of,
+    check,
+    checked,
+    delivery_of,
+    details_of,
+    held,
+    placed,
+    release,
+    ship,
+    watch,
+)
 from tests.support.fakes import RecordedBackoff
 
 
@@ -82,6 +102,21 @@ def test_a_topic_gets_the_message_with_its_type_and_version_for_filters() -> Non
     assert entry["MessageAttributes"] == {
         "type": {"DataType": "String", "StringValue": "order.check"},
         "version": {"DataType": "String", "StringValue": "1"},
+    }
+
+
+def test_an_event_is_marked_for_those_who_do_not_want_it() -> None:
+    # given
+    aws = Aws()
+    event = OrderEventMessage(OrderEvent(placed()), for_webhooks=False, for_connections=True)
+    # when
+    assert send(aws, [event])[0] == set()
+    # then
+    ((entry,),) = aws.calls
+    assert entry["MessageAttributes"] == {
+        "type": {"DataType": "String", "StringValue": "order.placed"},
+        "version": {"DataType": "String", "StringValue": "1"},
+        "noWebhooks": {"DataType": "String", "StringValue": "true"},
     }
 
 
@@ -283,3 +318,15 @@ def test_who_wants_all_to_be_sent_learns_whether_it_is_of_any_use_to_try_again()
     with pytest.raises(RejectedMessagesError) as refused:
         outbox(Aws()).send_all([large(1, 1), large(2, 256)])
     assert refused.value.subjects == ["order-2"]
+
+
+@pytest.mark.parametrize("message", [check(), release(), ship()])
+def test_orders_of_one_product_are_one_group_among_those_of_their_queue(message: Message) -> None:
+    assert group_of(message) == "pen"
+
+
+def test_the_result_of_a_check_is_of_the_group_of_its_order_which_does_not_travel() -> None:
+    result = OrderChecked.of("order-1", CheckType.BALANCE, held(), "c-1", "pen")
+
+    assert group_of(result) == "pen"
+    assert "pen" not in body_of(result)

@@ -12,7 +12,7 @@ import pytest
 
 from order_capture.adapters import aws_clients
 from order_capture.adapters.dynamodb.history_repository import DynamoHistoryRepository
-from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY
+from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY, DynamoLedgerRepository
 from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository, to_order_item
 from order_capture.adapters.dynamodb.types import to_item
 from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher, TopicPublisher
@@ -78,11 +78,13 @@ class Aws:
     def of_orders(self) -> StreamHandler:
         sender = self._sender()
         watches, events = QueuePublisher(self, "queue", sender), TopicPublisher(self, "topic", sender)
-        return stream_handler(PublishOrderEvents(watches, events, 60).publish)
+        publish = PublishOrderEvents(watches, events, lambda _: (), lambda: False, 60).publish
+        return stream_handler(publish)
 
     def of_states(self) -> StreamHandler:
         topic = TopicPublisher(self, "topic", self._sender())
-        return ledger_stream_handler(PublishBalanceStates(topic).publish)
+        ledger = DynamoLedgerRepository(self, "StockTable", "productId", Retry(RecordedBackoff()))
+        return ledger_stream_handler(PublishBalanceStates(ledger, topic).publish)
 
     def of_histories(self) -> StreamHandler:
         return history_stream_handler(
@@ -123,8 +125,14 @@ def head_item(product: str) -> Item:
 
 
 def decline_item(product: str) -> Item:
-    values = {"amount": Decimal(0), "time": NOW, "outcome": "DECLINED", "code": "INSUFFICIENT_STOCK"}
-    key = {"productId": product, "entry": "HOLD#order-1"}
+    values = {
+        "entity": product,
+        "amounts": {},
+        "time": NOW,
+        "outcome": "DECLINED",
+        "code": "INSUFFICIENT_STOCK",
+    }
+    key = {"productId": f"ORDER#order-{product}", "entry": f"HOLD#order-{product}"}
     return to_item(key | values | {"id": product, "asked": Decimal(9), "available": Decimal(3)})
 
 

@@ -11,6 +11,8 @@ from order_capture.application.ledger.publish_balance_states import PublishBalan
 from order_capture.application.messages import BalanceState
 from order_capture.domain.errors import TransientError
 from order_capture.domain.ledger import STOCK, Balance
+from tests.support.aws.dynamodb import DynamoDB
+from tests.support.stores import memory_stores
 
 
 class Followers:
@@ -33,7 +35,7 @@ def state(entity: str, version: int) -> BalanceState:
 def test_of_each_only_the_last_state_is_told() -> None:
     followers = Followers()
 
-    PublishBalanceStates(followers).publish(
+    PublishBalanceStates(memory_stores(DynamoDB()).stock, followers).publish(
         [state("pen", 1), state("ink", 4), state("pen", 2), state("pen", 3)]
     )
 
@@ -43,11 +45,15 @@ def test_of_each_only_the_last_state_is_told() -> None:
 def test_the_last_state_is_that_of_the_highest_version_wherever_it_comes() -> None:
     followers = Followers()
 
-    PublishBalanceStates(followers).publish([state("pen", 3), state("pen", 2)])
+    PublishBalanceStates(memory_stores(DynamoDB()).stock, followers).publish(
+        [state("pen", 3), state("pen", 2)]
+    )
 
     assert followers.published == [state("pen", 3)]
 
 
 def test_what_nobody_could_be_told_comes_again_as_a_whole() -> None:
     with pytest.raises(TransientError):
-        PublishBalanceStates(Followers("ink")).publish([state("pen", 1), state("ink", 1)])
+        PublishBalanceStates(memory_stores(DynamoDB()).stock, Followers("ink")).publish(
+            [state("pen", 1), state("ink", 1)]
+        )

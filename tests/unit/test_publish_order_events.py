@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import pytest
 
 from order_capture.adapters.messaging.envelopes import decode
-from order_capture.application.messages import OrderEventMessage, WatchOrder
+from order_capture.application.messages import OrderEventMessage, ReceivedOrderEvent, WatchOrder
 from order_capture.application.orders.publish_order_events import OrderChange, PublishOrderEvents
 from order_capture.domain.errors import TransientError
 from order_capture.domain.events import OrderEvent, OrderEventType, event_of, events_of
@@ -93,13 +94,48 @@ class TestTheEventsOfAnOrder:
 
 
 class Relay:
-    """change_publisher over AWS in memory."""
+    """change_publisher over AWS in memory, where nobody wants the events unless it is said."""
 
     def __init__(self) -> None:
         self.watches, self.events = MemoryPublisher(), MemoryPublisher()
+        self.customers_with_webhooks: set[str] = set()
+        self.has_connections = False
+        self.unreadable: Exception | None = None
+        self.reads = 0
 
     def publish(self, changes: Sequence[OrderChange]) -> None:
-        PublishOrderEvents(self.watches, self.events, 60).publish(changes)
+        PublishOrderEvents(
+            self.watches, self.events, self._may_have_webhooks, self._may_have_connections, 60
+        ).publish(changes)
+
+    def unwanted(self) -> dict[str, set[str]]:
+        """The attributes of each event that was published which say who does not want it, by customer."""
+        return {
+            event.customer_id: {*attributes} - {"type", "version"}
+            for event, attributes in zip(self.events.sent, self.events.attributes, strict=True)
+            if isinstance(event, ReceivedOrderEvent)
+        }
+
+    def _may_have_webhooks(self, customer_ids: Collection[str]) -> Collection[str]:
+        self._read()
+        return self.customers_with_webhooks & {*customer_ids}
+
+    def _may_have_connections(self) -> bool:
+        self._read()
+        return self.has_connections
+
+    def _read(self) -> None:
+        self.reads += 1
+        if self.unreadable:
+            raise self.unreadable
+
+
+def of_customer(customer_id: str, callback_url: str = "") -> OrderChange:
+    details = replace(details_of(f"order-of-{customer_id}"), customer_id=customer_id)
+    order = Order.place(
+        details, now=NOW, correlation_id="corr-1", fingerprint="print-1", callback_url=callback_url
+    )
+    return None, order
 
 
 def test_a_new_order_is_watched_and_published() -> None:
@@ -138,3 +174,61 @@ def test_an_order_that_could_not_be_watched_comes_again() -> None:
 
     with pytest.raises(TransientError):
         relay.publish([(None, PLACED)])
+
+
+class TestWhoMayWantAnEvent:
+    def test_is_nobody_where_there_is_nobody(self) -> None:
+        # given
+        relay = Relay()
+        # when
+        relay.publish([of_customer("alice"), of_customer("bob")])
+        # then
+        nobody = {"noWebhooks", "noConnections"}
+        assert relay.unwanted() == {"alice": nobody, "bob": nobody}
+
+    def test_is_a_customer_with_webhooks_and_whoever_has_a_callback(self) -> None:
+        # given
+        relay = Relay()
+        relay.customers_with_webhooks = {"alice"}
+        # when
+        relay.publish(
+            [of_customer("alice"), of_customer("bob"), of_customer("carol", "https://carol.example/")]
+        )
+        # then
+        assert relay.unwanted() == {
+            "alice": {"noConnections"},
+            "bob": {"noWebhooks", "noConnections"},
+            "carol": {"noConnections"},
+        }
+
+    def test_is_any_connection_as_long_as_there_is_one(self) -> None:
+        # given
+        relay = Relay()
+        relay.has_connections = True
+        # when
+        relay.publish([of_customer("alice"), of_customer("bob")])
+        # then
+        assert relay.unwanted() == {"alice": {"noWebhooks"}, "bob": {"noWebhooks"}}
+
+    @pytest.mark.parametrize("error", [TransientError("throttled"), KeyError("slots")])
+    def test_is_everybody_where_that_can_not_be_read(self, error: Exception) -> None:
+        # given
+        relay = Relay()
+        relay.unreadable = error
+        # when
+        relay.publish([of_customer("alice")])
+        # then
+        assert relay.unwanted() == {"alice": set()}
+        assert len(relay.watches.sent) == 1
+
+    def test_is_read_once_for_a_batch_and_not_at_all_without_an_event(self) -> None:
+        # given
+        relay = Relay()
+        # when
+        relay.publish([of_customer("alice"), of_customer("bob"), of_customer("carol")])
+        # then
+        assert relay.reads == 2
+        # when
+        relay.publish([(PLACED, HALF)])
+        # then
+        assert relay.reads == 2

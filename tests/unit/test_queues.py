@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import botocore.exceptions
 import pytest
 
-from order_capture.entrypoints.sqs import queue_handler
+from order_capture.entrypoints.sqs import RETRY_SECONDS, SOON_RECEIVES, queue_handler
+from order_capture.adapters import aws_clients, system, time_budget
 from order_capture.application.messages import CheckOrder, OrderChecked, Received, ReleaseOrder
 from tests.support.factories import body_of, check, checked, details_of, queue_event, release, ship
 
@@ -105,3 +107,118 @@ def test_what_goes_wrong_is_logged_with_where_to_look(caplog: pytest.LogCaptureF
     logged = [(record.levelname, record.__dict__.get("order_ids")) for record in caplog.records]
     assert ("ERROR", ["order-1"]) in logged
     assert any(record.__dict__.get("message_id") == "message-1" for record in caplog.records)
+
+
+class Queue:
+    """SQS, as far as a function needs it that returns messages to its queue."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+        self.calls: list[dict[str, Any]] = []
+
+    def change_message_visibility_batch(self, **arguments: Any) -> dict[str, Any]:
+        self.calls.append(arguments)
+        if self._error:
+            raise self._error
+        return {"Successful": []}
+
+    def delays(self) -> dict[str, int]:
+        """After how many seconds messages come again, by receipt."""
+        return {
+            entry["ReceiptHandle"]: entry["VisibilityTimeout"]
+            for call in self.calls
+            for entry in call["Entries"]
+        }
+
+
+class TestRetryingSoon:
+    def handle(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        event: dict[str, Any],
+        failing: set[str],
+        queue: Queue,
+        *,
+        soon: bool = True,
+        fraction: float = 0.5,
+    ) -> list[str]:
+        monkeypatch.setattr(aws_clients, "client", lambda _service: queue)
+        monkeypatch.setattr(system, "random_fraction", lambda: fraction)
+        monkeypatch.setenv("QUEUE_URL", "the-queue")
+        report = queue_handler(lambda _messages: failing, CheckOrder, retry_soon=soon)(event, None)
+        return [failure["itemIdentifier"] for failure in report["batchItemFailures"]]
+
+    @pytest.mark.parametrize(("fraction", "seconds"), [(0.0, 1), (0.5, 3), (0.999, RETRY_SECONDS)])
+    def test_a_failed_message_comes_again_after_a_few_seconds_and_the_others_are_done(
+        self, monkeypatch: pytest.MonkeyPatch, fraction: float, seconds: int
+    ) -> None:
+        queue, event = Queue(), queue_event(a_check("order-1"), a_check("order-2"), a_check("order-3"))
+
+        failures = self.handle(monkeypatch, event, {"order-1", "order-3"}, queue, fraction=fraction)
+
+        assert failures == ["message-0", "message-2"]
+        assert queue.delays() == {"receipt-0": seconds, "receipt-2": seconds}
+        assert [call["QueueUrl"] for call in queue.calls] == ["the-queue"]
+        ids = [entry["Id"] for call in queue.calls for entry in call["Entries"]]
+        assert len(ids) == len(set(ids))
+
+    @pytest.mark.parametrize(("receives", "soon"), [(1, 1), (SOON_RECEIVES, 1), (SOON_RECEIVES + 1, 0)])
+    def test_what_has_failed_often_waits_for_the_queue(
+        self, monkeypatch: pytest.MonkeyPatch, receives: int, soon: int
+    ) -> None:
+        queue, event = Queue(), queue_event(a_check("order-1"), receives=receives)
+
+        assert self.handle(monkeypatch, event, {"order-1"}, queue) == ["message-0"]
+
+        assert len(queue.delays()) == soon
+
+    def test_what_can_not_be_read_comes_again_as_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        queue = Queue()
+
+        failures = self.handle(monkeypatch, queue_event(a_check("order-1"), "{"), set(), queue)
+
+        assert failures == ["message-1"]
+        assert queue.delays().keys() == {"receipt-1"}
+
+    def test_nothing_is_called_where_nothing_has_failed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        queue = Queue()
+
+        assert self.handle(monkeypatch, queue_event(a_check("order-1")), set(), queue) == []
+
+        assert queue.calls == []
+
+    def test_a_function_that_does_not_ask_for_it_leaves_it_to_the_queue(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queue = Queue()
+
+        self.handle(monkeypatch, queue_event(a_check("order-1")), {"order-1"}, queue, soon=False)
+
+        assert queue.calls == []
+
+    def test_it_is_left_to_the_queue_where_there_is_no_time_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queue = Queue()
+        monkeypatch.setattr(time_budget, "has_time_left", lambda: False)
+
+        failures = self.handle(monkeypatch, queue_event(a_check("order-1")), {"order-1"}, queue)
+
+        assert (failures, queue.calls) == (["message-0"], [])
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            botocore.exceptions.ClientError({"Error": {"Code": "AccessDenied"}}, "Operation"),
+            botocore.exceptions.EndpointConnectionError(endpoint_url="https://sqs"),
+        ],
+    )
+    def test_a_queue_that_refuses_is_logged_and_the_messages_are_reported_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+    ) -> None:
+        event = queue_event(a_check("order-1"))
+
+        with caplog.at_level(logging.WARNING, logger="order_capture"):
+            assert self.handle(monkeypatch, event, {"order-1"}, Queue(error)) == ["message-0"]
+
+        assert any("retried only after" in record.getMessage() for record in caplog.records)

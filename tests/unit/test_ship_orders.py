@@ -11,7 +11,15 @@ from order_capture.application.messages import ShipOrder
 from order_capture.application.orders.ship_orders import ShipOrders
 from order_capture.application.ports import LedgerRepository
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
-from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec
+from order_capture.domain.ledger import (
+    ACCOUNTS,
+    STOCK,
+    BalanceChange,
+    LedgerSpec,
+    decide_holds,
+    hold_entry,
+    rejected_hold,
+)
 from order_capture.domain.order import MAX_ITEMS, OrderDetails, OrderStatus
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, details_of, in_status, placed, ship, ticking_clock
@@ -32,17 +40,22 @@ class Warehouse:
         self.backoff = RecordedBackoff()
         for details in orders:
             self.orders.add([in_status(CONFIRMED, placed(details))])
-            self._hold(self.accounts, ACCOUNTS, details)
-            self._hold(self.stock, STOCK, details)
+            self.hold(self.accounts, ACCOUNTS, details)
+            self.hold(self.stock, STOCK, details)
         self.dynamodb.writes = 0
 
-    def _hold(self, ledger: LedgerRepository, kind: LedgerSpec, details: OrderDetails) -> None:
+    def hold(self, ledger: LedgerRepository, kind: LedgerSpec, details: OrderDetails, **heads: str) -> None:
+        """Hold an order: on the roots, where no other `heads` are named."""
+        names = {entity: heads.get(entity, entity) for entity in kind.required_amounts(details)}
         for entity, amount in kind.required_amounts(details).items():
-            head = ledger.head(entity)
-            ledger.write([BalanceChange(entity, held=amount, expected=head.version if head else 0)], [], NOW)
+            head = ledger.heads(entity, 2).get(names[entity])
+            change = BalanceChange(names[entity], held=amount, expected=head.version if head else 0)
+            ledger.write([change], [], NOW)
+        decision = decide_holds(kind, [details], {})[details.order_id]
+        ledger.write([], [hold_entry(kind, details, decision, names, NOW)], NOW)
 
     def handle(self, *messages: ShipOrder) -> set[str]:
-        return ShipOrders(self.shipments, 100, ticking_clock(), Retry(self.backoff)).process(messages)
+        return ShipOrders(self.shipments, ticking_clock(), Retry(self.backoff)).process(messages)
 
     def move(self, order_id: str, status: OrderStatus) -> None:
         order = self.orders.get(order_id)
@@ -54,6 +67,9 @@ class Warehouse:
         order = self.orders.get(order_id)
         assert order is not None
         return order.status
+
+    def settled(self, ledger: LedgerRepository, *heads: str) -> dict[str, Decimal]:
+        return {name: head.settled for name in heads if (head := ledger.head(name))}
 
     def pens(self) -> tuple[int, int]:
         """Held and settled."""
@@ -131,6 +147,9 @@ def test_one_order_that_does_not_fit_the_books_does_not_stop_the_others() -> Non
     warehouse = Warehouse(good, other)
     bad = details_of("order-2", items=(("ink", 1),))
     warehouse.orders.add([in_status(CONFIRMED, placed(bad))])
+    warehouse.hold(warehouse.accounts, ACCOUNTS, bad)
+    warehouse.hold(warehouse.stock, STOCK, bad)
+    warehouse.stock.write([BalanceChange.release("ink", Decimal(1))], [], NOW)
 
     assert warehouse.handle(ship(good), ship(bad), ship(other)) == {"order-2"}
 
@@ -156,3 +175,74 @@ def test_a_settlement_that_never_gets_through_is_returned_to_the_queue() -> None
 
     assert warehouse.status() is CONFIRMED
     assert warehouse.pens() == (1, 0)
+
+
+class TestWhatIsHeldOnStripes:
+    def test_is_settled_on_the_heads_that_hold_it(self) -> None:
+        warehouse, details = Warehouse(), details_of(items=(("pen", 2), ("ink", 1)), total="25.50")
+        warehouse.orders.add([in_status(CONFIRMED, placed(details))])
+        warehouse.hold(warehouse.accounts, ACCOUNTS, details, alice="alice#2")
+        warehouse.hold(warehouse.stock, STOCK, details, pen="pen#1")
+        warehouse.stock.write([BalanceChange("pen", held=Decimal(9), expected=0)], [], NOW)
+
+        for _ in range(2):
+            assert warehouse.handle(ship(details)) == set()
+
+        assert warehouse.status() is SHIPPED
+        assert warehouse.settled(warehouse.stock, "pen", "pen#1") == {"pen": 0, "pen#1": 2}
+        assert warehouse.settled(warehouse.stock, "ink") == {"ink": 1}
+        assert warehouse.settled(warehouse.accounts, "alice#2") == {"alice#2": Decimal("25.50")}
+
+    def test_is_settled_apart_stripe_by_stripe(self) -> None:
+        orders = [details_of(f"order-{i}", f"customer-{i}") for i in range(6)]
+        warehouse = Warehouse()
+        for details, head in zip(orders, ("pen", "pen#1", "pen", "pen#2", "pen#1", "pen"), strict=True):
+            warehouse.orders.add([in_status(CONFIRMED, placed(details))])
+            warehouse.hold(warehouse.accounts, ACCOUNTS, details)
+            warehouse.hold(warehouse.stock, STOCK, details, pen=head)
+        warehouse.dynamodb.writes = 0
+
+        assert warehouse.handle(*map(ship, orders)) == set()
+
+        assert warehouse.dynamodb.writes == 3
+        assert warehouse.settled(warehouse.stock, "pen", "pen#1", "pen#2") == {
+            "pen": 3,
+            "pen#1": 2,
+            "pen#2": 1,
+        }
+
+    @pytest.mark.parametrize("not_held_by", ["accounts", "stock", "both"])
+    def test_is_nothing_for_an_order_that_no_ledger_holds_which_fails_alone(self, not_held_by: str) -> None:
+        warehouse, other = Warehouse(details_of("order-1")), details_of("order-2")
+        warehouse.orders.add([in_status(CONFIRMED, placed(other))])
+        if not_held_by == "accounts":
+            warehouse.hold(warehouse.stock, STOCK, other)
+        if not_held_by == "stock":
+            warehouse.hold(warehouse.accounts, ACCOUNTS, other)
+
+        assert warehouse.handle(ship(other), ship(details_of("order-1"))) == {"order-2"}
+
+        assert [warehouse.status(f"order-{i}") for i in (1, 2)] == [SHIPPED, CONFIRMED]
+
+    def test_is_nothing_for_an_order_that_was_declined(self) -> None:
+        warehouse, other = Warehouse(), details_of("order-2")
+        warehouse.orders.add([in_status(CONFIRMED, placed(other))])
+        for ledger, kind in ((warehouse.accounts, ACCOUNTS), (warehouse.stock, STOCK)):
+            ledger.write([], [rejected_hold(kind, other, NOW)], NOW)
+
+        assert warehouse.handle(ship(other)) == {"order-2"}
+
+        assert warehouse.status("order-2") is CONFIRMED
+
+
+def test_an_order_that_is_held_and_not_confirmed_is_given_back_until_it_is() -> None:
+    warehouse = Warehouse(details_of("order-1"))
+    warehouse.move("order-1", OrderStatus.PENDING)
+
+    for _ in range(2):
+        assert warehouse.handle(ship()) == {"order-1"}
+
+    assert warehouse.pens() == (1, 0)
+    warehouse.move("order-1", CONFIRMED)
+    assert warehouse.handle(ship()) == set()
+    assert warehouse.pens() == (0, 1)

@@ -17,18 +17,23 @@ def clock() -> str:
 
 
 def backoff(attempt: int) -> None:
-    """Wait a random time: up to 20 ms after the first attempt, up to twice that after each further one.
+    """Wait a random time: up to 20 ms after the first attempt, twice that after each further one.
 
-    Full jitter, so that writers that conflicted once do not conflict again. Implements
-    `application.ports.Backoff`.
+    Full jitter, so that writers that conflicted once do not conflict again; 160 ms at most, since a write of
+    an item takes a tenth of that. Implements `application.ports.Backoff`.
     """
     metrics.count("Retries")
-    time.sleep(random.uniform(0, 0.02 * 2 ** (attempt - 1)))
+    time.sleep(random.uniform(0, min(0.16, 0.02 * 2 ** (attempt - 1))))
 
 
 def sleep(seconds: float) -> None:
     """Wait."""
     time.sleep(seconds)
+
+
+def random_fraction() -> float:
+    """A random number from 0 to 1. Implements `application.ports.Random`."""
+    return random.random()
 
 
 def new_id() -> str:

@@ -72,13 +72,25 @@ class _Check(_Command):
 class OrderChecked(Decision, _Check):
     """To order_update: what one of the checks answered."""
 
+    product_id: Annotated[SkipJsonSchema[str], Field(exclude=True)] = ""
+    """The first product of the order: see `group_of`."""
+
     @classmethod
     def of(  # type: ignore[override]
-        cls, order_id: str, check: CheckType, decision: CheckResult, correlation_id: str
+        cls,
+        order_id: str,
+        check: CheckType,
+        decision: CheckResult,
+        correlation_id: str,
+        product_id: str = "",
     ) -> Self:
         """The answer about this order."""
         return cls.build(
-            order_id=order_id, check=check, correlation_id=correlation_id, **decision_values(decision, check)
+            order_id=order_id,
+            check=check,
+            correlation_id=correlation_id,
+            product_id=product_id,
+            **decision_values(decision, check),
         )
 
     @cached_property
@@ -188,6 +200,10 @@ class OrderEventMessage:
     """To all subscribers: something happened to an order."""
 
     event: OrderEvent
+    for_webhooks: bool = True
+    """Whether a webhook may want it."""
+    for_connections: bool = True
+    """Whether a WebSocket connection may."""
 
     @property
     def order_id(self) -> str:
@@ -260,3 +276,20 @@ Received = Command | ReceivedOrderEvent
 def subject_of(message: Message | BalanceState) -> str:
     """What a message is about: an order, or the customer or product whose state it is."""
     return message.entity if isinstance(message, BalanceState) else message.order_id
+
+
+def group_of(message: Message | BalanceState) -> str | None:
+    """Whose message it is among those of its queue; None if it is nobody's.
+
+    On an order's way it is the first product: a hot one must not hold up the others. A webhook is its
+    customer's.
+    """
+    match message:
+        case CheckOrder() | ReleaseOrder() | ShipOrder():
+            return message.items[0].product_id
+        case OrderChecked():
+            return message.product_id or None
+        case DeliverWebhook():
+            return message.customer_id
+        case _:
+            return None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
 from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.domain.ledger import Adjustment, Balance, BalanceChange, Entry, Hold
 from order_capture.domain.order import Order, OrderDetails, OrderStatus
+from order_capture.domain.stripes import Heads
 
 if TYPE_CHECKING:  # most functions know no messages
     from order_capture.application.messages import BalanceState, Message
@@ -16,6 +18,9 @@ if TYPE_CHECKING:  # most functions know no messages
 Clock = Callable[[], str]
 """The time now: ISO 8601, UTC, to the millisecond. It dates things, and shows when an order is overdue; no
 guarantee depends on it."""
+
+Random = Callable[[], float]
+"""A random number from 0 to 1."""
 
 Sleep = Callable[[float], None]
 """Waits for so many seconds."""
@@ -27,12 +32,13 @@ class WriteRefusedError(Exception):
 
     `entries` are those that exist already, by order or adjustment id; `heads` those that refused a
     change, as they were at that moment (None: there is no such head); `conflict` is true if another write of
-    the same items was in progress.
+    the same items was in progress, and `contended` are the heads for which it was.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     heads: Mapping[str, Balance | None] = field(default_factory=dict)
     conflict: bool = False
+    contended: Collection[str] = ()
 
 
 class VersionConflictError(Exception):
@@ -112,15 +118,16 @@ class LedgerRepository(Protocol):
     """One ledger of holds. Reads see every write that was answered before."""
 
     def head(self, entity: str) -> Balance | None:
-        """Return the balance of a customer or product, or None if it is unknown."""
+        """Return the root of a customer or product, or None if it is unknown."""
 
-    def hold(self, entity: str, order_id: str) -> Hold | None:
-        """Return the hold or decline of an order, or None if there is none yet."""
+    def heads(self, entity: str, stripes: int = 0) -> Heads:
+        """Return the root and its stripes, each as it was at a moment of its own; empty if it is unknown.
 
-    def holds(self, entities: Mapping[str, str]) -> Mapping[str, Hold]:
-        """Return the holds and declines that there are of these orders, by id.
+        `stripes` is how many it is known to have, which saves a call.
+        """
 
-        `entities` has the customer or product under which each is stored.
+    def holds(self, order_ids: Collection[str]) -> Mapping[str, Hold]:
+        """Return the holds and declines that there are of these orders, by id. Malformed ones are missing.
 
         Raises:
             TransientError: not all could be read.
@@ -137,10 +144,22 @@ class LedgerRepository(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """An order that is to be shipped, and the heads on which each ledger holds it, with the amounts."""
+
+    details: OrderDetails
+    account: Mapping[str, Decimal]
+    stock: Mapping[str, Decimal]
+
+
 class ShipmentRepository(Protocol):
     """The orders and both ledgers, settled together."""
 
-    def settle(self, orders: Sequence[OrderDetails], now: str) -> None:
+    def held(self, orders: Sequence[OrderDetails]) -> Sequence[Shipment]:
+        """Return those of the orders that both ledgers hold."""
+
+    def settle(self, shipments: Sequence[Shipment], now: str) -> None:
         """Make CONFIRMED orders SHIPPED and settle what they hold, in one atomic step.
 
         Raises:

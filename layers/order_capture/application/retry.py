@@ -11,9 +11,9 @@ Backoff = Callable[[int], None]
 HasTimeLeft = Callable[[], bool]
 """Whether there is time to start something more, before the function is stopped."""
 
-MAX_ATTEMPTS = 6
+MAX_ATTEMPTS = 12
 """Attempts of a write before its message goes back to the queue, or its client is asked to send the request
-again. With pauses that double from 20 ms, six attempts take about a second: well inside every function's
+again. With pauses of 160 ms at most, twelve attempts take about a second: well inside every function's
 timeout, and enough for the other writers of a hot item to finish."""
 
 

@@ -1,15 +1,15 @@
 """The history of a customer's account or of a product's stock, and its balance at any time.
 
-Each write of a head is a *commit*: the entries that it was made by, and the head that they led to. Commits
-come one after the other, as the head's version counts them. Their times need not: each is taken before its
-write, by the clock of the writer, so that of two concurrent writes the later one may
+Each write of a head, be it a root or a stripe, is a *commit*: the entries that it was made by, and the head
+that they led to. Commits come one after the other, as the head's version counts them. Their times need not:
+each is taken before its write, by the clock of the writer, so that of two concurrent writes the later one may
 carry the earlier time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -23,6 +23,8 @@ class ChangeType(StrEnum):
     HOLD = "HOLD"
     RELEASE = "RELEASE"
     SETTLE = "SETTLE"
+    TRANSFER = "TRANSFER"
+    """From or to another head of the same customer or product, of whose figures it changes none."""
 
 
 _TYPES = {str(each) for each in ChangeType}
@@ -50,6 +52,8 @@ class LedgerEntry:
                 return BalanceChange.release(entity, self.amount)
             case ChangeType.SETTLE:
                 return BalanceChange.settle(entity, self.amount)
+            case ChangeType.TRANSFER:
+                return BalanceChange(entity, balance=self.amount)
 
     @property
     def key(self) -> str:
@@ -59,8 +63,11 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One write of a head: from `previous_time`, when the head before it was written ("" if there was none),
-    until its own time, the head was as it is `before`, which may be a tombstone."""
+    """One write of the head `entity`.
+
+    From `previous_time`, when the head before it was written ("" if there was none), until its own time, the
+    head was as it is `before`, which may be a tombstone.
+    """
 
     entity: str
     changes: tuple[LedgerEntry, ...]
@@ -68,6 +75,7 @@ class Commit:
     previous_time: str
     was_deleted: bool = False
     price_before: Decimal | None = None
+    stripes_before: int = 0
 
     @property
     def time(self) -> str:
@@ -94,6 +102,7 @@ class Commit:
             self.previous_time,
             self.was_deleted,
             self.price_before,
+            self.stripes_before,
         )
 
 
@@ -117,7 +126,9 @@ def commit_of(entity: str, before: Balance | None, after: Balance, entries: Mapp
     )
     if _sum(entity, named) != moved:
         named = _infer_changes(*moved)
-    return Commit(entity, named, after, before.update_time if before else "", old.deleted, old.price)
+    since = before.update_time if before else ""
+    after = replace(after, balance_version=0, transfers=0)  # of no interest once it is history
+    return Commit(entity, named, after, since, old.deleted, old.price, old.stripes)
 
 
 def as_of(commits: Iterable[Commit], at: str) -> Commit | None:

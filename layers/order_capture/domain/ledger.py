@@ -4,6 +4,9 @@ Accounts and stock are the same thing. A *head* has the current figures; *entrie
 changed, are what led to them, and the record that a thing was already done. An order *holds* what it requires
 (`balance` to `held`), and later either *settles* it (`held` to `settled`) or *releases* it (`held` back to
 `balance`). No figure of a head ever falls below zero.
+
+A customer or product has one head, its *root*; one that many orders want at once has *stripes* as well
+(`domain.stripes`), which are heads like any other.
 """
 
 from __future__ import annotations
@@ -96,6 +99,12 @@ class Balance:
     and for its entries, which are never deleted."""
     price: Decimal | None = None
     """What a unit costs; None: whatever an order names."""
+    stripes: int = 0
+    """Of a root: how many stripes it has. Once it has some, it keeps them."""
+    balance_version: int = 0
+    """Counts the writes that changed `balance`: two reads of all heads that agree in it are a snapshot."""
+    transfers: int = 0
+    """Counts the transfers to and from other heads of the same customer or product."""
 
 
 def active_or_none(head: Balance | None) -> Balance | None:
@@ -109,11 +118,13 @@ class BalanceChange:
 
     With `expected`, it is also refused unless the head is of that version (0: there is none yet). A hold
     (`is_hold`) is also refused if the head is a tombstone, or has a price that is not `unit_price`.
-    `deleted` is what the head is marked as and `price` what its price becomes (None: as it was).
-    `entries` are the keys of the entries that it is made by, and what each of them moves.
+    `deleted` is what the head is marked as, `price` what its price becomes and `stripes` how many stripes a
+    root has from then on (None: as it was). With `stripes`, it is also refused if it has some already.
+    `transfer` is the part of `balance` that comes from other heads of the same customer or product, or
+    goes to them. `entries` are the keys of the entries that it is made by, and what each of them moves.
     """
 
-    entity: str
+    head: str
     balance: Decimal = ZERO
     held: Decimal = ZERO
     settled: Decimal = ZERO
@@ -122,43 +133,53 @@ class BalanceChange:
     unit_price: Decimal | None = None
     deleted: bool | None = None
     price: Decimal | None = None
+    stripes: int | None = None
+    transfer: Decimal = ZERO
     entries: Mapping[str, Decimal] = field(default_factory=dict)
 
     @staticmethod
-    def hold(entity: str, amount: Decimal, unit_price: Decimal | None = None) -> BalanceChange:
+    def hold(head: str, amount: Decimal, unit_price: Decimal | None = None) -> BalanceChange:
         """Hold `amount`, for an order that names `unit_price`."""
-        return BalanceChange(entity, balance=-amount, held=amount, is_hold=True, unit_price=unit_price)
+        return BalanceChange(head, balance=-amount, held=amount, is_hold=True, unit_price=unit_price)
 
     # What is deleted holds nothing, so that whatever is released or settled after it is 0, of an order that
     # costs nothing. It may pass: a tombstone's figures stay as they are.
 
     @staticmethod
-    def release(entity: str, amount: Decimal) -> BalanceChange:
+    def release(head: str, amount: Decimal) -> BalanceChange:
         """Return `amount` to the balance."""
-        return BalanceChange(entity, balance=amount, held=-amount)
+        return BalanceChange(head, balance=amount, held=-amount)
 
     @staticmethod
-    def settle(entity: str, amount: Decimal) -> BalanceChange:
+    def settle(head: str, amount: Decimal) -> BalanceChange:
         """Spend or ship `amount` for good."""
-        return BalanceChange(entity, held=-amount, settled=amount)
+        return BalanceChange(head, held=-amount, settled=amount)
+
+    @staticmethod
+    def transferred(head: str, amount: Decimal, name: str) -> BalanceChange:
+        """Move `amount` from other heads of the same customer or product to this one; negative: to those.
+
+        `name` is the same for both ends, and no other transfer of these heads has it.
+        """
+        return BalanceChange(head, balance=amount, transfer=amount, entries={f"TRANSFER#{name}": amount})
 
     def made_by(self, entries: Iterable[Entry]) -> BalanceChange:
         """The same change, with those of the entries that it is made by."""
-        own = {entry.key: entry.amount for entry in entries if entry.entity == self.entity and entry.moves}
-        return replace(self, entries=own)
+        own = {entry.key: entry.amounts[self.head] for entry in entries if self.head in entry.amounts}
+        return replace(self, entries={**self.entries, **own})
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The decision about an order. Under the first of its products if it has several.
+    """The decision about an order: one, whatever it consists of, and stored by the order's id.
 
-    Of an order that is held, each product has an entry with its own `amount`; one that is declined
-    moved nothing, and has one entry.
+    `amounts` is what an order that is held took, by head; one that is declined took nothing. `entity` is the
+    customer or product in whose history a decline is shown.
     """
 
     entity: str
     order_id: str
-    amount: Decimal
+    amounts: Mapping[str, Decimal]
     decision: CheckResult
     time: str
 
@@ -168,29 +189,23 @@ class Hold:
         return f"HOLD#{self.order_id}"
 
     @property
-    def moves(self) -> bool:
-        """Whether it changed a head."""
+    def is_held(self) -> bool:
+        """Whether it took what the order requires."""
         return self.decision.outcome is Outcome.HELD
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What an order held was returned to the balance."""
+    """What an order held was returned to the heads that it was held on: `amounts`, as in its hold."""
 
-    entity: str
     order_id: str
-    amount: Decimal
+    amounts: Mapping[str, Decimal]
     time: str
 
     @property
     def key(self) -> str:
         """The key: an order is released once."""
         return f"RELEASE#{self.order_id}"
-
-    @property
-    def moves(self) -> bool:
-        """Whether it changed a head."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +225,9 @@ class Adjustment:
         return f"ADJUST#{self.adjustment_id}"
 
     @property
-    def moves(self) -> bool:
-        """Whether it changed a head."""
-        return True
+    def amounts(self) -> Mapping[str, Decimal]:
+        """What it changed, by head: always the root."""
+        return {self.entity: self.amount}
 
     def receipt(self) -> Adjustment:
         """A copy to be found by its id alone: a key that comes again may name another customer."""
@@ -254,14 +269,19 @@ def decide_holds(
     return results
 
 
-def hold_entries(kind: LedgerSpec, details: OrderDetails, result: CheckResult, now: str) -> list[Hold]:
-    """The entries that record `result`."""
+def hold_entry(
+    kind: LedgerSpec, details: OrderDetails, result: CheckResult, heads: Mapping[str, str], now: str
+) -> Hold:
+    """The entry that records `result`; `heads` names the head of each customer or product to hold it on."""
     required_amounts = kind.required_amounts(details)
-    if result.outcome is Outcome.DECLINED:
-        return [Hold(primary_entity(required_amounts), details.order_id, ZERO, result, now)]
-    return [
-        Hold(entity, details.order_id, amount, result, now) for entity, amount in required_amounts.items()
-    ]
+    amounts = {heads[entity]: amount for entity, amount in required_amounts.items()}
+    return Hold(
+        primary_entity(required_amounts),
+        details.order_id,
+        amounts if result.outcome is Outcome.HELD else {},
+        result,
+        now,
+    )
 
 
 def rejected_hold(kind: LedgerSpec, details: OrderDetails, now: str) -> Hold:
@@ -270,7 +290,7 @@ def rejected_hold(kind: LedgerSpec, details: OrderDetails, now: str) -> Hold:
     result = CheckResult(
         Outcome.DECLINED, kind.amount(sum(required_amounts.values(), ZERO)), code=DeclineCode.ORDER_CLOSED
     )
-    return Hold(primary_entity(required_amounts), details.order_id, ZERO, result, now)
+    return Hold(primary_entity(required_amounts), details.order_id, {}, result, now)
 
 
 def adjust(
@@ -304,7 +324,14 @@ def adjust(
         price = old.price
     elif price == UNPRICED:
         price = None
-    return Balance(new, old.held, old.settled, old.version + 1, now, price=price)
+    return replace(
+        old,
+        balance=new,
+        version=old.version + 1,
+        update_time=now,
+        deleted=False,
+        price=price,
+    )
 
 
 def delete(kind: LedgerSpec, head: Balance, now: str) -> Balance:
@@ -317,14 +344,15 @@ def delete(kind: LedgerSpec, head: Balance, now: str) -> Balance:
         raise OpenHoldsError(
             f"Open orders hold {kind.amount(head.held)} of it. It can be deleted once they are over."
         )
-    return Balance(ZERO, head.held, head.settled, head.version + 1, now, deleted=True)
+    return replace(head, balance=ZERO, version=head.version + 1, update_time=now, deleted=True, price=None)
 
 
 def replay(entries: Iterable[Entry]) -> Decimal:
-    """The balance that a head's entries, in any order, come to."""
+    """The balance of a customer or product that its entries, in any order, come to."""
     balance = ZERO
     for entry in entries:
-        balance += -entry.amount if isinstance(entry, Hold) else entry.amount
+        total = sum(entry.amounts.values(), ZERO)
+        balance += -total if isinstance(entry, Hold) else total
     return balance
 
 
@@ -335,26 +363,25 @@ def aggregate(changes: Iterable[BalanceChange]) -> list[BalanceChange]:
     """
     totals: dict[str, BalanceChange] = {}
     for change in changes:
-        if (total := totals.get(change.entity)) is None:
-            totals[change.entity] = change
+        if (total := totals.get(change.head)) is None:
+            totals[change.head] = change
             continue
-        totals[change.entity] = BalanceChange(
-            change.entity,
+        holds = [each for each in (total, change) if each.is_hold]
+        totals[change.head] = BalanceChange(
+            change.head,
             total.balance + change.balance,
             total.held + change.held,
             total.settled + change.settled,
-            is_hold=total.is_hold or change.is_hold,
-            unit_price=total.unit_price if total.unit_price == change.unit_price else None,
+            is_hold=bool(holds),
+            unit_price=holds[0].unit_price if len({each.unit_price for each in holds}) == 1 else None,
+            transfer=total.transfer + change.transfer,
             entries={**total.entries, **change.entries},
         )
     return list(totals.values())
 
 
 def primary_entity(required_amounts: Mapping[str, Decimal] | Sequence[str]) -> str:
-    """The customer or product under which an order's hold is stored.
-
-    It is the same for every later read, whatever the sequence in which an order names its products.
-    """
+    """The customer or product that stands for all that an order requires of a ledger: the first by its id."""
     return min(required_amounts)
 
 

@@ -7,9 +7,10 @@ ours reads the records one by one, has the use case work on all of them together
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import botocore.exceptions
 from aws_lambda_powertools.utilities.batch import (
     BasePartialBatchProcessor,
     EventType,
@@ -18,10 +19,11 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from order_capture.adapters import metrics
+from order_capture.adapters import aws_clients, metrics, system, time_budget
 from order_capture.adapters.messaging import envelopes
 from order_capture.application.batches import collecting_failures
 from order_capture.application.messages import Received
+from order_capture.config import settings
 from order_capture.domain.errors import InvalidMessageError
 from order_capture.entrypoints.invocations import Handler, invocation
 
@@ -31,13 +33,33 @@ Work = Callable[[Sequence[Any]], set[str]]
 """A use case over the messages of a batch: returns the ids of the orders that must be tried again."""
 
 
+RETRY_SECONDS = 5
+"""A message that must be retried comes again after 1 to so many seconds: others have finished with the hot
+item by then, and somebody waits for the order. The queue's own visibility timeout is for a function that
+died."""
+
+MAX_ENTRIES = 10
+"""Messages of one ChangeMessageVisibilityBatch (SQS API reference)."""
+
+SOON_RECEIVES = 10
+"""So often it comes again soon, half a minute in all. What fails still is no conflict: from then on it waits
+for the queue's visibility timeout, so that the other half of its receives outlasts an outage of
+minutes."""
+
+
 def queue_handler(
-    work: Work, *accepted: type[Received], read: Callable[[str], Received] = envelopes.decode
+    work: Work,
+    *accepted: type[Received],
+    read: Callable[[str], Received] = envelopes.decode,
+    retry_soon: bool = False,
 ) -> Handler[dict[str, Any]]:
     """The Lambda handler of a queue's function, which takes messages of the `accepted` types.
 
     A message that is not ours, or whose order must be tried again, is reported by its own id and no
-    other with it (ReportBatchItemFailures). After the queue's maxReceiveCount it is in the DLQ.
+    other with it (ReportBatchItemFailures). It comes again after the queue's visibility timeout, or, with
+    `retry_soon`, after a few seconds (docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide,
+    "Amazon SQS visibility timeout": a message's own can be changed while it is in flight). After the queue's
+    maxReceiveCount it is in the DLQ.
     """
 
     def message_in(record: SQSRecord) -> Received:
@@ -50,9 +72,36 @@ def queue_handler(
     def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
         processor = GroupProcessor(work)
         response = process_partial_response(event, message_in, processor, context)
+        failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+        if retry_soon and failed:
+            _redeliver_soon([record for record in event["Records"] if record["messageId"] in failed])
         return cast("dict[str, Any]", response)
 
     return handler
+
+
+def _redeliver_soon(records: Sequence[Mapping[str, Any]]) -> None:
+    """Have messages come again after a few seconds. Where that fails, they come later."""
+    recent = [
+        record for record in records if int(record["attributes"]["ApproximateReceiveCount"]) <= SOON_RECEIVES
+    ]
+    entries = [
+        {
+            "Id": str(number),
+            "ReceiptHandle": record["receiptHandle"],
+            "VisibilityTimeout": 1 + int(system.random_fraction() * RETRY_SECONDS),
+        }
+        for number, record in enumerate(recent)
+    ]
+    try:
+        for start in range(0, len(entries), MAX_ENTRIES):
+            if not time_budget.has_time_left():
+                return
+            aws_clients.client("sqs").change_message_visibility_batch(
+                QueueUrl=settings.queue_url, Entries=entries[start : start + MAX_ENTRIES]
+            )
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
+        logger.warning("messages are retried only after the queue's visibility timeout", exc_info=True)
 
 
 _LOGGED = (None, None, None)  # what went wrong is in the log already, without what it is about

@@ -20,13 +20,18 @@ class Subscription:
     topic: str
     queue: str
     raw: bool = False
-    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    filters: Mapping[str, Sequence[str | Mapping[str, bool]]] = field(default_factory=dict)
     dead_letters: str | None = None
 
     def matches(self, attributes: Mapping[str, Any]) -> bool:
-        """Whether each attribute that the filter policy names has one of its values."""
+        """Whether each attribute of the filter policy has one of its values, or is absent if it says so.
+
+        A message without any attributes matches no filter at all.
+        """
         return all(
-            name in attributes and attributes[name]["StringValue"] in allowed
+            attributes[name]["StringValue"] in allowed
+            if name in attributes
+            else bool(attributes) and {"exists": False} in allowed
             for name, allowed in self.filters.items()
         )
 
@@ -86,13 +91,15 @@ class SNS:
         for entry in PublishBatchRequestEntries:
             self._published += 1
             message_id = f"published-{self._published}"
-            self._publish(TopicArn, message_id, entry["Message"], entry.get("MessageAttributes", {}))
+            self._publish(TopicArn, message_id, entry)
             successful.append({"Id": entry["Id"], "MessageId": message_id})
         return {"Successful": successful, "Failed": []}
 
     # How
 
-    def _publish(self, topic: str, message_id: str, text: str, attributes: Mapping[str, Any]) -> None:
+    def _publish(self, topic: str, message_id: str, entry: Mapping[str, Any]) -> None:
+        text, attributes = entry["Message"], entry.get("MessageAttributes", {})
+        group = entry.get("MessageGroupId")  # forwarded to standard queues
         for subscription in self._subscriptions[topic]:
             if not subscription.matches(attributes):
                 continue
@@ -102,9 +109,10 @@ class SNS:
             if target is None:
                 continue
             if subscription.raw:
-                self._sqs.put(target, text, attributes)
+                self._sqs.put(target, text, attributes, group=group)
             else:
-                self._sqs.put(target, _notification(topic, message_id, text, attributes), {})
+                notification = _notification(topic, message_id, text, attributes)
+                self._sqs.put(target, notification, {}, group=group)
 
 
 def _notification(topic: str, message_id: str, text: str, attributes: Mapping[str, Any]) -> str:

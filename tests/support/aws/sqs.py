@@ -27,6 +27,8 @@ class Message:
     visible_at: float
     receives: int = 0
     receipt: str = ""
+    group: str | None = None
+    """Its MessageGroupId: on a standard queue, whom it is from (see fair queues)."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,13 @@ class SQS:
         successful = []
         for entry in Entries:
             attributes = entry.get("MessageAttributes", {})
-            message_id = self.put(queue.name, entry["MessageBody"], attributes, entry.get("DelaySeconds", 0))
+            message_id = self.put(
+                queue.name,
+                entry["MessageBody"],
+                attributes,
+                entry.get("DelaySeconds", 0),
+                entry.get("MessageGroupId"),
+            )
             successful.append({"Id": entry["Id"], "MessageId": message_id})
         return {"Successful": successful}
 
@@ -111,14 +119,38 @@ class SQS:
             if message.receipt == ReceiptHandle:
                 message.visible_at = self._now() + VisibilityTimeout
 
+    def change_message_visibility_batch(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        Entries: Sequence[Mapping[str, Any]],  # noqa: N803
+    ) -> dict[str, Any]:
+        """Have up to ten received messages seen again, each after so many seconds from now."""
+        operation = "ChangeMessageVisibilityBatch"
+        check_batch(operation, "AWS.SimpleQueueService.", Entries, "ReceiptHandle", MAX_BATCH_BYTES)
+        for entry in Entries:
+            self.change_message_visibility(
+                QueueUrl=QueueUrl,
+                ReceiptHandle=entry["ReceiptHandle"],
+                VisibilityTimeout=entry["VisibilityTimeout"],
+            )
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
     # What is beside the calls
 
-    def put(self, queue: str, body: str, attributes: Mapping[str, Any], delay: float = 0.0) -> str:
+    def put(
+        self,
+        queue: str,
+        body: str,
+        attributes: Mapping[str, Any],
+        delay: float = 0.0,
+        group: str | None = None,
+    ) -> str:
         """Let a message come in, under an id that no other has."""
-        message = Message(self._new_id(), body, attributes, self._now() + delay)
+        message = Message(self._new_id(), body, attributes, self._now() + delay, group=group)
         target = self.queues[queue]
         for late in self.transit(target, message):
-            copy = Message(message.message_id, message.body, attributes, message.visible_at + late)
+            copy = replace(message, visible_at=message.visible_at + late)
             target.messages.append(copy)
         return message.message_id
 

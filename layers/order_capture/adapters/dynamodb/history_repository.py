@@ -9,7 +9,12 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from order_capture.adapters.dynamodb.ledger_repository import BALANCE_ENTRY, balance_from, price_from
+from order_capture.adapters.dynamodb.ledger_repository import (
+    BALANCE_ENTRY,
+    balance_from,
+    hold_from,
+    price_from,
+)
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
 from order_capture.adapters.serializers.fields import choice, integer, mapping, number, text, time
@@ -17,7 +22,7 @@ from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import TransientError
 from order_capture.domain.history import ChangeType, Commit, HistoryRecord, LedgerEntry, as_of, commit_of
-from order_capture.domain.ledger import ZERO, Balance, Hold
+from order_capture.domain.ledger import Balance, Hold
 from order_capture.domain.order import Outcome
 
 BATCH_WRITES = 25  # what DynamoDB's batch write takes
@@ -118,8 +123,7 @@ def record_from_images(key: str, images: Mapping[str, Any]) -> HistoryRecord | N
     if entry.startswith("HOLD#"):
         values = from_item(new)
         if choice(values, "outcome", Outcome) is Outcome.DECLINED:
-            at = time(values, "time")
-            return Hold(entity, entry.partition("#")[2], ZERO, check_result_from(values), at)
+            return hold_from(entry.partition("#")[2], values)
     return None
 
 
@@ -133,7 +137,7 @@ def record_from_item(item: Item) -> HistoryRecord:
     entity = text(values, "entity").partition("#")[2]
     at, _, key = text(values, "line").partition("#")
     if "version" not in values:
-        return Hold(entity, key.partition("#")[2], ZERO, check_result_from(values), at)
+        return Hold(entity, key.partition("#")[2], {}, check_result_from(values), at)
     figures = number(values, "balance"), number(values, "held"), number(values, "settled")
     amounts = mapping(values, "changes")
     changes = tuple(
@@ -142,9 +146,23 @@ def record_from_item(item: Item) -> HistoryRecord:
         for kind, _, entry_id in (name.partition("#"),)
     )
     price = price_from(values)
-    head = Balance(*figures, integer(values, "version"), at, deleted="deleted" in values, price=price)
-    was_deleted, price_before = "wasDeleted" in values, price_from(values, "priceBefore")
-    return Commit(entity, changes, head, time(values, "since", ""), was_deleted, price_before)
+    head = Balance(
+        *figures,
+        integer(values, "version"),
+        at,
+        deleted="deleted" in values,
+        price=price,
+        stripes=integer(values, "stripes", 0),
+    )
+    return Commit(
+        entity,
+        changes,
+        head,
+        time(values, "since", ""),
+        "wasDeleted" in values,
+        price_from(values, "priceBefore"),
+        integer(values, "stripesBefore", 0),
+    )
 
 
 def _values(line: HistoryRecord) -> dict[str, Any]:
@@ -161,4 +179,6 @@ def _values(line: HistoryRecord) -> dict[str, Any]:
         "wasDeleted": 1 if line.was_deleted else None,
         "price": line.after.price,
         "priceBefore": line.price_before,
+        "stripes": line.after.stripes or None,
+        "stripesBefore": line.stripes_before or None,
     }

@@ -1,22 +1,25 @@
 """A ledger of holds in a DynamoDB table: the heads and the entries of all its customers or products.
 
-Key: `customerId` or `productId`, and `entry`: "BALANCE" for the head, or an entry's own key.
+Key: `customerId` or `productId`, and `entry`: "BALANCE" for a head, or an entry's own key. The partition is a
+customer or product (its root, and its adjustments), one of its stripes ("shirt#7"), or an order ("ORDER#…").
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from order_capture.adapters.aws_errors import BUSY
-from order_capture.adapters.dynamodb.transactions import conflicted, refused, transact
+from order_capture.adapters.dynamodb.transactions import busy, conflicted, refused, transact
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
 from order_capture.adapters.serializers.fields import integer, mapping, number, text, time
 from order_capture.application.ports import WriteRefusedError
-from order_capture.domain.errors import TransientError
+from order_capture.application.retry import Retry
+from order_capture.domain.errors import TransientError, UnreadableError
 from order_capture.domain.ledger import (
     ACCOUNTS,
     UNPRICED,
@@ -26,44 +29,46 @@ from order_capture.domain.ledger import (
     Entry,
     Hold,
     Release,
+    aggregate,
 )
+from order_capture.domain.stripes import Heads, head_names
 
 logger = logging.getLogger(__name__)
 
 BALANCE_ENTRY = "BALANCE"
+MAX_BATCH_KEYS = 100
+"""Items that one BatchGetItem reads (DynamoDB API reference)."""
 
 
 class DynamoLedgerRepository:
     """Implements `application.ports.LedgerRepository`."""
 
-    def __init__(self, client: Any, table: str, key: str) -> None:
+    def __init__(self, client: Any, table: str, key: str, retry: Retry) -> None:
         """`key` is the name of the table's partition key."""
         self._client = client
         self._table = table
         self._key = key
+        self._retry = retry
 
     def head(self, entity: str) -> Balance | None:  # noqa: D102 - the port says it
         item = self._get(entity, BALANCE_ENTRY)
         return balance_from(from_item(item)) if item else None
 
-    def hold(self, entity: str, order_id: str) -> Hold | None:  # noqa: D102
-        item = self._get(entity, f"HOLD#{order_id}")
-        entry = self._entry_from(item) if item else None
-        return entry if isinstance(entry, Hold) else None
+    def heads(self, entity: str, stripes: int = 0) -> Heads:  # noqa: D102
+        if not stripes:
+            root = self.head(entity)
+            if root is None or not root.stripes:
+                return {entity: root} if root else {}
+            stripes = root.stripes
+        keys = [(name, BALANCE_ENTRY) for name in head_names(entity, stripes)]
+        return {text(values, self._key): balance_from(values) for values in self._get_many(keys)}
 
-    def holds(self, entities: Mapping[str, str]) -> Mapping[str, Hold]:  # noqa: D102
-        keys = [
-            to_item({self._key: entity, "entry": f"HOLD#{order_id}"}) for order_id, entity in entities.items()
-        ]
-        answer = self._client.batch_get_item(
-            RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
-        )
-        if answer.get("UnprocessedKeys"):
-            raise TransientError(BUSY)  # what was left unread must not pass for what there is not
+    def holds(self, order_ids: Collection[str]) -> Mapping[str, Hold]:  # noqa: D102
+        keys = [(_order_key(order_id), f"HOLD#{order_id}") for order_id in order_ids]
         holds: dict[str, Hold] = {}
-        for item in answer["Responses"].get(self._table, []):
+        for values in self._get_many(keys):
             try:
-                entry = self._entry_from(item)
+                entry = self._entry_from(values)
             except Exception:  # the others of a batch must not wait for it
                 logger.exception("a hold can't be read")
                 continue
@@ -73,17 +78,14 @@ class DynamoLedgerRepository:
 
     def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:  # noqa: D102
         item = self._get(entity, f"ADJUST#{adjustment_id}")
-        entry = self._entry_from(item) if item else None
+        entry = self._entry_from(from_item(item)) if item else None
         return entry if isinstance(entry, Adjustment) else None
 
-    def write(self, movements: Sequence[BalanceChange], entries: Sequence[Entry], now: str) -> None:  # noqa: D102
+    def write(self, changes: Sequence[BalanceChange], entries: Sequence[Entry], now: str) -> None:  # noqa: D102
         reasons = transact(
             self._client,
             [self._put(entry) for entry in entries]
-            + [
-                balance_update(self._table, self._key, movement.made_by(entries), now)
-                for movement in movements
-            ],
+            + [balance_update(self._table, self._key, change.made_by(entries), now) for change in changes],
         )
         if reasons is None:
             return
@@ -92,107 +94,188 @@ class DynamoLedgerRepository:
         for position, item in refused(reasons):
             if position < len(entries):
                 if item:
-                    existing[_id_of(entries[position])] = self._entry_from(item)
+                    existing[_id_of(entries[position])] = self._entry_from(from_item(item))
             else:
-                entity = movements[position - len(entries)].entity
-                heads[entity] = balance_from(from_item(item)) if item else None
-        raise WriteRefusedError(existing, heads, conflicted(reasons))
+                head = changes[position - len(entries)].head
+                heads[head] = balance_from(from_item(item)) if item else None
+        contended = {
+            changes[position - len(entries)].head for position in busy(reasons) if position >= len(entries)
+        }
+        raise WriteRefusedError(existing, heads, conflicted(reasons), contended)
 
-    def _get(self, entity: str, entry: str) -> Item | None:
+    def settlement(self, amounts: Mapping[str, Mapping[str, Decimal]], now: str) -> list[dict[str, Any]]:
+        """The part of a transaction that settles what orders hold: by order, amounts by head."""
+        changes = aggregate(
+            # The record of it is the order's own status: there is no entry, but it goes by the name of one.
+            replace(BalanceChange.settle(head, amount), entries={f"SETTLE#{order_id}": amount})
+            for order_id, by_head in amounts.items()
+            for head, amount in by_head.items()
+        )
+        return [balance_update(self._table, self._key, change, now) for change in changes]
+
+    def _get(self, partition: str, entry: str) -> Item | None:
         answer = self._client.get_item(
-            TableName=self._table, Key=to_item({self._key: entity, "entry": entry}), ConsistentRead=True
+            TableName=self._table, Key=to_item({self._key: partition, "entry": entry}), ConsistentRead=True
         )
         item: Item | None = answer.get("Item")
         return item
 
+    def _get_many(self, keys: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        if len(keys) > MAX_BATCH_KEYS:
+            return self._get_many(keys[:MAX_BATCH_KEYS]) + self._get_many(keys[MAX_BATCH_KEYS:])
+        remaining = [to_item({self._key: partition, "entry": entry}) for partition, entry in keys]
+        found: list[dict[str, Any]] = []
+        for attempt in self._retry:
+            if not remaining:
+                break
+            answer = self._client.batch_get_item(
+                RequestItems={self._table: {"Keys": remaining, "ConsistentRead": True}}
+            )
+            found += [from_item(item) for item in answer["Responses"].get(self._table, [])]
+            # A part may be left unread, with HTTP 200.
+            remaining = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            if remaining:
+                attempt.back_off()
+        if remaining:
+            raise TransientError(BUSY)
+        return found
+
     def _put(self, entry: Entry) -> dict[str, Any]:
+        # What belongs to an order has a partition key of its own: nothing but its head is kept where a hot
+        # product is, whose partition serves 1,000 write units a second.
+        partition = entry.entity if isinstance(entry, Adjustment) else _order_key(entry.order_id)
         return {
             "Put": {
                 "TableName": self._table,
-                "Item": to_item({self._key: entry.entity, "entry": entry.key, **_entry_values(entry)}),
+                "Item": to_item({self._key: partition, "entry": entry.key, **_entry_values(entry)}),
                 "ConditionExpression": "attribute_not_exists(entry)",
             }
         }
 
-    def _entry_from(self, item: Item) -> Entry:
-        values = from_item(item)
-        entity, amount, at = text(values, self._key), number(values, "amount"), time(values, "time")
-        kind, _, entry_id = text(values, "entry").partition("#")
-        match kind:
-            case "HOLD":
-                return Hold(entity, entry_id, amount, check_result_from(values), at)
-            case "RELEASE":
-                return Release(entity, entry_id, amount, at)
-            case _:
-                after = balance_from(mapping(values, "after"))
-                return Adjustment(entity, entry_id, amount, text(values, "fingerprint"), after, at)
+    def _entry_from(self, values: Mapping[str, Any]) -> Entry:
+        return entry_from(self._key, values)
 
 
-def balance_update(table: str, key: str, movement: BalanceChange, now: str) -> dict[str, Any]:
+def entry_from(key: str, values: Mapping[str, Any]) -> Entry:
+    """The entry in an item's values; `key` is the name of the table's partition key.
+
+    Raises:
+        UnreadableError: it is not as this system writes it.
+    """
+    kind, _, entry_id = text(values, "entry").partition("#")
+    match kind:
+        case "HOLD":
+            return hold_from(entry_id, values)
+        case "RELEASE":
+            return Release(entry_id, _amounts_from(values), time(values, "time"))
+        case "ADJUST":
+            return Adjustment(
+                text(values, key),
+                entry_id,
+                number(values, "amount"),
+                text(values, "fingerprint"),
+                balance_from(mapping(values, "after")),
+                time(values, "time"),
+            )
+    raise UnreadableError(f"entry: there is no {kind}")
+
+
+def hold_from(order_id: str, values: Mapping[str, Any]) -> Hold:
+    """The hold in an item's values.
+
+    Raises:
+        UnreadableError: it is not as this system writes it.
+    """
+    return Hold(
+        text(values, "entity"),
+        order_id,
+        _amounts_from(values),
+        check_result_from(values),
+        time(values, "time"),
+    )
+
+
+def _amounts_from(values: Mapping[str, Any]) -> dict[str, Decimal]:
+    amounts = mapping(values, "amounts")
+    return {head: number(amounts, head) for head in amounts}
+
+
+def _order_key(order_id: str) -> str:
+    return f"ORDER#{order_id}"
+
+
+def balance_update(table: str, key: str, change: BalanceChange, now: str) -> dict[str, Any]:
     """One head's part of a transaction: the change, and the condition that no figure falls below zero."""
+    if change.expected == 0:
+        return _new_head(table, key, change, now)
     # The names of a batch of ten are 500 bytes: a head stays under 1 KB, and costs what it did without them.
-    values: dict[str, Any] = {":one": 1, ":now": now, ":entries": movement.entries}
-    if movement.expected == 0:
-        head = {"balance": movement.balance, "held": movement.held, "settled": movement.settled}
-        return {
-            "Put": {
-                "TableName": table,
-                "Item": to_item(
-                    {
-                        key: movement.entity,
-                        "entry": BALANCE_ENTRY,
-                        **head,
-                        "version": 1,
-                        "updateTime": now,
-                        "price": movement.price,
-                        "lastEntries": movement.entries,
-                    }
-                ),
-                "ConditionExpression": "attribute_not_exists(entry)",
-            }
-        }
-    changes = ["version = version + :one", "updateTime = :now", "lastEntries = :entries"]
+    values: dict[str, Any] = {":one": 1, ":now": now, ":entries": change.entries}
+    updates = ["version = version + :one", "updateTime = :now", "lastEntries = :entries"]
     conditions = ["attribute_exists(entry)"]
-    if movement.is_hold:
-        # A head that was never deleted has no such mark, and is unequal to it as well.
+    if change.is_hold:
+        # A head that was never deleted has no such mark, and is unequal to it as well. A mark is set to 0, a
+        # price to `UNPRICED`, and neither is removed: no release takes an attribute off an item.
         conditions.append("deleted <> :tombstone")
-        values[":tombstone"] = 1
+        values |= {":tombstone": 1, ":unpriced": UNPRICED}
         allowed = ["attribute_not_exists(price)", "price = :unpriced"]
-        values[":unpriced"] = UNPRICED
-        if movement.unit_price is not None:
+        if change.unit_price is not None:
             allowed.append("price = :unitPrice")
-            values[":unitPrice"] = movement.unit_price
+            values[":unitPrice"] = change.unit_price
         conditions.append(f"({' OR '.join(allowed)})")
-    if movement.deleted is not None:
-        # A number, since an older release can't read an item with any other mark; and set to 0 where it is
-        # made anew, not removed, since no release takes an attribute off an item.
-        changes.append("deleted = :deleted")
-        values[":deleted"] = int(movement.deleted)
-    if movement.price is not None:
-        # A price is taken back by a mark as well (`UNPRICED`), for the same reason.
-        changes.append("price = :price")
-        values[":price"] = movement.price
-    for figure, change in (
-        ("balance", movement.balance),
-        ("held", movement.held),
-        ("settled", movement.settled),
-    ):
-        if change:
-            changes.append(f"{figure} = {figure} + :{figure}")
-            values[f":{figure}"] = change
-        if change < 0:
+    if change.deleted is not None:
+        updates.append("deleted = :deleted")
+        values[":deleted"] = int(change.deleted)
+    if change.price is not None:
+        updates.append("price = :price")
+        values[":price"] = change.price
+    if change.stripes is not None:
+        updates.append("stripes = :stripes")
+        values[":stripes"] = change.stripes
+        conditions.append("attribute_not_exists(stripes)")
+    for figure, amount in (("balance", change.balance), ("held", change.held), ("settled", change.settled)):
+        if amount:
+            updates.append(f"{figure} = {figure} + :{figure}")
+            values[f":{figure}"] = amount
+        if amount < 0:
             conditions.append(f"{figure} >= :least_{figure}")
-            values[f":least_{figure}"] = -change
-    if movement.expected is not None:
+            values[f":least_{figure}"] = -amount
+    for counter, is_counted in (("balanceVersion", change.balance), ("transfers", change.transfer)):
+        if is_counted:
+            updates.append(f"{counter} = {counter} + :one")
+    if change.expected is not None:
         conditions.append("version = :expected")
-        values[":expected"] = movement.expected
+        values[":expected"] = change.expected
     return {
         "Update": {
             "TableName": table,
-            "Key": to_item({key: movement.entity, "entry": BALANCE_ENTRY}),
-            "UpdateExpression": f"SET {', '.join(changes)}",
+            "Key": to_item({key: change.head, "entry": BALANCE_ENTRY}),
+            "UpdateExpression": f"SET {', '.join(updates)}",
             "ConditionExpression": " AND ".join(conditions),
             "ExpressionAttributeValues": to_item(values),
+        }
+    }
+
+
+def _new_head(table: str, key: str, change: BalanceChange, now: str) -> dict[str, Any]:
+    return {
+        "Put": {
+            "TableName": table,
+            "Item": to_item(
+                {
+                    key: change.head,
+                    "entry": BALANCE_ENTRY,
+                    "balance": change.balance,
+                    "held": change.held,
+                    "settled": change.settled,
+                    "version": 1,
+                    "balanceVersion": 1,
+                    "transfers": 1 if change.transfer else 0,
+                    "updateTime": now,
+                    "price": change.price,
+                    "lastEntries": change.entries,
+                }
+            ),
+            "ConditionExpression": "attribute_not_exists(entry)",
         }
     }
 
@@ -204,9 +287,14 @@ def _id_of(entry: Entry) -> str:
 def _entry_values(entry: Entry) -> Mapping[str, Any]:
     match entry:
         case Hold():
-            return {"amount": entry.amount, "time": entry.time, **check_result_values(entry.decision)}
+            return {
+                "entity": entry.entity,
+                "amounts": entry.amounts,
+                "time": entry.time,
+                **check_result_values(entry.decision),
+            }
         case Release():
-            return {"amount": entry.amount, "time": entry.time}
+            return {"amounts": entry.amounts, "time": entry.time}
         case Adjustment():
             after = {
                 "balance": entry.after.balance,
@@ -239,6 +327,9 @@ def balance_from(values: Mapping[str, Any]) -> Balance:
         update_time=time(values, "updateTime"),
         deleted=bool(integer(values, "deleted", 0)),
         price=price_from(values),
+        stripes=integer(values, "stripes", 0),
+        balance_version=integer(values, "balanceVersion", 0),
+        transfers=integer(values, "transfers", 0),
     )
 
 

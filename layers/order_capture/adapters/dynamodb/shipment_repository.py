@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from order_capture.adapters.dynamodb.ledger_repository import balance_update
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 from order_capture.adapters.dynamodb.order_repository import step_values
 from order_capture.adapters.dynamodb.transactions import conflicted, refused, transact
 from order_capture.adapters.dynamodb.types import to_item
-from order_capture.application.ports import SettleRefusedError
-from order_capture.domain.ledger import ACCOUNTS, STOCK, BalanceChange, LedgerSpec, aggregate
+from order_capture.application.ports import SettleRefusedError, Shipment
 from order_capture.domain.order import OrderDetails, OrderStatus, StatusChange
 
 SHIPPED_SEQUENCE = 3
@@ -21,18 +19,37 @@ SHIPPED_SEQUENCE = 3
 class DynamoShipmentRepository:
     """Implements `application.ports.ShipmentRepository`."""
 
-    def __init__(self, client: Any, order_table: str, account_table: str, stock_table: str) -> None:
+    def __init__(
+        self,
+        client: Any,
+        order_table: str,
+        accounts: DynamoLedgerRepository,
+        stock: DynamoLedgerRepository,
+    ) -> None:
         self._client = client
         self._order_table = order_table
-        self._account_table = account_table
-        self._stock_table = stock_table
+        self._accounts = accounts
+        self._stock = stock
 
-    def settle(self, orders: Sequence[OrderDetails], now: str) -> None:  # noqa: D102 - the port says it
+    def held(self, orders: Sequence[OrderDetails]) -> Sequence[Shipment]:  # noqa: D102 - the port says it
+        order_ids = [details.order_id for details in orders]
+        account, stock = self._accounts.holds(order_ids), self._stock.holds(order_ids)
+        return [
+            Shipment(details, on_account.amounts, of_stock.amounts)
+            for details in orders
+            if (on_account := account.get(details.order_id))
+            and (of_stock := stock.get(details.order_id))
+            and on_account.is_held
+            and of_stock.is_held
+        ]
+
+    def settle(self, shipments: Sequence[Shipment], now: str) -> None:  # noqa: D102
+        orders = [shipment.details for shipment in shipments]
         reasons = transact(
             self._client,
             [self._ship(details, now) for details in orders]
-            + _settle(ACCOUNTS, orders, self._account_table, "customerId", now)
-            + _settle(STOCK, orders, self._stock_table, "productId", now),
+            + self._accounts.settlement({each.details.order_id: each.account for each in shipments}, now)
+            + self._stock.settlement({each.details.order_id: each.stock for each in shipments}, now),
         )
         if reasons is None:
             return
@@ -66,15 +83,3 @@ class DynamoShipmentRepository:
                 ),
             }
         }
-
-
-def _settle(
-    kind: LedgerSpec, orders: Sequence[OrderDetails], table: str, key: str, now: str
-) -> list[dict[str, Any]]:
-    movements = aggregate(
-        # The record of it is the order's own status: there is no entry, but it goes by the name of one.
-        replace(BalanceChange.settle(entity, amount), entries={f"SETTLE#{details.order_id}": amount})
-        for details in orders
-        for entity, amount in kind.required_amounts(details).items()
-    )
-    return [balance_update(table, key, movement, now) for movement in movements]

@@ -61,9 +61,16 @@ def refused(reasons: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Item | Non
 
 def conflicted(reasons: Sequence[dict[str, Any]]) -> bool:
     """Whether another write of the same items was under way, or a hot item was throttled."""
-    conflicts = sum(reason["Code"] in _BUSY for reason in reasons)
+    conflicts = sum(1 for _ in busy(reasons))
     metrics.count("TransactionConflicts", conflicts)
     return conflicts > 0
+
+
+def busy(reasons: Sequence[dict[str, Any]]) -> Iterator[int]:
+    """The positions of the actions whose items others were writing, or that were throttled."""
+    for position, reason in enumerate(reasons):
+        if reason["Code"] in _BUSY:
+            yield position
 
 
 _BUSY = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}

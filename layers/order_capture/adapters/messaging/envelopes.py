@@ -45,6 +45,9 @@ COMMANDS: Mapping[str, type[Command]] = {
     "webhook.deliver": DeliverWebhook,
 }
 STATES: Mapping[CheckType, str] = {CheckType.BALANCE: "account.state", CheckType.STOCK: "stock.state"}
+# Attributes of an event that nobody of a kind wants. They are absent where somebody may, or where it is not
+# known (an earlier release, an operator): a filter that asks for their absence never loses an event.
+NO_WEBHOOKS, NO_CONNECTIONS = "noWebhooks", "noConnections"
 _TYPES = {model: kind for kind, model in COMMANDS.items()}
 _EVENTS = frozenset(OrderEventType)
 _Model = TypeVar("_Model", bound=TolerantModel)
@@ -79,16 +82,23 @@ class CloudEvent(TolerantModel):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message ready to be sent: its type and version are repeated as attributes, for filters."""
+    """A message ready to be sent."""
 
     type: str
     version: str
     body: str
+    unwanted: tuple[str, ...] = ()
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What is beside the body, for filters: its type and version, and what says who does not want it."""
+        return {"type": self.type, "version": self.version, **dict.fromkeys(self.unwanted, "true")}
 
 
 def encode(message: Message | BalanceState, *, message_id: str, source: str, time: str) -> Envelope:
     """Put a message into its envelope."""
     more: dict[str, Any] = {}
+    unwanted: tuple[str, ...] = ()
     if isinstance(message, OrderEventMessage):
         change, kind = message.event.change, str(message.event.type)
         message_id, time = event_id(kind, message.order_id), change.time
@@ -96,6 +106,8 @@ def encode(message: Message | BalanceState, *, message_id: str, source: str, tim
         if change.reason is not None:
             more["reason"] = change.reason
         data = OrderSnapshot.of(message.event.order).values()
+        wanted = {NO_WEBHOOKS: message.for_webhooks, NO_CONNECTIONS: message.for_connections}
+        unwanted = tuple(name for name, is_wanted in wanted.items() if not is_wanted)
     elif isinstance(message, BalanceState):
         kind = STATES[message.kind.check]
         message_id, time = event_id(kind, message.correlation_id), message.head.update_time
@@ -115,7 +127,7 @@ def encode(message: Message | BalanceState, *, message_id: str, source: str, tim
         "correlationid": message.correlation_id,
         "data": data,
     }
-    return Envelope(kind, VERSION, decimal_json.dumps(body))
+    return Envelope(kind, VERSION, decimal_json.dumps(body), unwanted)
 
 
 def decode(body: str) -> Received:

@@ -17,7 +17,14 @@ import botocore.exceptions
 
 from order_capture.adapters.aws_errors import is_refusal, is_worth_a_retry
 from order_capture.adapters.messaging import envelopes
-from order_capture.application.messages import BalanceState, DeliverWebhook, Message, WatchOrder, subject_of
+from order_capture.application.messages import (
+    BalanceState,
+    DeliverWebhook,
+    Message,
+    WatchOrder,
+    group_of,
+    subject_of,
+)
 from order_capture.application.ports import Clock
 from order_capture.application.retry import Backoff, Retry
 from order_capture.domain.errors import RejectedMessagesError, TransientError
@@ -153,7 +160,7 @@ class _Publisher(ABC):
         envelope = envelopes.encode(
             message, message_id=self._sender.new_id(), source=self._sender.source, time=self._sender.clock()
         )
-        attributes = {"type": envelope.type, "version": envelope.version}
+        attributes = envelope.attributes
         values: dict[str, Any] = {
             self._body_name: envelope.body,
             "MessageAttributes": {
@@ -162,11 +169,11 @@ class _Publisher(ABC):
         }
         if isinstance(message, WatchOrder | DeliverWebhook):
             values["DelaySeconds"] = message.delay
-        if isinstance(message, DeliverWebhook):
+        if group := group_of(message):
             # A standard queue with groups is a fair one: while one group takes up more of the consumers than
             # the others, SQS hands out those of the others first (SQS Developer Guide, "How Amazon SQS fair
-            # queues work").
-            values["MessageGroupId"] = message.customer_id
+            # queues work"). SNS forwards it to such queues (API reference, PublishBatchRequestEntry).
+            values["MessageGroupId"] = group
         size = len(envelope.body.encode()) + sum(
             len(f"{name}String{value}") for name, value in attributes.items()
         )

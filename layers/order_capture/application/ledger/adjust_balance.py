@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from order_capture.application.ledger.get_balance import read_heads
 from order_capture.application.ports import Clock, LedgerRepository, WriteRefusedError
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import IdempotencyConflictError, NotFoundError, TransientError
 from order_capture.domain.ledger import (
-    UNPRICED,
     ZERO,
     Adjustment,
     Balance,
@@ -20,6 +20,7 @@ from order_capture.domain.ledger import (
     delete,
     idempotency_key_for,
 )
+from order_capture.domain.stripes import Heads, gather, new_price, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,9 @@ class AdjustBalance:
         """Make the change once, and return the balance after it, however often it is requested.
 
         The balance is read, and written only if nobody has changed it since: the answer is then exact, and
-        can be kept with the entry for a repeated request.
+        can be kept with the entry for a repeated request. Only where something is added to or taken from
+        the root of a customer or product that has stripes, those may be written meanwhile: then the answer is
+        how they stood when they were read, with the change.
 
         Raises:
             BalanceOutOfRangeError: the balance would fall below zero or rise too high.
@@ -82,23 +85,18 @@ class AdjustBalance:
                 if earlier.fingerprint != request.fingerprint:
                     raise IdempotencyConflictError
                 return Adjusted(earlier.after, replayed=True)
-            head, now = self.ledger.head(request.entity), self.clock()
+            heads, now = read_heads(self.ledger, request.entity), self.clock()
+            head = total(request.entity, heads)
             after = self._after(head, request, now)
             amount = after.balance - (head.balance if head else ZERO)
-            # The version covers all that `after` was computed from: a hold in between counts it up as well.
-            change = BalanceChange(
-                request.entity,
-                balance=amount,
-                expected=head.version if head else 0,
-                deleted=after.deleted if head and after.deleted is not head.deleted else None,
-                price=_new_price(head, after),
-            )
+            changes = self._changes(request, heads, head, after)
+            after = replace(after, version=after.version - 1 + len(changes))
             adjustment = Adjustment(
                 request.entity, request.adjustment_id, amount, request.fingerprint, after, now
             )
             receipts = [adjustment.receipt()] if request.idempotent else []
             try:
-                self.ledger.write([change], [adjustment, *receipts], now)
+                self.ledger.write(changes, [adjustment, *receipts], now)
                 return Adjusted(after, replayed=False)
             except WriteRefusedError as refusal:
                 match refusal.entries.get(request.adjustment_id):
@@ -107,6 +105,26 @@ class AdjustBalance:
                     case _:
                         attempt.back_off()
         raise TransientError("Too many orders and adjustments of it at this moment.")
+
+    def _changes(
+        self, request: BalanceRequest, heads: Heads, head: Balance | None, after: Balance
+    ) -> list[BalanceChange]:
+        """What changes `head` to `after`: the root alone, where that suffices, or else every head."""
+        if head is None:
+            return [BalanceChange(request.entity, balance=after.balance, expected=0, price=after.price)]
+        amount = after.balance - head.balance
+        deleted = after.deleted if after.deleted is not head.deleted else None
+        price = new_price(head.price, after.price)
+        root = heads[request.entity]
+        # An order may be held on any head, by what is marked there: so all get the same marks. And a balance
+        # can only be set while no head changes; to add to it, the others need not be still.
+        is_relative = request.adjust is not None and root.balance + amount >= 0
+        if root.stripes and not (is_relative and deleted is None and price is None):
+            return gather(request.entity, heads, amount, request.adjustment_id, deleted=deleted, price=price)
+        # The version covers all that `after` was computed from: a hold in between counts it up as well.
+        return [
+            BalanceChange(request.entity, balance=amount, expected=root.version, deleted=deleted, price=price)
+        ]
 
     def _after(self, head: Balance | None, request: BalanceRequest, now: str) -> Balance:
         current = active_or_none(head)
@@ -117,10 +135,3 @@ class AdjustBalance:
         if current is None and request.balance is None:
             raise NotFoundError(f"{request.entity} is unknown: set its balance first.")
         return adjust(self.kind, head, now, balance=request.balance, by=request.adjust, price=request.price)
-
-
-def _new_price(head: Balance | None, after: Balance) -> Decimal | None:
-    """What the price changes to; None if it stays as it was."""
-    if after.price == (head.price if head else None):
-        return None
-    return UNPRICED if after.price is None else after.price

@@ -5,17 +5,27 @@ Both checkers run this, one on the accounts, one on the stock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from operator import attrgetter
 
 from order_capture.application.batches import process_groups
+from order_capture.application.ledger.hot_heads import HotHeads
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
-from order_capture.application.ports import Clock, LedgerRepository, MessagePublisher, WriteRefusedError
+from order_capture.application.ports import (
+    Clock,
+    LedgerRepository,
+    MessagePublisher,
+    Random,
+    WriteRefusedError,
+)
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import LedgerInconsistencyError, TransientError
 from order_capture.domain.ledger import (
+    ZERO,
     Balance,
     BalanceChange,
     Hold,
@@ -23,11 +33,24 @@ from order_capture.domain.ledger import (
     Release,
     aggregate,
     decide_holds,
-    hold_entries,
+    hold_entry,
     primary_entity,
     rejected_hold,
 )
-from order_capture.domain.order import CheckResult, OrderDetails, Outcome
+from order_capture.domain.order import CheckResult, OrderDetails
+from order_capture.domain.stripes import Heads, balances, entity_of, is_snapshot, refill, split, stripe, total
+
+logger = logging.getLogger(__name__)
+
+CONFLICTS_TO_SPLIT = 2
+"""Conflicts at a root, one after the other, until it is split. One is met by chance now and then."""
+
+MAX_ITEMS = 32
+"""Items of one write for several customers or products: two for an order, so that a batch of ten fits. Each
+is one more that another order may be writing, and with which all are refused."""
+
+MAX_COLLECTS = 4
+"""Reads of all heads in one attempt. If no two of them agree, others make progress: it is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +61,11 @@ class CheckOrders:
     ledger: LedgerRepository
     results: MessagePublisher
     clock: Clock
+    random: Random
     retry: Retry
+    hot_heads: HotHeads
+    stripes: int
+    """How many stripes a contended head gets; 0: none."""
 
     def process(self, messages: Sequence[CheckOrder | ReleaseOrder]) -> set[str]:
         """Hold or release for every order of a batch, and publish what was held.
@@ -50,20 +77,29 @@ class CheckOrders:
         failed: set[str] = set()
         results: dict[str, CheckResult] = {}
 
-        def hold(group: Sequence[OrderDetails]) -> None:
-            results.update(self._hold(group))
+        def hold(group: Sequence[OrderDetails]) -> set[str]:
+            found = self._hold(group)
+            results.update(found)
+            return {details.order_id for details in group} - found.keys()
 
         def release(group: Sequence[OrderDetails]) -> None:
             for details in group:
                 self._release(details)
 
         groups = self._groups(message.details for message in checks.values())
+        groups = self._hold_together(groups, results)
         refused = [[message.details] for message in messages if isinstance(message, ReleaseOrder)]
         process_groups(failed, groups, attrgetter("order_id"), hold, self.retry.has_time_left)
         process_groups(failed, refused, attrgetter("order_id"), release, self.retry.has_time_left)
         return failed | self.results.send(
             [
-                OrderChecked.of(order_id, self.kind.check, result, checks[order_id].correlation_id)
+                OrderChecked.of(
+                    order_id,
+                    self.kind.check,
+                    result,
+                    checks[order_id].correlation_id,
+                    checks[order_id].items[0].product_id,
+                )
                 for order_id, result in results.items()
             ]
         )
@@ -84,70 +120,128 @@ class CheckOrders:
             groups.setdefault((name, self.kind.unit_prices(details).get(entity)), []).append(details)
         return list(groups.values())
 
+    def _hold_together(
+        self, groups: Sequence[list[OrderDetails]], results: dict[str, CheckResult]
+    ) -> list[list[OrderDetails]]:
+        """Attempt to hold all groups that seem to be cold in one write, which takes as long as two of ten.
+
+        `results` gets what was held. Returns the groups that are left: the hot ones, and all where one of
+        them does not fit, was decided before, or is being written. Each is then held by itself.
+        """
+        now = self.clock()
+        cold: list[list[OrderDetails]] = []
+        entities: set[str] = set()
+        items = 0
+        for group in groups:
+            required = {entity for details in group for entity in self.kind.required_amounts(details)}
+            size = len(required) + len(group)
+            is_hot = any(self.hot_heads.is_hot(entity, now) for entity in required)
+            if not is_hot and entities.isdisjoint(required) and items + size <= MAX_ITEMS:
+                cold.append(group)
+                entities |= required
+                items += size
+        if len(cold) < 2:
+            return list(groups)
+        orders = {details.order_id: details for group in cold for details in group}
+        held = decide_holds(self.kind, orders.values(), {})
+        targets = {entity: entity for entity in entities}
+        entries = [
+            hold_entry(self.kind, each, held[order_id], targets, now) for order_id, each in orders.items()
+        ]
+        try:
+            self.ledger.write(self._hold_changes(orders, entries), entries, now)
+        except Exception as error:  # what is in the way shows where each group is held by itself
+            logger.debug("not held together: %s", type(error).__name__)
+            return list(groups)
+        results.update(held)
+        return [group for group in groups if group not in cold]
+
+    def _hold_changes(
+        self, orders: Mapping[str, OrderDetails], entries: Iterable[Hold]
+    ) -> list[BalanceChange]:
+        prices = {order_id: self.kind.unit_prices(details) for order_id, details in orders.items()}
+        return aggregate(
+            BalanceChange.hold(head, amount, prices[entry.order_id].get(entity_of(head)))
+            for entry in entries
+            for head, amount in entry.amounts.items()
+        )
+
     def _hold(self, group: Sequence[OrderDetails]) -> dict[str, CheckResult]:
-        """Group commit: one write of the balance and an entry per order, or what was decided before.
+        """Group commit: one write of each head and an entry per order, or what was decided before.
 
         Nothing is read first. A refused write shows which orders are decided already and what the balances
         are, and the next attempt is made with that.
         """
         undecided = {details.order_id: details for details in group}
-        unit_prices = {order_id: self.kind.unit_prices(details) for order_id, details in undecided.items()}
         decided: dict[str, CheckResult] = {}
-        known_balances: dict[str, Balance | None] = {}
+        stand = _Stand(self, group)
         for attempt in self.retry:
             now = self.clock()
-            results = decide_holds(self.kind, undecided.values(), known_balances)
+            results = stand.sure(decide_holds(self.kind, undecided.values(), stand.balances))
             entries = [
-                entry
-                for order_id, details in undecided.items()
-                for entry in hold_entries(self.kind, details, results[order_id], now)
+                hold_entry(self.kind, undecided[order_id], result, stand.targets, now)
+                for order_id, result in results.items()
             ]
-            changes = aggregate(
-                BalanceChange.hold(entry.entity, entry.amount, unit_prices[entry.order_id].get(entry.entity))
-                for entry in entries
-                if entry.decision.outcome is Outcome.HELD
-            )
+            refusal = WriteRefusedError()
             try:
-                self.ledger.write(changes, entries, now)
-                return decided | results
-            except WriteRefusedError as refusal:
-                known_balances.update(refusal.heads)
-                for order_id, entry in refusal.entries.items():
-                    if isinstance(entry, Hold):
-                        decided[order_id] = entry.decision
-                        del undecided[order_id]
-                if not undecided:
-                    return decided
-                if refusal.conflict:
-                    attempt.back_off()
-        raise TransientError(f"too many other writes of the {self.kind.check.lower()} ledger")
+                if entries:
+                    self.ledger.write(self._changes(undecided, entries, stand), entries, now)
+                    decided |= results
+            except WriteRefusedError as error:
+                refusal = error
+                decided |= {
+                    order_id: entry.decision
+                    for order_id, entry in refusal.entries.items()
+                    if isinstance(entry, Hold)
+                }
+            undecided = {each: details for each, details in undecided.items() if each not in decided}
+            if not undecided:
+                return decided
+            if refusal.conflict or not entries:
+                attempt.back_off()
+            stand.learn(refusal)
+        if not decided:
+            raise TransientError(self._busy)
+        logger.warning("returned to the queue: %s", self._busy, extra={"order_ids": sorted(undecided)})
+        return decided
+
+    @property
+    def _busy(self) -> str:
+        return f"too many other writes of the {self.kind.check.lower()} ledger"
+
+    def _changes(
+        self, orders: Mapping[str, OrderDetails], entries: Sequence[Hold], stand: _Stand
+    ) -> list[BalanceChange]:
+        """What the heads have to change by, with what a head that is short gets from the others."""
+        held = [entry for entry in entries if entry.is_held]
+        changes = self._hold_changes(orders, held)
+        transfers = [
+            transfer
+            for change in changes
+            for heads in [stand.heads.get(entity_of(change.head), {})]
+            if change.head in heads and heads[change.head].balance < change.held
+            for transfer in refill(
+                self.kind, change.head, change.held - heads[change.head].balance, heads, held[0].order_id
+            )
+        ]
+        return aggregate([*changes, *transfers])
 
     def _release(self, details: OrderDetails) -> None:
         """Release what the order holds, once; where it holds nothing yet, make sure that it never will.
 
         The hold is read first: it never changes once it exists, so what was read stays true.
         """
-        required_amounts = self.kind.required_amounts(details)
         for attempt in self.retry:
             now = self.clock()
-            hold = self.ledger.hold(primary_entity(required_amounts), details.order_id)
-            if hold is not None and hold.decision.outcome is Outcome.DECLINED:
+            hold = self.ledger.holds([details.order_id]).get(details.order_id)
+            if hold is not None and not hold.is_held:
                 return
             try:
                 if hold is None:
                     self.ledger.write([], [rejected_hold(self.kind, details, now)], now)
                 else:
-                    self.ledger.write(
-                        [
-                            BalanceChange.release(entity, amount)
-                            for entity, amount in required_amounts.items()
-                        ],
-                        [
-                            Release(entity, details.order_id, amount, now)
-                            for entity, amount in required_amounts.items()
-                        ],
-                        now,
-                    )
+                    changes = [BalanceChange.release(head, amount) for head, amount in hold.amounts.items()]
+                    self.ledger.write(changes, [Release(details.order_id, hold.amounts, now)], now)
                 return
             except WriteRefusedError as refusal:
                 if any(isinstance(entry, Release) for entry in refusal.entries.values()):
@@ -158,4 +252,97 @@ class CheckOrders:
                     ) from refusal
                 if refusal.conflict:
                     attempt.back_off()
-        raise TransientError(f"too many other writes of the {self.kind.check.lower()} ledger")
+        raise TransientError(self._busy)
+
+
+class _Stand:
+    """What is known of the customers and products that a group of orders requires, while it is held."""
+
+    def __init__(self, checks: CheckOrders, orders: Sequence[OrderDetails]) -> None:
+        self._checks = checks
+        self._ledger = checks.ledger
+        self._conflicts: Counter[str] = Counter()
+        self._required: dict[str, Decimal] = {}
+        for details in orders:
+            for entity, amount in checks.kind.required_amounts(details).items():
+                self._required[entity] = self._required.get(entity, ZERO) + amount
+        now = checks.clock()
+        found = {entity: checks.hot_heads.find(entity, now) for entity in self._required}
+        self.targets = {entity: head for entity, (head, _) in found.items()}
+        """The head of each on which the orders are held."""
+        self._stripes = {entity: stripes for entity, (_, stripes) in found.items()}
+        self.balances: dict[str, Balance | None] = {}
+        """How each stands, of those whose balance is known."""
+        self.heads: dict[str, Heads] = {}
+        """The heads of those of which one was found short, as last read."""
+        self._unsure: set[str] = set()
+        """Those whose heads changed while they were read: their sum may never have been what was read."""
+
+    def sure(self, results: Mapping[str, CheckResult]) -> dict[str, CheckResult]:
+        """The results without the declines for which a balance must be known that is not."""
+        return {
+            order_id: result
+            for order_id, result in results.items()
+            if result.code is not self._checks.kind.insufficient or result.entity not in self._unsure
+        }
+
+    def learn(self, refusal: WriteRefusedError) -> None:
+        """Take from a refused write what it shows, and find out what it does not."""
+        contended = {entity_of(head) for head in refusal.contended}
+        to_collect = {*self._unsure, *(contended & self.heads.keys())}
+        for head, balance in refusal.heads.items():
+            entity = entity_of(head)
+            if head == entity and (balance is None or not balance.stripes):
+                self.balances[entity] = balance  # there is no other head
+            else:
+                self._stripes[entity] = self._stripes[entity] or (balance.stripes if balance else 0)
+                to_collect.add(entity)
+        for entity in sorted(contended):
+            self._conflicts[entity] += 1
+            self._avoid(entity)
+        for entity in sorted(to_collect):
+            self._collect(entity)
+
+    def _collect(self, entity: str) -> None:
+        """Read all heads: until they suffice for all orders, or two reads show how many they do not."""
+        before: Heads | None = None
+        for _ in range(MAX_COLLECTS):
+            heads = self._ledger.heads(entity, self._stripes[entity])
+            self.heads[entity], self.balances[entity] = heads, total(entity, heads)
+            suffices = balances(heads.values()) >= self._required[entity]
+            if suffices or (before is not None and is_snapshot(before, heads)):
+                self._unsure.discard(entity)
+                return
+            before = heads
+        self._unsure.add(entity)
+
+    def _avoid(self, entity: str) -> None:
+        """After a conflict: use another head, if there is one; if it happens again, see that there is."""
+        checks, stripes = self._checks, self._stripes[entity]
+        if not checks.stripes:
+            return
+        if not stripes:
+            root = self._ledger.head(entity)
+            if root is None:
+                return
+            stripes = root.stripes
+            if not stripes and self._conflicts[entity] >= CONFLICTS_TO_SPLIT:
+                stripes = self._split(entity, root)
+            if not stripes:
+                return
+            self._stripes[entity] = stripes
+        number = 1 + int(checks.random() * stripes)
+        self.targets[entity] = stripe(entity, number)
+        checks.hot_heads.remember(entity, self.targets[entity], stripes, checks.clock())
+
+    def _split(self, entity: str, root: Balance) -> int:
+        """Give a root its stripes, unless there is too little to share. Returns how many there are now."""
+        changes = split(self._checks.kind, entity, root, self._checks.stripes)
+        if not changes[0].balance:
+            return 0
+        try:
+            self._ledger.write(changes, [], self._checks.clock())
+        except WriteRefusedError:
+            root_now = self._ledger.head(entity)
+            return root_now.stripes if root_now else 0
+        return self._checks.stripes

@@ -9,10 +9,14 @@ from order_capture.application.ports import LedgerRepository, Sleep
 from order_capture.domain.errors import NotFoundError, TransientError
 from order_capture.domain.history import Commit
 from order_capture.domain.ledger import Balance, active_or_none
+from order_capture.domain.stripes import Heads, is_undivided, total
 
 # Seconds between reads for what the history does not have yet. It follows the ledger's stream, mostly well
 # within a second; after two and a half the client is asked to retry.
 RETRY_DELAYS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5)
+
+MAX_READS = 10
+"""Reads of the heads of one customer or product: of a hot one, seldom more than two are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +35,47 @@ class GetBalance:
 
         Raises:
             NotFoundError: no balance was set for it by that time, or it was deleted then.
-            TransientError: the history is not written so far yet.
+            TransientError: the history is not written so far yet, or it is too hot to be read at this moment.
         """
-        head = self.ledger.head(entity)
-        if head is not None and at is not None and at < head.update_time:
-            head = self._commit_after(entity, at).before
-        if (balance := active_or_none(head)) is None:
+        heads = read_heads(self.ledger, entity)
+        if at is not None:
+            heads = self._heads_at(entity, heads, at)
+        if (balance := active_or_none(total(entity, heads))) is None:
             raise NotFoundError(
                 "No balance is set for it." if at is None else "No balance was set for it then."
             )
         return balance
 
-    def _commit_after(self, entity: str, at: str) -> Commit:
+    def _heads_at(self, entity: str, heads: Heads, at: str) -> Heads:
+        """The heads that there were at that time, as they were."""
+        then = {
+            name: self._commit_after(name, at).before if at < head.update_time else head
+            for name, head in heads.items()
+        }
+        return {name: head for name, head in then.items() if head is not None}
+
+    def _commit_after(self, head: str, at: str) -> Commit:
         for delay in (0.0, *RETRY_DELAYS):
             self.sleep(delay)
-            commit = self.history.transaction_at(entity, at)
+            commit = self.history.transaction_at(head, at)
             if commit is not None:
                 return commit
         raise TransientError("The history of that time is still being written.")
+
+
+def read_heads(ledger: LedgerRepository, entity: str) -> Heads:
+    """Read the heads of a customer or product, with nothing transferred between them; empty if it is unknown.
+
+    Orders may be held and settled meanwhile: each head is as it was at a moment of the call.
+
+    Raises:
+        TransientError: something is transferred between them all the time.
+    """
+    heads = ledger.heads(entity)
+    for _ in range(MAX_READS):
+        if len(heads) <= 1:
+            return heads
+        before, heads = heads, ledger.heads(entity, len(heads) - 1)
+        if is_undivided(before, heads):
+            return heads
+    raise TransientError("Too many orders of it at this moment.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from order_capture.application.ledger.ports import HistoryCursor, HistoryRepository
 from order_capture.application.ports import LedgerRepository
 from order_capture.domain.errors import NotFoundError
-from order_capture.domain.history import Commit, HistoryRecord, LedgerEntry
+from order_capture.domain.history import ChangeType, Commit, HistoryRecord, LedgerEntry
 from order_capture.domain.ledger import Hold
+from order_capture.domain.stripes import head_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,21 @@ class ListBalanceHistory:
         Raises:
             NotFoundError: no balance was ever set for it, and no order ever asked for it.
         """
-        # The record at `after` is read again: some of its entries may be left. And one more, to know if there
-        # is one.
-        max_records = limit + 2
-        records = self.history.newest(entity, after, max_records)
+        root = self.ledger.head(entity)
+        names = head_names(entity, root.stripes if root else 0)
+        # The record at `after` is read again: some of its entries may be left. There may be one of its name
+        # at each head, as a transfer has; all of them together must not fill a page, or none would follow.
+        # And one more, to know if there is one.
+        max_records = limit + 1 + len(names)
+        histories = [self.history.newest(name, after, max_records) for name in names]
+        records = sorted(chain(*histories), key=lambda each: (each.time, each.key), reverse=True)[
+            :max_records
+        ]
         entries = [
             entry for each in records for entry in _entries(each) if not _is_shown(entry.cursor, after)
         ]
         # Only what exists may have an empty history, for a moment.
-        if not entries and after is None and self.ledger.head(entity) is None:
+        if not entries and after is None and root is None:
             raise NotFoundError("No balance was ever set for it.")
         page = entries[:limit]
         if len(entries) > limit:
@@ -65,7 +73,8 @@ def _entries(record: HistoryRecord) -> Iterator[Entry]:
         yield Entry(record, None, HistoryCursor(record.time, record.key, 0))
         return
     for index, change in enumerate(record.changes):
-        yield Entry(record, change, HistoryCursor(record.time, record.key, index))
+        if change.type is not ChangeType.TRANSFER:  # of one head to another: nothing has changed
+            yield Entry(record, change, HistoryCursor(record.time, record.key, index))
 
 
 def _size(record: HistoryRecord) -> int:

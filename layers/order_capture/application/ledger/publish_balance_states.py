@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from order_capture.application.ledger.get_balance import read_heads
 from order_capture.application.messages import BalanceState
-from order_capture.application.ports import StatePublisher
+from order_capture.application.ports import LedgerRepository, StatePublisher
+from order_capture.domain.errors import TransientError
+from order_capture.domain.ledger import LedgerSpec
+from order_capture.domain.stripes import entity_of, is_stripe, total
 
 
 @dataclass(frozen=True, slots=True)
 class PublishBalanceStates:
     """Publish the latest state of each customer or product."""
 
+    ledger: LedgerRepository
     publisher: StatePublisher
 
     def publish(self, states: Sequence[BalanceState]) -> None:
@@ -26,8 +32,18 @@ class PublishBalanceStates:
             RejectedMessagesError: some never can be; all the others are sent.
         """
         latest: dict[str, BalanceState] = {}
+        divided: dict[str, LedgerSpec] = {}
         for state in states:
+            if is_stripe(state.entity) or state.head.stripes:
+                divided[entity_of(state.entity)] = state.kind
+                continue
             known = latest.get(state.entity)
             if known is None or known.head.version < state.head.version:
                 latest[state.entity] = state
+        for entity, kind in divided.items():
+            latest.pop(entity, None)
+            # If it can't be read, it is being changed at this moment: that change will come here as well.
+            with suppress(TransientError):
+                if (head := total(entity, read_heads(self.ledger, entity))) is not None:
+                    latest[entity] = BalanceState(kind, entity, head)
         self.publisher.send_all(list(latest.values()))

@@ -10,8 +10,7 @@ from order_capture.application.messages import Message, OrderChecked, ReleaseOrd
 from order_capture.application.orders.update_with_retry import update_with_retry
 from order_capture.application.ports import Clock, LedgerRepository, MessagePublisher, OrderRepository
 from order_capture.application.retry import Retry
-from order_capture.domain.ledger import LEDGERS, primary_entity
-from order_capture.domain.order import CheckType, NextAction, Order, OrderStatus
+from order_capture.domain.order import CheckType, NextAction, Order, OrderStatus, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +52,22 @@ class DecideOrders:
 
         def decide(group: Sequence[str]) -> None:
             (order_id,) = group
+            is_changed = False
+
+            def record(order: Order) -> Order:
+                nonlocal is_changed
+                changed = self._record_checks(order, by_order[order_id])
+                is_changed = changed is not order
+                return changed
+
             # An order is written before its checks are asked for: one that is missing is a restored table.
             order = update_with_retry(
                 self.orders,
                 self.retry,
                 order_id,
                 stored.get(order_id),
-                lambda order: self._record_checks(order, by_order[order_id]),
+                record,
             )
-            is_changed = order is not stored.get(order_id)
             match order.next_action():
                 case NextAction.SHIP if is_changed or order.decided_by in answered[order_id]:
                     to_ship.append(ShipOrder.of(order.details, order.correlation_id))
@@ -79,11 +85,11 @@ class DecideOrders:
         """The results of the other checks, as far as their ledgers have any."""
         found: list[OrderChecked] = []
         for check, ledger in self.ledgers.items():
-            missing = {
-                order_id: primary_entity(LEDGERS[check].required_amounts(order.details))
+            missing = [
+                order_id
                 for order_id, order in stored.items()
                 if check not in {*order.checks, *(result.check for result in by_order[order_id])}
-            }
+            ]
             if missing:
                 found += [
                     OrderChecked.of(order_id, check, hold.decision, stored[order_id].correlation_id)
@@ -93,7 +99,8 @@ class DecideOrders:
 
     def _record_checks(self, order: Order, results: Sequence[OrderChecked]) -> Order:
         decided = order
-        for result in results:
+        # A decline last: the order is over with it, and its event has what the other check held.
+        for result in sorted(results, key=lambda result: result.outcome is Outcome.DECLINED):
             decided = decided.record_check(result.check, result.decision, now=self.clock())
         # What one check holds decides nothing: it is read again from its ledger when the other one answers.
         return order if decided.status is OrderStatus.PENDING else decided

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from order_capture.application.messages import OrderEventMessage
 from order_capture.application.orders.watch_orders import watch_new_orders
 from order_capture.application.ports import MessagePublisher
-from order_capture.domain.events import event_of
+from order_capture.domain.events import OrderEvent, event_of
 from order_capture.domain.order import Order
+
+logger = logging.getLogger(__name__)
+
+Wanted = TypeVar("Wanted")
 
 OrderChange = tuple[Order | None, Order]
 """An order before a write, None if it is new, and after it."""
@@ -17,10 +23,16 @@ OrderChange = tuple[Order | None, Order]
 
 @dataclass(frozen=True, slots=True)
 class PublishOrderEvents:
-    """Publish what happened to orders; the watchdog checks a new order after `delay` seconds."""
+    """Publish what happened to orders; the watchdog checks a new order after `delay` seconds.
+
+    `may_have_webhooks` returns those of some customers that may have webhooks, `may_have_connections` whether
+    any WebSocket connection may be subscribed to anything.
+    """
 
     watches: MessagePublisher
     events: MessagePublisher
+    may_have_webhooks: Callable[[Collection[str]], Collection[str]]
+    may_have_connections: Callable[[], bool]
     delay: int
 
     def publish(self, changes: Sequence[OrderChange]) -> None:
@@ -32,8 +44,37 @@ class PublishOrderEvents:
             RejectedMessagesError: some never can be; all other events are sent.
         """
         events = [event for before, after in changes if (event := event_of(before, after))]
-        self.events.send_all([OrderEventMessage(event) for event in events])
+        if events:
+            self.events.send_all(self._messages(events))
         # The watch last: it has no id by which a repeated one is recognised, and a batch that is retried for
         # hours would pile up watches. Waiting loses nothing: before it is published, no order can go on.
         new = [(after.order_id, after.correlation_id) for before, after in changes if before is None]
         watch_new_orders(self.watches, new, self.delay)
+
+    def _messages(self, events: Sequence[OrderEvent]) -> list[OrderEventMessage]:
+        """The events, and who may want each.
+
+        It is read here, after the changes were committed: whoever registered or subscribed before is known.
+        """
+        customers: Collection[str] = {event.order.details.customer_id for event in events}
+        with_webhooks = _read(lambda: self.may_have_webhooks(customers), otherwise=customers)
+        for_connections = _read(self.may_have_connections, otherwise=True)
+        return [
+            OrderEventMessage(
+                event,
+                for_webhooks=bool(
+                    event.order.callback_url or event.order.details.customer_id in with_webhooks
+                ),
+                for_connections=for_connections,
+            )
+            for event in events
+        ]
+
+
+def _read(read: Callable[[], Wanted], *, otherwise: Wanted) -> Wanted:
+    """What is read; `otherwise` if it can't be, since an event must not wait for what only saves work."""
+    try:
+        return read()
+    except Exception:
+        logger.warning("who wants the events is not known: they are sent to all", exc_info=True)
+        return otherwise

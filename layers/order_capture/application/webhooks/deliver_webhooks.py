@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 from order_capture.application.batches import collecting_failures
 from order_capture.application.messages import DeliverWebhook
-from order_capture.application.ports import Clock, MessagePublisher
-from order_capture.application.webhooks.ports import Post, Random, WebhookRepository
+from order_capture.application.ports import Clock, MessagePublisher, Random
+from order_capture.application.webhooks.ports import Post, WebhookRepository
 from order_capture.domain.errors import TransientError
 from order_capture.domain.signatures import signature
 from order_capture.domain.times import after

@@ -12,9 +12,6 @@ Post = Callable[[str, Mapping[str, str], str, float], DeliveryResponse]
 """POSTs a body with these headers to a URL, and waits for so many seconds at most. It raises nothing: a
 failure is a response too."""
 
-Random = Callable[[], float]
-"""A random number from 0 to 1."""
-
 
 class WebhookRepository(Protocol):
     """Where webhooks and their deliveries are stored. Reads see every write that was answered before.

@@ -12,8 +12,9 @@ from order_capture.application.ledger.list_balance_history import Entry, History
 from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.application.ports import OrderCursor
 from order_capture.domain.history import ChangeType
-from order_capture.domain.ledger import Hold, LedgerSpec
+from order_capture.domain.ledger import ZERO, Hold, LedgerSpec
 from order_capture.domain.order import CheckResult
+from order_capture.domain.stripes import is_stripe
 from order_capture.entrypoints.http import pagination
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
 from order_capture.entrypoints.http.requests import (
@@ -87,12 +88,14 @@ def _entry_view(kind: LedgerSpec, entry: Entry) -> dict[str, Any]:
     line, change = entry.record, entry.change
     view: dict[str, Any] = {"time": line.time}
     if isinstance(line, Hold):
-        view |= {"type": ChangeType.HOLD, "orderId": line.order_id, "amount": kind.amount(line.amount)}
+        view |= {"type": ChangeType.HOLD, "orderId": line.order_id, "amount": kind.amount(ZERO)}
         return view | {"declined": _decline_view(kind, line.decision)}
     if change is not None:
         view |= {"type": change.type, "amount": kind.amount(change.amount)}
         if change.id and change.type is not ChangeType.ADJUST:
             view["orderId"] = change.id
+    if is_stripe(line.entity) or line.after.stripes:
+        return view  # the figures afterwards are those of a part only
     after = amounts(kind, line.after)
     return view | {"after": after | {"deleted": True} if line.after.deleted else after}
 

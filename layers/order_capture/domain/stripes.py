@@ -1,0 +1,148 @@
+"""Stripes: further heads of a customer or product that many orders want at once.
+
+A write of a head is refused if it meets another one at that head, so that a head takes some eighty writes a
+second, and fewer the more writers compete. A head that is contended is therefore split. Each stripe is a
+head of its own, and what an order holds on a stripe is released and settled there. The customer or product
+is the sum of its root and its stripes. What is short on one head is transferred from the others, in one
+step with the hold that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from decimal import ROUND_DOWN, Decimal
+
+from order_capture.domain.ledger import UNPRICED, ZERO, Balance, BalanceChange, LedgerSpec, aggregate
+
+SEPARATOR = "#"
+"""Between a customer's or product's id and the number of a stripe. No id has one."""
+
+Heads = Mapping[str, Balance]
+"""The root of a customer or product and its stripes, by name; empty if it is unknown."""
+
+
+def stripe(entity: str, number: int) -> str:
+    """The name of a stripe, which is its partition key; they are counted from 1."""
+    return f"{entity}{SEPARATOR}{number}"
+
+
+def head_names(entity: str, stripes: int) -> list[str]:
+    """The names of all heads of a customer or product with so many stripes: that of the root is its id."""
+    return [entity, *(stripe(entity, number) for number in range(1, stripes + 1))]
+
+
+def is_stripe(head: str) -> bool:
+    """Whether it is the name of a stripe, and not of a root."""
+    return SEPARATOR in head
+
+
+def entity_of(head: str) -> str:
+    """The customer or product that a head is of."""
+    return head.partition(SEPARATOR)[0]
+
+
+def total(entity: str, heads: Heads) -> Balance | None:
+    """How a customer or product stands: the sum of its heads. None if it is unknown."""
+    root = heads.get(entity)
+    if root is None:
+        return None
+    return replace(
+        root,
+        balance=sum((head.balance for head in heads.values()), ZERO),
+        held=sum((head.held for head in heads.values()), ZERO),
+        settled=sum((head.settled for head in heads.values()), ZERO),
+        version=sum(head.version for head in heads.values()),
+        update_time=max(head.update_time for head in heads.values()),
+    )
+
+
+def is_snapshot(before: Heads, after: Heads) -> bool:
+    """Whether two reads, one after the other, show all balances as they were together at one moment.
+
+    The heads are read one by one. If no balance was changed between the two reads of it, each was as it is
+    shown from the end of the first read to the beginning of the second.
+    """
+    return {name: head.balance_version for name, head in before.items()} == {
+        name: head.balance_version for name, head in after.items()
+    }
+
+
+def is_undivided(before: Heads, after: Heads) -> bool:
+    """Whether nothing was transferred between two reads, so that nothing is counted twice, or missing."""
+    return {name: head.transfers for name, head in before.items()} == {
+        name: head.transfers for name, head in after.items()
+    }
+
+
+def split(kind: LedgerSpec, entity: str, root: Balance, stripes: int) -> list[BalanceChange]:
+    """Give a root its stripes, and each of them an equal share of the balance that was read.
+
+    It is refused if it has stripes already, or less than what it is to share, or another price by now.
+    """
+    share = _round_down(kind, root.balance / (stripes + 1))
+    name = "SPLIT"  # a root is split once
+    given = BalanceChange.transferred(entity, -share * stripes, name)
+    return [
+        replace(given, is_hold=True, unit_price=root.price, stripes=stripes),
+        *(
+            replace(BalanceChange.transferred(each, share, name), expected=0, price=root.price)
+            for each in head_names(entity, stripes)[1:]
+        ),
+    ]
+
+
+def refill(kind: LedgerSpec, target: str, missing: Decimal, heads: Heads, name: str) -> list[BalanceChange]:
+    """Transfer at least `missing` to a head, from the fullest of the others; what there is, if it is less.
+
+    Each gives half of what it has, so that the next ones find something here and there, or all if the halves
+    are not enough.
+    """
+    others = sorted(
+        ((head.balance, each) for each, head in heads.items() if each != target and head.balance > 0),
+        reverse=True,
+    )
+    changes: list[BalanceChange] = []
+    still_missing = missing
+    for balance, each in others:
+        if still_missing <= 0:
+            break
+        given = min(balance, max(still_missing, _round_down(kind, balance / 2)))
+        changes.append(BalanceChange.transferred(each, -given, name))
+        still_missing -= given
+    gained = -sum((change.balance for change in changes), ZERO)
+    return [*changes, BalanceChange.transferred(target, gained, name)] if changes else []
+
+
+def gather(
+    entity: str, heads: Heads, balance: Decimal, name: str, *, deleted: bool | None, price: Decimal | None
+) -> list[BalanceChange]:
+    """Change the balance of the whole by so much, and have all of it at the root from then on.
+
+    Every head must be as it was read. `deleted` and `price` are those of every head (see `BalanceChange`).
+    """
+    moved = sum((head.balance for each, head in heads.items() if each != entity), ZERO)
+    root = aggregate([BalanceChange(entity, balance=balance), BalanceChange.transferred(entity, moved, name)])
+    stripes = [
+        BalanceChange.transferred(each, -head.balance, name) for each, head in heads.items() if each != entity
+    ]
+    return [
+        replace(change, expected=heads[change.head].version, deleted=deleted, price=price)
+        for change in (*root, *stripes)
+    ]
+
+
+def new_price(before: Decimal | None, after: Decimal | None) -> Decimal | None:
+    """What a change of price sets (see `BalanceChange`); None if it stays as it was."""
+    if after == before:
+        return None
+    return UNPRICED if after is None else after
+
+
+def balances(heads: Iterable[Balance]) -> Decimal:
+    """What can still be spent or sold on these heads together."""
+    return sum((head.balance for head in heads), ZERO)
+
+
+def _round_down(kind: LedgerSpec, amount: Decimal) -> Decimal:
+    return amount.quantize(kind.quantum, ROUND_DOWN)
