@@ -201,7 +201,7 @@ def _run(scenario: Scenario) -> Cost:
         products = {line["productId"] for order in orders for line in order["items"]}
         shop.open({order["customerId"]: 100 for order in orders}, dict.fromkeys(products, 1000))
         pipeline.skip_streams()
-        for name in (*pipeline.consumers(windows=False), *pipeline.consumers(windows=True)):
+        for name in pipeline.consumers():
             pipeline.configure(name, **_MEASURED)
         pipeline.configure("order_api", **_MEASURED)
         meter = Meter(pipeline)
@@ -227,23 +227,23 @@ _MEASURED = {"POWERTOOLS_METRICS_NAMESPACE": "OrderCapture", "POWERTOOLS_SERVICE
 
 
 def _finish(pipeline: Pipeline, meter: Meter, *, apart: bool) -> None:
-    """All that follows. An order is done within any batching window, so what has one comes last."""
-    for windows in (False, True):
-        while _deliver(pipeline, meter, windows=windows, apart=apart):
+    """All that follows. What has a batching window waits until all that takes less time is done."""
+    for window in sorted({*pipeline.consumers().values()}):
+        while _deliver(pipeline, meter, window=window, apart=apart):
             pass
     pipeline.wait(WATCH_DELAY)  # each order is looked at once more, and found shipped
-    while _deliver(pipeline, meter, windows=False, apart=apart):
+    while _deliver(pipeline, meter, window=0, apart=apart):
         pass
 
 
-def _deliver(pipeline: Pipeline, meter: Meter, *, windows: bool, apart: bool) -> bool:
+def _deliver(pipeline: Pipeline, meter: Meter, *, window: int, apart: bool) -> bool:
     """Hand over what there is; whether there was anything.
 
     Where orders come apart, so does all that follows: what is last on an order's way is handed over first, so
     that nothing is there for a batch, but in a window.
     """
     handed = False
-    for name in reversed(pipeline.consumers(windows=windows)):
+    for name in reversed([name for name, waits in pipeline.consumers().items() if waits <= window]):
         before = pipeline.invocations
         records = pipeline.publish_changes(only=[name])
         meter.invoked(pipeline.invocations - before, records)

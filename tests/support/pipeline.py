@@ -163,13 +163,13 @@ class Pipeline:
         function = self._functions[name]
         return sum(self._deliver(function, queue, times) for queue in function.queues)
 
-    def consumers(self, *, windows: bool) -> list[str]:
-        """The functions that queues and streams feed, with a batching window or without one."""
-        return [
-            name
+    def consumers(self) -> dict[str, int]:
+        """The functions that queues and streams feed, and the seconds of their batching windows."""
+        return {
+            name: function.window
             for name, function in self._functions.items()
-            if (function.queues or function.streams) and bool(function.window) is windows
-        ]
+            if function.queues or function.streams
+        }
 
     def _deliver(self, function: Function, queue: str, times: int) -> int:
         if not sqs_backends[DEFAULT_ACCOUNT_ID][REGION].get_queue(queue).messages:
