@@ -129,15 +129,19 @@ def breaking_changes(old: Document, new: Document) -> list[str]:
 def breaks(before: dict[Place, Facts], now: dict[Place, Facts]) -> list[str]:
     """What whoever relies on how it was before runs into now."""
     found = [
-        f"{_told(place)} is gone" for place in before if place not in now and _above(place, before) in now
+        f"{_described(place)} is gone"
+        for place in before
+        if place not in now and _above(place, before) in now
     ]
     for place, facts in now.items():
         if place not in before:
             if REQUEST in place and facts.get("required") and _above(place, now) in before:
-                found.append(f"{_told(place)} is new and required")
+                found.append(f"{_described(place)} is new and required")
             continue
         lost = _less(before[place], facts) if REQUEST in place else _less(facts, before[place])
-        found += [f"{_told(place)}: {fact} {before[place].get(fact)} → {facts.get(fact)}" for fact in lost]
+        found += [
+            f"{_described(place)}: {fact} {before[place].get(fact)} → {facts.get(fact)}" for fact in lost
+        ]
     return found
 
 
@@ -172,7 +176,7 @@ def _above(place: Place, known: Mapping[Place, Facts]) -> Place:
     return next(place[:end] for end in reversed(range(len(place))) if place[:end] in known)
 
 
-def _told(place: Place) -> str:
+def _described(place: Place) -> str:
     return " ".join(place).replace(" []", "[]")
 
 

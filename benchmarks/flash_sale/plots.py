@@ -12,7 +12,7 @@ from pygal.style import CleanStyle
 from benchmarks.flash_sale.model import Sample
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs/explanation/hot-products"
-MOST_POINTS = 80  # no more can be told apart, and a file stays small
+MOST_POINTS = 80  # no more can be seen apart, and a file stays small
 WIDTH, HEIGHT = 720, 300
 
 Line = list[tuple[float, float]]

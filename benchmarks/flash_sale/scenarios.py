@@ -247,7 +247,7 @@ def broken(scenario: Scenario, sale: Sale) -> list[str]:
     for order_id, order in sale.books.orders.items():
         check = order["checks"]["M"].get("STOCK", {}).get("M", {})
         if order["status"]["S"] == "REJECTED" and check.get("available", {}).get("N") != "0":
-            found.append(f"{scenario.name}: {order_id} was refused, and is told {check}")
+            found.append(f"{scenario.name}: {order_id} was refused, and is answered {check}")
     return found
 
 

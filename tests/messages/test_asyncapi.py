@@ -22,7 +22,7 @@ from tests.support.template import load_template
 Document = dict[str, Any]
 
 DOCUMENT: Document = yaml.safe_load((ROOT / "asyncapi.yaml").read_text(encoding="utf-8"))
-TOLD = {
+PUBLISHED = {
     f"{channel.name} {message.type}": (channel, message)
     for channel in CHANNELS
     for message in channel.all_messages
@@ -103,7 +103,7 @@ def test_an_address_that_the_stack_makes_is_one_of_its_outputs() -> None:
     assert outputs <= load_template()["Outputs"].keys()
 
 
-@pytest.mark.parametrize(("channel", "message"), TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize(("channel", "message"), PUBLISHED.values(), ids=PUBLISHED)
 def test_an_example_is_one(channel: Channel, message: Message) -> None:
     described = resolve(DOCUMENT["channels"][channel.name]["messages"][f"{message.type}.v{message.version}"])
     assert described["examples"]
@@ -113,7 +113,7 @@ def test_an_example_is_one(channel: Channel, message: Message) -> None:
             assert list(Draft202012Validator(described["headers"]).iter_errors(example["headers"])) == []
 
 
-@pytest.mark.parametrize(("channel", "message"), TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize(("channel", "message"), PUBLISHED.values(), ids=PUBLISHED)
 def test_a_payload_is_by_the_committed_schemas(channel: Channel, message: Message) -> None:
     described = resolve(DOCUMENT["channels"][channel.name]["messages"][f"{message.type}.v{message.version}"])
     path = f"schemas/{message.type}/{message.version}.json"

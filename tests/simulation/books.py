@@ -49,7 +49,7 @@ class Tally:
     balances: list[tuple[int, Decimal]] = field(default_factory=lambda: [(0, ZERO)])
     """Every balance of the whole, and from which commit on."""
     turned: int = 0
-    """At which commit it was made, deleted, or made anew, whichever came last."""
+    """At which commit it was made, deleted, or made again, whichever came last."""
     prices: list[tuple[int, Decimal | None]] = field(default_factory=lambda: [(0, None)])
     """Every price that it had, and from which commit on."""
 
@@ -152,8 +152,8 @@ class Books:
             if order_id not in self.orders and place.held and place.released != place.held:
                 self._break("I7", f"{ledger} holds {place.held} for {order_id}, which is no order")
 
-    def told(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Check that all that happened to orders was told, as it was, and nothing else."""
+    def published(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Check that all that happened to orders was published, as it was, and nothing else."""
         expected = {
             (
                 order_id,
@@ -163,20 +163,22 @@ class Books:
             for order_id, life in self._lives.items()
             for number, status in enumerate(life, 1)
         }
-        heard: dict[tuple[str, str, str], str] = {}
+        received: dict[tuple[str, str, str], str] = {}
         ids: dict[str, tuple[str, str, str]] = {}
         for event in events:
             fact = event["subject"], event["sequence"], event["type"]
             if (
                 ids.setdefault(event["id"], fact) != fact
-                or heard.get(fact, event["data"]["status"]) != (event["data"]["status"])
+                or received.get(fact, event["data"]["status"]) != (event["data"]["status"])
             ):
                 self._break("I5", f"two events are one: {fact} and {ids[event['id']]}")
-            heard[fact] = event["data"]["status"]
-        if len(ids) != len(heard):
-            self._break("I5", f"one event has several ids: {sorted(heard)}")
-        if heard != expected:
-            self._break("I5", f"told {sorted(heard.items())}; what happened is {sorted(expected.items())}")
+            received[fact] = event["data"]["status"]
+        if len(ids) != len(received):
+            self._break("I5", f"one event has several ids: {sorted(received)}")
+        if received != expected:
+            self._break(
+                "I5", f"published {sorted(received.items())}; what happened is {sorted(expected.items())}"
+            )
 
     def remembered(self, ledger: str, lines: Iterable[HistoryRecord]) -> None:
         """Check what a ledger's stream says was done: each entry once, in order, with figures that follow."""
@@ -249,7 +251,9 @@ class Books:
             place = self._places.get((CHECKS[check], order_id))
             kept = place.decision if place else None
             if kept is None or any(answer["M"].get(name) != kept.get(name) for name in ("outcome", "code")):
-                self._break("I9", f"order {order_id} was told {answer} of {check}; its ledger says {kept}")
+                self._break(
+                    "I9", f"order {order_id} was answered {answer} of {check}; its ledger says {kept}"
+                )
 
     def _entry(self, change: Change, partition: str, entry: str) -> set[str]:
         """Take in an entry; returns whose balance it changed."""
@@ -285,7 +289,7 @@ class Books:
         tally = self._tally(change.table, entity)
         self._moving[change.table][entity, f"ADJUST#{adjustment_id}"] += 1
         tally.adjusted += amount
-        if not _tells(change.new["after"]["M"], tally):
+        if not _matches(change.new["after"]["M"], tally):
             self._break("I10", f"{adjustment_id} says that it led to {change.new['after']}: {tally.heads}")
         self.adjustments[adjustment_id] = self.adjustments.get(adjustment_id, 0) + 1
 
@@ -329,7 +333,7 @@ class Books:
             tally.prices.append((self._commits, price))
 
     def _known(self, change: Change, entity: str, order_id: str) -> None:
-        """Nothing is held of what is deleted or at a wrong price; an order is told what was so since then."""
+        """Nothing is held of what is deleted or at a wrong price; answers are what was so since then."""
         named = _unit_prices(self.orders.get(order_id))
         if change.new["outcome"]["S"] == "HELD":
             tally = self._tally(change.table, entity)
@@ -345,19 +349,23 @@ class Books:
         requested = self._tally(change.table, change.new["id"]["S"])
         is_unknown = code.startswith("UNKNOWN")
         if requested.is_known is is_unknown and requested.turned < self._placed.get(order_id, 0):
-            self._break("I9", f"{order_id} is told {code} of {change.new['id']['S']}, which was never so")
+            self._break("I9", f"{order_id} is answered {code} of {change.new['id']['S']}, which was never so")
         if code.startswith("INSUFFICIENT"):
             # At some moment since it was placed there was too little, but for what the same write holds.
             held_with_it = self._holding.get((change.table, change.new["id"]["S"]), ZERO)
             least = requested.least_balance_since(self._placed.get(order_id, 0)) - held_with_it
             if least >= decimal(change.new["asked"]["N"]):
-                self._break("I9", f"{order_id} is told {change.new}, and there was never less than {least}")
+                self._break(
+                    "I9", f"{order_id} is answered {change.new}, and there was never less than {least}"
+                )
         if code == "PRICE_MISMATCH":
-            told = decimal(change.new["price"]["N"])
+            named_price = decimal(change.new["price"]["N"])
             own = decimal(change.new["unitPrice"]["N"]) if "unitPrice" in change.new else None
             since = requested.prices_since(self._placed.get(order_id, 0))
-            if told not in since or told == own or own != named.get(change.new["id"]["S"]):
-                self._break("I9", f"{order_id} names {named}, and is told {own} and {told}; it was {since}")
+            if named_price not in since or named_price == own or own != named.get(change.new["id"]["S"]):
+                self._break(
+                    "I9", f"{order_id} names {named}, and is answered {own} and {named_price}; it was {since}"
+                )
 
     def _write_once(self, change: Change) -> None:
         if change.old is not None:
@@ -451,7 +459,7 @@ def entity_of(head: str) -> str:
     return head.partition("#")[0]
 
 
-def _tells(after: Item, tally: Tally) -> bool:
+def _matches(after: Item, tally: Tally) -> bool:
     """Whether what an adjustment says that it led to is how the customer or product stands."""
     if tally.head is None:
         return False

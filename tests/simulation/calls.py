@@ -23,7 +23,7 @@ TIMEOUT = 9_000  # milliseconds: botocore's three tries of 3 s
 
 
 class Client:
-    """A client of one AWS service. `tell` is told of every call and what became of it."""
+    """A client of one AWS service. `log` is called with every call and what became of it."""
 
     def __init__(
         self,
@@ -32,14 +32,14 @@ class Client:
         chance: random.Random,
         new_id: Callable[[], str],
         cells: Cells,
-        tell: Callable[[str, Mapping[str, Any], str], None] | None,
+        log: Callable[[str, Mapping[str, Any], str], None] | None,
     ) -> None:
         self._service = service
         self._scheduler = scheduler
         self._chance = chance
         self._new_id = new_id
         self._cells = cells
-        self._tell = tell
+        self._log = log
         self.faults: Faults
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
@@ -76,11 +76,11 @@ class Client:
         try:
             answer = ask(**params) if fault is None else self._faulty(fault, operation, ask, params)
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, Crashed) as error:
-            if self._tell is not None:
-                self._tell(operation, params, _ending(fault, f"✗ {_short(error)}"))
+            if self._log is not None:
+                self._log(operation, params, _ending(fault, f"✗ {_short(error)}"))
             raise
-        if self._tell is not None:
-            self._tell(operation, params, _ending(fault, "✓"))
+        if self._log is not None:
+            self._log(operation, params, _ending(fault, "✓"))
         return answer
 
     def _read_in_two(

@@ -27,7 +27,7 @@ TOPIC_DEAD_LETTERS = "OrderTopicDlq"
 STREAM_DEAD_LETTERS = "ChangePublisherDlq"
 EVENT_TOPIC = "OrderEventTopic"
 LISTENER = "Listener"
-"""Somebody's queue behind the event topic, which nobody empties: all that was ever told is in it."""
+"""Somebody's queue behind the event topic, which nobody empties: all that was ever published is in it."""
 FED = {
     "balance_checker": "BalanceCheckerQueue",
     "stock_checker": "StockCheckerQueue",

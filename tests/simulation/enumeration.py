@@ -33,7 +33,7 @@ class Scenario:
     ships: int
     """How many orders ship at most, whatever goes wrong: who asks again does not order twice."""
     unsaid: frozenset[Fault] = frozenset()
-    """After these nobody can tell what was done, and without a key, who asks again may order twice."""
+    """After these nobody knows what was done, and without a key, who asks again may order twice."""
     opening: Opening = _SHELF
     watch_delay: int = cloud.WATCH_DELAY
     deadline: int = cloud.DEADLINE
@@ -49,7 +49,7 @@ def _body(customer: str, total: str, units: Mapping[str, int]) -> str:
 def order(
     customer: str, total: str, *, idempotent: bool = True, **units: int
 ) -> Callable[[Promises], Script]:
-    """A client that orders, and asks again until it is answered; without a key, as long as it is told to."""
+    """A client that orders, and asks again until it is answered; without a key, as long as it is asked to."""
     body = _body(customer, total, units)
     return lambda promises: lambda shop: Shopper(shop, promises).order(body, body if idempotent else None)
 

@@ -177,7 +177,7 @@ def _price_unchanged() -> AbstractContextManager[Any]:
     return mock.patch.object(adjust_balance, "new_price", return_value=None)
 
 
-@mutant("delete: the price stays, and is that of what is made anew")
+@mutant("delete: the price stays, and is that of what is made again")
 def _price_survives() -> AbstractContextManager[Any]:
     real = ledger_repository.balance_update
 
@@ -200,7 +200,7 @@ def _delete_what_is_held() -> AbstractContextManager[Any]:
     return mock.patch.object(adjust_balance, "delete", changed)
 
 
-@mutant("adjust: what was deleted stays so when it is set anew")
+@mutant("adjust: what was deleted stays so when it is set again")
 def _stays_deleted() -> AbstractContextManager[Any]:
     real = ledger_repository.balance_update
 
@@ -220,7 +220,7 @@ def _release_entry() -> AbstractContextManager[Any]:
     return _entries_without(Release)
 
 
-@mutant("save: the whole order is written anew")
+@mutant("save: the whole order is written again as a whole")
 def _save_whole() -> AbstractContextManager[Any]:
     def changed(self: DynamoOrderRepository, order: Order, expected_version: int) -> None:
         try:
@@ -888,7 +888,7 @@ def _events_swallowed() -> AbstractContextManager[Any]:
     return mock.patch.object(TopicPublisher, "send_all", changed)
 
 
-@mutant("events: an order that changes twice in one batch is told of once")
+@mutant("events: an order that changes twice in one batch is published once")
 def _events_collapsed() -> AbstractContextManager[Any]:
     real = PublishOrderEvents.publish
 
@@ -1227,12 +1227,12 @@ def _decision_by_head() -> AbstractContextManager[Any]:
     return mock.patch.object(DynamoLedgerRepository, "_put", changed)
 
 
-@mutant("history: a head does not tell of the entries that it was written by")
+@mutant("history: a head does not name the entries that it was written by")
 def _nameless() -> AbstractContextManager[Any]:
     return mock.patch.object(BalanceChange, "made_by", lambda self, _entries: self)
 
 
-@mutant("history: a head tells of the entries of other heads as well")
+@mutant("history: a head names the entries of other heads as well")
 def _names_of_others() -> AbstractContextManager[Any]:
     def changed(movement: BalanceChange, entries: Sequence[Entry]) -> BalanceChange:
         amounts = {entry.key: amount for entry in entries for amount in entry.amounts.values()}

@@ -125,7 +125,7 @@ class Schedule:
         self.promises = Promises(self.books)
         self._clients = {
             service: Client(
-                fake, self._scheduler, chance, self.new_id, self.cells, self._tell_call if tracing else None
+                fake, self._scheduler, chance, self.new_id, self.cells, self._log_call if tracing else None
             )
             for service, fake in (
                 ("dynamodb", self._cloud.dynamodb),
@@ -137,7 +137,7 @@ class Schedule:
         self._hot_heads: dict[str, HotHeads] = {name: HotHeads() for name in LEDGER_OF}
         self._steps = 0
         self._stream = self._cloud.dynamodb.stream("OrderTable")
-        self._looked_at = 0
+        self._streamed_up_to = 0
         self._streamed: list[dict[str, Any]] = []  # to be handed to the stream's function
         self._stream_free_at = 0
         self._delivered: list[tuple[str, Message]] = []
@@ -195,8 +195,8 @@ class Schedule:
             answered = Answer(502)
             try:
                 answer = functions.handler(name)(event, None)
-                told = decimal_json.loads(answer["body"]) if answer["body"] else None
-                answered = Answer(answer["statusCode"], told)
+                read = decimal_json.loads(answer["body"]) if answer["body"] else None
+                answered = Answer(answer["statusCode"], read)
             finally:
                 answers.append(answered)
                 client.wakes = self._scheduler.now
@@ -207,7 +207,7 @@ class Schedule:
             self._scheduler.sleep(until - self._scheduler.now)
         answer = answers[0] if answers else Answer(504)
         if self._trace is not None:
-            self._tell(f"{method} {resource} {path or ''} key={key} {body or ''} → {answer.status}")
+            self._log(f"{method} {resource} {path or ''} key={key} {body or ''} → {answer.status}")
         return answer
 
     def sleep(self, milliseconds: int) -> None:
@@ -295,7 +295,7 @@ class Schedule:
                 self._redrive(at_rest=False)
             if not self._run_until_quiet():
                 return
-        self._tell("──── no more faults")
+        self._log("──── no more faults")
         self._set_faults(NoFaults())
         since = self._scheduler.now
         for _ in range(ROUNDS_TO_REST):
@@ -311,8 +311,8 @@ class Schedule:
                 f"I5: at rest only {(self._scheduler.now - since) / 1000} s after the faults"
             )
         self.books.at_rest()
-        told = self._cloud.sqs.queues[cloud.LISTENER].messages
-        self.books.told(json.loads(message.body) for message in told)
+        published = self._cloud.sqs.queues[cloud.LISTENER].messages
+        self.books.published(json.loads(message.body) for message in published)
         for ledger in CHECKS.values():
             records, (key, _) = self._cloud.dynamodb.stream(ledger), cloud.TABLES[ledger]
             found = (record_from_images(key, record["dynamodb"]) for record in records)
@@ -403,11 +403,11 @@ class Schedule:
                 if message_id not in failed:
                     sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)
             if self._trace is not None:
-                self._tell(f"done, {len(failed)} of {len(event['Records'])} given back")
+                self._log(f"done, {len(failed)} of {len(event['Records'])} returned")
 
         task = self._spawn(name, work)
         if self._trace is not None:
-            self._tell(f"gets {[trace.gist(message.body) for message in batch]}", task.name)
+            self._log(f"gets {[trace.gist(message.body) for message in batch]}", task.name)
 
     def _some(self, most: int) -> int:
         """How many of those that wait a function gets."""
@@ -425,7 +425,7 @@ class Schedule:
                 functions.handler(RELAY)({"Records": records}, None)
                 del self._streamed[: len(records)]
             except Exception as error:  # Lambda takes whatever the function raises
-                self._tell(f"raised {error!r}")
+                self._log(f"raised {error!r}")
             else:
                 free_at = self._scheduler.now
             finally:
@@ -438,7 +438,7 @@ class Schedule:
             try:
                 work()
             except Crashed:
-                self._tell("☠ crashed")
+                self._log("☠ crashed")
 
         # The clients of a schedule are spawned here as well: what they run is not of any release.
         newer = self._style.newer > 0 and self._chance.random() < self._style.newer
@@ -452,7 +452,7 @@ class Schedule:
             client.faults = faults
 
     def _reaches(self, subscription: Subscription) -> bool:
-        # What a listener without dead letters does not get is its own affair; here it is what was told.
+        # What a listener without dead letters does not get is its own affair; here it is what was published.
         if subscription.dead_letters is None or self._faults.of_message((Mishap.DEAD_LETTER,)) is None:
             return True
         self._met(Mishap.DEAD_LETTER, subscription.queue)
@@ -517,7 +517,7 @@ class Schedule:
                 TopicArn=self._settings["ORDER_TOPIC_ARN"], PublishBatchRequestEntries=[entry]
             )
         if found:
-            self._tell("──── dead letters redriven")
+            self._log("──── dead letters redriven")
         return found
 
     def _dead_letters(self) -> list[str]:
@@ -530,8 +530,8 @@ class Schedule:
 
     def _committed(self, changes: Sequence[Change]) -> None:
         self.books.commit(changes)
-        written = list(filter(cloud.is_streamed, self._stream[self._looked_at :]))
-        self._looked_at = len(self._stream)
+        written = list(filter(cloud.is_streamed, self._stream[self._streamed_up_to :]))
+        self._streamed_up_to = len(self._stream)
         if written and self._unreadable:
             self._streamed.append(_unreadable(written[0], self._unreadable))
             self._unreadable -= 1
@@ -540,12 +540,12 @@ class Schedule:
     def _met(self, mishap: Mishap, queue: str) -> None:
         self.cells[mishap, queue] += 1
         if self._trace is not None:
-            self._tell(f"[{mishap}] on its way to {queue}", "")
+            self._log(f"[{mishap}] on its way to {queue}", "")
 
-    def _tell_call(self, operation: str, params: Mapping[str, Any], end: str) -> None:
-        self._tell(f"{operation} {target_of(params)} {trace.what(params)} {end}")
+    def _log_call(self, operation: str, params: Mapping[str, Any], end: str) -> None:
+        self._log(f"{operation} {target_of(params)} {trace.what(params)} {end}")
 
-    def _tell(self, text: str, who: str | None = None) -> None:
+    def _log(self, text: str, who: str | None = None) -> None:
         if self._trace is None:
             return
         if who is None:

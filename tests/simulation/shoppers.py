@@ -46,12 +46,12 @@ Script = Callable[[Shop], None]
 
 @dataclass
 class Promises:
-    """What clients were told, held against the books."""
+    """What clients were answered, held against the books."""
 
     books: Books
     accepted: set[str] = field(default_factory=set)
-    told: dict[str, Any] = field(default_factory=dict)
-    """By Idempotency-Key (and the place in a batch): the first answer that said that it was done."""
+    answers: dict[str, Any] = field(default_factory=dict)
+    """By Idempotency-Key (and the place in a batch): the first answer of success."""
     sent: dict[str, set[str]] = field(default_factory=dict)
     """By Idempotency-Key: every body that was sent with it."""
     done: dict[str, str] = field(default_factory=dict)
@@ -87,21 +87,21 @@ class Promises:
         """A request with a key was answered with 4xx."""
         reused = key is not None and len(self.sent[key]) > 1
         if answer.status == 422 and not reused:
-            self._break("I9", f"the key {key} is said to be reused: {body}")
-        elif answer.status != 422 and key in self.told:
+            self._break("I9", f"the key {key} is refused as reused: {body}")
+        elif answer.status != 422 and key in self.answers:
             self._break("I9", f"what was done for key {key} is now {answer.status} {answer.body}")
 
     def of_cancelling(self, order_id: str, answer: Answer, key: str | None) -> None:
         """A cancellation was answered; its key is another one than the same key of the order."""
-        status, told = self.books.status(order_id), key and f"cancel {key}"
+        status, own_key = self.books.status(order_id), key and f"cancel {key}"
         if answer.status == 200:
-            self._one_answer(told, answer.body)
-        elif answer.status < 500 and told in self.told:
-            self._break("I9", f"what was done for {told} is now {answer.status} {answer.body}")
+            self._one_answer(own_key, answer.body)
+        elif answer.status < 500 and own_key in self.answers:
+            self._break("I9", f"what was done for {own_key} is now {answer.status} {answer.body}")
         if answer.status == 200 and status != "CANCELLED":
-            self._break("I6", f"order {order_id} was said to be cancelled, and is {status}")
+            self._break("I6", f"order {order_id} was answered as cancelled, and is {status}")
         if answer.status == 409 and status not in TERMINAL:
-            self._break("I6", f"order {order_id} was said to be over, and is {status}")
+            self._break("I6", f"order {order_id} was answered as over, and is {status}")
 
     def of_look(self, order_id: str, before: str, status: str) -> None:
         """A client saw a status, and another one before."""
@@ -126,15 +126,15 @@ class Promises:
                 self._break("I9", f"adjustment {adjustment_id} was made {times} times")
 
     def _one_answer(self, key: str | None, answer: Mapping[str, Any] | None) -> None:
-        if key is not None and self.told.setdefault(key, answer) != answer:
-            self._break("I9", f"the key {key} was answered {answer} after {self.told[key]}")
+        if key is not None and self.answers.setdefault(key, answer) != answer:
+            self._break("I9", f"the key {key} was answered {answer} after {self.answers[key]}")
 
     def _break(self, invariant: str, reason: str) -> None:
         self.books.broken.append(f"{invariant}: {reason}")
 
 
 class Shopper:
-    """How a client deals with the API: it asks again, and notes what it was told."""
+    """How a client deals with the API: it asks again, and notes the answers."""
 
     def __init__(self, shop: Shop, promises: Promises) -> None:
         self._shop = shop
@@ -358,7 +358,7 @@ class Crowd:
         return [first(f'{{"productId":"mug","balance":{units}}}', self._key()) for units in (3, 5)]
 
     def _deletion(self) -> Script:
-        """An operator deletes something; then it is ordered for nothing, and perhaps made anew."""
+        """An operator deletes something; then it is ordered for nothing, and perhaps made again."""
         chance = self._chance
         resource, name, entities = chance.choice(
             (("/account", "customerId", self.opening.credit), ("/stock", "productId", self.opening.units))

@@ -214,3 +214,16 @@ class TestHooksAndWorkflow:
         assert oldest == f">={version}"
         assert all(re.search(r"@v\d+\.\d+\.\d+$", step["uses"]) for step in steps if "uses" in step)
         assert job["timeout-minutes"] == 90
+
+
+def test_code_is_in_the_field_s_words() -> None:
+    dialect = re.compile(r"\b(told|heard|set aside|given back|anew)\b", re.IGNORECASE)
+    places = "layers functions order_capture_ops local benchmarks contracts tests/simulation".split()
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for place in places
+        for path in (ROOT / place).rglob("*.py")
+        for number, line in enumerate(text_of(path).splitlines(), 1)
+        if dialect.search(line)
+    ]
+    assert found == []

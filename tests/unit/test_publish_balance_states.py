@@ -1,4 +1,4 @@
-"""Whoever keeps a copy is told how customers and products stand."""
+"""Consumers that keep a copy get the state of customers and products."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class TestTheEventsOfAnOrder:
 
 
 class Relay:
-    """change_publisher over AWS in memory, where nobody wants the events unless it is said."""
+    """change_publisher over AWS in memory, where nobody wants the events unless a test sets it."""
 
     def __init__(self) -> None:
         self.watches, self.events = MemoryPublisher(), MemoryPublisher()

@@ -105,7 +105,7 @@ def item_of(key: str, line: HistoryRecord) -> Item:
 def record_from_images(key: str, images: Mapping[str, Any]) -> HistoryRecord | None:
     """The line that a change in a ledger's table is; `key` is the name of the table's partition key.
 
-    None for what needs none of its own: an entry that moved the head is told of by the head.
+    None for what needs none of its own: an entry that moved the head is named by the head.
     """
     new, old = images.get("NewImage"), images.get("OldImage")
     if not new:

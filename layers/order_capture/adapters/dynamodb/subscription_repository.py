@@ -40,7 +40,7 @@ class DynamoSubscriptionRepository:
     ) -> None:
         time = int(datetime.fromisoformat(now).timestamp())
         self._announce(time)
-        # First what says when the connection is over: whoever finds it in the other set can tell.
+        # First what says when the connection is over: a reader of the other set then knows.
         own = _connection_key(connection_id)
         if not self._add(own, "follows", _name(what), MAX_SUBSCRIPTIONS, time):
             raise SubscriptionLimitError(

@@ -19,7 +19,7 @@ MAX_ITEMS = 100
 def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """Write all or nothing.
 
-    Every action asks for ALL_OLD, so that a refusal tells how the items stood in the same round trip.
+    Every action asks for ALL_OLD, so that a refusal shows how the items stood in the same round trip.
 
     Returns:
         None if it is written; otherwise a reason per action, in their order: `Code` ("None" for those
