@@ -218,7 +218,7 @@ class TestHooksAndWorkflow:
 
 def test_code_is_in_the_field_s_words() -> None:
     dialect = re.compile(r"\b(told|heard|set aside|given back|anew)\b", re.IGNORECASE)
-    places = "layers functions order_capture_ops local benchmarks contracts tests/simulation".split()
+    places = ["layers", "functions", "order_capture_ops", "local", "benchmarks", "contracts", "tests/simulation"]
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for place in places
