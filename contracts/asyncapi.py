@@ -237,7 +237,12 @@ def _sending(channel: Channel) -> Node:
         {
             "protocol": "sqs",
             "endpoint": {"name": queue.name},
-            "filterPolicy": queue.filter_policy,
+            # The binding knows lists of texts only; what `exists` filters by, the headers describe.
+            "filterPolicy": {
+                name: values
+                for name, values in queue.filter_policy.items()
+                if all(isinstance(value, str) for value in values)
+            },
             "filterPolicyScope": "MessageAttributes",
             "rawMessageDelivery": True,
         }

@@ -251,8 +251,10 @@ def confirm(world: World, orders: Sequence[OrderDetails]) -> None:
     until_done(world.stores, [check(details) for details in orders])
     world.stores.orders.add([in_status(OrderStatus.CONFIRMED, placed(details)) for details in orders])
     for customer in {details.customer_id for details in orders}:
-        total = sum((o.total_amount for o in orders if o.customer_id == customer), Decimal(0))
-        world.stores.accounts.write([BalanceChange(customer, held=total, expected=0)], [], clock())
+        own = [details for details in orders if details.customer_id == customer]
+        total = sum((details.total_amount for details in own), Decimal(0))
+        holds = [hold_entry(ACCOUNTS, details, held(), {customer: customer}, NOW) for details in own]
+        world.stores.accounts.write([BalanceChange(customer, held=total, expected=0)], holds, clock())
 
 
 def insist(attempt: Callable[[], Result]) -> Result:

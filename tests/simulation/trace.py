@@ -33,6 +33,8 @@ def what(params: Mapping[str, Any]) -> str:
     if "MessageBody" in params:
         return str(params["MessageBody"])[:60]
     entries = params.get("Entries") or params["PublishBatchRequestEntries"]
+    if "VisibilityTimeout" in entries[0]:
+        return ", ".join(f"again in {entry['VisibilityTimeout']} s" for entry in entries)
     return ", ".join(gist(entry.get("MessageBody") or entry["Message"]) for entry in entries)
 
 
