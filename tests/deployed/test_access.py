@@ -30,7 +30,7 @@ ALLOWED = {
     "OrderUpdate": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderUpdate"},
     "ShipOrder": {f"UpdateItem {table}" for table in SETTLED} | {"ReceiveMessage ShipOrder"},
     "ChangePublisher": {"GetItem WebhookTable", "GetItem ConnectionTable"},
-    "LedgerPublisher": set(),
+    "LedgerPublisher": {"GetItem AccountTable", "GetItem StockTable"},
     "HistoryProjector": {"BatchWriteItem HistoryTable"},
     "OrderWatchdog": {"GetItem OrderTable", "UpdateItem OrderTable", "ReceiveMessage OrderWatch"},
     "WebhookApi": {f"{action} WebhookTable" for action in READ_WRITE | {"DeleteItem"}},
