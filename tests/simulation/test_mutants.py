@@ -12,7 +12,7 @@ from tests.support.profile import AMOUNTS, sample
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_every_mutant_is_caught(say: Say) -> None:
     chosen = sample(list(MUTANTS), AMOUNTS.mutants)
     caught = list(on_all_cores(hunt, chosen))
