@@ -29,8 +29,6 @@ def _event(kind: str, version: str = "1") -> str:
     return json.dumps(_ENVELOPE | {"type": kind, "dataschema": f"urn:order-capture:{kind}:{version}"})
 
 
-CHANGED = ["VisibilityTimeout", "RedrivePolicy"]
-
 POISON = {
     "bad JSON": '{"specversion": "1.0", ',
     "JSON but no message": '["order.check"]',
@@ -64,7 +62,9 @@ def aftermath(shop: StackClient) -> Iterator[Aftermath]:
     shop.come_to_rest()
     urls = {queue: shop.outputs[f"{queue}QueueUrl"] for queue in QUEUES}
     deployed = {
-        queue: shop.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=CHANGED)["Attributes"]
+        queue: shop.sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
+        )["Attributes"]
         for queue, url in urls.items()
     }
     for queue, url in urls.items():

@@ -15,7 +15,7 @@ from tests.support.profile import AMOUNTS, sample
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_all_that_must_hold_holds_after_every_fault_and_every_two(say: Say) -> None:
     cases: Counter[str] = Counter()
     failed: list[str] = []
