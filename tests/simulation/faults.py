@@ -100,6 +100,9 @@ class RandomFaults:
         if not storm and chance.random() < 0.04:
             self._rate, self._shares = 0.5, {Fault.PARTIAL: 1}
         self._mishaps = set(chance.sample(list(Mishap), chance.choice((1, 3, len(Mishap)))))
+        # What was lost and is sent only once more shows if that is lost as well.
+        if not storm and chance.random() < 0.04:
+            self._mishap_rate, self._mishaps = 0.5, {Mishap.LOST}
 
     def of_call(self, possible: Sequence[Fault]) -> Fault | None:
         if self._chance.random() >= self._rate:

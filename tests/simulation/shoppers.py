@@ -239,7 +239,8 @@ class Crowd:
         """What each client does."""
         chance = self._chance
         if self._rush:
-            return [self._order() for _ in range(chance.randint(3, 5))]
+            orders = [self._order() for _ in range(chance.randint(3, 5))]
+            return orders + [self._adjustment() for _ in range(chance.choice((0, 1)))]
         scripts = [
             self._batch() if chance.random() < 0.08 else self._order()
             for _ in range(chance.choices((1, 2, 3), (12, 3, 1))[0])
@@ -414,7 +415,8 @@ class Crowd:
     def _change(self, name: str, entities: Mapping[str, str], amounts: Sequence[str]) -> str:
         entity = self._chance.choice(list(entities))
         amount = self._chance.choice(amounts)
-        verb = "balance" if self._chance.random() < 0.2 and not amount.startswith("-") else "adjust"
+        sets = self._chance.random() < (0.6 if self._rush else 0.2)
+        verb = "balance" if sets and not amount.startswith("-") else "adjust"
         return f'{{"{name}":"{entity}","{verb}":{amount}}}'
 
     def _key(self) -> str | None:
