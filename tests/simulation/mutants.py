@@ -64,6 +64,7 @@ from order_capture.domain.order import (
     OrderStatus,
     Outcome,
 )
+from order_capture.entrypoints import sqs
 from tests.simulation import cloud, functions
 from tests.simulation.enumeration import SCENARIOS, broken_in, singles
 from tests.simulation.run import run_seed, swept
@@ -418,14 +419,17 @@ def _settle_one() -> AbstractContextManager[Any]:
     return mock.patch.object(ledger_repository, "aggregate", changed)
 
 
-@mutant("hold: what a refusal shows of the heads is not counted down from order to order")
+@mutant("hold: heads are not counted down from order to order, and what is returned comes again together")
 def _not_counted_down() -> AbstractContextManager[Any]:
     real = ledger.decide_holds
 
     def changed(kind: LedgerSpec, orders: Iterable[OrderDetails], seen: Any) -> dict[str, CheckResult]:
         return {order_id: d for details in orders for order_id, d in real(kind, [details], seen).items()}
 
-    return mock.patch.object(check_orders, "decide_holds", changed)
+    return _both(
+        mock.patch.object(check_orders, "decide_holds", changed),
+        mock.patch.object(sqs, "_redeliver_soon"),
+    )
 
 
 @mutant("hold: what was decided before is not answered again")
@@ -508,7 +512,25 @@ def _release_first() -> AbstractContextManager[Any]:
 
 @mutant("release: what was declined as well")
 def _release_declined() -> AbstractContextManager[Any]:
-    return mock.patch.object(Hold, "is_held", property(lambda self: True))
+    real = CheckOrders._release
+
+    def changed(self: CheckOrders, details: OrderDetails) -> None:
+        holds = self.ledger.holds
+
+        def as_held(order_ids: Any) -> dict[str, Hold]:
+            return {
+                order_id: replace(
+                    hold,
+                    decision=replace(hold.decision, outcome=Outcome.HELD),
+                    amounts=hold.amounts or {hold.entity: hold.decision.requested},
+                )
+                for order_id, hold in holds(order_ids).items()
+            }
+
+        with mock.patch.object(self.ledger, "holds", as_held):
+            real(self, details)
+
+    return mock.patch.object(CheckOrders, "_release", changed)
 
 
 @mutant("release: the hold is read without consistency, and a mark that is refused is taken for done")
