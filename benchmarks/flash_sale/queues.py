@@ -29,7 +29,7 @@ NOISY_SHARE, NOISY_MESSAGES = 0.1, 30
 MAX_VISIBILITY = 43_200  # seconds (SQS API reference, ChangeMessageVisibility)
 
 
-class Line:
+class WaitingMessages:
     """The messages that can be received, in the order in which they arrived, by whom they are from."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class TimedQueue:
         self._time = time
         self._visibility, self._max_receives = visibility, max_receives
         self.dead_letters = dead_letters
-        self.ready = Line()
+        self.ready = WaitingMessages()
         self._in_flight: Counter[str] = Counter()
         self.received: dict[str, Message] = {}
         self.delayed = 0
@@ -187,21 +187,6 @@ class TimedSQS(SQS):
                 "ChangeMessageVisibility", "InvalidParameterValue", "VisibilityTimeout is 0 to 43200"
             )
         self.timed[self._queue(QueueUrl).name].hide(ReceiptHandle, VisibilityTimeout)
-
-    def change_message_visibility_batch(
-        self,
-        *,
-        QueueUrl: str,  # noqa: N803
-        Entries: Sequence[Mapping[str, Any]],  # noqa: N803
-    ) -> dict[str, Any]:
-        """The same, for up to ten."""
-        for entry in Entries:
-            self.change_message_visibility(
-                QueueUrl=QueueUrl,
-                ReceiptHandle=entry["ReceiptHandle"],
-                VisibilityTimeout=entry["VisibilityTimeout"],
-            )
-        return {"Successful": [{"Id": entry["Id"]} for entry in Entries], "Failed": []}
 
 
 @dataclass

@@ -29,7 +29,7 @@ from order_capture.adapters.messaging import envelopes, publishers
 from order_capture.adapters.messaging.publishers import QueuePublisher, TopicPublisher
 from order_capture.application import batches
 from order_capture.application.idempotency import FirstAnswer
-from order_capture.application.ledger import adjust_balance, check_orders, get_balance
+from order_capture.application.ledger import adjust_balance, check_orders
 from order_capture.application.ledger.adjust_balance import AdjustBalance, Adjusted, BalanceRequest
 from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.messages import (
@@ -175,7 +175,7 @@ def _remembered_price() -> Iterator[None]:
 
 @mutant("adjust: a price that changes leaves the head's as it was")
 def _price_unchanged() -> AbstractContextManager[Any]:
-    return mock.patch.object(adjust_balance, "new_price", return_value=None)
+    return mock.patch.object(adjust_balance, "_new_price", return_value=None)
 
 
 @mutant("delete: the price stays, and is that of what is made again")
@@ -1050,22 +1050,13 @@ def _cancel_silently() -> Iterator[None]:
 # Stripes
 
 
-def _stripes(name: str, changed: Any) -> AbstractContextManager[Any]:
-    """Another rule of `domain.stripes`, wherever it is used."""
-    patches = ExitStack()
-    for module in (check_orders, adjust_balance, get_balance):
-        if hasattr(module, name):
-            patches.enter_context(mock.patch.object(module, name, changed))
-    return patches
-
-
 @mutant("stripes: an order is declined on one read of the heads, which is no snapshot")
 def _stale_sum() -> AbstractContextManager[Any]:
     def changed(self: Any, entity: str) -> None:
         heads = self._ledger.heads(entity, self._stripes[entity])
         self.heads[entity], self.balances[entity] = heads, stripes.total(entity, heads)
 
-    return mock.patch.object(check_orders._Stand, "_collect", changed)
+    return mock.patch.object(check_orders._KnownBalances, "_collect", changed)
 
 
 @mutant("stripes: an order is declined on what the one head has")
@@ -1104,7 +1095,7 @@ def _refill_from_nowhere() -> AbstractContextManager[Any]:
     def changed(*arguments: Any) -> list[BalanceChange]:
         return real(*arguments)[-1:]
 
-    return _stripes("refill", changed)
+    return mock.patch.object(check_orders, "refill", changed)
 
 
 @mutant("stripes: what a head gives is not a condition")
@@ -1193,6 +1184,17 @@ def _two_roots() -> AbstractContextManager[Any]:
     return mock.patch.object(check_orders, "split", changed)
 
 
+def _gathered(changed: Callable[[BalanceChange], BalanceChange]) -> AbstractContextManager[Any]:
+    """Where all heads are set or deleted, the stripes are changed in another way."""
+    real = stripes.gather
+
+    def gather(*arguments: Any, **marks: Any) -> list[BalanceChange]:
+        root, *others = real(*arguments, **marks)
+        return [root, *map(changed, others)]
+
+    return mock.patch.object(adjust_balance, "gather", gather)
+
+
 @mutant("stripes: a stripe is forgotten when all are deleted or set")
 def _forgotten() -> AbstractContextManager[Any]:
     real = stripes.gather
@@ -1205,35 +1207,17 @@ def _forgotten() -> AbstractContextManager[Any]:
 
 @mutant("stripes: what is deleted stays for sale on its stripes")
 def _for_sale() -> AbstractContextManager[Any]:
-    real = stripes.gather
-
-    def changed(*arguments: Any, **marks: Any) -> list[BalanceChange]:
-        root, *others = real(*arguments, **marks)
-        return [root, *(replace(each, deleted=None) for each in others)]
-
-    return mock.patch.object(adjust_balance, "gather", changed)
+    return _gathered(lambda each: replace(each, deleted=None))
 
 
 @mutant("stripes: a new price is that of the root alone")
 def _old_price() -> AbstractContextManager[Any]:
-    real = stripes.gather
-
-    def changed(*arguments: Any, **marks: Any) -> list[BalanceChange]:
-        root, *others = real(*arguments, **marks)
-        return [root, *(replace(each, price=None) for each in others)]
-
-    return mock.patch.object(adjust_balance, "gather", changed)
+    return _gathered(lambda each: replace(each, price=None))
 
 
 @mutant("stripes: a balance is set whatever the stripes have sold meanwhile")
 def _set_blindly() -> AbstractContextManager[Any]:
-    real = stripes.gather
-
-    def changed(*arguments: Any, **marks: Any) -> list[BalanceChange]:
-        root, *others = real(*arguments, **marks)
-        return [root, *(replace(each, expected=None) for each in others)]
-
-    return mock.patch.object(adjust_balance, "gather", changed)
+    return _gathered(lambda each: replace(each, expected=None))
 
 
 @mutant("stripes: an order's decision is kept under the head that it was made on")

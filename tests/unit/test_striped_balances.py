@@ -11,7 +11,7 @@ import pytest
 from order_capture.adapters.dynamodb.history_repository import record_from_images
 from order_capture.application.ledger.adjust_balance import Adjusted, BalanceRequest
 from order_capture.application.ledger.check_orders import CONFLICTS_TO_SPLIT
-from order_capture.application.ledger.get_balance import MAX_READS, GetBalance
+from order_capture.application.ledger.get_balance import MAX_READS, RETRY_DELAYS, GetBalance
 from order_capture.application.ledger.list_balance_history import Entry, ListBalanceHistory
 from order_capture.application.ledger.ports import HistoryCursor
 from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
@@ -30,7 +30,7 @@ from order_capture.domain.stripes import total
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, check, release, shown
 from tests.support.stores import memory_stores
-from tests.unit.test_striped_orders import Rush, pens
+from tests.unit.test_striped_orders import Rush, pens, throttled
 
 HELD, DECLINED = Outcome
 
@@ -396,6 +396,16 @@ class TestTheHistory:
         assert all(len(page) <= limit for page in pages)
 
 
+def test_a_client_waits_no_longer_for_a_late_history_of_many_stripes() -> None:
+    rush = Rush(2, 3, 4)
+    waited: list[float] = []
+
+    with pytest.raises(TransientError):
+        GetBalance(rush.ledger, memory_stores(DynamoDB()).stock_history, waited.append).get("pen", at(-1))
+
+    assert waited == [0.0, *RETRY_DELAYS]
+
+
 class Outbox:
     """Implements `application.ports.StatePublisher`."""
 
@@ -459,3 +469,12 @@ class TestTheState:
         PublishBalanceStates(rush.ledger, outbox).publish(states)
 
         assert [state.entity for state in outbox.published] == ["ink"]
+
+    def test_is_not_lost_if_reads_are_throttled(self) -> None:
+        rush = Rush(2, 3, 4)
+        pen = rush.ledger.head("pen")
+        assert pen is not None
+        rush.watched.before_reading = throttled
+
+        with pytest.raises(TransientError):
+            PublishBalanceStates(rush.ledger, Outbox()).publish([BalanceState(STOCK, "pen", pen)])

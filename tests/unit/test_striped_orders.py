@@ -18,6 +18,7 @@ from order_capture.domain.order import CheckResult, DeclineCode, OrderDetails, O
 from order_capture.domain.stripes import head_names, stripe, total
 from order_capture.domain.times import after
 from tests.support.aws.dynamodb import DynamoDB
+from tests.support.aws.errors import client_error
 from tests.support.factories import NOW, check, details_of, release
 from tests.support.fakes import MemoryPublisher, RecordedBackoff
 from tests.support.stores import entries_of, memory_stores
@@ -48,6 +49,10 @@ class Watched:
     @property
     def operations(self) -> list[str]:
         return [operation for operation, _ in self.calls]
+
+
+def throttled() -> None:
+    raise client_error("BatchGetItem", "ProvisionedThroughputExceededException")
 
 
 class Rush:
@@ -445,3 +450,24 @@ def test_orders_that_never_get_through_come_back_and_hold_nothing(stripes: int) 
 
     assert rush.results.sent == []
     assert rush.figures() == {"pen": (4, 0), "pen#1": (4, 0), "pen#2": (4, 0)}
+
+
+def test_an_order_for_a_stripe_that_is_gone_is_held_on_what_there_is() -> None:
+    rush = Rush(2, 3, 4)
+    key = {"productId": {"S": "pen#1"}, "entry": {"S": "BALANCE"}}
+    rush.dynamodb.delete_item(TableName="StockTable", Key=key)
+    rush.at_stripe(1)
+
+    assert rush.handle(check(pens("order-1", 2))) == set()
+
+    assert rush.outcomes() == {"order-1": HELD}
+    assert rush.amounts("order-1") == {"pen": Decimal(2)}
+
+
+def test_where_reads_are_throttled_orders_come_back_together_and_are_not_tried_one_by_one() -> None:
+    rush = Rush(1, 1, 0)
+    rush.watched.before_reading = throttled
+
+    assert rush.handle(check(pens("order-1", 2)), check(pens("order-2", 1))) == {"order-1", "order-2"}
+
+    assert rush.watched.operations.count("batch_get_item") == 1

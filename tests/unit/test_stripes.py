@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_capture.domain.ledger import ACCOUNTS, STOCK, UNPRICED, ZERO, Balance, BalanceChange, decide_holds
+from order_capture.domain.ledger import ACCOUNTS, STOCK, ZERO, Balance, BalanceChange, decide_holds
 from order_capture.domain.order import DeclineCode, Outcome
 from order_capture.domain.stripes import (
     entity_of,
@@ -18,7 +18,6 @@ from order_capture.domain.stripes import (
     is_snapshot,
     is_stripe,
     is_undivided,
-    new_price,
     refill,
     split,
     stripe,
@@ -201,15 +200,3 @@ class TestGathering:
         changes = gather("pen", heads_of(5, 0), Decimal(0), "change-1", deleted=True, price=Decimal(3))
 
         assert [(change.deleted, change.price) for change in changes] == [(True, Decimal(3))] * 2
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "change"),
-    [("2", "2.00", None), (None, None, None), (None, "2", 2), ("2", None, UNPRICED)],
-)
-def test_a_price_is_set_where_it_is_another_one(
-    before: str | None, after: str | None, change: Decimal | None
-) -> None:
-    prices = [None if each is None else Decimal(each) for each in (before, after)]
-
-    assert new_price(prices[0], prices[1]) == change

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -42,6 +44,21 @@ def is_unavailable(error: Exception) -> bool:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             return status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.response["Error"]["Code"] in _THROTTLED
     return False
+
+
+@contextmanager
+def unavailable_as_transient() -> Iterator[None]:
+    """Raise a `TransientError` where AWS could not take a call just now.
+
+    A use case that works for many orders at once then returns them to their queue, and does not try each of
+    them alone, which would be ten times the calls that were too many.
+    """
+    try:
+        yield
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        if is_unavailable(error):
+            raise TransientError(BUSY) from error
+        raise
 
 
 def codes_of(error: botocore.exceptions.ClientError) -> list[str | None]:

@@ -12,6 +12,11 @@ from order_capture.domain.errors import TransientError
 
 logger = logging.getLogger(__name__)
 
+MAX_ITEMS = 32
+"""Items of one write for several orders: two or three for each, so that it takes about ten. Each item is one
+more that another order may be writing, and with which all are refused: with 100 of them, orders of ten
+thousand products that sell once a second would refuse each other most of the time."""
+
 Item = TypeVar("Item")
 
 

@@ -81,5 +81,9 @@ class TransientError(OrderCaptureError):
     """Nothing is wrong with the request, and nothing is lost: the same request may be sent again."""
 
 
+class BalanceMovingError(TransientError):
+    """So much is transferred between the parts of a balance that no read of them adds up."""
+
+
 class LedgerInconsistencyError(OrderCaptureError):
     """A ledger does not hold what an order says it holds. Never expected: it needs a person."""

@@ -9,11 +9,11 @@ step with the hold that needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 
-from order_capture.domain.ledger import UNPRICED, ZERO, Balance, BalanceChange, LedgerSpec, aggregate
+from order_capture.domain.ledger import ZERO, Balance, BalanceChange, LedgerSpec, aggregate
 
 SEPARATOR = "#"
 """Between a customer's or product's id and the number of a stripe. No id has one."""
@@ -95,8 +95,8 @@ def split(kind: LedgerSpec, entity: str, root: Balance, stripes: int) -> list[Ba
 def refill(kind: LedgerSpec, target: str, missing: Decimal, heads: Heads, name: str) -> list[BalanceChange]:
     """Transfer at least `missing` to a head, from the fullest of the others; what there is, if it is less.
 
-    Each gives half of what it has, so that the next ones find something here and there, or all if the halves
-    are not enough.
+    One gives half of what it has, so that the next orders find something on both, or more if that is not
+    enough; where all of it is not, the next fullest gives as well.
     """
     others = sorted(
         ((head.balance, each) for each, head in heads.items() if each != target and head.balance > 0),
@@ -130,18 +130,6 @@ def gather(
         replace(change, expected=heads[change.head].version, deleted=deleted, price=price)
         for change in (*root, *stripes)
     ]
-
-
-def new_price(before: Decimal | None, after: Decimal | None) -> Decimal | None:
-    """What a change of price sets (see `BalanceChange`); None if it stays as it was."""
-    if after == before:
-        return None
-    return UNPRICED if after is None else after
-
-
-def balances(heads: Iterable[Balance]) -> Decimal:
-    """What can still be spent or sold on these heads together."""
-    return sum((head.balance for head in heads), ZERO)
 
 
 def _round_down(kind: LedgerSpec, amount: Decimal) -> Decimal:

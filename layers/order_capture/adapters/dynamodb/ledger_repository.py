@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from order_capture.adapters.aws_errors import BUSY
+from order_capture.adapters.aws_errors import BUSY, unavailable_as_transient
 from order_capture.adapters.dynamodb.transactions import busy, conflicted, refused, transact
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.check_results import check_result_from, check_result_values
@@ -114,9 +114,9 @@ class DynamoLedgerRepository:
         return [balance_update(self._table, self._key, change, now) for change in changes]
 
     def _get(self, partition: str, entry: str) -> Item | None:
-        answer = self._client.get_item(
-            TableName=self._table, Key=to_item({self._key: partition, "entry": entry}), ConsistentRead=True
-        )
+        key = to_item({self._key: partition, "entry": entry})
+        with unavailable_as_transient():
+            answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         item: Item | None = answer.get("Item")
         return item
 
@@ -128,9 +128,9 @@ class DynamoLedgerRepository:
         for attempt in self._retry:
             if not remaining:
                 break
-            answer = self._client.batch_get_item(
-                RequestItems={self._table: {"Keys": remaining, "ConsistentRead": True}}
-            )
+            request = {self._table: {"Keys": remaining, "ConsistentRead": True}}
+            with unavailable_as_transient():
+                answer = self._client.batch_get_item(RequestItems=request)
             found += [from_item(item) for item in answer["Responses"].get(self._table, [])]
             # A part may be left unread, with HTTP 200.
             remaining = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])

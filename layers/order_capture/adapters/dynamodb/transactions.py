@@ -8,9 +8,8 @@ from typing import Any, cast
 import botocore.exceptions
 
 from order_capture.adapters import metrics
-from order_capture.adapters.aws_errors import BUSY, is_unavailable
+from order_capture.adapters.aws_errors import unavailable_as_transient
 from order_capture.adapters.dynamodb.types import Item
-from order_capture.domain.errors import TransientError
 
 MAX_ITEMS = 100
 """Items that one transaction takes (DynamoDB API reference, TransactWriteItems)."""
@@ -26,7 +25,7 @@ def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, A
         that would have passed) and `Item` as it stood, if its own condition failed and it exists.
 
     Raises:
-        TemporaryError: DynamoDB could not take it just now.
+        TransientError: DynamoDB could not take it just now.
         botocore.exceptions.ClientError: anything else but a refusal.
     """
     actions = [
@@ -35,15 +34,10 @@ def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, A
         for kind, action in each.items()
     ]
     try:
-        client.transact_write_items(TransactItems=actions)
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-        if is_unavailable(error):
-            # Whoever writes for many orders at once is not to try each of them alone (application.batches).
-            raise TransientError(BUSY) from error
-        if (
-            not isinstance(error, botocore.exceptions.ClientError)
-            or error.response["Error"]["Code"] != "TransactionCanceledException"
-        ):
+        with unavailable_as_transient():
+            client.transact_write_items(TransactItems=actions)
+    except botocore.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "TransactionCanceledException":
             raise
         reasons = cast("list[dict[str, Any]]", error.response["CancellationReasons"])
         if any(reason["Code"] not in _REFUSALS for reason in reasons):

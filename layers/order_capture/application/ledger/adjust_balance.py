@@ -10,6 +10,7 @@ from order_capture.application.ports import Clock, LedgerRepository, WriteRefuse
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import IdempotencyConflictError, NotFoundError, TransientError
 from order_capture.domain.ledger import (
+    UNPRICED,
     ZERO,
     Adjustment,
     Balance,
@@ -20,7 +21,7 @@ from order_capture.domain.ledger import (
     delete,
     idempotency_key_for,
 )
-from order_capture.domain.stripes import Heads, gather, new_price, total
+from order_capture.domain.stripes import Heads, gather, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class AdjustBalance:
             return [BalanceChange(request.entity, balance=after.balance, expected=0, price=after.price)]
         amount = after.balance - head.balance
         deleted = after.deleted if after.deleted is not head.deleted else None
-        price = new_price(head.price, after.price)
+        price = _new_price(head.price, after.price)
         root = heads[request.entity]
         # An order may be held on any head, by what is marked there: so all get the same marks. And a balance
         # can only be set while no head changes; to add to it, the others need not be still.
@@ -135,3 +136,10 @@ class AdjustBalance:
         if current is None and request.balance is None:
             raise NotFoundError(f"{request.entity} is unknown: set its balance first.")
         return adjust(self.kind, head, now, balance=request.balance, by=request.adjust, price=request.price)
+
+
+def _new_price(before: Decimal | None, after: Decimal | None) -> Decimal | None:
+    """What the price changes to (see `BalanceChange`); None if it stays as it was."""
+    if after == before:
+        return None
+    return UNPRICED if after is None else after

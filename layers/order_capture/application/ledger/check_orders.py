@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from operator import attrgetter
 
-from order_capture.application.batches import process_groups
+from order_capture.application.batches import MAX_ITEMS, process_groups
 from order_capture.application.ledger.hot_heads import HotHeads
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
 from order_capture.application.ports import (
@@ -38,16 +38,12 @@ from order_capture.domain.ledger import (
     rejected_hold,
 )
 from order_capture.domain.order import CheckResult, OrderDetails
-from order_capture.domain.stripes import Heads, balances, entity_of, is_snapshot, refill, split, stripe, total
+from order_capture.domain.stripes import Heads, entity_of, is_snapshot, refill, split, stripe, total
 
 logger = logging.getLogger(__name__)
 
 CONFLICTS_TO_SPLIT = 2
 """Conflicts at a root, one after the other, until it is split. One is met by chance now and then."""
-
-MAX_ITEMS = 32
-"""Items of one write for several customers or products: two for an order, so that a batch of ten fits. Each
-is one more that another order may be writing, and with which all are refused."""
 
 MAX_COLLECTS = 4
 """Reads of all heads in one attempt. If no two of them agree, others make progress: it is tried again."""
@@ -123,10 +119,10 @@ class CheckOrders:
     def _hold_together(
         self, groups: Sequence[list[OrderDetails]], results: dict[str, CheckResult]
     ) -> list[list[OrderDetails]]:
-        """Attempt to hold all groups that seem to be cold in one write, which takes as long as two of ten.
+        """Attempt to hold all groups that seem to be cold in one write, instead of one write after the other.
 
-        `results` gets what was held. Returns the groups that are left: the hot ones, and all where one of
-        them does not fit, was decided before, or is being written. Each is then held by itself.
+        `results` gets what was held. Returns the groups that are left, which are held one by one: those that
+        are hot, and all of them if the write was refused.
         """
         now = self.clock()
         cold: list[list[OrderDetails]] = []
@@ -150,7 +146,8 @@ class CheckOrders:
         ]
         try:
             self.ledger.write(self._hold_changes(orders, entries), entries, now)
-        except Exception as error:  # what is in the way shows where each group is held by itself
+        except Exception as error:
+            # One of them does not fit, was decided before, or is at fault: held one by one, each shows.
             logger.debug("not held together: %s", type(error).__name__)
             return list(groups)
         results.update(held)
@@ -174,18 +171,18 @@ class CheckOrders:
         """
         undecided = {details.order_id: details for details in group}
         decided: dict[str, CheckResult] = {}
-        stand = _Stand(self, group)
+        known = _KnownBalances(self, group)
         for attempt in self.retry:
             now = self.clock()
-            results = stand.sure(decide_holds(self.kind, undecided.values(), stand.balances))
+            results = known.sure(decide_holds(self.kind, undecided.values(), known.balances))
             entries = [
-                hold_entry(self.kind, undecided[order_id], result, stand.targets, now)
+                hold_entry(self.kind, undecided[order_id], result, known.targets, now)
                 for order_id, result in results.items()
             ]
             refusal = WriteRefusedError()
             try:
                 if entries:
-                    self.ledger.write(self._changes(undecided, entries, stand), entries, now)
+                    self.ledger.write(self._changes(undecided, entries, known), entries, now)
                     decided |= results
             except WriteRefusedError as error:
                 refusal = error
@@ -199,7 +196,7 @@ class CheckOrders:
                 return decided
             if refusal.conflict or not entries:
                 attempt.back_off()
-            stand.learn(refusal)
+            known.learn(refusal)
         if not decided:
             raise TransientError(self._busy)
         logger.warning("returned to the queue: %s", self._busy, extra={"order_ids": sorted(undecided)})
@@ -210,7 +207,7 @@ class CheckOrders:
         return f"too many other writes of the {self.kind.check.lower()} ledger"
 
     def _changes(
-        self, orders: Mapping[str, OrderDetails], entries: Sequence[Hold], stand: _Stand
+        self, orders: Mapping[str, OrderDetails], entries: Sequence[Hold], known: _KnownBalances
     ) -> list[BalanceChange]:
         """What the heads have to change by, with what a head that is short gets from the others."""
         held = [entry for entry in entries if entry.is_held]
@@ -218,7 +215,7 @@ class CheckOrders:
         transfers = [
             transfer
             for change in changes
-            for heads in [stand.heads.get(entity_of(change.head), {})]
+            for heads in [known.heads.get(entity_of(change.head), {})]
             if change.head in heads and heads[change.head].balance < change.held
             for transfer in refill(
                 self.kind, change.head, change.held - heads[change.head].balance, heads, held[0].order_id
@@ -255,7 +252,7 @@ class CheckOrders:
         raise TransientError(self._busy)
 
 
-class _Stand:
+class _KnownBalances:
     """What is known of the customers and products that a group of orders requires, while it is held."""
 
     def __init__(self, checks: CheckOrders, orders: Sequence[OrderDetails]) -> None:
@@ -297,6 +294,8 @@ class _Stand:
             else:
                 self._stripes[entity] = self._stripes[entity] or (balance.stripes if balance else 0)
                 to_collect.add(entity)
+                if balance is None:  # the stripe is gone: orders go on without it, the audit reports it
+                    self.targets[entity] = entity
         for entity in sorted(contended):
             self._conflicts[entity] += 1
             self._avoid(entity)
@@ -308,8 +307,9 @@ class _Stand:
         before: Heads | None = None
         for _ in range(MAX_COLLECTS):
             heads = self._ledger.heads(entity, self._stripes[entity])
-            self.heads[entity], self.balances[entity] = heads, total(entity, heads)
-            suffices = balances(heads.values()) >= self._required[entity]
+            whole = total(entity, heads)
+            self.heads[entity], self.balances[entity] = heads, whole
+            suffices = whole is not None and whole.balance >= self._required[entity]
             if suffices or (before is not None and is_snapshot(before, heads)):
                 self._unsure.discard(entity)
                 return

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from order_capture.application.ledger.ports import HistoryRepository
 from order_capture.application.ports import LedgerRepository, Sleep
-from order_capture.domain.errors import NotFoundError, TransientError
-from order_capture.domain.history import Commit
+from order_capture.domain.errors import BalanceMovingError, NotFoundError, TransientError
 from order_capture.domain.ledger import Balance, active_or_none
 from order_capture.domain.stripes import Heads, is_undivided, total
 
@@ -48,18 +47,17 @@ class GetBalance:
 
     def _heads_at(self, entity: str, heads: Heads, at: str) -> Heads:
         """The heads that there were at that time, as they were."""
-        then = {
-            name: self._commit_after(name, at).before if at < head.update_time else head
-            for name, head in heads.items()
+        then: dict[str, Balance | None] = {
+            name: head for name, head in heads.items() if head.update_time <= at
         }
-        return {name: head for name, head in then.items() if head is not None}
-
-    def _commit_after(self, head: str, at: str) -> Commit:
+        # The delays are for all heads together: a client waits no longer for a product with stripes.
         for delay in (0.0, *RETRY_DELAYS):
             self.sleep(delay)
-            commit = self.history.transaction_at(head, at)
-            if commit is not None:
-                return commit
+            for name in heads.keys() - then.keys():
+                if (commit := self.history.transaction_at(name, at)) is not None:
+                    then[name] = commit.before
+            if len(then) == len(heads):
+                return {name: head for name, head in then.items() if head is not None}
         raise TransientError("The history of that time is still being written.")
 
 
@@ -69,7 +67,7 @@ def read_heads(ledger: LedgerRepository, entity: str) -> Heads:
     Orders may be held and settled meanwhile: each head is as it was at a moment of the call.
 
     Raises:
-        TransientError: something is transferred between them all the time.
+        BalanceMovingError: something is transferred between them all the time.
     """
     heads = ledger.heads(entity)
     for _ in range(MAX_READS):
@@ -78,4 +76,4 @@ def read_heads(ledger: LedgerRepository, entity: str) -> Heads:
         before, heads = heads, ledger.heads(entity, len(heads) - 1)
         if is_undivided(before, heads):
             return heads
-    raise TransientError("Too many orders of it at this moment.")
+    raise BalanceMovingError("Too many orders of it at this moment.")

@@ -33,5 +33,5 @@ class HotHeads:
         """Use this head from now on, for a while."""
         if len(self._known) >= MAX_REMEMBERED:
             self._known = {each: place for each, place in self._known.items() if now < place[2]}
-        if len(self._known) < MAX_REMEMBERED:
+        if entity in self._known or len(self._known) < MAX_REMEMBERED:
             self._known[entity] = head, stripes, after(now, REMEMBERED_SECONDS)

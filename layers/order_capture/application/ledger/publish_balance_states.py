@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from order_capture.application.ledger.get_balance import read_heads
 from order_capture.application.messages import BalanceState
 from order_capture.application.ports import LedgerRepository, StatePublisher
-from order_capture.domain.errors import TransientError
+from order_capture.domain.errors import BalanceMovingError
 from order_capture.domain.ledger import LedgerSpec
 from order_capture.domain.stripes import entity_of, is_stripe, total
 
@@ -42,8 +42,8 @@ class PublishBalanceStates:
                 latest[state.entity] = state
         for entity, kind in divided.items():
             latest.pop(entity, None)
-            # If it can't be read, it is being changed at this moment: that change will come here as well.
-            with suppress(TransientError):
+            # What prevents it is a change that is still to come here, and is published then.
+            with suppress(BalanceMovingError):
                 if (head := total(entity, read_heads(self.ledger, entity))) is not None:
                     latest[entity] = BalanceState(kind, entity, head)
         self.publisher.send_all(list(latest.values()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 
-from order_capture.application.batches import process_groups
+from order_capture.application.batches import MAX_ITEMS, process_groups
 from order_capture.application.messages import ShipOrder
 from order_capture.application.ports import Clock, SettleRefusedError, Shipment, ShipmentRepository
 from order_capture.application.retry import Retry
@@ -19,16 +19,12 @@ from order_capture.domain.stripes import is_stripe
 logger = logging.getLogger(__name__)
 
 
-MAX_ITEMS = 32
-"""Items of one write, if it has more than one order. An order of one product is 3 items (the order, its
-account, its product), the largest 52. Each item is one more that another order may be writing, and with
-which all are refused: at 100 items, orders of a thousand products that sell once a second would refuse
-each other most of the time."""
-
-
 @dataclass(frozen=True, slots=True)
 class ShipOrders:
-    """Settle confirmed orders, about ten in one write."""
+    """Settle confirmed orders, about ten in one write.
+
+    An order of one product is 3 items (the order, its account, its product); the largest, 52, is alone.
+    """
 
     shipments: ShipmentRepository
     clock: Clock
