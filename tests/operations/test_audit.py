@@ -16,6 +16,7 @@ from local.dynamodb_local import UnavailableError, dynamodb_local
 from order_capture.adapters.dynamodb.types import to_item
 from order_capture_ops import audit as audits
 from order_capture_ops.audit import Difference, audit
+from order_capture_ops.history import MIN_AGE_SECONDS
 from order_capture_ops.tables import Tables
 from tests.operations.conftest import Run, open_shop
 from tests.support.absent import absent
@@ -31,9 +32,13 @@ Items = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def kept() -> tuple[dict[str, str], Items]:
-    """Various orders, by name, and every item, by table."""
+    """Various orders, by name, and every item, by table.
+
+    They are of some minutes ago: an audit lets the history be behind by the last one.
+    """
     with mock_aws():
         pipeline = Pipeline()
+        pipeline.wait(-5 * MIN_AGE_SECONDS)
         orders = business(open_shop(pipeline))
         client = dynamodb_client()
         names = client.list_tables()["TableNames"]
