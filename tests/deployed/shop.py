@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
@@ -194,6 +196,32 @@ class StackClient:
             still = 0 if any(waiting.values()) else still + 1
             assert time.monotonic() < deadline, f"messages still on their way after {TIMEOUT} s: {waiting}"
             time.sleep(0.05)
+
+    @contextmanager
+    def few_receives(self, *queues: str, receives: int) -> Iterator[None]:
+        """Have messages that fail dead-lettered after so many receives, a second or more apart.
+
+        As deployed they are received twenty times, ten of them after the queue's visibility timeout, which
+        is a minute. Everything else about the queues stays, and so does that once all messages are gone.
+        """
+        urls = [self.outputs[f"{queue}QueueUrl"] for queue in queues]
+        names = ("VisibilityTimeout", "RedrivePolicy")
+        deployed = {
+            url: self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            for url in urls
+        }
+        try:
+            for url in urls:
+                redrive = json.loads(deployed[url]["RedrivePolicy"]) | {"maxReceiveCount": receives}
+                self.sqs.set_queue_attributes(
+                    QueueUrl=url, Attributes={"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(redrive)}
+                )
+            yield
+            # What is left would be tried for minutes, beside the tests that come.
+            eventually(lambda: [self.waiting(url) for url in urls], lambda waiting: not any(waiting))
+        finally:
+            for url in urls:
+                self.sqs.set_queue_attributes(QueueUrl=url, Attributes=dict(deployed[url]))
 
     def waiting(self, queue_url: str) -> int:
         """How many messages a queue holds, those being worked on included."""

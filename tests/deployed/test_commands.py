@@ -36,15 +36,13 @@ def _described(shop: StackClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def poisoned(shop: StackClient) -> Iterator[str]:
     """The id of a message that order_update rejected until it was dead-lettered."""
     queue, dlq = shop.outputs["OrderUpdateQueueUrl"], shop.outputs["OrderUpdateDlqUrl"]
-    before = shop.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
     shop.sqs.purge_queue(QueueUrl=dlq)
-    shop.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
     try:
-        sent = shop.sqs.send_message(QueueUrl=queue, MessageBody="nonsense")["MessageId"]
-        assert eventually(lambda: shop.waiting(dlq), lambda count: count == 1) == 1
+        with shop.few_receives("OrderUpdate", receives=5):
+            sent = shop.sqs.send_message(QueueUrl=queue, MessageBody="nonsense")["MessageId"]
+            assert eventually(lambda: shop.waiting(dlq), lambda count: count == 1) == 1
         yield sent
     finally:
-        shop.sqs.set_queue_attributes(QueueUrl=queue, Attributes=dict(before))
         shop.sqs.purge_queue(QueueUrl=dlq)
 
 

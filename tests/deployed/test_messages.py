@@ -11,7 +11,7 @@ import pytest
 
 from tests.deployed.shop import QUEUES, TIMEOUT, StackClient, View, eventually
 
-TRIES = 5
+RECEIVES = 5
 
 _ENVELOPE = {
     "specversion": "1.0",
@@ -51,38 +51,19 @@ class Aftermath:
 
 @pytest.fixture(scope="module")
 def aftermath(shop: StackClient) -> Iterator[Aftermath]:
-    """Poison for every queue, and a good order right behind it.
-
-    A message that failed is tried twenty times on an order's way, ten of them after the queue's visibility
-    timeout, which is a minute. Here, on this engine and for this module alone, it is a second, and there are
-    five tries; everything else about the queues is as deployed.
-    """
+    """Poison for every queue, and a good order right behind it."""
     alice, pen = shop.new_customer(), shop.new_product()
     shop.ended(shop.place(alice, {pen: 1}, "1.00"))  # every function has started once: no cold start is timed
     shop.come_to_rest()
-    urls = {queue: shop.outputs[f"{queue}QueueUrl"] for queue in QUEUES}
-    deployed = {
-        queue: shop.sqs.get_queue_attributes(
-            QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
-        )["Attributes"]
-        for queue, url in urls.items()
-    }
-    for queue, url in urls.items():
-        redrive = json.loads(deployed[queue]["RedrivePolicy"]) | {"maxReceiveCount": TRIES}
-        shop.sqs.set_queue_attributes(
-            QueueUrl=url, Attributes={"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(redrive)}
-        )
-    try:
+    with shop.few_receives(*QUEUES, receives=RECEIVES):
         sent: dict[str, dict[str, str]] = {queue: {} for queue in QUEUES}
-        for queue, url in urls.items():
+        for queue in QUEUES:
             for body in POISON.values():
-                sent[queue][shop.sqs.send_message(QueueUrl=url, MessageBody=body)["MessageId"]] = body
+                answer = shop.sqs.send_message(QueueUrl=shop.outputs[f"{queue}QueueUrl"], MessageBody=body)
+                sent[queue][answer["MessageId"]] = body
         order = shop.ended(shop.place(alice, {pen: 1}, "1.00"))
         dead = sum(shop.waiting(shop.outputs[f"{queue}DlqUrl"]) for queue in QUEUES)
         yield Aftermath(order, dead, sent)
-    finally:
-        for queue, url in urls.items():
-            shop.sqs.set_queue_attributes(QueueUrl=url, Attributes=dict(deployed[queue]))
 
 
 def test_a_valid_order_behind_them_is_not_delayed(aftermath: Aftermath) -> None:
@@ -105,7 +86,7 @@ def test_they_are_dead_lettered_after_their_attempts(
     assert shop.waiting(url) == 0
     for message_id in sent:
         refusals = [line for line in shop.log_lines(queue, message_id) if "refused a message" in line]
-        assert len(refusals) == TRIES
+        assert len(refusals) == RECEIVES
 
 
 def _receive_all(shop: StackClient, url: str, count: int) -> dict[str, str]:
