@@ -10,9 +10,9 @@ from order_capture.domain.errors import BalanceMovingError, NotFoundError, Trans
 from order_capture.domain.ledger import Balance, active_or_none
 from order_capture.domain.stripes import Heads, is_undivided, total
 
-# Seconds between reads for what the history does not have yet. It follows the ledger's stream, mostly well
-# within a second; after two and a half the client is asked to retry.
-RETRY_DELAYS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5)
+# Seconds between reads for what the history does not have yet. It follows the ledger's stream, with a window of
+# two seconds (template.yaml); after four the client is asked to retry.
+RETRY_DELAYS = (0.2, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
 
 MAX_READS = 10
 """Reads of the heads of one customer or product: of a hot one, seldom more than two are needed."""
