@@ -205,9 +205,10 @@ class StackClient:
         is a minute. Everything else about the queues stays, and so does that once all messages are gone.
         """
         urls = [self.outputs[f"{queue}QueueUrl"] for queue in queues]
-        names = ("VisibilityTimeout", "RedrivePolicy")
         deployed = {
-            url: self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            url: self.sqs.get_queue_attributes(
+                QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
+            )["Attributes"]
             for url in urls
         }
         try:

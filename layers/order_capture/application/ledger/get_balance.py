@@ -10,8 +10,8 @@ from order_capture.domain.errors import BalanceMovingError, NotFoundError, Trans
 from order_capture.domain.ledger import Balance, active_or_none
 from order_capture.domain.stripes import Heads, is_undivided, total
 
-# Seconds between reads for what the history does not have yet. It follows the ledger's stream, with a window of
-# two seconds (template.yaml); after four the client is asked to retry.
+# Seconds between reads for what the history does not have yet. It follows the ledger's stream, with a window
+# of two seconds (template.yaml); after four the client is asked to retry.
 RETRY_DELAYS = (0.2, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
 
 MAX_READS = 10
