@@ -5,24 +5,23 @@ Two queues feed it, the quick lane and the slow one, and neither takes senders f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from order_capture.entrypoints.sqs import queue_handler
+from order_capture.entrypoints.sqs import record_handler
 from order_capture import bootstrap
 from order_capture.application.messages import DeliverWebhook
 from order_capture.domain.webhooks import Lane
 
 
-def process(lane: Lane, messages: Sequence[DeliverWebhook]) -> set[str]:
-    """Send each delivery that is due."""
-    return bootstrap.deliver_webhooks(lane).process(messages)
+def process(lane: Lane, message: DeliverWebhook) -> None:
+    """Send the delivery, if it is due."""
+    bootstrap.deliver_webhooks(lane).process(message)
 
 
-HANDLERS = {lane: queue_handler(partial(process, lane), DeliverWebhook) for lane in Lane}
+HANDLERS = {lane: record_handler(partial(process, lane), DeliverWebhook) for lane in Lane}
 
 
 def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
 from order_capture.application.messages import DeliverWebhook, Message, ReceivedOrderEvent
 from order_capture.application.webhooks.deliver_webhooks import DeliverWebhooks
 from order_capture.application.webhooks.dispatch_webhooks import DispatchWebhooks
+from order_capture.domain.errors import TransientError
 from order_capture.domain.order import OrderDetails, OrderLine
 from order_capture.domain.webhooks import DeliveryResponse, Lane
 from tests.support.aws.dynamodb import DynamoDB
@@ -144,7 +145,11 @@ class Model:
             self.timeout,
             MAX_DELAY_SECONDS,
         )
-        return not use_case.process([message])
+        try:
+            use_case.process(message)
+        except TransientError:
+            return False
+        return True
 
     def _post(self, url: str, headers: Any, body: str, timeout: float) -> DeliveryResponse:
         host = url.split("/")[2]

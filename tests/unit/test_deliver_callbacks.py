@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from order_capture.application.batches import collecting_failures
 from order_capture.application.messages import DeliverWebhook, ReceivedOrderEvent
 from order_capture.application.webhooks.deliver_webhooks import (
     CLAIM_SECONDS,
@@ -70,7 +71,10 @@ class Senders:
             timeout=timeout,
             max_delay=900,
         )
-        return use_case.process([DeliverWebhook.of(delivery, attempt_series=attempt_series)])
+        failed: set[str] = set()
+        with collecting_failures(failed, {delivery.order_id}):
+            use_case.process(DeliverWebhook.of(delivery, attempt_series=attempt_series))
+        return failed
 
     def stored(self, delivery: Delivery) -> Delivery:
         stored = self.webhooks.delivery(delivery.webhook_id, delivery.delivery_id)

@@ -9,9 +9,10 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from order_capture.entrypoints.sqs import RETRY_SECONDS, SOON_RECEIVES, queue_handler
+from order_capture.entrypoints.sqs import RETRY_SECONDS, SOON_RECEIVES, queue_handler, record_handler
 from order_capture.adapters import aws_clients, system, time_budget
 from order_capture.application.messages import CheckOrder, OrderChecked, Received, ReleaseOrder
+from order_capture.domain.errors import TransientError
 from tests.support.factories import body_of, check, checked, details_of, queue_event, release, ship
 
 
@@ -107,6 +108,53 @@ def test_what_goes_wrong_is_logged_with_where_to_look(caplog: pytest.LogCaptureF
     logged = [(record.levelname, record.__dict__.get("order_ids")) for record in caplog.records]
     assert ("ERROR", ["order-1"]) in logged
     assert any(record.__dict__.get("message_id") == "message-1" for record in caplog.records)
+
+
+class TestRecordByRecord:
+    def handle(self, event: dict[str, Any], errors: dict[str, Exception]) -> tuple[list[str], list[str]]:
+        """The messages that are reported, and the orders that were processed, if these raise."""
+        processed: list[str] = []
+
+        def process(message: CheckOrder) -> None:
+            processed.append(message.order_id)
+            if error := errors.get(message.order_id):
+                raise error
+
+        report = record_handler(process, CheckOrder)(event, None)
+        return [failure["itemIdentifier"] for failure in report["batchItemFailures"]], processed
+
+    def test_what_cannot_be_read_or_fails_is_reported_and_the_others_are_done(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        event = queue_event(*map(a_check, ("order-1", "order-2", "order-3")), "{", body_of(ship()))
+        errors = {"order-1": TransientError("not yet"), "order-2": RuntimeError("no table")}
+
+        with caplog.at_level(logging.WARNING, logger="order_capture"):
+            failures, processed = self.handle(event, errors)
+
+        assert failures == ["message-0", "message-1", "message-3", "message-4"]
+        assert processed == ["order-1", "order-2", "order-3"]
+        logged = {record.__dict__.get("message_id"): record.levelname for record in caplog.records}
+        assert logged == {
+            "message-0": "WARNING",
+            "message-1": "ERROR",
+            "message-3": "ERROR",
+            "message-4": "ERROR",
+        }
+
+    def test_a_batch_that_failed_whole_is_reported_and_raises_nothing(self) -> None:
+        event = queue_event(a_check("order-1"), a_check("order-2"))
+
+        failures, _ = self.handle(event, dict.fromkeys(("order-1", "order-2"), RuntimeError("no table")))
+
+        assert failures == ["message-0", "message-1"]
+
+    def test_nothing_of_a_batch_is_reported_with_the_next(self) -> None:
+        handler = record_handler(lambda message: None if message.order_id == "order-2" else 1 / 0, CheckOrder)
+
+        first, second = (handler(queue_event(a_check(each)), None) for each in ("order-1", "order-2"))
+
+        assert (len(first["batchItemFailures"]), second["batchItemFailures"]) == (1, [])
 
 
 class Queue:

@@ -1,18 +1,21 @@
 """SQS batches in, the list of those to be tried again out, by Powertools' batch processor.
 
-Powertools' own processor works record by record, each for itself; a group commit needs the whole batch. So
-ours reads the records one by one, has the use case work on all of them together, and then reports each.
+Powertools' own processor works record by record, each for itself: `record_handler`. A group commit needs the
+whole batch: the processor behind `queue_handler` reads the records one by one, has the use case work on all
+of them together, and then reports each.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import botocore.exceptions
 from aws_lambda_powertools.utilities.batch import (
     BasePartialBatchProcessor,
+    BatchProcessor,
     EventType,
     process_partial_response,
 )
@@ -24,7 +27,7 @@ from order_capture.adapters.messaging import envelopes
 from order_capture.application.batches import collecting_failures
 from order_capture.application.messages import Received
 from order_capture.config import settings
-from order_capture.domain.errors import InvalidMessageError
+from order_capture.domain.errors import InvalidMessageError, TransientError
 from order_capture.entrypoints.invocations import Handler, invocation
 
 logger = logging.getLogger(__name__)
@@ -40,6 +43,10 @@ died."""
 
 MAX_ENTRIES = 10
 """Messages of one ChangeMessageVisibilityBatch (SQS API reference)."""
+
+ENTIRE_BATCH_RAISES = False
+"""Where all messages of a batch failed, they are reported as others are: an exception would say no more to
+Lambda, and counts as an error of the function."""
 
 SOON_RECEIVES = 10
 """So often it comes again soon, half a minute in all. What fails still is no conflict: from then on it waits
@@ -62,11 +69,7 @@ def queue_handler(
     maxReceiveCount it is in the DLQ.
     """
 
-    def message_in(record: SQSRecord) -> Received:
-        message = read(record.body)
-        if not isinstance(message, accepted):
-            raise InvalidMessageError(f"a {type(message).__name__} is not for this queue")
-        return message
+    message_in = _reader(read, accepted)
 
     @invocation
     def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
@@ -78,6 +81,59 @@ def queue_handler(
         return cast("dict[str, Any]", response)
 
     return handler
+
+
+def record_handler(process: Callable[[Any], None], *accepted: type[Received]) -> Handler[dict[str, Any]]:
+    """The Lambda handler of a queue's function that processes each message of the `accepted` types alone.
+
+    A message that is not ours, or for which `process` raises, is reported and no other with it. It comes
+    again after the queue's visibility timeout, and after its maxReceiveCount it is in the DLQ.
+    """
+    message_in = _reader(envelopes.decode, accepted)
+
+    def process_record(record: SQSRecord) -> Received:
+        with _failures_logged(record):
+            message = message_in(record)
+            process(message)
+            return message
+
+    @invocation
+    def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+        processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=ENTIRE_BATCH_RAISES)
+        response = process_partial_response(event, process_record, processor, context)
+        metrics.count("MessagesReturned", len(processor.fail_messages))
+        return cast("dict[str, Any]", response)
+
+    return handler
+
+
+def _reader(
+    read: Callable[[str], Received], accepted: tuple[type[Received], ...]
+) -> Callable[[SQSRecord], Received]:
+    def message_in(record: SQSRecord) -> Received:
+        message = read(record.body)
+        if not isinstance(message, accepted):
+            raise InvalidMessageError(f"a {type(message).__name__} is not for this queue")
+        return message
+
+    return message_in
+
+
+@contextmanager
+def _failures_logged(record: SQSRecord) -> Iterator[None]:
+    """Log why a record failed, by its message's id."""
+    where = {"message_id": record.message_id}
+    try:
+        yield
+    except InvalidMessageError as error:
+        logger.error("refused a message: %s", error, extra=where)
+        raise
+    except TransientError as error:
+        logger.warning("returned to the queue: %s", error, extra=where)
+        raise
+    except Exception:
+        logger.exception("returned to the queue", extra=where)
+        raise
 
 
 def _redeliver_soon(records: Sequence[Mapping[str, Any]]) -> None:
@@ -111,9 +167,7 @@ class GroupProcessor(BasePartialBatchProcessor):
     """Has the messages of a batch worked on together. Its record handler reads the message in a record."""
 
     def __init__(self, work: Work) -> None:
-        # Where all have failed, they are reported as others are: an exception would say no more to Lambda,
-        # and counts as an error of the function.
-        super().__init__(EventType.SQS, raise_on_entire_batch_failure=False)
+        super().__init__(EventType.SQS, raise_on_entire_batch_failure=ENTIRE_BATCH_RAISES)
         self._work = work
 
     def process(self) -> list[tuple[Any, ...]]:
@@ -140,13 +194,8 @@ class GroupProcessor(BasePartialBatchProcessor):
     def _process_record(self, record: dict[str, Any]) -> tuple[SQSRecord, Received | None]:
         """A record and the message in it, if there is one of ours: else it has failed."""
         sqs_record = SQSRecord(record)
-        where = {"message_id": sqs_record.message_id}
-        try:
+        with suppress(Exception), _failures_logged(sqs_record):
             return sqs_record, self.handler(record=sqs_record)
-        except InvalidMessageError as error:
-            logger.error("refused a message: %s", error, extra=where)
-        except Exception:
-            logger.exception("refused a message", extra=where)
         self.failure_handler(sqs_record, _LOGGED)
         return sqs_record, None
 

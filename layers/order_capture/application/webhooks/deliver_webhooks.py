@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from order_capture.application.batches import collecting_failures
 from order_capture.application.messages import DeliverWebhook
 from order_capture.application.ports import Clock, MessagePublisher, Random
 from order_capture.application.webhooks.ports import Post, WebhookRepository
@@ -76,19 +75,12 @@ class DeliverWebhooks:
     timeout: float
     max_delay: int
 
-    def process(self, messages: Sequence[DeliverWebhook]) -> set[str]:
-        """Do what is due for each delivery.
+    def process(self, message: DeliverWebhook) -> None:
+        """Do what is due for a delivery.
 
-        Returns:
-            The ids of the orders whose deliveries must be retried: their messages go back to the queue.
+        Raises:
+            TransientError: another sender changed it meanwhile, or it could not be sent on.
         """
-        failed: set[str] = set()
-        for message in messages:
-            with collecting_failures(failed, {message.order_id}):
-                self._handle(message)
-        return failed
-
-    def _handle(self, message: DeliverWebhook) -> None:
         webhooks = self.webhooks
         webhook = webhooks.get(message.webhook_id)
         delivery = webhooks.delivery(message.webhook_id, message.delivery_id)
