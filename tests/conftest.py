@@ -67,8 +67,9 @@ def left_out(config: pytest.Config, items: Sequence[pytest.Item]) -> list[pytest
     for item in items:
         by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
     chosen: set[pytest.Item] = set()
+    turns = profile.turns_of_day([*by_test])
     for test, of_one in by_test.items():
-        if of_one[0].get_closest_marker("full") is None:
+        if test in turns and of_one[0].get_closest_marker("full") is None:
             number = profile.FAST.parameters if test.startswith(profile.SAMPLED) else len(of_one)
             chosen.update(profile.sample(of_one, number, test))
     if profile.IS_FAST:

@@ -56,17 +56,29 @@ FAST = Amounts(
     unreadable=60,
     enumerated=4,
     mutants=4,
-    fuzz_cases=300,
+    fuzz_cases=100,
     last_units=40,
     orders_at_stop=40,
     clients_at_kill=20,
     parameters=1,
 )
+MODULE, TEST = "module", "test"
+
 SAMPLED = (
     *("tests/browser/", "tests/contract/", "tests/deployed/", "tests/operations/", "tests/pipeline/"),
     "tests/simulation/test_deliveries.py",
 )
-"""Where every test takes a tenth of a second to seconds."""
+"""Where every test takes a tenth of a second to seconds: a run has so many parameters of each."""
+
+ROTATED = {
+    "tests/concurrency/": (MODULE, 3),
+    "tests/deployed/test_fuzz.py": (TEST, 1),  # of its cases, some run each day
+    "tests/deployed/": (TEST, 2),
+    "tests/messages/test_changes.py": (TEST, 4),
+    "tests/operations/test_stripes.py": (TEST, 3),
+}
+"""Where most tests take seconds or minutes: in how many days each module or test has its turn. Of prefixes
+that fit, the first counts."""
 
 # fast; full; or rest: of the full one, what the fast one has left out that day.
 NAME = os.environ.setdefault("TEST_PROFILE", "full")
@@ -99,6 +111,23 @@ def sample(of: Sequence[Of], number: int, key: str = "") -> list[Of]:
     first = DAY.toordinal() * number
     chosen = [sequence[place % len(of)] for place in range(first, first + number)]
     return [of[index] for index in sorted(chosen)]
+
+
+def turns_of_day(tests: Sequence[str]) -> set[str]:
+    """Those of the tests, by their ids without parameters, whose turn it is."""
+    units: dict[str, dict[str, list[str]]] = {}
+    for test in tests:
+        prefix = next((prefix for prefix in ROTATED if test.startswith(prefix)), "")
+        kind, _ = ROTATED.get(prefix, (TEST, 1))
+        unit = test.partition("::")[0] if kind is MODULE else test
+        units.setdefault(prefix, {}).setdefault(unit, []).append(test)
+    return {
+        test
+        for prefix, of_prefix in units.items()
+        for days in [ROTATED.get(prefix, (TEST, 1))[1]]
+        for unit in sample([*of_prefix], -(-len(of_prefix) // days), prefix)
+        for test in of_prefix[unit]
+    }
 
 
 def part_of_day(whole: int, part: int) -> range:

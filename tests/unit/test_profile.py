@@ -54,6 +54,24 @@ def test_the_parts_of_the_days_cover_the_whole(
     assert {each for _ in days(whole) for each in profile.part_of_day(whole, part)} == {*range(whole)}
 
 
+@pytest.mark.parametrize("path", ["tests/concurrency/test_{}.py::test", "tests/deployed/test_a.py::test_{}"])
+def test_each_of_the_longest_tests_has_its_turn_within_a_few_days(
+    days: Callable[[int], list[date]], path: str
+) -> None:
+    tests = [path.format(number) for number in range(7)]
+
+    turns = [profile.turns_of_day(tests) for _ in days(3)]
+
+    assert {each for turn in turns for each in turn} == {*tests}
+    assert all(0 < len(turn) < len(tests) for turn in turns)
+
+
+def test_all_others_have_theirs_each_day(days: Callable[[int], list[date]]) -> None:
+    tests = ["tests/unit/test_a.py::test_a", "tests/deployed/test_fuzz.py::test_a", "tests/unit/test_b.py::b"]
+
+    assert [profile.turns_of_day(tests) for _ in days(3)] == [{*tests}] * 3
+
+
 class Item:
     """A test, as far as it is chosen or not."""
 
