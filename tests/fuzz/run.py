@@ -35,6 +35,8 @@ from tests.support.template import ROOT
 _REQUESTS = 20  # to each operation, in a round
 _CHAINS = 200  # in a round; of 1 to 6 requests each
 
+_METHODS = {"get", "post", "delete"}
+
 # Names that come up again and again, so that orders meet accounts and stock that exist: made, changed and
 # spent by the very same random requests.
 _NAMES = ("alice", "bob", "carol")
@@ -128,7 +130,7 @@ def run(
 
     while not enough() and not summary.failures:
         schema = _schema(
-            of or contract(), api_url, bearer(), seed + rounds, enumerated=enumerated and not rounds
+            of or contract(), api_url, bearer(), seed + rounds, cases, enumerated=enumerated and not rounds
         )
         stream = from_schema(schema).execute()
         for event in stream:
@@ -145,9 +147,10 @@ def run(
 
 
 def _schema(
-    of: dict[str, Any], api_url: str, bearer: str, seed: int, *, enumerated: bool
+    of: dict[str, Any], api_url: str, bearer: str, seed: int, cases: int, *, enumerated: bool
 ) -> schemathesis.BaseSchema:
     """The contract as schemathesis reads it, with the settings of one round."""
+    operations = sum(len(methods.keys() & _METHODS) for methods in of["paths"].values())
     config = schemathesis.Config.from_dict(
         {
             "seed": seed,
@@ -167,7 +170,8 @@ def _schema(
                 "examples": {"enabled": enumerated},
                 # The engine drops gateway responses: it answers an unknown method in its own words.
                 "coverage": {"enabled": enumerated, "unexpected-methods": []},
-                "fuzzing": {"generation": {"max-examples": _REQUESTS}},
+                # Few cases are a few of each operation, and not many of the first ones.
+                "fuzzing": {"generation": {"max-examples": max(1, min(_REQUESTS, cases // operations))}},
                 # Along the contract's own links only, and not along what may be guessed from names.
                 "stateful": {
                     "generation": {"max-examples": _CHAINS},

@@ -54,7 +54,7 @@ FULL = Amounts(
 FAST = Amounts(
     schedules=500,
     unreadable=60,
-    enumerated=4,
+    enumerated=3,
     mutants=4,
     fuzz_cases=100,
     last_units=40,
@@ -71,11 +71,12 @@ SAMPLED = (
 """Where every test takes a tenth of a second to seconds: a run has so many parameters of each."""
 
 ROTATED = {
-    "tests/concurrency/": (MODULE, 3),
+    "tests/concurrency/": (MODULE, 4),
     "tests/deployed/test_fuzz.py": (TEST, 1),  # of its cases, some run each day
-    "tests/deployed/": (TEST, 2),
-    "tests/messages/test_changes.py": (TEST, 4),
-    "tests/operations/test_stripes.py": (TEST, 3),
+    "tests/deployed/": (TEST, 3),
+    "tests/messages/test_changes.py": (TEST, 8),
+    "tests/operations/": (TEST, 3),
+    "tests/pipeline/": (TEST, 2),
 }
 """Where most tests take seconds or minutes: in how many days each module or test has its turn. Of prefixes
 that fit, the first counts."""
