@@ -60,7 +60,7 @@ def test_each_of_the_longest_tests_has_its_turn_within_a_few_days(
 ) -> None:
     tests = [path.format(number) for number in range(7)]
 
-    turns = [profile.turns_of_day(tests) for _ in days(3)]
+    turns = [profile.turns_of_day(tests) for _ in days(4)]
 
     assert {each for turn in turns for each in turn} == {*tests}
     assert all(0 < len(turn) < len(tests) for turn in turns)
