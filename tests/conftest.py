@@ -28,7 +28,8 @@ Say = Callable[[RenderableType], None]
 # Of many processes, which start all the time and are waited for by clients: one of these tests at a time, and
 # beside it only what runs in a process or two of its own.
 ON_ENGINES = ("tests/browser/", "tests/deployed/", "tests/concurrency/", "tests/sam_local/")
-# But not this: one request after the other to an engine of its own, and nobody minds if it takes longer.
+# But not this in full: one request after the other to an engine of its own, however long it takes.
+# Of the fast profile it is short, and the other process has more to do.
 FUZZ = "tests/deployed/test_fuzz.py"
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
@@ -37,7 +38,7 @@ LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 def is_on_engines(nodeid: str) -> bool:
     """Whether a test is one of those of which only one runs at a time."""
-    return nodeid.startswith(ON_ENGINES) and not nodeid.startswith(FUZZ)
+    return nodeid.startswith(ON_ENGINES) and (profile.IS_FAST or not nodeid.startswith(FUZZ))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
