@@ -149,10 +149,13 @@ def retry() -> Retry:
 def check_orders(kind: LedgerSpec) -> CheckOrders:
     """Of balance_checker and stock_checker."""
     from order_capture.application.ledger.check_orders import CheckOrders
+    from order_capture.domain.ledger import ACCOUNTS, STOCK
 
+    other = STOCK if kind.check is CheckType.BALANCE else ACCOUNTS
     return CheckOrders(
         kind,
         ledger(kind),
+        decided_by_other=ledger(other).holds,
         results=check_result_publisher(f"{kind.check.lower()}_checker"),
         clock=clock,
         random=random_fraction,

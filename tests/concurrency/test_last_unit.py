@@ -55,7 +55,7 @@ def want_the_last_unit(url: str, table: str, number: int, start: Barrier, stripe
     ledger = DynamoLedgerRepository(dynamodb_client(url), table, "productId", Retry(backoff))
     hot_heads = HotHeads()
     checks = CheckOrders(
-        STOCK, ledger, MemoryPublisher(), clock, random.random, Retry(backoff), hot_heads, stripes
+        STOCK, ledger, frozenset, MemoryPublisher(), clock, random.random, Retry(backoff), hot_heads, stripes
     )
     rounds = rounds_with(stripes)
     for round_number in range(number, rounds, PROCESSES):

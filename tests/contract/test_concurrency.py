@@ -141,7 +141,7 @@ def until_done(stores: Stores, messages: Iterable[CheckOrder | ReleaseOrder]) ->
     """The answers to a batch of a checker."""
     answers = MemoryPublisher()
     checks = CheckOrders(
-        STOCK, stores.stock, answers, clock, random.random, RETRY, HotHeads(), stripes=STRIPES
+        STOCK, stores.stock, frozenset, answers, clock, random.random, RETRY, HotHeads(), stripes=STRIPES
     )
     as_a_queue(checks.process, messages)
     return {m.order_id: m.decision for m in answers.sent if isinstance(m, OrderChecked)}

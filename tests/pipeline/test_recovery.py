@@ -68,17 +68,20 @@ class TestWhatIsLost:
         assert shop.status(order_id) == "SHIPPED"
         shop.books_add_up()
 
-    def test_a_lost_check_result_is_read_from_its_ledger_when_the_other_one_comes(self, shop: Shop) -> None:
+    def test_the_last_check_sends_the_result_for_both(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
-        shop.pipeline.deliver("balance_checker")
-        lose(shop, "order_update")
 
+        sent = []
+        for checker in CHECKERS:
+            shop.pipeline.deliver(checker)
+            sent.append(shop.pipeline.deliver("order_update"))
         shop.pipeline.run()
 
+        assert sent == [0, 1]
         assert shop.status(order_id) == "SHIPPED"
         assert shop.account("alice") == [90, 0, 10]
 
-    def test_lost_check_results_are_requested_again(self, shop: Shop) -> None:
+    def test_the_lost_result_of_the_checks_is_requested_again(self, shop: Shop) -> None:
         order_id = shop.order(order_of("alice", 10, pen=1))
         for checker in CHECKERS:
             shop.pipeline.deliver(checker)

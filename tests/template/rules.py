@@ -44,11 +44,13 @@ NEEDED: dict[str, dict[str, set[str]]] = {
     "StockApiFunction": {"StockTable": LEDGER, "HistoryTable": {"dynamodb:Query"}},
     "BalanceCheckerFunction": {
         "AccountTable": LEDGER,
+        "StockTable": {"dynamodb:BatchGetItem"},
         "OrderUpdateQueue": {"sqs:SendMessage"},
         "BalanceCheckerQueue": CONSUME_AND_RETURN,
     },
     "StockCheckerFunction": {
         "StockTable": LEDGER,
+        "AccountTable": {"dynamodb:BatchGetItem"},
         "OrderUpdateQueue": {"sqs:SendMessage"},
         "StockCheckerQueue": CONSUME_AND_RETURN,
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Container
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from order_capture.application.ledger.check_orders import CheckOrders
 from order_capture.application.ledger.hot_heads import HotHeads
 from order_capture.application.messages import CheckOrder, OrderChecked, ReleaseOrder
 from order_capture.application.retry import MAX_ATTEMPTS, Retry
+from order_capture.domain.errors import TransientError
 from order_capture.domain.ledger import (
     ACCOUNTS,
     STOCK,
@@ -39,6 +41,7 @@ class Checker:
         stores = memory_stores(self.dynamodb)
         self.ledger = stores.stock if kind is STOCK else stores.accounts
         self.results = MemoryPublisher()
+        self.decided_by_other: Callable[[Collection[str]], Container[str]] = frozenset  # all of them
         self.backoff = RecordedBackoff()
         for entity, balance in balances.items():
             self.adjust(entity, balance)
@@ -58,6 +61,7 @@ class Checker:
         return CheckOrders(
             self.kind,
             self.ledger,
+            self.decided_by_other,
             self.results,
             ticking_clock(),
             lambda: 0.0,
@@ -446,4 +450,60 @@ class TestColdOnes:
         checker.handle(check(pens("order-1", 2)), check(details_of("order-2", items=(("ink", 1),))))
 
         assert checker.outcomes() == {"order-1": HELD, "order-2": HELD}
+        assert checker.figures() == (3, 2, 0)
+
+
+class TestWhoSendsTheResult:
+    """Of two checks that hold an order, the one that decided last: see `CheckOrders._due`."""
+
+    def test_what_the_other_has_not_decided_yet_is_held_and_not_sent(self) -> None:
+        checker = Checker(pen=5)
+        checker.decided_by_other = lambda _ids: {"order-2"}
+
+        assert checker.handle(check(pens("order-1", 2)), check(pens("order-2", 1))) == set()
+
+        assert checker.outcomes() == {"order-2": HELD}
+        assert checker.figures() == (2, 3, 0)
+
+    def test_a_decline_is_sent_at_once_and_the_other_is_not_asked_for_it(self) -> None:
+        checker = Checker(pen=1)
+        asked: list[str] = []
+        checker.decided_by_other = lambda ids: asked.extend(ids) or ()
+
+        checker.handle(check(pens("order-1", 2)))
+
+        assert (checker.outcomes(), asked) == ({"order-1": DECLINED}, [])
+
+    def test_the_other_is_asked_after_the_hold_is_written(self) -> None:
+        """Or of two at once neither might find the other's, and nobody would decide the order."""
+        checker = Checker(pen=5)
+        seen: list[tuple[int, int, int]] = []
+        checker.decided_by_other = lambda ids: seen.append(checker.figures()) or ids
+
+        checker.handle(check(pens("order-1", 2)))
+
+        assert seen == [(3, 2, 0)]
+
+    def test_if_the_other_can_not_be_asked_the_result_is_sent(self) -> None:
+        checker = Checker(pen=5)
+
+        def away(_ids: Collection[str]) -> Container[str]:
+            raise TransientError("throttled")
+
+        checker.decided_by_other = away
+
+        assert checker.handle(check(pens("order-1", 2))) == set()
+
+        assert checker.outcomes() == {"order-1": HELD}
+
+    def test_one_that_comes_again_asks_again(self) -> None:
+        checker = Checker(pen=5)
+        checker.decided_by_other = lambda _ids: ()
+        checker.handle(check(pens("order-1", 2)))
+        assert checker.outcomes() == {}
+
+        checker.decided_by_other = frozenset
+        checker.handle(check(pens("order-1", 2)))
+
+        assert checker.outcomes() == {"order-1": HELD}
         assert checker.figures() == (3, 2, 0)

@@ -177,6 +177,7 @@ class Shop:
             CheckOrders(
                 STOCK,
                 self.ledger,
+                frozenset,
                 self.answers,
                 self.clock,
                 lambda: 0.0,

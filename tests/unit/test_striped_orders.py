@@ -139,6 +139,7 @@ class Rush:
         return CheckOrders(
             self.kind,
             self.ledger,
+            frozenset,  # the other check has decided all
             self.results,
             lambda: self.time,
             lambda: self.random,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from operator import attrgetter
@@ -37,7 +37,7 @@ from order_capture.domain.ledger import (
     primary_entity,
     rejected_hold,
 )
-from order_capture.domain.order import CheckResult, OrderDetails
+from order_capture.domain.order import CheckResult, OrderDetails, Outcome
 from order_capture.domain.stripes import Heads, entity_of, is_snapshot, refill, split, stripe, total
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class CheckOrders:
 
     kind: LedgerSpec
     ledger: LedgerRepository
+    decided_by_other: Callable[[Collection[str]], Container[str]]
+    """Returns which of these orders the other check has decided by now."""
     results: MessagePublisher
     clock: Clock
     random: Random
@@ -64,7 +66,7 @@ class CheckOrders:
     """How many stripes a contended head gets; 0: none."""
 
     def process(self, messages: Sequence[CheckOrder | ReleaseOrder]) -> set[str]:
-        """Hold or release for every order of a batch, and publish what was held.
+        """Hold or release for every order of a batch, and publish the results that decide an order.
 
         Returns:
             The ids of the orders that must be retried: their messages go back to the queue.
@@ -96,9 +98,29 @@ class CheckOrders:
                     checks[order_id].correlation_id,
                     checks[order_id].items[0].product_id,
                 )
-                for order_id, result in results.items()
+                for order_id, result in self._due(results).items()
             ]
         )
+
+    def _due(self, results: Mapping[str, CheckResult]) -> dict[str, CheckResult]:
+        """The results that decide their orders: each decline, and what is held by both checks.
+
+        Each check writes its decision, and only then reads whether there is the other's. So whichever writes
+        last finds both, and if they write at once, both checks do: at least one of them sends its result.
+        """
+        held = [order_id for order_id, result in results.items() if result.outcome is Outcome.HELD]
+        decided: Container[str] = ()
+        try:
+            if held:
+                decided = self.decided_by_other(held)
+        except Exception as error:
+            logger.warning("results are sent unasked: %s", type(error).__name__)  # one too many does no harm
+            return dict(results)
+        return {
+            order_id: result
+            for order_id, result in results.items()
+            if result.outcome is not Outcome.HELD or order_id in decided
+        }
 
     def _groups(self, orders: Iterable[OrderDetails]) -> list[list[OrderDetails]]:
         """Orders that are decided together: those that ask for one customer, or for one product at one price.
