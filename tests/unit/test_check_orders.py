@@ -467,18 +467,28 @@ class TestWhoSendsTheResult:
 
     def test_a_decline_is_sent_at_once_and_the_other_is_not_asked_for_it(self) -> None:
         checker = Checker(pen=1)
-        asked: list[str] = []
-        checker.decided_by_other = lambda ids: asked.extend(ids) or ()
+        seen: list[str] = []
+
+        def asked(ids: Collection[str]) -> Container[str]:
+            seen.extend(ids)
+            return ()
+
+        checker.decided_by_other = asked
 
         checker.handle(check(pens("order-1", 2)))
 
-        assert (checker.outcomes(), asked) == ({"order-1": DECLINED}, [])
+        assert (checker.outcomes(), seen) == ({"order-1": DECLINED}, [])
 
     def test_the_other_is_asked_after_the_hold_is_written(self) -> None:
         """Or of two at once neither might find the other's, and nobody would decide the order."""
         checker = Checker(pen=5)
-        seen: list[tuple[int, int, int]] = []
-        checker.decided_by_other = lambda ids: seen.append(checker.figures()) or ids
+        seen: list[object] = []
+
+        def asked(ids: Collection[str]) -> Container[str]:
+            seen.append(checker.figures())
+            return ids
+
+        checker.decided_by_other = asked
 
         checker.handle(check(pens("order-1", 2)))
 
@@ -507,3 +517,24 @@ class TestWhoSendsTheResult:
 
         assert checker.outcomes() == {"order-1": HELD}
         assert checker.figures() == (3, 2, 0)
+
+    @pytest.mark.parametrize("meanwhile", [False, True])
+    def test_one_of_the_two_sends_even_if_both_decide_at_once(self, meanwhile: bool) -> None:
+        # given two checks of one order, the second one after the first or between its write and its read
+        credit, units = Checker(ACCOUNTS, alice=100), Checker(pen=5)
+        order = details_of("order-1", items=(("pen", 1),))
+
+        def decided_by_stock(ids: Collection[str]) -> Container[str]:
+            if meanwhile:
+                units.handle(check(order))
+            return units.ledger.holds(ids)
+
+        credit.decided_by_other = decided_by_stock
+        units.decided_by_other = credit.ledger.holds
+        # when
+        credit.handle(check(order))
+        if not meanwhile:
+            units.handle(check(order))
+        # then
+        assert units.outcomes() == {"order-1": HELD}
+        assert credit.outcomes() == ({"order-1": HELD} if meanwhile else {})
