@@ -19,6 +19,7 @@ from tests.simulation.scheduler import Crashed, Scheduler
 from tests.support.aws.errors import cancelled, client_error
 
 STALL = 70_000  # milliseconds: more than the queues' visibility timeout
+READ_PARTS = 4
 TIMEOUT = 9_000  # milliseconds: botocore's three tries of 3 s
 
 
@@ -48,7 +49,7 @@ class Client:
         reads = operation.endswith("get_item")
         ask = getattr(self._service, operation)
         if operation == "batch_get_item":
-            ask = partial(self._read_in_two, ask)
+            ask = partial(self._read_apart, ask)
         call = partial(self._call, operation, ask, POSSIBLE[operation], tokens, reads)
         self.__dict__[operation] = call
         return call
@@ -83,22 +84,22 @@ class Client:
             self._log(operation, params, _ending(fault, "✓"))
         return answer
 
-    def _read_in_two(
+    def _read_apart(
         self,
         ask: Callable[..., dict[str, Any]],
         *,
         RequestItems: Mapping[str, Mapping[str, Any]],  # noqa: N803
     ) -> dict[str, Any]:
-        """Read the items of a batch at two moments: it is no snapshot of them."""
+        """Read the items of a batch one by one, or many of them in a few parts: it is no snapshot."""
         ((table, request),) = RequestItems.items()
         keys = sorted(request["Keys"], key=repr)  # the caller's may come from a set
-        if len(keys) < 2:
-            return ask(RequestItems=RequestItems)
-        middle = 1 + int(self._chance.random() * (len(keys) - 1))
-        first = ask(RequestItems={table: {**request, "Keys": keys[:middle]}})
-        self._scheduler.may_switch()
-        second = ask(RequestItems={table: {**request, "Keys": keys[middle:]}})
-        found = first["Responses"][table] + second["Responses"][table]
+        self._chance.shuffle(keys)
+        found: list[Any] = []
+        for start in range(0, len(keys), size := -(-len(keys) // READ_PARTS) or 1):
+            if start:
+                self._scheduler.may_switch()
+            part = ask(RequestItems={table: {**request, "Keys": keys[start : start + size]}})
+            found += part["Responses"][table]
         return {"Responses": {table: found}, "UnprocessedKeys": {}}
 
     def _faulty(
