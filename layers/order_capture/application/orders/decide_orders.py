@@ -32,8 +32,8 @@ class DecideOrders:
         ledgers before its answer is sent, so the order is never left with one.
 
         What follows is sent from the status, whether this batch has changed it or an earlier receipt of the
-        same answer. Only the other check's answer, which comes a moment later, does not send a confirmed
-        order to shipping a second time: to find that it has shipped costs as much as to ship it.
+        same answer. Only the other check's answer, which there is where both decide at once, does not send a
+        confirmed order to shipping a second time: to find that it has shipped costs as much as to ship it.
 
         Returns:
             The ids of the orders that must be retried: their messages go back to the queue.
