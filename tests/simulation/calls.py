@@ -19,7 +19,7 @@ from tests.simulation.scheduler import Crashed, Scheduler
 from tests.support.aws.errors import cancelled, client_error
 
 STALL = 70_000  # milliseconds: more than the queues' visibility timeout
-READ_PARTS = 4
+READ_PARTS = 4  # of a batch, each at a moment of its own: every item, where there are stripes
 TIMEOUT = 9_000  # milliseconds: botocore's three tries of 3 s
 
 

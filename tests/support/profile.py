@@ -116,19 +116,17 @@ def sample(of: Sequence[Of], number: int, key: str = "") -> list[Of]:
 
 def turns_of_day(tests: Sequence[str]) -> set[str]:
     """Those of the tests, by their ids without parameters, whose turn it is."""
-    units: dict[str, dict[str, list[str]]] = {}
-    for test in tests:
-        prefix = next((prefix for prefix in ROTATED if test.startswith(prefix)), "")
-        kind, _ = ROTATED.get(prefix, (TEST, 1))
-        unit = test.partition("::")[0] if kind is MODULE else test
-        units.setdefault(prefix, {}).setdefault(unit, []).append(test)
-    return {
-        test
-        for prefix, of_prefix in units.items()
-        for days in [ROTATED.get(prefix, (TEST, 1))[1]]
-        for unit in sample([*of_prefix], -(-len(of_prefix) // days), prefix)
-        for test in of_prefix[unit]
-    }
+    chosen: set[str] = set()
+    left = list(tests)
+    for prefix, (kind, days) in ROTATED.items():
+        units: dict[str, list[str]] = {}
+        for test in left:
+            if test.startswith(prefix):
+                units.setdefault(test.partition("::")[0] if kind is MODULE else test, []).append(test)
+        left = [test for test in left if not test.startswith(prefix)]
+        for unit in sample([*units], -(-len(units) // days), prefix):
+            chosen.update(units[unit])
+    return chosen.union(left)
 
 
 def part_of_day(whole: int, part: int) -> range:

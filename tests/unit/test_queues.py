@@ -141,6 +141,8 @@ class TestRecordByRecord:
             "message-3": "ERROR",
             "message-4": "ERROR",
         }
+        orders = [record.__dict__["order_ids"] for record in caplog.records if "order_ids" in record.__dict__]
+        assert orders == [["order-1"], ["order-2"]]
 
     def test_a_batch_that_failed_whole_is_reported_and_raises_nothing(self) -> None:
         event = queue_event(a_check("order-1"), a_check("order-2"))

@@ -92,10 +92,11 @@ def record_handler(process: Callable[[Any], None], *accepted: type[Received]) ->
     message_in = _reader(envelopes.decode, accepted)
 
     def process_record(record: SQSRecord) -> Received:
-        with _failures_logged(record):
+        with _failures_logged(message_id=record.message_id):
             message = message_in(record)
+        with _failures_logged(message_id=record.message_id, order_ids=[message.order_id]):
             process(message)
-            return message
+        return message
 
     @invocation
     def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
@@ -120,9 +121,8 @@ def _reader(
 
 
 @contextmanager
-def _failures_logged(record: SQSRecord) -> Iterator[None]:
-    """Log why a record failed, by its message's id."""
-    where = {"message_id": record.message_id}
+def _failures_logged(**where: object) -> Iterator[None]:
+    """Log why a record failed, and which it is."""
     try:
         yield
     except InvalidMessageError as error:
@@ -194,7 +194,7 @@ class GroupProcessor(BasePartialBatchProcessor):
     def _process_record(self, record: dict[str, Any]) -> tuple[SQSRecord, Received | None]:
         """A record and the message in it, if there is one of ours: else it has failed."""
         sqs_record = SQSRecord(record)
-        with suppress(Exception), _failures_logged(sqs_record):
+        with suppress(Exception), _failures_logged(message_id=sqs_record.message_id):
             return sqs_record, self.handler(record=sqs_record)
         self.failure_handler(sqs_record, _LOGGED)
         return sqs_record, None

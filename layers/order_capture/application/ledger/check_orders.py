@@ -106,15 +106,16 @@ class CheckOrders:
         """The results that decide their orders: each decline, and what is held by both checks.
 
         Each check writes its decision, and only then reads whether there is the other's. So whichever writes
-        last finds both, and if they write at once, both checks do: at least one of them sends its result.
+        last finds both, and if they write at once, both checks do: at least one of them sends its result. It
+        takes a read that sees each write that was answered before, as consistent reads of DynamoDB do, also
+        those of single items in a batch (Amazon DynamoDB developer guide, "Transaction isolation levels").
         """
         held = [order_id for order_id, result in results.items() if result.outcome is Outcome.HELD]
-        decided: Container[str] = ()
         try:
-            if held:
-                decided = self.decided_by_other(held)
+            decided = self.decided_by_other(held) if held else ()
         except Exception as error:
-            logger.warning("results are sent unasked: %s", type(error).__name__)  # one too many does no harm
+            # A result too many does no harm; one too few would leave its order to the watchdog.
+            logger.warning("sent every result, as the other ledger was not read: %s", type(error).__name__)
             return dict(results)
         return {
             order_id: result
