@@ -29,7 +29,7 @@ LOCAL_BUILD = ROOT / ".local/build/bench-local/build"
 def main(arguments: list[str] | None = None) -> int:
     """`make bench`."""
     parser = Parser(prog="make bench", description=__doc__, example="make bench COST=1")
-    parser.add_argument("--cost", action="store_true", help="only what an order costs")
+    parser.add_argument("--cost", action="store_true", help="measure only the cost of an order")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     return run(lambda: _bench(only_cost=options.cost, as_json=options.json))

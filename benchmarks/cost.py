@@ -1,11 +1,11 @@
 """What an order costs with everything that runs by default: counted from the real calls of the real handlers.
 
-They run over moto, wired as template.yaml, from the request until the order is shipped, its events are
-published, counted and found to be wanted by no webhook and no WebSocket subscriber, the history of the
-ledgers is written, their states are published, and the watchdog has looked.
+They run over moto, wired as template.yaml, from the request until the order is shipped, and its events are
+published, counted, and wanted by no webhook and no subscriber. The history of the ledgers is written by then,
+their states are published, and the watchdog has checked the order.
 
 AWS's rules turn calls into units: a write costs a unit for each KB of the item begun, twice that in a
-transaction, and one more for an index that a new item is in. A billable request is one to API Gateway,
+transaction, and one for each KB that an index has of a new item. A billable request is one to API Gateway,
 Lambda, SNS or SQS, those included that Lambda's poller makes: for each ten messages one to receive them and
 one to delete them. DynamoDB bills units, and Lambda reads streams for nothing. prices.toml has the dollars.
 """
@@ -68,7 +68,11 @@ class Cost:
     """Over the network, by our code."""
     requests: Mapping[str, float]
     write_units: Mapping[str, float]
+    table_write_units: Mapping[str, float]
+    """By table, its indexes included: each has a quota of its own."""
     read_units: Mapping[str, float]
+    published: float
+    """Messages to topics: several may be one request."""
     lambda_milliseconds: float
     log_bytes: float
     dollars_per_million: Mapping[str, float]
@@ -103,7 +107,9 @@ class Meter:
     pipeline: Pipeline
     requests: Counter[str] = field(default_factory=Counter)
     write_units: Counter[str] = field(default_factory=Counter)
+    table_write_units: Counter[str] = field(default_factory=Counter)
     read_units: Counter[str] = field(default_factory=Counter)
+    published: int = 0
     calls: int = 0
     milliseconds: float = 0.0
     output: _Output = field(default_factory=_Output)
@@ -125,6 +131,7 @@ class Meter:
         if service != "dynamodb":
             size = sum(len(text.encode()) for text in _texts(parameters))
             self.requests[service] += math.ceil(size / CHUNK)
+            self.published += len(parameters["PublishBatchRequestEntries"]) if service == "sns" else 0
             return
         match name:
             case "PutItem" | "UpdateItem":
@@ -153,9 +160,13 @@ class Meter:
         table, item = action["TableName"], action.get("Item", {})
         key = action.get("Key") or self.pipeline.key_of(table, item)
         size = max(stored_size(item), stored_size(self.pipeline.stored(table, key)))
-        # A new order is in the index of its customer's as well; its changes touch no key of that.
-        indexed = "orderId" in item and "customerId" in item
-        self.write_units[PARTS.get(table, "order")] += factor * max(1, math.ceil(size / 1024)) + indexed
+        # A new item is written to its table's indexes as well; no change of one touches what they have of it.
+        indexed = sum(
+            math.ceil(stored_size(each) / 1024) for each in self.pipeline.index_entries(table, item)
+        )
+        units = factor * max(1, math.ceil(size / 1024)) + indexed
+        self.write_units[PARTS.get(table, "order")] += units
+        self.table_write_units[table] += units
 
     def _read(self, table: str, items: list[dict[str, Any]], how: dict[str, Any]) -> None:
         factor = 1 if how.get("ConsistentRead") else 0.5
@@ -163,9 +174,9 @@ class Meter:
         self.read_units[PARTS.get(table, "order")] += units  # type: ignore[assignment]
 
 
-def measure() -> list[Cost]:
-    """What an order of one item costs, in each of the ways in which orders come."""
-    return [_run(scenario) for scenario in scenarios()]
+def measure(names: Sequence[str] = ()) -> list[Cost]:
+    """What an order of one item costs, in each of the scenarios or in those that are named."""
+    return [_run(scenario) for scenario in scenarios() if not names or scenario.name in names]
 
 
 def scenarios() -> list[Scenario]:
@@ -231,7 +242,7 @@ def _finish(pipeline: Pipeline, meter: Meter, *, apart: bool) -> None:
     for window in sorted({*pipeline.consumers().values()}):
         while _deliver(pipeline, meter, window=window, apart=apart):
             pass
-    pipeline.wait(WATCH_DELAY)  # each order is looked at once more, and found shipped
+    pipeline.wait(WATCH_DELAY)  # each order is checked once more, and found shipped
     while _deliver(pipeline, meter, window=0, apart=apart):
         pass
 
@@ -287,7 +298,9 @@ def _cost(scenario: Scenario, meter: Meter) -> Cost:
         calls=meter.calls / number,
         requests=_each(requests, number),
         write_units=_each(meter.write_units, number),
+        table_write_units=_each(meter.table_write_units, number),
         read_units=_each(meter.read_units, number),
+        published=meter.published / number,
         lambda_milliseconds=meter.milliseconds / number,
         log_bytes=log_bytes / number,
         dollars_per_million=_each(dollars, number),

@@ -56,7 +56,7 @@ class StartTime:
 
 
 def measure(build: Path) -> list[StartTime]:
-    """Start every function that was built in `build`."""
+    """Start every function of the build in `build`."""
     settings = {name: _settings(function) for name, function in functions(load_template()).items()}
     clients = {name: _clients(each) for name, each in settings.items()}
     programs = {(name, "import app"): settings[name] for name in settings}

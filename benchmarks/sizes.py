@@ -18,7 +18,7 @@ class PackageSize:
 
 
 def measure(build: Path) -> list[PackageSize]:
-    """Measure every package that was built in `build`."""
+    """Measure every package of the build in `build`."""
     return [_size(folder) for folder in sorted(build.iterdir()) if folder.is_dir()]
 
 

@@ -35,13 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         example="make flash-sale SCENARIO=F2 SEED=7 CONCURRENCY=10",
         epilog="Fails if an answer is wrong (oversold, lost, an invariant broken); with --check also if a "
-        "target is missed, which else is only shown.",
+        "target is missed, which is otherwise only shown.",
     )
+    parser.add_argument("--scenario", type=_scenario, help=f"one of {', '.join(SCENARIOS)} (default: all)")
     parser.add_argument(
-        "--scenario", type=_scenario, help=f"one of {', '.join(SCENARIOS)}; all of them without"
-    )
-    parser.add_argument(
-        "--seed", type=integer_between(0, LAST_SEED), default=1, help="what the latencies are drawn by"
+        "--seed", type=integer_between(0, LAST_SEED), default=1, help="seed for the latencies"
     )
     parser.add_argument(
         "--concurrency",
@@ -49,7 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="MaximumConcurrency of the queues, instead of the template's",
     )
     parser.add_argument(
-        "--env", choices=ENVIRONMENTS, default="prod", help="whose parameters, from samconfig.toml"
+        "--env",
+        choices=ENVIRONMENTS,
+        default="prod",
+        help="environment of samconfig.toml whose parameters apply",
     )
     parser.add_argument(
         "--stripes", type=_stripes, help="LedgerStripes, instead of the template's: a number, or off for none"
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", default="", help='constants of the model: "wcu_per_partition=500 sigma=0"')
     parser.add_argument("--constants", action="store_true", help="list them, with their sources")
     parser.add_argument("--json", action="store_true", help="print one JSON object; needs a scenario")
-    parser.add_argument("--plots", action="store_true", help="draw what happened, for the documentation")
+    parser.add_argument("--plots", action="store_true", help="write the plots for the documentation")
     parser.add_argument("--check", action="store_true", help="fail if a target is missed as well")
     options = parser.parse_args(arguments)
     return run(lambda: _main(options))
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _scenario(name: str) -> str:
     if name in SCENARIOS:
         return name
-    raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SCENARIOS)}")
+    raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(SCENARIOS)}")
 
 
 def _stripes(text: str) -> int:

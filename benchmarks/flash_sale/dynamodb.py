@@ -183,9 +183,10 @@ class ContendedDynamoDB:
             item = {}  # its condition keeps it from an item that there is not
         units = {(write.table.name, write.key[0]): float(each * _kilobytes(item or old or {}, 1024))}
         if old is None:
-            for index, names in write.table.indexes.items():
-                if all(name in item for name in names):
-                    units[index, item[names[0]]["S"]] = 1
+            for name, index in write.table.indexes.items():
+                if index.has(item):
+                    # Tables may have indexes of one name.
+                    units[f"{write.table.name} {name}", item[index.key_names[0]]["S"]] = 1
         return units
 
     # Reads

@@ -59,6 +59,10 @@ class _Pool:
     idle: list[Environment] = field(default_factory=list)
     allowed: float = 0.0
     since: float = 0.0
+    calls: int = 0
+    seconds: float = 0.0
+    running: int = 0
+    most: int = 0
 
 
 class Lambda:
@@ -101,6 +105,9 @@ class Lambda:
         self._running += 1
         self.most = max(self.most, self._running)
         self.invocations += 1
+        pool.running += 1
+        pool.most = max(pool.most, pool.running)
+        started = self._time.now
         self._enter(environment)
         try:
             if is_cold:
@@ -118,6 +125,9 @@ class Lambda:
             environment.ends = float("inf")
             self._leave(environment)
             self._running -= 1
+            pool.running -= 1
+            pool.calls += 1
+            pool.seconds += self._time.now - started
             pool.idle.append(environment)
         return answer
 
@@ -128,6 +138,19 @@ class Lambda:
                 return self.invoke(name, event)
             except ThrottledError:
                 self._time.sleep(0.1)
+
+    @property
+    def by_function(self) -> dict[str, dict[str, float]]:
+        """Of each function that was called: calls, their mean ms, and how many ran at once at most."""
+        return {
+            name: {
+                "calls": pool.calls,
+                "mean_ms": round(pool.seconds / pool.calls * 1000, 1),
+                "most": pool.most,
+            }
+            for name, pool in self._pools.items()
+            if pool.calls
+        }
 
     def sleep(self, seconds: float) -> None:
         """Let others run, while the function that runs waits; it may be stopped meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pygal
 from pygal.style import CleanStyle
@@ -44,7 +45,7 @@ def draw(name: str, load: str, samples: Sequence[Sample], folder: Path = FOLDER)
     paths = []
     for what, (title, of_one) in lines.items():
         path = folder / f"{name.lower()}-{what}.svg"
-        path.write_bytes(_chart(f"{name}: {load}", title, of_one))
+        path.write_bytes(chart(f"{name}: {load}", title, of_one))
         paths.append(path)
     return paths
 
@@ -55,24 +56,36 @@ def thinned(samples: Sequence[Sample]) -> list[Sample]:
     return [*samples[:-1:step], samples[-1]]
 
 
-def _chart(title: str, y_title: str, lines: dict[str, Line]) -> bytes:
-    chart = pygal.XY(
-        title=title,
-        x_title="seconds",
-        y_title=y_title,
-        width=WIDTH,
-        height=HEIGHT,
-        show_dots=False,
-        show_legend=len(lines) > 1,
-        legend_at_bottom=True,
+def chart(title: str, y_title: str, lines: dict[str, Line], x_title: str = "seconds") -> bytes:
+    """A picture of lines, as SVG."""
+    drawn = pygal.XY(
         include_x_axis=True,
-        style=CleanStyle,
-        js=(),
-        no_prefix=True,  # the same picture from the same figures
-        value_formatter=lambda value: f"{value:,.0f}",
         x_value_formatter=lambda value: f"{value:g}",
+        **look(title, x_title, y_title, legend=len(lines) > 1),
     )
     for name, line in lines.items():
-        chart.add(name, line)
-    # What pygal would make interactive is a picture here, from whose page nothing may run.
-    return re.sub(rb"<script.*?</script>", b"", chart.render(), flags=re.DOTALL)
+        drawn.add(name, line)
+    return still(drawn)
+
+
+def look(title: str, x_title: str, y_title: str, *, legend: bool) -> dict[str, Any]:
+    """How all pictures look."""
+    return {
+        "title": title,
+        "x_title": x_title,
+        "y_title": y_title,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "show_dots": False,
+        "show_legend": legend,
+        "legend_at_bottom": True,
+        "style": CleanStyle,
+        "js": (),
+        "no_prefix": True,  # the same picture from the same figures
+        "value_formatter": lambda value: f"{value:,.0f}",
+    }
+
+
+def still(drawn: pygal.graph.graph.Graph) -> bytes:
+    """A chart as SVG, without the scripts that pygal adds: nothing may run from a picture."""
+    return re.sub(rb"<script.*?</script>", b"", drawn.render(), flags=re.DOTALL)

@@ -1,8 +1,8 @@
 """SQS in virtual time, and the event source mappings that hand what is in a queue to its function.
 
 A message that its function reports, or whose function fails, is hidden until its visibility timeout is over,
-or until the time that ChangeMessageVisibility has set for it alone; one that was received too often is a dead
-letter when it would be received again.
+or until the time that ChangeMessageVisibility has set for it alone. One that was received too often becomes a
+dead letter when it would be received again.
 
 A queue whose messages have groups is a fair one: while a group is noisy, the messages of the others come
 first. It is noisy with more than a tenth of the messages in flight, and at least thirty of them
@@ -56,7 +56,7 @@ class WaitingMessages:
         self._by_group[group].append((self._arrived, message))
 
     def pop(self, in_flight: Counter[str]) -> Message:
-        """Take the first message of a quiet group; if there is none, that of the least noisy one."""
+        """Take the first message of a quiet group; if there is none, of the least noisy group."""
         noisy: list[tuple[int, str]] = []
         total = in_flight.total()
         while self._first:

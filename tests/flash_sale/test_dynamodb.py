@@ -20,7 +20,11 @@ class Contended:
     def __init__(self, **constants: float) -> None:
         self.time = Time()
         store = DynamoDB(lambda: self.time.now)
-        index = {"IndexName": "ByShop", "KeySchema": [{"AttributeName": "shop"}, {"AttributeName": "name"}]}
+        index = {
+            "IndexName": "ByShop",
+            "KeySchema": [{"AttributeName": "shop"}, {"AttributeName": "name"}],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
         store.create_table(TableName="T", KeySchema=[{"AttributeName": "id"}], GlobalSecondaryIndexes=[index])
         self.client = ContendedDynamoDB(
             store,

@@ -19,7 +19,7 @@ from order_capture_ops.errors import UsageError
 
 FIGURES = {
     *("scenario", "seed", "orders", "decided_p50", "decided_p99", "decided_all", "shipped_all", "shipped"),
-    *("rejected", "expired", "dead_letters", "conflicts", "returned", "write_units"),
+    *("rejected", "expired", "dead_letters", "conflicts", "returned", "write_units", "functions"),
 }
 
 

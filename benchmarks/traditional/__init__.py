@@ -1,0 +1,1 @@
+"""The traditional design: the same order capture, as a synchronous application on one PostgreSQL database."""
