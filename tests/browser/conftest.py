@@ -2,53 +2,63 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser import chromium
+from tests.browser.console import Console, opened
+from tests.deployed.shop import TIMEOUT, StackClient, body_of
 from tests.support.absent import absent
 
-REBOUND = "rebound.example"
-"""A name of the attacker's that leads to this machine."""
-
-_OPTIONS = (
-    "--no-sandbox",  # which needs privileges that a container has not
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1",
-)
+expect.set_options(timeout=TIMEOUT * 1000)
 
 
 @pytest.fixture(
     scope="module"
 )  # Playwright's event loop runs until it stops: no test after these could run another
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        absent("these tests need Chromium, and it is not installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(_OPTIONS))
+    path = chromium.program()
+    if path is None:
+        absent(chromium.MISSING)
+    with chromium.launched(path) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context()
+    context.set_default_timeout(TIMEOUT * 1000)
     yield context.new_page()
     context.close()
 
 
+@pytest.fixture
+def console(browser: Browser, shop: StackClient) -> Iterator[Console]:
+    """The console, with the operator signed in, on the pipeline. It is to have no fault on any screen."""
+    with opened(browser, shop) as console:
+        console.enter()
+        yield console
+        assert console.faults == []
+
+
+@pytest.fixture(scope="module")
+def scene(shop: StackClient) -> dict[str, str]:
+    """The ids of what there is to see on the screens of one thing."""
+    customer, product = shop.new_customer("40.00"), shop.new_product(3)
+    url = "https://shop.example.com/hooks"
+    webhook = body_of(shop.post("/webhooks", {"customerId": customer, "url": url}))["webhookId"]
+    order = shop.place(customer, {product: 2}, "7.50")
+    shop.all_ended([order, shop.place(customer, {product: 2}, "7.50")])
+    shop.come_to_rest()
+    return {"customer": customer, "product": product, "order": order, "webhook": webhook}
+
+
 class Site:
-    """Somebody else's web site: one page, of another origin than the engine's."""
+    """Another site: one page, of another origin than the engine's."""
 
     def __init__(self) -> None:
         site = self

@@ -18,9 +18,10 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Response
 
-from local import docs, stack
+from local import stack
 from local.engine import Engine, fresh
-from tests.browser.conftest import REBOUND, Site
+from tests.browser.chromium import REBOUND
+from tests.browser.conftest import Site
 from tests.deployed.shop import StackClient, body_of
 
 TEMPLATE = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "stolen-stack"}}}}
@@ -205,7 +206,7 @@ def test_without_the_guard_the_request_is_accepted(page: Page, unguarded: Target
     assert unguarded.state()["topics"] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/_docs", "/bucket", "/v1"])
+@pytest.mark.parametrize("path", ["/", "/_docs", "/_docs/api.html", "/bucket", "/v1"])
 def test_only_the_stacks_own_websocket_connections_are_opened(
     page: Page, site: Site, target: Target, path: str
 ) -> None:
@@ -279,25 +280,98 @@ def test_a_page_of_an_allowed_origin_opens_a_websocket_connection(
         )
 
 
-def test_the_front_page_leads_to_the_documentation_which_shows_the_address_that_works(
-    page: Page, engine: Engine, shop: StackClient
-) -> None:
-    # given
-    docs.write()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    # when
-    page.goto(engine.url)
-    assert shop.outputs["apiUrl"] in page.inner_text("body")
-    page.click("text=documentation")
-    page.wait_for_selector("h1")
-    # then
-    assert f'curl -H "$TOKEN" "{shop.outputs["apiUrl"]}/orders' in page.inner_text("body")
-    assert errors == []
-
-
 def test_the_pages_can_not_be_framed(engine: Engine) -> None:
-    for path in ("/", "/_docs"):
+    for path in ("/", "/_docs/", "/_docs/api.html"):
         headers = httpx.get(engine.url + path, trust_env=False).headers
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+# ---------------------------------------------------------------- the console's session
+def _asking_for_a_session(url: str, key: str, mode: str, content_type: str) -> str:
+    """A script that asks for a session, and says what came of it."""
+    return (
+        f"fetch({_json(url + '/_console/session')}, {{method: 'POST', mode: {_json(mode)},"
+        f" headers: {{'Content-Type': {_json(content_type)}}}, body: {_json(json.dumps({'key': key}))}}})"
+        ".then(async answer => document.title = `${answer.status} ${await answer.text()}`)"
+        ".catch(error => document.title = `failed: ${error.message}`)"
+    )
+
+
+def _key_of(shop: StackClient) -> str:
+    return urlsplit(shop.outputs["consoleUrl"]).fragment.removeprefix("key=")
+
+
+def _outcome(page: Page) -> str:
+    page.wait_for_function("document.title !== ''")
+    return page.title()
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["the right key", "a wrong key"])
+def test_the_consoles_own_page_gets_a_session_for_the_right_key(
+    page: Page, engine: Engine, shop: StackClient, right: bool
+) -> None:
+    page.goto(engine.url)  # of the console's own origin
+    page.evaluate(
+        _asking_for_a_session(
+            engine.url, _key_of(shop) if right else "0" * 64, "same-origin", "application/json"
+        )
+    )
+
+    assert _outcome(page).startswith('200 {"access_token"' if right else "403 ")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+@pytest.mark.parametrize("mode", ["cors", "no-cors"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_another_origin_gets_no_session_even_with_the_key(
+    page: Page, site: Site, engine: Engine, shop: StackClient, mode: str, content_type: str, host: str
+) -> None:
+    statuses: list[int] = []
+    page.on("response", lambda answer: statuses.append(answer.status) if "/_console/" in answer.url else None)
+    url = engine.url.replace("127.0.0.1", host)
+    site.html = script(_asking_for_a_session(url, _key_of(shop), mode, content_type))
+    page.goto(site.url)
+
+    outcome = _outcome(page)
+
+    assert "access_token" not in outcome
+    assert outcome.startswith("failed: ") if mode == "cors" else outcome in ("0 ", "failed: Failed to fetch")
+    assert set(statuses) <= {403, 405, 415}
+
+
+@pytest.mark.parametrize("enctype", ["text/plain", "application/x-www-form-urlencoded"])
+def test_no_form_gets_a_session(
+    page: Page, site: Site, engine: Engine, shop: StackClient, enctype: str
+) -> None:
+    # written so that the form's one field makes good JSON of the body
+    field = (f'{{"key": "{_key_of(shop)}", "ignored": "', '"}')
+    site.html = form(engine.url + "/_console/session", [field], method="POST", enctype=enctype)
+    with page.expect_response(lambda answer: "/_console/" in answer.url) as answered:
+        page.goto(site.url)
+
+    assert answered.value.status in (403, 415)
+    assert "access_token" not in answered.value.text()
+
+
+def test_a_name_that_is_rebound_to_the_engine_gets_no_session(
+    page: Page, engine: Engine, shop: StackClient
+) -> None:
+    rebound = engine.url.replace("127.0.0.1", REBOUND)
+    page.goto(rebound + "/favicon.ico")
+    page.evaluate(_asking_for_a_session(rebound, _key_of(shop), "same-origin", "application/json"))
+
+    assert _outcome(page).startswith("421 ")
+
+
+def test_another_origin_reads_nothing_of_the_console(
+    page: Page, site: Site, engine: Engine, shop: StackClient
+) -> None:
+    url = shop.outputs["apiUrl"] + "/console/config.json"
+    site.html = script(
+        f"fetch({_json(url)}).then(async answer => document.title = await answer.text())"
+        ".catch(error => document.title = 'failed')"
+    )
+    page.goto(site.url)
+
+    assert _outcome(page) == "failed"

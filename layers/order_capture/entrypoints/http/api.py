@@ -21,7 +21,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from order_capture.adapters.serializers import decimal_json
 from order_capture.application.callers import Caller
 from order_capture.config import settings
-from order_capture.domain.errors import NotFoundError
+from order_capture.domain.errors import NotFoundError, OperatorsOnlyError
 from order_capture.entrypoints import logs
 from order_capture.entrypoints.callers import caller_from_event
 from order_capture.entrypoints.http.problems import (
@@ -57,6 +57,8 @@ class Request:
     caller: Caller
     operation: str = ""
     """Method and route, as the contract has them: `POST /order/{orderId}/cancel`."""
+    stage_variables: Mapping[str, str] = field(default_factory=dict)
+    """What the template has the API's stage tell its functions."""
 
     @property
     def correlation_id(self) -> str:
@@ -147,15 +149,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a route answers; `body` becomes JSON. Without one there is no content.
+    """What a route answers; a `body` that is no text becomes JSON. Without one there is no content.
 
     `replayed` says that it is the answer to an earlier request with the same Idempotency-Key.
     """
 
-    body: Mapping[str, Any] | None
+    body: Mapping[str, Any] | str | None
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
     replayed: bool = False
+    content_type: str = JSON
 
 
 Route = Callable[[Request], Response]
@@ -169,10 +172,15 @@ class RestApi(APIGatewayRestResolver):
     were escaped.
 
     A HEAD is answered as its GET is, without the body.
+
+    Args:
+        for_customers: whether customers may use it, with their token's scopes. Otherwise it is for services
+            and operators: scopes are an app client's, and both kinds of user sign in to the console with one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_customers: bool = False) -> None:
         super().__init__(debug=False)  # which would print each event
+        self._for_customers = for_customers
         self.not_found(self._refuse_route)
         self.exception_handler(Exception)(self._problem)
 
@@ -209,9 +217,21 @@ class RestApi(APIGatewayRestResolver):
         return {(route.method, route.path or "/") for route in self._static_routes}
 
     def _request(self) -> Request:
-        request = _request(self.current_event)
+        request = _request(self.current_event, self._caller())
         _ = request.correlation_id  # which is to be none, or a good one
         return request
+
+    def _caller(self) -> Caller:
+        """Who sent the request.
+
+        Raises:
+            UnauthenticatedError: there is no telling.
+            OperatorsOnlyError: it is not for customers.
+        """
+        caller = caller_from_event(self.current_event.raw_event)
+        if caller.is_customer and not self._for_customers:
+            raise OperatorsOnlyError
+        return caller
 
     def _refuse_route(self, _error: Exception) -> NoReturn:
         self._request()  # what is wrong with the request itself comes first
@@ -242,16 +262,13 @@ def _written(response: Response) -> HttpResponse[str]:
         headers["Idempotency-Replayed"] = "true"
     content_type, body = None, ""
     if response.body is not None:
-        content_type, body = JSON, decimal_json.dumps(response.body)
+        content_type = response.content_type
+        body = response.body if isinstance(response.body, str) else decimal_json.dumps(response.body)
     return HttpResponse(int(response.status), content_type, body, headers)
 
 
-def _request(event: APIGatewayProxyEvent) -> Request:
-    """A request as the routes see it.
-
-    Raises:
-        UnauthenticatedError: there is no telling who sent it.
-    """
+def _request(event: APIGatewayProxyEvent, caller: Caller) -> Request:
+    """A request as the routes see it."""
     return Request(
         body=base64.b64decode(event.body or "")
         if event.is_base64_encoded
@@ -260,8 +277,9 @@ def _request(event: APIGatewayProxyEvent) -> Request:
         query=event.multi_value_query_string_parameters,
         headers=_lower_case(event.raw_event),
         request_id=_request_id(event.raw_event),
-        caller=caller_from_event(event.raw_event),
+        caller=caller,
         operation=f"{event.http_method} {event.path}",
+        stage_variables=event.stage_variables or {},
     )
 
 

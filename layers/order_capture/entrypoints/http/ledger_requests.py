@@ -7,20 +7,31 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from order_capture.application.ledger.adjust_balance import BalanceRequest
+from order_capture.application.ledger.list_balances import BalanceQuery
 from order_capture.domain.ledger import ACCOUNTS, STOCK, UNPRICED
+from order_capture.entrypoints.http import pagination
+from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
 from order_capture.entrypoints.http.requests import (
     MAX_BODY_BYTES,
+    MAX_PAGE,
+    NOT_A_CURSOR,
     Body,
     Id,
+    IdPrefix,
     Money,
     Price,
+    Query,
     Units,
+    WholeNumber,
+    cursor_reader,
     fingerprint_of,
+    is_id,
     path_id,
+    query_of,
     read_body,
     request_key,
 )
@@ -63,6 +74,34 @@ class StockChange(_Change):
     balance: Annotated[Units, Field(ge=0, le=int(STOCK.max_balance))] | None = None
     adjust: Annotated[Units, Field(ge=-int(STOCK.max_balance), le=int(STOCK.max_balance))] | None = None
     price: Price | None = None
+
+
+def _id_in_cursor(cursor: str) -> str:
+    if not is_id(entity := pagination.unpack(cursor)):
+        raise ValueError(cursor)
+    return entity
+
+
+class ListBalancesQuery(Query):
+    """The query of `GET /account` and `GET /stock`."""
+
+    prefix: IdPrefix | None = None
+    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
+    cursor: Annotated[str, PlainValidator(cursor_reader(_id_in_cursor))] | None = None
+
+
+def balances_query(request: Request) -> BalanceQuery:
+    """Which customers or products `GET /account` and `GET /stock` ask for.
+
+    Raises:
+        RequestInvalidError: with every parameter that is wrong.
+    """
+    query = query_of(ListBalancesQuery, request)
+    prefix = query.prefix or ""
+    if query.cursor is not None and not query.cursor.startswith(prefix):
+        # Of another list than this one. DynamoDB would refuse it.
+        raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
+    return BalanceQuery(prefix, query.cursor, query.limit)
 
 
 def account_change(request: Request, new_id: Callable[[], str]) -> BalanceRequest:

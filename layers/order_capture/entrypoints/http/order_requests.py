@@ -17,7 +17,16 @@ from order_capture.application.orders.list_orders import OrderQuery
 from order_capture.application.ports import OrderCursor
 from order_capture.domain.errors import OrderCaptureError
 from order_capture.domain.ledger import ACCOUNTS
-from order_capture.domain.order import MAX_ITEMS, MAX_QTY, Order, OrderDetails, OrderLine, OrderStatus
+from order_capture.domain.order import (
+    MAX_ITEMS,
+    MAX_QTY,
+    DeclineCode,
+    Order,
+    OrderDetails,
+    OrderLine,
+    OrderStatus,
+)
+from order_capture.domain.times import second_of
 from order_capture.entrypoints.http import pagination
 from order_capture.entrypoints.http.problems import FieldError, RequestInvalidError
 from order_capture.entrypoints.http.requests import (
@@ -108,7 +117,7 @@ class ErrorPolicy(StrEnum):
 
 
 class NewOrders(Body):
-    """The body of `POST /orders`. Its entries are looked at one by one, so that a bad one stops no other."""
+    """The body of `POST /orders`. Its entries are validated one by one, so that a bad one stops no other."""
 
     orders: Annotated[list[Any], Field(min_length=1, max_length=MAX_ORDERS)]
     errorPolicy: Annotated[ErrorPolicy, Strict(False)] = ErrorPolicy.ACCEPT_VALID  # noqa: N815
@@ -117,12 +126,13 @@ class NewOrders(Body):
 class ListOrdersQuery(Query):
     """The query of `GET /orders`."""
 
-    customerId: Id  # noqa: N815
+    customerId: Id | None = None  # noqa: N815
     status: OrderStatus | None = None
+    reason: DeclineCode | None = None
     since: Annotated[Time, Field(alias="from")] = FIRST_TIME
     until: Annotated[Time, Field(alias="to")] = LAST_TIME
     limit: Annotated[WholeNumber, Field(ge=1, le=MAX_PAGE)] = 20
-    cursor: Annotated[OrderCursor, PlainValidator(cursor_reader(pagination.decode))] | None = None
+    cursor: Annotated[OrderCursor, PlainValidator(cursor_reader(pagination.decode_listed))] | None = None
 
 
 class GetOrderQuery(Query):
@@ -170,16 +180,24 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
 
 
 def orders_query(request: Request) -> OrderQuery:
-    """Which orders `GET /orders` asks for.
+    """Which orders `GET /orders` asks for: without a customer, a customer's own, and everybody's otherwise.
 
     Raises:
         RequestInvalidError: with every parameter that is wrong.
     """
     query = query_of(ListOrdersQuery, request)
-    if query.cursor is not None and not query.since <= query.cursor.create_time <= query.until:
-        # Of another list than this one. DynamoDB would refuse it.
-        raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
-    return OrderQuery(query.customerId, query.since, query.until, query.status, query.limit, query.cursor)
+    customer_id = query.customerId or request.caller.customer_id
+    since, until = query.since, query.until
+    if customer_id is None:
+        since, until = second_of(since), second_of(until)
+    if query.cursor is not None:
+        place = query.cursor.create_time
+        if len(place) != len(since) or not since <= place <= until:
+            # Of another list than this one. DynamoDB would refuse it.
+            raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
+    return OrderQuery(
+        customer_id, query.since, query.until, query.status, query.limit, query.cursor, query.reason
+    )
 
 
 def wait_seconds(request: Request) -> int:

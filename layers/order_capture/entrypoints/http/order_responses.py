@@ -30,7 +30,7 @@ def status_view(order: Order) -> dict[str, Any]:
 
 
 def orders_view(page: OrderPage) -> dict[str, Any]:
-    """Some of a customer's orders."""
+    """Some orders."""
     return {"orders": [order_view(order) for order in page.orders]}
 
 

@@ -16,7 +16,9 @@ from order_capture.application.ports import OrderCursor
 if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
 
-_PLACE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z) ([!-~]{1,64})")
+_SECOND = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+_PLACE = re.compile(rf"({_SECOND}\.[0-9]{{3}}Z) ([!-~]{{1,64}})")
+_PLACE_OF_ALL = re.compile(rf"({_SECOND}) ([!-~]{{1,64}})")
 
 
 def encode(place: OrderCursor) -> str:
@@ -30,7 +32,20 @@ def decode(cursor: str) -> OrderCursor:
     Raises:
         ValueError: it is none of ours.
     """
-    match = _PLACE.fullmatch(unpack(cursor))
+    return _place(_PLACE.fullmatch(unpack(cursor)))
+
+
+def decode_listed(cursor: str) -> OrderCursor:
+    """The place that a cursor stands for, in a customer's orders or in those of all, whose time is a second.
+
+    Raises:
+        ValueError: it is none of ours.
+    """
+    text = unpack(cursor)
+    return _place(_PLACE.fullmatch(text) or _PLACE_OF_ALL.fullmatch(text))
+
+
+def _place(match: re.Match[str] | None) -> OrderCursor:
     if not match:
         raise ValueError("not a cursor")
     return OrderCursor(match[1], match[2])

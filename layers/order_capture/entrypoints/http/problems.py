@@ -13,7 +13,9 @@ from order_capture.domain.errors import (
     CustomerForbiddenError,
     IdempotencyConflictError,
     NotFoundError,
+    NotRedrivableError,
     OpenHoldsError,
+    OperatorsOnlyError,
     OrderCaptureError,
     RequestInProgressError,
     StatusConflictError,
@@ -61,7 +63,7 @@ class MethodNotAllowedError(OrderCaptureError):
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self.allowed = allowed
-        super().__init__(f"This path has {', '.join(allowed)} only.")
+        super().__init__(f"This path supports only {', '.join(allowed)}.")
 
 
 class UnsupportedMediaTypeError(OrderCaptureError):
@@ -93,8 +95,10 @@ _KINDS: dict[type[Exception], _Kind] = {
     ),
     UnauthenticatedError: _Kind("unauthenticated", "Unauthenticated", HTTPStatus.UNAUTHORIZED),
     CustomerForbiddenError: _Kind("forbidden", "Forbidden", HTTPStatus.FORBIDDEN),
+    OperatorsOnlyError: _Kind("forbidden", "Forbidden", HTTPStatus.FORBIDDEN),
     NotFoundError: _Kind("not-found", "Not found", HTTPStatus.NOT_FOUND),
     StatusConflictError: _Kind("status-conflict", "Status conflict", HTTPStatus.CONFLICT),
+    NotRedrivableError: _Kind("not-redrivable", "Not redrivable", HTTPStatus.CONFLICT),
     BalanceOutOfRangeError: _Kind("balance-out-of-range", "Balance out of range", HTTPStatus.CONFLICT),
     OpenHoldsError: _Kind("still-held", "Still held", HTTPStatus.CONFLICT),
     IdempotencyConflictError: _Kind(

@@ -43,6 +43,7 @@ FIRST_TIME, LAST_TIME = "0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 # within it (RFC 3986, 5.2.4), which clients take before they send anything: nobody could ask for such an id.
 MAX_ID = 64
 ID_PATTERN = r"^[.]*[A-Za-z0-9_:@+~-][A-Za-z0-9._:@+~-]*$"
+PREFIX_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
 
 
 def _number(value: Any) -> Any:
@@ -67,13 +68,21 @@ def _whole(value: Any) -> Any:
 
 def _id(value: Any) -> Any:
     """Say what is wrong in words of its own; pattern and length are in the model, as in the contract."""
-    if isinstance(value, str) and not _is_id(value):
+    if isinstance(value, str) and not is_id(value):
         raise PydanticCustomError("id", "no id")
     return value
 
 
-def _is_id(value: str) -> bool:
+def is_id(value: str) -> bool:
+    """Whether a text can be an id."""
     return len(value) <= MAX_ID and bool(re.fullmatch(ID_PATTERN, value))
+
+
+def _prefix(value: str) -> str:
+    """Say what is wrong in words of its own, as with an id."""
+    if not re.fullmatch(PREFIX_PATTERN, value):
+        raise PydanticCustomError("id_prefix", "no prefix")
+    return value
 
 
 def _two_places(value: Decimal) -> Decimal:
@@ -118,6 +127,7 @@ def _whole_number(value: str) -> int:
 Time = Annotated[str, BeforeValidator(_instant)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Id = Annotated[str, Field(pattern=ID_PATTERN, min_length=1, max_length=MAX_ID), BeforeValidator(_id)]
+IdPrefix = Annotated[str, Field(pattern=PREFIX_PATTERN), BeforeValidator(_prefix)]
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Money = Annotated[Number, AfterValidator(_two_places)]
 Price = Annotated[Money, Field(ge=0, le=MAX_TOTAL)]
@@ -178,8 +188,8 @@ def path_id(request: Request, name: str) -> str:
         NotFoundError: nothing can have such an id.
     """
     value = request.path_parameter(name)
-    if not _is_id(value):
-        raise NotFoundError("Nothing has such an id.")
+    if not is_id(value):
+        raise NotFoundError("Resource not found.")
     return value
 
 
@@ -271,8 +281,9 @@ def _error(place: str, error: ErrorDetails) -> FieldError:
     return FieldError(_field(place, *error["loc"]), message)
 
 
-NOT_A_CURSOR = "must be one that an answer to this request gave"
+NOT_A_CURSOR = "must be a cursor from an earlier response to this request"
 _MESSAGES = {
+    "bool_type": "must be true or false",
     "cursor": NOT_A_CURSOR,
     "date": "must be a date, like 2026-11-20",
     "decimal_max_places": "must have at most {decimal_places} decimal places",
@@ -282,6 +293,7 @@ _MESSAGES = {
     "greater_than_equal": "must be at least {ge}",
     "https": "must begin with https://",
     "id": f"must be 1 to {MAX_ID} of the characters A-Z a-z 0-9 . _ : @ + ~ -, not only dots",
+    "id_prefix": f"must be 1 to {MAX_ID} of the characters A-Z a-z 0-9 . _ : @ + ~ -",
     "int_type": "must be a whole number",
     "is_instance_of": "must be a number",
     "less_than_equal": "must be at most {le}",
@@ -298,8 +310,9 @@ _MESSAGES = {
     "too_long": "must have at most {max_length} entries",
     "too_short": "must have at least {min_length} entry",
     "total_amount": "must be the sum of qty x unitPrice, which is {sum}, not {total}",
-    "unit_price_differs": "must be {price}, that of {item}, which is of the same product",
-    "unit_price_missing": "is required, since another item has one",
-    "uri": "must have each character that a URI may not have, % included, percent-encoded",
-    "url": "must be an https:// address of a named host, in ASCII, with no user and no fragment",
+    "true": "must be true",
+    "unit_price_differs": "must be {price}, the unitPrice of {item} with the same product",
+    "unit_price_missing": "is required, because another item has one",
+    "uri": "must percent-encode every character that a URI does not allow, including %",
+    "url": "must be an https:// URL of a hostname in ASCII, without user and fragment",
 }

@@ -138,5 +138,5 @@ def delivery_id(request: Request) -> str:
 def _path(request: Request, name: str, pattern: str) -> str:
     value = request.path_parameter(name)
     if not re.fullmatch(pattern, value):
-        raise NotFoundError("Nothing has such an id.")
+        raise NotFoundError("Resource not found.")
     return value

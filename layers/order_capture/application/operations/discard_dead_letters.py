@@ -1,0 +1,27 @@
+"""Delete dead letters that this system never sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from order_capture.application.channels import Channel
+from order_capture.application.operations.ports import QueueRepository
+from order_capture.domain.errors import NotRedrivableError
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardDeadLetters:
+    """Delete foreign messages: no redrive would help them, and no order needs them."""
+
+    queues: QueueRepository
+
+    def discard(self, channel: Channel, message_ids: Collection[str]) -> int:
+        """Delete those of these messages that are foreign; return how many were. All others stay.
+
+        Raises:
+            NotRedrivableError: they are stream records, not messages.
+        """
+        if not channel.redrivable:
+            raise NotRedrivableError(channel.name)
+        return self.queues.discard(channel, message_ids)

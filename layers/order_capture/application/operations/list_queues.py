@@ -1,0 +1,19 @@
+"""List the queues of the pipeline, and how full each is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from order_capture.application.operations.ports import QueueRepository, QueueStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ListQueues:
+    """Read how full the queues are."""
+
+    queues: QueueRepository
+
+    def list(self) -> Sequence[QueueStatus]:
+        """Return every queue, topic and stream, in the order in which an order passes them."""
+        return self.queues.statuses()
