@@ -30,7 +30,7 @@ def bridge_address() -> str | None:
 
 
 def container_hosts() -> list[str]:
-    """The host names by which containers may reach the engine on this machine."""
+    """The hostnames by which containers may reach the engine on this machine."""
     return [DESKTOP_HOST, *filter(None, [bridge_address()])]
 
 

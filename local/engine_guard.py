@@ -21,6 +21,11 @@ SOCKET_PATH = "/ws/v1"
 """The stable path of the WebSocket API."""
 
 DOCS_PATH = "/_docs"
+"""The documentation's site is below it."""
+
+SESSION_PATH = "/_console/session"
+"""Where the console exchanges its key for a token."""
+
 TOOL_HEADER = "x-engine-secret"
 """Has the secret access key, for the project's tools. A page can't send it without a preflight."""
 
@@ -32,6 +37,8 @@ class Gate(Enum):
     API = auto()
     SOCKET = auto()
     SIGN_IN = auto()
+    SESSION = auto()
+    """The key must still be verified."""
     TOOL = auto()
     AWS = auto()
     """The signature must still be verified."""
@@ -60,7 +67,7 @@ class GuardRequest:
 class Rules:
     """The rules of one engine.
 
-    `other_hosts` are host names by which a relay reaches it, with any port. `allowed_origin` is the deployed
+    `other_hosts` are hostnames by which a relay reaches it, with any port. `allowed_origin` is the deployed
     stack's parameter of that name.
     """
 
@@ -85,12 +92,14 @@ class Rules:
             self._check_sender(request)
         if gate is Gate.TOOL:
             self._check_secret(request)
+        if gate is Gate.SESSION:
+            self._check_console(request)
         if gate is Gate.AWS:
             _check_signed(request)
         return gate
 
     def _check_host(self, request: GuardRequest) -> None:
-        # DNS rebinding: an attacker's host name that resolves to this machine makes their page same-origin.
+        # DNS rebinding: an attacker's hostname that resolves to this machine makes their page same-origin.
         host = request.headers.get("host", "")
         name, _, port = host.rpartition(":")
         ours = name in ("127.0.0.1", "localhost") and port == str(self.port)
@@ -103,6 +112,22 @@ class Rules:
             raise RefusedError(403, "Pages of other origins may not request this.")
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise RefusedError(403, "Pages of other sites may not request this.")
+
+    def _check_console(self, request: GuardRequest) -> None:
+        """Require a request that a script of the console's own page has sent: of exactly this origin.
+
+        A page of another origin could send it neither with that Origin nor, without a preflight, as JSON.
+        """
+        if request.method != "POST":
+            raise RefusedError(405, "Request a session with POST.")
+        origin = request.headers.get("origin", "")
+        if not origin or self._is_foreign(origin) or origin != f"http://{request.headers['host']}":
+            raise RefusedError(403, "Only the console itself, at the engine's own address, may request this.")
+        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            raise RefusedError(403, "Only the console itself may request this.")
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise RefusedError(415, "The body must be JSON, with Content-Type: application/json.")
 
     def _check_socket(self, request: GuardRequest) -> None:
         # The same-origin policy does not cover WebSocket connections, so the server must check the origin.
@@ -117,7 +142,7 @@ class Rules:
     def _check_secret(self, request: GuardRequest) -> None:
         given = request.headers.get(TOOL_HEADER, "")
         if not hmac.compare_digest(given.encode(), self.secret.encode()):
-            raise RefusedError(403, "This is for the project's own tools.")
+            raise RefusedError(403, "Only the project's own tools may request this.")
 
 
 # Exactly what the engine treats as a call of an API, so that nothing else passes as one.
@@ -152,11 +177,13 @@ def _gate(request: GuardRequest) -> Gate:
     if path.startswith(("/_ministack/", "/_localstack/")):
         return Gate.TOOL
     signed = request.headers.get("authorization", "").startswith("AWS4-")
+    if path == SESSION_PATH:
+        return Gate.SESSION
     if match := _EXECUTE_API.fullmatch(path):
         return Gate.AWS if (match["rest"] or "").startswith(_CONNECTIONS) else Gate.API
     if is_below(path, API_PATH) and not signed and not path.startswith(API_PATH + _CONNECTIONS):
         return Gate.API
-    if path in _PAGES and not signed:
+    if (path in _PAGES or is_below(path, DOCS_PATH)) and not signed:
         return Gate.PAGE
     if request.method in _SIGN_IN.get(path, ()) or (request.method == "GET" and _WELL_KNOWN.fullmatch(path)):
         return Gate.SIGN_IN

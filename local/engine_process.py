@@ -9,23 +9,19 @@ WebSocket client with the subprotocol that was chosen. It runs in the engine's e
 
 import asyncio
 import copy
-import hashlib
-import io
 import json
 import os
 import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
-import zipfile
 from collections.abc import Callable
 from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -34,7 +30,14 @@ from ministack.core import iam_actions, lambda_runtime, sigv4
 from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
 from ministack.services import apigateway, apigateway_v1, dynamodb, lambda_svc, sqs, sts
 
-from local import engine_snapshots
+from local import (
+    engine_console,
+    engine_functions,
+    engine_server,
+    engine_shortcuts,
+    engine_snapshots,
+    engine_sources,
+)
 from local.engine_front import AsgiMessage, Deployed, Front, Receive, Scope, Send
 from local.engine_guard import Rules
 from local.engine_snapshots import REFUSED, Header, SnapshotError, Snapshots
@@ -53,61 +56,16 @@ def _extract_iam_action(*request: Any, **more: Any) -> str | None:
     return _COVERED_BY.get(action, action) if action else None
 
 
-_invoke = lambda_runtime.Worker.invoke
+_resource_of = iam_actions.extract_resource_arn
 
 
-def _invoke_alone(worker: Any, *arguments: Any, **more: Any) -> Any:
-    """A function's process that does not start fails its own call only.
+def _extract_resource_arn(service: str, *request: Any, **more: Any) -> str:
+    """The resource of a call, as policies name it: a log group's ARN ends with `:*` there.
 
-    ministack would discard all processes of that function, those included that are starting at this moment,
-    whose calls then fail likewise: where several start at once, it never recovers.
+    See https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
     """
-    invocation = object()
-    _running.add(invocation)
-    try:
-        return _invoke(worker, *arguments, **more)
-    except Exception as error:
-        process, worker._proc = worker._proc, None
-        lambda_runtime._signal(process)
-        return {"status": "error", "error": str(error), "cold_start": True}
-    finally:
-        _running.discard(invocation)
-
-
-_spawn = lambda_runtime.Worker._spawn
-_layers: dict[str, Path] = {}
-_unpacking = Lock()
-
-
-def _spawn_with_common_layers(worker: Any) -> None:
-    """A process with the layers of its function, unpacked once for all: on AWS, too, nobody writes to them.
-
-    ministack unpacks them again for each process, which takes longer than the rest of a cold start.
-    """
-    config = worker.config
-    folders = [
-        str(_unpacked(content))
-        for layer in config.get("Layers", [])
-        if (content := lambda_svc._resolve_layer_zip(layer))
-    ]
-    variables = config.get("Environment", {}).get("Variables", {})
-    common = {"Variables": {**variables, "_LAMBDA_LAYERS_DIRS": os.pathsep.join(folders)}}
-    worker.config = {**config, "Layers": [], "Environment": common}
-    try:
-        _spawn(worker)
-    finally:
-        worker.config = config
-
-
-def _unpacked(content: bytes) -> Path:
-    name = hashlib.sha256(content).hexdigest()
-    with _unpacking:
-        if name not in _layers:
-            folder = Path(tempfile.mkdtemp(prefix="layer-"))
-            with zipfile.ZipFile(io.BytesIO(content)) as packed:
-                packed.extractall(folder)
-            _layers[name] = folder
-        return _layers[name]
+    arn: str = _resource_of(service, *request, **more)
+    return f"{arn}:*" if service == "logs" and ":log-group:" in arn and not arn.endswith(":*") else arn
 
 
 _import_api = apigateway_v1._import_rest_api
@@ -163,7 +121,7 @@ _validate_token = apigateway_v1._validate_cognito_authorizer
 async def _validate_access_token(authorizer: Any, method: Any, *request: Any) -> tuple[Any, Any]:
     """The claims of a good token. A method with scopes takes access tokens only.
 
-    ministack looks at the scopes alone, and puts those of a sign-in into its refresh token too.
+    ministack checks the scopes alone, and puts those of a sign-in into its refresh token too.
     """
     claims, error = await _validate_token(authorizer, method, *request)
     if claims and method.get("authorizationScopes") and claims.get("token_use") != "access":
@@ -285,9 +243,6 @@ def _verifier(own_key: str, secret: str) -> Callable[[Scope, bytes], bool]:
 
 
 # ---------------------------------------------------------------- data
-_running: set[object] = set()  # invocations
-
-
 def _extras() -> dict[str, Any]:
     """What a crash must not lose and ministack's own states leave out: the tables' streams."""
     return {
@@ -301,6 +256,7 @@ def _extras() -> dict[str, Any]:
 def _gather() -> dict[str, Any]:
     """The state of all services. Nobody uses this memory afterwards, so nothing is copied first."""
     copy.deepcopy = lambda value, *_: value
+    dynamodb.copy = copy  # instead of what engine_shortcuts.py put there
     lambda_svc._prune_orphan_code_blobs = lambda _: None  # the snapshot before this one needs them still
     states = {key: get() for key, get in app._build_persistence_save_dict().items()}
     for layer in states.get("lambda", {}).get("layers", AccountRegionScopedDict()).all_values():
@@ -380,10 +336,25 @@ def _may_save() -> bool:
 
 
 # ---------------------------------------------------------------- process
+_KNOWN_FOR = 0.2  # seconds; each request asks, and a deployment takes longer than that
+_known: tuple[float, Deployed] = (0.0, Deployed())
+
+
 def _deployed() -> Deployed:
+    """What is deployed here."""
+    global _known
+    now = time.monotonic()
+    if now > _known[0] + _KNOWN_FOR:
+        _known = now, _find_deployed()
+    return _known[1]
+
+
+def _find_deployed() -> Deployed:
     """What is deployed here, by the outputs of a stack that has the API."""
     stacks = getattr(sys.modules.get("ministack.services.cloudformation"), "_stacks", None)
     for stack in stacks.all_values() if stacks else ():
+        if stack.get("StackStatus") == "DELETE_COMPLETE":  # it keeps its outputs
+            continue
         outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs") or ()}
         if "ApiId" in outputs and "SocketId" in outputs:
             parameters = {
@@ -394,6 +365,7 @@ def _deployed() -> Deployed:
                 outputs["SocketId"],
                 outputs["ApiStage"],
                 parameters.get("AllowedOrigin", ""),
+                outputs.get("ConsoleClientId", ""),
             )
     return Deployed()
 
@@ -424,11 +396,15 @@ _STOP_SECONDS = 10  # for what is under way
 async def _stop(front: Front, snapshots: Snapshots) -> None:
     """Let what is under way come to its end, take the last snapshot, and end."""
     front.closed = True
-    lambda_svc._iter_all_esms = lambda: iter(())  # no function is handed another message
+    engine_sources.stop()
     deadline, quiet = time.monotonic() + _STOP_SECONDS, 0
     while quiet < 3 and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
-        quiet = 0 if _running or front.open_calls or any(lambda_svc._esm_inflight.values()) else quiet + 1
+        quiet = (
+            0
+            if engine_functions.running or front.open_calls or any(lambda_svc._esm_inflight.values())
+            else quiet + 1
+        )
     snapshots.save_and_exit()
 
 
@@ -450,7 +426,9 @@ def main() -> None:
         deployed=_deployed,
         verify=_verifier(key, secret),
         own_key=key,
-        docs=Path(__file__).parent.parent / ".local/docs/index.html",
+        console_key=engine_console.console_key(secret),
+        sign_in=lambda client_id: engine_console.sign_in(_aws_as_written, client_id, port, secret),
+        docs=Path(__file__).parent.parent / ".local/docs",
         status=lambda: {"pauses": snapshots.pauses},
     )
     snapshots = Snapshots(state, engine=version("ministack"), port=port, gather=_gather, may_save=_may_save)
@@ -481,7 +459,7 @@ def main() -> None:
         except Exception as error:
             if not isinstance(error, SnapshotError):
                 traceback.print_exc()
-                error = SnapshotError("the engine does not understand it")
+                error = SnapshotError("the engine does not support it")
             print(error, flush=True)
             os._exit(REFUSED)
 
@@ -494,9 +472,12 @@ def main() -> None:
         lambda_svc._poll_dynamodb_streams = _noting(lambda_svc._poll_dynamodb_streams, snapshots)
     app.app = serve if settings["guarded"] else _aws_as_written
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = _session_of_role
-    lambda_runtime.Worker.invoke = _invoke_alone
-    lambda_runtime.Worker._spawn = _spawn_with_common_layers
+    engine_functions.install(home)
+    engine_sources.install()
+    engine_shortcuts.install()
+    engine_server.install()
     iam_actions.extract_iam_action = _extract_iam_action
+    iam_actions.extract_resource_arn = _extract_resource_arn
     apigateway.handle_websocket = _open_socket_with_protocol
     apigateway._invoke_ws_lambda = _ask_for_protocol
     apigateway_v1._import_rest_api = _import_whole_api

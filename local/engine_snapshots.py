@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import os
-import pickle
+import pickle  # nosec B403 # see `load`
 import signal
 import time
 import traceback
@@ -80,7 +80,7 @@ def _header(line: bytes) -> Header:
     try:
         found = json.loads(line)
         if found.get("format") != FORMAT:
-            raise SnapshotError("it has another format than this release reads")
+            raise SnapshotError("this release does not read its format")
         return Header(**found)
     except (ValueError, TypeError, AttributeError) as error:
         raise SnapshotError("it is damaged") from error
@@ -109,7 +109,7 @@ def load(state: Path, engine: str) -> tuple[Header, Any] | None:
     if hashlib.sha256(content).hexdigest() != header.sha256:
         raise SnapshotError("it is damaged")
     # Only the developer can write there, so a pickle could only run the developer's own code.
-    return header, pickle.loads(content)
+    return header, pickle.loads(content)  # nosec B301
 
 
 def write(state: Path, content: Any, *, engine: str, port: int, saved_at: float, clean: bool) -> None:

@@ -31,7 +31,7 @@ _MAX_BYTES = 1024 * 1024  # far more than an order can have
 class Receiver:
     """An HTTP server on the loopback interface. `events` are the accepted ones, by `webhook-id`."""
 
-    def __init__(self, secret: str = "", port: int = 0) -> None:
+    def __init__(self, secret: str = "", port: int = 0) -> None:  # nosec B107 # none yet
         self.secret = secret
         self.events: dict[str, dict[str, Any]] = {}
         self.rejected = 0
@@ -127,12 +127,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(
         prog="make receiver",
         description="Prints the webhooks that arrive, until Ctrl-C. With a customer instead of a secret it "
-        "registers a webhook of theirs on the local stack, and removes it at the end.",
+        "registers a webhook of theirs on the local stack, and deletes it at the end.",
         example="make receiver CUSTOMER=alice, or make receiver SECRET=whsec_… PORT=8000",
     )
-    parser.add_argument("--secret", default="", help="of the webhook, whsec_…")
+    parser.add_argument("--secret", default="", help="the webhook's secret, whsec_…")
     parser.add_argument("--customer", type=identifier, help="register a webhook for this customer")
-    parser.add_argument("--port", type=port, help=f"where to listen (default: {DEFAULT_PORT})")
+    parser.add_argument("--port", type=port, help=f"port to listen on (default: {DEFAULT_PORT})")
     options = parser.parse_args(arguments)
     if bool(options.secret) == bool(options.customer):
         parser.error("either SECRET or CUSTOMER is needed, and not both")
@@ -175,7 +175,7 @@ def _registered(customer: str, receiver: Receiver) -> Iterator[None]:
         finally:
             removed = api.delete(f"/webhooks/{webhook['webhookId']}")
             console.print(
-                "Removed the webhook."
+                "Deleted the webhook."
                 if removed.is_success
                 else f"The webhook is still there ({removed.status_code}): {_problem(removed)}"
             )

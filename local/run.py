@@ -7,7 +7,7 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
-from local import demo, docs, engine, postman, stack
+from local import demo, engine, postman, stack
 from local.bridge import container_hosts
 from local.console import console, step
 from local.lock import exclusive
@@ -22,7 +22,7 @@ _LOG = engine.ROOT / ".local/deploy.log"
 def main(arguments: list[str] | None = None) -> int:
     """Run all steps; the API stays up afterwards."""
     parser = cli.Parser(prog="make run", example=f"make run PORT={engine.DEFAULT_PORT + 1}")
-    parser.add_argument("--port", type=cli.port, help=f"of the engine (default: {engine.DEFAULT_PORT})")
+    parser.add_argument("--port", type=cli.port, help=f"port of the engine (default: {engine.DEFAULT_PORT})")
     parser.add_argument("--fresh", action="store_true", help="delete the local stack's data first")
     options = parser.parse_args(arguments)
     port: int | None = options.port
@@ -32,8 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
                 _delete_data()
             running = _engine(port)
             description = _deployed(running)
+        _print_console(description, "\nThe console, which shows the next steps live:")
         demo.run(description["apiUrl"], description["socketUrl"], Tokens(description).of_service())
-        console.print("\nThe API's documentation:", description["docsUrl"], soft_wrap=True)
+        _print_console(description, "\nThe console:")
+        console.print("The documentation:", description["docsUrl"], soft_wrap=True)
+        if url := description.get("apiDocsUrl"):
+            console.print("The API page, signed in, to send requests from:")
+            console.print(f"  {url}", markup=False, soft_wrap=True)
     except CommandError as error:
         console.print("\n[red]Error:[/]", escape(str(error)), soft_wrap=True)
         return 1
@@ -48,9 +53,16 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     except KeyboardInterrupt:
-        console.print("\nInterrupted. `make run` goes on from here, `make stop` stops the engine.")
+        console.print("\nInterrupted. `make run` continues from here, `make stop` stops the engine.")
         return 130
     return 0
+
+
+def _print_console(description: dict[str, str], text: str) -> None:
+    """Print the address that signs in whoever opens it, alone on its line: it is to be copied."""
+    if url := description.get("consoleUrl"):
+        console.print(text)
+        console.print(f"  {url}", markup=False, soft_wrap=True)
 
 
 def _delete_data() -> None:
@@ -130,7 +142,6 @@ def _deployed(running: engine.Engine) -> dict[str, str]:
         description = stack.deploy(running, _LOG)
     stack.write(description)
     postman.write(description)
-    docs.write()
     return description
 
 

@@ -1,7 +1,6 @@
 """Access tokens for a stack, obtained as its clients do; `make token` prints one for the local stack."""
 
 import base64
-import contextlib
 import hashlib
 import json
 import secrets
@@ -13,13 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from local.stack import session
+from local.engine_console import OPERATOR
+from local.stack import describe_named, session
 from order_capture_ops.cli import Parser, identifier, run
 from order_capture_ops.errors import CommandError, UsageError
 from order_capture_ops.stack import DESCRIPTION, Stack, find
 
 # Only this machine reaches the engine, and no other site's page its sign-in form.
-_PASSWORD = "Local-password-1"
+_LOCAL_PASSWORD = "Local-password-1"  # nosec B105
 
 _SPARE_SECONDS = 60  # a token that is about to expire may do so in transit
 
@@ -35,16 +35,19 @@ class Tokens:
         """For a stack with this description (see `describe`)."""
         self._stack = description
         # The user's proxy is not for the loopback interface.
-        outside = not description["tokenUrl"].startswith("http://127.0.0.1:")
-        self._http = httpx.Client(timeout=30, trust_env=outside)
+        self._outside = not description["tokenUrl"].startswith("http://127.0.0.1:")
+        self._http = httpx.Client(timeout=30, trust_env=self._outside)
+        # Elsewhere nobody else may know it; the second part has what the pool's policy asks for.
+        self._password = secrets.token_urlsafe(24) + "Aa1" if self._outside else _LOCAL_PASSWORD
         self._kept: dict[tuple[str, str], tuple[str, float]] = {}
+        self._created: set[str] = set()
 
     def of_service(self, scopes: str = "") -> str:
         """A token of the service client, with these scopes or by default all of its own."""
         return self._token("", scopes)
 
     def of_customer(self, name: str, scopes: str = "") -> str:
-        """A token of the customer with this user name, who is created if necessary."""
+        """A token of the customer with this username, who is created if necessary."""
         return self._token(name, scopes)
 
     def answer_to_sign_in(self, name: str, scopes: str = "") -> dict[str, Any]:
@@ -60,15 +63,21 @@ class Tokens:
             "client_id": self._stack["CustomerClientId"],
             "redirect_uri": self._stack["signInCallbackUrl"],
         }
-        form = client | {
+        request = client | {
             "response_type": "code",
-            "scope": scopes,
+            **({"scope": scopes} if scopes else {}),
             "code_challenge": challenge,
             "code_challenge_method": "S256",
-            "username": name,
-            "password": _PASSWORD,
         }
-        answer = self._http.post(f"{self._stack['endpointUrl']}/login", data=form)
+        page = self._stack["signInUrl"].removesuffix("/oauth2/authorize") + "/login"
+        form = request | {"username": name, "password": self._password}
+        # Cookies of its own: the page remembers who has signed in before.
+        with httpx.Client(timeout=30, trust_env=self._outside) as browser:
+            if self._outside:
+                # Cognito's page has a token against forged requests in a cookie, and wants it in the form.
+                browser.get(page, params=request)
+                form["_csrf"] = browser.cookies.get("XSRF-TOKEN") or ""
+            answer = browser.post(page, params=request, data=form)
         code = parse_qs(urlsplit(answer.headers.get("Location", "")).query).get("code")
         if not code:
             raise TokenError(f"{name} could not sign in ({answer.status_code}): {answer.text[:200]}")
@@ -102,11 +111,16 @@ class Tokens:
         return tokens
 
     def _create_user(self, name: str) -> None:
-        pool = session(self._stack).client("cognito-idp", endpoint_url=self._stack["endpointUrl"])
+        pool = session(self._stack).client("cognito-idp", endpoint_url=self._stack.get("endpointUrl"))
         user = {"UserPoolId": self._stack["UserPoolId"], "Username": name}
-        with contextlib.suppress(pool.exceptions.UsernameExistsException):
+        try:
             pool.admin_create_user(**user, MessageAction="SUPPRESS")
-        pool.admin_set_user_password(**user, Password=_PASSWORD, Permanent=True)
+            self._created.add(name)
+        except pool.exceptions.UsernameExistsException:
+            # Nobody who signs in elsewhere is to lose their password.
+            if self._outside and name not in self._created:
+                raise TokenError(f"{name} is already a user, whose password would change.") from None
+        pool.admin_set_user_password(**user, Password=self._password, Permanent=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,13 +130,20 @@ def main(arguments: list[str] | None = None) -> int:
         description="Prints the header with an access token for the stack on the local engine.",
         example='make token CUSTOMER=alice SCOPES="orders/read"',
     )
-    parser.add_argument("--customer", type=identifier, help="who signs in (default: the service client)")
+    parser.add_argument(
+        "--customer", type=identifier, help="the customer who signs in (default: the service client)"
+    )
     parser.add_argument("--scopes", default="", help="as in 'orders/read orders/write' (default: all)")
     options = parser.parse_args(arguments)
     return run(lambda: _print_token(options.customer or "", " ".join(options.scopes.split())))
 
 
 def _print_token(customer: str, scopes: str) -> int:
+    if customer == OPERATOR:  # who would get the password that everybody knows
+        raise UsageError(
+            f"CUSTOMER={OPERATOR} is the console's own user: "
+            "`make token` without CUSTOMER prints a service's token."
+        )
     described = describe(find(None))
     allowed = _scopes(described, "CustomerClientId" if customer else "ServiceClientId")
     if unknown := [scope for scope in scopes.split() if scope not in allowed]:
@@ -140,21 +161,12 @@ def describe(deployed: Stack) -> Mapping[str, str]:
     """The description of a stack that `Tokens` needs, with the keys of the local stack's description.
 
     Raises:
-        StackError: an output is missing.
+        MissingOutputError: an output is missing.
     """
     if not deployed.on_aws:
         described: dict[str, str] = json.loads(DESCRIPTION.read_text())
         return described
-    client_id = deployed.output("ServiceClientId")
-    client = deployed.client("cognito-idp").describe_user_pool_client(
-        UserPoolId=deployed.output("UserPoolId"), ClientId=client_id
-    )["UserPoolClient"]
-    return {
-        "ServiceClientId": client_id,
-        "serviceClientSecret": client["ClientSecret"],
-        "socketUrl": deployed.output("SocketUrl"),
-        "tokenUrl": deployed.output("TokenUrl"),
-    }
+    return describe_named(deployed)
 
 
 def _scopes(described: Mapping[str, str], client: str) -> list[str]:
