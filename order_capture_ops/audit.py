@@ -38,11 +38,13 @@ from order_capture_ops.history import (
     history_records,
     missing_records,
     old_enough,
+    open_commits,
     surplus_entries,
 )
 from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.tables import (
     UNREADABLE,
+    Closing,
     LedgerTable,
     Partition,
     StoredOrder,
@@ -50,6 +52,7 @@ from order_capture_ops.tables import (
     balance_or_error,
     is_order,
     read_balance,
+    read_closing,
     read_order,
 )
 
@@ -88,6 +91,8 @@ class AuditReport:
     entries: int = 0
     orders: dict[str, int] = field(default_factory=dict)
     """How many orders there are of each status."""
+    closed_until: str = ""
+    """Until when the books are closed; "" if they never were."""
     rechecked: int = 0
     differences: list[Difference] = field(default_factory=list)
 
@@ -107,11 +112,17 @@ def audit(
         on_progress: is called with what is being read.
     """
     report = AuditReport()
-    survey = HistorySurvey(old_enough())
+    closed = {table.key: table.closed_until() for table in tables.ledgers}
+    report.closed_until = max(closed.values())
+    survey = HistorySurvey(old_enough(), closed)
     wrong = {
         table: _first_pass(tables, table, report, survey, on_progress).wrong() for table in tables.ledgers
     }
-    histories = survey.suspects(tables, on_progress)
+    histories: Mapping[LedgerTable, set[str]] = (
+        survey.suspects(tables, on_progress)
+        if tables.history.exists
+        else {table: set() for table in tables.ledgers}
+    )
     order_ids = list(_suspect_orders(tables, deadline, report, on_progress))
     suspects: list[Suspects] = [
         *(_SuspectLedger(tables, table, wrong[table], histories[table]) for table in tables.ledgers),
@@ -195,6 +206,7 @@ class LedgerAuditor:
         "_adjusted",
         "_balance",
         "_differences",
+        "_erasure",
         "_held",
         "_is_complete",
         "_label",
@@ -222,6 +234,7 @@ class LedgerAuditor:
         self._unreadable: frozenset[str] = frozenset()  # heads
         self._recent: list[Adjustment | _OrderEntries] = []
         self._differences: list[Difference] = []
+        self._erasure = ""
 
     @property
     def head_names(self) -> set[str]:
@@ -237,6 +250,16 @@ class LedgerAuditor:
         else:
             self._unreadable |= {name}
             self._unread(self._head_label(name), "BALANCE", balance)
+
+    def add_closing(self, name: str, closing: Closing) -> None:
+        """Add what a root or stripe had from entries whose books are closed."""
+        self._adjusted += closing.adjusted
+        self._balance += closing.adjusted - closing.settled
+        self._settled[name] = self._settled.get(name, ZERO) + closing.settled
+
+    def add_erasure(self, since: str) -> None:
+        """Add that the customer is being erased, whose items change one after the other."""
+        self._erasure = since
 
     def add_unreadable(self, key: str, error: Exception) -> None:
         """Add an entry that can't be decoded."""
@@ -257,6 +280,9 @@ class LedgerAuditor:
         for each in self._recent:
             self._count(each, later or {})
         self._recent.clear()
+        if self._erasure:
+            what, expected = "erasure", "finished: run make erase-customer again"
+            return [Difference(self._label, what, expected, f"begun at {self._erasure}", transient=True)]
         found = list(self._differences)
         for order_id, (status, amount) in self._to_release.items():
             what = f"held for order {order_id}, which is {status}"
@@ -452,6 +478,10 @@ class LedgerBooks:
             and self._is_audited(entity := entity_of(partition.key))
         ):
             self.auditor(entity).add_head(partition.key, partition.balance)
+        if partition.closing and self._recent is None and self._is_audited(entity_of(partition.key)):
+            self.auditor(entity_of(partition.key)).add_closing(partition.key, partition.closing)
+        if partition.erasure and self._is_audited(partition.key):
+            self.auditor(partition.key).add_erasure(partition.erasure)
         for item, error in partition.unreadable:
             for entity in filter(self._is_audited, partition.affected(item)):
                 self.auditor(entity).add_unreadable(item["entry"]["S"], error)
@@ -577,8 +607,13 @@ class _SuspectLedger:
         entities = [each.name for each in names if not each.is_history]
         until = old_enough()
         books = LedgerBooks(self._table, {*entities}, until)
-        collected = HeadLedgers(self._table, [each.name for each in names if each.is_history])
+        heads_of_histories = [each.name for each in names if each.is_history]
+        collected = HeadLedgers(self._table, heads_of_histories, self._table.closed_until())
         before = self._read_heads(entities)
+        closings = self._read_closings(before)
+        for name, item in closings.items():
+            with suppress(*UNREADABLE):  # an unreadable one is among the partition's
+                books.auditor(entity_of(name)).add_closing(name, read_closing(item))
         for entity, heads in before.items():
             for name, item in heads.items():
                 books.auditor(entity).add_head(name, balance_or_error(item))
@@ -590,11 +625,23 @@ class _SuspectLedger:
             Suspect(entity): self._differences(books.auditor(entity), before.get(entity))
             for entity in entities
         }
+        after = self._read_closings(before)
+        for name in {*closings, *after}:
+            entity = entity_of(name)
+            if found[Suspect(entity)] and closings.get(name) != after.get(name):
+                label = self._table.label(entity)
+                busy = Difference(
+                    label, "books", "unchanged while they are read", "being closed", transient=True
+                )
+                found[Suspect(entity)] = [busy]
         for head, ledger in collected.ledgers.items():
             # If the ledger itself is wrong, its history says nothing more.
             if not found.get(Suspect(entity_of(head))):
                 found[Suspect(head, is_history=True)] = self._history_differences(ledger, until)
         return found
+
+    def _read_closings(self, heads: Mapping[str, Mapping[str, Item]]) -> dict[str, Item]:
+        return self._table.closings({name for entity, of_one in heads.items() for name in (entity, *of_one)})
 
     def _read_heads(self, entities: Collection[str]) -> dict[str, dict[str, Item]]:
         """The heads of each customer or product, such that what is counted on one is on no other.
@@ -675,7 +722,8 @@ class _SuspectLedger:
         label = self._table.head_label(ledger.head, is_divided=ledger.stripes > 0)
         try:
             missing = missing_records(self._tables, self._table, ledger, until)
-            commits = commits_of(history_records(self._tables, self._table, ledger.head))
+            records = history_records(self._tables, self._table, ledger.head)
+            commits = open_commits(records, ledger.closed_until)
         except UnreadableHistoryError as error:
             return [Difference(label, "its history", "as the functions write it", str(error))]
         except IncompleteLedgerError:
@@ -683,12 +731,12 @@ class _SuspectLedger:
         if missing:
             what = "entries missing from its history (rebuild-history writes them)"
             return [Difference(label, what, "0", str(len(missing)))]
-        if gap := find_gap(commits):
+        if gap := find_gap(commits, ledger.closed_until):
             commit, expected = gap
             what = f"its history's balance, held and settled at {commit.time} (replayed from the one before)"
             return [Difference(label, what, format_amounts(expected), format_amounts(commit.after))]
         if surplus := surplus_entries(ledger, commits, until):
-            what = "entries in its history that the ledger has not, or with another amount"
+            what = "entries in its history that are missing from the ledger, or have another amount"
             return [Difference(label, what, "none", ", ".join(surplus))]
         return self._contradictions(ledger.head)
 

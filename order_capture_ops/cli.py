@@ -1,7 +1,7 @@
 """Shared by all commands: argument parsing, error messages, output.
 
-Exit codes: 0 success; 1 failure, or problems were found and are listed; 2 an argument is not allowed, or (for
-commands whose 1 means problems) the check itself failed; 130 interrupted; 141 the output pipe was closed.
+Exit codes: 0 success. 1 failure, or problems were found and are listed. 2 an argument is not allowed; or, for
+commands whose 1 means problems, the check itself failed. 130 interrupted. 141 the output pipe was closed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from order_capture.domain.errors import TransientError
+from order_capture.domain.errors import OrderCaptureError, TransientError
 from order_capture.domain.times import format_utc
 from order_capture_ops.errors import CommandError, UsageError
 
@@ -102,7 +102,7 @@ def run(command: Callable[[], int], *, failed: int = FAILED) -> int:
 
 def explain(error: Exception) -> str:
     """Describe an error and what to do about it, in one or two lines."""
-    if isinstance(error, CommandError):
+    if isinstance(error, CommandError | OrderCaptureError):
         return str(error)
     if isinstance(error, botocore.exceptions.ClientError):
         return _of_client(error)

@@ -8,7 +8,7 @@ What is missing of them is inferred from the figures before and after.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import botocore.exceptions
@@ -110,14 +110,19 @@ class HistorySurvey:
     are the same.
     """
 
-    def __init__(self, until: str) -> None:
+    def __init__(self, until: str, since: Mapping[str, str]) -> None:
+        """`since` is until when the books of each ledger are closed, by its key."""
         self._until = until
+        self._since = since
+        self._erased: set[str] = set()
         self._sums: dict[str, int] = {}
         self._heads: dict[str, Balance] = {}
 
     def add(self, partition: Partition) -> None:
         """Add what is in a partition of a ledger."""
         table = partition.table
+        if partition.closing and partition.closing.is_erased:
+            self._erased.add(_key(table, partition.key))
         if isinstance(partition.balance, Balance):
             self._heads[_key(table, partition.key)] = partition.balance
         elif partition.balance:
@@ -133,7 +138,9 @@ class HistorySurvey:
     def suspects(self, tables: Tables, on_progress: ProgressCallback) -> dict[LedgerTable, set[str]]:
         """The heads whose history has to be compared entry by entry. Scans the history."""
         found: set[str] = set()
-        unseen = {key for key, head in self._heads.items() if head.update_time <= self._until}
+        unseen = {
+            key for key, head in self._heads.items() if self._closed(key) < head.update_time <= self._until
+        }
         for key, items in tables.history.histories():
             try:
                 records = [record_from_item(item) for item in items]
@@ -151,18 +158,24 @@ class HistorySurvey:
             head = self._heads.get(key)
             if head and any(record.time == head.update_time for record in records):
                 unseen.discard(key)
-            commits = commits_of(records)
-            if has_hole(commits) or find_gap(commits) or (head and any(contradictions(head, commits))):
+            closed = self._closed(key)
+            commits = open_commits(records, closed)
+            is_broken = has_hole(commits, closed) or find_gap(commits, closed)
+            if is_broken or (head and any(contradictions(head, commits))):
                 found.add(key)
             on_progress("history records", len(items))
         found |= unseen | {key for key, difference in self._sums.items() if difference}
+        found = {key for key in found if entity_of_key(key) not in self._erased}
         return {
             table: {key.partition("#")[2] for key in found if key.startswith(f"{table.key}#")}
             for table in tables.ledgers
         }
 
+    def _closed(self, key: str) -> str:
+        return self._since.get(key.partition("#")[0], "")
+
     def _add(self, key: str, time: str, what: LedgerEntry | str, sign: int) -> None:
-        if time <= self._until:
+        if self._closed(key) < time <= self._until:
             value = what if isinstance(what, str) else (what.key, what.amount)
             self._sums[key] = (self._sums.get(key, 0) + sign * hash((time, value))) & _HASH_BITS
 
@@ -181,6 +194,8 @@ class HeadLedger:
     """What its last write was made by."""
     stripes: int = 0
     """How many stripes its customer or product has."""
+    closed_until: str = ""
+    """Until when the books are closed: what is older is neither in the ledger nor in the history."""
     incomplete: str = ""
     """Why its changes can't be determined."""
 
@@ -188,9 +203,9 @@ class HeadLedger:
 class HeadLedgers:
     """Collect all that a ledger has of some heads."""
 
-    def __init__(self, table: LedgerTable, heads: Collection[str]) -> None:
+    def __init__(self, table: LedgerTable, heads: Collection[str], closed_until: str = "") -> None:
         self._table = table
-        self.ledgers = {head: HeadLedger(head) for head in heads}
+        self.ledgers = {head: HeadLedger(head, closed_until=closed_until) for head in heads}
         self._by_entity: dict[str, list[HeadLedger]] = {}
         for head, ledger in self.ledgers.items():
             self._by_entity.setdefault(entity_of(head), []).append(ledger)
@@ -246,7 +261,8 @@ def rebuild(
     """
     report = RebuiltHistory()
     until = old_enough()
-    survey = HistorySurvey(until)
+    closed = {table.key: table.closed_until() for table in tables.ledgers}
+    survey = HistorySurvey(until, closed)
     entities: dict[LedgerTable, set[str]] = {table: set() for table in tables.ledgers}
     for table in tables.ledgers:
         for partition in tables.partitions(table):
@@ -254,7 +270,7 @@ def rebuild(
             entities[table].update(_entities(partition))
             on_progress(f"{table.noun} entries", partition.size)
     for table, heads in survey.suspects(tables, on_progress).items():
-        collected = HeadLedgers(table, heads)
+        collected = HeadLedgers(table, heads, closed[table.key])
         if heads:
             for partition in tables.partitions(table):
                 collected.add(partition)
@@ -289,12 +305,12 @@ def missing_records(
     if ledger.incomplete:
         raise IncompleteLedgerError(ledger.incomplete)
     records = history_records(tables, table, ledger.head)
-    commits = commits_of(records)
+    commits = open_commits(records, ledger.closed_until)
     existing = {(record.time, record.key) for record in records}
     missing = [
         MissingRecord(hold)
         for hold in ledger.declined
-        if hold.time <= until and (hold.time, hold.key) not in existing
+        if ledger.closed_until < hold.time <= until and (hold.time, hold.key) not in existing
     ]
     groups = _unrecorded(ledger, commits, until)
     for time, changes in list(groups.items()):
@@ -306,7 +322,7 @@ def missing_records(
     def transfer_at(time: str) -> str | None:
         return _transfer_at(tables, table, ledger, time)
 
-    before, stretch = Balance(ZERO), dict[str, list[LedgerEntry]]()
+    before, stretch = _first_balance(ledger, commits, groups, until), dict[str, list[LedgerEntry]]()
     for commit in commits:
         stretch = {time: groups.pop(time) for time in sorted(groups) if time < commit.time}
         reached, end = commit.before or Balance(ZERO), commit.previous_time
@@ -340,6 +356,7 @@ def contradictions(head: Balance, commits: Iterable[Commit]) -> Iterator[tuple[s
 def surplus_entries(ledger: HeadLedger, commits: Iterable[Commit], until: str) -> list[str]:
     """The keys of entries that a head's commits name, and the ledger has not, or not with that amount."""
     known = {each.change.key: each.change.amount for each in ledger.applied}
+    commits = (commit for commit in commits if commit.time > ledger.closed_until)
     return sorted(
         change.key
         for commit in commits
@@ -349,9 +366,11 @@ def surplus_entries(ledger: HeadLedger, commits: Iterable[Commit], until: str) -
     )
 
 
-def find_gap(commits: Iterable[Commit]) -> tuple[Commit, Balance] | None:
+def find_gap(commits: Sequence[Commit], closed_until: str = "") -> tuple[Commit, Balance] | None:
     """The first of a head's commits that does not follow from the one before it, and the expected figures."""
     before = Balance(ZERO)
+    if closed_until and commits:
+        before = commits[0].before or before
     for commit in commits:
         expected = _sum_of(before, fold(commit.entity, commit.changes))
         if _amounts(expected) != _amounts(commit.after):
@@ -360,14 +379,26 @@ def find_gap(commits: Iterable[Commit]) -> tuple[Commit, Balance] | None:
     return None
 
 
-def has_hole(commits: Iterable[Commit]) -> bool:
+def open_commits(records: Iterable[HistoryRecord], closed_until: str) -> list[Commit]:
+    """The commits among a head's records after those of the time whose books are closed.
+
+    Some of those may be left, and by their times alone two of them may be the wrong way round.
+    """
+    commits = commits_of(records)
+    closed = max((each.after.version for each in commits if each.time <= closed_until), default=0)
+    return [commit for commit in commits if commit.after.version > closed]
+
+
+def has_hole(commits: Iterable[Commit], closed_until: str = "") -> bool:
     """Whether one of a head's commits says that there was another one before it, which is missing.
 
     One that was inferred together with others (see `_commits`) says nothing about that.
     """
-    before = ""
+    before = None if closed_until else ""
     for commit in commits:
-        if commit.previous_time not in (before, commit.time):
+        if before is None and commit.previous_time <= closed_until:
+            pass  # nothing was written between the closing and this one
+        elif commit.previous_time not in (before, commit.time):
             return True
         before = commit.time
     return False
@@ -413,7 +444,7 @@ def _unrecorded(ledger: HeadLedger, commits: Iterable[Commit], until: str) -> di
     times = {commit.time for commit in commits}
     groups: dict[str, list[LedgerEntry]] = {}
     for each in sorted(ledger.applied, key=lambda each: (each.time, each.change.key)):
-        if each.time <= until and each.change.key not in named:
+        if ledger.closed_until < each.time <= until and each.change.key not in named:
             groups.setdefault(each.time, []).append(each.change)
     if (current := ledger.current) and current.update_time <= until and current.update_time not in times:
         for key in ledger.last_entries:
@@ -435,8 +466,8 @@ def _commits(
     """The commits that led from `before` to `reached` (None: not known), the last of them at `end`.
 
     Of a head that is one of several, what the entries do not account for was transferred. Of one missing
-    write that is exact. Of more than one, nobody knows in which it was: then each gets what it could not have
-    been made without, and the last one the rest; and none of them covers any time, so that nobody is given
+    write that is exact. Of more than one, it is not known which it was. Then each gets what it could not have
+    been made without, and the last one the rest. None of them covers any time, so that no answer has
     a balance that was never there.
     """
     entries = [change for changes in stretch.values() for change in changes]
@@ -513,6 +544,36 @@ def _accounts_for(changes: Iterable[LedgerEntry], commit: Commit) -> bool:
     """Whether a commit that does not name its entries is made of these changes."""
     is_unnamed = all(change.id is None for change in commit.changes)
     return is_unnamed and fold(commit.entity, changes) == fold(commit.entity, commit.changes)
+
+
+def _first_balance(
+    ledger: HeadLedger, commits: Sequence[Commit], missing: Mapping[str, Sequence[LedgerEntry]], until: str
+) -> Balance:
+    """The head when its books were closed: the first that is known after it, with what is missing undone."""
+    if not ledger.closed_until:
+        return Balance(ZERO)
+    if commits:
+        reached, end = commits[0].before, commits[0].time
+    else:
+        reached, end = ledger.current, until
+    if reached is None:
+        return Balance(ZERO)
+    stretch = [changes for time, changes in missing.items() if time < end or not commits]
+    undone = fold(ledger.head, [change for changes in stretch for change in changes])
+    return replace(
+        reached,
+        balance=reached.balance - undone.balance,
+        held=reached.held - undone.held,
+        settled=reached.settled - undone.settled,
+        version=reached.version - len(stretch),
+        update_time=ledger.closed_until if stretch else reached.update_time,
+    )
+
+
+def entity_of_key(key: str) -> str:
+    """A customer's or product's history, by that of one of its heads: `productId#pen#3`, `productId#pen`."""
+    name, _, head = key.partition("#")
+    return f"{name}#{entity_of(head)}"
 
 
 def _key(table: LedgerTable, head: str) -> str:

@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import botocore.exceptions
 from rich.text import Text
 
+from order_capture.adapters.operations.function_logs import FunctionLog, LogLine, platform_failure
 from order_capture_ops.cli import console, errors, print_wrapped, progress
 from order_capture_ops.errors import UsageError
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables, is_order, read_order
 
-# Lambda's own lines around every invocation, in its text and JSON formats.
-_PLATFORM = ("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START")
-_PLATFORM_JSON = "platform."
 # Not printed as key=value: printed elsewhere in the line, or of no use to an operator.
 _HIDDEN_KEYS = {
     *("timestamp", "level", "message", "logger", "location", "requestId", "xray_trace_id", "taskName"),
@@ -31,51 +26,6 @@ _SHORT |= {"correlation_id": "correlation", "message_id": "message", "request_id
 _LEVELS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "WARN": "yellow", "DEBUG": "dim"}
 _AWS_SINCE = timedelta(hours=1)  # a stack on AWS has months of logs, and reading them is billed
 _POLL_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """A log entry of a function."""
-
-    time: int
-    """Milliseconds since the epoch, as in CloudWatch."""
-    function: str
-    text: str
-
-    @property
-    def values(self) -> Mapping[str, Any]:
-        """Its fields, if it is JSON."""
-        try:
-            values = json.loads(self.text)
-        except ValueError:
-            return {}
-        return values if isinstance(values, dict) else {}
-
-    @property
-    def message(self) -> str:
-        """Its message, for people."""
-        values = self.values
-        if "message" in values:
-            return str(values["message"])
-        if "errorMessage" in values:
-            return f"{values.get('errorType', 'error')}: {values['errorMessage']}"
-        return _platform_failure(values) or self.text
-
-    @property
-    def level(self) -> str:
-        """INFO, WARNING, ERROR, …; empty if it has none."""
-        values = self.values
-        return "ERROR" if _platform_failure(values) else str(values.get("level", ""))
-
-    @property
-    def stack_trace(self) -> list[str]:
-        """The lines of its stack trace, if it has one."""
-        found = self.values.get("exception") or self.values.get("stackTrace") or []
-        return "".join(found).splitlines()
-
-    def concerns(self, order_id: str, correlation_id: str) -> bool:
-        """Whether it contains an order's id or correlation id."""
-        return any(_id_pattern(each).search(self.text) for each in (order_id, correlation_id) if each)
 
 
 def functions_of(stack: Stack) -> dict[str, str]:
@@ -107,47 +57,6 @@ def choose(known: Sequence[str], named: str) -> list[str]:
             raise UsageError(f"FUNCTION={name} {which}.\nThere are: {', '.join(known)}")
         chosen += found
     return list(dict.fromkeys(chosen))
-
-
-@dataclass
-class FunctionLog:
-    """One function's log, read incrementally."""
-
-    logs: Any
-    function: str
-    group: str
-    since: int = 0
-    pattern: str = ""
-    seen: set[tuple[str, int, str]] = field(default_factory=set)
-
-    def read(self) -> list[LogLine]:
-        """The new lines, without Lambda's own."""
-        lines: list[LogLine] = []
-        while new := self._new():
-            lines += new
-        return [line for line in lines if line.text and not _is_platform(line)]
-
-    def _new(self) -> list[LogLine]:
-        # The local engine returns the first 10,000 events of a time range, without a token for more.
-        events = list(self._events())
-        keys = [(event["logStreamName"], event["timestamp"], event["message"]) for event in events]
-        new = [event for event, key in zip(events, keys, strict=True) if key not in self.seen]
-        if new:
-            self.since = max(event["timestamp"] for event in new)
-            self.seen = {key for key in keys if key[1] == self.since}
-        return [LogLine(event["timestamp"], self.function, event["message"].rstrip()) for event in new]
-
-    def _events(self) -> Iterator[Mapping[str, Any]]:
-        # On AWS a page may be empty and still have a token for the next:
-        # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html
-        pages = self.logs.get_paginator("filter_log_events")
-        pattern = {"filterPattern": self.pattern} if self.pattern else {}
-        try:
-            for page in pages.paginate(logGroupName=self.group, startTime=self.since, **pattern):
-                yield from page["events"]
-        except botocore.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise  # a function has no log group before its first invocation
 
 
 def show(
@@ -218,7 +127,7 @@ def print_line(line: LogLine, width: int) -> None:
     keys = [
         f"{_SHORT.get(name, name)}={_flat(value)}"
         for name, value in values.items()
-        if name not in _HIDDEN_KEYS and value not in (None, "", [], {}) and not _platform_failure(values)
+        if name not in _HIDDEN_KEYS and value not in (None, "", [], {}) and not platform_failure(values)
     ]
     message = line.message
     if head.cell_len + 1 + len(f"{message}  {' '.join(keys)}") <= console.width:
@@ -255,29 +164,8 @@ def _as_json(line: LogLine) -> str:
     return json.dumps({"function": line.function, **values}, ensure_ascii=False)
 
 
-def _is_platform(line: LogLine) -> bool:
-    if line.text.startswith(_PLATFORM):
-        return True
-    values = line.values
-    return str(values.get("type", "")).startswith(_PLATFORM_JSON) and not _platform_failure(values)
-
-
-def _platform_failure(values: Mapping[str, Any]) -> str:
-    """Lambda's own message about a failed invocation, such as a timeout; empty for any other line."""
-    record = values.get("record")
-    if not str(values.get("type", "")).startswith(_PLATFORM_JSON) or not isinstance(record, dict):
-        return ""
-    status = record.get("status", "success")
-    return "" if status == "success" else f"{values['type']}: {status} {record.get('errorType', '')}".strip()
-
-
 def _flat(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _id_pattern(text: str) -> re.Pattern[str]:
-    """A pattern for an id that is not part of a longer id."""
-    return re.compile(rf"(?<![A-Za-z0-9._:@+~-]){re.escape(text)}(?![A-Za-z0-9_:@+~-])")
 
 
 def _snake(name: str) -> str:

@@ -1,93 +1,42 @@
-"""Open orders, and what each of them waits for."""
+"""Open orders, and what each of them waits for: what the console shows as well."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
-from order_capture.domain.order import OrderStatus
-from order_capture_ops import dead_letters
-from order_capture_ops.dead_letters import DeadLetterQueue
+from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
+from order_capture.adapters.dynamodb.order_repository import DynamoOrderRepository
+from order_capture.adapters.operations.queues import SqsQueues
+from order_capture.adapters.operations.stack import Stack
+from order_capture.adapters.system import backoff, clock
+from order_capture.application.operations.list_open_orders import ListOpenOrders, OpenOrder
+from order_capture.application.retry import Retry, always
+from order_capture.domain.order import CheckType
 from order_capture_ops.progress import ProgressCallback
-from order_capture_ops.tables import StoredOrder, Tables, is_order, read_order
+
+_PAGE = 100  # what one read of orders takes
 
 
-@dataclass(frozen=True)
-class OpenOrder:
-    """An order without a terminal status, and what it waits for."""
-
-    order_id: str
-    status: str
-    age: float
-    waits_for: tuple[str, ...]
-    dead_letters: tuple[str, ...]
+def orders(stack: Stack) -> DynamoOrderRepository:
+    """The orders of a stack."""
+    return DynamoOrderRepository(stack.client("dynamodb"), stack.output("OrderTableName"), Retry(backoff))
 
 
-def open_orders(
-    tables: Tables,
-    sqs: Any,
-    dlqs: Iterable[DeadLetterQueue],
-    on_progress: ProgressCallback = lambda *_: None,
-    unreadable: list[str] | None = None,
-) -> list[OpenOrder]:
-    """All open orders, oldest first. Normally these are few: those placed within the last second.
-
-    The ids of orders that can't be read, and so may be open, are appended to `unreadable`.
-    """
-    orders = scan_open_orders(tables, on_progress, unreadable)
-    by_order: dict[str | None, list[str]] = {}
-    for dlq in dlqs:
-        # The count lags by a minute at most, and a dead letter is kept for fourteen days.
-        if orders and dead_letters.count(sqs, dlq):
-            for dead_letter in dead_letters.peek(sqs, dlq, on_progress=on_progress):
-                by_order.setdefault(dead_letter.order_id, []).append(f"{dlq.name} ({dead_letter.type})")
-    found = [
-        OpenOrder(
-            order.order_id,
-            order.status,
-            order.age(),
-            tuple(waits_for(tables, order)),
-            tuple(sorted(set(by_order.get(order.order_id, [])))),
-        )
-        for order in orders
-    ]
-    return sorted(found, key=lambda order: -order.age)
-
-
-def scan_open_orders(
-    tables: Tables, on_progress: ProgressCallback, unreadable: list[str] | None = None
-) -> list[StoredOrder]:
-    """The orders without a terminal status. Scans the whole table, which has no index for them.
-
-    The ids of orders that can't be read are appended to `unreadable`.
-    """
-    orders: list[StoredOrder] = []
-    for page in tables.orders.pages():
-        for item in filter(is_order, page):
-            order = read_order(item)
-            if order is None and unreadable is not None:
-                unreadable.append(item["orderId"]["S"])
-            if order and order.is_open:
-                orders.append(order)
-        on_progress("orders", len(page))
-    return orders
-
-
-def waits_for(tables: Tables, order: StoredOrder) -> Iterable[str]:
-    """Describe what an open order waits for."""
-    if order.status is OrderStatus.CONFIRMED:
-        yield "shipping"
-        return
-    holds = {
-        table.spec.check: table.holds([order.order_id]).get(order.order_id)
-        for table in tables.ledgers
-        if table.spec.check not in order.checks
+def open_orders(stack: Stack, on_progress: ProgressCallback = lambda *_: None) -> Iterator[OpenOrder]:
+    """The orders that were open when the watchdog first checked them and still are, oldest first."""
+    client, retry = stack.client("dynamodb"), Retry(backoff)
+    ledgers = {
+        CheckType.BALANCE: DynamoLedgerRepository(
+            client, stack.output("AccountTableName"), "customerId", retry
+        ),
+        CheckType.STOCK: DynamoLedgerRepository(client, stack.output("StockTableName"), "productId", retry),
     }
-    for check, hold in holds.items():
-        if hold is None:
-            yield f"{check.lower()} check: not done yet"
-        elif (
-            not hold.is_held or None not in holds.values()
-        ):  # what one check holds is recorded with the other
-            yield f"{check.lower()} check: done ({hold.decision.outcome}), its result is not recorded yet"
+    use_case = ListOpenOrders(orders(stack), ledgers, SqsQueues(stack), clock, always)
+    after = None
+    while True:
+        page = use_case.list_page(after, _PAGE)
+        on_progress("open orders", len(page.orders))
+        yield from page.orders
+        if page.next is None:
+            return
+        after = page.next

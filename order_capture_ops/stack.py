@@ -5,52 +5,54 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 import botocore.config
 import botocore.exceptions
 import botocore.session
 
+from order_capture.adapters.operations.stack import Stack
 from order_capture_ops.errors import CommandError
+
+__all__ = [
+    "DESCRIPTION",
+    "Clients",
+    "Location",
+    "Stack",
+    "StackError",
+    "described",
+    "find",
+    "isolated_session",
+    "locate",
+    "located",
+    "status_of",
+]
 
 DESCRIPTION = Path(__file__).resolve().parent.parent / ".local/stack.json"
 """The description of the local stack, which `make run` writes after deploying it."""
 
 _LOOPBACK = "http://127.0.0.1:"
+# A command may wait for a throttled table for longer than a function, whose client would time out.
+_CONFIG = botocore.config.Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 6})
+_NO_PROXY = botocore.config.Config(proxies={})
+
+
+Clients = Callable[[str], Any]
+
+
+class Location(NamedTuple):
+    """Where a stack is: its name, and what makes clients for that region or engine."""
+
+    name: str
+    client: Clients
 
 
 class StackError(CommandError):
-    """The stack can't be reached, or lacks something that a command needs."""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A deployed stack. `client` creates a client for an AWS service where the stack is."""
-
-    name: str
-    outputs: Mapping[str, str]
-    parameters: Mapping[str, str]
-    client: Callable[[str], Any]
-    on_aws: bool = False
-
-    @property
-    def suffix(self) -> str:
-        """The suffix of a make command for this stack."""
-        return f" STACK={self.name}" if self.on_aws else ""
-
-    def output(self, name: str) -> str:
-        """An output of the stack.
-
-        Raises:
-            StackError: there is no such output.
-        """
-        if name not in self.outputs:
-            raise StackError(f"The stack {self.name} has no output {name}: is it an order capture stack?")
-        return self.outputs[name]
+    """The stack can't be reached, or lacks what a command needs."""
 
 
 def find(name: str | None) -> Stack:
@@ -63,22 +65,56 @@ def find(name: str | None) -> Stack:
         StackError: there is no such stack.
         botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: AWS can't be called.
     """
-    # A command may wait for a throttled table for longer than a function, whose client would time out.
-    config = botocore.config.Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 6})
     if name is not None:
-        return replace(_describe(name, partial(boto3.Session().client, config=config)), on_aws=True)
+        return replace(_describe(name, partial(boto3.Session().client, config=_CONFIG)), on_aws=True)
     try:
-        description = json.loads(DESCRIPTION.read_text())
-        name, endpoint = str(description["stackName"]), str(description["endpointUrl"])
-        session = isolated_session(description)
+        return described(json.loads(DESCRIPTION.read_text()))
     except (OSError, ValueError, KeyError) as error:
         raise StackError(
-            "No stack is deployed in this checkout: `make run` deploys one, STACK=name takes one on AWS."
+            "No stack is deployed in this checkout: `make run` deploys one, STACK=name selects one on AWS."
         ) from error
+
+
+def locate(name: str | None) -> Location:
+    """Where the stack of that name is, or was: it is not asked whether it exists.
+
+    Raises:
+        StackError: no local stack was deployed, and none is named.
+    """
+    if name is not None:
+        return Location(name, partial(boto3.Session().client, config=_CONFIG))
+    try:
+        return located(json.loads(DESCRIPTION.read_text()))
+    except (OSError, ValueError, KeyError) as error:
+        raise StackError(
+            "No stack was deployed in this checkout: `make run` deploys one, STACK=name selects one on AWS."
+        ) from error
+
+
+def located(description: Mapping[str, str]) -> Location:
+    """Where the stack on a local engine is that this describes.
+
+    Raises:
+        KeyError: the description is not complete.
+        StackError: it is not on this machine.
+    """
+    endpoint = str(description["endpointUrl"])
+    session = isolated_session(description)
     if not endpoint.startswith(_LOOPBACK):
         raise StackError(f"{DESCRIPTION} names {endpoint}, which is not on this machine.")
-    no_proxy = config.merge(botocore.config.Config(proxies={}))
-    client = partial(session.client, endpoint_url=endpoint, config=no_proxy)
+    client = partial(session.client, endpoint_url=endpoint, config=_CONFIG.merge(_NO_PROXY))
+    return Location(str(description["stackName"]), client)
+
+
+def described(description: Mapping[str, str]) -> Stack:
+    """The stack on a local engine that this describes, as `local.stack.describe` does.
+
+    Raises:
+        KeyError: the description is not complete.
+        StackError: the engine does not answer, or has no such stack.
+    """
+    name, client = located(description)
+    endpoint = description["endpointUrl"]
     try:
         return _describe(name, client)
     except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
@@ -106,13 +142,27 @@ def isolated_session(description: Mapping[str, str]) -> boto3.Session:
     return boto3.Session(botocore_session=session)
 
 
-def _describe(name: str, client: Callable[[str], Any]) -> Stack:
+def status_of(cloudformation: Any, name: str) -> str | None:
+    """The status of a stack; None if there is none, or only a change set that would create it."""
+    found = _found(cloudformation, name)
+    status = str(found["StackStatus"]) if found else None
+    return None if status in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE") else status
+
+
+def _found(cloudformation: Any, name: str) -> Mapping[str, Any] | None:
     try:
-        (found,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        (found,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except botocore.exceptions.ClientError as error:
         if error.response["Error"]["Code"] == "ValidationError":
-            raise StackError(f"There is no stack {name} in {_region_and_account(client)}.") from error
+            return None
         raise
+    return found  # type: ignore[no-any-return]
+
+
+def _describe(name: str, client: Clients) -> Stack:
+    found = _found(client("cloudformation"), name)
+    if found is None:
+        raise StackError(f"There is no stack {name} in {_region_and_account(client)}.")
     if not found.get("Outputs"):
         raise StackError(f"The stack {name} is {found['StackStatus']} and has no outputs.")
     return Stack(
@@ -123,7 +173,7 @@ def _describe(name: str, client: Callable[[str], Any]) -> Stack:
     )
 
 
-def _region_and_account(client: Callable[[str], Any]) -> str:
+def _region_and_account(client: Clients) -> str:
     """The region and account of a client, as far as they can be determined."""
     sts = client("sts")
     try:

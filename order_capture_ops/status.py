@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from order_capture_ops import dead_letters, diagnosis
+from order_capture.adapters.operations.function_logs import CloudWatchFunctionLogs
+from order_capture.adapters.operations.queues import SqsQueues
+from order_capture.application.channels import ChannelKind
+from order_capture.application.operations.list_dead_letters import ListDeadLetters
+from order_capture.application.operations.list_open_orders import OpenOrder
+from order_capture.application.operations.ports import QueueStatus
+from order_capture.application.retry import always
 from order_capture_ops.cli import age, block, console, pluralize, table
-from order_capture_ops.dead_letters import DeadLetter, DeadLetterQueue
-from order_capture_ops.logs import FunctionLog, LogLine
-from order_capture_ops.open_orders import waits_for
+from order_capture_ops.open_orders import open_orders, orders
 from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.stack import Stack
-from order_capture_ops.tables import StoredOrder, Tables, is_order, read_order
 
 OLD_SECONDS = 120
 """An order that is open for longer needs attention. The queues' age alarms have the same threshold."""
 
 _OLDEST_SHOWN = 5
-_PROBLEM_LEVELS = {"WARNING", "ERROR", "CRITICAL"}
-_ATTRIBUTES = {
-    "waiting": "ApproximateNumberOfMessages",
-    "in_flight": "ApproximateNumberOfMessagesNotVisible",
-    "delayed": "ApproximateNumberOfMessagesDelayed",
-}
+_MAX_EXCERPT = 160
 # Commands that repair what a failed stream function missed (docs/how-to/runbook.md).
 _REPAIRS = {
-    "ChangePublisher": ("watch", "republish-events SINCE={since}"),
+    "ChangePublisher": ("watch SCAN=1", "republish-events SINCE={since}"),
     "LedgerPublisher": ("republish RATE=100",),
     "HistoryProjector": ("rebuild-history",),
 }
 
 
 @dataclass(frozen=True)
-class QueueStatus:
+class WaitingMessages:
     """A queue that orders or events pass through."""
 
     name: str
@@ -106,15 +102,14 @@ class OldOrder:
 class Status:
     """The state of a stack."""
 
-    queues: list[QueueStatus] = field(default_factory=list)
+    queues: list[WaitingMessages] = field(default_factory=list)
     dead_letters: list[DiagnosedQueue] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     consumers: list[Consumer] = field(default_factory=list)
     """Only the failing ones."""
     open_orders: dict[str, int] = field(default_factory=dict)
-    """The number of open orders, by status."""
+    """The number of orders that were open when the watchdog first checked them and still are, by status."""
     oldest_orders: list[OldOrder] = field(default_factory=list)
-    unreadable_orders: int = 0
     attention: list[str] = field(default_factory=list)
     """The problems; empty if there are none."""
     next: list[str] = field(default_factory=list)
@@ -130,16 +125,20 @@ def status(stack: Stack, limit: int = 10, on_progress: ProgressCallback = lambda
         on_progress: is called with the number of orders and messages read.
     """
     found = Status()
+    late = _read_orders(stack, found, on_progress)
+    queues = SqsQueues(stack).statuses()
+    found.queues = [
+        WaitingMessages(
+            f"{each.channel.resource}Queue", each.waiting, each.in_flight, each.delayed, each.oldest
+        )
+        for each in queues
+        if each.channel.kind is ChannelKind.QUEUE
+    ]
+    for each in queues:
+        if each.dead_letters:
+            found.dead_letters.append(_diagnosed(stack, each, limit))
+            on_progress("dead letters", len(found.dead_letters[-1].messages))
     mappings = _mappings(stack)
-    orders = _read_orders(stack, found, on_progress)
-    found.queues = _queues(stack)
-    for dlq in dead_letters.all_queues(stack):
-        sqs = stack.client("sqs")
-        if number := dead_letters.count(sqs, dlq):
-            function = _consumer_of(mappings, dlq)
-            messages = dead_letters.peek(sqs, dlq, limit, on_progress)
-            diagnosed = [_diagnose(stack, dlq, message, function) for message in messages]
-            found.dead_letters.append(DiagnosedQueue(dlq.name, max(number, len(messages)), diagnosed))
     found.alarms = _alarms(stack)
     found.consumers = [
         Consumer(each["function"], each["source"], each["State"], each.get("LastProcessingResult", ""))
@@ -147,7 +146,7 @@ def status(stack: Stack, limit: int = 10, on_progress: ProgressCallback = lambda
         if each["State"] not in ("Enabled", "Enabling", "Creating", "Updating")
         or each.get("LastProcessingResult", "").startswith(("PROBLEM", "FAILED"))
     ]
-    _list_problems(stack, found, orders)
+    _list_problems(stack, found, late)
     return found
 
 
@@ -176,7 +175,7 @@ def show(found: Status, stack: Stack) -> None:
     for consumer in found.consumers:
         block(f"{consumer.function} ← {consumer.source}", f"{consumer.state}. {consumer.last_result}")
     counts = ", ".join(f"{number:,} {name}" for name, number in sorted(found.open_orders.items()))
-    console.print(f"Open orders: {counts or 'none'}")
+    console.print(f"Orders that have been open too long: {counts or 'none'}")
     for old in found.oldest_orders:
         waits = (f"waits for {each}" for each in old.waits_for)
         block(f"  {old.order_id}", f"{old.status}, placed {age(old.age)} ago", *waits)
@@ -190,7 +189,7 @@ def show(found: Status, stack: Stack) -> None:
             console.print(f"  {command}", markup=False)
 
 
-def _list_problems(stack: Stack, found: Status, orders: list[StoredOrder]) -> None:
+def _list_problems(stack: Stack, found: Status, orders: list[OpenOrder]) -> None:
     """List what needs attention, and the commands to run next."""
     commands: list[str] = []
     for dlq in found.dead_letters:
@@ -208,76 +207,21 @@ def _list_problems(stack: Stack, found: Status, orders: list[StoredOrder]) -> No
     for consumer in found.consumers:
         found.attention.append(f"{consumer.function} does not consume {consumer.source}: {consumer.state}")
         commands.append(f"logs FUNCTION={_function(consumer.function, stack)} SINCE=10m")
-    if old := sum(order.age() > OLD_SECONDS for order in orders):
+    if old := sum(order.age > OLD_SECONDS for order in orders):
         found.attention.append(f"Open for more than {age(OLD_SECONDS)}: {pluralize(old, 'order')}")
         commands += ["stuck", "watch"]
-    if found.unreadable_orders:
-        found.attention.append(f"Unreadable: {pluralize(found.unreadable_orders, 'order')}")
-        commands.append("audit")
     found.next = list(dict.fromkeys(f"make {command}{stack.suffix}" for command in commands))
 
 
-def _read_orders(stack: Stack, found: Status, on_progress: ProgressCallback) -> list[StoredOrder]:
-    """The open orders. Scans the whole table, which has no index for them."""
-    tables = Tables.of(stack)
-    orders: list[StoredOrder] = []
-    for page in tables.orders.pages():
-        for item in filter(is_order, page):
-            order = read_order(item)
-            found.unreadable_orders += order is None
-            if order and order.is_open:
-                orders.append(order)
-        on_progress("orders", len(page))
-    orders.sort(key=lambda order: order.create_time)
-    found.open_orders = dict(Counter(str(order.status) for order in orders))
+def _read_orders(stack: Stack, found: Status, on_progress: ProgressCallback) -> list[OpenOrder]:
+    """The orders that have been open too long."""
+    orders = [*open_orders(stack, on_progress)]
+    found.open_orders = dict(Counter(str(each.order.status) for each in orders))
     found.oldest_orders = [
-        OldOrder(order.order_id, str(order.status), order.age(), list(waits_for(tables, order)))
-        for order in orders[:_OLDEST_SHOWN]
+        OldOrder(each.order.order_id, str(each.order.status), each.age, [*each.waits_for])
+        for each in orders[:_OLDEST_SHOWN]
     ]
     return orders
-
-
-def _queues(stack: Stack) -> list[QueueStatus]:
-    sqs, found = stack.client("sqs"), []
-    urls = {
-        name.removesuffix("Url"): url
-        for name, url in sorted(stack.outputs.items())
-        if name.endswith("QueueUrl")
-    }
-    oldest = _oldest(stack, urls) if stack.on_aws else {}
-    for name, url in urls.items():
-        response = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_ATTRIBUTES.values()))
-        counts = {key: int(response["Attributes"].get(each, 0)) for key, each in _ATTRIBUTES.items()}
-        found.append(QueueStatus(name, **counts, oldest=oldest.get(name)))
-    return found
-
-
-def _oldest(stack: Stack, urls: dict[str, str]) -> dict[str, float]:
-    """The age of each queue's oldest message, which SQS has as a metric only."""
-    queries = [
-        {
-            "Id": f"q{number}",
-            "Label": name,
-            "MetricStat": {
-                "Metric": {
-                    "Namespace": "AWS/SQS",
-                    "MetricName": "ApproximateAgeOfOldestMessage",
-                    "Dimensions": [{"Name": "QueueName", "Value": url.rpartition("/")[2]}],
-                },
-                "Period": 60,
-                "Stat": "Maximum",
-            },
-        }
-        for number, (name, url) in enumerate(urls.items())
-    ]
-    now = datetime.now(UTC)
-    response = stack.client("cloudwatch").get_metric_data(
-        MetricDataQueries=queries,
-        StartTime=now - timedelta(minutes=5),
-        EndTime=now,
-        ScanBy="TimestampDescending",
-    )
-    return {each["Label"]: each["Values"][0] for each in response["MetricDataResults"] if each["Values"]}
 
 
 def _alarms(stack: Stack) -> list[Alarm]:
@@ -311,60 +255,33 @@ def _mappings(stack: Stack) -> list[dict[str, Any]]:
     return found
 
 
-def _consumer_of(mappings: Iterable[dict[str, Any]], dlq: DeadLetterQueue) -> str:
-    """The function that consumes the source of a dead-letter queue; empty if this is a topic."""
-    sources = {url.rpartition("/")[2] for url in dlq.targets}
-    consumers = {each["function"] for each in mappings if each["source"] in sources}
-    return consumers.pop() if len(consumers) == 1 else ""
-
-
-def _diagnose(stack: Stack, dlq: DeadLetterQueue, message: DeadLetter, function: str) -> DiagnosedDeadLetter:
-    if not dlq.targets:
-        reason: str | None = diagnosis.stream_failure(message.body)
-    else:
-        reason = diagnosis.rejection_reason(dlq.name, message.body)
-    readable = reason is None
-    order = Tables.of(stack).orders.get({"orderId": message.order_id}) if message.order_id else None
-    return DiagnosedDeadLetter(
-        message.message_id,
-        reason or _reason_from_log(stack, message, function),
-        readable,
-        message.type,
-        message.order_id,
-        str(order["status"]["S"]) if order and is_order(order) else None,
-        message.age,
-        message.receives,
-        diagnosis.excerpt(message.body),
+def _diagnosed(stack: Stack, queue: QueueStatus, limit: int) -> DiagnosedQueue:
+    use_case = ListDeadLetters(SqsQueues(stack), orders(stack), CloudWatchFunctionLogs(stack), always)
+    found = use_case.list(queue.channel, limit)
+    return DiagnosedQueue(
+        f"{queue.channel.resource}Dlq",
+        found.count,
+        [
+            DiagnosedDeadLetter(
+                each.message.message_id,
+                each.reason,
+                each.readable,
+                each.message.type,
+                each.message.order_id,
+                each.order_status,
+                each.message.age,
+                each.message.receives,
+                _excerpt(each.message.body),
+            )
+            for each in found.messages
+        ],
     )
 
 
-def _reason_from_log(stack: Stack, message: DeadLetter, function: str) -> str:
-    """What a function logged about a message that it can decode, but not handle."""
-    if not function:
-        return "SNS could not deliver it to a queue"
-    group = next(
-        stack.outputs[output.replace("FunctionName", "LogGroupName")]
-        for output, value in stack.outputs.items()
-        if value == function and output.endswith("FunctionName")
-    )
-    ids = [message.message_id, *filter(None, [message.order_id])]
-    since = int((time.time() - message.age - 60) * 1000)
-    pattern = " ".join(f'?"{each}"' for each in ids) if stack.on_aws else ""
-    lines = FunctionLog(stack.client("logs"), function, group, since, pattern).read()
-    relevant = [line for line in lines if line.level in _PROBLEM_LEVELS and line.concerns(ids[0], ids[-1])]
-    name = _function(function, stack)
-    if not relevant:
-        return f"{name} logged nothing about it: it may have timed out (make logs FUNCTION={name})"
-    return f"{name}: {_describe(max(relevant, key=lambda line: line.time))}"
-
-
-def _describe(line: LogLine) -> str:
-    trace = line.stack_trace
-    return (
-        f"{line.message} ({trace[-1].strip()})"
-        if trace and trace[-1].strip() not in line.message
-        else line.message
-    )
+def _excerpt(body: str) -> str:
+    """The beginning of a body in one line, without terminal control characters."""
+    line = "".join(char if char.isprintable() else " " for char in " ".join(body.split()))
+    return line if len(line) <= _MAX_EXCERPT else f"{line[:_MAX_EXCERPT]}…"
 
 
 def _function(name: str, stack: Stack) -> str:

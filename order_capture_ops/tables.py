@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from order_capture.adapters.dynamodb.history_repository import item_of, record_from_item
-from order_capture.adapters.dynamodb.ledger_repository import price_from
+from order_capture.adapters.dynamodb.ledger_repository import CLOSED, price_from
 from order_capture.adapters.dynamodb.order_repository import timeline_from
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers import fields
@@ -46,6 +46,8 @@ from order_capture.domain.stripes import SEPARATOR, entity_of
 from order_capture_ops.stack import Stack
 
 BALANCE_ENTRY = "BALANCE"
+CLOSING_ENTRY = "CLOSING"
+ERASURE_ENTRY = "ERASURE"
 MAX_STRIPES = 1000  # far more than a root is ever given
 BATCH_KEYS = 100  # keys in one BatchGetItem call
 IDEMPOTENCY_PREFIX = idempotency_key_for("")  # partition keys with it hold receipts, not ledgers
@@ -53,6 +55,19 @@ ORDER_PREFIX = "ORDER#"  # partition keys with it hold what an order holds and r
 
 UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OrderCaptureError)
 """Raised when decoding an item that is not as the functions write it."""
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What a root or stripe had from entries that are deleted: their books are closed.
+
+    The entries of an order that has ended add up to what it `settled`, or to nothing.
+    """
+
+    adjusted: Decimal = ZERO
+    settled: Decimal = ZERO
+    is_erased: bool = False
+    """It is of a customer that was erased, whose history is gone with the name."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,17 @@ class LedgerTable(Table):
         """The balance items of these roots and stripes, of those that exist."""
         keys = ({self.key: name, "entry": BALANCE_ENTRY} for name in names)
         return {self.partition(item): item for item in self.get_many(keys)}
+
+    def closings(self, names: Iterable[str]) -> dict[str, Item]:
+        """The closing items of these roots and stripes, of those that exist."""
+        keys = ({self.key: name, "entry": CLOSING_ENTRY} for name in names)
+        return {self.partition(item): item for item in self.get_many(keys)}
+
+    def closed_until(self) -> str:
+        """Until when the books are closed; "" if they never were."""
+        partition, entry = CLOSED
+        item = self.get({self.key: partition, "entry": entry})
+        return _time(item["until"]["S"]) if item else ""
 
     def label(self, entity: str) -> str:
         """A customer's or product's name in a report."""
@@ -247,6 +273,9 @@ class Partition:
     """The order that it is of, if it exists and can be read."""
     order_exists: bool
     size: int
+    closing: Closing | None = None
+    erasure: str = ""
+    """Since when a customer is being erased."""
 
     def affected(self, item: Item) -> set[str]:
         """The customers and products that an unreadable entry may be of, as far as can be seen."""
@@ -262,12 +291,17 @@ class Partition:
 class HistoryTable(Table):
     """The history of both ledgers, decoded by the adapter that serves it to clients."""
 
+    exists: bool = True
+    """False for restored ledgers without a history, which is rebuilt once they are right."""
+
     def records(self, ledger: LedgerTable, head: str, since: str = "") -> Iterator[HistoryRecord]:
         """All records of one root or stripe, or those since a time, oldest first.
 
         Raises:
             UNREADABLE: one is malformed.
         """
+        if not self.exists:
+            return
         paginator = self.client.get_paginator("query")
         for page in paginator.paginate(
             TableName=self.name,
@@ -317,9 +351,22 @@ class Tables:
             groups = [(table.partition(group[0]), group) for group in page]
             order_ids = {key.removeprefix(ORDER_PREFIX) for key, _ in groups if key.startswith(ORDER_PREFIX)}
             orders = self.orders.orders(order_ids)
+            closed = self._closed(table, groups, order_ids - orders.keys())
             for key, group in groups:
-                if not key.startswith(IDEMPOTENCY_PREFIX):
+                if not key.startswith(IDEMPOTENCY_PREFIX) and key not in closed:
                     yield _partition(table, key, group, orders)
+
+    def _closed(
+        self, table: LedgerTable, groups: Iterable[tuple[str, list[Item]]], missing: Collection[str]
+    ) -> set[str]:
+        """The partitions of orders whose books were closed since the scan read them, and the mark's."""
+        found = {CLOSED[0]}
+        if missing:
+            keys = {f"{ORDER_PREFIX}{order_id}" for order_id in missing}
+            items = [item for key, group in groups if key in keys for item in group]
+            wanted = [{name: item[name]["S"] for name in (table.key, "entry")} for item in items]
+            found |= keys - {table.partition(item) for item in table.get_many(wanted)}
+        return found
 
     @classmethod
     def of(cls, stack: Stack) -> Tables:
@@ -339,17 +386,35 @@ def _partition(
     entries, unreadable = list[Entry](), list[tuple[Item, Exception]]()
     head: Item | None = None
     balance: Balance | Exception | None = None
+    closing: Closing | None = None
+    erasure = ""
     for item in sorted(items, key=lambda item: str(item["entry"]["S"])):  # a hold before its release
         if item["entry"]["S"] == BALANCE_ENTRY:
             head, balance = item, balance_or_error(item)
             continue
         try:
+            if item["entry"]["S"] == CLOSING_ENTRY:
+                closing = read_closing(item)
+                continue
+            if item["entry"]["S"] == ERASURE_ENTRY:
+                erasure = _time(item["time"]["S"])
+                continue
             entries.append(table.read_entry(item))
         except UNREADABLE as error:
             unreadable.append((item, error))
     order_id = key.removeprefix(ORDER_PREFIX)
     return Partition(
-        table, key, head, balance, entries, unreadable, orders.get(order_id), order_id in orders, len(items)
+        table,
+        key,
+        head,
+        balance,
+        entries,
+        unreadable,
+        orders.get(order_id),
+        order_id in orders,
+        len(items),
+        closing,
+        erasure,
     )
 
 
@@ -381,6 +446,17 @@ def read_balance(item: Item) -> Balance:
         UNREADABLE: it is malformed.
     """
     return _balance_from(from_item(item))
+
+
+def read_closing(item: Item) -> Closing:
+    """Decode a closing item.
+
+    Raises:
+        UNREADABLE: it is malformed.
+    """
+    values = from_item(item)
+    adjusted, settled = (_number(values.get(name, ZERO)) for name in ("adjusted", "settled"))
+    return Closing(adjusted, settled, "erased" in values)
 
 
 def balance_or_error(item: Item) -> Balance | Exception:

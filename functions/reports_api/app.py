@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
 from order_capture import bootstrap
 from order_capture.entrypoints.http import reports
 from order_capture.entrypoints.http.api import Request, Response, RestApi
-from order_capture.entrypoints.invocations import invocation
+from order_capture.entrypoints.http.handler import api_handler
 
 app = RestApi()
 
@@ -21,7 +17,4 @@ def get_daily(request: Request) -> Response:
     return Response(reports.reports_view(page), headers=reports.page_headers(request, page))
 
 
-@invocation
-def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
-    """Answer one request."""
-    return app.resolve(event, context)
+handler = api_handler(app, probe="/reports/daily")

@@ -21,4 +21,4 @@ def on_disconnect(connection_id: str) -> None:
     bootstrap.manage_subscriptions().unsubscribe(connection_id)
 
 
-handler = socket_handler(on_message, on_disconnect)
+handler = socket_handler(on_message, on_disconnect, prepare=bootstrap.manage_subscriptions)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture import bootstrap
 from order_capture.adapters.system import clock, new_id
@@ -14,8 +11,8 @@ from order_capture.entrypoints.http import histories
 from order_capture.entrypoints.http import ledger_requests as requests
 from order_capture.entrypoints.http import ledger_responses as responses
 from order_capture.entrypoints.http.api import Request, Response, RestApi
+from order_capture.entrypoints.http.handler import api_handler
 from order_capture.entrypoints.http.requests import path_id
-from order_capture.entrypoints.invocations import invocation
 
 app = RestApi()
 
@@ -29,6 +26,15 @@ def post_stock(request: Request) -> Response:
         responses.head_view(STOCK, "productId", change.entity, adjusted.head),
         replayed=adjusted.replayed,
     )
+
+
+@app.get("/stock")
+def get_list(request: Request) -> Response:
+    """GET /stock."""
+    query = requests.balances_query(request)
+    page = bootstrap.list_balances(STOCK).list_page(query)
+    body = {"products": responses.heads_view(STOCK, "productId", page)}
+    return Response(body, headers=responses.page_headers(request, "stock", page))
 
 
 @app.get("/stock/{productId}")
@@ -56,7 +62,4 @@ def delete_stock(request: Request) -> Response:
     return Response(None, HTTPStatus.NO_CONTENT, replayed=deleted.replayed)
 
 
-@invocation
-def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
-    """Answer one request."""
-    return app.resolve(event, context)
+handler = api_handler(app, probe="/stock/{productId}")

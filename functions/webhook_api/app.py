@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture import bootstrap
 from order_capture.adapters.system import clock, new_id
 from order_capture.entrypoints.http import webhook_requests
 from order_capture.entrypoints.http import webhook_responses as responses
 from order_capture.entrypoints.http.api import Request, Response, RestApi
+from order_capture.entrypoints.http.handler import api_handler
 from order_capture.entrypoints.http.requests import request_key
-from order_capture.entrypoints.invocations import invocation
 
-app = RestApi()
+app = RestApi(for_customers=True)
 
 
 @app.post("/webhooks")
@@ -76,7 +73,4 @@ def post_replay(request: Request) -> Response:
     return Response(responses.delivery_view(replay.value), HTTPStatus.ACCEPTED, replayed=replay.replayed)
 
 
-@invocation
-def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
-    """Answer one request."""
-    return app.resolve(event, context)
+handler = api_handler(app, probe="/webhooks/{webhookId}")

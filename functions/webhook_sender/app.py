@@ -21,7 +21,12 @@ def process(lane: Lane, message: DeliverWebhook) -> None:
     bootstrap.deliver_webhooks(lane).process(message)
 
 
-HANDLERS = {lane: record_handler(partial(process, lane), DeliverWebhook) for lane in Lane}
+HANDLERS = {
+    lane: record_handler(
+        partial(process, lane), DeliverWebhook, prepare=partial(bootstrap.deliver_webhooks, lane)
+    )
+    for lane in Lane
+}
 
 
 def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:

@@ -29,13 +29,22 @@ if TYPE_CHECKING:
     from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
     from order_capture.adapters.dynamodb.webhook_repository import DynamoWebhookRepository
     from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher, TopicPublisher
+    from order_capture.adapters.operations.function_logs import CloudWatchFunctionLogs
+    from order_capture.adapters.operations.queues import SqsQueues
     from order_capture.adapters.websocket_client import ApiGatewayConnections
     from order_capture.application.ledger.adjust_balance import AdjustBalance
     from order_capture.application.ledger.check_orders import CheckOrders
     from order_capture.application.ledger.get_balance import GetBalance
     from order_capture.application.ledger.hot_heads import HotHeads
     from order_capture.application.ledger.list_balance_history import ListBalanceHistory
+    from order_capture.application.ledger.list_balances import ListBalances
     from order_capture.application.ledger.publish_balance_states import PublishBalanceStates
+    from order_capture.application.operations.discard_dead_letters import DiscardDeadLetters
+    from order_capture.application.operations.list_dead_letters import ListDeadLetters
+    from order_capture.application.operations.list_open_orders import ListOpenOrders
+    from order_capture.application.operations.list_queues import ListQueues
+    from order_capture.application.operations.recheck_orders import RecheckOrders
+    from order_capture.application.operations.redrive_dead_letters import RedriveDeadLetters
     from order_capture.application.orders.cancel_order import CancelOrder
     from order_capture.application.orders.capture_orders import CaptureOrders
     from order_capture.application.orders.decide_orders import DecideOrders
@@ -74,7 +83,7 @@ def cancel_order() -> CancelOrder:
 
 
 def get_order() -> GetOrder:
-    """Of order_api."""
+    """Of order_reader."""
     from order_capture.application.orders.get_order import GetOrder
 
     return GetOrder(orders(), sleep)
@@ -83,8 +92,9 @@ def get_order() -> GetOrder:
 def list_orders() -> ListOrders:
     """Of order_api."""
     from order_capture.application.orders.list_orders import ListOrders
+    from order_capture.application.reports.ports import MARK_RETENTION
 
-    return ListOrders(orders())
+    return ListOrders(orders(), reports(), clock, MARK_RETENTION)
 
 
 def decide_orders() -> DecideOrders:
@@ -188,6 +198,13 @@ def get_balance(kind: LedgerSpec) -> GetBalance:
     return GetBalance(ledger(kind), history(ENTITY_NAMES[kind.check]), sleep)
 
 
+def list_balances(kind: LedgerSpec) -> ListBalances:
+    """Of account_api and stock_api."""
+    from order_capture.application.ledger.list_balances import ListBalances
+
+    return ListBalances(ledger(kind))
+
+
 def list_balance_history(kind: LedgerSpec) -> ListBalanceHistory:
     """Of account_api and stock_api."""
     from order_capture.adapters.serializers.snapshots import ENTITY_NAMES
@@ -281,6 +298,52 @@ def get_reports() -> GetReports:
     return GetReports(reports())
 
 
+# Use cases: operations
+
+
+def list_queues() -> ListQueues:
+    """Of operations_api."""
+    from order_capture.application.operations.list_queues import ListQueues
+
+    return ListQueues(queues())
+
+
+def list_dead_letters() -> ListDeadLetters:
+    """Of operations_api."""
+    from order_capture.application.operations.list_dead_letters import ListDeadLetters
+
+    return ListDeadLetters(queues(), orders(), function_logs(), has_time_left)
+
+
+def redrive_dead_letters() -> RedriveDeadLetters:
+    """Of operations_api."""
+    from order_capture.application.operations.redrive_dead_letters import RedriveDeadLetters
+
+    return RedriveDeadLetters(queues())
+
+
+def discard_dead_letters() -> DiscardDeadLetters:
+    """Of operations_api."""
+    from order_capture.application.operations.discard_dead_letters import DiscardDeadLetters
+
+    return DiscardDeadLetters(queues())
+
+
+def list_open_orders() -> ListOpenOrders:
+    """Of operations_api."""
+    from order_capture.application.operations.list_open_orders import ListOpenOrders
+
+    ledgers = {CheckType.BALANCE: accounts(), CheckType.STOCK: stock()}
+    return ListOpenOrders(orders(), ledgers, queues(), clock, has_time_left)
+
+
+def recheck_orders() -> RecheckOrders:
+    """Of operations_api."""
+    from order_capture.application.operations.recheck_orders import RecheckOrders
+
+    return RecheckOrders(orders(), watchdog_publisher("operations_api"))
+
+
 # Repositories
 
 
@@ -343,6 +406,22 @@ def subscriptions() -> DynamoSubscriptionRepository:
     from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
 
     return DynamoSubscriptionRepository(client("dynamodb"), settings.connection_table, retry())
+
+
+def queues() -> SqsQueues:
+    """The queues of the stack, and its dead letters."""
+    from order_capture.adapters.operations.queues import SqsQueues
+    from order_capture.adapters.operations.stack import own_stack
+
+    return SqsQueues(own_stack())
+
+
+def function_logs() -> CloudWatchFunctionLogs:
+    """What the stack's functions log."""
+    from order_capture.adapters.operations.function_logs import CloudWatchFunctionLogs
+    from order_capture.adapters.operations.stack import own_stack
+
+    return CloudWatchFunctionLogs(own_stack())
 
 
 # Publishers
@@ -420,10 +499,11 @@ def _queue(url: str, source: str) -> QueuePublisher:
 
 
 def webhook_lane_of(event: dict[str, Any]) -> Lane:
-    """The lane whose queue a batch is from: a batch is from one queue."""
+    """The lane whose queue a batch is from: a batch is from one queue. A smoke test is from none."""
     from order_capture.domain.webhooks import Lane
 
-    queue = event["Records"][0]["eventSourceARN"].rpartition(":")[2]
+    records = event.get("Records")
+    queue = records[0]["eventSourceARN"].rpartition(":")[2] if records else ""
     return Lane.SLOW if queue == settings.webhook_slow_queue_url.rpartition("/")[2] else Lane.QUICK
 
 

@@ -127,6 +127,8 @@ class Settings:
     """The queue that feeds the function."""
     dead_letter_queue_url = _text()
 
+    stack_id = _text()
+
     order_deadline_seconds = Setting(_whole, "a whole number of seconds")
     watch_delay_seconds = Setting(_whole, "a whole number of seconds")
     ledger_stripes = Setting(_whole, "a whole number")
@@ -139,6 +141,12 @@ class Settings:
     connections_url = Setting(_url, "a URL, or a path of the local engine")
     token_issuer = _text()
     token_keys_url = Setting(_url, "a URL, or a path of the local engine")
+
+    sign_in_url = _text("")
+    """The user pool's own pages; empty on the local engine, where they are at the page's own host."""
+    socket_url = _text()
+    """A URL, or a path of the local engine."""
+    stack_name = _text()
 
     powertools_metrics_namespace = _text("")
     """Empty where nothing is measured."""

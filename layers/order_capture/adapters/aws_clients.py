@@ -19,7 +19,15 @@ def client(service: str, endpoint: str | None = None) -> Any:
         service: as boto3 names it.
         endpoint: a URL other than the service's usual one.
     """
-    return session().client(service, config=_CONFIG, endpoint_url=endpoint)  # type: ignore[call-overload]
+    made = session().client(service, config=_CONFIG, endpoint_url=endpoint)  # type: ignore[call-overload]
+    _made.append(made)
+    return made
+
+
+def close_connections() -> None:
+    """Close the clients' connections. Each opens new ones when it needs them."""
+    for each in _made:
+        each.close()
 
 
 @cache
@@ -30,6 +38,7 @@ def session() -> boto3.Session:
     return made
 
 
+_made: list[Any] = []
 _checks: list[Callable[[], None]] = []
 
 

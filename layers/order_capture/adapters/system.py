@@ -23,7 +23,7 @@ def backoff(attempt: int) -> None:
     an item takes a tenth of that. Implements `application.ports.Backoff`.
     """
     metrics.count("Retries")
-    time.sleep(random.uniform(0, min(0.16, 0.02 * 2 ** (attempt - 1))))
+    time.sleep(random.uniform(0, min(0.16, 0.02 * 2 ** (attempt - 1))))  # nosec B311 # no secret
 
 
 def sleep(seconds: float) -> None:
@@ -33,7 +33,7 @@ def sleep(seconds: float) -> None:
 
 def random_fraction() -> float:
     """A random number from 0 to 1. Implements `application.ports.Random`."""
-    return random.random()
+    return random.random()  # nosec B311 # chooses stripes and spreads waits: no secret
 
 
 def new_id() -> str:

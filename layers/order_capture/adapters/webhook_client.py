@@ -1,7 +1,7 @@
 """POSTs to addresses that customers have chosen, so that none of them leads to what is ours.
 
 A name is resolved once; all of its addresses must be public, and the connection goes to one of those that
-were looked at, whatever the name says a moment later (DNS rebinding). TLS and Host still speak of the name.
+were checked, whatever the name says a moment later (DNS rebinding). TLS and Host still speak of the name.
 No redirect is followed and no answer is read beyond its head. Proxies of the environment are passed by.
 """
 
@@ -56,7 +56,7 @@ def post(
     of its ports all but `own_port`, which is the stack's.
     """
     if not is_uri_text(url):  # it was registered before that was checked
-        return DeliveryResponse(None, "the address has characters that a URI may not have")
+        return DeliveryResponse(None, "the address has characters that a URI does not allow")
     exchange = _Exchange(url, headers, body, timeout, loopback, own_port, resolver)
     # In a thread of its own, since neither resolving a name nor an answer that drips in byte by byte would
     # end at any other timeout. A thread that is given up ends when its socket is closed.
@@ -126,7 +126,7 @@ class _Exchange:
         self._socket: socket.socket | None = None
         self._over = False
         self.answer: DeliveryResponse | None = None
-        self.too_late = DeliveryResponse(None, f"no answer in {timeout:g} s", is_late=True)
+        self.too_late = DeliveryResponse(None, f"no response within {timeout:g} s", is_late=True)
 
     def run(self) -> None:
         """Have `answer` set."""
@@ -135,17 +135,17 @@ class _Exchange:
         except ForbiddenAddressError as error:
             self.answer = DeliveryResponse(None, str(error))
         except socket.gaierror:
-            self.answer = DeliveryResponse(None, "the name has no address")
+            self.answer = DeliveryResponse(None, "the hostname has no address")
         except ssl.SSLError as error:
             self.answer = DeliveryResponse(None, f"TLS failed: {error.reason or 'no certificate to trust'}")
         except TimeoutError:
             self.answer = self.too_late
         except (OSError, http.client.HTTPException) as error:
             # Its text may hold what the other side sent.
-            self.answer = DeliveryResponse(None, f"no answer: {type(error).__name__}")
+            self.answer = DeliveryResponse(None, f"no response: {type(error).__name__}")
         except Exception:
-            logger.exception("could not post")
-            self.answer = DeliveryResponse(None, "no answer: an error of ours")
+            logger.exception("webhook request failed unexpectedly")
+            self.answer = DeliveryResponse(None, "no response: internal error")
         finally:
             self.close()
 

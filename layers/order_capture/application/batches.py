@@ -1,4 +1,4 @@
-"""One bad record never fails its neighbours."""
+"""Batch processing in which one bad record never fails the others."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 MAX_ITEMS = 32
 """Items of one write for several orders: two or three for each, so that it takes about ten. Each item is one
-more that another order may be writing, and with which all are refused: with 100 of them, orders of ten
-thousand products that sell once a second would refuse each other most of the time."""
+more that another order may be writing, and a conflict on one refuses all. With 100 of them, orders of ten
+thousand products that each sell once a second would refuse each other most of the time."""
 
 Item = TypeVar("Item")
 

@@ -1,4 +1,4 @@
-"""Who sends a request, and whose orders they can access. Every use case about an order checks it."""
+"""The caller of a request, and the orders that it can access. Every use case about an order checks this."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request: a service, which acts for every customer, or one customer.
+    """Who sent a request: a service or an operator, who act for every customer, or one customer.
 
-    `subject` is unique and never changes. `customer_id` is None for a service.
+    `subject` is unique and never changes. `customer_id` is None for a service and an operator.
     """
 
     subject: str
     customer_id: str | None = None
 
-    def can_access(self, customer_id: str) -> bool:
-        """Whether they may read, place and cancel that customer's orders."""
+    @property
+    def is_customer(self) -> bool:
+        """Whether the caller may only access its own orders."""
+        return self.customer_id is not None
+
+    def can_access(self, customer_id: str | None) -> bool:
+        """Whether they may read, place and cancel that customer's orders; None stands for all customers."""
         return self.customer_id is None or self.customer_id == customer_id
+
+
+NOBODY = Caller("nobody", "")
+"""Whoever asks for what is public. No customer has an empty id."""

@@ -1,4 +1,4 @@
-"""Let a request with an Idempotency-Key take effect once, and answer each repetition the same.
+"""Idempotency-Keys: a request has one effect, and each repetition gets the same response.
 
 A key belongs to its caller and to the operation. What a request does and the record of its answer are one
 atomic write, so there is no moment at which only one of them exists. Orders and adjustments of a
@@ -29,7 +29,7 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class FirstAnswer(Generic[Value]):
-    """What the first request with a key was answered, and its fingerprint."""
+    """The response to the first request with a key, and the request's fingerprint."""
 
     fingerprint: str
     value: Value
@@ -37,7 +37,7 @@ class FirstAnswer(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Value]):
-    """An answer, and whether it is that of an earlier request with the same key."""
+    """An answer, and whether an earlier request with the same key got it."""
 
     value: Value
     replayed: bool = False

@@ -55,6 +55,18 @@ class _OrderCommand(Terms, _Command):
 class CheckOrder(_OrderCommand):
     """To both checkers: hold what this order asks for, and answer."""
 
+    sent_time: Annotated[SkipJsonSchema[str], Field(alias="time", exclude=True)] = ""
+    """When it was sent, which no redrive changes; empty until then."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it asks for the same, whenever it was sent."""
+        if not isinstance(other, CheckOrder):
+            return NotImplemented
+        return (self.details, self.correlation_id) == (other.details, other.correlation_id)
+
+    def __hash__(self) -> int:
+        return hash((self.details, self.correlation_id))
+
 
 class ReleaseOrder(_OrderCommand):
     """To both checkers: this order is refused, release what is held for it."""
@@ -100,13 +112,13 @@ class OrderChecked(Decision, _Check):
 
 
 class WatchOrder(_Command):
-    """To the watchdog: look at this order, some time after this was sent."""
+    """To the watchdog: check this order, some time after this was sent."""
 
     order_id: Id
     delay: Annotated[int, Field(ge=0, le=MAX_DELAY), BeforeValidator(whole)]
     """After how many seconds; the next look waits longer."""
     attempts: Annotated[Count, Field(alias="looks")]
-    """How often it was looked at before."""
+    """How often it was checked before."""
 
     @classmethod
     def of(cls, order_id: str, correlation_id: str, delay: int, attempts: int = 0) -> Self:
@@ -115,7 +127,7 @@ class WatchOrder(_Command):
 
 
 class DeliverWebhook(_Command):
-    """To the sender of webhooks: look at this delivery, and do what is due."""
+    """To the sender of webhooks: do what is due for this delivery."""
 
     webhook_id: Text
     delivery_id: Text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from order_capture.application.idempotency import FirstAnswer, RequestKey
 from order_capture.domain.ledger import Adjustment, Balance, BalanceChange, Entry, Hold
@@ -30,9 +30,9 @@ Sleep = Callable[[float], None]
 class WriteRefusedError(Exception):
     """An atomic write was refused as a whole, with all the reasons.
 
-    `entries` are those that exist already, by order or adjustment id; `heads` those that refused a
-    change, as they were at that moment (None: there is no such head); `conflict` is true if another write of
-    the same items was in progress, and `contended` are the heads for which it was.
+    `entries` are those that exist already, by order or adjustment id. `heads` are those that refused a
+    change, as they were at that moment (None: there is no such head). `conflict` is true if another write of
+    the same items was in progress; `contended` are the heads that it wrote.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
@@ -62,18 +62,20 @@ class IdempotencyRecord:
     request_id: str
     fingerprint: str
     in_progress_until: str = ""
+    time: str = field(default="", compare=False)
+    """When the request came; "" where an earlier release stored it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderCursor:
-    """Where an order is in its customer's list."""
+    """Where an order is in a list: its customer's, or everybody's, where `create_time` is a second."""
 
     create_time: str
     order_id: str
 
 
 class OrderRepository(Protocol):
-    """Where orders are stored. Reads see every write that was answered before, except for `list_keys`."""
+    """Where orders are stored. Reads see every write that was answered before, except for the lists."""
 
     def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:
         """Write those that do not exist yet; return, by id, the others as they are.
@@ -96,6 +98,16 @@ class OrderRepository(Protocol):
         ago may be missing.
         """
 
+    def mark_open(self, order_id: str) -> None:
+        """Have `list_open` list an order for as long as it is open; nothing happens if it is not."""
+
+    def list_open(self, after: OrderCursor | None, limit: int) -> Sequence[OrderCursor]:
+        """Return the orders that were marked and are open, oldest first.
+
+        At most `limit` of them, those behind `after` if that is given. What changed a moment ago may be
+        missing, or still be there.
+        """
+
     def get(self, order_id: str) -> Order | None:
         """Return an order, or None."""
 
@@ -115,7 +127,7 @@ class OrderRepository(Protocol):
 
 
 class LedgerRepository(Protocol):
-    """One ledger of holds. Reads see every write that was answered before."""
+    """One ledger of holds. Reads see every write that was answered before, except for `list_entities`."""
 
     def head(self, entity: str) -> Balance | None:
         """Return the root of a customer or product, or None if it is unknown."""
@@ -126,12 +138,31 @@ class LedgerRepository(Protocol):
         `stripes` is how many it is known to have, which saves a call.
         """
 
+    def list_entities(self, prefix: str, after: str | None, limit: int) -> Sequence[str]:
+        """Return the customers or products whose ids begin with `prefix`, by id, deleted ones included.
+
+        At most `limit` of them, those behind `after` if that is given; it begins with `prefix` too. One that
+        was new a moment ago may be missing.
+        """
+
+    def heads_of(self, stripes: Mapping[str, int]) -> Mapping[str, Heads]:
+        """Return the roots of many, and as many stripes of each as `stripes` says, as `heads` does.
+
+        Those that are unknown or malformed are missing.
+
+        Raises:
+            TransientError: not all could be read.
+        """
+
     def holds(self, order_ids: Collection[str]) -> Mapping[str, Hold]:
         """Return the holds and declines that there are of these orders, by id. Malformed ones are missing.
 
         Raises:
             TransientError: not all could be read.
         """
+
+    def closed_until(self) -> str:
+        """Return until when the books are closed, and entries and history of that time gone; "" if never."""
 
     def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:
         """Return an earlier adjustment, or None."""
@@ -169,20 +200,25 @@ class ShipmentRepository(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionTarget:
-    """What is subscribed to: an order, or all orders of a customer."""
+    """What is subscribed to: an order, all orders of a customer, or all orders."""
 
-    id: str
-    is_order: bool
+    kind: Literal["order", "customer", "all"]
+    id: str = ""
 
     @classmethod
     def order(cls, order_id: str) -> SubscriptionTarget:
         """One order."""
-        return cls(order_id, is_order=True)
+        return cls("order", order_id)
 
     @classmethod
     def customer(cls, customer_id: str) -> SubscriptionTarget:
         """All orders of a customer."""
-        return cls(customer_id, is_order=False)
+        return cls("customer", customer_id)
+
+    @classmethod
+    def all_orders(cls) -> SubscriptionTarget:
+        """All orders of all customers."""
+        return cls("all")
 
 
 class SubscriptionRepository(Protocol):

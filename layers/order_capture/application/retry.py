@@ -1,4 +1,4 @@
-"""Attempt a write again while another write is in its way: a few times, and as long as there is time."""
+"""Retry a write that conflicts with another: a few times, and while there is time left."""
 
 from __future__ import annotations
 

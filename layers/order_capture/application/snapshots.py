@@ -1,4 +1,4 @@
-"""An order as clients and consumers see it: what the API answers, what an event carries.
+"""An order as clients and consumers see it, in API responses and events.
 
 Apart from the messages, for the functions that answer with orders and read no message.
 """

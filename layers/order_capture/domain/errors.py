@@ -10,7 +10,7 @@ class OrderCaptureError(Exception):
 
 
 class InvalidMessageError(OrderCaptureError):
-    """A message is not one of ours, or not of a version that we read."""
+    """A message was not sent by this system, or has an unsupported version."""
 
 
 class UnreadableError(OrderCaptureError, ValueError):
@@ -18,42 +18,58 @@ class UnreadableError(OrderCaptureError, ValueError):
 
 
 class RejectedMessagesError(OrderCaptureError):
-    """Messages that can never be sent, by the ids of what they are about; all the others were."""
+    """Messages that can never be sent, by their subjects' ids; all others were sent."""
 
     def __init__(self, subjects: Collection[str]) -> None:
         self.subjects = sorted(subjects)
-        super().__init__(f"{len(self.subjects)} messages can't be sent, being too large or refused")
+        super().__init__(f"{len(self.subjects)} messages can't be sent: too large, or refused")
 
 
 class NotFoundError(OrderCaptureError):
-    """No order, customer or product of that id exists."""
+    """The order, customer or product does not exist."""
 
 
 class CustomerForbiddenError(OrderCaptureError):
-    """A customer requests something in another customer's name.
+    """A customer sent a request in another customer's name.
 
-    `indexes` are the places in their batch of the orders it is about; none for what comes on its own.
+    `indexes` are the positions of the affected orders in their batch; empty for a single request.
     """
 
     def __init__(self, *indexes: int) -> None:
         self.indexes = indexes
-        super().__init__("A customer reaches their own orders only.")
+        super().__init__("Customers can access only their own orders.")
+
+
+class OperatorsOnlyError(OrderCaptureError):
+    """A customer used an operation for services and operators only."""
+
+    def __init__(self) -> None:
+        super().__init__("Only services and operators may do this.")
 
 
 class StatusConflictError(OrderCaptureError):
-    """A status does not allow what is requested."""
+    """The status does not allow the requested operation."""
+
+
+class NotRedrivableError(OrderCaptureError):
+    """The dead letters of a stream are stream records, not messages, and can't be redriven."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The dead letters of {name} are stream records, which can't be redriven: see the runbook."
+        )
 
 
 class BalanceOutOfRangeError(OrderCaptureError):
-    """An adjustment would take a balance below zero, or above what a ledger may hold."""
+    """An adjustment would make a balance negative, or higher than the ledger allows."""
 
 
 class OpenHoldsError(OrderCaptureError):
-    """What is to be deleted is held by open orders."""
+    """Open orders hold part of the account or product to delete."""
 
 
 class IdempotencyConflictError(OrderCaptureError):
-    """An Idempotency-Key came again with another request."""
+    """An Idempotency-Key was used again with another request."""
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used before, with another request.")
@@ -67,22 +83,22 @@ class RequestInProgressError(OrderCaptureError):
 
 
 class WebhookLimitError(OrderCaptureError):
-    """A customer has as many webhooks as one may have."""
+    """The customer has the maximum number of webhooks."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"A customer may have {limit} webhooks. Remove one first.")
 
 
 class SubscriptionLimitError(OrderCaptureError):
-    """A connection has too many subscriptions, or what it subscribes to has too many subscribers."""
+    """A connection has too many subscriptions, or their target has too many subscribers."""
 
 
 class TransientError(OrderCaptureError):
-    """Nothing is wrong with the request, and nothing is lost: the same request may be sent again."""
+    """A temporary failure without effect: the same request can be sent again."""
 
 
 class BalanceMovingError(TransientError):
-    """So much is transferred between the parts of a balance that no read of them adds up."""
+    """Too many transfers between the parts of a balance for a consistent read."""
 
 
 class LedgerInconsistencyError(OrderCaptureError):

@@ -1,4 +1,4 @@
-"""What happens to an order, as facts for others: one for each status that it comes to."""
+"""Order events: one fact for each status that an order reaches."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _STATUSES = {kind: status for status, kind in _TYPES.items()}
 
 
 def status_of(kind: OrderEventType) -> OrderStatus:
-    """The status that an order has come to by an event."""
+    """The status that an event stands for."""
     return _STATUSES[kind]
 
 
 def event_type(status: OrderStatus) -> OrderEventType:
-    """The fact that an order came to a status."""
+    """The event type for a status."""
     return _TYPES[status]
 
 
 @dataclass(frozen=True, slots=True)
 class OrderEvent:
-    """The order as it stood when it came to its status."""
+    """A snapshot of an order when it reached its status."""
 
     order: Order
 
@@ -59,7 +59,7 @@ class OrderEvent:
 
 @dataclass(frozen=True, slots=True)
 class OrderEventSummary:
-    """What reports need of an event: what happened to which order."""
+    """The fields of an event that reports need."""
 
     event_id: str
     change: StatusChange
@@ -74,19 +74,19 @@ class OrderEventSummary:
 
     @property
     def decline_code(self) -> str | None:
-        """The code of the check that rejected the order; None for all other events."""
+        """The code of the check that rejected the order; None for other events."""
         return self.change.reason if self.type is OrderEventType.REJECTED else None
 
 
 def event_of(before: Order | None, after: Order) -> OrderEvent | None:
-    """The event that a change of an order is; None if its status stayed. `before` is None for a new order."""
+    """The event for a change of an order; None if its status stayed. `before` is None for a new order."""
     if before is not None and before.status is after.status:
         return None
     return OrderEvent(after)
 
 
 def events_of(order: Order) -> list[OrderEvent]:
-    """All the events that an order has had, each with the order as it stood then.
+    """All events of an order, each with a snapshot of the order at that time.
 
     They are those that `event_of` made of its changes. Only where two answers were written at once and the
     first decided, the second was in the event already, and is not in it here.

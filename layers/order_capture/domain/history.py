@@ -17,7 +17,7 @@ from order_capture.domain.ledger import ZERO, Balance, BalanceChange, Hold
 
 
 class ChangeType(StrEnum):
-    """What a change does to the figures."""
+    """How a change affects the balances."""
 
     ADJUST = "ADJUST"
     HOLD = "HOLD"
@@ -32,7 +32,7 @@ _TYPES = {str(each) for each in ChangeType}
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One entry's part of a commit, or an order's part of a settlement.
+    """The part of one entry in a commit, or of one order in a settlement.
 
     `id` is the order's or the adjustment's; None if an older release wrote the commit, without its entries.
     """
@@ -42,7 +42,7 @@ class LedgerEntry:
     id: str | None = None
 
     def balance_change(self, entity: str) -> BalanceChange:
-        """The change that it makes to the head."""
+        """Its change of the head."""
         match self.type:
             case ChangeType.ADJUST:
                 return BalanceChange(entity, balance=self.amount)
@@ -84,13 +84,13 @@ class Commit:
 
     @property
     def key(self) -> str:
-        """The same for the same commit, whoever reads it. No two have an entry in common."""
+        """A deterministic key of the commit. No two commits share an entry."""
         named = sorted(change.key for change in self.changes if change.id)
         return named[0] if named else f"#{self.after.version:012d}"
 
     @property
     def before(self) -> Balance | None:
-        """The head before it: the one after it, with the changes undone."""
+        """The head before the commit: the one after it, with the changes undone."""
         if not self.previous_time:
             return None
         balance, held, settled = _sum(self.entity, self.changes)
@@ -142,7 +142,7 @@ def as_of(commits: Iterable[Commit], at: str) -> Commit | None:
 
 
 def fold(entity: str, changes: Iterable[LedgerEntry]) -> Balance:
-    """The figures that changes, in any order, add up to."""
+    """The balances that the changes add up to, in any order."""
     return Balance(*_sum(entity, changes))
 
 
@@ -156,7 +156,7 @@ def _sum(entity: str, changes: Iterable[LedgerEntry]) -> tuple[Decimal, Decimal,
 
 
 def _infer_changes(balance: Decimal, held: Decimal, settled: Decimal) -> tuple[LedgerEntry, ...]:
-    """The fewest changes that move the figures so."""
+    """The smallest set of changes that explains the difference of the balances."""
     taken = held + settled
     adjusted = balance + taken
     found = []

@@ -1,4 +1,4 @@
-"""Which addresses may be sent to: the public ones, as the text of a URI. The others may be ours alone."""
+"""Which addresses webhooks may be sent to: public ones only, since others may be internal."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ _SPECIAL_V6 = tuple(
 
 
 def is_uri_text(text: str) -> bool:
-    """Whether it can stand in a request line as it is, and no server has to guess what it means."""
+    """Whether the text can be used unchanged and unambiguously in a request line."""
     return _URI_TEXT.fullmatch(text) is not None
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public network, and stands for no other address.
+    """Whether an IP address is public, and does not embed another address.
 
     Raises:
-        ValueError: it is no IP address.
+        ValueError: it is not an IP address.
     """
     match ipaddress.ip_address(address):
         case ipaddress.IPv4Address() as v4:

@@ -1,11 +1,11 @@
-"""The ledger of holds: what a customer may spend, or what is left of a product.
+"""The ledger of holds, for customers' accounts and products' stock.
 
-Accounts and stock are the same thing. A *head* has the current figures; *entries*, written once and never
-changed, are what led to them, and the record that a thing was already done. An order *holds* what it requires
+Accounts and stock are the same thing. A *head* has the current balances. *Entries*, written once and never
+changed, are the log of their changes and the idempotency record. An order *holds* what it requires
 (`balance` to `held`), and later either *settles* it (`held` to `settled`) or *releases* it (`held` back to
 `balance`). No figure of a head ever falls below zero.
 
-A customer or product has one head, its *root*; one that many orders want at once has *stripes* as well
+A customer or product has one head, its *root*; a contended one has *stripes* as well
 (`domain.stripes`), which are heads like any other.
 """
 
@@ -21,11 +21,13 @@ from order_capture.domain.order import CheckResult, CheckType, DeclineCode, Orde
 ZERO = Decimal(0)
 UNPRICED = Decimal(-1)
 """Set as the price of a product, it has none from then on."""
+ADJUSTMENT = "ADJUST#"
+"""What the keys of adjustments begin with."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSpec:
-    """What differs between the two ledgers; everything else is the same."""
+    """The differences between the two ledgers."""
 
     check: CheckType
     quantum: Decimal  # the smallest amount: a cent, or one unit
@@ -38,12 +40,12 @@ class LedgerSpec:
         return value.quantize(self.quantum) + 0  # which makes 0 of -0
 
     def with_decimals(self, result: CheckResult) -> CheckResult:
-        """A check's answer with this ledger's number of decimals, however it was written."""
+        """A check's result, with this ledger's number of decimals."""
         available = None if result.available is None else self.amount(result.available)
         return replace(result, requested=self.amount(result.requested), available=available)
 
     def required_amounts(self, details: OrderDetails) -> dict[str, Decimal]:
-        """What an order requires of this ledger, by customer or product, in sorted order.
+        """The amounts that an order requires of this ledger, by customer or product, sorted.
 
         Two lines of one product are added up first: checked apart, each could pass on the same units.
         """
@@ -55,7 +57,7 @@ class LedgerSpec:
         return units
 
     def unit_prices(self, details: OrderDetails) -> dict[str, Decimal]:
-        """The price that an order names for each product; left out where it names none, or several."""
+        """The unit price that an order names for each product; absent if it names none, or several."""
         if self.check is CheckType.BALANCE:
             return {}
         named: dict[str, set[Decimal | None]] = {}
@@ -87,7 +89,7 @@ LEDGERS = {kind.check: kind for kind in (ACCOUNTS, STOCK)}
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """How a customer or product stands. The sum of all adjustments = balance + held + settled."""
+    """The balance of a customer or product. The sum of all adjustments = balance + held + settled."""
 
     balance: Decimal  # what can still be spent or sold
     held: Decimal = ZERO  # taken by open orders
@@ -171,9 +173,9 @@ class BalanceChange:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The decision about an order: one, whatever it consists of, and stored by the order's id.
+    """The decision about an order: one for all its lines, keyed by the order's id.
 
-    `amounts` is what an order that is held took, by head; one that is declined took nothing. `entity` is the
+    `amounts` are the held amounts by head; empty if the order was declined. `entity` is the
     customer or product in whose history a decline is shown.
     """
 
@@ -196,7 +198,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What an order held was returned to the heads that it was held on: `amounts`, as in its hold."""
+    """The release of an order's hold: `amounts` returned to the heads, as in its hold."""
 
     order_id: str
     amounts: Mapping[str, Decimal]
@@ -210,7 +212,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """A balance was set, added to or taken from, or deleted. `after` is the head that it led to."""
+    """A balance was set, changed or deleted. `after` is the resulting head."""
 
     entity: str
     adjustment_id: str
@@ -222,7 +224,7 @@ class Adjustment:
     @property
     def key(self) -> str:
         """The key: the same request adjusts once."""
-        return f"ADJUST#{self.adjustment_id}"
+        return f"{ADJUSTMENT}{self.adjustment_id}"
 
     @property
     def amounts(self) -> Mapping[str, Decimal]:
@@ -238,17 +240,17 @@ Entry = Hold | Release | Adjustment
 
 
 def idempotency_key_for(adjustment_id: str) -> str:
-    """Where the receipt of a keyed adjustment is kept. No customer or product has a "#" in its id."""
+    """The key of an idempotent adjustment's record. Ids of customers and products never contain a "#"."""
     return f"REQUEST#{adjustment_id}"
 
 
 def decide_holds(
     kind: LedgerSpec, orders: Iterable[OrderDetails], known_balances: Mapping[str, Balance | None]
 ) -> dict[str, CheckResult]:
-    """Decide who gets what, first come first served, by order id.
+    """Decide which orders are held, first come first served, by order id.
 
-    An order gets all that it requires or nothing. `known_balances` are those known by now (None: there is no
-    such customer or product); one that is missing is assumed to suffice, which the write then verifies.
+    An order gets everything that it requires or nothing. `known_balances` are those known by now (None: there
+    is no such customer or product); one that is missing is assumed to suffice, which the write then verifies.
     """
     remaining = {
         entity: head.balance if (head := active_or_none(each)) else None
@@ -285,7 +287,7 @@ def hold_entry(
 
 
 def rejected_hold(kind: LedgerSpec, details: OrderDetails, now: str) -> Hold:
-    """The mark of a release that comes before its hold: the late hold then finds itself declined."""
+    """The entry of a release that arrives before its hold: the late hold is then declined."""
     required_amounts = kind.required_amounts(details)
     result = CheckResult(
         Outcome.DECLINED, kind.amount(sum(required_amounts.values(), ZERO)), code=DeclineCode.ORDER_CLOSED
@@ -316,7 +318,7 @@ def adjust(
             f"The balance is {kind.amount(old.balance)}: a change by {kind.amount(by or ZERO)} "
             "would take it below zero."
         )
-    # What is held may come back, in a write that asks for no bound.
+    # Held amounts may be returned, by a write without an upper bound.
     if new + old.held > kind.max_balance:
         held = f", and open orders hold {kind.amount(old.held)} of it" if old.held else ""
         raise BalanceOutOfRangeError(f"A balance is at most {kind.amount(kind.max_balance)}{held}.")
@@ -335,7 +337,7 @@ def adjust(
 
 
 def delete(kind: LedgerSpec, head: Balance, now: str) -> Balance:
-    """The head after it is deleted: nothing is left of it but what was settled.
+    """The head after its deletion: only the settled amount remains.
 
     Raises:
         OpenHoldsError: open orders hold something of it.
@@ -348,7 +350,7 @@ def delete(kind: LedgerSpec, head: Balance, now: str) -> Balance:
 
 
 def replay(entries: Iterable[Entry]) -> Decimal:
-    """The balance of a customer or product that its entries, in any order, come to."""
+    """The balance of a customer or product, computed from its entries in any order."""
     balance = ZERO
     for entry in entries:
         total = sum(entry.amounts.values(), ZERO)

@@ -1,4 +1,4 @@
-"""An order's life: what was ordered, what the checks answered, and which status follows.
+"""An order's lifecycle: what was ordered, the checks' results, and the status.
 
 An `Order` is an immutable value; each step returns the next one. The status moves only along
 `TRANSITIONS`, so nothing that arrives late, twice or out of order can move it backwards.
@@ -26,7 +26,7 @@ MAX_TOTAL = Decimal("999999999.99")
 
 
 class OrderStatus(StrEnum):
-    """Where an order is in its life."""
+    """The status of an order."""
 
     PENDING = "PENDING"
     CONFIRMED = "CONFIRMED"
@@ -60,14 +60,14 @@ REFUSED = frozenset({OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EX
 
 
 class CheckType(StrEnum):
-    """The two questions that every order is put to, in parallel."""
+    """The two checks of every order, which run in parallel."""
 
     BALANCE = "BALANCE"
     STOCK = "STOCK"
 
 
 class Outcome(StrEnum):
-    """How a check ended: what was asked is held for the order, or it is not."""
+    """The outcome of a check: the required amount is held for the order, or declined."""
 
     HELD = "HELD"
     DECLINED = "DECLINED"
@@ -76,7 +76,7 @@ class Outcome(StrEnum):
 class DeclineCode(StrEnum):
     """Why a check declined.
 
-    An open set: a later release may have more, and whoever does not know one takes it for a refusal.
+    An open set: a later release may add codes, and an unknown code counts as a decline.
     """
 
     INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
@@ -89,7 +89,7 @@ class DeclineCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """A check's answer, with the figures that explain it.
+    """A check's result, with the figures that explain it.
 
     `entity` is the customer or product that the answer is about; None where an order of several
     products is held as a whole, and then `asked` is the sum of their quantities. `code` is a
@@ -118,7 +118,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """So many units of one product, each at `unit_price` if the order names one."""
+    """A line of an order: units of one product, each at `unit_price` if the order names one."""
 
     product_id: str
     qty: int
@@ -135,7 +135,7 @@ class OrderDetails:
     total_amount: Decimal
 
     def __post_init__(self) -> None:
-        """Refuse what could never be an order, whoever sent it.
+        """Refuse invalid values, whatever their source.
 
         Raises:
             InvalidMessageError: an id is empty, there are no or too many items, or an amount or a price
@@ -158,7 +158,7 @@ class OrderDetails:
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """An order came to a status.
+    """An order reached a status.
 
     `sequence` counts the changes of an order from 1, without a gap. `reason` is a code: the `DeclineCode` of
     the check that rejected it, or `PUBLISH_FAILED`; None where the status says it all.
@@ -172,7 +172,7 @@ class StatusChange:
 
 @dataclass(frozen=True, slots=True)
 class CheckRecorded:
-    """An order took in the answer of a check, which is in its `checks`."""
+    """A check's result was recorded in the order's `checks`."""
 
     check: CheckType
     time: str
@@ -183,7 +183,7 @@ PUBLISH_FAILED = "PUBLISH_FAILED"
 
 
 class NextAction(StrEnum):
-    """What must be sent because of the status that an order has."""
+    """The next message to send for an order's status."""
 
     SHIP = "SHIP"
     RELEASE = "RELEASE"
@@ -191,7 +191,7 @@ class NextAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as it stands. `version` counts its changes and guards each write of it."""
+    """An order in its current state. `version` counts its changes and guards each write of it."""
 
     details: OrderDetails
     create_time: str
@@ -214,12 +214,12 @@ class Order:
 
     @property
     def update_time(self) -> str:
-        """When something last happened to it."""
+        """The time of its last change."""
         return self.timeline[-1].time
 
     @property
     def transitions(self) -> tuple[StatusChange, ...]:
-        """The statuses that it came to, in order; the last one is that of now."""
+        """Its status changes, in order; the last one is current."""
         return tuple(step for step in self.timeline if isinstance(step, StatusChange))
 
     @property
@@ -257,7 +257,7 @@ class Order:
         )
 
     def record_check(self, check: CheckType, decision: CheckResult, *, now: str) -> Order:
-        """Take in a check's answer and move on if that settles the matter.
+        """Record a check's result, and change the status if that decides the order.
 
         The first answer of a check stands: a later one of the same check changes nothing. An answer
         that comes after the status is decided is kept, for the reasons, and moves nothing.
@@ -280,27 +280,27 @@ class Order:
         return order
 
     def withdraw(self, *, now: str) -> Order:
-        """Take back an order whose checks could not be asked for. Only a pending order may be withdrawn."""
+        """Withdraw an order whose checks could not be requested. Only a pending order can be withdrawn."""
         if self.status is not OrderStatus.PENDING:
             raise StatusConflictError(f"The order is {self.status} and can't be withdrawn.")
         return self._close(OrderStatus.CANCELLED, now, PUBLISH_FAILED)
 
     def cancel(self, *, now: str) -> Order:
-        """Call the order off, as its client asks.
+        """Cancel the order at its client's request.
 
         Raises:
-            StatusConflictError: it is too late: it has shipped, or is over already.
+            StatusConflictError: it has already shipped or ended.
         """
         if OrderStatus.CANCELLED not in TRANSITIONS[self.status]:
-            raise StatusConflictError(f"The order is {self.status} and can't be cancelled any more.")
+            raise StatusConflictError(f"The order is {self.status} and can no longer be cancelled.")
         return self._close(OrderStatus.CANCELLED, now)
 
     def expire(self, *, now: str) -> Order:
-        """Give up an order that could not be decided in time. Only a pending order expires."""
+        """Expire an order that was not decided in time. Only a pending order expires."""
         return self._close(OrderStatus.EXPIRED, now)
 
     def ship(self, *, now: str) -> Order:
-        """Send off an order that is confirmed."""
+        """Ship a confirmed order."""
         return self._close(OrderStatus.SHIPPED, now)
 
     def as_of(self, change: StatusChange) -> Order:
@@ -319,7 +319,7 @@ class Order:
     def next_action(self) -> NextAction | None:
         """What must be sent now, from the status as it stands.
 
-        Asked each time the order is looked at, never as a side effect of having changed it: a crash
+        Asked each time the order is checked, never as a side effect of having changed it: a crash
         between the change and the message is then healed by the next look.
         """
         if self.status is OrderStatus.CONFIRMED:

@@ -1,4 +1,4 @@
-"""What happened to an order, in a line each, for people. Nothing reads them back: the order has the data."""
+"""An order's log, for people. No code parses these lines: the order has the data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORDS = {
     OrderStatus.CANCELLED: "cancelled",
     OrderStatus.EXPIRED: "expired: not decided in time",
 }
-_REASONS = {PUBLISH_FAILED: "it could not be handed on"}
+_REASONS = {PUBLISH_FAILED: "it could not be published"}
 
 
 def log_lines(order: Order) -> list[str]:

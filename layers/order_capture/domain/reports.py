@@ -1,7 +1,6 @@
-"""The daily reports: what each event adds to which row.
+"""The daily reports: which numbers each event adds to which rows.
 
-Every event only adds, so it does not matter in which order they come; that each adds once is up to who keeps
-the rows.
+Every event only adds, so their order does not matter. The repository makes sure that each adds once.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from typing import NamedTuple
 
 from order_capture.domain.events import OrderEventSummary, OrderEventType
 from order_capture.domain.ledger import STOCK
+from order_capture.domain.times import second_of
 
 ONE = Decimal(1)
 AMOUNTS_OF = (OrderEventType.PLACED, OrderEventType.SHIPPED)
 
 
 class Metric(NamedTuple):
-    """A number in a row: how many `orders` or `units`, or what `amount`, of what happened and why."""
+    """A number in a row: `orders`, `units` or `amount`, by event type and reason."""
 
     measure: str
     what: OrderEventType
@@ -44,14 +44,14 @@ class Row:
 
 def placed_second(fact: OrderEventSummary) -> str:
     """The second in which the event's order was placed: what is counted of such orders is marked together."""
-    return fact.create_time[: len("2026-11-20T10:00:00")]
+    return second_of(fact.create_time)
 
 
 Rows = dict[RowKey, dict[Metric, Decimal]]
 
 
 def aggregate_events(facts: Iterable[OrderEventSummary]) -> Rows:
-    """What these events, each given once, add to which rows.
+    """The sums that these events, each given once, add to each row.
 
     Each counts for the day on which it happened: an order that is placed before midnight and shipped after it
     is in both days. What an order costs is not split among its products, so amounts are the day's alone. A

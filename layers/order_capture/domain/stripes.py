@@ -1,10 +1,10 @@
-"""Stripes: further heads of a customer or product that many orders want at once.
+"""Stripes: further heads of a contended customer or product.
 
 A write of a head is refused if it meets another one at that head, so that a head takes some eighty writes a
-second, and fewer the more writers compete. A head that is contended is therefore split. Each stripe is a
-head of its own, and what an order holds on a stripe is released and settled there. The customer or product
-is the sum of its root and its stripes. What is short on one head is transferred from the others, in one
-step with the hold that needs it.
+second, and fewer the more writers compete. A contended head is therefore split. Each stripe is a separate
+head, and an order's hold on a stripe is released and settled there. The customer or product
+is the sum of its root and its stripes. A missing amount is transferred from the other heads, in the same
+transaction as the hold that needs it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def stripe(entity: str, number: int) -> str:
 
 
 def head_names(entity: str, stripes: int) -> list[str]:
-    """The names of all heads of a customer or product with so many stripes: that of the root is its id."""
+    """The names of all heads of a customer or product with so many stripes; the root's name is its id."""
     return [entity, *(stripe(entity, number) for number in range(1, stripes + 1))]
 
 
@@ -43,7 +43,7 @@ def entity_of(head: str) -> str:
 
 
 def total(entity: str, heads: Heads) -> Balance | None:
-    """How a customer or product stands: the sum of its heads. None if it is unknown."""
+    """The balance of a customer or product: the sum of its heads. None if it is unknown."""
     root = heads.get(entity)
     if root is None:
         return None
@@ -93,7 +93,7 @@ def split(kind: LedgerSpec, entity: str, root: Balance, stripes: int) -> list[Ba
 
 
 def refill(kind: LedgerSpec, target: str, missing: Decimal, heads: Heads, name: str) -> list[BalanceChange]:
-    """Transfer at least `missing` to a head, from the fullest of the others; what there is, if it is less.
+    """Transfer at least `missing` to a head, from the fullest of the others, or everything if that is less.
 
     One gives half of what it has, so that the next orders find something on both, or more if that is not
     enough; where all of it is not, the next fullest gives as well.

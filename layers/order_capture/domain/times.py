@@ -15,6 +15,11 @@ def format_utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def second_of(time: str) -> str:
+    """The second that a time is in, without a zone: `2026-11-20T10:00:00`."""
+    return time[: len("2026-11-20T10:00:00")]
+
+
 def after(time: str, seconds: float) -> str:
     """The time so many seconds later."""
     return format_utc(datetime.fromisoformat(time) + timedelta(seconds=seconds))

@@ -44,8 +44,8 @@ MIN_SLOW_SECONDS, MAX_SLOW_SECONDS = 300, 24 * 3600
 MAX_QUICK_FAILURES = 3
 # How many deliveries of one customer may be in progress in a lane, to any receiver.
 SLOTS = {Lane.QUICK: 8, Lane.SLOW: 4}
-# In the quick lane a slot then stays free at least so many times as long as it was taken: in the long run no
-# customer has more than 8 / (1 + 10) senders, and one whose receivers take long has a fraction of that.
+# In the quick lane a slot then stays free at least so many times as long as it was taken. In the long run
+# no customer has more than 8 / (1 + 10) senders; one with slow receivers has a fraction of that.
 SLOT_BACKOFF_FACTOR = 10
 
 # A receiver whose last delivery failed gets a single one at a time, with a backoff in between.

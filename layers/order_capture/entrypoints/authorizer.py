@@ -15,26 +15,22 @@ import jwt
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture.config import settings
-from order_capture.entrypoints.callers import caller_from_claims
+from order_capture.entrypoints.callers import authorizer_context, caller_from_claims
 from order_capture.entrypoints.http.problems import UnauthenticatedError
 from order_capture.entrypoints.invocations import Handler, invocation
 from order_capture.entrypoints.websocket.api import PROTOCOL, offered_protocols
 
 logger = logging.getLogger(__name__)
 
-# The claims that the functions behind the gateway get: those that identify the caller.
-_RESULTS = ("sub", "client_id", "token_use", "username")
-
 
 def authorizer_handler(scope: str) -> Handler[dict[str, Any]]:
     """The Lambda handler of a REQUEST authorizer, which admits tokens of the user pool with this scope."""
 
-    @invocation
-    def handler(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
+    def handle(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
         try:
             claims = _verified(_token(event), scope)
             principal, effect = caller_from_claims(claims).subject, "Allow"
-            context = {name: str(claims[name]) for name in _RESULTS if name in claims}
+            context = authorizer_context(claims)
         except UnauthenticatedError:
             principal, effect, context = "nobody", "Deny", {}
         logger.info("%s: %s", effect, principal)
@@ -45,7 +41,7 @@ def authorizer_handler(scope: str) -> Handler[dict[str, Any]]:
             "context": context,
         }
 
-    return handler
+    return invocation(handle, lambda: handle({"methodArn": "*", "headers": {}}, None))
 
 
 def _token(event: Mapping[str, Any]) -> str:

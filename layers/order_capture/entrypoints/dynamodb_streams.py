@@ -71,12 +71,11 @@ def handler_of(
     be done again.
     """
 
-    @invocation
-    def handler(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
+    def handle(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
         records = list(DynamoDBStreamEvent(event).records)
         contents, at_fault = _read(records, read)
         at_fault += _work(contents, work)
-        # Last: a batch that is tried for hours would else pile up letters.
+        # Last: a batch that is tried for hours would otherwise pile up letters.
         for record, error in at_fault:
             _dead_letter(record, error)
         logger.info(
@@ -87,7 +86,11 @@ def handler_of(
         )
         return {}
 
-    return handler
+    def smoke_test() -> dict[str, Any]:
+        work([])
+        return {}
+
+    return invocation(handle, smoke_test)
 
 
 def _read(

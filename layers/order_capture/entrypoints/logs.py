@@ -1,8 +1,8 @@
 """Structured logs by Powertools' Logger, which name nobody.
 
-Logger writes each record as a line of JSON to stdout. Lambda takes such a line as it is, and filters it by
-its level, which it reads from `level` beside a `timestamp` by RFC 3339 (Lambda Developer Guide, "Log-level
-filtering"); so LoggingConfig's JSON in template.yaml neither wraps it nor loses it.
+Logger writes each record as a line of JSON to stdout. Lambda takes such a line as it is. It filters the line
+by its `level`, which it reads beside a `timestamp` by RFC 3339 (Lambda Developer Guide, "Log-level
+filtering"). So LoggingConfig's JSON in template.yaml neither wraps it nor loses it.
 
 All other modules log by the standard library: Logger is named as our package is, so their records are its.
 

@@ -71,8 +71,7 @@ def queue_handler(
 
     message_in = _reader(read, accepted)
 
-    @invocation
-    def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+    def handle(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
         processor = GroupProcessor(work)
         response = process_partial_response(event, message_in, processor, context)
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
@@ -80,11 +79,19 @@ def queue_handler(
             _redeliver_soon([record for record in event["Records"] if record["messageId"] in failed])
         return cast("dict[str, Any]", response)
 
-    return handler
+    def smoke_test() -> dict[str, Any]:
+        work([])
+        return {"batchItemFailures": []}
+
+    return invocation(handle, smoke_test)
 
 
-def record_handler(process: Callable[[Any], None], *accepted: type[Received]) -> Handler[dict[str, Any]]:
+def record_handler(
+    process: Callable[[Any], None], *accepted: type[Received], prepare: Callable[[], object]
+) -> Handler[dict[str, Any]]:
     """The Lambda handler of a queue's function that processes each message of the `accepted` types alone.
+
+    `prepare` imports and builds what it needs, for a smoke test.
 
     A message that is not ours, or for which `process` raises, is reported and no other with it. It comes
     again after the queue's visibility timeout, and after its maxReceiveCount it is in the DLQ.
@@ -98,14 +105,17 @@ def record_handler(process: Callable[[Any], None], *accepted: type[Received]) ->
             process(message)
         return message
 
-    @invocation
-    def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
+    def handle(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
         processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=ENTIRE_BATCH_RAISES)
         response = process_partial_response(event, process_record, processor, context)
         metrics.count("MessagesReturned", len(processor.fail_messages))
         return cast("dict[str, Any]", response)
 
-    return handler
+    def smoke_test() -> dict[str, Any]:
+        prepare()
+        return {"batchItemFailures": []}
+
+    return invocation(handle, smoke_test)
 
 
 def _reader(

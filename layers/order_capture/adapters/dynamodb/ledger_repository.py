@@ -22,6 +22,7 @@ from order_capture.application.retry import Retry
 from order_capture.domain.errors import TransientError, UnreadableError
 from order_capture.domain.ledger import (
     ACCOUNTS,
+    ADJUSTMENT,
     UNPRICED,
     Adjustment,
     Balance,
@@ -31,11 +32,16 @@ from order_capture.domain.ledger import (
     Release,
     aggregate,
 )
-from order_capture.domain.stripes import Heads, head_names
+from order_capture.domain.stripes import Heads, entity_of, head_names
 
 logger = logging.getLogger(__name__)
 
 BALANCE_ENTRY = "BALANCE"
+CLOSED = ("CLOSED#", "CLOSED")
+"""Key of the item that says until when the books are closed. No customer or product has a "#" in its id."""
+LIST_INDEX = "ListIndex"
+LISTED = "BALANCE"
+"""The index's one partition key. Only the roots have it: stripes and entries are not in the index."""
 MAX_BATCH_KEYS = 100
 """Items that one BatchGetItem reads (DynamoDB API reference)."""
 
@@ -63,6 +69,37 @@ class DynamoLedgerRepository:
         keys = [(name, BALANCE_ENTRY) for name in head_names(entity, stripes)]
         return {text(values, self._key): balance_from(values) for values in self._get_many(keys)}
 
+    def list_entities(self, prefix: str, after: str | None, limit: int) -> Sequence[str]:  # noqa: D102
+        start = {"listed": LISTED, self._key: after, "entry": BALANCE_ENTRY}
+        condition = f"listed = :listed AND begins_with({self._key}, :prefix)"
+        with unavailable_as_transient():
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=LIST_INDEX,
+                # No text begins with the empty one: DynamoDB takes none in a key's condition.
+                KeyConditionExpression=condition if prefix else "listed = :listed",
+                ExpressionAttributeValues=to_item(
+                    {":listed": LISTED, **({":prefix": prefix} if prefix else {})}
+                ),
+                Limit=limit,
+                **({} if after is None else {"ExclusiveStartKey": to_item(start)}),
+            )
+        # A page of keys never ends early: a hundred of the longest take 20 KB, of the 1 MB that a page has.
+        return [item[self._key]["S"] for item in answer["Items"]]
+
+    def heads_of(self, stripes: Mapping[str, int]) -> Mapping[str, Heads]:  # noqa: D102
+        names = [name for entity, number in stripes.items() for name in head_names(entity, number)]
+        found: dict[str, dict[str, Balance]] = {}
+        unreadable: set[str] = set()
+        for values in self._get_many([(name, BALANCE_ENTRY) for name in names]):
+            name = text(values, self._key)
+            try:
+                found.setdefault(entity_of(name), {})[name] = balance_from(values)
+            except Exception:  # the others of a list must not wait for it
+                logger.exception("a balance can't be read")
+                unreadable.add(entity_of(name))
+        return {entity: heads for entity, heads in found.items() if entity not in unreadable}
+
     def holds(self, order_ids: Collection[str]) -> Mapping[str, Hold]:  # noqa: D102
         keys = [(_order_key(order_id), f"HOLD#{order_id}") for order_id in order_ids]
         holds: dict[str, Hold] = {}
@@ -76,8 +113,12 @@ class DynamoLedgerRepository:
                 holds[entry.order_id] = entry
         return holds
 
+    def closed_until(self) -> str:  # noqa: D102
+        item = self._get(*CLOSED)
+        return time(from_item(item), "until") if item else ""
+
     def adjustment(self, entity: str, adjustment_id: str) -> Adjustment | None:  # noqa: D102
-        item = self._get(entity, f"ADJUST#{adjustment_id}")
+        item = self._get(entity, f"{ADJUSTMENT}{adjustment_id}")
         entry = self._entry_from(from_item(item)) if item else None
         return entry if isinstance(entry, Adjustment) else None
 
@@ -222,6 +263,10 @@ def balance_update(table: str, key: str, change: BalanceChange, now: str) -> dic
             allowed.append("price = :unitPrice")
             values[":unitPrice"] = change.unit_price
         conditions.append(f"({' OR '.join(allowed)})")
+    if _is_adjusted(change):
+        # Each time: heads that earlier releases wrote come into the index by it. It is there once.
+        updates.append("listed = :listed")
+        values[":listed"] = LISTED
     if change.deleted is not None:
         updates.append("deleted = :deleted")
         values[":deleted"] = int(change.deleted)
@@ -273,11 +318,17 @@ def _new_head(table: str, key: str, change: BalanceChange, now: str) -> dict[str
                     "updateTime": now,
                     "price": change.price,
                     "lastEntries": change.entries,
+                    "listed": LISTED if _is_adjusted(change) else None,
                 }
             ),
             "ConditionExpression": "attribute_not_exists(entry)",
         }
     }
+
+
+def _is_adjusted(change: BalanceChange) -> bool:
+    """Whether an adjustment is among what makes a change: that is of a root, and begins with its first."""
+    return any(key.startswith(ADJUSTMENT) for key in change.entries)
 
 
 def _id_of(entry: Entry) -> str:

@@ -1,4 +1,8 @@
-"""Orders in a DynamoDB table. Key: `orderId`."""
+"""Orders in a DynamoDB table. Key: `orderId`.
+
+An order that is still open at the watchdog's first check has the attribute `stillOpen`, until it ends. It is
+then in a sparse index, where the few that are late are found among millions that are not.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,8 @@ from order_capture.domain.order import (
 logger = logging.getLogger(__name__)
 
 CUSTOMER_INDEX = "CustomerIndex"
+OPEN_INDEX = "OpenIndex"
+_OPEN = "OPEN"  # the index's one partition: no more orders are late than it can take
 
 _IS_NEW = "attribute_not_exists(orderId)"
 
@@ -81,6 +87,7 @@ class DynamoOrderRepository:
                     "orderId": record.request_id,
                     "fingerprint": record.fingerprint,
                     "runningUntil": record.in_progress_until,
+                    "time": record.time or None,  # by which it is deleted when the books are closed
                 }
             )
         )
@@ -88,7 +95,10 @@ class DynamoOrderRepository:
             return None
         values = from_item(item)
         return IdempotencyRecord(
-            record.request_id, text(values, "fingerprint"), time(values, "runningUntil", "")
+            record.request_id,
+            text(values, "fingerprint"),
+            time(values, "runningUntil", ""),
+            time(values, "time", ""),
         )
 
     def complete_key(self, request_id: str) -> None:  # noqa: D102
@@ -117,6 +127,49 @@ class DynamoOrderRepository:
         )
         # A page of keys never ends early: a hundred of the longest take 20 KB, of the 1 MB that a page has.
         return [OrderCursor(item["createTime"]["S"], item["orderId"]["S"]) for item in answer["Items"]]
+
+    def mark_open(self, order_id: str) -> None:  # noqa: D102
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=to_item({"orderId": order_id}),
+                UpdateExpression="SET stillOpen = :open",
+                # Without a condition on the version: whoever has read the order may still change it.
+                ConditionExpression="#status = :pending OR #status = :confirmed",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=to_item(
+                    {":open": _OPEN, ":pending": OrderStatus.PENDING, ":confirmed": OrderStatus.CONFIRMED}
+                ),
+            )
+        except botocore.exceptions.ClientError as error:
+            # It has ended, or is being written at this moment: the next check marks it then.
+            if error.response["Error"]["Code"] not in {
+                "ConditionalCheckFailedException",
+                "TransactionConflictException",
+            }:
+                raise
+
+    def list_open(self, after: OrderCursor | None, limit: int) -> Sequence[OrderCursor]:  # noqa: D102
+        key = {"stillOpen": _OPEN}
+        more = {}
+        if after is not None:
+            key |= {"createTime": after.create_time, "orderId": after.order_id}
+            more = {"ExclusiveStartKey": to_item(key)}
+        found: list[OrderCursor] = []
+        while len(found) < limit:
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=OPEN_INDEX,
+                KeyConditionExpression="stillOpen = :open",
+                ExpressionAttributeValues=to_item({":open": _OPEN}),
+                Limit=limit - len(found),
+                **more,
+            )
+            found += [OrderCursor(item["createTime"]["S"], item["orderId"]["S"]) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                break
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        return found
 
     def get(self, order_id: str) -> Order | None:  # noqa: D102
         answer = self._client.get_item(
@@ -153,7 +206,7 @@ class DynamoOrderRepository:
             # Only what changes in an order's life: an attribute that a newer release adds survives an older
             # one that is still running beside it.
             "UpdateExpression": "SET #status = :status, checks = :checks, timeline = :timeline, "
-            "version = :version",
+            f"version = :version{'' if order.is_open else ' REMOVE stillOpen'}",
             "ConditionExpression": "version = :over",
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": to_item(
@@ -258,7 +311,7 @@ def order_from(item: Mapping[str, Any]) -> Order | None:
 def _order_from(values: Mapping[str, Any]) -> Order:
     status, timeline = choice(values, "status", OrderStatus), timeline_from(values)
     if next(step.status for step in reversed(timeline) if isinstance(step, StatusChange)) is not status:
-        raise UnreadableError("status must be that of the last change in timeline")
+        raise UnreadableError("status must be the last one in timeline")
     return Order(
         details=order_details_from(values),
         create_time=time(values, "createTime"),

@@ -9,26 +9,36 @@ There may be two generations of everything, while the reports are rebuilt: the p
   knows that nothing else was counted meanwhile; of two who try, one is refused and reads again. Orders that
   come together share a row, which is a fraction of a write unit for each, and no row grows.
 * `GENERATIONS`: which ones there are.
+
+The index has the rows that count an order's first event, with their `counted`: all orders, by the second in
+which they were placed. Its partition key is the page without the second, `1#placed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 from order_capture.adapters.dynamodb.transactions import conflicted, transact
 from order_capture.adapters.dynamodb.types import Item, from_item, to_item
 from order_capture.adapters.serializers.fields import integer, mapping, number, text
+from order_capture.application.ports import OrderCursor
 from order_capture.application.reports.ports import CountConflictError, Generations
 from order_capture.domain.errors import UnreadableError
 from order_capture.domain.events import OrderEventSummary, OrderEventType
 from order_capture.domain.reports import Metric, Row, RowKey, aggregate_events, placed_second
 
+logger = logging.getLogger(__name__)
+
 GENERATIONS = to_item({"page": "GENERATIONS", "row": "GENERATIONS"})
 FIRST_GENERATION = 1
 MARKS = "placed#"
+LIST_INDEX = "ListIndex"
+_ROWS = 100  # read at a time: a row may have one order, or hundreds
 _DAY, _PRODUCT = "DAY", "PRODUCT#"
 
 
@@ -73,6 +83,46 @@ class DynamoReportRepository:
         after_row = None if after is None else _row(after)
         return [row_from(item) for item in self._page(f"{generation}#{day}", after_row, limit)]
 
+    def list_placed(  # noqa: D102
+        self, since: str, until: str, after: OrderCursor | None, limit: int
+    ) -> Sequence[OrderCursor]:
+        found: list[OrderCursor] = []
+        last = until if after is None else min(until, after.create_time)
+        for second, items in groupby(self._listed(since, last), key=_second):
+            # By their ids: a second has a row for each write of it, and other rows in another generation.
+            order_ids = sorted({order_id for item in items for order_id in _marked(item)})
+            found += [
+                OrderCursor(second, order_id)
+                for order_id in order_ids
+                if after is None or second < after.create_time or order_id > after.order_id
+            ]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    def _listed(self, since: str, until: str) -> Iterator[Item]:
+        """The rows in the index of these seconds, newest first; those of one second in any order."""
+        if since > until:
+            return  # DynamoDB refuses a BETWEEN that is the wrong way round
+        listed = f"{self.generations().current}#{MARKS.removesuffix('#')}"
+        more: dict[str, Any] = {}
+        while True:
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=LIST_INDEX,
+                KeyConditionExpression="listed = :listed AND page BETWEEN :since AND :until",
+                ExpressionAttributeValues=to_item(
+                    {":listed": listed, ":since": f"{listed}#{since}", ":until": f"{listed}#{until}"}
+                ),
+                ScanIndexForward=False,
+                Limit=_ROWS,
+                **more,
+            )
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
     def _page(self, page: str, after: str | None = None, limit: int | None = None) -> Iterator[Item]:
         """The rows of a page in their order: at most `limit` of those behind `after`."""
         more = {} if after is None else {"ExclusiveStartKey": to_item({"page": page, "row": after})}
@@ -107,6 +157,8 @@ class DynamoReportRepository:
         counted: dict[str, list[int]] = {}
         for fact in facts:
             counted.setdefault(fact.details.order_id, []).append(fact.change.sequence)
+        # Each order has one first event, so that no order is missing, and few are in the index twice.
+        is_listed = any(fact.change.sequence == 1 for fact in facts)
         return {
             "Put": {
                 "TableName": self._table,
@@ -117,6 +169,7 @@ class DynamoReportRepository:
                         "counted": counted,
                         "time": max(fact.change.time for fact in facts),
                         "expiresAt": int(datetime.fromisoformat(forget).timestamp()),
+                        "listed": page.rpartition("#")[0] if is_listed else None,
                     }
                 ),
                 "ConditionExpression": "attribute_not_exists(page)",
@@ -163,6 +216,19 @@ def marks_from(item: Item) -> dict[str, set[int]]:
             raise UnreadableError("counted must have a list of numbers for each order")
         marks[order_id] = {integer({"counted": each}, "counted") for each in sequences}
     return marks
+
+
+def _second(item: Item) -> str:
+    return str(item["page"]["S"].rpartition("#")[2])
+
+
+def _marked(item: Item) -> Collection[str]:
+    """The orders in a row of marks; none if it is malformed: the others must not wait for it."""
+    try:
+        return marks_from(item).keys()
+    except Exception:
+        logger.exception("which orders were placed can't be read")
+        return ()
 
 
 def _row(key: RowKey) -> str:

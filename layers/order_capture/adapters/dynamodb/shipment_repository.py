@@ -69,7 +69,7 @@ class DynamoShipmentRepository:
                 "TableName": self._order_table,
                 "Key": to_item({"orderId": details.order_id}),
                 "UpdateExpression": "SET #status = :shipped, timeline = list_append(timeline, :steps), "
-                "version = version + :one",
+                "version = version + :one REMOVE stillOpen",
                 # The order's own status is the guard: whatever is sent twice, it ships once.
                 "ConditionExpression": "#status = :confirmed",
                 "ExpressionAttributeNames": {"#status": "status"},

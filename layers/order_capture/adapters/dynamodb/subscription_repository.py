@@ -1,9 +1,9 @@
 """Who follows what, in a DynamoDB table. Key: `followed` (what) + `connectionId`.
 
-Two items say it, each the other's mirror: what is followed has the set of its connections, read consistently
-so that whoever subscribes is sent everything that is published after it; and a connection, under its own id,
-has the set of what it follows, which says what to remove with it. A set's size is the condition that keeps
-its bound, whoever else writes at that moment; to add to a set or remove from it twice is the same as once.
+A subscription is in two items, each the other's mirror. The target has the set of its connections, read
+consistently, so that a subscriber is sent everything that is published after it subscribed. A connection,
+under its own id, has the set of its targets, which says what to remove with it. A set's size is the condition
+that keeps its bound under concurrent writes. To add to a set or remove from it twice is the same as once.
 
 One more item says until when there may be any subscription at all. It is written before the first one and
 prolonged once an hour, and who reads it first need not read for each event while there are none.
@@ -44,7 +44,7 @@ class DynamoSubscriptionRepository:
         own = _connection_key(connection_id)
         if not self._add(own, "follows", _name(what), MAX_SUBSCRIPTIONS, time):
             raise SubscriptionLimitError(
-                f"A connection can follow {MAX_SUBSCRIPTIONS} things. Open another one."
+                f"A connection can have {MAX_SUBSCRIPTIONS} subscriptions. Open another connection."
             )
         if self._add(_subscribers_key(what), "connections", connection_id, at_most, time):
             return
@@ -54,7 +54,7 @@ class DynamoSubscriptionRepository:
         ):
             return
         self._remove(own, "follows", {_name(what)})
-        raise SubscriptionLimitError(f"Only {at_most} connections can follow the same.")
+        raise SubscriptionLimitError(f"Only {at_most} connections can have the same subscription.")
 
     def has_any(self, now: str) -> bool:  # noqa: D102
         return self._any_until() > datetime.fromisoformat(now).timestamp()
@@ -88,7 +88,7 @@ class DynamoSubscriptionRepository:
             if keys:
                 attempt.back_off()
         if keys:
-            raise TransientError("It could not be seen who follows it. Send the same again.")
+            raise TransientError("The subscriptions could not be read. Send the same request again.")
         ended = connections - alive
         if ended:
             self._remove(_subscribers_key(what), "connections", ended)
@@ -159,7 +159,7 @@ def _subscribers_key(what: SubscriptionTarget) -> dict[str, Any]:
 
 def _name(what: SubscriptionTarget) -> str:
     """No id has a "#" in it."""
-    return f"{'order' if what.is_order else 'customer'}#{what.id}"
+    return f"{what.kind}#{what.id}"
 
 
 def _connection_key(connection_id: str) -> dict[str, Any]:

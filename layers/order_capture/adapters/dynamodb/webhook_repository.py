@@ -330,7 +330,7 @@ class DynamoWebhookRepository:
                     raise RequestInProgressError
                 return failed
             attempt.back_off()
-        raise TransientError("Too many requests change it at this moment. Send the same request again.")
+        raise TransientError("Too many requests are changing this webhook. Send the same request again.")
 
     def _first_answer(self, request_id: str, read: Callable[[Item], _Value]) -> FirstAnswer[_Value] | None:
         item = self._get(_record_key(request_id))

@@ -153,7 +153,7 @@ def decode_checked(body: str) -> ReceivedOrderEvent:
     """
     event, content = _read(body)
     if not isinstance(content, OrderSnapshot):
-        raise InvalidMessageError(f"a {type(content).__name__} is no event")
+        raise InvalidMessageError(f"a {type(content).__name__} is not an event")
     received = _event(event, content, body)
     if (
         event_type(content.status) != received.type
@@ -189,7 +189,8 @@ def _read(body: str) -> tuple[CloudEvent, Command | OrderSnapshot]:
         return event, _validated(OrderSnapshot, event.data)
     if event.type not in COMMANDS:
         raise InvalidMessageError("message of an unknown type")
-    return event, _validated(COMMANDS[event.type], {**event.data, "correlationid": event.correlationid})
+    beside = {"correlationid": event.correlationid, "time": event.time}
+    return event, _validated(COMMANDS[event.type], {**event.data, **beside})
 
 
 def _validated(model: type[_Model], values: object) -> _Model:

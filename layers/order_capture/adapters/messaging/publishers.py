@@ -74,7 +74,8 @@ class _Publisher(ABC):
     def send_all(self, messages: Sequence[Message | BalanceState]) -> None:
         unsent, refused = self._send(messages)
         if unsent:
-            raise TransientError(f"{len(unsent)} messages could not be sent yet")
+            count = sum(subject_of(message) in unsent for message in messages)
+            raise TransientError(f"{count} messages could not be sent yet")
         if refused:
             raise RejectedMessagesError(refused)
 
@@ -170,8 +171,8 @@ class _Publisher(ABC):
         if isinstance(message, WatchOrder | DeliverWebhook):
             values["DelaySeconds"] = message.delay
         if group := group_of(message):
-            # A standard queue with groups is a fair one: while one group takes up more of the consumers than
-            # the others, SQS hands out those of the others first (SQS Developer Guide, "How Amazon SQS fair
+            # A standard queue with groups is a fair one. While one group takes up more of the consumers than
+            # the others, SQS delivers the others' messages first (SQS Developer Guide, "How Amazon SQS fair
             # queues work"). SNS forwards it to such queues (API reference, PublishBatchRequestEntry).
             values["MessageGroupId"] = group
         size = len(envelope.body.encode()) + sum(

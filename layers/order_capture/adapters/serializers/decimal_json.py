@@ -1,7 +1,7 @@
 """JSON whose numbers stay exact: a fraction is a Decimal on the way in and on the way out.
 
 The one place where JSON of others is read, of requests and of messages alike. A number has bounds here: nine
-characters such as `1e9999999` would else be a gigabyte of digits for whoever makes an integer of them.
+characters such as `1e9999999` would otherwise be a gigabyte of digits for whoever makes an integer of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adjust a balance: set what a customer may spend or what is in stock, add to it, take from it, delete it."""
+"""Adjust a balance of a customer or product: set, change or delete it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from order_capture.domain.stripes import Heads, gather, total
 
 @dataclass(frozen=True, slots=True)
 class BalanceRequest:
-    """What is requested: exactly one of `balance` (set it), `adjust` (change it by so much) and `delete`.
+    """The requested change: exactly one of `balance` (set it), `adjust` (change it by so much) and `delete`.
 
     With a `price`, that changes as well (`UNPRICED`: the product has none from then on).
 
@@ -65,9 +65,9 @@ class AdjustBalance:
         """Make the change once, and return the balance after it, however often it is requested.
 
         The balance is read, and written only if nobody has changed it since: the answer is then exact, and
-        can be kept with the entry for a repeated request. Only where something is added to or taken from
-        the root of a customer or product that has stripes, those may be written meanwhile: then the answer is
-        how they stood when they were read, with the change.
+        can be kept with the entry for a repeated request. A change of the root of a customer or product with
+        stripes does not wait for these: then the answer is how they stood when they were read, with the
+        change.
 
         Raises:
             BalanceOutOfRangeError: the balance would fall below zero or rise too high.
@@ -105,7 +105,7 @@ class AdjustBalance:
                         continue
                     case _:
                         attempt.back_off()
-        raise TransientError("Too many orders and adjustments of it at this moment.")
+        raise TransientError("Too many orders and adjustments are changing this balance.")
 
     def _changes(
         self, request: BalanceRequest, heads: Heads, head: Balance | None, after: Balance

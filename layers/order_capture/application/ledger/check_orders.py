@@ -1,4 +1,4 @@
-"""Check orders against a ledger: hold what they ask for, release what the refused ones held.
+"""Check orders against a ledger: hold their amounts, or release them for refused orders.
 
 Both checkers run this, one on the accounts, one on the stock.
 """
@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 
@@ -45,6 +46,12 @@ logger = logging.getLogger(__name__)
 CONFLICTS_TO_SPLIT = 2
 """Conflicts at a root, one after the other, until it is split. One is met by chance now and then."""
 
+MAX_CHECK_AGE = timedelta(days=45)
+"""Age of the oldest check that is still made. The books of an order are closed 60 days after it ended, or
+later (`OrderRetentionDays`), and its entries deleted: a copy of its check that came then would hold it again.
+A message lives for 14 days, and 14 more each time it is redriven (Amazon SQS developer guide, "Configure a
+dead-letter queue redrive"). An order that is still open has a newer one, from the watchdog."""
+
 MAX_COLLECTS = 4
 """Reads of all heads in one attempt. If no two of them agree, others make progress: it is tried again."""
 
@@ -71,7 +78,9 @@ class CheckOrders:
         Returns:
             The ids of the orders that must be retried: their messages go back to the queue.
         """
-        checks = {m.details.order_id: m for m in messages if isinstance(m, CheckOrder)}
+        checks = {
+            m.details.order_id: m for m in messages if isinstance(m, CheckOrder) and not self._is_old(m)
+        }
         failed: set[str] = set()
         results: dict[str, CheckResult] = {}
 
@@ -102,20 +111,33 @@ class CheckOrders:
             ]
         )
 
+    def _is_old(self, message: CheckOrder) -> bool:
+        if not message.sent_time:
+            return False
+        age = datetime.fromisoformat(self.clock()) - datetime.fromisoformat(message.sent_time)
+        if age <= MAX_CHECK_AGE:
+            return False
+        logger.warning(
+            "dropped a check request that is too old", extra={"order_id": message.details.order_id}
+        )
+        return True
+
     def _due(self, results: Mapping[str, CheckResult]) -> dict[str, CheckResult]:
         """The results that decide their orders: each decline, and what is held by both checks.
 
         Each check writes its decision, and only then reads whether there is the other's. So whichever writes
-        last finds both, and if they write at once, both checks do: at least one of them sends its result. It
-        takes a read that sees each write that was answered before, as consistent reads of DynamoDB do, also
-        those of single items in a batch (Amazon DynamoDB developer guide, "Transaction isolation levels").
+        last finds both, and if they write at once, both checks do: at least one of them sends its result.
+        This needs reads that see each write that was answered before. Consistent reads do, also of single
+        items in a batch (Amazon DynamoDB developer guide, "Transaction isolation levels").
         """
         held = [order_id for order_id, result in results.items() if result.outcome is Outcome.HELD]
         try:
             decided = self.decided_by_other(held) if held else ()
         except Exception as error:
-            # A result too many does no harm; one too few would leave its order to the watchdog.
-            logger.warning("sent every result, as the other ledger was not read: %s", type(error).__name__)
+            # An extra result does no harm; a missing one would leave its order to the watchdog.
+            logger.warning(
+                "the other ledger could not be read, so every result was sent: %s", type(error).__name__
+            )
             return dict(results)
         return {
             order_id: result
@@ -276,7 +298,7 @@ class CheckOrders:
 
 
 class _KnownBalances:
-    """What is known of the customers and products that a group of orders requires, while it is held."""
+    """The known balances of the customers and products that a group of orders requires."""
 
     def __init__(self, checks: CheckOrders, orders: Sequence[OrderDetails]) -> None:
         self._checks = checks

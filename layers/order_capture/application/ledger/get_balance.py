@@ -33,7 +33,8 @@ class GetBalance:
         history can make the answer a wrong one.
 
         Raises:
-            NotFoundError: no balance was set for it by that time, or it was deleted then.
+            NotFoundError: no balance was set for it by that time, or it was deleted then, or the books of
+                that time are closed.
             TransientError: the history is not written so far yet, or it is too hot to be read at this moment.
         """
         heads = read_heads(self.ledger, entity)
@@ -58,6 +59,8 @@ class GetBalance:
                     then[name] = commit.before
             if len(then) == len(heads):
                 return {name: head for name, head in then.items() if head is not None}
+            if not delay and at <= (closed := self.ledger.closed_until()):
+                raise NotFoundError(f"Balances before {closed} are not kept.")
         raise TransientError("The history of that time is still being written.")
 
 
@@ -76,4 +79,4 @@ def read_heads(ledger: LedgerRepository, entity: str) -> Heads:
         before, heads = heads, ledger.heads(entity, len(heads) - 1)
         if is_undivided(before, heads):
             return heads
-    raise BalanceMovingError("Too many orders of it at this moment.")
+    raise BalanceMovingError("Too many orders are changing this balance.")

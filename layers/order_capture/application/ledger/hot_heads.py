@@ -1,4 +1,4 @@
-"""Which customers and products are contended at this moment, as far as this process has seen."""
+"""The customers and products that are currently contended, as observed by this process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from order_capture.domain.times import after
 
 REMEMBERED_SECONDS = 2.0
-"""After a conflict, a process uses the same stripe for so long, and then begins with the root again: long
-enough that a batch seldom meets the others at the root, short enough that what is cold again is one head."""
+"""After a conflict, a process uses the same stripe for so long, and then begins with the root again. It is
+long enough that a batch seldom meets the others at the root, short enough that what is cold again is one
+head."""
 
 MAX_REMEMBERED = 1_000
 """Customers and products in memory; what is forgotten is found out again by a conflict."""

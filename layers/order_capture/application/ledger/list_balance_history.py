@@ -1,4 +1,4 @@
-"""List what was done to an account or a product, newest first, page by page."""
+"""List the history of an account or a product, newest first, page by page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from order_capture.domain.stripes import head_names
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that was done: a part of a commit, or a hold that was declined."""
+    """An entry of the history: a part of a commit, or a declined hold."""
 
     record: HistoryRecord
     change: LedgerEntry | None
@@ -39,7 +39,7 @@ class ListBalanceHistory:
     history: HistoryRepository
 
     def list_page(self, entity: str, after: HistoryCursor | None, limit: int) -> HistoryPage:
-        """Return a page of what was done; what was done a moment ago may be missing.
+        """Return a page of the history. The newest entries may be missing.
 
         Raises:
             NotFoundError: no balance was ever set for it, and no order ever asked for it.

@@ -1,4 +1,4 @@
-"""Capture orders: write them, then ask for their checks. The client is answered at once."""
+"""Capture orders: write them, then request their checks. The client gets its response at once."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ class CaptureOrders:
         if idempotent:
             order = replace(order, in_progress_until=after(self.clock(), IN_PROGRESS_SECONDS))
         existing = self.orders.add([order])
-        # What exists exactly as it was to be written is our own: the response to the write was lost, and the
-        # write was sent again.
+        # An existing item that equals the new one is our own: the response to the write was lost, and it was
+        # sent again.
         if idempotent and existing.get(order.order_id) == order:
             existing = {}
         (answer,) = self._publish([order], existing, idempotent=idempotent)
@@ -120,7 +120,8 @@ class CaptureOrders:
         The ids of its orders alone would accept a changed batch that is valid where the first was not.
         """
         now = self.clock()
-        record = IdempotencyRecord(batch.request_id or "", batch.fingerprint, after(now, IN_PROGRESS_SECONDS))
+        until = after(now, IN_PROGRESS_SECONDS)
+        record = IdempotencyRecord(batch.request_id or "", batch.fingerprint, until, now)
         earlier = self.orders.claim_key(record)
         if earlier is None or earlier == record:  # our own, as above
             return None
@@ -166,7 +167,7 @@ class CaptureOrders:
                 if not idempotent:
                     self._withdraw(order)
                 answers[order.order_id] = TransientError(
-                    "The order could not be handed on. Send the same request again."
+                    "The order could not be published. Send the same request again."
                 )
         return [answers[order.order_id] for order in placed]
 

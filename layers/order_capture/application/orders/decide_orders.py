@@ -1,4 +1,4 @@
-"""Decide orders: record the checks' results, and send what follows from the status."""
+"""Decide orders: record the checks' results, and send the next message of the status."""
 
 from __future__ import annotations
 

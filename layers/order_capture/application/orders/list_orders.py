@@ -1,30 +1,51 @@
-"""List a customer's orders, newest first, page by page."""
+"""List the orders of a customer, or of all, newest first, page by page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from order_capture.application.callers import Caller
-from order_capture.application.ports import OrderCursor, OrderRepository
+from order_capture.application.ports import Clock, OrderCursor, OrderRepository
 from order_capture.domain.errors import CustomerForbiddenError
 from order_capture.domain.order import Order, OrderStatus
+from order_capture.domain.times import format_utc, second_of
 
-# The index does not have an order's status, so those of another status are read and skipped. What one request
+if TYPE_CHECKING:
+    from order_capture.application.reports.ports import ReportRepository
+
+# The indexes have neither an order's status nor its reason, so others are read and skipped. What one request
 # reads is bounded: past this many, the page is returned as it is, and the next one goes on from there.
 MAX_READ = 500
+CHUNK = 100
+"""How many are read at a time once a page turned out to be short."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderQuery:
-    """Which orders: placed from `since` to `until`, both included; `after` is where the last page ended."""
+    """Which orders: placed from `since` to `until`, both included; `after` is where the last page ended.
 
-    customer_id: str
+    `customer_id` is None for those of all customers. `reason` is the code of a refusal.
+    """
+
+    customer_id: str | None
     since: str
     until: str
     status: OrderStatus | None
     limit: int
     after: OrderCursor | None
+    reason: str | None = None
+
+    def selects(self, order: Order) -> bool:
+        """Whether the order is one of those that are asked for, but for its customer."""
+        last = order.transitions[-1]
+        return (
+            self.since <= order.create_time <= self.until
+            and self.status in (None, order.status)
+            and (self.reason is None or (order.status is OrderStatus.REJECTED and self.reason == last.reason))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,35 +58,43 @@ class OrderPage:
 
 @dataclass(frozen=True, slots=True)
 class ListOrders:
-    """Read a customer's orders."""
+    """Read orders. Those of all customers are found by what the reports have counted, for so long."""
 
     orders: OrderRepository
+    reports: ReportRepository
+    clock: Clock
+    retention: timedelta
 
     def list_page(self, query: OrderQuery, caller: Caller) -> OrderPage:
         """Return the next page. It can be short, even empty, and have another one behind it.
 
         Raises:
-            CustomerForbiddenError: they are of a customer that is not the caller.
+            CustomerForbiddenError: they are of a customer that is not the caller, or of all.
         """
         if not caller.can_access(query.customer_id):
             raise CustomerForbiddenError
         found: list[Order] = []
-        after, read = query.after, 0
+        after, read, chunk = query.after, 0, query.limit
         while read < MAX_READ:
-            # One more than a page takes shows whether there is another page.
-            cursors = self.orders.list_keys(
-                query.customer_id, query.since, query.until, after, query.limit + 1
-            )
-            page, more = cursors[: query.limit], len(cursors) > query.limit
+            # One more than is wanted shows whether there is another page.
+            cursors = self._list_keys(query, after, chunk + 1)
+            page, more = cursors[:chunk], len(cursors) > chunk
             by_id = self.orders.get_many([cursor.order_id for cursor in page])
             for cursor in page:
                 after = cursor
                 order = by_id.get(cursor.order_id)
-                if order is not None and query.status in (None, order.status):
+                if order is not None and query.selects(order):
                     found.append(order)
                 if len(found) == query.limit:
                     return OrderPage(found, after if more or cursor is not page[-1] else None)
             if not more:
                 return OrderPage(found, None)
-            read += len(page)
+            read, chunk = read + len(page), CHUNK
         return OrderPage(found, after)
+
+    def _list_keys(self, query: OrderQuery, after: OrderCursor | None, limit: int) -> Sequence[OrderCursor]:
+        if query.customer_id is not None:
+            return self.orders.list_keys(query.customer_id, query.since, query.until, after, limit)
+        remembered = format_utc(datetime.fromisoformat(self.clock()) - self.retention)
+        since = max(query.since, remembered)
+        return self.reports.list_placed(second_of(since), second_of(query.until), after, limit)

@@ -1,4 +1,4 @@
-"""Publish order events from the changes of the order table, and have every new order watched."""
+"""Publish order events from the changes of the order table, and schedule the watch of new orders."""
 
 from __future__ import annotations
 
@@ -72,9 +72,11 @@ class PublishOrderEvents:
 
 
 def _read(read: Callable[[], Wanted], *, otherwise: Wanted) -> Wanted:
-    """What is read; `otherwise` if it can't be, since an event must not wait for what only saves work."""
+    """The result of `read`; `otherwise` if it fails, since it only saves work and must not delay an event."""
     try:
         return read()
     except Exception:
-        logger.warning("who wants the events is not known: they are sent to all", exc_info=True)
+        logger.warning(
+            "the subscriptions could not be read: the events are sent to all senders", exc_info=True
+        )
         return otherwise

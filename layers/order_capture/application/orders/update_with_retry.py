@@ -1,4 +1,4 @@
-"""Update an order over the version of it that was read; again if another write was first."""
+"""Update an order over the version that was read; retry if another write came first."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """Watch orders: recover those that are still open when their time comes, until they are closed.
 
-One recovery for whatever was lost on the way: a publish that never happened, a message, a dead letter.
+One recovery path for every loss: a publish that never happened, a lost message, a dead letter.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ from order_capture.application.ports import Clock, MessagePublisher, OrderReposi
 from order_capture.application.retry import Retry
 from order_capture.domain.order import NextAction, Order, OrderStatus
 
+logger = logging.getLogger(__name__)
+
 
 def watch_new_orders(watches: MessagePublisher, placed: Sequence[tuple[str, str]], delay: int) -> None:
     """Have each new order, given by its id and correlation id, checked after `delay` seconds.
@@ -33,9 +36,14 @@ def watch_new_orders(watches: MessagePublisher, placed: Sequence[tuple[str, str]
     watches.send_all([WatchOrder.of(order_id, correlation, delay) for order_id, correlation in placed])
 
 
+MARKED_ATTEMPTS = 4
+"""At how many checks of an open order, from the first, it is marked as open. It stays marked until it ends:
+one is enough, unless another write was in the way or the index was throttled."""
+
+
 @dataclass(frozen=True, slots=True)
 class WatchOrders:
-    """Send again what follows from the status of open orders; expire those past their `deadline`.
+    """Send the next message of open orders again; expire those past their `deadline`.
 
     The next check of an order comes after twice as long as the last, and after `max_delay` seconds at most.
     """
@@ -52,7 +60,7 @@ class WatchOrders:
     """Takes the age of each open order that is checked, in seconds: their maximum is the oldest order's."""
 
     def process(self, messages: Sequence[WatchOrder]) -> set[str]:
-        """Check every order of a batch, send again what follows from its status, and check again later.
+        """Check every order of a batch, send its next message again, and schedule the next check.
 
         A pending order is checked again, or expires past its deadline; a confirmed one is shipped again; a
         refused one is released once more, which ends the watch. What is sent twice has no effect.
@@ -75,6 +83,8 @@ class WatchOrders:
                 self.orders, self.retry, message.order_id, stored.get(message.order_id), self._expire_overdue
             )
             if order.is_open:
+                if message.attempts < MARKED_ATTEMPTS:
+                    self._mark_open(order.order_id)
                 placed, now = (datetime.fromisoformat(time) for time in (order.create_time, self.clock()))
                 self.measure_age(max((now - placed).total_seconds(), 0.0))
             if order.status is OrderStatus.PENDING:
@@ -93,6 +103,16 @@ class WatchOrders:
         process_groups(failed, groups, lambda each: each.order_id, check, self.retry.has_time_left)
         failed |= self.checks.send([*to_check, *to_release]) | self.shipping.send(to_ship)
         return failed | self.watches.send([watch for watch in to_watch if watch.order_id not in failed])
+
+    def _mark_open(self, order_id: str) -> None:
+        """Have the order listed for operators.
+
+        Its recovery must not wait for that: the list may be throttled just when many orders are late.
+        """
+        try:
+            self.orders.mark_open(order_id)
+        except Exception:
+            logger.warning("it is not listed as open yet", exc_info=True, extra={"order_id": order_id})
 
     def _next_watch(self, message: WatchOrder) -> WatchOrder:
         delay = min(2 * max(message.delay, 1), self.max_delay)

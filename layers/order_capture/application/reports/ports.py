@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
+from order_capture.application.ports import OrderCursor
 from order_capture.domain.events import OrderEventSummary
 from order_capture.domain.reports import Row, RowKey
+
+MARK_RETENTION = timedelta(days=60)
+"""How long counted events and placed orders are remembered: longer than a copy of an event may take
+(MAX_EVENT_AGE of `project_reports`), with a margin for clocks that differ."""
 
 
 class CountConflictError(Exception):
@@ -35,6 +41,16 @@ class ReportRepository(Protocol):
 
         Raises:
             CountConflictError: nothing was counted.
+        """
+
+    def list_placed(
+        self, since: str, until: str, after: OrderCursor | None, limit: int
+    ) -> Sequence[OrderCursor]:
+        """Return the orders that were placed in the seconds from `since` to `until`, both included.
+
+        The newest second first, those of one second by id; at most `limit` of them, those behind `after` if
+        that is given. An order that was placed a moment ago may be missing, and one is whose mark is
+        forgotten. A place's `create_time` is its second.
         """
 
     def rows(self, generation: int, day: str, after: RowKey | None, limit: int) -> Sequence[Row]:

@@ -9,7 +9,12 @@ from datetime import datetime, timedelta
 from order_capture.application.batches import collecting_failures, process_groups
 from order_capture.application.messages import ReceivedOrderEvent
 from order_capture.application.ports import Clock
-from order_capture.application.reports.ports import CountConflictError, Generations, ReportRepository
+from order_capture.application.reports.ports import (
+    MARK_RETENTION,
+    CountConflictError,
+    Generations,
+    ReportRepository,
+)
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import InvalidMessageError, TransientError
 from order_capture.domain.events import OrderEventSummary
@@ -19,10 +24,6 @@ MAX_EVENT_AGE = timedelta(days=45)
 """Age of the oldest event that is still counted. A message lives for 14 days, a day more in the stream before
 it, and 14 more each time it is redriven: what is older has been dead-lettered again and again, and is better
 counted by a rebuild."""
-
-MARK_RETENTION = timedelta(days=60)
-"""How long it is known that an event was counted: longer than any copy of it may come (MAX_EVENT_AGE), by so
-much that clocks which differ don't matter."""
 
 
 @dataclass(frozen=True, slots=True)

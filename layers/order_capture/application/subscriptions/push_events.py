@@ -1,9 +1,10 @@
-"""Push order events to the WebSocket connections that are subscribed to the order or its customer."""
+"""Push order events to the WebSocket connections that are subscribed to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 
 from order_capture.application.batches import collecting_failures, process_groups
@@ -34,20 +35,24 @@ class PushEvents:
             then get them twice, under the same id.
         """
         failed: set[str] = set()
+        of_all: set[str] = set()
         with collecting_failures(failed, {event.order_id for event in events}):
             # Read after the events were received: nobody who subscribed before they happened is missed.
             if not self.subscriptions.has_any(self.clock()):
                 return failed
+            # Once for the batch: they get all of it.
+            of_all |= {*self.subscriptions.subscribers(SubscriptionTarget.all_orders())}
         if failed:
             return failed
         in_order = sorted(events, key=lambda event: event.sequence)
         groups = ([event] for event in in_order)
-        process_groups(failed, groups, attrgetter("order_id"), self._push, self.has_time_left)
+        push = partial(self._push, of_all)
+        process_groups(failed, groups, attrgetter("order_id"), push, self.has_time_left)
         return failed
 
-    def _push(self, group: Sequence[ReceivedOrderEvent]) -> None:
+    def _push(self, of_all: set[str], group: Sequence[ReceivedOrderEvent]) -> None:
         (event,) = group
-        subscribers = {
+        subscribers = dict.fromkeys(of_all, SubscriptionTarget.all_orders()) | {
             connection_id: target
             for target in (
                 SubscriptionTarget.order(event.order_id),
@@ -58,3 +63,4 @@ class PushEvents:
         for connection_id, target in sorted(subscribers.items(), key=lambda pair: pair[0]):
             if not self.connections.send(connection_id, event.body):
                 self.subscriptions.remove(connection_id, target)
+                of_all.discard(connection_id)

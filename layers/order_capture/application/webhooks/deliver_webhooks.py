@@ -1,9 +1,9 @@
-"""Deliver webhooks: read a delivery as it stands, and do what is due.
+"""Deliver webhooks: read a delivery's current state, and send, postpone or end it.
 
 A message only names a delivery. Whether it is sent now, later or never is in the delivery and its webhook, so
-a message may come twice, late, or after a crash at any point: whoever sends first claims the delivery, for as
-long as sending can take, and whoever comes then waits. A crash leaves the claim to expire and the message to
-come again: the receiver may get it twice, under the same id.
+a message may come twice, late, or after a crash at any point. The first sender claims the delivery, for as
+long as sending can take, and a second one waits. After a crash the claim expires and the message
+comes again: the receiver may get it twice, under the same id.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 
 # Longer than a sender lives (template.yaml: 25 s): one whose claim has expired sends no more.
 CLAIM_SECONDS = 30
-# What finds no slot comes again after a moment, for which an answer usually is enough, and then after as long
-# again as it has been due: what waits for long costs little, and leaves the senders to others.
+# Seconds after which a delivery that found no slot comes again: enough for most answers. From then on it
+# waits as long again as it has been due, so that long waits cost little and leave the senders to others.
 SLOT_DELAY = 2
 
 USER_AGENT = "order-capture-webhooks/1"
@@ -48,7 +48,7 @@ CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A delivery that is claimed for an attempt, its slot, and how its receiver stood."""
+    """A delivery that is claimed for an attempt, its slot, and its receiver's health."""
 
     webhook: Webhook
     delivery: Delivery

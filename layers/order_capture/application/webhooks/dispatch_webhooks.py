@@ -1,6 +1,6 @@
 """Dispatch webhooks: each event becomes one delivery for each webhook that matches it.
 
-An order's own address is served by its customer's callbacks, a webhook that is created here if there is none.
+An order's `callbackUrl` is served by its customer's callbacks, a webhook that is created here if missing.
 """
 
 from __future__ import annotations

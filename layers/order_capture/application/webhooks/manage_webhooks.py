@@ -37,7 +37,7 @@ class ManageWebhooks:
         Raises:
             CustomerForbiddenError: it is in another customer's name.
             IdempotencyConflictError: the key came before with another request.
-            WebhookLimitError: the customer has as many as one may have.
+            WebhookLimitError: the customer has the maximum number.
         """
 
         def act() -> Webhook:
@@ -77,7 +77,7 @@ class ManageWebhooks:
 
         def act() -> Webhook:
             # As it was, but for its secret, which has no use any more and is not kept with the answer.
-            webhook = replace(self.get(webhook_id, caller), secret="", previous_secret="")
+            webhook = replace(self.get(webhook_id, caller), secret="", previous_secret="")  # nosec B106 # none
             if not self.webhooks.remove(webhook, key):
                 raise NotFoundError("There is no such webhook.")
             return webhook

@@ -46,7 +46,7 @@ class ReplayDelivery:
                 raise StatusConflictError(f"The webhook is {webhook.status}.")
             if delivery.callback_url and self.webhooks.is_refused(webhook_id, delivery.order_id):
                 raise StatusConflictError(
-                    "The order's callbackUrl has answered 410 and is sent nothing more."
+                    "The order's callbackUrl responded with 410, so its callbacks have ended."
                 )
             if key is not None:
                 self.webhooks.answer_with(delivery, key)
@@ -56,5 +56,5 @@ class ReplayDelivery:
         delivery = answered.value
         restart = DeliverWebhook.of(delivery, attempt_series=delivery.attempt_series + 1)
         if self.deliveries.send([restart]):
-            raise TransientError("The delivery could not be begun again. Send the same request again.")
+            raise TransientError("The delivery could not be restarted. Send the same request again.")
         return answered

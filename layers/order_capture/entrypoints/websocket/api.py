@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from order_capture.adapters.serializers import decimal_json
 from order_capture.application.callers import Caller
-from order_capture.entrypoints.callers import caller_from_claims
+from order_capture.entrypoints.callers import caller_from_context
 from order_capture.entrypoints.http.problems import problem
 from order_capture.entrypoints.invocations import Handler, invocation
 
@@ -40,14 +40,17 @@ OnDisconnect = Callable[[str], None]
 """Removes what there is of a connection that has ended."""
 
 
-def socket_handler(listen: OnMessage, forget: OnDisconnect) -> Handler[dict[str, Any]]:
+def socket_handler(
+    listen: OnMessage, forget: OnDisconnect, prepare: Callable[[], object]
+) -> Handler[dict[str, Any]]:
     """The Lambda handler of a WebSocket API's routes.
+
+    `prepare` imports and builds what it needs, for a smoke test.
 
     What kind of event it is, API Gateway says: a client may name any route.
     """
 
-    @invocation
-    def handler(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
+    def handle(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
         context = event["requestContext"]
         kind, connection_id = context["eventType"], context["connectionId"]
         answer: dict[str, Any] = {"statusCode": int(HTTPStatus.OK)}
@@ -60,7 +63,11 @@ def socket_handler(listen: OnMessage, forget: OnDisconnect) -> Handler[dict[str,
         logger.info(kind.lower(), extra={"request_id": context["requestId"], "connection_id": connection_id})
         return answer
 
-    return handler
+    def smoke_test() -> dict[str, Any]:
+        prepare()
+        return {"statusCode": int(HTTPStatus.OK)}
+
+    return invocation(handle, smoke_test)
 
 
 def offered_protocols(headers: Mapping[str, str]) -> list[str]:
@@ -78,7 +85,7 @@ def answer_to(event: Mapping[str, Any], listen: OnMessage) -> Mapping[str, Any]:
     """What a client is answered to a message: what `listen` says, or what is wrong with it."""
     context, text = event["requestContext"], event.get("body") or ""
     try:
-        caller = caller_from_claims(context.get("authorizer") or {})
+        caller = caller_from_context(context.get("authorizer") or {})
         return listen(Frame(context["connectionId"], text, caller))
     except Exception as error:
         document = problem(error, context["requestId"])
