@@ -1,11 +1,11 @@
 """The files that are written from the registry, and what becomes of those that they replace.
 
-    schemas/<type>/<version>.json                    the schema, as it is now
-    schemas/<type>/samples/<version>.<name>.json     messages as this release writes them
-    schemas/<type>/earlier/<n>/…                     what was at these places before, never to be changed
-    asyncapi.yaml                                    who says what to whom
+* `schemas/<type>/<version>.json`: the schema, as it is now
+* `schemas/<type>/samples/<version>.<name>.json`: messages as this release writes them
+* `schemas/<type>/earlier/<n>/…`: what was at these places before, never to be changed
+* `asyncapi.yaml`: who sends which message to whom
 
-In `earlier` are yesterday's messages, which today's readers still get, and what yesterday's readers know.
+`earlier` has yesterday's messages, which today's readers still get, and what yesterday's readers know.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def breaking(messages: Sequence[Message] = ALL, root: Path = ROOT) -> list[str]:
     for path in sorted((root / "schemas").glob("*/*.json")):
         message = known.get(str(path.relative_to(root)))
         if message is None:
-            found.append(f"{path.parent.name} {path.stem} is gone")
+            found.append(f"{path.parent.name} {path.stem} was removed")
         else:
             old = json.loads(path.read_text(encoding="utf-8"))
             found += breaking_changes(message, old, schema_of(message))

@@ -1,8 +1,8 @@
 """What clients rely on in swagger.yaml, and which changes of it would break them.
 
 `docs/contract-baseline.yaml` is the contract that clients have: swagger.yaml without its prose. It is
-committed with every change of swagger.yaml (`make baseline`), so that main's is there to compare with in any
-clone, and a change that breaks clients is taken into it under a new major version only.
+committed with every change of swagger.yaml (`make baseline`), so that any clone
+can compare with main's. A change that breaks clients is taken into it under a new major version only.
 
 What may be sent may only become more, and what may be answered only less: a request that was good stays good,
 and an answer that could not come still can't. But answers may get new fields and statuses, as the contract
@@ -46,7 +46,7 @@ _LEAST = ("minimum", "minLength", "minItems", "minProperties")
 _MOST = ("maximum", "maxLength", "maxItems", "maxProperties")
 _EXACT = ("type", "pattern", "format", "default")
 
-_HEAD = "# The contract that clients have, written by `make baseline`: swagger.yaml without its prose.\n"
+_HEAD = "# The contract that clients rely on, written by `make baseline`: swagger.yaml without its prose.\n"
 
 
 def read(path: Path) -> Document:

@@ -20,22 +20,27 @@ Order = create_model("Order", __base__=OrderSnapshot, __doc__=OrderSnapshot.__do
 
 
 class SocketSubscribe(BaseModel):
-    """Asks to be notified of one order, or of all orders of a customer. No id is of dots only."""
+    """Asks to be notified of one order, of all orders of a customer, or, as a service or an operator, of all.
+
+    No id is of dots only.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 2, "maxProperties": 2})
 
     action: Literal["subscribe"]
     orderId: Id = OMITTABLE  # noqa: N815
     customerId: Id = OMITTABLE  # noqa: N815
+    all: Literal[True] = OMITTABLE
 
 
 class Subscribed(TolerantModel):
-    """One of the two."""
+    """One of the three."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     orderId: Id = OMITTABLE  # noqa: N815
     customerId: Id = OMITTABLE  # noqa: N815
+    all: Literal[True] = OMITTABLE
 
 
 class SocketSubscribed(TolerantModel):

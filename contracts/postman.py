@@ -38,7 +38,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: Decimal(node.
 
 def load(text: str) -> Document:
     """A document with its numbers as they are written."""
-    document: Document = yaml.load(text, Loader=_Loader)
+    document: Document = yaml.load(text, Loader=_Loader)  # nosec B506 # it is a safe one
     return document
 
 
@@ -122,10 +122,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if new == text_of(collection):
-        print("The collection's bodies are as they should be.")
+        print("The collection's bodies are up to date.")
     else:
         COLLECTION.write_text(new, encoding="utf-8")
-        print("The collection has new bodies.")
+        print("The collection's bodies were updated.")
     return 0
 
 

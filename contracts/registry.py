@@ -1,9 +1,9 @@
 """The registry: which messages there are, in which versions, and which channel carries them.
 
 What is new is added here, with its model in `order_capture.application.messages` and a sample in
-`contracts.samples`; then `make schemas`. A change that breaks whoever reads or writes a version that is out
-is refused there: it is a new version, an entry of its own in `MESSAGES` beside the old one, for as long as
-messages of that are around.
+`contracts.samples`; then `make schemas`. A change that breaks readers or writers of a released version is
+refused there. It needs a new version: an entry of its own in `MESSAGES`, beside the old one for as long as
+such messages exist.
 """
 
 from __future__ import annotations
@@ -126,14 +126,14 @@ CHANNELS = (
     Channel(
         "OrderTopic",
         Kind.TOPIC,
-        "Asks for both checks of an order, or for the release of what they hold.",
+        "Requests both checks of an order, or the release of its holds.",
         (CHECK, RELEASE),
         senders=("order_api", "order_update", "order_watchdog"),
     ),
     Channel(
         "BalanceCheckerQueue",
         Kind.QUEUE,
-        "Can the customer pay for it?",
+        "Can the customer pay for the order?",
         (CHECK, RELEASE),
         receivers=("balance_checker",),
         topic="OrderTopic",
@@ -141,7 +141,7 @@ CHANNELS = (
     Channel(
         "StockCheckerQueue",
         Kind.QUEUE,
-        "Is it in stock?",
+        "Is the order in stock?",
         (CHECK, RELEASE),
         receivers=("stock_checker",),
         topic="OrderTopic",
@@ -149,7 +149,7 @@ CHANNELS = (
     Channel(
         "OrderUpdateQueue",
         Kind.QUEUE,
-        "What the checks answer.",
+        "The results of the checks.",
         (CHECKED,),
         senders=("balance_checker", "stock_checker"),
         receivers=("order_update",),
@@ -157,7 +157,7 @@ CHANNELS = (
     Channel(
         "ShipOrderQueue",
         Kind.QUEUE,
-        "What is confirmed and to be shipped.",
+        "Confirmed orders to ship.",
         (SHIP,),
         senders=("order_update", "order_watchdog"),
         receivers=("ship_order",),
@@ -165,7 +165,7 @@ CHANNELS = (
     Channel(
         "OrderWatchQueue",
         Kind.QUEUE,
-        "What is looked at later, in case it got lost on its way.",
+        "Orders to check later, in case a message was lost.",
         (WATCH,),
         senders=("change_publisher", "order_watchdog"),
         receivers=("order_watchdog",),
@@ -173,14 +173,14 @@ CHANNELS = (
     Channel(
         "OrderEventTopic",
         Kind.TOPIC,
-        "Whatever happens to an order, for whoever subscribes. `sequence` says in which order it happened.",
+        "All order events, for any subscriber. `sequence` numbers the events of an order.",
         EVENTS,
         senders=("change_publisher",),
     ),
     Channel(
         "WebhookDispatcherQueue",
         Kind.QUEUE,
-        "The events, for the webhooks that want them.",
+        "Order events, for the webhooks that subscribe to them.",
         EVENTS,
         receivers=("webhook_dispatcher",),
         topic="OrderEventTopic",
@@ -189,7 +189,7 @@ CHANNELS = (
     Channel(
         "WebhookSenderQueue",
         Kind.QUEUE,
-        "Which deliveries of webhooks are to be looked at.",
+        "Webhook deliveries that are due.",
         (DELIVER,),
         senders=("webhook_api", "webhook_dispatcher", "webhook_sender"),
         receivers=("webhook_sender",),
@@ -197,7 +197,7 @@ CHANNELS = (
     Channel(
         "WebhookSlowQueue",
         Kind.QUEUE,
-        "The same, of receivers that are slow or fail.",
+        "Webhook deliveries to receivers that are slow or fail.",
         (DELIVER,),
         senders=("webhook_dispatcher", "webhook_sender"),
         receivers=("webhook_sender",),
@@ -205,21 +205,21 @@ CHANNELS = (
     Channel(
         "WebhookSenderDlq",
         Kind.QUEUE,
-        "The deliveries that were given up: put here as a message and not only left over as one.",
+        "Deliveries that failed after their last attempt. The function sends them here itself.",
         (DELIVER,),
         senders=("webhook_sender",),
     ),
     Channel(
         "Webhook",
         Kind.WEBHOOK,
-        "The events of a customer's orders, POSTed where the customer wants them, by Standard Webhooks.",
+        "The events of a customer's orders, POSTed to the customer's URL according to Standard Webhooks.",
         EVENTS,
         senders=("webhook_sender",),
     ),
     Channel(
         "SocketPusherQueue",
         Kind.QUEUE,
-        "The events, for who follows an order over a WebSocket connection.",
+        "Order events, for subscriptions over a WebSocket connection.",
         EVENTS,
         receivers=("socket_pusher",),
         topic="OrderEventTopic",
@@ -228,7 +228,7 @@ CHANNELS = (
     Channel(
         "ReportQueue",
         Kind.QUEUE,
-        "The events, for the daily reports.",
+        "Order events, for the daily reports.",
         EVENTS,
         receivers=("report_projector",),
         topic="OrderEventTopic",
@@ -236,21 +236,21 @@ CHANNELS = (
     Channel(
         "AccountTopic",
         Kind.TOPIC,
-        "How each customer's account stands, for whoever keeps a copy.",
+        "The current state of each account, for consumers that keep a copy.",
         (ACCOUNT,),
         senders=("ledger_publisher",),
     ),
     Channel(
         "StockTopic",
         Kind.TOPIC,
-        "How each product's stock stands, for whoever keeps a copy.",
+        "The current state of each product's stock, for consumers that keep a copy.",
         (STOCK,),
         senders=("ledger_publisher",),
     ),
     Channel(
         "SocketApi",
         Kind.SOCKET,
-        "What a client subscribes to, and the events that it gets. docs/reference/websocket.md describes it.",
+        "A client's subscription requests, and its events: see docs/reference/websocket.md.",
         EVENTS,
         senders=("socket_pusher",),
         receivers=("socket_api",),

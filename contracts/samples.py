@@ -185,6 +185,7 @@ def _states() -> dict[tuple[str, str], str]:
 
 def _over_a_socket() -> dict[tuple[str, str], str]:
     ask_order = json.dumps({"action": "subscribe", "orderId": TERMS.order_id})
+    ask_all = json.dumps({"action": "subscribe", "all": True})
     ask_customer = json.dumps({"action": "subscribe", "customerId": "alice"})
     order = Order.place(TERMS, now=_time(123), correlation_id=CORRELATION_ID, fingerprint="")
 
@@ -192,21 +193,23 @@ def _over_a_socket() -> dict[tuple[str, str], str]:
         what = messages.wanted(frame.text)
         if what == SubscriptionTarget.customer("bob"):
             raise NotFoundError("There is no such customer.")
-        return messages.subscribed(what, order if what.is_order else None)
+        return messages.subscribed(what, order if what.kind == "order" else None)
 
     def reply_to(text: str) -> str:
         context = {
             "connectionId": "Wq3uLdZZoAMCJhA=",
             "requestId": "Wq3uLFZ0oAMF1Jw=",
-            "authorizer": {"sub": "0b7e6a52", "token_use": "access", "username": "alice"},
+            "authorizer": {"sub": "0b7e6a52", "token_use": "access", "username": "alice"},  # nosec B105 # a claim
         }
         return decimal_json.dumps(api.answer_to({"requestContext": context, "body": text}, listen))
 
     return {
         ("socket.subscribe", "order"): ask_order,
         ("socket.subscribe", "customer"): ask_customer,
+        ("socket.subscribe", "all"): ask_all,
         ("socket.subscribed", "order"): reply_to(ask_order),
         ("socket.subscribed", "customer"): reply_to(ask_customer),
+        ("socket.subscribed", "all"): reply_to(ask_all),
         ("socket.problem", "not-found"): reply_to(ask_customer.replace("alice", "bob")),
         ("socket.problem", "invalid"): reply_to('{"action": "subscribe"}'),
     }
