@@ -19,8 +19,9 @@ from xdist.workermanage import WorkerController
 from local import stack
 from local.dynamodb_local import UnavailableError, dynamodb_local
 from local.engine import Engine, fresh
+from order_capture_ops.cli import explain
 from tests.deployed.shop import StackClient
-from tests.support import profile
+from tests.support import coverage, profile, target
 from tests.support.absent import absent
 
 Say = Callable[[RenderableType], None]
@@ -51,6 +52,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = dict(Counter(suite_of(item.nodeid) for item in out))
     gone = set(out)
     items[:] = sorted((item for item in items if item not in gone), key=_turn)
+    for item in items:
+        if suite_of(item.nodeid) not in coverage.SUITES:
+            item.add_marker(pytest.mark.no_cover)
 
 
 def _turn(item: pytest.Item) -> int:
@@ -149,6 +153,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             for name, printed in getattr(report, "user_properties", ()):
                 if name == "printed" and report.when == "call":
                     terminalreporter.write(printed)
+    if config.option.cov_source and (unreached := coverage.table()):
+        console = Console(width=80)
+        with console.capture() as drawn:
+            console.print(unreached, highlight=False)
+        terminalreporter.write(drawn.get())
     if profile.NAME != "full":
         counts: dict[str, int] = config.stash.get(LEFT_OUT, {})
         out = Counter(counts)
@@ -173,11 +182,22 @@ def dynamodb_local_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """One that enforces IAM: every function has what its role allows and nothing more."""
+    if target.NAME:
+        pytest.skip(f"not on {target.NAME}: it uses the local engine itself")
     with fresh(auth=True) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def shop(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> StackClient:
-    """The real template on it, deployed as an operator does it; for all tests that leave it as it is."""
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StackClient:
+    """The real template on it, deployed as an operator does it; for all tests that leave it as it is.
+
+    Or the stack that was named (`make deployed STACK=name`), as it is.
+    """
+    if target.NAME:
+        try:
+            return StackClient(target.describe())
+        except Exception as error:
+            pytest.exit(explain(error), returncode=pytest.ExitCode.USAGE_ERROR)
+    engine: Engine = request.getfixturevalue("engine")
     return StackClient(stack.deploy(engine, tmp_path_factory.mktemp("deploy") / "deploy.log"))

@@ -77,7 +77,7 @@ class Killer(threading.Thread):
     def run(self) -> None:
         while self.killed.total() < KILLS and not self._ended.wait(KILL_EVERY):
             by_function: dict[str, list[psutil.Process]] = {}
-            for process in self._engine.children():
+            for process in self._engine.children(recursive=True):  # a server forks them
                 if name := function_of(process):
                     by_function.setdefault(name, []).append(process)
             if by_function:
@@ -99,10 +99,10 @@ def function_of(process: psutil.Process) -> str | None:
     try:
         if not process.net_connections("tcp"):
             return None
-        command = " ".join(process.cmdline())
+        place = process.cwd()  # of the function's code; the command is the fork server's
     except psutil.Error:
         return None
-    _, found, rest = command.partition("ministack-lambda-")
+    _, found, rest = place.partition("ministack-lambda-")
     return rest.partition("Function")[0].removeprefix(f"{stack.NAME}-") if found else None
 
 

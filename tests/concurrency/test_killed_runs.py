@@ -34,7 +34,7 @@ with fresh() as engine:
     functions.get_waiter("function_active_v2").wait(FunctionName="sleeper")
     functions.invoke(FunctionName="sleeper", InvocationType="Event")
     process = psutil.Process(engine.pid)
-    while not any("ministack-lambda" in " ".join(each.cmdline()) for each in process.children()):
+    while not any("ministack-lambda" in each.cwd() for each in process.children(recursive=True)):
         time.sleep(0.05)
     print(engine.pid, *(each.pid for each in process.children(recursive=True)), flush=True)
     time.sleep(300)

@@ -105,7 +105,7 @@ class World:
             AdjustBalance(STOCK, self.stores.stock, clock, RETRY).adjust(set_to(product, balance))
 
     def stock_of(self, product: str) -> Balance:
-        """How a product stands, after a look at its books: what was done to it must come to that."""
+        """A product's balance, after its entries were found to add up to it."""
         heads = self.stores.stock.heads(product)
         head = total(product, heads)
         assert head is not None

@@ -428,3 +428,83 @@ def test_a_batch_writes_each_key_once_and_25_at_most(
         puts = [{"PutRequest": {"Item": order(order_id)}} for order_id in keys]
         error = refused(dynamodb, "batch_write_item", RequestItems={orders: puts})
         assert code(error) == "ValidationException"
+
+
+def product(product_id: str, entry: str = "BALANCE", **values: str) -> dict[str, Any]:
+    return {name: {"S": text} for name, text in {"productId": product_id, "entry": entry, **values}.items()}
+
+
+def listed(dynamodb: Any, table: str, of: str = "all", **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = dynamodb.query(
+        TableName=table,
+        IndexName="ListIndex",
+        KeyConditionExpression="listed = :listed",
+        ExpressionAttributeValues={":listed": {"S": of}},
+        **more,
+    )
+    return found
+
+
+def test_an_index_has_the_items_that_have_its_key_and_of_them_the_keys(dynamodb: Any, stock: str) -> None:
+    dynamodb.put_item(TableName=stock, Item=product("pen", listed="all", colour="red"))
+    dynamodb.put_item(TableName=stock, Item=product("ink", colour="red"))
+    dynamodb.put_item(TableName=stock, Item=product("zip", listed="other"))
+
+    assert listed(dynamodb, stock)["Items"] == [product("pen", listed="all")]
+    assert listed(dynamodb, stock, "other")["Items"] == [product("zip", listed="other")]
+    assert listed(dynamodb, stock, "nothing")["Items"] == []
+
+
+def test_an_item_comes_into_an_index_with_its_key_and_goes_with_it(dynamodb: Any, stock: str) -> None:
+    dynamodb.put_item(TableName=stock, Item=product("pen"))
+    assert listed(dynamodb, stock)["Items"] == []
+
+    dynamodb.update_item(
+        TableName=stock,
+        Key=product("pen"),
+        UpdateExpression="SET listed = :all",
+        ExpressionAttributeValues={":all": {"S": "all"}},
+    )
+    assert listed(dynamodb, stock)["Items"] == [product("pen", listed="all")]
+
+    dynamodb.put_item(TableName=stock, Item=product("pen"))
+    assert listed(dynamodb, stock)["Items"] == []
+
+
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_an_index_is_read_page_by_page(dynamodb: Any, stock: str, limit: int, forward: bool) -> None:
+    keys = [("pen", "1"), ("ink", "1"), ("pen", "2"), ("zip", "1")]
+    for product_id, entry in keys:
+        dynamodb.put_item(TableName=stock, Item=product(product_id, entry, listed="all"))
+
+    pages: list[list[dict[str, Any]]] = []
+    more: dict[str, Any] = {}
+    while not pages or more:
+        answer = listed(dynamodb, stock, Limit=limit, ScanIndexForward=forward, **more)
+        pages.append(answer["Items"])
+        more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]} if "LastEvaluatedKey" in answer else {}
+
+    found = [(each["productId"]["S"], each["entry"]["S"]) for page in pages for each in page]
+    assert sorted(found) == sorted(keys), "those of one key come in any order, and once"
+    assert [name for name, _ in found] == sorted((name for name, _ in keys), reverse=not forward)
+    assert all(len(page) <= limit for page in pages)
+
+
+def test_an_index_may_have_other_attributes_of_its_items(dynamodb: Any, tables: dict[str, str]) -> None:
+    key = {"page": {"S": "1#placed#2026"}, "row": {"S": "000001"}}
+    counted = {"M": {"order-1": {"L": [{"N": "1"}]}}}
+    item = {**key, "listed": {"S": "1#placed"}, "time": {"S": "2026"}, "counted": counted}
+    dynamodb.put_item(TableName=tables["ReportTable"], Item=item)
+
+    found = listed(dynamodb, tables["ReportTable"], "1#placed")["Items"]
+
+    assert found == [{**key, "listed": {"S": "1#placed"}, "counted": counted}]
+
+
+def test_an_index_has_no_consistent_reads(request: pytest.FixtureRequest, dynamodb: Any, stock: str) -> None:
+    if "moto" in request.node.callspec.id:
+        pytest.skip("moto allows it")
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        listed(dynamodb, stock, ConsistentRead=True)
+    assert error.value.response["Error"]["Code"] == "ValidationException"

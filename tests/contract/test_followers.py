@@ -65,6 +65,19 @@ def test_several_follow_the_same_and_one_several(followers: SubscriptionReposito
     assert set(followers.subscribers(CUSTOMER)) == {"c-1"}
 
 
+def test_all_orders_are_a_thing_to_follow_like_any_other(followers: SubscriptionRepository) -> None:
+    everything = SubscriptionTarget.all_orders()
+    followers.add("c-1", everything, NOW, MOST)
+    followers.add("c-1", CUSTOMER, NOW, MOST)
+    followers.add("c-2", everything, NOW, MOST)
+
+    assert set(followers.subscribers(everything)) == {"c-1", "c-2"}
+    assert followers.has_any(NOW)
+    followers.remove("c-1")
+    assert set(followers.subscribers(everything)) == {"c-2"}
+    assert not followers.subscribers(CUSTOMER)
+
+
 def test_who_has_gone_follows_nothing_any_more(followers: SubscriptionRepository) -> None:
     for connection, what in (("c-1", ORDER), ("c-1", CUSTOMER), ("c-2", ORDER)):
         followers.add(connection, what, NOW, MOST)
@@ -107,7 +120,7 @@ def test_so_many_follow_the_same_and_no_more(followers: SubscriptionRepository) 
 def test_who_was_refused_has_followed_nothing(followers: SubscriptionRepository) -> None:
     followers.add("c-1", ORDER, NOW, at_most=1)
     for _ in range(MAX_SUBSCRIPTIONS + 1):  # or else it would follow too much in the end
-        with pytest.raises(SubscriptionLimitError, match="connections can follow the same"):
+        with pytest.raises(SubscriptionLimitError, match="connections can have the same subscription"):
             followers.add("c-2", ORDER, NOW, at_most=1)
 
 
@@ -172,7 +185,7 @@ def test_what_is_left_of_a_connection_expires_after_its_longest_life(stores: Sto
 
     items = items_of(stores.subscriptions)
 
-    # the connection's own, that of the order, and the one that says that there is any
+    # the connection's own, the order's, and the one that says that there is any
     assert len(items) == 3
     assert {int(item["expiresAt"]["N"]) for item in items} == {1795168800 + KEPT_SECONDS}
     assert time.gmtime(1795168800)[:4] == (2026, 11, 20, 10)

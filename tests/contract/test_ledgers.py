@@ -7,8 +7,18 @@ from decimal import Decimal
 import pytest
 
 from order_capture.application.ports import LedgerRepository, WriteRefusedError
-from order_capture.domain.ledger import UNPRICED, Adjustment, Balance, BalanceChange, Entry, Hold, Release
+from order_capture.domain.ledger import (
+    STOCK,
+    UNPRICED,
+    Adjustment,
+    Balance,
+    BalanceChange,
+    Entry,
+    Hold,
+    Release,
+)
 from order_capture.domain.order import DeclineCode
+from order_capture.domain.stripes import split
 from tests.support.factories import NOW, declined, held, wrong_price
 from tests.support.stores import Stores
 
@@ -429,3 +439,82 @@ def test_figures_of_many_digits_are_exact(ledger: LedgerRepository, figure: str)
     assert figures(ledger) == decimals("0", figure, "0")
     assert entry is not None
     assert entry.amounts["one"] == entry.decision.requested == Decimal(figure)
+
+
+class TestAList:
+    """What `list_entities` and `heads_of` promise."""
+
+    def test_is_of_the_customers_or_products_that_were_adjusted_by_id(self, ledger: LedgerRepository) -> None:
+        for entity in ("b", "a", "c"):
+            ledger.write([opened(entity, "5")], [adjusted(entity)], NOW)
+        # What else there is: a head that no adjustment made, stripes, an order's entry.
+        ledger.write([opened("of-an-earlier-release", "5")], [hold("a")], NOW)
+        root = ledger.head("a")
+        assert root is not None
+        ledger.write(split(STOCK, "a", root, 2), [], NOW)
+
+        assert ledger.list_entities("", None, 10) == ["a", "b", "c"]
+
+    def test_goes_on_where_the_last_page_ended(self, ledger: LedgerRepository) -> None:
+        for number in range(5):
+            ledger.write([opened(f"id-{number}", "5")], [adjusted(f"id-{number}")], NOW)
+        after, pages = None, list[list[str]]()
+
+        while page := list(ledger.list_entities("id", after, 2)):
+            pages.append(page)
+            after = page[-1]
+
+        assert pages == [["id-0", "id-1"], ["id-2", "id-3"], ["id-4"]]
+
+    @pytest.mark.parametrize(
+        ("prefix", "found"), [("a", ["a", "a.b", "ab"]), ("A", ["A"]), ("ab", ["ab"]), ("b", [])]
+    )
+    def test_may_be_of_those_that_begin_so(
+        self, ledger: LedgerRepository, prefix: str, found: list[str]
+    ) -> None:
+        for entity in ("ab", "a", "A", "a.b", "c"):
+            ledger.write([opened(entity, "5")], [adjusted(entity)], NOW)
+
+        assert ledger.list_entities(prefix, None, 10) == found
+
+    def test_gets_a_head_of_an_earlier_release_when_it_is_adjusted_and_has_it_once(
+        self, ledger: LedgerRepository
+    ) -> None:
+        ledger.write([opened("one", "5")], [], NOW)
+        assert ledger.list_entities("", None, 10) == []
+
+        for number in (1, 2):
+            change = BalanceChange("one", balance=Decimal(1), expected=number)
+            ledger.write([change], [adjusted("one", f"id-{number}")], NOW)
+            assert ledger.list_entities("", None, 10) == ["one"]
+
+    def test_has_what_orders_have_written_and_what_was_deleted(self, ledger: LedgerRepository) -> None:
+        ledger.write([opened("one", "5")], [adjusted("one")], NOW)
+        ledger.write([BalanceChange.hold("one", Decimal(2))], [hold()], NOW)
+        ledger.write([BalanceChange.release("one", Decimal(2))], [], NOW)
+        ledger.write([buried(version=3)], [], NOW)
+
+        assert ledger.list_entities("", None, 10) == ["one"]
+        assert ledger.heads_of({"one": 0})["one"]["one"].deleted
+
+    def test_has_heads_that_are_read_together(self, ledger: LedgerRepository) -> None:
+        entities = [f"id-{number:03}" for number in range(101)]  # more than one call reads
+        for entity in entities:
+            ledger.write([opened(entity, "6")], [adjusted(entity)], NOW)
+        root = ledger.head("id-007")
+        assert root is not None
+        ledger.write(split(STOCK, "id-007", root, 2), [], NOW)
+
+        heads = ledger.heads_of(dict.fromkeys([*entities, "unknown"], 0))
+
+        assert heads.keys() == {*entities}
+        assert heads["id-001"]["id-001"] == ledger.head("id-001")
+        assert ledger.heads_of({"id-007": 2, "id-001": 0}) == {
+            "id-007": ledger.heads("id-007"),
+            "id-001": ledger.heads("id-001"),
+        }
+        assert ledger.heads_of({}) == {}
+
+
+def adjusted(entity: str, adjustment_id: str = "id-0") -> Adjustment:
+    return Adjustment(entity, adjustment_id, Decimal(5), "print-1", Balance(Decimal(5)), NOW)

@@ -347,3 +347,37 @@ def test_a_figure_of_many_digits_is_kept_exactly(stores: Stores) -> None:
     stored = stores.orders.get("order-1")
     assert stored is not None
     assert stored.checks[CheckType.STOCK].requested == Decimal(figure)
+
+
+def test_orders_that_are_marked_as_open_are_listed_oldest_first_until_they_end(stores: Stores) -> None:
+    # given
+    late = [
+        replace(order, create_time=f"2026-11-20T10:00:0{3 - n}.000Z") for n, order in enumerate(orders(3))
+    ]
+    for order in late:
+        stores.orders.add([order])
+    for order in late[:2]:
+        stores.orders.mark_open(order.order_id)
+        stores.orders.mark_open(order.order_id)
+    # when
+    page = stores.orders.list_open(None, 1)
+    rest = stores.orders.list_open(page[0], 10)
+    stores.orders.save(late[1].expire(now=LATER), expected_version=1)
+    stores.orders.mark_open("order-2")
+    stores.orders.mark_open("nobodys")
+    # then
+    assert [each.order_id for each in (*page, *rest)] == ["order-2", "order-1"]
+    assert [each.order_id for each in stores.orders.list_open(None, 10)] == ["order-1"]
+    assert stores.orders.get("nobodys") is None
+
+
+def test_a_decision_leaves_an_order_among_the_open_ones(stores: Stores) -> None:
+    order = placed()
+    stores.orders.add([order])
+    stores.orders.mark_open("order-1")
+
+    decided = order.record_check(CheckType.BALANCE, held(), now=LATER)
+    stores.orders.save(decided, expected_version=1)
+
+    assert [each.order_id for each in stores.orders.list_open(None, 10)] == ["order-1"]
+    assert stores.orders.get("order-1") == decided

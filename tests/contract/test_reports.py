@@ -12,6 +12,7 @@ import pytest
 from order_capture.adapters.dynamodb.report_repository import DynamoReportRepository
 from order_capture.adapters.dynamodb.transactions import MAX_ITEMS
 from order_capture.adapters.system import backoff
+from order_capture.application.ports import OrderCursor
 from order_capture.application.reports.ports import CountConflictError, Generations, ReportRepository
 from order_capture.application.reports.project_reports import ProjectReports
 from order_capture.application.retry import Retry
@@ -188,3 +189,72 @@ def test_eight_at_once_count_each_event_once(dynamodb_local_client: Any) -> None
 
     assert problems == []
     assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == aggregate_events(all_facts)
+
+
+def placed_at(order_id: str, second: int, kind: OrderEventType = OrderEventType.PLACED) -> OrderEventSummary:
+    sequence = 1 if kind is OrderEventType.PLACED else 2
+    return fact_of(kind, details_of(order_id), sequence=sequence, placed=f"2026-11-20T10:00:{second:02}.500Z")
+
+
+def place(order_id: str, second: int) -> OrderCursor:
+    return OrderCursor(f"2026-11-20T10:00:{second:02}", order_id)
+
+
+SINCE, UNTIL = "2026-11-20T10:00:00", "2026-11-20T10:00:59"
+
+
+class TestPlacedOrders:
+    """What `list_placed` promises."""
+
+    def test_come_the_newest_second_first_and_in_it_by_id_in_however_many_rows(
+        self, reports: ReportRepository
+    ) -> None:
+        reports.count(1, [placed_at("b", 1), placed_at("d", 2)], FORGET)
+        reports.count(1, [placed_at("c", 1)], FORGET)
+        reports.count(1, [placed_at("a", 1), placed_at("b", 1, OrderEventType.CONFIRMED)], FORGET)
+
+        assert reports.list_placed(SINCE, UNTIL, None, 10) == [
+            *(place("d", 2), place("a", 1), place("b", 1), place("c", 1))
+        ]
+
+    def test_are_those_whose_first_event_was_counted(self, reports: ReportRepository) -> None:
+        reports.count(1, [placed_at("a", 1, OrderEventType.CONFIRMED)], FORGET)
+        assert reports.list_placed(SINCE, UNTIL, None, 10) == []
+
+        reports.count(1, [placed_at("a", 1)], FORGET)
+        assert reports.list_placed(SINCE, UNTIL, None, 10) == [place("a", 1)]
+
+    def test_are_of_the_seconds_that_are_asked_for_both_included(self, reports: ReportRepository) -> None:
+        reports.count(1, [placed_at(f"order-{second}", second) for second in range(5)], FORGET)
+
+        found = reports.list_placed("2026-11-20T10:00:01", "2026-11-20T10:00:03", None, 10)
+
+        assert found == [place(f"order-{second}", second) for second in (3, 2, 1)]
+        assert reports.list_placed(UNTIL, SINCE, None, 10) == []
+
+    def test_go_on_where_the_last_page_ended(self, reports: ReportRepository) -> None:
+        for order_id in ("e", "a", "c", "b", "d"):  # a row each
+            reports.count(1, [placed_at(order_id, 1)], FORGET)
+        reports.count(1, [placed_at("f", 0), placed_at("g", 2)], FORGET)
+        after, pages = None, list[list[str]]()
+
+        while page := reports.list_placed(SINCE, UNTIL, after, 3):
+            pages.append([each.order_id for each in page])
+            after = page[-1]
+
+        assert pages == [["g", "a", "b"], ["c", "d", "e"], ["f"]]
+
+    def test_are_those_of_the_generation_that_is_read(self, reports: ReportRepository) -> None:
+        reports.count(2, [placed_at("a", 1)], FORGET)
+        assert reports.list_placed(SINCE, UNTIL, None, 10) == []
+
+        reports.count(1, [placed_at("a", 1)], FORGET)
+        assert reports.list_placed(SINCE, UNTIL, None, 10) == [place("a", 1)]
+
+    def test_are_found_in_more_rows_than_are_read_at_once(self, reports: ReportRepository) -> None:
+        for number in range(105):
+            reports.count(1, [placed_at(f"order-{number:03}", number % 2)], FORGET)
+
+        found = [each.order_id for each in reports.list_placed(SINCE, UNTIL, None, 1_000)]
+
+        assert found == [f"order-{number:03}" for number in (*range(1, 105, 2), *range(0, 105, 2))]

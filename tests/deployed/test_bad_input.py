@@ -54,6 +54,7 @@ def stock(**changed: str | None) -> str:
     return with_values(**({"productId": '"pen"', "balance": "10"} | changed))
 
 
+LISTS = ("/orders", "/account", "/stock")
 LONG_ID = '"' + "x" * 300 + '"'
 KIB = 1024
 
@@ -223,11 +224,11 @@ def test_invalid_headers_are_named(shop: StackClient, header: str, value: str) -
         ("/order/unknown/status", "There is no such order."),
         ("/account/unknown", "No balance is set for it."),
         ("/stock/unknown", "No balance is set for it."),
-        ("/order/no%20id", "Nothing has such an id."),
-        ("/account/" + "x" * 300, "Nothing has such an id."),
-        ("/account/a%2Fb", "Nothing has such an id."),
-        ("/stock/%2569", "Nothing has such an id."),
-        ("/webhooks/.%2500000000000000000000000000000000", "Nothing has such an id."),
+        ("/order/no%20id", "Resource not found."),
+        ("/account/" + "x" * 300, "Resource not found."),
+        ("/account/a%2Fb", "Resource not found."),
+        ("/stock/%2569", "Resource not found."),
+        ("/webhooks/.%2500000000000000000000000000000000", "Resource not found."),
     ],
 )
 def test_unknown_resources_are_a_404(shop: StackClient, path: str, detail: str) -> None:
@@ -257,7 +258,7 @@ def test_an_unknown_route_reaches_no_function(shop: StackClient, method: str, pa
     [
         ("GET", "/order", "OPTIONS, POST"),
         ("HEAD", "/order", "OPTIONS, POST"),
-        ("PUT", "/account", "OPTIONS, POST"),
+        ("PUT", "/account", "GET, HEAD, OPTIONS, POST"),
         ("PATCH", "/orders", "GET, HEAD, OPTIONS, POST"),
         ("DELETE", "/order/unknown", "GET, HEAD, OPTIONS"),
         ("PUT", "/webhooks/unknown", "DELETE, GET, HEAD, OPTIONS"),
@@ -287,7 +288,8 @@ def test_head_has_the_headers_of_get(shop: StackClient) -> None:
         *(f"/order/{order_id}", f"/order/{order_id}/status", f"/orders?customerId={alice}&limit=1"),
         *(f"/account/{alice}", f"/account/{alice}/history", f"/stock/{pen}", f"/stock/{pen}/history"),
         *(f"/webhooks?customerId={alice}", "/reports/daily?from=2026-11-20&to=2026-11-20"),
-        *("/account/unknown", "/orders", "/order/unknown?wait=x"),
+        *(f"/account?prefix={alice}", f"/stock?prefix={pen}&limit=1"),
+        *("/account/unknown", "/orders?limit=0", "/order/unknown?wait=x"),
     ]
     for path in paths:
         got, headed = shop.get(path), shop.request("HEAD", path)
@@ -327,12 +329,45 @@ def test_any_json_content_type_is_accepted(shop: StackClient, media_type: str) -
         ("POST", "/order/unknown/cancel?why=mood", ("why",)),
         ("GET", "/order/unknown?wait=0&wait=0", ("wait",)),
         ("GET", "/orders?customerId=a&customerId=a", ("customerId",)),
+        ("GET", "/account?customerId=a", ("customerId",)),
+        ("GET", "/stock?prefix=a&prefix=b", ("prefix",)),
     ],
 )
 def test_an_unknown_parameter_is_named(
     shop: StackClient, method: str, path: str, fields: tuple[str, ...]
 ) -> None:
     assert_problem(shop.request(method, path, content=order() if method == "POST" else None), 400, *fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/orders?customerId=a%20b", "customerId"),
+        ("/orders?customerId=", "customerId"),
+        ("/orders?reason=SOLD_OUT", "reason"),
+        ("/orders?status=DONE", "status"),
+        ("/orders?from=yesterday", "from"),
+        *((f"{path}?limit={limit}", "limit") for path in LISTS for limit in ("0", "101", "x", "")),
+        *(
+            (f"{path}?cursor={each}", "cursor")
+            for path in LISTS
+            for each in ("garbage", "YS4uL2I", "%00", "")
+        ),
+        *((f"{path}?prefix={each}", "prefix") for path in LISTS[1:] for each in ("x" * 65, "a%2Fb", "")),
+    ],
+)
+def test_an_invalid_parameter_of_a_list_is_named(shop: StackClient, path: str, field: str) -> None:
+    assert_problem(shop.get(path), 400, field)
+
+
+def test_a_cursor_is_of_its_own_list(shop: StackClient) -> None:
+    _, pen = shop.new_product(), shop.new_product()
+    link = shop.get("/stock?prefix=product-&limit=1").headers["Link"]
+    cursor = link.partition("cursor=")[2].partition(">")[0]
+
+    assert shop.get(f"/stock?cursor={cursor}&limit=1").status_code == 200
+    assert_problem(shop.get(f"/stock?prefix={pen}x&cursor={cursor}"), 400, "cursor")
+    assert_problem(shop.get(f"/orders?cursor={cursor}"), 400, "cursor")
 
 
 def test_a_retry_may_write_a_number_differently(shop: StackClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.deployed.shop import StackClient, View, body_of, eventually, order_body
 from tests.support.receiver import HANGS, FakeReceiver, Received
+from tests.support.target import needs_own_engine
 
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
 
@@ -36,6 +37,7 @@ def at(receiver: FakeReceiver, path: str) -> list[Received]:
     return [each for each in list(receiver.received) if each.path == path]
 
 
+@needs_own_engine("its receivers are on the loopback interface")
 def test_every_event_of_each_order_arrives_signed_at_its_own_address(shop: StackClient) -> None:
     # given
     alice, pen = shop.new_customer(), shop.new_product()
@@ -59,6 +61,7 @@ def test_every_event_of_each_order_arrives_signed_at_its_own_address(shop: Stack
         assert {each.path for each in receiver.received} == placed.keys()
 
 
+@needs_own_engine("its receivers are on the loopback interface")
 def test_a_secret_fetched_later_verifies_earlier_failed_deliveries(shop: StackClient) -> None:
     # given an order whose callback made the secret, and a receiver who does not know it
     alice, pen = shop.new_customer(), shop.new_product()
@@ -82,6 +85,7 @@ def test_a_secret_fetched_later_verifies_earlier_failed_deliveries(shop: StackCl
         assert receiver.received[-1].headers["webhook-id"] == delivery["deliveryId"]
 
 
+@needs_own_engine("its receivers are on the loopback interface")
 def test_410_ends_the_callbacks_of_that_order(shop: StackClient) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     with FakeReceiver(410) as gone, FakeReceiver() as receiver:
@@ -98,6 +102,7 @@ def test_410_ends_the_callbacks_of_that_order(shop: StackClient) -> None:
         assert len({each.headers["webhook-id"] for each in receiver.received}) == 3
 
 
+@needs_own_engine("its receivers are on the loopback interface")
 def test_a_hanging_host_delays_neither_another_host_nor_another_customer(shop: StackClient) -> None:
     alice, bob, pen = shop.new_customer(), shop.new_customer(), shop.new_product()
     with FakeReceiver(HANGS) as hanging, FakeReceiver() as alices, FakeReceiver() as bobs:

@@ -6,6 +6,9 @@ import re
 
 from tests.deployed.shop import StackClient, eventually, order_body
 from tests.support.receiver import FakeReceiver
+from tests.support.target import needs_own_engine
+
+pytestmark = needs_own_engine("its receiver is on the loopback interface")
 
 # Every customer and product of this suite has such an id; so begin all tokens, and all secrets of webhooks.
 # A traceback shows lines of code, in which an address may stand, but none on the loopback interface.

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -85,7 +86,11 @@ def test_they_are_dead_lettered_after_their_attempts(
     assert found == sent, "all of them, and nothing else"
     assert shop.waiting(url) == 0
     for message_id in sent:
-        refusals = [line for line in shop.log_lines(queue, message_id) if "refused a message" in line]
+        lines = eventually(
+            partial(shop.log_lines, queue, message_id),
+            lambda lines: sum("refused a message" in line for line in lines) == RECEIVES,
+        )
+        refusals = [line for line in lines if "refused a message" in line]
         assert len(refusals) == RECEIVES
 
 

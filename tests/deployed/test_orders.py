@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
-from tests.deployed.shop import Balances, StackClient, body_of, order_body
+from tests.deployed.shop import Balances, StackClient, body_of, eventually, order_body
 
 HELD = {"outcome": "HELD", "code": None, "available": None}
 
@@ -223,8 +224,9 @@ def test_a_clients_correlation_id_is_returned_and_propagated(shop: StackClient) 
     assert order["correlationId"] == name
     shop.come_to_rest()
     for function in ("BalanceChecker", "StockChecker", "OrderUpdate", "ShipOrder"):
-        assert shop.log_lines(function, name), f"{function} logs what it does for whom"
-        assert all(order_id in line for line in shop.log_lines(function, name))
+        lines = eventually(partial(shop.log_lines, function, name), bool)
+        assert lines, f"{function} logs what it does for whom"
+        assert all(order_id in line for line in lines)
 
 
 def test_a_response_always_has_a_correlation_id(shop: StackClient) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import pytest
 
 from local import postman
 from tests.deployed.shop import StackClient
-from tests.support.absent import absent
+from tests.support.node import NODE, module
 from tests.support.template import ROOT
 
-NEWMAN = ROOT / "node_modules/newman/bin/newman.js"
 COLLECTION = ROOT / "postman/order-capture.postman_collection.json"
 BLANK = ROOT / "postman/local.postman_environment.json"
 
@@ -28,9 +26,7 @@ def test_every_request_of_the_collection_passes_its_tests(
     shop: StackClient, tmp_path: Path, run: str
 ) -> None:
     # given
-    node = shutil.which("node")
-    if node is None or not NEWMAN.exists():
-        absent("newman runs the Postman collection: it needs node, and `npm ci` installs it (make test does)")
+    newman = module("newman/bin/newman.js")
     report, written = tmp_path / "report.json", tmp_path / "environment.json"
     postman.write(shop.outputs, written)
     settings = {
@@ -45,14 +41,14 @@ def test_every_request_of_the_collection_passes_its_tests(
     # when
     finished = subprocess.run(
         [
-            *(node, NEWMAN, "run", COLLECTION, *settings[run]),
+            *(NODE, newman, "run", COLLECTION, *settings[run]),
             *("--reporters", "cli,json", "--reporter-json-export", report),
             *("--reporter-cli-no-success-assertions", "--color", "off", "--disable-unicode"),
         ],
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": str(Path(node).parent), "NO_PROXY": "127.0.0.1"},
+        env={"NO_PROXY": "127.0.0.1"},
     )
     # then
     assert finished.returncode == 0, f"{run}:\n{finished.stdout}\n{finished.stderr}"

@@ -14,6 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.deployed.shop import TIMEOUT, StackClient, eventually
 from tests.deployed.test_authorization import BAD_TOKENS
 from tests.deployed.tokens import SCOPES, Forger
+from tests.support.target import needs_own_engine
 from tests.support.template import functions, load_template
 
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
@@ -40,7 +41,7 @@ class SocketClient:
             self._events.append(message)
         return message
 
-    def follow(self, **what: str) -> dict[str, Any]:
+    def follow(self, **what: str | bool) -> dict[str, Any]:
         """Subscribe to an orderId or a customerId."""
         return self.say({"action": "subscribe", **what})
 
@@ -102,7 +103,7 @@ def refused(shop: StackClient, headers: Mapping[str, str], *protocols: str) -> i
 
 @pytest.mark.parametrize("bad", BAD_TOKENS)
 def test_a_bad_token_opens_no_connection(shop: StackClient, forger: Forger, bad: str) -> None:
-    token = forger.tokens[bad]
+    token = forger.header(bad)
 
     assert refused(shop, {"Authorization": token} if token else {}) == 403
 
@@ -111,7 +112,7 @@ def test_a_bad_token_opens_no_connection(shop: StackClient, forger: Forger, bad:
 def test_an_invalid_token_in_a_subprotocol_opens_no_connection(
     shop: StackClient, forger: Forger, bad: str
 ) -> None:
-    token = forger.tokens[bad].removeprefix("Bearer").strip()
+    token = forger.header(bad).removeprefix("Bearer").strip()
 
     assert refused(shop, {}, "order-capture", *([token] if token else [])) == 403
 
@@ -144,6 +145,7 @@ def test_a_browser_sends_its_token_as_a_subprotocol_and_gets_ours_back(shop: Sta
         assert follower.follow(customerId=alice) == {"subscribed": {"customerId": alice}}
 
 
+@needs_own_engine("it stops shipping for everybody")
 def test_a_subscriber_gets_the_orders_state_and_its_further_events(shop: StackClient) -> None:
     # given a shop in which nothing ships
     alice, pen = shop.new_customer("100.00"), shop.new_product(5)
@@ -156,6 +158,20 @@ def test_a_subscriber_gets_the_orders_state_and_its_further_events(shop: StackCl
             # then
             assert answer == {"subscribed": {"orderId": order_id}, "order": confirmed}
         assert follower.story(order_id, "order.shipped")[-1] == ("3", "order.shipped")
+
+
+def test_a_service_follows_all_orders_and_a_customer_does_not(shop: StackClient) -> None:
+    # given
+    alice, pen = shop.new_customer(), shop.new_product(5)
+    with following(shop) as service, following(shop, alice) as hers:
+        # when
+        assert service.follow(all=True) == {"subscribed": {"all": True}}
+        refused = hers.follow(all=True)["problem"]
+        assert (refused["status"], refused["detail"]) == (403, "Only services and operators may do this.")
+        order_id = shop.place(alice, {pen: 1}, "1.00")
+        # then
+        assert service.story(order_id, "order.shipped") == SHIPPED
+        assert hers.heard_nothing()
 
 
 def test_an_order_is_followed_until_it_ships(shop: StackClient) -> None:

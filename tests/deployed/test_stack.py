@@ -12,7 +12,9 @@ import pytest
 from local import stack
 from local.engine import Engine
 from tests.deployed.shop import Balances, StackClient
+from tests.support.target import needs_own_engine
 from tests.support.template import load_template
+from tests.template.translation import holds
 
 
 def test_every_output_of_the_template_names_something_that_exists(shop: StackClient) -> None:
@@ -22,16 +24,23 @@ def test_every_output_of_the_template_names_something_that_exists(shop: StackCli
 
     (deployed,) = client("cloudformation").describe_stacks(StackName=shop.outputs["stackName"])["Stacks"]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in deployed["Outputs"]}
-    assert outputs.keys() == load_template()["Outputs"].keys()
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in deployed["Parameters"]}
+    template = load_template()
+    assert outputs.keys() == {
+        name
+        for name, output in template["Outputs"].items()
+        if "Condition" not in output or holds(output["Condition"], template["Conditions"], parameters)
+    }
 
     def log_group(name: str) -> object:
         groups = client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
         assert name in [group["logGroupName"] for group in groups]
         return groups
 
+    region = shop.outputs["region"]
     api, stage, pool = outputs["ApiId"], outputs["ApiStage"], outputs["UserPoolId"]
     domain = client("cognito-idp").describe_user_pool(UserPoolId=pool)["UserPool"]["Domain"]
-    sign_in = f"https://{domain}.auth.us-east-1.amazoncognito.com/oauth2"
+    sign_in = f"https://{domain}.auth.{region}.amazoncognito.com/oauth2"
     look_up: Mapping[str, Callable[[str], object]] = {
         "TableName": lambda name: client("dynamodb").describe_table(TableName=name),
         "QueueUrl": lambda url: client("sqs").get_queue_attributes(QueueUrl=url),
@@ -39,6 +48,7 @@ def test_every_output_of_the_template_names_something_that_exists(shop: StackCli
         "TopicArn": lambda arn: client("sns").get_topic_attributes(TopicArn=arn),
         "FunctionName": lambda name: client("lambda").get_function(FunctionName=name),
         "LogGroupName": log_group,
+        "DashboardName": lambda name: client("cloudwatch").get_dashboard(DashboardName=name),
         "SocketId": lambda name: client("apigatewayv2").get_api(ApiId=name),
         "TableId": lambda name: client("dynamodb").describe_table(TableName=name),
         "ApiId": lambda name: client("apigateway").get_rest_api(restApiId=name),
@@ -48,10 +58,13 @@ def test_every_output_of_the_template_names_something_that_exists(shop: StackCli
             UserPoolId=pool, ClientId=name
         ),
     }
+    console = f"{outputs['ApiUrl']}/console"
     # then
-    assert outputs.pop("ApiUrl") == f"https://{api}.execute-api.us-east-1.amazonaws.com/{stage}"
+    assert outputs.pop("ConsoleUrl", console) == console
+    assert outputs.pop("ApiUrl") == f"https://{api}.execute-api.{region}.amazonaws.com/{stage}"
     socket = outputs["SocketId"]
-    assert outputs.pop("SocketUrl") == f"wss://{socket}.execute-api.us-east-1.amazonaws.com/{stage}"
+    assert outputs.pop("SocketUrl") == f"wss://{socket}.execute-api.{region}.amazonaws.com/{stage}"
+    assert outputs.pop("OrderRetentionDays") == parameters["OrderRetentionDays"]  # for `make close-books`
     assert outputs.pop("TokenUrl") == f"{sign_in}/token"
     assert outputs.pop("SignInUrl") == f"{sign_in}/authorize"
     for name, value in outputs.items():
@@ -63,10 +76,13 @@ def test_the_description_says_where_the_api_is(shop: StackClient, engine: Engine
     assert shop.outputs["endpointUrl"] == engine.url
     assert shop.outputs["region"] == "us-east-1"
     assert shop.outputs["apiUrl"] == f"{engine.url}/v1"
+    assert shop.outputs["consoleUrl"] == engine.console_url
+    assert shop.outputs["consoleUrl"].startswith(f"{engine.url}/v1/console#key=")
     assert shop.outputs["tokenUrl"].startswith(engine.url)
     assert shop.outputs["socketUrl"] == f"ws://127.0.0.1:{engine.port}/ws/v1"
 
 
+@needs_own_engine("its addresses are the engine's")
 def test_the_description_has_no_address_that_does_not_work_here(shop: StackClient) -> None:
     assert [
         name for name, value in shop.outputs.items() if "amazonaws" in value or "amazoncognito" in value

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from order_capture.domain.webhooks import MIN_BACKOFF, SLOTS
 from tests.deployed.shop import StackClient, View, body_of, eventually, order_body
 from tests.support.receiver import HANGS, FakeReceiver
+from tests.support.target import needs_own_engine
 
+pytestmark = needs_own_engine("its receivers are on the loopback interface")
 SHIPPED = [("1", "order.placed"), ("2", "order.confirmed"), ("3", "order.shipped")]
 
 

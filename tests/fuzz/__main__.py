@@ -1,4 +1,4 @@
-"""`make fuzz`: so many cases against an engine of its own, with what each operation answered."""
+"""`make fuzz`: so many cases against a stack of its own or a named one, with what each operation answered."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +23,7 @@ from order_capture_ops.cli import Parser, errors, integer_between
 from order_capture_ops.cli import run as run_command
 from tests.deployed.shop import StackClient
 from tests.fuzz.run import FuzzSummary, run
+from tests.support import target
 
 MOST_CASES = 10_000_000
 LAST_SEED = 2**32 - 1
@@ -42,24 +45,33 @@ def main(arguments: list[str] | None = None) -> int:
         default=random.randrange(1_000_000),
         help="of all that is random (default: another one each time)",
     )
+    parser.add_argument("--stack", metavar="NAME", help="one that exists (default: a stack of its own)")
     options = parser.parse_args(arguments)
-    return run_command(lambda: _fuzz(options.cases, options.seed))
+    return run_command(lambda: _fuzz(options.cases, options.seed, options.stack))
 
 
-def _fuzz(cases: int, seed: int) -> int:
-    started = time.monotonic()
+@contextmanager
+def _stack_to_fuzz(name: str | None) -> Iterator[StackClient]:
+    if name is not None:
+        yield StackClient(target.describe(name))
+        return
     with fresh(auth=True) as engine, tempfile.TemporaryDirectory() as logs:
         with step("Deploying the stack"):
-            shop = StackClient(stack.deploy(engine, Path(logs) / "deploy.log"))
-        with _progress() as progress:
-            bar = progress.add_task("cases", total=cases)
-            summary = run(
-                shop.outputs["apiUrl"],
-                shop.bearer,
-                cases=cases,
-                seed=seed,
-                on_progress=lambda seen: progress.update(bar, completed=seen.cases),
-            )
+            deployed = stack.deploy(engine, Path(logs) / "deploy.log")
+        yield StackClient(deployed)
+
+
+def _fuzz(cases: int, seed: int, name: str | None) -> int:
+    started = time.monotonic()
+    with _stack_to_fuzz(name) as shop, _progress() as progress:
+        bar = progress.add_task("cases", total=cases)
+        summary = run(
+            shop.outputs["apiUrl"],
+            shop.bearer,
+            cases=cases,
+            seed=seed,
+            on_progress=lambda seen: progress.update(bar, completed=seen.cases),
+        )
     console.print(table_of(summary))
     console.print(
         f"{summary.cases} cases in {time.monotonic() - started:.0f} s, seed {seed}: "

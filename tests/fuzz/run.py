@@ -183,7 +183,7 @@ def _schema(
         }
     )
     schema = schemathesis.openapi.from_dict(of, config=config)
-    return schema.exclude(method="OPTIONS")  # which the gateway answers without a look at anything
+    return schema.exclude(method="OPTIONS")  # which the gateway answers by itself
 
 
 def _expecting(*more: str) -> dict[str, Any]:
@@ -199,15 +199,13 @@ def _expecting(*more: str) -> dict[str, Any]:
 def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
     """Make a good request as good as the contract's words ask for, where no schema can.
 
-    Amounts have two places at most, unit prices come to the total, a change of stock has one of balance and
-    adjust at most, a cursor is one that an answer gave, a report is of 92 days at most, and
-    nobody looks back to what is still to come, or to a time at which there was nothing yet: what there is was
-    made by these very requests and may be gone after the next, so that a time is one of the last second.
-    To wait for long shows nothing more. An Idempotency-Key stands for one request: schemathesis is fond of
-    a few keys, and most requests would be answered with 422, whatever else is in them. In chains it keeps
-    them.
-
-    And no address that is taken leads anywhere: what would be sent there is nobody's to get.
+    * Amounts have two places at most, and unit prices come to the total.
+    * A change of stock has one of balance and adjust at most.
+    * A cursor is one that an answer gave; a report is of 92 days at most; a long wait shows nothing more.
+    * `?at=` is in the last second: what there is was made by these requests, and may be gone after the next.
+    * An Idempotency-Key stands for one request. Schemathesis repeats a few keys, and most requests would be
+      answered with 422, whatever else is in them. In chains it keeps them.
+    * No address leads anywhere, so that nothing is sent to one.
     """
     if case.meta is None:
         return

@@ -295,7 +295,7 @@ def test_it_is_taken_as_a_version_beside_the_old_one(root: Path) -> None:
 
 def test_a_version_that_is_out_can_not_just_go(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(with_ship(), root) == 1
-    assert "order.ship 1 is gone" in capsys.readouterr().out
+    assert "order.ship 1 was removed" in capsys.readouterr().out
 
 
 def test_other_words_replace_the_old_ones(root: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from contracts.registry import CHANNELS, EVENTS, MESSAGES, Channel, Kind
 from order_capture.adapters.messaging import envelopes
+from order_capture.application import channels as operated
 from order_capture.domain.events import OrderEventType
 from tests.support.template import functions, load_template, of_type, refers_to, statements
 
@@ -16,7 +17,9 @@ TEMPLATE = load_template()
 BY_NAME = {channel.name: channel for channel in CHANNELS}
 QUEUES = [channel for channel in CHANNELS if channel.kind is Kind.QUEUE]
 
-NOT_OURS = {"AlarmTopic": "CloudWatch publishes its alarms there, in a form of its own"}
+NOT_OURS = dict.fromkeys(
+    ("AlarmTopic", "PageTopic"), "CloudWatch publishes its alarms there, in a form of its own"
+)
 
 
 def filled_by_lambda() -> set[str | None]:
@@ -69,7 +72,9 @@ def test_it_has_every_topic_and_every_queue() -> None:
 
 def test_who_sends_is_who_may() -> None:
     assert senders(Kind.TOPIC) == set(may("sns:Publish"))
+    redriven = {("operations_api", f"{each.resource}Queue") for each in operated.CHANNELS if each.redrivable}
     sending = {(name, queue) for name, queue in may("sqs:SendMessage") if queue not in filled_by_lambda()}
+    sending -= redriven  # operators move dead letters back to each queue
     assert senders(Kind.QUEUE) == sending
     pushing = {name for name, _ in may("execute-api:ManageConnections")}
     assert {name for name, _ in senders(Kind.SOCKET)} == pushing

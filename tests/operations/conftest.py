@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from order_capture_ops import __main__ as cli
-from order_capture_ops import dead_letters
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables
 from tests.support.pipeline import Pipeline
@@ -19,9 +18,7 @@ Run = Callable[..., int]
 
 
 @pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
-    # moto has one server, so a long poll finds nothing more.
-    monkeypatch.setattr(dead_letters, "WAIT_SECONDS", 0)
+def pipeline() -> Iterator[Pipeline]:
     with Pipeline.running() as pipeline:
         yield pipeline
 

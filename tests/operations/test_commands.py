@@ -58,6 +58,21 @@ BAD: Sequence[tuple[str, Sequence[str], str]] = (
     *(("tests.fuzz", (f"--cases={cases}",), "N (--cases)") for cases in ("0", "-5", "many", "9" * 30)),
     ("tests.fuzz", ("--seed=x",), "SEED (--seed)"),
     ("benchmarks", ("--nonsense",), "--nonsense"),
+    ("benchmarks.load", ("--mix=hots",), "MIX (--mix)"),
+    *(("benchmarks.load", (f"--users={users}",), "USERS (--users)") for users in ("0", "501", "many")),
+    *(
+        ("benchmarks.load", (f"--seconds={seconds}",), "SECONDS (--seconds)")
+        for seconds in ("0", "1801", "x")
+    ),
+    *(
+        ("benchmarks.load", (f"--rate={rate}",), "RATE (--rate)")
+        for rate in ("0", "-1", "nan", "inf", "5001")
+    ),
+    ("benchmarks.load", ("--orders=100001",), "ORDERS (--orders)"),
+    ("benchmarks.load", ("--units=0",), "UNITS (--units)"),
+    ("benchmarks.load", ("--patience=3601",), "PATIENCE (--patience)"),
+    ("benchmarks.load", ("--web-port=0",), "WEB_PORT (--web-port)"),
+    ("benchmarks.load", ("--stack=a", "--url=http://127.0.0.1:1"), "either STACK or URL"),
 )
 
 

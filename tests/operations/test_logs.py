@@ -11,9 +11,10 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
+from order_capture.adapters.operations.function_logs import LogLine
 from order_capture_ops import cli, logs, stack
 from order_capture_ops.errors import UsageError
-from order_capture_ops.logs import LogLine, choose
+from order_capture_ops.logs import choose
 from order_capture_ops.stack import Stack
 
 KNOWN = ["order_api", "account_api", "order_update", "order_watchdog", "ship_order", "webhook_dispatcher"]

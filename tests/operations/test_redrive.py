@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import botocore.exceptions
 import pytest
 
-from order_capture_ops import dead_letters
-from order_capture_ops.dead_letters import DeadLetterQueue, RedriveResult, peek, redrive
-from order_capture_ops.stack import Stack, StackError
+from order_capture.adapters.operations import dead_letters
+from order_capture.adapters.operations.dead_letters import DeadLetterQueue, peek, redrive
+from order_capture.application.operations.ports import RedriveResult
+from order_capture_ops.__main__ import dead_letter_queue
+from order_capture_ops.errors import UsageError
+from order_capture_ops.stack import Stack
 from tests.operations.conftest import Run
 from tests.support.factories import body_of, check, details_of
 from tests.support.shop import Shop, order_of
@@ -25,7 +29,7 @@ def sqs(stack: Stack) -> Any:
 
 
 def dlq_of(stack: Stack, name: str) -> DeadLetterQueue:
-    return dead_letters.queue(stack, name)
+    return dead_letter_queue(stack, name)
 
 
 def put(sqs: Any, url: str, body: str, **attributes: str) -> None:
@@ -76,7 +80,7 @@ class TestDryRun:
 
         (message,) = peek(sqs, dlq)
 
-        assert (message.queue, message.type, message.order_id) == ("ShipOrderDlq", "order.ship", unshipped)
+        assert (message.type, message.order_id) == ("order.ship", unshipped)
         assert 0 <= message.age < 60
         assert message.receives >= 1
         assert [(message["MessageId"], message["Body"]) for message in waiting(sqs, dlq.url)] == before
@@ -144,12 +148,11 @@ class TestRedrive:
         assert dlq_of(stack, name).targets == (stack.outputs["OrderUpdateQueueUrl"],)
 
     def test_covers_every_queue_of_a_function(self, stack: Stack) -> None:
-        served = {dlq.url for dlq in dead_letters.queues(stack)}
+        served = {dlq.url for dlq in dead_letters.all_queues(stack) if dlq.targets}
         fed = {name.removesuffix("QueueUrl") for name in stack.outputs if name.endswith("QueueUrl")}
         fed -= {"WebhookSlow"}  # it shares the dead-letter queue of the quick lane
 
         assert served == {stack.outputs[f"{name}DlqUrl"] for name in (*fed, "OrderTopic", "OrderEventTopic")}
-        assert all(dlq.targets for dlq in dead_letters.queues(stack))
 
     def test_skips_foreign_messages(self, run: Run, stack: Stack, sqs: Any) -> None:
         dlq = dlq_of(stack, "order_update")
@@ -212,7 +215,7 @@ class TestRedrive:
     def test_does_not_move_a_message_twice_that_fails_again(self, stack: Stack, sqs: Any) -> None:
         dlq = dlq_of(stack, "order_update")
         put(sqs, dlq.url, body_of(check()))
-        loop = DeadLetterQueue(dlq.name, dlq.url, targets=(dlq.url,))  # each message fails again at once
+        loop = DeadLetterQueue(dlq.channel, dlq.url, targets=(dlq.url,))  # each message fails again at once
 
         assert redrive(sqs, loop) == RedriveResult(moved=1)
         assert len(waiting(sqs, dlq.url)) == 1
@@ -259,6 +262,11 @@ class TestDeadLettersOfATopic:
         assert len(waiting(sqs, dlq.url)) == 1
 
 
+def test_on_aws_a_poll_asks_all_of_sqss_servers(stack: Stack) -> None:
+    assert dlq_of(replace(stack, on_aws=True), "order_update").wait > 0
+    assert dlq_of(stack, "order_update").wait == 0, "the local engine has one"
+
+
 class TestFailures:
     def test_a_crash_between_sending_and_deleting_loses_nothing(
         self, shop: Shop, stack: Stack, sqs: Any, unshipped: str
@@ -302,5 +310,5 @@ class TestFailures:
         assert "OrderUpdateDlq" in capsys.readouterr().err
 
     def test_a_queue_without_targets_is_unknown(self, stack: Stack) -> None:
-        with pytest.raises(StackError):
+        with pytest.raises(UsageError, match="There are: BalanceCheckerDlq"):
             dlq_of(stack, "ChangePublisherDlq")

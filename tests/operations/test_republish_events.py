@@ -190,7 +190,7 @@ def test_a_failed_publish_raises_a_transient_error(traded: Shop, stack: Stack) -
     sns.meta.events.register("before-call.sns.PublishBatch", refuse)
     throttled = replace(stack, client=lambda service: sns if service == "sns" else stack.client(service))
 
-    with pytest.raises(TransientError, match="5 messages could not be sent yet"):
+    with pytest.raises(TransientError, match="10 messages could not be sent yet"):
         republish_events(throttled, [], "2020-01-01T00:00:00.000Z")
 
 

@@ -12,6 +12,7 @@ from moto import mock_aws
 
 from local import env_json, follow, receiver, tokens
 from local.engine import free_port
+from order_capture.adapters.operations.stack import MissingOutputError
 from order_capture_ops import stack as stacks
 from order_capture_ops.__main__ import main
 from order_capture_ops.stack import StackError
@@ -55,7 +56,7 @@ def test_a_stack_on_aws_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) ->
     assert stack.on_aws
     assert stack.output("OrderTopicArn").startswith("arn:aws:sns:us-east-1:")
     assert stack.parameters["OrderDeadlineSeconds"] == "30"
-    with pytest.raises(StackError, match="no output OrderTableName"):
+    with pytest.raises(MissingOutputError, match="no output OrderTableName"):
         stack.output("OrderTableName")
 
 
@@ -171,7 +172,7 @@ def test_every_command_has_a_readable_error_without_a_stack(capsys: pytest.Captu
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 13
     assert set(lines) == {
-        "Error: No stack is deployed in this checkout: `make run` deploys one, STACK=name takes one on AWS."
+        "Error: No stack is deployed in this checkout: `make run` deploys one, STACK=name selects one on AWS."
     }
 
 

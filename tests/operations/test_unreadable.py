@@ -52,9 +52,7 @@ def poisoned(shop: Shop, stack: Stack) -> Shop:
         (["audit", "--grace-period", "0"], ["bad-0", "HOLD#bad", "product bad", "account bob"]),
         (["republish"], ["product bad"]),
         (["republish-events", "--since", "2020-01-01"], ["bad-0", "bad-6"]),
-        (["stuck"], ["bad-0"]),
-        (["watch"], ["bad-0"]),
-        (["watch", "bad-0"], ["bad-0"]),
+        (["watch", "--scan"], ["bad-0"]),
         (["check-reports", "--grace-period", "0"], ["bad-0", "2026-11-20 DAY", "order bad"]),
         (["rebuild-reports"], ["bad-0"]),
         (["rebuild-history"], ["account alice", "account bob"]),
@@ -79,3 +77,11 @@ def test_readable_orders_are_published(poisoned: Shop, run: Run) -> None:
     assert run("republish-events", "--since", "2020-01-01") == 1
 
     assert len(take()) == 4
+
+
+def test_an_unreadable_order_can_not_be_checked_and_no_other_is(
+    poisoned: Shop, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("watch", "bad-0") == 2
+
+    assert "Unknown or unreadable: order bad-0." in capsys.readouterr().err

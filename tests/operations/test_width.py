@@ -11,15 +11,19 @@ import pytest
 from rich.console import Console
 
 from local import demo
+from order_capture.adapters.operations import dead_letters
+from order_capture.adapters.operations.dead_letters import DeadLetterQueue
+from order_capture.application.channels import channel
+from order_capture.application.operations.list_open_orders import OpenOrder
+from order_capture.application.operations.ports import DeadLetter
 from order_capture.domain.order import DeclineCode
 from order_capture_ops import __main__ as ops
-from order_capture_ops import cli, dead_letters
+from order_capture_ops import cli
 from order_capture_ops.audit import AuditReport, Difference
-from order_capture_ops.dead_letters import DeadLetter, DeadLetterQueue
-from order_capture_ops.open_orders import OpenOrder
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables
 from tests.operations.conftest import Run
+from tests.support.factories import details_of, placed
 
 CUSTOMER, PRODUCT, ORDER, MESSAGE = "c" * 64, "p" * 64, "o" * 64, "m" * 36
 LARGEST = Decimal("999999999.99")
@@ -64,8 +68,9 @@ def test_audit_differences(
 def test_dead_letters_of_a_dry_run(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dead = DeadLetter("WebhookDispatcherDlq", MESSAGE, "order.confirmed", ORDER, 1e6, 1000, "{}")
-    monkeypatch.setattr(dead_letters, "queue", lambda *_: DeadLetterQueue(dead.queue, "url", ("url",)))
+    dead = DeadLetter(MESSAGE, "order.confirmed", ORDER, 1e6, 1000, "{}")
+    dlq = DeadLetterQueue(channel("webhook_dispatcher"), "url", ("url",))
+    monkeypatch.setattr(ops, "dead_letter_queue", lambda *_: dlq)
     monkeypatch.setattr(dead_letters, "count", lambda *_: 1)
     monkeypatch.setattr(dead_letters, "peek", lambda *_: [dead])
 
@@ -78,15 +83,13 @@ def test_dead_letters_of_a_dry_run(
 
 def test_open_orders(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     waits = ("balance check: done (DECLINED), its result is not recorded yet", "stock check: not done yet")
-    order = OpenOrder(ORDER, "CONFIRMED", 1e6, waits, ("WebhookDispatcherDlq (order.confirmed)",))
-    monkeypatch.setattr(dead_letters, "queues", lambda _: [])
+    placed_order = placed(details_of(ORDER))
+    order = OpenOrder(placed_order, 1e6, waits, ["webhook_dispatcher"])
     monkeypatch.setattr(ops, "open_orders", lambda *_: [order])
 
     assert run("stuck") == 0
 
-    assert_fits(
-        capsys.readouterr().out, ORDER, "CONFIRMED", "stock check: not done yet", "WebhookDispatcherDlq"
-    )
+    assert_fits(capsys.readouterr().out, ORDER, "PENDING", "stock check: not done yet", "webhook_dispatcher")
 
 
 @pytest.mark.parametrize("code", DeclineCode)

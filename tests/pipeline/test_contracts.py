@@ -42,7 +42,7 @@ def receiver(pipeline: Pipeline) -> Iterator[FakeReceiver]:
 
 
 def live(shop: Shop) -> None:
-    """Orders with every end that there is, and the watchdog looks at all of them."""
+    """Orders with every end that there is, all of them checked by the watchdog."""
     shop.order(order_of("alice", 10, pen=1))
     shop.order(order_of("bob", 100, pen=1))
     shop.order(order_of("alice", 10, pen=1, ink=2))

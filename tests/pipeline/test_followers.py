@@ -25,9 +25,11 @@ def connections() -> Iterator[MemoryConnectionClient]:
         yield connections
 
 
-def say(shop: Shop, connection_id: str, customer: str, **what: str) -> dict[str, Any]:
+def say(
+    shop: Shop, connection_id: str, customer: str, more: dict[str, str] | None = None, **what: str | bool
+) -> dict[str, Any]:
     text = json.dumps({"action": "subscribe", **what})
-    event = socket_event(text, connection_id=connection_id, claims=customer_claims(customer))
+    event = socket_event(text, connection_id=connection_id, claims=customer_claims(customer) | (more or {}))
     answer: dict[str, Any] = decimal_json.loads(shop.pipeline.invoke("socket_api", event)["body"])
     return answer
 
@@ -47,6 +49,28 @@ def test_a_customer_gets_the_events_of_all_their_orders(
 
     assert story(connections, "c-1") == SHIPPED
     assert decimal_json.loads(connections.sent[-1][1])["data"] == shop.view(order_id)
+
+
+def test_an_operator_gets_the_events_of_all_orders(shop: Shop, connections: MemoryConnectionClient) -> None:
+    operator = {"groups": "staff,operators"}
+    assert say(shop, "c-1", "olga", operator, all=True) == {"subscribed": {"all": True}}
+    orders = {shop.order(order_of("alice", 10, pen=1)), shop.order(order_of("bob", 10, pen=1))}
+    shop.pipeline.run()
+
+    sent = [decimal_json.loads(text) for to, text in connections.sent if to == "c-1"]
+    assert {event["subject"] for event in sent} == orders
+    assert len(sent) == 6
+
+
+def test_a_customer_is_refused_the_events_of_all_orders(
+    shop: Shop, connections: MemoryConnectionClient
+) -> None:
+    problem = say(shop, "c-1", "alice", all=True)["problem"]
+    assert (problem["status"], problem["type"]) == (403, "urn:order-capture:problem:forbidden")
+    shop.order(order_of("alice", 10, pen=1))
+    shop.pipeline.run()
+
+    assert connections.sent == []
 
 
 def test_a_late_subscriber_gets_the_current_state(shop: Shop, connections: MemoryConnectionClient) -> None:

@@ -241,6 +241,7 @@ def test_every_changing_operation_takes_an_idempotency_key() -> None:
         for path, item in CONTRACT["paths"].items()
         for method in item
         if method in ("post", "put", "patch", "delete")
+        and not path.startswith("/operations/")  # what operators do is the same when it is done twice
     } == set(KEYED)
 
 

@@ -156,7 +156,7 @@ def test_the_local_engine_itself_is_not_reached_by_any_name() -> None:
 def test_a_url_registered_before_the_rule_is_never_sent_raw(path: str) -> None:
     with FakeReceiver() as receiver:
         answer = post(f"http://127.0.0.1:{receiver.port}/{path}")
-        assert answer == DeliveryResponse(None, "the address has characters that a URI may not have")
+        assert answer == DeliveryResponse(None, "the address has characters that a URI does not allow")
         assert receiver.received == []
 
 
@@ -187,7 +187,7 @@ def test_the_checked_address_is_the_one_that_is_connected_to(
     )
     # THEN the first answer is where it went, and the name was not asked for again
     assert connected == [("93.184.215.14", 443)]
-    assert answer == DeliveryResponse(None, "no answer: ConnectionRefusedError")
+    assert answer == DeliveryResponse(None, "no response: ConnectionRefusedError")
 
 
 @pytest.fixture
@@ -249,7 +249,9 @@ def test_a_self_signed_certificate_is_rejected(tls_receiver: FakeReceiver) -> No
 def test_a_hanging_receiver_times_out() -> None:
     with FakeReceiver(HANGS) as receiver:
         began = time.monotonic()
-        assert post(receiver.url, timeout=0.3) == DeliveryResponse(None, "no answer in 0.3 s", is_late=True)
+        assert post(receiver.url, timeout=0.3) == DeliveryResponse(
+            None, "no response within 0.3 s", is_late=True
+        )
         assert time.monotonic() - began < 2
 
 
@@ -271,7 +273,7 @@ def test_a_slowly_dripping_response_times_out() -> None:
     # THEN it does not hold up the sender
     port = listening.getsockname()[1]
     assert post(f"http://127.0.0.1:{port}/", timeout=0.3) == DeliveryResponse(
-        None, "no answer in 0.3 s", is_late=True
+        None, "no response within 0.3 s", is_late=True
     )
 
 
@@ -284,7 +286,7 @@ def test_a_name_resolution_that_hangs_times_out() -> None:
 
     answer = webhook_client.post("https://slow.example/", HEADERS, "{}", timeout=0.2, resolver=resolver)
     over.set()
-    assert answer == DeliveryResponse(None, "no answer in 0.2 s", is_late=True)
+    assert answer == DeliveryResponse(None, "no response within 0.2 s", is_late=True)
 
 
 def test_nothing_is_sent_after_the_timeout() -> None:
@@ -299,7 +301,7 @@ def test_nothing_is_sent_after_the_timeout() -> None:
         answer = webhook_client.post(
             receiver.url, HEADERS, "{}", timeout=0.2, loopback=True, resolver=resolver
         )
-        assert answer == DeliveryResponse(None, "no answer in 0.2 s", is_late=True)
+        assert answer == DeliveryResponse(None, "no response within 0.2 s", is_late=True)
         # WHEN its answer comes after all
         late.set()
         time.sleep(0.3)
@@ -317,7 +319,9 @@ def test_nothing_is_sent_if_the_connection_is_too_late(monkeypatch: pytest.Monke
 
     with FakeReceiver() as receiver:
         monkeypatch.setattr(socket, "create_connection", slowly)
-        assert post(receiver.url, timeout=0.2) == DeliveryResponse(None, "no answer in 0.2 s", is_late=True)
+        assert post(receiver.url, timeout=0.2) == DeliveryResponse(
+            None, "no response within 0.2 s", is_late=True
+        )
         assert made.wait(5)
         time.sleep(0.2)
         assert receiver.received == []
@@ -357,7 +361,7 @@ def test_1xx_responses_are_ignored() -> None:
 
 def test_endless_1xx_responses_time_out() -> None:
     url = answering(forever=b"HTTP/1.1 103 Early Hints\r\n\r\n")
-    assert post(url, timeout=0.3) == DeliveryResponse(None, "no answer in 0.3 s", is_late=True)
+    assert post(url, timeout=0.3) == DeliveryResponse(None, "no response within 0.3 s", is_late=True)
 
 
 def test_an_unresponsive_address_leaves_time_for_the_others(
@@ -407,7 +411,7 @@ def test_endless_headers_are_not_read() -> None:
 
     threading.Thread(target=flood, daemon=True).start()
     answer = post(f"http://127.0.0.1:{listening.getsockname()[1]}/")
-    assert answer == DeliveryResponse(None, "no answer: HTTPException")
+    assert answer == DeliveryResponse(None, "no response: HTTPException")
 
 
 def test_the_addresses_of_a_name_are_tried_in_order(
@@ -422,10 +426,10 @@ def test_the_addresses_of_a_name_are_tried_in_order(
     monkeypatch.setattr(socket, "create_connection", connect)
     answer = post("https://shop.example/", "1.1.1.1", "2606:4700::1111", "8.8.8.8", "9.9.9.9", loopback=False)
     assert connected == ["1.1.1.1", "2606:4700::1111", "8.8.8.8"]
-    assert answer == DeliveryResponse(None, "no answer: ConnectionRefusedError")
+    assert answer == DeliveryResponse(None, "no response: ConnectionRefusedError")
 
 
 def test_a_refused_connection_is_a_failed_delivery() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    assert post(f"http://127.0.0.1:{port}/") == DeliveryResponse(None, "no answer: ConnectionRefusedError")
+    assert post(f"http://127.0.0.1:{port}/") == DeliveryResponse(None, "no response: ConnectionRefusedError")

@@ -163,7 +163,7 @@ class TestADeadline:
         order_id = shop.order(order_of("alice", 10, pen=1))
         shop.pipeline.deliver("balance_checker")
         lose(shop, "stock_checker")
-        for seconds in (60, 120, 240):  # looks that are all in vain
+        for seconds in (60, 120, 240):  # checks without effect
             shop.pipeline.run()
             shop.pipeline.wait(seconds)
             assert shop.pipeline.deliver("order_watchdog") == 1

@@ -163,7 +163,7 @@ def test_a_slow_receiver_is_served_in_the_slow_lane(shop: Shop, hooks: Hooks) ->
         first, second = receiver.received
         assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
         (delivery,) = hooks.log(webhook)
-        assert [each["result"] for each in delivery["attempts"]] == ["no answer in 2 s", "answered 204"]
+        assert [each["result"] for each in delivery["attempts"]] == ["no response within 2 s", "answered 204"]
 
 
 def test_a_repeated_event_is_sent_once(shop: Shop, hooks: Hooks, receiver: FakeReceiver) -> None:

@@ -113,9 +113,12 @@ class Books:
         self._commits += 1
         touched: dict[tuple[str, str], None] = {}
         for change in changes:
-            if change.old is not None and not change.old.keys() <= change.new.keys():
-                lost = sorted(change.old.keys() - change.new.keys())
-                self._break("I9", f"{change.table} {change.key} has lost {lost}")
+            lost = (change.old or {}).keys() - change.new.keys()
+            is_over = change.new.get("status", {}).get("S") in TERMINAL
+            if lost - ({"stillOpen"} if is_over else set()):
+                self._break("I9", f"{change.table} {change.key} has lost {sorted(lost)}")
+            if is_over and "stillOpen" in change.new:
+                self._break("I5", f"{change.key} is over, and is listed as open")
         for change in changes:
             if change.table != "OrderTable" and change.key[1] == HEAD:
                 entity = entity_of(change.key[0])

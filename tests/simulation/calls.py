@@ -139,7 +139,7 @@ class Client:
 
     @staticmethod
     def _apply(ask: Callable[..., dict[str, Any]], params: dict[str, Any]) -> None:
-        """Do it; whether it was refused nobody hears."""
+        """Do it, whether or not it is refused."""
         with suppress(botocore.exceptions.ClientError):
             ask(**params)
 

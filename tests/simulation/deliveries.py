@@ -156,7 +156,7 @@ class Model:
         takes, status = self.behaviour(host)(self.chance)
         if takes > timeout:
             self.time.sleep(timeout)
-            return DeliveryResponse(None, f"no answer in {timeout:g} s", is_late=True)
+            return DeliveryResponse(None, f"no response within {timeout:g} s", is_late=True)
         self.time.sleep(takes)
         customer, event = body.split("/")
         if 200 <= status < 300 and headers["webhook-id"] not in self.arrived:

@@ -55,7 +55,7 @@ def order(
 
 
 def order_and_leave(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
-    """A client that orders once, and never hears what became of it."""
+    """A client that orders once, and never learns what became of it."""
     body = _body(customer, total, units)
 
     def script(shop: Shop) -> None:

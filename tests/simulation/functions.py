@@ -24,7 +24,7 @@ from tests.support.template import ROOT
 
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 
-API = ("order_api", "account_api", "stock_api")
+API = ("order_api", "order_reader", "account_api", "stock_api")
 NAMES = (*API, "change_publisher", "balance_checker", "stock_checker", "order_update", "ship_order")
 FUNCTIONS = (*NAMES, "order_watchdog")
 

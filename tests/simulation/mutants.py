@@ -651,7 +651,7 @@ def _as_it_stands() -> AbstractContextManager[Any]:
     return mock.patch.object(Order, "initial_snapshot", lambda self: self)
 
 
-@mutant("capture: an order without a key that was not handed on is not withdrawn")
+@mutant("capture: an order without a key that was not published is not withdrawn")
 def _not_withdrawn() -> AbstractContextManager[Any]:
     return mock.patch.object(CaptureOrders, "_withdraw")
 

@@ -30,6 +30,7 @@ POINTS = (
     "order_api get_item OrderTable",
     "order_api update_item OrderTable",
     "order_api publish_batch OrderTopic",
+    "order_reader get_item OrderTable",
     "account_api get_item AccountTable",
     "account_api batch_get_item AccountTable",
     "account_api transact_write_items AccountTable",

@@ -105,7 +105,7 @@ def on_all_cores(work: Callable[[Part], Result], parts: Iterable[Part]) -> Itera
 @contextmanager
 def swept() -> Iterator[None]:
     """While this lasts, garbage is not looked for: schedules leave hardly any. What some do leave (errors
-    that were kept, and their frames) is swept up at the end, without a look at what was there before."""
+    that were kept, and their frames) is swept up at the end, without checking what was there before."""
     gc.disable()
     gc.freeze()
     try:

@@ -180,7 +180,8 @@ class Schedule:
         self, method: str, resource: str, path: Mapping[str, str], body: str | None, key: str | None
     ) -> Answer:
         """Have an API function answer, as API Gateway does: 502 if it dies, 504 if it hangs."""
-        name = f"{resource.split('/')[1].rstrip('s')}_api"
+        reads = resource in ("/order/{orderId}", "/order/{orderId}/status")
+        name = "order_reader" if reads else f"{resource.split('/')[1].rstrip('s')}_api"
         event = {
             "httpMethod": method,
             "resource": resource,

@@ -184,7 +184,7 @@ class Shopper:
         return None
 
     def cancel(self, order_id: str, key: str | None) -> None:
-        """Call an order off."""
+        """Cancel an order."""
         for _ in range(GIVES_UP_AFTER):
             answer = self._shop.ask("POST", "/order/{orderId}/cancel", {"orderId": order_id}, None, key)
             self._promises.of_cancelling(order_id, answer, key)
@@ -193,7 +193,7 @@ class Shopper:
             self._shop.sleep(500)
 
     def look(self, order_id: str, before: str) -> str:
-        """Look at an order's status; `before` is what it was at the last look."""
+        """Read an order's status; `before` is the last one that was read."""
         answer = self._shop.ask("GET", "/order/{orderId}/status", {"orderId": order_id}, None, None)
         if answer.status >= 500:
             return before

@@ -19,6 +19,7 @@ LISTENERS = {
     *("webhook_api", "webhook_dispatcher", "webhook_sender"),
     *("socket_authorizer", "socket_api", "socket_pusher"),
     *("report_projector", "reports_api"),
+    *("console", "operations_api", "smoke_test"),
 }
 # Of theirs, what says whether there are any is read by who publishes.
 OF_LISTENERS = {"ReportTable", "HistoryTable"}

@@ -118,7 +118,7 @@ _TEXT = st.characters(codec="utf-8")  # what JSON can hold
 
 
 def texts_of(message: Message) -> st.SearchStrategy[str]:
-    """Whatever may be sent as this message, by its schema and that of the envelope, as it travels."""
+    """Every message that its schema and the envelope's allow, as it travels."""
     if not message.enveloped:
         return anything_by(committed_schema(message)).map(json.dumps)
     envelope = committed_schema(ENVELOPE)

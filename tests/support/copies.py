@@ -1,4 +1,4 @@
-"""A service that keeps its own copy of accounts or stock, as it hears of them from a topic."""
+"""A service that keeps its own copy of accounts or stock, from a topic's messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = dict[str, Any]
 
 
 class Copy:
-    """The last state of each customer or product, by id: that of the highest version, whenever it came."""
+    """The last state of each customer or product, by id: the highest version, whenever it came."""
 
     def __init__(self) -> None:
         self.states: dict[str, State] = {}

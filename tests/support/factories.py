@@ -196,7 +196,7 @@ def fact_of(
     reason: str | None = None,
     placed: str = NOW,
 ) -> OrderEventSummary:
-    """What a follower hears: that this happened to an order."""
+    """What a subscriber receives: that this happened to an order."""
     details = details or details_of()
     status = next(status for status in OrderStatus if event_type(status) is kind)
     change = StatusChange(status, time, sequence, reason)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from order_capture.adapters.messaging.envelopes import decode
 from order_capture.adapters.messaging.publishers import EnvelopeFactory, QueuePublisher
+from order_capture.application.channels import CHANNELS, Channel
 from order_capture.application.messages import DeliverWebhook, Received
+from order_capture.application.operations.ports import DeadLetter, QueueStatus, RedriveResult
 from order_capture.domain.errors import TransientError
 from tests.support.aws.sqs import SQS
 from tests.support.aws.sqs import Message as SqsMessage
@@ -82,3 +84,52 @@ class MemoryConnectionClient:
         if connection_id not in self.gone:
             self.sent.append((connection_id, text))
         return connection_id not in self.gone
+
+
+class MemoryQueues:
+    """Implements `application.operations.ports.QueueRepository`: dead letters by their channels' names."""
+
+    def __init__(self, letters: dict[str, list[DeadLetter]] | None = None) -> None:
+        self.letters = letters or {}
+        self.redriven: list[DeadLetter] = []
+
+    def statuses(self) -> Sequence[QueueStatus]:
+        return [QueueStatus(channel, self.count(channel), waiting=3, oldest=2.0) for channel in CHANNELS]
+
+    def count(self, channel: Channel) -> int:
+        return len(self.letters.get(channel.name, []))
+
+    def dead_letters(self, channel: Channel, limit: int) -> Sequence[DeadLetter]:
+        return self.letters.get(channel.name, [])[:limit]
+
+    def redrive(self, channel: Channel, limit: int) -> RedriveResult:
+        letters = self.letters.get(channel.name, [])
+        moved = [letter for letter in letters if not letter.is_foreign][:limit]
+        self.redriven += moved
+        self.letters[channel.name] = [letter for letter in letters if letter not in moved]
+        return RedriveResult(len(moved), foreign=sum(letter.is_foreign for letter in letters))
+
+    def discard(self, channel: Channel, message_ids: Collection[str]) -> int:
+        letters = self.letters.get(channel.name, [])
+        kept = [each for each in letters if not each.is_foreign or each.message_id not in message_ids]
+        self.letters[channel.name] = kept
+        return len(letters) - len(kept)
+
+
+def a_dead_letter(order_id: str | None = None, message_id: str = "message-1") -> DeadLetter:
+    """An order's dead letter, which its function can read; without an order a foreign one."""
+    if order_id is None:
+        return DeadLetter(message_id, None, None, 75.0, 20, "nonsense", "it is not JSON")
+    return DeadLetter(message_id, "order.checked", order_id, 75.0, 20, "{}")
+
+
+class MemoryLogs:
+    """Implements `application.operations.ports.FunctionLogs`: the last problem with an id, by function."""
+
+    def __init__(self, problems: dict[tuple[str, str], str] | None = None) -> None:
+        self.problems = problems or {}
+
+    def last_problem(self, function: str, ids: Collection[str], seconds: float) -> str | None:
+        return next(
+            (self.problems[function, each] for each in ids if (function, each) in self.problems), None
+        )

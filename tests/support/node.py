@@ -1,30 +1,36 @@
-"""Programs of JavaScript that the tests run, on packages of package.json."""
+"""Programs of JavaScript that the tests run: the checkout's own Node, the packages of package.json."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from local.engine import ROOT
-from tests.support.absent import absent
+
+NODE = ROOT / ".local/bin/node"
+
+
+def module(path: str) -> Path:
+    """A file of a package of package.json."""
+    found = ROOT / "node_modules" / path
+    for needed in (NODE, found):
+        assert needed.exists(), f"{needed} is not installed: `make test` installs it"
+    return found
 
 
 def answer_of(program: str, package: str, *arguments: str, text: str = "") -> dict[str, Any]:
     """The JSON that a program writes, which uses a package, given some arguments and a text to read."""
-    node = shutil.which("node")
-    if node is None or not (ROOT / "node_modules" / package).exists():
-        absent(f"{package} needs node, and `npm ci` installs it (make test does)")
+    module(package)
     finished = subprocess.run(
-        [node, "--input-type=module", "--eval", program, *arguments],
+        [NODE, "--input-type=module", "--eval", program, *arguments],
         input=text,
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
-        env={"PATH": str(Path(node).parent)},
+        env={},
     )
     assert finished.returncode == 0, finished.stderr
     answer: dict[str, Any] = json.loads(finished.stdout)

@@ -363,6 +363,18 @@ class Pipeline:
         schema = self._aws["dynamodb"].describe_table(TableName=table)["Table"]["KeySchema"]
         return {each["AttributeName"]: item[each["AttributeName"]] for each in schema}
 
+    def index_entries(self, table: str, item: dict[str, Any]) -> list[dict[str, Any]]:
+        """What the indexes of a table, by its own name, have of an item."""
+        description = self._aws["dynamodb"].describe_table(TableName=table)["Table"]
+        keys = {each["AttributeName"] for each in description["KeySchema"]}
+        entries = []
+        for index in description.get("GlobalSecondaryIndexes", []):
+            names = {each["AttributeName"] for each in index["KeySchema"]}
+            if names <= item.keys():
+                has = keys | names | {*index["Projection"].get("NonKeyAttributes", [])}
+                entries.append({name: value for name, value in item.items() if name in has})
+        return entries
+
     def stored(self, table: str, key: dict[str, Any]) -> dict[str, Any]:
         """An item as it is stored, by the table's own name and its key; empty if there is none."""
         item: dict[str, Any] = self._aws["dynamodb"].get_item(TableName=table, Key=key).get("Item", {})
@@ -485,7 +497,7 @@ class Pipeline:
                 return re.sub(r"\$\{[^}]+\}", "nowhere", text)  # an address, which nobody answers here
             case {"Ref": str(name)} if name in self._template["Parameters"]:
                 return str(self._template["Parameters"][name]["Default"])
-            case {"Ref": "AWS::StackName"}:
+            case {"Ref": "AWS::StackName" | "AWS::StackId"}:
                 return "stack"
             case {"Ref": str(name)}:
                 return self._physical[name]
@@ -498,7 +510,7 @@ class Pipeline:
         return self._physical[function.queues[0]]
 
     def _failed(self, function: Function, queue: str, messages: list[dict[str, Any]]) -> set[str]:
-        """The messages that Lambda gives back to the queue."""
+        """The messages that Lambda returns to the queue."""
         records = [
             {
                 "messageId": message["MessageId"],

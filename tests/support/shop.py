@@ -53,7 +53,7 @@ class Shop:
         return str(answer.body["orderId"])
 
     def cancel(self, order_id: str) -> Answer:
-        """Call an order off."""
+        """Cancel an order."""
         return self.pipeline.ask("POST", f"/order/{order_id}/cancel")
 
     def status(self, order_id: str) -> str:

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.support.template import Template
 from tests.template.deployment_rules import DEPLOYMENT_RULES
-from tests.template.translation import Choice, covering, decided
+from tests.template.translation import Choice, covering, decided, unchanging
 
 # Findings that are none, each with its reason.
 WAIVED: dict[str, str] = {}
@@ -33,10 +33,11 @@ def lint(template: Template) -> list[str]:
 
 def findings(combinations: list[tuple[Choice, Template]]) -> Iterator[tuple[Choice, str]]:
     """What is wrong, with the parameters of which it is."""
-    for choice, template in combinations:
-        for rule in DEPLOYMENT_RULES.rules:
-            yield from ((choice, finding) for finding in rule(template))
-    to_lint = covering(combinations)
+    with unchanging():
+        for choice, template in combinations:
+            for rule in DEPLOYMENT_RULES.rules:
+                yield from ((choice, finding) for finding in rule(template))
+        to_lint = covering(combinations)
     print(f"   {len(combinations)} combinations of parameters, {len(to_lint)} of them cover all to lint")
     with ProcessPoolExecutor(max_workers=2) as pool:
         linted = pool.map(lint, [template for _, template in to_lint])

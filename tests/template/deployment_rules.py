@@ -14,6 +14,7 @@ from typing import Any
 from tests.support.template import Template, of_type, refers_to
 from tests.template.rulebook import (
     Rulebook,
+    changing,
     changing_policy,
     setting,
     with_attributes,
@@ -21,7 +22,14 @@ from tests.template.rulebook import (
     without,
     without_resource,
 )
-from tests.template.translation import created_before, depends_on, referred_to
+from tests.template.translation import (
+    Part,
+    created_before,
+    depends_on,
+    named_by,
+    once_per_part,
+    referred_to,
+)
 
 DEPLOYMENT_RULES = Rulebook()
 rule, broken_by = DEPLOYMENT_RULES.rule, DEPLOYMENT_RULES.broken_by
@@ -35,10 +43,16 @@ RESOLVED = "x" * 160
 MAX_RESOURCES, MAX_OUTPUTS, MAX_PARAMETERS = 500, 200, 200
 MAX_TEMPLATE = 1024 * 1024
 MAX_ENVIRONMENT = 4 * 1024  # of one function: names and values
-MAX_INLINE_POLICIES = 10_240  # of one role together, without white space
+MAX_INLINE_POLICIES = 10_240  # of one role together, without whitespace
 MAX_FILTERS = 5  # of one event source mapping
 # A third reader of one shard throttles the others (DynamoDB Streams, "Reading and processing a stream").
 MAX_READERS_OF_A_STREAM = 2
+
+
+@once_per_part
+def size_of(part: Part) -> int:
+    """The bytes of a part, its name left out."""
+    return len(json.dumps(part).encode())
 
 
 def as_list(value: Any) -> list[Any]:
@@ -60,6 +74,94 @@ def with_a_third_reader(template: Template) -> None:
     resources["ThirdReader"] = deepcopy(resources["LedgerPublisherFunctionStock"])
 
 
+# --------------------------------------------------------------------------------------------------- releases
+def callers(template: Template) -> Iterator[tuple[str, Any]]:
+    """Whatever calls a function or may, and the function as it names it."""
+    for kind in ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::Permission"):
+        for name, part in of_type(template, kind).items():
+            yield name, part["FunctionName"]
+    for kind, key in (("Integration", "IntegrationUri"), ("Authorizer", "AuthorizerUri")):
+        for name, part in of_type(template, f"AWS::ApiGatewayV2::{kind}").items():
+            yield name, part[key]
+    for path, operations in template["Resources"]["Api"]["Properties"]["Body"]["paths"].items():
+        for method, operation in operations.items():
+            if method != "parameters" and "uri" in operation["x-amazon-apigateway-integration"]:
+                yield f"{method.upper()} {path}", operation["x-amazon-apigateway-integration"]["uri"]
+
+
+def names_function_itself(template: Template) -> None:
+    """Has an integration of the contract name a function, past its alias."""
+    integration = template["Resources"]["Api"]["Properties"]["Body"]["paths"]["/order"]["post"][
+        "x-amazon-apigateway-integration"
+    ]
+    integration["uri"] = {"Fn::Sub": "functions/${OrderApiFunction.Arn}/invocations"}
+
+
+@rule
+@broken_by(names_function_itself, "POST /order calls OrderApiFunction past its alias")
+@broken_by(
+    setting("ShipOrderFunctionQueue", FunctionName={"Ref": "ShipOrderFunction"}),
+    "ShipOrderFunctionQueue calls ShipOrderFunction past its alias",
+)
+@broken_by(
+    setting("SocketApiPermission", FunctionName={"Ref": "SocketApiFunction"}),
+    "SocketApiPermission calls SocketApiFunction past its alias",
+)
+def everybody_calls_a_function_by_its_alias(template: Template) -> Iterator[str]:
+    """A call of the function itself gets its newest code at once, tested or not."""
+    there = of_type(template, "AWS::Lambda::Function")
+    for name, called in callers(template):
+        for function in there.keys() & {*referred_to(called)}:
+            yield f"{name} calls {function} past its alias"
+
+
+MAX_ALARMS_OF_A_RELEASE = 10  # CodeDeploy API reference, AlarmConfiguration
+
+
+@rule
+@broken_by(
+    changing(
+        "ShipOrderFunctionDeploymentGroup",
+        lambda group: group["AlarmConfiguration"]["Alarms"].pop(),
+    ),
+    "a release of ShipOrderFunction is not rolled back by ShipOrderErrorAlarm",
+)
+@broken_by(
+    with_attributes("ShipOrderFunctionAliaslive", UpdatePolicy={"CodeDeployLambdaAliasUpdate": {}}),
+    "a release of ShipOrderFunction gets traffic untested",
+)
+@broken_by(
+    with_attributes("ShipOrderFunctionAliaslive", UpdatePolicy=None),
+    "a release of ShipOrderFunction gets all traffic at once",
+)
+@broken_by(
+    changing(
+        "ShipOrderFunctionDeploymentGroup",
+        lambda group: group["AlarmConfiguration"]["Alarms"].extend({"Name": str(i)} for i in range(9)),
+    ),
+    "a release of ShipOrderFunction has more alarms than CodeDeploy takes",
+)
+def a_release_is_tested_and_rolled_back_by_alarms(template: Template) -> Iterator[str]:
+    groups = of_type(template, "AWS::CodeDeploy::DeploymentGroup")
+    if not groups:  # without traffic shifting
+        return
+    common = {"ApiServerErrorAlarm", "ApiLatencyAlarm", "ConflictAlarm", "OrderDlqAlarm"}
+    for name in of_type(template, "AWS::Lambda::Function").keys() - {"SmokeTestFunction"}:
+        policy = template["Resources"][f"{name}Aliaslive"].get("UpdatePolicy")
+        if policy is None:
+            yield f"a release of {name} gets all traffic at once"
+            continue
+        if "BeforeAllowTrafficHook" not in policy["CodeDeployLambdaAliasUpdate"]:
+            yield f"a release of {name} gets traffic untested"
+        alarms = groups[f"{name}DeploymentGroup"]["AlarmConfiguration"]["Alarms"]
+        named = {refers_to(alarm["Name"]) or "?" for alarm in alarms}
+        own = f"{name.removesuffix('Function')}ErrorAlarm"
+        for missing in sorted((common | {own}) - named):
+            yield f"a release of {name} is not rolled back by {missing}"
+        if len(alarms) > MAX_ALARMS_OF_A_RELEASE:
+            yield f"a release of {name} has more alarms than CodeDeploy takes"
+
+
 # ------------------------------------------------------------------------------------------ order of creation
 @rule
 @broken_by(without_resource("ApiGatewayAccount"), "ApiStage names ApiGatewayAccount, which is not there")
@@ -75,7 +177,7 @@ def nothing_names_what_is_not_there(template: Template) -> Iterator[str]:
     there = template["Resources"].keys() | template["Parameters"].keys()
     for section in ("Resources", "Outputs"):
         for name, part in template[section].items():
-            for other in sorted({*referred_to(part), *depends_on(part)} - there):
+            for other in sorted({*named_by(part), *depends_on(part)} - there):
                 if not other.startswith(PSEUDO_PARAMETERS):
                     yield f"{name} names {other}, which is not there"
 
@@ -142,7 +244,9 @@ def a_stage_is_created_when_api_gateway_may_write_its_access_log(template: Templ
     "ApiWebAclAssociation may be created before the stage that it names",
 )
 def a_web_acl_is_put_before_a_stage_that_exists(template: Template) -> Iterator[str]:
-    for name in of_type(template, "AWS::WAFv2::WebACLAssociation"):
+    for name, association in of_type(template, "AWS::WAFv2::WebACLAssociation").items():
+        if refers_to(association["ResourceArn"]) == "UserPool":
+            continue
         if not created_before(template, name) & of_type(template, "AWS::ApiGateway::Stage").keys():
             yield f"{name} may be created before the stage that it names"
 
@@ -181,7 +285,8 @@ def a_stack_is_no_larger_than_cloudformation_takes(template: Template) -> Iterat
     ):
         if len(template[section]) > most:
             yield f"there are more than {most} {section}"
-    if len(json.dumps(template).encode()) > MAX_TEMPLATE:
+    parts = [part for section in ("Resources", "Outputs") for part in template[section].values()]
+    if sum(map(size_of, parts)) > MAX_TEMPLATE:
         yield f"the template has more than {MAX_TEMPLATE} bytes"
 
 

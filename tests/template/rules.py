@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from order_capture.adapters.aws_clients import WORST_CALL_SECONDS
 from order_capture.adapters.messaging.publishers import MAX_DELAY_SECONDS
+from order_capture.application.channels import CHANNELS, ChannelKind, resource_name
 from order_capture.domain.webhooks import Lane
 from tests.support.template import Template, functions, of_type, refers_to, statements
 from tests.template.rulebook import (
@@ -34,14 +36,29 @@ CONSUME = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 CONSUME_AND_RETURN = CONSUME | {"sqs:ChangeMessageVisibility"}
 LEDGER = READ_AND_WRITE | {"dynamodb:BatchGetItem"}
 SUBSCRIBE = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"}
+DEPLOYMENTS = (
+    "arn:${AWS::Partition}:codedeploy:${AWS::Region}:${AWS::AccountId}:deploymentgroup:"
+    "${ServerlessDeploymentApplication}/*"
+)
 NEEDED: dict[str, dict[str, set[str]]] = {
     "OrderApiFunction": {
         "OrderTable": READ_AND_WRITE | {"dynamodb:BatchGetItem"},
         "${OrderTable.Arn}/index/CustomerIndex": {"dynamodb:Query"},
         "OrderTopic": {"sns:Publish"},
+        "ReportTable": {"dynamodb:GetItem"},
+        "${ReportTable.Arn}/index/ListIndex": {"dynamodb:Query"},
     },
-    "AccountApiFunction": {"AccountTable": LEDGER, "HistoryTable": {"dynamodb:Query"}},
-    "StockApiFunction": {"StockTable": LEDGER, "HistoryTable": {"dynamodb:Query"}},
+    "OrderReaderFunction": {"OrderTable": {"dynamodb:GetItem"}},
+    "AccountApiFunction": {
+        "AccountTable": LEDGER,
+        "${AccountTable.Arn}/index/ListIndex": {"dynamodb:Query"},
+        "HistoryTable": {"dynamodb:Query"},
+    },
+    "StockApiFunction": {
+        "StockTable": LEDGER,
+        "${StockTable.Arn}/index/ListIndex": {"dynamodb:Query"},
+        "HistoryTable": {"dynamodb:Query"},
+    },
     "BalanceCheckerFunction": {
         "AccountTable": LEDGER,
         "StockTable": {"dynamodb:BatchGetItem"},
@@ -132,6 +149,36 @@ NEEDED: dict[str, dict[str, set[str]]] = {
         "ReportQueue": CONSUME,
     },
     "ReportsApiFunction": {"ReportTable": {"dynamodb:GetItem", "dynamodb:Query"}},
+    "OperationsApiFunction": {
+        "AWS::StackId": {"cloudformation:DescribeStacks"},
+        "*": {"cloudwatch:GetMetricData"},  # it is of no resource
+        "OrderTable": {"dynamodb:BatchGetItem"},
+        "${OrderTable.Arn}/index/OpenIndex": {"dynamodb:Query"},
+        "AccountTable": {"dynamodb:BatchGetItem"},
+        "StockTable": {"dynamodb:BatchGetItem"},
+        **{
+            f"{channel.resource}Queue": {"sqs:GetQueueAttributes"}
+            | ({"sqs:SendMessage"} if channel.own_dead_letters else set())
+            for channel in CHANNELS
+            if channel.kind is ChannelKind.QUEUE
+        },
+        **{
+            f"{channel.resource}Dlq": CONSUME_AND_RETURN
+            - (set() if channel.redrivable else {"sqs:DeleteMessage"})
+            for channel in CHANNELS
+            if channel.own_dead_letters
+        },
+        **{
+            f"{resource_name(channel.function)}LogGroup": {"logs:FilterLogEvents"}
+            for channel in CHANNELS
+            if channel.redrivable and channel.function
+        },
+    },
+    "ConsoleFunction": {},
+}
+NEEDED["SmokeTestFunction"] = {
+    **{f"${{{name}.Arn}}:*": {"lambda:InvokeFunction"} for name in NEEDED},
+    DEPLOYMENTS: {"codedeploy:GetDeployment", "codedeploy:PutLifecycleEventHookExecutionStatus"},
 }
 # Queues whose messages are delayed on purpose.
 DELAYED = {"OrderWatchQueue", "WebhookSenderQueue", "WebhookSlowQueue"}
@@ -163,6 +210,13 @@ KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain
 NO_PLAIN_TEXT = {"Bool": {"aws:SecureTransport": "false"}}
 
 
+PAGE = {
+    "Fn::If": [
+        "HasDomainNames",
+        {"Fn::Sub": "https://${ApiDomainName}/console"},
+        {"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/${StageName}/console"},
+    ]
+}
 EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
 
 
@@ -209,7 +263,7 @@ def alarmed(template: Template, metric: str) -> set[str | None]:
     return {
         refers_to(dimension["Value"])
         for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
-        if alarm["MetricName"] == metric and {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
+        if alarm.get("MetricName") == metric and {"Ref": "AlarmTopic"} in alarm.get("AlarmActions", [])
         for dimension in alarm["Dimensions"]
     }
 
@@ -577,7 +631,7 @@ def what_lambda_drops_as_a_loop_raises_an_alarm(template: Template) -> Iterator[
 def the_age_of_a_delayed_message_alone_raises_no_alarm(template: Template) -> Iterator[str]:
     """Those of some queues wait for up to 15 minutes on purpose."""
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
-        for dimension in alarm["Dimensions"]:
+        for dimension in alarm.get("Dimensions", []):
             delayed = refers_to(dimension["Value"]) in DELAYED
             if delayed and not (
                 isinstance(alarm["Threshold"], int) and alarm["Threshold"] > MAX_DELAY_SECONDS
@@ -609,7 +663,9 @@ def dead_letters_and_old_messages_raise_an_alarm(template: Template) -> Iterator
 @broken_by(without_resource("ApiServerErrorAlarm"), "no alarm for the API's 5xx answers")
 def server_errors_of_the_api_raise_an_alarm(template: Template) -> Iterator[str]:
     alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
-    if not any(a["MetricName"] == "5XXError" and {"Ref": "AlarmTopic"} in a["AlarmActions"] for a in alarms):
+    if not any(
+        a.get("MetricName") == "5XXError" and {"Ref": "AlarmTopic"} in a["AlarmActions"] for a in alarms
+    ):
         yield "no alarm for the API's 5xx answers"
 
 
@@ -753,6 +809,27 @@ def each_function_has_a_role_with_what_it_calls_and_no_more(template: Template) 
 
 @rule
 @broken_by(
+    with_statement("OperationsApiRole", 1, Resource=["*"] * 80),
+    "OperationsApiRole may be longer than IAM takes",
+)
+def a_role_is_short_enough_for_iam(template: Template) -> Iterator[str]:
+    """All inline policies of a role have 10,240 characters together, without whitespace.
+
+    See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+    """
+    longest_arn = 150  # of a log group or a table, whose names begin with the stack's
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        length = sum(
+            len(json.dumps({**statement, "Resource": ""}, separators=(",", ":")))
+            + len(as_list(statement["Resource"])) * longest_arn
+            for statement in statements(role)
+        )
+        if length > 10_240:
+            yield f"{name} may be longer than IAM takes"
+
+
+@rule
+@broken_by(
     changing_policy("ReportsApiRole", lambda every: every.pop()),
     "ReportsApiRole does not send traces, or allows more under a condition",
 )
@@ -880,13 +957,63 @@ def a_change_of_a_parameter_in_the_contract_reaches_the_stage(template: Template
         yield "what AllowedOrigin is set to may never be deployed"
 
 
+# The rules of AWS's managed groups that are used, as AWS WAF's developer guide lists them ("Baseline rule
+# groups", "IP reputation rule groups"), and each group's capacity units. WAF ignores an override of a rule
+# that it does not know.
+MANAGED_RULES = {
+    "AWSManagedRulesCommonRuleSet": (
+        700,
+        """NoUserAgent_HEADER UserAgent_BadBots_HEADER SizeRestrictions_QUERYSTRING
+        SizeRestrictions_Cookie_HEADER SizeRestrictions_BODY SizeRestrictions_URIPATH
+        EC2MetaDataSSRF_BODY EC2MetaDataSSRF_COOKIE
+        EC2MetaDataSSRF_URIPATH EC2MetaDataSSRF_QUERYARGUMENTS GenericLFI_QUERYARGUMENTS GenericLFI_URIPATH
+        GenericLFI_BODY RestrictedExtensions_URIPATH RestrictedExtensions_QUERYARGUMENTS
+        GenericRFI_QUERYARGUMENTS
+        GenericRFI_BODY GenericRFI_URIPATH CrossSiteScripting_COOKIE CrossSiteScripting_QUERYARGUMENTS
+        CrossSiteScripting_BODY CrossSiteScripting_URIPATH""",
+    ),
+    "AWSManagedRulesKnownBadInputsRuleSet": (
+        200,
+        """JavaDeserializationRCE_HEADER JavaDeserializationRCE_BODY JavaDeserializationRCE_URIPATH
+        JavaDeserializationRCE_QUERYSTRING Host_localhost_HEADER PROPFIND_METHOD ExploitablePaths_URIPATH
+        Log4JRCE_HEADER Log4JRCE_QUERYSTRING Log4JRCE_BODY Log4JRCE_URIPATH ReactJSRCE_BODY""",
+    ),
+    # A third rule of it, against addresses that take part in floods, only counts by itself.
+    "AWSManagedRulesAmazonIpReputationList": (25, "AWSManagedIPReputationList AWSManagedReconnaissanceList"),
+}
+RATE_UNITS, HEADER_UNITS, TRANSFORMATION_UNITS = 2, 30, 10  # "Rate-based rule statement" in the same guide
+MAX_UNITS = 1_500  # in the price of a web ACL; 5,000 at most
+# What the contract allows, and a rule would take for an attack: long bodies (a batch), any text in them, long
+# cursors, clients without a User-Agent, ids that look like files or addresses.
+COUNTED_ONLY = {
+    *("NoUserAgent_HEADER", "SizeRestrictions_BODY", "SizeRestrictions_QUERYSTRING"),
+    *("EC2MetaDataSSRF_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY"),
+    *("EC2MetaDataSSRF_URIPATH", "EC2MetaDataSSRF_QUERYARGUMENTS"),
+    *("RestrictedExtensions_URIPATH", "RestrictedExtensions_QUERYARGUMENTS"),
+}
+
+
+def rate_rules(acl: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The rules of a web ACL that count requests, and what each counts."""
+    for each in acl["Rules"]:
+        if "RateBasedStatement" in each["Statement"]:
+            yield each, each["Statement"]["RateBasedStatement"]
+
+
+def managed_rules(acl: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
+    """The groups of AWS's rules in a web ACL: the rule, the group's name, the actions for its rules."""
+    for each in acl["Rules"]:
+        if group := each["Statement"].get("ManagedRuleGroupStatement"):
+            overrides = group.get("RuleActionOverrides", [])
+            yield each, group["Name"], {one["Name"]: one["ActionToUse"] for one in overrides}
+
+
 @rule
 @broken_by(
-    changing("ApiWebAcl", lambda p: p["Rules"].pop()), "ApiWebAcl does not limit both an address and a token"
+    changing("ApiWebAcl", lambda p: p["Rules"].pop(1)), "ApiWebAcl does not limit both an address and a token"
 )
 @broken_by(
-    changing("ApiWebAcl", lambda p: p["Rules"][0].update(Statement={"GeoMatchStatement": {}})),
-    "ApiWebAcl blocks for another reason than too many requests, and the contract says 429",
+    changing("UserPoolWebAcl", lambda p: p["Rules"].pop(0)), "UserPoolWebAcl does not limit an address"
 )
 @broken_by(
     changing(
@@ -906,30 +1033,155 @@ def a_change_of_a_parameter_in_the_contract_reaches_the_stage(template: Template
     changing("ApiWebAcl", lambda p: p["VisibilityConfig"].update(SampledRequestsEnabled=True)),
     "ApiWebAcl shows tokens in its samples of requests",
 )
-@broken_by(without_resource("ApiWebAclAssociation"), "ApiWebAcl is before no stage")
-def one_client_takes_no_more_than_its_share_if_clients_are_limited(template: Template) -> Iterator[str]:
+@broken_by(without_resource("ApiWebAclAssociation"), "ApiWebAcl is before nothing")
+@broken_by(without_resource("UserPoolWebAclAssociation"), "UserPoolWebAcl is before nothing")
+def one_client_takes_no_more_than_its_share_if_there_is_a_firewall(template: Template) -> Iterator[str]:
     """By address and by token; the answer to a blocked request is the contract's (WAF_FILTERED)."""
+    expected = {
+        "ApiWebAcl": ({("IP",), ("CUSTOM_KEYS", "authorization")}, "both an address and a token"),
+        "UserPoolWebAcl": ({("IP",)}, "an address"),  # Cognito shows WAF nothing else of who it is
+    }
     for name, acl in of_type(template, "AWS::WAFv2::WebACL").items():
         counted = set()
-        for each in acl["Rules"]:
-            statement = each["Statement"].get("RateBasedStatement")
-            if statement is None:
-                yield f"{name} blocks for another reason than too many requests, and the contract says 429"
-                continue
+        for each, statement in rate_rules(acl):
             if each["Action"] != {"Block": {}}:
                 yield f"{name} answers in another form than the contract's"
             if statement["EvaluationWindowSec"] != 60:
                 yield f"{name} counts for another time than clients are asked to wait"
             keys = [key["Header"]["Name"] for key in statement.get("CustomKeys", [])]
             counted.add((statement["AggregateKeyType"], *keys))
-        if counted != {("IP",), ("CUSTOM_KEYS", "authorization")}:
-            yield f"{name} does not limit both an address and a token"
+        if counted != expected[name][0]:
+            yield f"{name} does not limit {expected[name][1]}"
         visible = [acl["VisibilityConfig"], *(each["VisibilityConfig"] for each in acl["Rules"])]
         if any(each["SampledRequestsEnabled"] for each in visible):
             yield f"{name} shows tokens in its samples of requests"
         attached = of_type(template, "AWS::WAFv2::WebACLAssociation").values()
         if not any(refers_to(each["WebACLArn"]) == name for each in attached):
-            yield f"{name} is before no stage"
+            yield f"{name} is before nothing"
+
+
+def overriding(index: int, rule_name: str, action: dict[str, Any]) -> Any:
+    """Has the API's web ACL do something else where one of AWS's rules matches."""
+
+    def change(p: dict[str, Any]) -> None:
+        overrides = p["Rules"][index]["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
+        overrides[:] = [each for each in overrides if each["Name"] != rule_name]
+        overrides.append({"Name": rule_name, "ActionToUse": action})
+
+    return changing("ApiWebAcl", change)
+
+
+@rule
+@broken_by(
+    overriding(4, "SizeRestrictions_BODY", {"Block": {}}),
+    "ApiWebAcl blocks what the contract allows: SizeRestrictions_BODY",
+)
+@broken_by(
+    overriding(4, "SizeRestrictions_Body", {"Count": {}}),
+    "ApiWebAcl names a rule that AWSManagedRulesCommonRuleSet does not have: SizeRestrictions_Body",
+)
+@broken_by(
+    overriding(3, "Log4JRCE_BODY", {"Block": {}}),
+    "ApiWebAcl answers 429 to an attack: Log4JRCE_BODY",
+)
+@broken_by(
+    overriding(3, "Log4JRCE_BODY", {"Count": {}}),
+    "ApiWebAcl lets an attack pass: Log4JRCE_BODY",
+)
+@broken_by(
+    changing("ApiWebAcl", lambda p: p["Rules"][2].update(OverrideAction={"Count": {}})),
+    "ApiWebAcl only counts what AWSManagedRulesAmazonIpReputationList finds",
+)
+@broken_by(
+    changing("UserPoolWebAcl", lambda p: p["Rules"].pop(1)),
+    "UserPoolWebAcl lacks AWSManagedRulesAmazonIpReputationList",
+)
+@broken_by(
+    changing("ApiWebAcl", lambda p: p["CustomResponseBodies"]["refused"].update(Content='{"status": 429}')),
+    "ApiWebAcl does not say that it refused a request",
+)
+@broken_by(
+    changing("ApiWebAcl", lambda p: p["Rules"].extend([p["Rules"][4]] * 2)),
+    "ApiWebAcl takes more capacity units than its price has",
+)
+def attacks_are_blocked_and_what_the_contract_allows_is_not(template: Template) -> Iterator[str]:
+    """Each of AWS's rules that blocks the API's requests answers 403, not the 429 of WAF_FILTERED."""
+    wanted = {
+        "ApiWebAcl": MANAGED_RULES.keys(),
+        "UserPoolWebAcl": MANAGED_RULES.keys() - {"AWSManagedRulesCommonRuleSet"},
+    }
+    for name, acl in of_type(template, "AWS::WAFv2::WebACL").items():
+        units = sum(
+            RATE_UNITS
+            + sum(
+                HEADER_UNITS + TRANSFORMATION_UNITS * len(key["Header"]["TextTransformations"])
+                for key in statement.get("CustomKeys", [])
+            )
+            for _, statement in rate_rules(acl)
+        )
+        groups = set()
+        for each, group, actions in managed_rules(acl):
+            groups.add(group)
+            capacity, listed = MANAGED_RULES[group]
+            units += capacity
+            if each["OverrideAction"] != {"None": {}}:
+                yield f"{name} only counts what {group} finds"
+            for unknown in sorted(actions.keys() - set(listed.split())):
+                yield f"{name} names a rule that {group} does not have: {unknown}"
+            if name == "ApiWebAcl":
+                yield from _wrong_actions(name, listed.split(), actions)
+        for missing in sorted(wanted[name] - groups):
+            yield f"{name} lacks {missing}"
+        if units > MAX_UNITS:
+            yield f"{name} takes more capacity units than its price has"
+        for body in acl.get("CustomResponseBodies", {}).values():
+            problem = json.loads(body["Content"])
+            if (problem["status"], problem.get("title")) != (403, "Request refused"):
+                yield f"{name} does not say that it refused a request"
+
+
+def _wrong_actions(name: str, listed: list[str], actions: dict[str, Any]) -> Iterator[str]:
+    refused = {"Block": {"CustomResponse": {"ResponseCode": 403, "CustomResponseBodyKey": "refused"}}}
+    for each in listed:
+        action = actions.get(each, {"Block": {}})
+        if each in COUNTED_ONLY and "Block" in action:
+            yield f"{name} blocks what the contract allows: {each}"
+        if each not in COUNTED_ONLY and "Count" in action:
+            yield f"{name} lets an attack pass: {each}"
+        if each not in COUNTED_ONLY and "Block" in action and action != refused:
+            yield f"{name} answers 429 to an attack: {each}"
+
+
+@rule
+@broken_by(
+    setting("ShipOrderFunction", ReservedConcurrentExecutions=11),
+    "ShipOrderFunction may run 11 times at once, and its queues ask for 12",
+)
+@broken_by(
+    setting("OrderApiFunction", ReservedConcurrentExecutions=None),
+    "nothing is reserved for OrderApiFunction",
+)
+@broken_by(
+    setting("OrderReaderFunction", ReservedConcurrentExecutions=None),
+    "nothing keeps OrderReaderFunction from taking what others need",
+)
+def concurrency_is_reserved_where_it_is_asked_for(template: Template) -> Iterator[str]:
+    """A queue's function that may run less often than its mappings ask for is throttled ("Configuring maximum
+    concurrency for Amazon SQS event sources" in Lambda's developer guide)."""
+    for name, function in functions(template).items():
+        reserved = function.get("ReservedConcurrentExecutions")
+        if isinstance(reserved, int):
+            asked = [
+                event["Properties"]["ScalingConfig"]["MaximumConcurrency"]
+                for event in function.get("Events", {}).values()
+                if event["Type"] == "SQS"
+            ]
+            if asked and reserved < sum(each for each in asked if isinstance(each, int)):
+                yield f"{name} may run {reserved} times at once, and its queues ask for {sum(asked)}"
+    if not functions(template)["OrderApiFunction"].get("ReservedConcurrentExecutions"):
+        yield "nothing is reserved for OrderApiFunction"
+    if not functions(template)["OrderReaderFunction"].get("ReservedConcurrentExecutions"):
+        yield "nothing keeps OrderReaderFunction from taking what others need"
 
 
 @rule
@@ -1021,7 +1273,7 @@ def a_connection_is_opened_with_a_token_only(template: Template) -> Iterator[str
     "UserPool has UsernameAttributes: a user name is then another thing than the customer's id",
 )
 def nobody_can_become_another_customer(template: Template) -> Iterator[str]:
-    """Whose orders a token reaches is its user name."""
+    """A token reaches the orders of its username."""
     for name, pool in of_type(template, "AWS::Cognito::UserPool").items():
         if pool.get("AdminCreateUserConfig", {}).get("AllowAdminCreateUserOnly") is not True:
             yield f"{name} lets anybody sign up under a name of their choice"
@@ -1066,6 +1318,10 @@ def users_are_kept_and_protected_as_the_tables_are(template: Template) -> Iterat
     "CustomerClient gives customers other scopes than those of orders",
 )
 @broken_by(
+    setting("ConsoleClient", CallbackURLs=["https://elsewhere.example.com/"]),
+    "ConsoleClient sends codes elsewhere than to the console",
+)
+@broken_by(
     setting("ServiceClient", AccessTokenValidity=600),
     "ServiceClient gives tokens that are good for more than an hour, and none can be called back",
 )
@@ -1079,7 +1335,10 @@ def a_token_is_got_in_the_one_way_that_suits_its_client(template: Template) -> I
         if client.get("PreventUserExistenceErrors") != "ENABLED":
             yield f"{name} shows which users there are"
         granted = set(client["AllowedOAuthScopes"])
-        if flow == ["code"] and granted != {"orders/read", "orders/write"}:
+        if name == "ConsoleClient":  # whose scopes are no rights: the functions refuse customers
+            if client["CallbackURLs"] != [PAGE] or client["LogoutURLs"] != [PAGE]:
+                yield f"{name} sends codes elsewhere than to the console"
+        elif flow == ["code"] and granted != {"orders/read", "orders/write"}:
             yield f"{name} gives customers other scopes than those of orders"
         if client["TokenValidityUnits"].get("AccessToken") != "minutes" or client["AccessTokenValidity"] > 60:
             yield f"{name} gives tokens that are good for more than an hour, and none can be called back"
@@ -1097,6 +1356,8 @@ def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) ->
             continue  # each pool has its own
         if definition["Type"] == "AWS::Lambda::Permission":
             continue  # the name is that of another resource
+        if definition["Type"] == "AWS::Route53::RecordSet":
+            continue  # a domain name is one stack's, as long as that is what its parameter says
         for key, value in definition.get("Properties", {}).items():
             if names.search(f".{key}") and key != "PolicyName" and "AWS::StackName" not in str(value):
                 yield f"{resource} has the fixed name {value}"
@@ -1128,7 +1389,7 @@ def every_parameter_and_output_is_explained_and_used(template: Template) -> Iter
             if not definition.get("Description", "").strip():
                 yield f"{name} is not explained"
     texts = [text for part in ("Conditions", "Globals", "Resources") for _, text in walk(template[part])]
-    for name in template["Parameters"]:
+    for name in template["Parameters"].keys() - template["Outputs"].keys():  # an output is for a command
         if not any(text == name or f"${{{name}}}" in text for text in texts):
             yield f"{name} changes nothing"
 

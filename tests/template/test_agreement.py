@@ -13,13 +13,17 @@ import yaml
 
 from order_capture.application.webhooks.deliver_webhooks import CLAIM_SECONDS
 from order_capture.domain.webhooks import SLOTS
+from order_capture.entrypoints.callers import OPERATORS
+from order_capture.entrypoints.http.pages import SCOPES
+from order_capture_ops.ephemeral import PREFIX
 from tests.support.template import ROOT, functions, load_template, of_type
+from tests.template import alarms
 
 Routes = dict[tuple[str, str], str]  # (method, path) -> the function's logical id
 
 ANY = "x-amazon-apigateway-any-method"
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", ANY}
-ENVIRONMENTS = ("default", "local", "dev", "prod")
+ENVIRONMENTS = ("default", "local", "dev", "ci", "prod")
 
 
 def routes_of_the_template(template: dict[str, Any]) -> Routes:
@@ -39,7 +43,7 @@ def routes_of_the_contract(contract: dict[str, Any]) -> Routes:
             if operations[method]["x-amazon-apigateway-integration"]["type"] == "mock":
                 continue
             uri = operations[method]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
-            (name,) = re.findall(r"functions/\$\{(\w+)\.Arn\}/invocations$", uri)
+            (name,) = re.findall(r"functions/\$\{(\w+)Aliaslive\}/invocations$", uri)
             routes["ANY" if method == ANY else method.upper(), path] = name
     return routes
 
@@ -81,8 +85,12 @@ def test_the_contract_sends_each_route_to_the_function_that_the_template_lets_it
 
 
 def test_the_handlers_answer_exactly_the_routes_that_the_contract_has() -> None:
-    named = {route: name for route, name in routes_of_the_contract(contract()).items() if route[0] != "ANY"}
-    assert routes_of_the_handlers(load_template()) == named
+    routes = routes_of_the_contract(contract())
+    named = {route: name for route, name in routes.items() if route[0] != "ANY"}
+    # The console's page is public, and no operation of the contract.
+    pages = {("GET", path): name for (_, path), name in routes.items() if name == "ConsoleFunction"}
+    assert routes_of_the_handlers(load_template()) == named | pages
+    assert not named.keys() & pages.keys()
 
 
 def test_a_function_answers_for_what_its_paths_do_not_have() -> None:
@@ -90,6 +98,33 @@ def test_a_function_answers_for_what_its_paths_do_not_have() -> None:
     assert {path for method, path in routes if method == "ANY"} == {path for _, path in routes}
     # HEAD is for who answers GET, and nobody else could say what a path has.
     assert len(callers_of(routes)) == len({path for _, path in routes})
+
+
+def test_the_console_asks_for_the_scopes_that_its_client_may_have_which_are_all() -> None:
+    clients = of_type(load_template(), "AWS::Cognito::UserPoolClient")
+    servers = of_type(load_template(), "AWS::Cognito::UserPoolResourceServer").values()
+    every = {
+        f"{server['Identifier']}/{scope['ScopeName']}" for server in servers for scope in server["Scopes"]
+    }
+    assert set(SCOPES) == set(clients["ConsoleClient"]["AllowedOAuthScopes"]) == every
+    assert set(clients["ServiceClient"]["AllowedOAuthScopes"]) == every
+
+
+def test_only_the_console_needs_no_token() -> None:
+    public = {
+        name
+        for path, operations in contract()["paths"].items()
+        for method, operation in operations.items()
+        if method in METHODS - {"options"} and not operation["security"] and path != "/{proxy+}"
+        for (_, of), name in routes_of_the_contract(contract()).items()
+        if of == path
+    }
+    assert public == {"ConsoleFunction"}
+
+
+def test_operators_are_the_group_that_the_template_has() -> None:
+    (group,) = of_type(load_template(), "AWS::Cognito::UserPoolGroup").values()
+    assert group["GroupName"] == OPERATORS
 
 
 def test_a_route_that_only_the_contract_knows_is_noticed() -> None:
@@ -113,7 +148,9 @@ def test_every_function_has_its_code_and_an_event_to_try_it_with(function: dict[
     expected = {"SQS": "Records", "DynamoDB": "Records", "Api": "httpMethod"}
     # Those of the WebSocket API are no events to SAM, which does not know it.
     kinds = {expected[source["Type"]] for source in function.get("Events", {}).values()}
-    assert (kinds or {"requestContext"}) <= event.keys()
+    # CodeDeploy calls its hook by itself.
+    others = {"DeploymentId"} if folder.name == "smoke_test" else {"requestContext"}
+    assert (kinds or others) <= event.keys()
 
 
 def test_every_folder_of_functions_is_in_the_template() -> None:
@@ -157,6 +194,12 @@ def test_each_environment_has_a_stack_of_its_own() -> None:
     assert len(stacks) == len(ENVIRONMENTS)
 
 
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_what_is_uploaded_for_a_stack_is_its_own(environment: str) -> None:
+    settings = samconfig()[environment]
+    assert settings["deploy"]["parameters"]["s3_prefix"] == settings["global"]["parameters"]["stack_name"]
+
+
 def test_only_the_local_environment_has_what_only_the_local_engine_needs() -> None:
     assert [name for name in ENVIRONMENTS if overrides(name).get("Platform", "aws") != "aws"] == ["local"]
 
@@ -166,7 +209,13 @@ def test_production_is_protected_and_asks_before_it_changes() -> None:
     assert samconfig()["prod"]["deploy"]["parameters"]["confirm_changeset"] is True
 
 
-@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_what_is_deleted_after_its_tests_neither_protects_its_tables_nor_sets_what_is_the_accounts() -> None:
+    assert overrides("ci").get("DeletionProtection", "false") == "false"
+    assert overrides("ci")["ApiGatewayLogRole"] == "false"
+    assert samconfig()["ci"]["global"]["parameters"]["stack_name"] == PREFIX.removesuffix("-")
+
+
+@pytest.mark.parametrize("environment", ["dev", "ci", "prod"])
 def test_what_runs_on_aws_runs_on_arm(environment: str) -> None:
     assert overrides(environment)["Architecture"] == "arm64"
 
@@ -181,6 +230,11 @@ def test_one_customer_leaves_senders_of_each_lane_to_the_others() -> None:
 
 
 def test_the_runbook_says_what_to_do_about_each_alarm() -> None:
-    alarms = of_type(load_template(), "AWS::CloudWatch::Alarm").keys()
+    kinds = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+    names = {name for kind in kinds for name in of_type(load_template(), kind)}
     runbook = (ROOT / "docs/how-to/runbook.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"`(\w+Alarm)`", runbook)) == set(alarms)
+    assert set(re.findall(r"`(\w+Alarm)`", runbook)) == names
+
+
+def test_the_page_of_all_alarms_is_up_to_date() -> None:
+    assert alarms.PAGE.read_text(encoding="utf-8") == alarms.page(), "make alarms"

@@ -91,12 +91,23 @@ def test_a_stack_name_that_cloudformation_refuses_is_refused_first(checkout: Pat
 @pytest.mark.parametrize(
     ("options", "allowed"),
     [
-        ([], "--env dev, --env prod or --env local"),
-        (["--env"], "--env dev, --env prod or --env local"),
-        (["--env", "staging"], "There are dev, prod and local"),
+        ([], "--env dev, --env prod, --env local or --env ci"),
+        (["--env"], "--env dev, --env prod, --env local or --env ci"),
+        (["--env", "staging"], "There are dev, prod, local and ci"),
         (["--env=dev", "--force"], "unknown option: --force"),
         (["--env", "dev", "--delete", "--dry-run"], "--delete goes with neither --guided nor --dry-run"),
+        (
+            ["--env", "dev", "--delete", "--allow-replacement"],
+            "--allow-replacement does not go with --delete",
+        ),
         (["--env", "dev", "--guided", "--yes"], "--guided asks, so it goes with neither --dry-run nor --yes"),
+        (["--env", "ci"], "--env ci needs --stack NAME, which begins with order-capture-ci-"),
+        (["--env", "ci", "--stack"], "--stack takes a name that begins with order-capture-ci-"),
+        (["--env", "ci", "--stack", "order-capture-ci-"], "--stack takes a name that begins with"),
+        (["--env", "ci", "--stack=order-capture-prod", "--delete", "--yes"], "not: order-capture-prod"),
+        (["--env", "prod", "--stack", "order-capture-ci-1", "--delete"], "prod has a stack of its own"),
+        (["--env", "dev", "--stack=order-capture-ci-1"], "--stack goes with --env ci and --env local only"),
+        (["--env", "ci", "--stack=order-capture-ci-1", "--guided"], "so it does not go with --stack"),
     ],
 )
 def test_wrong_arguments_are_answered_with_what_is_allowed(
@@ -106,3 +117,10 @@ def test_wrong_arguments_are_answered_with_what_is_allowed(
     assert code == 2
     assert allowed in output
     assert "Usage: ./deploy.sh --env dev|prod|local" in output
+
+
+@pytest.mark.parametrize("name", ["order-capture-ci-a_b", "order-capture-ci-" + "1" * 70])
+def test_the_name_of_an_ephemeral_stack_is_one_that_aws_takes(checkout: Path, name: str) -> None:
+    code, output = deploy(checkout, "--env", "ci", "--stack", name)
+    assert code == 1
+    assert "It is what --stack says." in output

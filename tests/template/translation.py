@@ -10,23 +10,38 @@ import itertools
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from tests.support.template import ROOT, Template, load_template
 
-Choice = Mapping[str, str]  # a value for each parameter that a condition asks for
+Choice = dict[str, str]  # a value for each parameter that a condition asks for
+
+# Parameters whose values SAM itself reads: each value has a translation of its own.
+READ_BY_SAM = ("TrafficShifting",)
 
 # Those of free text: empty, and with something in it.
 SAMPLES = {
     "AllowedOrigin": ["", "https://shop.example.com"],
     "AlarmEmail": ["", "on-call@example.com"],
+    "ApiDomainName": ["", "api.example.com"],
+    "SocketDomainName": ["", "socket.example.com"],
+    "DomainCertificateArn": [
+        "",
+        "arn:aws:acm:eu-west-1:123456789012:certificate/0f0e0d0c-0b0a-4908-8706-050403020100",
+    ],
+    "HostedZoneId": ["", "Z0123456789ABCDEFGHIJ"],
+    "IntakeConcurrency": ["0", "300"],
+    "BackupRetentionDays": ["0", "90"],
 }
+# The local engine has no CodeDeploy.
+NEVER_TOGETHER = {"Platform": "local", "TrafficShifting": "true"}
 # The environment of the SAM command line, which `make setup` makes.
 SAM_PYTHON = ROOT / ".local/venv/sam/bin/python"
 # What `sam deploy` uploads; a translation does not look inside.
@@ -70,11 +85,21 @@ def _included(location: str) -> Any:
 
 # --------------------------------------------------------------------------------------- choosing parameters
 def choices(template: Template) -> list[Choice]:
-    """Every combination of values of the parameters that the template's conditions ask for."""
-    requested = set(re.findall(r"'Ref': '(\w+)'", str(template["Conditions"])))
+    """Every combination of values of the parameters that the template's conditions ask for.
+
+    Of those for which all conditions hold alike there is one: nothing else is made of the others.
+    """
+    conditions = template["Conditions"]
+    requested = set(re.findall(r"'Ref': '(\w+)'", str(conditions)))
     names = [name for name in template["Parameters"] if name in requested]
     values = [_values_of(template, name) for name in names]
-    return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
+    different: dict[tuple[object, ...], Choice] = {}
+    for combination in itertools.product(*values):
+        choice = dict(zip(names, combination, strict=True))
+        if {*NEVER_TOGETHER.items()} - {*choice.items()}:
+            outcomes = [holds(name, conditions, choice) for name in conditions]
+            different.setdefault((*outcomes, *(choice[name] for name in READ_BY_SAM)), choice)
+    return [*different.values()]
 
 
 def default_values(template: Template) -> Choice:
@@ -95,8 +120,9 @@ def parameters_that_sam_reads(template: Template) -> list[str]:
     """Those whose value SAM puts into the template itself: each value has a translation of its own."""
     others = other_values(template)
     as_it_is = translate(template)
-    if translate(template, others) == as_it_is:  # all at once, since it hardly ever is one
-        return []
+    unexpected = {name: value for name, value in others.items() if name not in READ_BY_SAM}
+    if translate(template, unexpected) == as_it_is:  # all at once, since it hardly ever is one
+        others = {name: others[name] for name in READ_BY_SAM}
     return [name for name, value in others.items() if translate(template, {name: value}) != as_it_is]
 
 
@@ -112,30 +138,39 @@ def decided_for_all(template: Template) -> Iterator[tuple[Choice, Template]]:
 
     A part is made once for each outcome of what it asks for: parts that are the same are the same object.
     """
-    translated = translate(template)
+    every = choices(template)
+    for read in {tuple(choice[name] for name in READ_BY_SAM): None for choice in every}:
+        values = dict(zip(READ_BY_SAM, read, strict=True))
+        of_these = [choice for choice in every if choice | values == choice]
+        with unchanging():
+            yield from _decided(translate(template, values), of_these)
+
+
+def _decided(translated: Template, choices_of_it: Sequence[Choice]) -> Iterator[tuple[Choice, Template]]:
     texts = {
         (section, name): json.dumps(part)
         for section in ("Resources", "Outputs")
         for name, part in translated[section].items()
     }
+    keys = (*translated["Conditions"], *choices_of_it[0])
+    asked_for = {part: [key for key in keys if key in text] for part, text in texts.items()}
     worked_out: dict[tuple[str, ...], Any] = {}
-    for choice in choices(template):
+    for choice in choices_of_it:
         outcomes = {name: holds(name, translated["Conditions"], choice) for name in translated["Conditions"]}
-        decided = {key: value for key, value in translated.items() if key != "Conditions"}
+        decided = {key: value for key, value in translated.items() if key not in ("Conditions", "Rules")}
         for section in ("Resources", "Outputs"):
             decided[section] = {}
             for name, part in translated[section].items():
                 if not outcomes.get(part.get("Condition"), True):
                     continue
-                text = texts[section, name]
-                requested = [
-                    f"{key}={value}" for key, value in (*outcomes.items(), *choice.items()) if key in text
-                ]
+                known = outcomes | choice
+                requested = [f"{key}={known[key]}" for key in asked_for[section, name]]
                 if (section, name, *requested) not in worked_out:
                     whole = {key: value for key, value in part.items() if key != "Condition"}
                     worked_out[section, name, *requested] = _decide(whole, outcomes, choice)
                 decided[section][name] = worked_out[section, name, *requested]
-        used = {name for part in decided["Resources"].values() for name in referred_to(part)}
+        parts = [*decided["Resources"].values(), *decided["Outputs"].values()]
+        used = {name for part in parts for name in named_by(part)}
         decided["Parameters"] = {
             name: value for name, value in translated["Parameters"].items() if name in used
         }
@@ -214,8 +249,9 @@ def decided() -> list[tuple[Choice, Template]]:
 def covering(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice, Template]]:
     """What a linter is to check instead of all the templates: some of them, and what is new in each.
 
-    In one of them is each part in each of its forms, and whatever a part names in each form of that,
-    absence included. Chosen greedily: always the one with the most that is not covered yet.
+    In one of them is each part in each of its forms, and with whatever it names there and absent: of what a
+    part names, a linter asks whether it is there, and its type. Chosen greedily: always the one with the most
+    that is not covered yet.
     """
     forms = [_forms(template) for _, template in templates]
     chosen = []
@@ -244,6 +280,12 @@ def _cut_to(template: Template, names: set[str]) -> Template:
         kept |= waiting
         named = [parts.get(name, {}) for name in waiting]
         waiting = {other for part in named for other in (*referred_to(part), *depends_on(part))} - kept
+    # A function's version names it, and not the other way round; without one SnapStart is a finding.
+    kept |= {
+        name
+        for name, part in template["Resources"].items()
+        if part["Type"] == "AWS::Lambda::Version" and kept & {*referred_to(part)}
+    }
     cut = {
         "Parameters": {name: part for name, part in template["Parameters"].items() if name in kept},
         "Resources": {name: part for name, part in template["Resources"].items() if name in kept},
@@ -254,11 +296,14 @@ def _cut_to(template: Template, names: set[str]) -> Template:
 
 def _forms(template: Template) -> set[tuple[str, str, int]]:
     parts = _parts(template)
-    return {
-        (name, other, id(parts.get(other)))  # parts that are the same are the same object
+    # Parts that are the same are the same object.
+    itself = {(name, "", id(part)) for name, part in parts.items()}
+    named = {
+        (name, other, int(other in parts))
         for name, part in parts.items()
-        for other in {name, *referred_to(part), *depends_on(part)}
+        for other in {*named_by(part), *depends_on(part)}
     }
+    return itself | named
 
 
 def depends_on(part: Any) -> list[str]:
@@ -289,10 +334,49 @@ def referred_to(part: Any) -> Iterator[str]:
                 yield from referred_to(inner)
 
 
+Part = dict[str, Any]
+Value = TypeVar("Value")
+
+
+def once_per_part(compute: Callable[[Part], Value]) -> Callable[[Part], Value]:
+    """While nothing changes (`unchanging`), computes it once for parts that are the same object."""
+
+    def computed(part: Part) -> Value:
+        if _unchanging is None:
+            return compute(part)
+        key = (compute, id(part))
+        if key not in _unchanging:
+            _unchanging[key] = (part, compute(part))  # with the part, so that no other gets its id
+        value: Value = _unchanging[key][1]
+        return value
+
+    return computed
+
+
+@contextmanager
+def unchanging() -> Iterator[None]:
+    """For many templates that share their parts, and that nobody changes meanwhile."""
+    global _unchanging
+    _unchanging = {}
+    try:
+        yield
+    finally:
+        _unchanging = None
+
+
+_unchanging: dict[tuple[Callable[[Part], Any], int], tuple[Part, Any]] | None = None
+
+
+@once_per_part
+def named_by(part: Part) -> frozenset[str]:
+    """What a part names, besides DependsOn."""
+    return frozenset(referred_to(part))
+
+
 def dependencies(template: Template, name: str) -> set[str]:
     """The resources that CloudFormation creates before this one: those that it names."""
     resource = template["Resources"][name]
-    named = {*depends_on(resource), *referred_to(resource.get("Properties", {}))}
+    named = {*depends_on(resource), *named_by(resource.get("Properties", {}))}
     return {other for other in named if other in template["Resources"]}
 
 

@@ -63,6 +63,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
 def token(key: rsa.RSAPrivateKey = KEY, kid: str | None = "k-1", age: int = 0, **changed: Any) -> str:
     now = int(time.time()) - age
     claims = {"iat": now, "exp": now + 60, **GOOD, **changed}
+    claims["cognito:groups"] = claims.pop("groups", None)
     claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, key, "RS256", {"kid": kid} if kid else None)
 
@@ -82,6 +83,15 @@ PASSED_ON = {name: GOOD[name] for name in ("sub", "client_id", "token_use", "use
 def test_a_good_token_is_let_in_and_says_whose_it_is() -> None:
     assert decision(Authorization=f"Bearer {token()}") == ("Allow", PASSED_ON)
     assert decision(authorization=token()) == ("Allow", PASSED_ON)
+
+
+def test_an_operators_token_says_so() -> None:
+    of_operator = token(groups=["staff", "operators"])
+
+    assert decision(Authorization=f"Bearer {of_operator}") == (
+        "Allow",
+        {**PASSED_ON, "groups": "operators,staff"},
+    )
 
 
 def test_a_services_token_is_let_in() -> None:

@@ -1,4 +1,4 @@
-"""An order is called off before it ships, or it is too late."""
+"""An order is cancelled before it ships, or it is too late."""
 
 from __future__ import annotations
 

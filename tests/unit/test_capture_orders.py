@@ -77,7 +77,7 @@ class Shop:
         self.orders.save(order.record_check(check, result, now=LATER), expected_version=order.version)
 
     def dies_before_it_answers(self) -> None:
-        """The next request is handed on, but not marked as done."""
+        """The next request is published, but not marked as complete."""
         self.dynamodb.interrupt(RuntimeError("the process dies"), operation="UpdateItem")
 
     def checked_ids(self) -> list[str]:
@@ -150,7 +150,7 @@ class TestAnOrderThatCouldNotBeHandedOn:
         shop = Shop()
         shop.checks.failing = {"order-1"}
 
-        with pytest.raises(TransientError, match="could not be handed on"):
+        with pytest.raises(TransientError, match="could not be published"):
             shop.capture(placed())
 
         assert shop.stored().status is OrderStatus.CANCELLED
@@ -250,7 +250,7 @@ def test_an_order_that_can_not_even_be_withdrawn_does_not_take_the_others_answer
 
 
 class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
-    """The first has written its order, and what interrupts it comes before it is handed on."""
+    """The first has written its order, and is interrupted before it is published."""
 
     def test_is_refused(self) -> None:
         shop = Shop()

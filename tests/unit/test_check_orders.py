@@ -24,12 +24,14 @@ from order_capture.domain.ledger import (
     replay,
 )
 from order_capture.domain.order import CheckResult, CheckType, DeclineCode, OrderDetails, Outcome
+from order_capture.domain.times import after
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, check, details_of, held, release, ticking_clock
 from tests.support.fakes import MemoryPublisher, RecordedBackoff
 from tests.support.stores import entries_of, memory_stores
 
 HELD, DECLINED = Outcome
+DAY = 24 * 3600
 
 
 class Checker:
@@ -538,3 +540,27 @@ class TestWhoSendsTheResult:
         # then
         assert units.outcomes() == {"order-1": HELD}
         assert credit.outcomes() == ({"order-1": HELD} if meanwhile else {})
+
+
+class TestAnOldCheck:
+    """The entries of its order may be deleted, and nothing else would keep it from being held again."""
+
+    def test_is_given_up_and_a_newer_one_is_made(self) -> None:
+        checker = Checker(pen=10)
+        old, new = (
+            check(details_of(order_id)).model_copy(update={"sent_time": after(NOW, -days * DAY)})
+            for order_id, days in (("order-1", 45.1), ("order-2", 44.9))
+        )
+
+        assert checker.handle(old, new) == set()
+
+        assert checker.outcomes() == {"order-2": HELD}
+        assert checker.figures() == (9, 1, 0)
+
+    def test_is_given_up_beside_a_newer_copy_of_it(self) -> None:
+        checker = Checker(pen=10)
+        old = check(details_of("order-1")).model_copy(update={"sent_time": after(NOW, -46 * DAY)})
+
+        assert checker.handle(check(details_of("order-1")), old) == set()
+
+        assert checker.outcomes() == {"order-1": HELD}

@@ -32,7 +32,7 @@ from tests.support.fakes import MemoryPublisher
 from tests.support.stores import memory_stores
 
 HANGS, OK, GONE = (
-    DeliveryResponse(None, "no answer in 15 s", is_late=True),
+    DeliveryResponse(None, "no response within 15 s", is_late=True),
     DeliveryResponse(204),
     DeliveryResponse(410),
 )
@@ -173,7 +173,7 @@ def test_a_receiver_that_is_too_slow_for_the_quick_lane_is_sent_it_again_in_the_
     senders: Senders,
 ) -> None:
     delivery, later = (senders.delivery(n, "https://a.example/") for n in range(2))
-    senders.answer, senders.takes = DeliveryResponse(None, "no answer in 2 s", is_late=True), 14
+    senders.answer, senders.takes = DeliveryResponse(None, "no response within 2 s", is_late=True), 14
     senders.send(delivery)
 
     # it is no failure: nothing rests, no try is lost
@@ -196,7 +196,7 @@ def test_a_receiver_that_is_too_slow_for_the_quick_lane_is_sent_it_again_in_the_
 def test_after_an_answer_that_was_too_slow_one_delivery_of_the_customer_is_under_way_in_the_quick_lane(
     senders: Senders,
 ) -> None:
-    senders.answer, senders.takes = DeliveryResponse(None, "no answer in 2 s", is_late=True), 14
+    senders.answer, senders.takes = DeliveryResponse(None, "no response within 2 s", is_late=True), 14
     senders.send(senders.delivery(1, "https://a.example/"))
     assert senders.free(QUICK) == 0
     senders.now, senders.answer, senders.takes = after(senders.now, 63), OK, 0.1

@@ -54,7 +54,9 @@ def refusal(path: str, headers: dict[str, str] | None = None, **more: object) ->
         f"127.0.0.1:{PORT},attacker.example",
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/v1/order", "/_docs", "/bucket/key", "/_ministack/ready"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/order", "/_docs", "/_docs/stack.json", "/bucket/key", "/_ministack/ready"]
+)
 def test_another_host_name_is_rejected(host: str, path: str) -> None:
     assert refusal(path, SIGNED | {"host": host}) == 421
 
@@ -160,7 +162,7 @@ def test_similar_paths_are_aws_apis_and_need_a_signature(path: str) -> None:
 
 
 # ---------------------------------------------------------------- pages, sign-in
-@pytest.mark.parametrize("path", ["/", "/_docs", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/", "/_docs", "/_docs/", "/_docs/api.html", "/favicon.ico"])
 def test_the_pages_are_read_only(path: str) -> None:
     assert ask(path, NAVIGATION) is Gate.PAGE
     assert refusal(path, method="POST") == 405
@@ -185,6 +187,76 @@ def test_only_the_engines_own_page_can_sign_customers_in() -> None:
 def test_the_token_endpoints_are_open_as_on_aws(method: str, path: str) -> None:
     assert ask(path, NAVIGATION, method=method) is Gate.SIGN_IN
     assert refusal(path, method="DELETE") == 403
+
+
+# ---------------------------------------------------------------- the console's session
+OWN = f"http://127.0.0.1:{PORT}"
+CONSOLE = {"origin": OWN, "sec-fetch-site": "same-origin", "content-type": "application/json"}
+
+
+def test_the_console_may_ask_for_a_session() -> None:
+    assert ask("/_console/session", CONSOLE, method="POST") is Gate.SESSION
+    # a browser that does not say where from
+    older = {name: value for name, value in CONSOLE.items() if name != "sec-fetch-site"}
+    assert ask("/_console/session", older, method="POST") is Gate.SESSION
+    localhost = CONSOLE | {"host": f"localhost:{PORT}", "origin": f"http://localhost:{PORT}"}
+    assert ask("/_console/session", localhost, method="POST") is Gate.SESSION
+    charset = CONSOLE | {"content-type": "Application/JSON; charset=utf-8"}
+    assert ask("/_console/session", charset, method="POST") is Gate.SESSION
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(
+            "",
+            "null",
+            "http://attacker.example",
+            f"http://attacker.example:{PORT}",
+            f"https://127.0.0.1:{PORT}",
+        ),
+        *(
+            "http://127.0.0.1",
+            "http://127.0.0.1:8000",
+            f"{OWN}.attacker.example",
+            f"{OWN},http://attacker.example",
+        ),
+        f"http://localhost:{PORT}",  # the engine's too, but not the page's: browsers call it another site
+    ],
+)
+def test_no_other_origin_gets_a_session(origin: str) -> None:
+    for headers in (CONSOLE, SIGNED | CONSOLE, {"content-type": "application/json"}):
+        assert refusal("/_console/session", headers | {"origin": origin}, method="POST") == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none", ""])
+def test_a_session_is_not_for_another_site_even_of_the_right_origin(site: str) -> None:
+    assert refusal("/_console/session", CONSOLE | {"sec-fetch-site": site}, method="POST") == 403
+
+
+@pytest.mark.parametrize(
+    "media_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json"]
+)
+def test_no_form_gets_a_session(media_type: str) -> None:
+    assert refusal("/_console/session", CONSOLE | {"content-type": media_type}, method="POST") == 415
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS", "DELETE"])
+def test_a_session_is_got_with_post_only(method: str) -> None:
+    assert refusal("/_console/session", CONSOLE, method=method) == 405
+
+
+def test_a_relay_gets_no_session() -> None:
+    relayed = Rules(PORT, "the-secret", other_hosts=frozenset(["172.17.0.1", "attacker.example"]))
+    for host in ("172.17.0.1:9999", "attacker.example:80"):
+        headers = CONSOLE | {"host": host, "origin": f"http://{host}"}
+        assert refusal("/_console/session", headers, method="POST", rules=relayed) == 403
+        assert refusal("/_console/session", CONSOLE | {"host": host}, method="POST", rules=relayed) == 403
+
+
+@pytest.mark.parametrize("path", ["/_console", "/_console/", "/_console/session/", "/_console/other"])
+def test_there_is_nothing_beside_the_session(path: str) -> None:
+    assert refusal(path, CONSOLE, method="POST") == 403
 
 
 # ---------------------------------------------------------------- tools

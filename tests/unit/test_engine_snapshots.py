@@ -84,7 +84,7 @@ def test_a_snapshot_of_another_release_is_rejected_with_both_named(state: Path) 
 
 def test_a_snapshot_of_another_format_is_rejected_before_the_engine_starts(state: Path) -> None:
     snapshot_of(state).write_bytes(b'{"format": 99}\n')
-    with pytest.raises(EngineError, match=r"another format.*FRESH=1"):
+    with pytest.raises(EngineError, match=r"does not read its format.*FRESH=1"):
         recovered(state.parent)
 
 

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from order_capture.adapters.dynamodb.ledger_repository import CLOSED
+from order_capture.adapters.dynamodb.types import to_item
 from order_capture.application.ledger.get_balance import GetBalance
 from order_capture.application.ledger.list_balance_history import Entry, ListBalanceHistory
 from order_capture.application.ledger.ports import HistoryCursor
@@ -23,12 +25,17 @@ class Shelf:
     """A ledger with a pen, of which 20 were there at 9 and one was held at 10, and its history."""
 
     def __init__(self, *lines: Commit | Hold) -> None:
-        stores = memory_stores(DynamoDB())
+        self.dynamodb = DynamoDB()
+        stores = memory_stores(self.dynamodb)
         self.ledger, self.history = stores.stock, stores.stock_history
         self.ledger.write([BalanceChange("pen", balance=Decimal(20), expected=0)], [], EARLIER)
         self.ledger.write([BalanceChange.hold("pen", Decimal(1))], [], NOW)
         self.history.put(lines)
         self.slept: list[float] = []
+
+    def close(self, until: str) -> None:
+        item = to_item({"productId": CLOSED[0], "entry": CLOSED[1], "until": until})
+        self.dynamodb.put_item(TableName="StockTable", Item=item)
 
     def at(self, time: str | None, entity: str = "pen") -> Balance:
         return GetBalance(self.ledger, self.history, self.sleep).get(entity, time)
@@ -52,6 +59,30 @@ def _order(entry: Entry) -> str:
         return f"no {entry.record.order_id}"
     assert entry.change is not None
     return entry.change.id or "?"
+
+
+class TestOfAClosedTime:
+    def test_it_is_not_known_and_nobody_waits_for_it(self) -> None:
+        shelf = Shelf()
+        shelf.close(until=NOW)
+
+        with pytest.raises(NotFoundError, match=f"before {NOW} are not kept"):
+            shelf.at(EARLIER)
+
+        assert shelf.slept == [0.0]
+
+    def test_it_is_known_while_the_history_still_has_it(self) -> None:
+        shelf = Shelf(a_commit("pen"))
+        shelf.close(until=NOW)
+
+        assert shelf.at(EARLIER).balance == 20
+
+    def test_a_later_one_is_waited_for(self) -> None:
+        shelf = Shelf()
+        shelf.close(until=FIRST)
+
+        with pytest.raises(TransientError):
+            shelf.at(EARLIER)
 
 
 class TestHowItStood:

@@ -95,7 +95,7 @@ def test_a_method_that_a_path_does_not_have_is_answered_with_those_that_it_has(m
     assert answer["headers"]["Allow"] == "GET, HEAD, OPTIONS"
     problem = json.loads(answer["body"])
     assert problem["type"] == "urn:order-capture:problem:method-not-allowed"
-    assert problem["detail"] == "This path has GET, HEAD, OPTIONS only."
+    assert problem["detail"] == "This path supports only GET, HEAD, OPTIONS."
 
 
 @pytest.mark.parametrize(

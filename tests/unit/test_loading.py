@@ -25,25 +25,29 @@ print(json.dumps(sorted(sys.modules)))
 # What builds the use cases of each function, which load their adapters when they are first called.
 BUILDS = {
     "account_api": [
-        f"bootstrap.{each}(ACCOUNTS)" for each in ("adjust_balance", "get_balance", "list_balance_history")
+        f"bootstrap.{each}(ACCOUNTS)"
+        for each in ("adjust_balance", "get_balance", "list_balance_history", "list_balances")
     ],
     "balance_checker": ["bootstrap.check_orders(ACCOUNTS)"],
+    "console": [],
     "change_publisher": ["bootstrap.publish_order_events()"],
     "history_projector": ["bootstrap.history('customerId')"],
     "ledger_publisher": ["bootstrap.publish_balance_states(ACCOUNTS)"],
-    "order_api": [
-        f"bootstrap.{each}()" for each in ("capture_orders", "list_orders", "get_order", "cancel_order")
-    ],
+    "operations_api": ["bootstrap.recheck_orders()"],  # the others ask for the stack's outputs first
+    "order_api": [f"bootstrap.{each}()" for each in ("capture_orders", "list_orders", "cancel_order")],
+    "order_reader": ["bootstrap.get_order()"],
     "order_update": ["bootstrap.decide_orders()"],
     "order_watchdog": ["bootstrap.watch_orders()"],
     "report_projector": ["bootstrap.project_reports()"],
     "reports_api": ["bootstrap.get_reports()"],
     "ship_order": ["bootstrap.ship_orders()"],
+    "smoke_test": [],
     "socket_api": ["bootstrap.manage_subscriptions()"],
     "socket_authorizer": [],
     "socket_pusher": ["bootstrap.push_events()"],
     "stock_api": [
-        f"bootstrap.{each}(STOCK)" for each in ("adjust_balance", "get_balance", "list_balance_history")
+        f"bootstrap.{each}(STOCK)"
+        for each in ("adjust_balance", "get_balance", "list_balance_history", "list_balances")
     ],
     "stock_checker": ["bootstrap.check_orders(STOCK)"],
     "webhook_api": ["bootstrap.manage_webhooks()", "bootstrap.replay_delivery()"],
@@ -59,13 +63,13 @@ def names(text: str) -> set[str]:
 # What each loads of ours, beside the domain.
 EVERY = names("""
     adapters.aws_clients adapters.aws_errors adapters.metrics adapters.serializers.decimal_json
-    adapters.time_budget config entrypoints.invocations entrypoints.logs
+    adapters.time_budget config entrypoints.invocations entrypoints.logs entrypoints.snapshots
 """)
 MESSAGES = names("application.messages application.models application.snapshots")
 API = EVERY | names("""
     adapters.dynamodb.transactions adapters.dynamodb.types adapters.serializers.fields
     adapters.system application.callers application.idempotency application.ports
-    application.retry bootstrap entrypoints.callers entrypoints.http.api
+    application.retry bootstrap entrypoints.callers entrypoints.http.api entrypoints.http.handler
     entrypoints.http.pagination entrypoints.http.problems entrypoints.http.requests
 """)
 QUEUE = (
@@ -95,7 +99,7 @@ LOADS = {
         adapters.dynamodb.history_repository adapters.dynamodb.ledger_repository
         adapters.serializers.check_results adapters.serializers.snapshots
         application.ledger.adjust_balance application.ledger.get_balance
-        application.ledger.list_balance_history application.ledger.ports
+        application.ledger.list_balance_history application.ledger.list_balances application.ledger.ports
         entrypoints.http.histories entrypoints.http.ledger_requests
         entrypoints.http.ledger_responses
     """),
@@ -111,6 +115,11 @@ LOADS = {
         adapters.dynamodb.subscription_repository adapters.dynamodb.webhook_repository
         adapters.messaging.envelopes adapters.messaging.publishers
     """),
+    "console": EVERY
+    | names("""
+        application.callers entrypoints.callers entrypoints.http.api entrypoints.http.handler
+        entrypoints.http.pages entrypoints.http.problems
+    """),
     "history_projector": STREAM
     | names("""
         adapters.dynamodb.history_repository application.ledger.ports
@@ -122,15 +131,34 @@ LOADS = {
         application.ledger.get_balance application.ledger.ports
         application.ledger.publish_balance_states
     """),
-    "order_api": API
+    "operations_api": API
     | MESSAGES
     | names("""
         adapters.dynamodb.order_repository adapters.messaging.envelopes
         adapters.messaging.publishers adapters.serializers.check_results
+        adapters.serializers.order_details application.batches application.channels
+        application.operations.list_dead_letters application.operations.list_open_orders
+        application.operations.ports application.operations.recheck_orders
+        application.operations.redrive_dead_letters application.orders.update_with_retry
+        application.orders.watch_orders entrypoints.http.operations
+    """),
+    "order_api": API
+    | MESSAGES
+    | names("""
+        adapters.dynamodb.order_repository adapters.dynamodb.report_repository adapters.messaging.envelopes
+        adapters.messaging.publishers adapters.serializers.check_results
         adapters.serializers.order_details application.orders.cancel_order
-        application.orders.capture_orders application.orders.get_order
-        application.orders.list_orders application.orders.update_with_retry
-        entrypoints.http.conditional_get entrypoints.http.order_requests
+        application.orders.capture_orders
+        application.orders.list_orders application.orders.update_with_retry application.reports.ports
+        entrypoints.http.order_requests
+        entrypoints.http.order_responses entrypoints.http.urls
+    """),
+    "order_reader": API
+    | MESSAGES
+    | names("""
+        adapters.dynamodb.order_repository adapters.serializers.check_results
+        adapters.serializers.order_details application.orders.capture_orders application.orders.get_order
+        application.orders.list_orders entrypoints.http.conditional_get entrypoints.http.order_requests
         entrypoints.http.order_responses entrypoints.http.urls
     """),
     "order_update": QUEUE
@@ -180,6 +208,7 @@ LOADS = {
         entrypoints.http.problems entrypoints.http.requests entrypoints.websocket.api
         entrypoints.websocket.messages
     """),
+    "smoke_test": EVERY | names("adapters.releases entrypoints.releases"),
     "socket_authorizer": EVERY
     | names("""
         application.callers entrypoints.authorizer entrypoints.callers
@@ -195,7 +224,7 @@ LOADS = {
         adapters.dynamodb.history_repository adapters.dynamodb.ledger_repository
         adapters.serializers.check_results adapters.serializers.snapshots
         application.ledger.adjust_balance application.ledger.get_balance
-        application.ledger.list_balance_history application.ledger.ports
+        application.ledger.list_balance_history application.ledger.list_balances application.ledger.ports
         entrypoints.http.histories entrypoints.http.ledger_requests
         entrypoints.http.ledger_responses
     """),
@@ -262,7 +291,7 @@ def test_a_function_loads_what_is_listed_for_it(function: str) -> None:
     modules = loaded_by(function)
 
     assert sorted(ours(modules) ^ LOADS[function]) == [], "what it loads is to be what is listed"
-    assert ("pydantic" in modules) == (function != "socket_authorizer")
+    assert ("pydantic" in modules) == (function not in ("console", "smoke_test", "socket_authorizer"))
     assert ("aws_lambda_powertools.event_handler" in modules) == ("entrypoints.http.api" in LOADS[function])
     assert ("aws_lambda_powertools.utilities.batch" in modules) == ("entrypoints.sqs" in LOADS[function])
     assert ("jwt" in modules) == (function == "socket_authorizer")

@@ -85,7 +85,7 @@ def test_what_caused_an_error_is_not_named_where_it_is_hidden(written: io.String
         (UnreadableError("logs is missing"), "UnreadableError: logs is missing"),
         (
             RejectedMessagesError({"alice"}),
-            "RejectedMessagesError: 1 messages can't be sent, being too large or refused",
+            "RejectedMessagesError: 1 messages can't be sent: too large, or refused",
         ),
         (
             botocore.exceptions.ClientError(

@@ -19,6 +19,7 @@ from order_capture.entrypoints.http import (
     api,
     histories,
     ledger_requests,
+    operations,
     order_requests,
     reports,
     requests,
@@ -36,18 +37,25 @@ BODIES: dict[str, tuple[type[BaseModel], int]] = {
     "/account": (ledger_requests.AccountChange, requests.MAX_BODY_BYTES),
     "/stock": (ledger_requests.StockChange, requests.MAX_BODY_BYTES),
     "/webhooks": (webhook_requests.NewWebhook, requests.MAX_BODY_BYTES),
+    "/operations/dead-letters/{queue}/redrive": (operations.Redrive, requests.MAX_BODY_BYTES),
+    "/operations/dead-letters/{queue}/discard": (operations.Discard, requests.MAX_BODY_BYTES),
+    "/operations/open-orders/recheck": (operations.Recheck, requests.MAX_BODY_BYTES),
 }
 QUERIES: dict[str, type[BaseModel]] = {
     "/orders": order_requests.ListOrdersQuery,
     "/order/{orderId}": order_requests.GetOrderQuery,
     "/order/{orderId}/status": order_requests.GetOrderQuery,
+    "/account": ledger_requests.ListBalancesQuery,
     "/account/{customerId}": histories.BalanceQuery,
     "/account/{customerId}/history": histories.HistoryQuery,
+    "/stock": ledger_requests.ListBalancesQuery,
     "/stock/{productId}": histories.BalanceQuery,
     "/stock/{productId}/history": histories.HistoryQuery,
     "/webhooks": webhook_requests.WebhooksQuery,
     "/webhooks/{webhookId}/deliveries": webhook_requests.DeliveriesQuery,
     "/reports/daily": reports.DailyQuery,
+    "/operations/dead-letters/{queue}": operations.DeadLetterQuery,
+    "/operations/open-orders": operations.OpenOrderQuery,
 }
 # Texts that a function takes apart: test_requests.py, test_reports.py, test_histories.py
 BY_MODEL = {"at", "cursor", "from", "to"}
@@ -171,7 +179,8 @@ def postman_bodies(folder: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if "item" in item:
             yield from postman_bodies(item)
         elif "body" in item["request"]:
-            path = "/" + "/".join(item["request"]["url"]["path"])
+            sent = "/" + "/".join(item["request"]["url"]["path"])
+            (path,) = (each for each in BODIES if re.fullmatch(re.sub(r"{\w+}", "[^/]+", each), sent))
             yield path, item["name"], re.sub(r"{{\w+}}", "x", item["request"]["body"]["raw"])
 
 

@@ -170,7 +170,7 @@ def test_a_pending_order_can_be_withdrawn() -> None:
     order = placed().withdraw(now=LATER)
 
     assert (order.status, order.version) == (CANCELLED, 2)
-    assert log_lines(order)[-1] == f"{LATER} cancelled: it could not be handed on"
+    assert log_lines(order)[-1] == f"{LATER} cancelled: it could not be published"
 
 
 @pytest.mark.parametrize("status", [CONFIRMED, REJECTED, SHIPPED, CANCELLED, EXPIRED])
@@ -192,7 +192,7 @@ def test_an_open_order_can_be_cancelled(status: OrderStatus) -> None:
 
 @pytest.mark.parametrize("status", [REJECTED, SHIPPED, CANCELLED, EXPIRED])
 def test_an_order_that_is_over_can_not_be_cancelled(status: OrderStatus) -> None:
-    with pytest.raises(StatusConflictError, match=f"is {status} and can't be cancelled"):
+    with pytest.raises(StatusConflictError, match=f"is {status} and can no longer be cancelled"):
         in_status(status).cancel(now=LATER)
 
 

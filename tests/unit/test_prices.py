@@ -78,13 +78,13 @@ class TestWhatAnOrderMaySay:
     def test_a_price_for_some_of_the_items_only_is_refused_for_each_that_has_none(self) -> None:
         wrong = wrong_fields(order_of, an_order(PEN, pen_at(1), PEN, total=3))
 
-        needed = "is required, since another item has one"
+        needed = "is required, because another item has one"
         assert wrong == {"items[0].unitPrice": needed, "items[2].unitPrice": needed}
 
     def test_two_prices_for_one_product_are_refused(self) -> None:
         wrong = wrong_fields(order_of, an_order(pen_at(2.5), pen_at(0), total=2.5))
 
-        assert wrong == {"items[1].unitPrice": "must be 2.5, that of items[0], which is of the same product"}
+        assert wrong == {"items[1].unitPrice": "must be 2.5, the unitPrice of items[0] with the same product"}
 
     @pytest.mark.parametrize(
         ("price", "message"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 
 from order_capture.application.callers import Caller
@@ -10,7 +12,7 @@ from order_capture.application.ports import SubscriptionTarget
 from order_capture.application.retry import always
 from order_capture.application.subscriptions.manage_subscriptions import MAX_SUBSCRIBERS, ManageSubscriptions
 from order_capture.application.subscriptions.push_events import PushEvents
-from order_capture.domain.errors import NotFoundError, SubscriptionLimitError
+from order_capture.domain.errors import NotFoundError, OperatorsOnlyError, SubscriptionLimitError
 from order_capture.domain.order import Order
 from tests.support.aws.dynamodb import DynamoDB
 from tests.support.factories import NOW, SERVICE, details_of, placed
@@ -19,6 +21,7 @@ from tests.support.stores import Stores, memory_stores
 
 ALICE, BOB = Caller("sub-of-alice", "alice"), Caller("sub-of-bob", "bob")
 ORDER, CUSTOMER = SubscriptionTarget.order("order-1"), SubscriptionTarget.customer("alice")
+ALL = SubscriptionTarget.all_orders()
 
 
 @pytest.fixture
@@ -87,6 +90,27 @@ def test_what_is_anothers_is_refused_in_the_words_of_what_does_not_exist(
     assert not stores.subscriptions.subscribers(foreign)
 
 
+def test_all_orders_are_followed_by_services_and_operators(stores: Stores) -> None:
+    assert subscribe(stores, "c-1", ALL, SERVICE) is None
+
+    assert stores.subscriptions.subscribers(ALL) == {"c-1"}
+
+
+def test_a_customer_is_refused_all_orders(stores: Stores) -> None:
+    with pytest.raises(OperatorsOnlyError):
+        subscribe(stores, "c-1", ALL, ALICE)
+
+    assert not stores.subscriptions.subscribers(ALL)
+
+
+def test_fifty_follow_all_orders_and_no_more(stores: Stores) -> None:
+    for number in range(MAX_SUBSCRIBERS):
+        subscribe(stores, f"c-{number}", ALL, SERVICE)
+
+    with pytest.raises(SubscriptionLimitError):
+        subscribe(stores, "one-more", ALL, SERVICE)
+
+
 def test_what_happens_while_somebody_subscribes_is_in_the_answer(stores: Stores, dynamodb: DynamoDB) -> None:
     # given an order that is cancelled before the subscription counts, so that its event is not pushed
     cancelled = placed(details_of("order-1", "alice")).cancel(now=NOW)
@@ -120,6 +144,8 @@ def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(stores
         ("of-both", CUSTOMER),
         ("of-another", SubscriptionTarget.order("order-2")),
         ("of-bob", SubscriptionTarget.customer("bob")),
+        ("of-all", ALL),
+        ("of-both", ALL),
     ):
         follow(stores, connection, what)
 
@@ -127,9 +153,38 @@ def test_an_event_goes_to_who_follows_its_order_or_its_customer_once_each(stores
 
     assert sorted(connections.sent) == [
         ("of-alice", "order-1/1"),
+        ("of-all", "order-1/1"),
         ("of-both", "order-1/1"),
         ("of-order", "order-1/1"),
     ]
+
+
+def test_who_follows_all_orders_is_looked_up_once_for_a_batch(stores: Stores) -> None:
+    connections = MemoryConnectionClient()
+    events = [event(f"order-{number}", customer_id=f"customer-{number}") for number in range(10)]
+    follow(stores, "c-1", ALL)
+
+    with mock.patch.object(
+        stores.subscriptions, "subscribers", wraps=stores.subscriptions.subscribers
+    ) as looked_up:
+        push(stores, connections, *events)
+
+    assert looked_up.call_args_list.count(mock.call(ALL)) == 1
+    assert looked_up.call_count == 1 + 2 * len(events)
+    assert [to for to, _ in connections.sent] == ["c-1"] * 10
+
+
+def test_a_connection_of_all_orders_that_is_gone_is_tried_once(stores: Stores) -> None:
+    connections = MemoryConnectionClient(gone=["c-1"])
+    follow(stores, "c-1", ALL)
+    follow(stores, "c-2", ALL)
+
+    with mock.patch.object(connections, "send", wraps=connections.send) as send:
+        assert push(stores, connections, event(sequence=1), event(sequence=2)) == set()
+
+    assert connections.sent == [("c-2", "order-1/1"), ("c-2", "order-1/2")]
+    assert [call.args[0] for call in send.call_args_list].count("c-1") == 1
+    assert stores.subscriptions.subscribers(ALL) == {"c-2"}
 
 
 def test_the_events_of_a_batch_are_sent_in_their_order(stores: Stores) -> None:

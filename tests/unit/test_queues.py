@@ -120,7 +120,7 @@ class TestRecordByRecord:
             if error := errors.get(message.order_id):
                 raise error
 
-        report = record_handler(process, CheckOrder)(event, None)
+        report = record_handler(process, CheckOrder, prepare=list)(event, None)
         return [failure["itemIdentifier"] for failure in report["batchItemFailures"]], processed
 
     def test_what_cannot_be_read_or_fails_is_reported_and_the_others_are_done(
@@ -156,7 +156,7 @@ class TestRecordByRecord:
             if message.order_id == "order-1":
                 raise TransientError("not yet")
 
-        handler = record_handler(process, CheckOrder)
+        handler = record_handler(process, CheckOrder, prepare=list)
 
         first, second = (handler(queue_event(a_check(each)), None) for each in ("order-1", "order-2"))
 

@@ -390,7 +390,7 @@ class TestAsking:
         ("cursor", "day"), [("", "2026-11-20"), ("AAAA", "2026-11-20"), ("é", "2026-11-20")]
     )
     def test_a_cursor_of_nobodys_is_refused(self, cursor: str, day: str) -> None:
-        with pytest.raises(RequestInvalidError, match="cursor must be one that an answer"):
+        with pytest.raises(RequestInvalidError, match="cursor must be a cursor from an earlier response"):
             reports.report_query(days(day, day, cursor=cursor))
 
     def test_a_cursor_of_other_days_is_refused(self) -> None:
@@ -399,7 +399,7 @@ class TestAsking:
         )
         requested = days("2026-11-19", "2026-11-20")
         cursor = reports.page_headers(requested, page)["Link"].partition("cursor=")[2].partition(">")[0]
-        with pytest.raises(RequestInvalidError, match="cursor must be one that an answer"):
+        with pytest.raises(RequestInvalidError, match="cursor must be a cursor from an earlier response"):
             reports.report_query(days("2026-11-20", "2026-11-20", cursor=cursor))
 
     @pytest.mark.parametrize("missing", ["from", "to"])

@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 
 from order_capture.application.callers import Caller
 from order_capture.application.ledger.adjust_balance import BalanceRequest
+from order_capture.application.ledger.list_balances import BalanceQuery
 from order_capture.application.orders.capture_orders import Batch
 from order_capture.application.orders.list_orders import OrderQuery
 from order_capture.application.ports import OrderCursor
 from order_capture.domain.errors import NotFoundError
-from order_capture.domain.order import Order, OrderLine, OrderStatus
+from order_capture.domain.order import DeclineCode, Order, OrderLine, OrderStatus
 from order_capture.entrypoints.http import ledger_requests, order_requests, pagination, requests
 from order_capture.entrypoints.http.api import Request
 from order_capture.entrypoints.http.problems import RequestInvalidError
 from tests.support.factories import NOW, SERVICE
 
 TIME_NEEDED = "must be a date and time with its offset, like 2026-11-20T10:00:00Z"
-CURSOR_NEEDED = "must be one that an answer to this request gave"
+CURSOR_NEEDED = "must be a cursor from an earlier response to this request"
+PREFIX_NEEDED = "must be 1 to 64 of the characters A-Z a-z 0-9 . _ : @ + ~ -"
 PEN = {"productId": "pen", "qty": 1}
 ORDER = {"customerId": "alice", "items": [PEN], "totalAmount": 25.5}
 
@@ -632,8 +634,40 @@ class TestAListOfOrders:
 
         assert (query.since, query.until) == (read, read)
 
-    def test_needs_a_customer(self) -> None:
-        assert wrong_parameters({}) == {"customerId": "is required"}
+    def test_is_of_all_customers_without_one_and_of_their_own_where_a_customer_asks(self) -> None:
+        alice = request(caller=Caller("sub-1", "alice"))
+
+        assert query_of().customer_id is None
+        assert order_requests.orders_query(alice).customer_id == "alice"
+
+    @pytest.mark.parametrize("reason", DeclineCode)
+    def test_may_be_of_one_reason(self, reason: DeclineCode) -> None:
+        assert query_of(reason=reason).reason == reason
+
+    def test_names_the_reasons_that_there_are(self) -> None:
+        (message,) = wrong_parameters({"reason": "sold_out"}).values()
+
+        assert message.startswith("must be 'INSUFFICIENT_BALANCE', 'INSUFFICIENT_STOCK', ")
+
+    def test_of_all_customers_goes_on_at_a_second(self) -> None:
+        times = {"from": "2026-11-20T10:00:00.700Z", "to": "2026-11-20T10:00:00.900Z"}
+        place = OrderCursor("2026-11-20T10:00:00", "order-1")
+
+        assert query_of(cursor=pagination.encode(place), **times).after == place
+
+    @pytest.mark.parametrize(
+        ("time", "more"),
+        [
+            ("2026-11-20T10:00:00.000Z", {}),  # of a customer's list
+            ("2026-11-20T09:59:59", {"from": "2026-11-20T10:00:00Z"}),
+            ("2026-11-20T10:00:01", {"to": "2026-11-20T10:00:00.999Z"}),
+            ("2026-11-20T10:00:00", {"customerId": "alice"}),  # of all customers' list
+        ],
+    )
+    def test_has_no_cursor_of_another_list(self, time: str, more: Mapping[str, str]) -> None:
+        cursor = pagination.encode(OrderCursor(time, "order-1"))
+
+        assert wrong_parameters({"cursor": cursor, **more}) == {"cursor": CURSOR_NEEDED}
 
     def test_takes_a_parameter_once(self) -> None:
         with pytest.raises(RequestInvalidError, match="status must be given once"):
@@ -655,10 +689,46 @@ class TestAListOfOrders:
     @given(st.text())
     def test_has_no_cursor_that_is_not_refused_or_a_place(self, text: str) -> None:
         try:
-            place = pagination.decode(text)
+            place = pagination.decode_listed(text)
         except ValueError:
             return
-        assert pagination.decode(pagination.encode(place)) == place
+        assert pagination.decode_listed(pagination.encode(place)) == place
+
+
+class TestAListOfBalances:
+    def balances_query(self, **parameters: str) -> BalanceQuery:
+        query = {name: [value] for name, value in parameters.items()}
+        return ledger_requests.balances_query(request(query=query))
+
+    def wrong(self, **parameters: str) -> dict[str, str]:
+        return wrong_fields(lambda values: self.balances_query(**values), parameters)
+
+    def test_is_of_all_by_default(self) -> None:
+        assert self.balances_query() == BalanceQuery("", None, 20)
+
+    def test_is_of_what_its_parameters_say(self) -> None:
+        query = self.balances_query(prefix="Pen.", limit="100", cursor=pagination.pack("Pen.1"))
+
+        assert query == BalanceQuery("Pen.", "Pen.1", 100)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            *(("prefix", each, PREFIX_NEEDED) for each in ("", "a b", "pen#1", "é", "x" * 65, "pen\n")),
+            ("limit", "0", "must be at least 1"),
+            ("limit", "101", "must be at most 100"),
+            ("limit", "", "must be a whole number"),
+            *(("cursor", each, CURSOR_NEEDED) for each in ("", "é", "a", "AAAA")),
+            ("cursor", pagination.pack("pen#1"), CURSOR_NEEDED),
+            ("cursor", pagination.pack(".."), CURSOR_NEEDED),
+            ("sort", "asc", "is not a parameter of this request"),
+        ],
+    )
+    def test_names_the_parameter_that_is_wrong(self, name: str, value: str, message: str) -> None:
+        assert self.wrong(**{name: value}) == {name: message}
+
+    def test_has_no_cursor_of_another_prefix(self) -> None:
+        assert self.wrong(prefix="pen", cursor=pagination.pack("ink")) == {"cursor": CURSOR_NEEDED}
 
 
 class TestAWait:

@@ -18,8 +18,17 @@ from contracts.http_baseline import resolve
 from order_capture import bootstrap
 from order_capture.entrypoints.http import api
 from tests.support.aws.dynamodb import DynamoDB
-from tests.support.factories import NOW, a_commit, a_decline, api_event, delivery_of, fact_of
-from tests.support.fakes import MemoryPublisher
+from tests.support.factories import (
+    NOW,
+    SERVICE_CLAIMS,
+    a_commit,
+    a_decline,
+    api_event,
+    customer_claims,
+    delivery_of,
+    fact_of,
+)
+from tests.support.fakes import MemoryLogs, MemoryPublisher, MemoryQueues, a_dead_letter
 from tests.support.stores import memory_stores
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "swagger.yaml").read_text("utf-8"))
@@ -31,6 +40,9 @@ BODIES = {
     "/account": {"customerId": "alice", "balance": 100},
     "/stock": {"productId": "pen", "balance": 5},
     "/webhooks": {"customerId": "alice", "url": "https://shop.example.com/hooks"},
+    "/operations/dead-letters/{queue}/redrive": {"dryRun": True},
+    "/operations/dead-letters/{queue}/discard": {"messageIds": ["message-1"]},
+    "/operations/open-orders/recheck": {},
 }
 QUERIES = {
     "/orders": {"customerId": ["alice"]},
@@ -39,10 +51,12 @@ QUERIES = {
 }
 FUNCTIONS = {
     "OrderApiFunction": "order_api",
+    "OrderReaderFunction": "order_reader",
     "AccountApiFunction": "account_api",
     "StockApiFunction": "stock_api",
     "WebhookApiFunction": "webhook_api",
     "ReportsApiFunction": "reports_api",
+    "OperationsApiFunction": "operations_api",
 }
 
 
@@ -88,7 +102,10 @@ class Desk:
             monkeypatch.setattr(bootstrap, name, lambda name=name: getattr(stores, name))
         histories = {"customerId": stores.account_history, "productId": stores.stock_history}
         monkeypatch.setattr(bootstrap, "history", histories.__getitem__)
-        for name in ("check_publisher", "webhook_publisher"):
+        queues = MemoryQueues({"order_update": [a_dead_letter(), a_dead_letter("order-1")]})
+        monkeypatch.setattr(bootstrap, "queues", lambda: queues)
+        monkeypatch.setattr(bootstrap, "function_logs", MemoryLogs)
+        for name in ("check_publisher", "webhook_publisher", "watchdog_publisher"):
             monkeypatch.setattr(bootstrap, name, lambda _source: MemoryPublisher())
         stores.reports.count(1, [fact_of()], NOW)
         read = api._request
@@ -119,17 +136,19 @@ class Desk:
         query: dict[str, list[str]] | None = None,
         headers: dict[str, str] | None = None,
         written_as: str = "",
+        claims: dict[str, str] = SERVICE_CLAIMS,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """A good request to a route, but for what more it has: the answer, and its body."""
         operation = CONTRACT["paths"][path].get(method.lower(), CONTRACT["paths"][path][ANY])
         integration = operation["x-amazon-apigateway-integration"]
-        (function,) = re.findall(r"\{(\w+)\.Arn\}", integration["uri"]["Fn::Sub"])
+        (function,) = re.findall(r"\{(\w+)Aliaslive\}", integration["uri"]["Fn::Sub"])
         ids = {
             "orderId": self.order_id,
             "customerId": "alice",
             "productId": "pen",
             "webhookId": self.webhook_id,
             "deliveryId": self.delivery_id,
+            "queue": "order_update",
         }
         event = api_event(
             method,
@@ -138,6 +157,7 @@ class Desk:
             headers={"Idempotency-Key": f"key-{len(self._seen)}"} | (headers or {}),
             path={name: written_as or ids[name] for name in re.findall(r"{(\w+)}", path)},
             query={**(QUERIES.get(path, {}) if method in ("GET", "HEAD") else {}), **(query or {})},
+            claims=claims,
         )
         answer: dict[str, Any] = importlib.import_module(f"functions.{FUNCTIONS[function]}.app").handler(
             event, None
@@ -202,6 +222,30 @@ def test_a_route_refuses_a_parameter_that_comes_twice(
     assert (answer["statusCode"], _fields(body)) == (400, names)
 
 
+# The scopes that a customer's app client may have; the console's has all of them, for whoever signs in.
+FOR_CUSTOMERS = {"orders/read", "orders/write"}
+
+
+@EVERY_OPERATION
+def test_a_route_is_for_customers_only_if_its_scope_is(
+    desk: Desk, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    ((scope,),) = operation["security"][0].values()
+    for caller in (method, "HEAD" if method == "GET" else "PUT"):  # whatever the path has, or has not
+        answer, body = desk.ask(caller, path, claims=customer_claims("alice"))
+        if scope in FOR_CUSTOMERS:
+            assert answer["statusCode"] < 300 or caller != method
+        else:
+            assert answer["statusCode"] == 403
+            assert body.get("detail", "") in ("Only services and operators may do this.", "")
+
+
+@EVERY_OPERATION
+def test_every_route_is_for_operators(desk: Desk, method: str, path: str, operation: dict[str, Any]) -> None:
+    operator = customer_claims("olga") | {"cognito:groups": "[operators]"}
+    assert desk.ask(method, path, claims=operator)[0]["statusCode"] < 300
+
+
 @EVERY_OPERATION
 @pytest.mark.parametrize(
     "media_type", ["application/x-www-form-urlencoded", "Application/JSON; charset=utf-8"]
@@ -223,10 +267,11 @@ def test_no_route_knows_an_id_that_an_address_can_not_carry(
 ) -> None:
     if "{" in path:
         answer, body = desk.ask(method, path, written_as=dots)
-        assert (answer["statusCode"], body["detail"]) == (404, "Nothing has such an id.")
+        assert (answer["statusCode"], body["detail"]) == (404, "Resource not found.")
 
 
-@pytest.mark.parametrize("path", [path for path, item in CONTRACT["paths"].items() if path != "/{proxy+}"])
+# What has no operation is no part of the contract: the console's page, and what there is no route for.
+@pytest.mark.parametrize("path", [path for path, item in CONTRACT["paths"].items() if item.keys() != {ANY}])
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "TRACE"])
 def test_a_path_answers_head_where_it_has_get_and_no_method_that_it_has_not(
     desk: Desk, method: str, path: str

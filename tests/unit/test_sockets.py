@@ -24,7 +24,7 @@ class Received:
         self.frames: list[Frame] = []
         self.forgotten: list[str] = []
         self._answer = answer
-        self.handler = socket_handler(self._listen, self.forgotten.append)
+        self.handler = socket_handler(self._listen, self.forgotten.append, prepare=list)
 
     def _listen(self, frame: Frame) -> dict[str, Any]:
         self.frames.append(frame)
@@ -100,10 +100,14 @@ def test_a_connection_that_has_ended_is_forgotten() -> None:
             '{"action":"subscribe","customerId":"alice@example.com"}',
             SubscriptionTarget.customer("alice@example.com"),
         ),
+        ('{"action":"subscribe","all":true}', SubscriptionTarget.all_orders()),
     ],
 )
-def test_one_may_subscribe_to_an_order_or_a_customer(text: str, what: SubscriptionTarget) -> None:
+def test_one_may_subscribe_to_an_order_a_customer_or_all_orders(text: str, what: SubscriptionTarget) -> None:
     assert messages.wanted(text) == what
+
+
+ONE_OF_THREE = "orderId exactly one of orderId, customerId and all is required"
 
 
 @pytest.mark.parametrize(
@@ -115,11 +119,14 @@ def test_one_may_subscribe_to_an_order_or_a_customer(text: str, what: Subscripti
         ("[]", "body must be an object"),
         ('{"orderId":"1"}', "action is required"),
         ('{"action":"unsubscribe","orderId":"1"}', "action must be 'subscribe'"),
-        ('{"action":"subscribe"}', "orderId exactly one of orderId and customerId is required"),
-        (
-            '{"action":"subscribe","orderId":"1","customerId":"2"}',
-            "orderId exactly one of orderId and customerId is required",
-        ),
+        ('{"action":"subscribe"}', ONE_OF_THREE),
+        ('{"action":"subscribe","orderId":"1","customerId":"2"}', ONE_OF_THREE),
+        ('{"action":"subscribe","orderId":"1","all":true}', ONE_OF_THREE),
+        ('{"action":"subscribe","customerId":"1","all":true}', ONE_OF_THREE),
+        ('{"action":"subscribe","all":false}', "all must be true"),
+        ('{"action":"subscribe","all":1}', "all must be true"),
+        ('{"action":"subscribe","all":"true"}', "all must be true"),
+        ('{"action":"subscribe","customerId":"1","all":false}', "all must be true"),
         ('{"action":"subscribe","orderId":1}', "orderId must be text"),
         ('{"action":"subscribe","orderId":"1","x":1}', "x is not a field of this request"),
         (
@@ -143,6 +150,7 @@ def test_the_answer_says_what_is_followed_and_how_an_order_stands() -> None:
     assert messages.subscribed(SubscriptionTarget.customer("alice"), None) == {
         "subscribed": {"customerId": "alice"}
     }
+    assert messages.subscribed(SubscriptionTarget.all_orders(), None) == {"subscribed": {"all": True}}
 
 
 class Gateway:

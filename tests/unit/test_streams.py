@@ -74,8 +74,9 @@ def test_changes_are_handed_over_together_in_their_order() -> None:
     ]
 
 
-def test_an_order_that_is_deleted_has_no_image_and_is_no_change() -> None:
-    removed = {"eventName": "REMOVE", "dynamodb": {"Keys": {"orderId": {"S": "order-1"}}}}
+@pytest.mark.parametrize("images", [{}, {"OldImage": record(REJECTED)["dynamodb"]["NewImage"]}])
+def test_an_order_that_is_deleted_is_no_change(images: dict[str, Any]) -> None:
+    removed = {"eventName": "REMOVE", "dynamodb": {"Keys": {"orderId": {"S": "order-1"}}, **images}}
     assert handled(removed) == []
 
 

@@ -201,6 +201,19 @@ class TestAShippedOrder:
 
 
 class TestWhenSomethingFails:
+    def test_an_order_that_can_not_be_listed_as_open_is_driven_on_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watchdog = Watchdog(an_order(OrderStatus.CONFIRMED))
+
+        def throttled(_: str) -> None:
+            raise TransientError("the index is throttled")
+
+        monkeypatch.setattr(watchdog.orders, "mark_open", throttled)
+
+        assert watchdog.look() == set()
+        assert watchdog.shipping.sent == [SHIP]
+
     @pytest.mark.parametrize(
         ("outbox", "status"),
         [

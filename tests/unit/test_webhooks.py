@@ -258,9 +258,9 @@ class TestDeliveries:
         assert DeliveryResponse(status, retry_after=120).pause == 0
 
     def test_what_is_handed_over_to_the_slow_lane_is_due_at_once_and_has_its_tries_left(self) -> None:
-        handed = delivery_of().move_to_slow("no answer in 2 s", after(NOW, 2))
+        handed = delivery_of().move_to_slow("no response within 2 s", after(NOW, 2))
         assert (handed.attempt_count, handed.next_time) == (0, after(NOW, 2))
-        assert [each.result for each in handed.attempts] == ["no answer in 2 s"]
+        assert [each.result for each in handed.attempts] == ["no response within 2 s"]
 
     def test_a_replay_restarts_under_the_same_id(self) -> None:
         failed = delivery_of().end(DeliveryStatus.FAILED, "answered 500", after(NOW, 90_000))
@@ -284,7 +284,7 @@ class TestDeliveries:
         assert DeliveryResponse(status).is_gone is (status == 410)
 
     def test_no_answer_is_no_success(self) -> None:
-        assert not DeliveryResponse(None, "no answer in 15 s").is_success
+        assert not DeliveryResponse(None, "no response within 15 s").is_success
 
 
 FORBIDDEN = [

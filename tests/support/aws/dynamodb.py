@@ -44,11 +44,22 @@ class Change(NamedTuple):
     new: Item
 
 
+class Index(NamedTuple):
+    """A global secondary index. Only items that have its key's attributes are in it: it may be sparse."""
+
+    key_names: tuple[str, ...]
+    included: tuple[str, ...]
+    """What it has of an item beside the keys of both."""
+
+    def has(self, item: Item) -> bool:
+        return all(name in item for name in self.key_names)
+
+
 @dataclass
 class _Table:
     name: str
     key_names: tuple[str, ...]
-    indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    indexes: Mapping[str, Index] = field(default_factory=dict)
     items: dict[Key, Item] = field(default_factory=dict)
     partitions: defaultdict[str, dict[Key, None]] = field(default_factory=lambda: defaultdict(dict))
     """The keys of the items, by the first part of them."""
@@ -119,8 +130,8 @@ class DynamoDB:
         GlobalSecondaryIndexes: Sequence[Mapping[str, Any]] = (),  # noqa: N803
         **_: Any,
     ) -> None:
-        """Create a table whose key attributes are text, with indexes of keys."""
-        indexes = {index["IndexName"]: _names(index["KeySchema"]) for index in GlobalSecondaryIndexes}
+        """Create a table whose key attributes are text, with indexes of keys and named attributes."""
+        indexes = {index["IndexName"]: _index(index) for index in GlobalSecondaryIndexes}
         self._tables[TableName] = _Table(TableName, _names(KeySchema), indexes)
 
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False) -> dict[str, Any]:  # noqa: N803
@@ -159,23 +170,28 @@ class DynamoDB:
         ConsistentRead: bool = False,  # noqa: N803
         ExclusiveStartKey: Item | None = None,  # noqa: N803
     ) -> dict[str, Any]:
-        """A page of a table's items of one partition key, or of an index's keys, in order."""
+        """A page of a table's or of an index's items of one partition key, in order."""
         table = self._table("Query", TableName)
-        partition, rank = table.indexes[IndexName] if IndexName else table.key_names
+        index = table.indexes[IndexName] if IndexName else None
+        if index and ConsistentRead:
+            raise invalid("Query", "Consistent reads are not supported on global secondary indexes")
+        partition, rank = index.key_names if index else table.key_names
         text = _BETWEEN.sub(r"\1 >= \2 AND \1 <= \3", KeyConditionExpression)
         one = re.match(rf"{partition} = (:\w+)", text)
         if one is None or {*_KEY_PART.findall(text)} - {partition, rank}:
             raise ExpressionError(f"not a condition on the key: {KeyConditionExpression}")
         matches = condition(text, {}).apply
-        order = [rank, *table.key_names] if IndexName else [rank]
+        order = [*dict.fromkeys([rank, *table.key_names])] if index else [rank]
         names = (partition, *order)
 
         def place(item: Item) -> list[str]:
             return [item[name]["S"] for name in order]
 
         wanted = ExpressionAttributeValues[one[1]]["S"]
-        keys = table.items if IndexName else table.partitions.get(wanted, ())
+        keys = table.items if index else table.partitions.get(wanted, ())
         found = [item for key in keys if matches(item := table.items[key], ExpressionAttributeValues)]
+        if index:
+            found = [item for item in found if index.has(item)]
         found.sort(key=place, reverse=not ScanIndexForward)
         if ExclusiveStartKey is not None:
             start = place(ExclusiveStartKey)
@@ -185,10 +201,10 @@ class DynamoDB:
         page = found[:Limit]
         is_full = Limit is not None and len(page) == Limit
         more = {"LastEvaluatedKey": {name: page[-1][name] for name in names}} if is_full else {}
-        return {
-            "Items": [{name: item[name] for name in names} for item in page] if IndexName else page,
-            **more,
-        }
+        if index:
+            shown = (*names, *index.included)
+            page = [{name: item[name] for name in shown if name in item} for item in page]
+        return {"Items": page, **more}
 
     def batch_write_item(self, *, RequestItems: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:  # noqa: N803
         """Put up to 25 items, each by itself."""
@@ -281,7 +297,7 @@ class DynamoDB:
         return self._tables[table].stream
 
     def items(self, table: str) -> Mapping[Key, Item]:
-        """All that a table holds, to look at."""
+        """All items of a table."""
         return self._tables[table].items
 
     # How
@@ -408,6 +424,13 @@ class DynamoDB:
 
 _BETWEEN = re.compile(r"(\w+) BETWEEN (:\w+) AND (:\w+)")
 _KEY_PART = re.compile(r"(?<![:\w])(\w+)(?= [=<>]|,)")
+
+
+def _index(properties: Mapping[str, Any]) -> Index:
+    projection = properties["Projection"]
+    if projection["ProjectionType"] not in ("KEYS_ONLY", "INCLUDE"):
+        raise NotImplementedError(f"an index of {projection['ProjectionType']}")
+    return Index(_names(properties["KeySchema"]), tuple(projection.get("NonKeyAttributes", ())))
 
 
 def _names(key_schema: Sequence[Mapping[str, str]]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Just the part of DynamoDB's expression language that the application writes; the rest is an error.
 
 Conditions: `attribute_exists`, `attribute_not_exists`, `begins_with`, `contains`, comparisons of an attribute
-or its `size`, joined by AND and OR, with parentheses. Updates: SET with a value, a sum, or `list_append`; ADD
-and DELETE. Paths are names of the item's own attributes, plain or as `#placeholder`.
+or its `size`, joined by AND and OR, with parentheses. Updates: SET with a value, a sum, or `list_append`;
+ADD, DELETE and REMOVE. Paths are names of the item's own attributes, plain or as `#placeholder`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EXISTENCE = re.compile(rf"(attribute_exists|attribute_not_exists)\s*\(\s*{_PATH
 _COMPARISON = re.compile(rf"{_PATH}\s*(=|<>|>=|<=|>|<)\s*{_VALUE}")
 _SIZE = re.compile(rf"size\s*\(\s*{_PATH}\s*\)\s*(=|<>|>=|<=|>|<)\s*{_VALUE}")
 _PART = re.compile(rf"(begins_with|contains)\s*\(\s*{_PATH}\s*,\s*{_VALUE}\s*\)")
-_SECTION = re.compile(r"(?:^|\s)(SET|ADD|DELETE)\s")
+_SECTION = re.compile(r"(?:^|\s)(SET|ADD|DELETE|REMOVE)\s")
 _ASSIGNMENT = re.compile(rf"{_PATH}\s*=\s*(.+)")
 _SUM = re.compile(rf"{_PATH}\s*\+\s*{_VALUE}")
 _APPEND = re.compile(rf"list_append\s*\(\s*{_PATH}\s*,\s*{_VALUE}\s*\)")
@@ -172,10 +172,16 @@ def _removal(text: str, names: Names) -> Expression:
     return _with_value(text, names, _without)
 
 
+def _forgetting(path: str, names: Names) -> Expression:
+    name = _name(path, names)
+    return Expression(_used(path), lambda _item, _values: (name, None))
+
+
 _ACTIONS: Mapping[str, Callable[[str, Names], Expression]] = {
     "SET": _assignment,
     "ADD": _addition,
     "DELETE": _removal,
+    "REMOVE": _forgetting,
 }
 
 
