@@ -54,14 +54,20 @@ class Poller:
             return False
         if self._waiting_since is None:
             self._waiting_since = now
-        return self._may_start(now) and (
+        return self._may_start(waiting, now) and (
             idle or waiting >= self.batch_size or now >= self._waiting_since + self.window
         )
 
-    def _may_start(self, now: float) -> bool:
-        """One batch at a time, so that the next one fills meanwhile; another one if the others are slow."""
+    def _may_start(self, waiting: int, now: float) -> bool:
+        """One batch at a time, so that the next one fills meanwhile.
+
+        Another one if the others are slow, or if it is full and there is a core for it.
+        """
         in_progress = [*self.started.values()]
-        return len(in_progress) < self.limit and all(now >= each + self.slow for each in in_progress)
+        if len(in_progress) >= self.limit:
+            return False
+        is_full = waiting >= self.batch_size
+        return all(now >= each + self.slow for each in in_progress) or (is_full and len(in_progress) < CORES)
 
     def check_after(self, now: float) -> float:
         """Seconds after which time alone may make the next batch due, if records are waiting."""

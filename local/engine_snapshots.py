@@ -29,8 +29,11 @@ REFUSED = 3
 """The exit code of an engine that can't use the snapshot. Its last line of output has the reason."""
 
 _INTERVAL = 2.0  # seconds between two snapshots, while there are changes
-_MAX_INTERVAL = 5.0  # the interval grows if snapshots take long, so that they do not keep a core busy
-_INTERVAL_FACTOR = 4
+# While changes go on, the interval grows with what a snapshot takes, and so with the data: it keeps a core
+# busy for a tenth of the time, and a crash costs half a minute at most.
+_MAX_INTERVAL = 30.0
+_INTERVAL_FACTOR = 10
+_QUIET = 1.0  # seconds without a change after which the interval is the short one again
 _TICK = 0.2
 _TIMEOUT = 120.0  # seconds after which a snapshot is aborted
 
@@ -131,6 +134,13 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def interval(seconds: float, *, quiet: float) -> float:
+    """Seconds between two snapshots, if the last took `seconds`, and nothing changed for `quiet` seconds."""
+    if quiet >= _QUIET:
+        return _INTERVAL
+    return min(max(_INTERVAL, _INTERVAL_FACTOR * seconds), _MAX_INTERVAL)
+
+
 class Snapshots:
     """Takes snapshots while an event loop runs.
 
@@ -175,7 +185,7 @@ class Snapshots:
             if self._changed_at > self._noted_at:
                 self._noted_at = self._changed_at
                 self._mark()
-            due = self._tried_at + min(max(_INTERVAL, _INTERVAL_FACTOR * seconds), _MAX_INTERVAL)
+            due = self._tried_at + interval(seconds, quiet=time.time() - self._changed_at)
             if self._changed_at >= self._saved_at and time.time() >= due and self._may_save():
                 started = time.monotonic()
                 await self._save_by_fork()

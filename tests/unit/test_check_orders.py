@@ -179,6 +179,16 @@ class TestHolding:
         assert checker.figures() == (90, 10, 0)
         assert checker.dynamodb.writes == 1
 
+    def test_when_some_products_of_a_batch_do_not_suffice_the_next_write_decides_all_of_it(self) -> None:
+        checker = Checker(STOCK, **{f"product-{i}": 1 for i in range(10)})
+        orders = [details_of(f"order-{i}", items=((f"product-{i}", 1 + (i < 3)),)) for i in range(10)]
+
+        assert checker.handle(*map(check, orders)) == set()
+
+        assert checker.outcomes() == {f"order-{i}": DECLINED if i < 3 else HELD for i in range(10)}
+        assert checker.dynamodb.writes == 1
+        assert [checker.figures(f"product-{i}")[:2] for i in (2, 3)] == [(1, 0), (0, 1)]
+
     def test_where_the_sum_does_not_fit_the_earliest_that_fit_are_held(self) -> None:
         checker = Checker(pen=5)
 

@@ -392,7 +392,6 @@ def test_a_set_that_can_not_be_read_whole_is_left_as_it_is() -> None:
         lambda dynamodb: orders(dynamodb)[0].get("order-1"),
         lambda dynamodb: reports(dynamodb).generations(),
         lambda dynamodb: reports(dynamodb).rows(1, "2026-11-20", None, 10),
-        lambda dynamodb: followers(dynamodb).subscribers(SubscriptionTarget.order("order-1")),
         lambda dynamodb: webhooks(dynamodb).get("alice.1"),
         lambda dynamodb: webhooks(dynamodb).of_customer("alice"),
         lambda dynamodb: webhooks(dynamodb).receiver("alice.1", "a.example"),
@@ -414,6 +413,7 @@ def test_every_read_sees_every_write_that_was_answered_before(read: Callable[[Dy
     [
         lambda dynamodb: ledger(dynamodb).holds(["order-1", "order-2"]),
         lambda dynamodb: ledger(dynamodb).heads("pen", 2),
+        lambda dynamodb: followers(dynamodb).subscribers([SubscriptionTarget.order("order-1")]),
     ],
 )
 def test_every_read_of_many_sees_every_write_that_was_answered_before(
@@ -425,7 +425,8 @@ def test_every_read_of_many_sees_every_write_that_was_answered_before(
 
     ((operation, arguments),) = dynamodb.calls
     assert operation == "batch_get_item"
-    assert arguments["RequestItems"]["StockTable"]["ConsistentRead"] is True
+    (request,) = arguments["RequestItems"].values()
+    assert request["ConsistentRead"] is True
 
 
 def test_what_is_left_out_of_an_item_is_none_and_what_has_no_type_is_not_written() -> None:

@@ -118,6 +118,34 @@ def test_a_batch_holds_as_many_messages_as_its_source_says(tmp_path: Path) -> No
     assert found == [[[25, 30], [20, 30]], 25, 60]
 
 
+def test_the_head_and_the_body_of_a_response_are_one_packet(tmp_path: Path) -> None:
+    found = printed(
+        tmp_path,
+        """
+        import asyncio
+        from local.engine_server import _JoinedWrites
+
+        class Transport:
+            sent, is_open = [], True
+            def write(self, data): self.sent.append(data.decode())
+            def close(self): self.sent.append("closed")
+            def is_closing(self): return False
+
+        async def serve():
+            connection = _JoinedWrites(Transport())
+            connection.write(b"head "), connection.write(b"body")
+            await asyncio.sleep(0)
+            connection.write(b"last")
+            connection.close()
+            await asyncio.sleep(0)
+            return connection.is_closing()
+
+        print(json.dumps([asyncio.run(serve()), Transport.sent]))
+        """,
+    )
+    assert found == [False, ["head body", "last", "closed"]]
+
+
 def test_a_mapping_that_is_disabled_gets_no_batch(tmp_path: Path) -> None:
     found = printed(
         tmp_path,

@@ -30,7 +30,15 @@ def test_nothing_is_taken_where_nothing_waits() -> None:
 def test_a_batch_fills_while_the_one_before_it_is_in_progress() -> None:
     poller = queue()
     poller.start(100.0)
-    assert not poller.is_due(30, 100.1, idle=False)
+    assert not poller.is_due(9, 100.1, idle=False)
+
+
+def test_a_full_batch_starts_beside_others_while_there_is_a_core_for_it() -> None:
+    poller = queue()
+    poller.start(100.0)
+    assert poller.is_due(10, 100.1, idle=False)
+    poller.start(100.1)
+    assert not poller.is_due(10, 100.2, idle=False)
 
 
 def test_a_slow_batch_does_not_hold_up_the_next_ones() -> None:

@@ -15,6 +15,7 @@ from local.engine import EngineError, recovered
 from local.engine_snapshots import (
     SnapshotError,
     Snapshots,
+    interval,
     load,
     lost_seconds,
     read_header,
@@ -49,6 +50,21 @@ def test_a_snapshot_is_read_as_it_was_written(state: Path) -> None:
     assert content == CONTENT
     assert (header.port, header.saved_at, header.clean) == (4566, HOUR_AGO, False)
     assert snapshot_of(state).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "quiet", "expected"),
+    [
+        (0.1, 0.0, 2.0),
+        (1.0, 0.0, 10.0),
+        (9.0, 0.0, 30.0),
+        (9.0, 1.0, 2.0),
+    ],
+)
+def test_while_changes_go_on_a_snapshot_is_taken_as_often_as_it_can_be_had_in_a_tenth_of_the_time(
+    seconds: float, quiet: float, expected: float
+) -> None:
+    assert interval(seconds, quiet=quiet) == expected
 
 
 def test_there_may_be_no_snapshot(state: Path) -> None:

@@ -234,8 +234,10 @@ class SubscriptionRepository(Protocol):
     def has_any(self, now: str) -> bool:
         """Whether any connection may be subscribed to anything."""
 
-    def subscribers(self, what: SubscriptionTarget) -> Collection[str]:
-        """Return the connections that are subscribed."""
+    def subscribers(
+        self, targets: Collection[SubscriptionTarget]
+    ) -> Mapping[SubscriptionTarget, Collection[str]]:
+        """Return the connections that are subscribed to each of the targets."""
 
     def remove(self, connection_id: str, *what: SubscriptionTarget) -> None:
         """Remove all subscriptions of the connection, that to `what` in any case."""

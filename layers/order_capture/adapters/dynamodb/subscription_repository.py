@@ -11,7 +11,7 @@ prolonged once an hour, and who reads it first need not read for each event whil
 
 from __future__ import annotations
 
-from collections.abc import Collection, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -59,8 +59,12 @@ class DynamoSubscriptionRepository:
     def has_any(self, now: str) -> bool:  # noqa: D102
         return self._any_until() > datetime.fromisoformat(now).timestamp()
 
-    def subscribers(self, what: SubscriptionTarget) -> Collection[str]:  # noqa: D102
-        return self._set(_subscribers_key(what), "connections")
+    def subscribers(  # noqa: D102
+        self, targets: Collection[SubscriptionTarget]
+    ) -> Mapping[SubscriptionTarget, Collection[str]]:
+        items = self._read([_subscribers_key(each) for each in targets])
+        found = {item["followed"]["S"]: item.get("connections", {"SS": []})["SS"] for item in items}
+        return {each: found.get(_name(each), []) for each in targets}
 
     def remove(self, connection_id: str, *what: SubscriptionTarget) -> None:  # noqa: D102
         own = _connection_key(connection_id)
@@ -73,23 +77,12 @@ class DynamoSubscriptionRepository:
     def _forget_ended(self, what: SubscriptionTarget, time: int) -> bool:
         """Take connections out of a set that have ended; whether there were any."""
         connections = self._set(_subscribers_key(what), "connections")
-        alive, keys = set(), [_connection_key(connection_id) for connection_id in sorted(connections)]
-        for attempt in self._retry:
-            if not keys:
-                break
-            request = {self._table: {"Keys": keys, "ConsistentRead": True}}
-            answer = self._client.batch_get_item(RequestItems=request)
-            alive |= {
-                item["connectionId"]["S"]
-                for item in answer["Responses"].get(self._table, [])
-                if int(item["expiresAt"]["N"]) > time  # TTL may come days later
-            }
-            keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-            if keys:
-                attempt.back_off()
-        if keys:
-            raise TransientError("The subscriptions could not be read. Send the same request again.")
-        ended = connections - alive
+        items = self._read([_connection_key(connection_id) for connection_id in sorted(connections)])
+        ended = connections - {
+            item["connectionId"]["S"]
+            for item in items
+            if int(item["expiresAt"]["N"]) > time  # TTL may come days later
+        }
         if ended:
             self._remove(_subscribers_key(what), "connections", ended)
         return bool(ended)
@@ -107,6 +100,23 @@ class DynamoSubscriptionRepository:
     def _any_until(self) -> int:
         item = self._client.get_item(TableName=self._table, Key=_ANY, ConsistentRead=True).get("Item", {})
         return int(item.get("expiresAt", {"N": "0"})["N"])
+
+    def _read(self, keys: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Read the items that there are of these keys, of which one call takes a hundred, in any order.
+
+        See https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+        """
+        for attempt in self._retry:
+            if not keys:
+                return
+            request = {self._table: {"Keys": keys, "ConsistentRead": True}}
+            answer = self._client.batch_get_item(RequestItems=request)
+            yield from answer["Responses"].get(self._table, [])
+            keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            if keys:
+                attempt.back_off()
+        if keys:
+            raise TransientError("The subscriptions could not be read. Send the same request again.")
 
     def _set(self, key: dict[str, Any], name: str) -> set[str]:
         item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})

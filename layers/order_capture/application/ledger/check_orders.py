@@ -164,10 +164,11 @@ class CheckOrders:
     def _hold_together(
         self, groups: Sequence[list[OrderDetails]], results: dict[str, CheckResult]
     ) -> list[list[OrderDetails]]:
-        """Attempt to hold all groups that seem to be cold in one write, instead of one write after the other.
+        """Decide all groups that seem to be cold in one write, instead of one write after the other.
 
-        `results` gets what was held. Returns the groups that are left, which are held one by one: those that
-        are hot, and all of them if the write was refused.
+        A write that is refused because a balance is short shows which orders to decline, so the next one
+        decides all. `results` gets what was decided. Returns the groups that are left, which are held one by
+        one: those that are hot, and all of them if an order was decided before, or a head is being written.
         """
         now = self.clock()
         cold: list[list[OrderDetails]] = []
@@ -184,29 +185,44 @@ class CheckOrders:
         if len(cold) < 2:
             return list(groups)
         orders = {details.order_id: details for group in cold for details in group}
-        held = decide_holds(self.kind, orders.values(), {})
-        targets = {entity: entity for entity in entities}
-        entries = [
-            hold_entry(self.kind, each, held[order_id], targets, now) for order_id, each in orders.items()
-        ]
+        known = _KnownBalances(self, list(orders.values()))
         try:
-            self.ledger.write(self._hold_changes(orders, entries), entries, now)
+            decided = self._decide_twice(orders, known)
         except Exception as error:
-            # One of them does not fit, was decided before, or is at fault: held one by one, each shows.
+            # One of them was decided before, or is at fault: held one by one, each shows.
             logger.debug("not held together: %s", type(error).__name__)
             return list(groups)
-        results.update(held)
-        return [group for group in groups if group not in cold]
+        results.update(decided)
+        left = [[details for details in group if details.order_id not in decided] for group in groups]
+        return [group for group in left if group]
 
-    def _hold_changes(
-        self, orders: Mapping[str, OrderDetails], entries: Iterable[Hold]
-    ) -> list[BalanceChange]:
-        prices = {order_id: self.kind.unit_prices(details) for order_id, details in orders.items()}
-        return aggregate(
-            BalanceChange.hold(head, amount, prices[entry.order_id].get(entity_of(head)))
-            for entry in entries
-            for head, amount in entry.amounts.items()
-        )
+    def _decide_twice(
+        self, orders: Mapping[str, OrderDetails], known: _KnownBalances
+    ) -> dict[str, CheckResult]:
+        """Write the orders' decisions, and again if the first write showed balances that do not suffice."""
+        try:
+            return self._decide(orders, known)
+        except WriteRefusedError as refusal:
+            if refusal.conflict or refusal.entries:
+                raise
+            known.learn(refusal)
+        return self._decide(orders, known)
+
+    def _decide(self, orders: Mapping[str, OrderDetails], known: _KnownBalances) -> dict[str, CheckResult]:
+        """Decide the orders by the known balances and write that: all but those that need to know more.
+
+        Raises:
+            WriteRefusedError: nothing was written.
+        """
+        now = self.clock()
+        results = known.sure(decide_holds(self.kind, orders.values(), known.balances))
+        entries = [
+            hold_entry(self.kind, orders[order_id], result, known.targets, now)
+            for order_id, result in results.items()
+        ]
+        if entries:
+            self.ledger.write(self._changes(orders, entries, known), entries, now)
+        return results
 
     def _hold(self, group: Sequence[OrderDetails]) -> dict[str, CheckResult]:
         """Group commit: one write of each head and an entry per order, or what was decided before.
@@ -218,28 +234,22 @@ class CheckOrders:
         decided: dict[str, CheckResult] = {}
         known = _KnownBalances(self, group)
         for attempt in self.retry:
-            now = self.clock()
-            results = known.sure(decide_holds(self.kind, undecided.values(), known.balances))
-            entries = [
-                hold_entry(self.kind, undecided[order_id], result, known.targets, now)
-                for order_id, result in results.items()
-            ]
             refusal = WriteRefusedError()
             try:
-                if entries:
-                    self.ledger.write(self._changes(undecided, entries, known), entries, now)
-                    decided |= results
+                results = self._decide(undecided, known)
+                is_waiting = not results
             except WriteRefusedError as error:
-                refusal = error
-                decided |= {
+                refusal, is_waiting = error, error.conflict
+                results = {
                     order_id: entry.decision
                     for order_id, entry in refusal.entries.items()
                     if isinstance(entry, Hold)
                 }
+            decided |= results
             undecided = {each: details for each, details in undecided.items() if each not in decided}
             if not undecided:
                 return decided
-            if refusal.conflict or not entries:
+            if is_waiting:
                 attempt.back_off()
             known.learn(refusal)
         if not decided:
@@ -256,7 +266,12 @@ class CheckOrders:
     ) -> list[BalanceChange]:
         """What the heads have to change by, with what a head that is short gets from the others."""
         held = [entry for entry in entries if entry.is_held]
-        changes = self._hold_changes(orders, held)
+        prices = {order_id: self.kind.unit_prices(details) for order_id, details in orders.items()}
+        changes = aggregate(
+            BalanceChange.hold(head, amount, prices[entry.order_id].get(entity_of(head)))
+            for entry in held
+            for head, amount in entry.amounts.items()
+        )
         transfers = [
             transfer
             for change in changes

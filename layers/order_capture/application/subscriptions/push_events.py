@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -35,32 +35,40 @@ class PushEvents:
             then get them twice, under the same id.
         """
         failed: set[str] = set()
-        of_all: set[str] = set()
+        subscribers: dict[SubscriptionTarget, set[str]] = {}
         with collecting_failures(failed, {event.order_id for event in events}):
-            # Read after the events were received: nobody who subscribed before they happened is missed.
+            # Read after the events were received: who subscribed before they happened gets them.
             if not self.subscriptions.has_any(self.clock()):
                 return failed
-            # Once for the batch: they get all of it.
-            of_all |= {*self.subscriptions.subscribers(SubscriptionTarget.all_orders())}
+            targets = {target for event in events for target in _targets(event)}
+            subscribers |= {
+                target: {*found} for target, found in self.subscriptions.subscribers(targets).items()
+            }
         if failed:
             return failed
         in_order = sorted(events, key=lambda event: event.sequence)
         groups = ([event] for event in in_order)
-        push = partial(self._push, of_all)
+        push = partial(self._push, subscribers)
         process_groups(failed, groups, attrgetter("order_id"), push, self.has_time_left)
         return failed
 
-    def _push(self, of_all: set[str], group: Sequence[ReceivedOrderEvent]) -> None:
+    def _push(
+        self, subscribers: Mapping[SubscriptionTarget, set[str]], group: Sequence[ReceivedOrderEvent]
+    ) -> None:
         (event,) = group
-        subscribers = dict.fromkeys(of_all, SubscriptionTarget.all_orders()) | {
-            connection_id: target
-            for target in (
-                SubscriptionTarget.order(event.order_id),
-                SubscriptionTarget.customer(event.customer_id),
-            )
-            for connection_id in self.subscriptions.subscribers(target)
+        subscribed = {
+            connection_id: target for target in _targets(event) for connection_id in subscribers[target]
         }
-        for connection_id, target in sorted(subscribers.items(), key=lambda pair: pair[0]):
+        for connection_id, target in sorted(subscribed.items(), key=lambda pair: pair[0]):
             if not self.connections.send(connection_id, event.body):
                 self.subscriptions.remove(connection_id, target)
-                of_all.discard(connection_id)
+                for connection_ids in subscribers.values():
+                    connection_ids.discard(connection_id)
+
+
+def _targets(event: ReceivedOrderEvent) -> tuple[SubscriptionTarget, ...]:
+    return (
+        SubscriptionTarget.all_orders(),
+        SubscriptionTarget.order(event.order_id),
+        SubscriptionTarget.customer(event.customer_id),
+    )
