@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.pages import DECISIONS, OPERATED, PAGES, PRESENT, ROOT, make_commands, text_of
 from tests.support.template import load_template
-
-ROOT = Path(__file__).parents[2]
-DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-# Decisions and the changelog describe how things once were: what they name may be gone.
-PRESENT = [page for page in PAGES if page not in DECISIONS and page.name != "CHANGELOG.md"]
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 SUITES = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
@@ -23,11 +18,48 @@ LISTED = dict(re.findall(r"^([a-z][a-z.-]*):.*?## (.*)$", MAKEFILE, re.MULTILINE
 VARIABLES = set(" ".join(re.findall(r"^KNOWN := \$\(sort ([A-Z ]+) \$", MAKEFILE, re.MULTILINE)).split())
 VARIABLES |= set(re.findall(r"\b([A-Z][A-Z_]*)=", " ".join(LISTED.values())))
 
+# What runs each command that a page shows, and the word to look for there. The operators' commands are run by
+# tests/deployed/test_documented_commands.py, suites by `make test`.
+RUN_BY = {
+    "alarms": ("tests/template/test_agreement.py", "alarms"),
+    "baseline": ("tests/unit/test_breaking_changes.py", "http_baseline"),
+    "bench": ("tests/pipeline/test_cost.py", "from benchmarks import cost"),
+    "bridge": ("tests/sam_local/conftest.py", "bridge"),
+    "check": ("Makefile", "test: check"),
+    "compare": ("tests/comparison/test_compare.py", "benchmarks.compare"),
+    "console": ("Makefile", "run: setup console"),
+    "dashboard": ("tests/operations/test_dashboard.py", "dashboard"),
+    "dev": ("tests/deployed/test_dev.py", "dev"),
+    "docs": ("tests/browser/test_docs.py", "docs_site"),
+    "env": ("tests/concurrency/test_restarts.py", "environment"),
+    "env.json": ("tests/deployed/test_commands.py", "env_json"),
+    "flash-sale": ("tests/flash_sale/test_sales.py", "benchmarks.flash_sale"),
+    "follow": ("tests/deployed/test_commands.py", "follow"),
+    "fuzz": ("tests/deployed/test_fuzz.py", "fuzz"),
+    "game-day": ("tests/concurrency/test_game_day.py", "game_day"),
+    "help": ("tests/operations/test_commands.py", 'make("help")'),
+    "load": ("tests/deployed/test_commands.py", "benchmarks.load"),
+    "postman": ("tests/unit/test_contract_files.py", "postman"),
+    "postman-run": ("tests/deployed/test_postman.py", "newman"),
+    "prove": (".ci/run", "prove"),
+    "receiver": ("tests/deployed/test_commands.py", "receiver"),
+    "restore-import": ("tests/operations/test_restore_commands.py", "import"),
+    "restore-tables": ("tests/operations/test_restore_commands.py", "tables"),
+    "run": (".ci/run", "run PORT="),
+    "scan": (".github/workflows/ci.yml", "make scan"),
+    "scan-dependencies": (".github/workflows/scheduled.yml", "make scan-dependencies"),
+    "schemas": ("tests/messages/test_codegen.py", "codegen"),
+    "setup": ("Makefile", "check: setup"),
+    "simulate": ("tests/simulation/test_schedules.py", "simulation"),
+    "stop": (".ci/run", " stop "),
+    "test": (".ci/run", "test"),
+    "token": ("tests/deployed/test_commands.py", "tokens"),
+    "traditional": ("tests/traditional_design/test_traditional.py", "benchmarks.traditional"),
+}
+# They write what a person then looks at, or delete all that was made; and a drill that takes ten minutes.
+NOT_RUN = {"clean", "format", "lock", "restore-drill", "screenshots"}
+
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
-
-
-def text_of(page: Path) -> str:
-    return page.read_text(encoding="utf-8")
 
 
 def prose_of(page: Path) -> str:
@@ -43,11 +75,6 @@ def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def make_commands(page: Path) -> list[str]:
-    """Every `make …` of a page: in backticks, on a line of code, or in a shell's parentheses."""
-    return re.findall(r"(?:`|^ *|\()make ((?:-s )?[a-z][^`\n)]*)", text_of(page), re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -71,6 +98,17 @@ def test_every_make_command_exists_with_its_variables(page: Path) -> None:
         shown = " ".join(rest).partition(" #")[0]
         unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", shown)
         assert set(re.findall(r"\b([A-Z][A-Z_]*)=", unquoted)) <= VARIABLES, command
+
+
+def test_every_make_command_is_run_by_a_test() -> None:
+    shown = {command.removeprefix("-s ").split()[0] for page in PRESENT for command in make_commands(page)}
+    assert shown - OPERATED - SUITES - NOT_RUN == RUN_BY.keys()
+
+
+@pytest.mark.parametrize("command", RUN_BY)
+def test_what_runs_a_command_is_there(command: str) -> None:
+    path, word = RUN_BY[command]
+    assert word in text_of(ROOT / path)
 
 
 @pytest.mark.parametrize("page", PRESENT, ids=name_of)
