@@ -166,15 +166,22 @@ def _tiered(millions: float, tiers: Sequence[Mapping[str, float]]) -> float:
 
 @cache
 def idle_month() -> float:
-    """Dollars of a month without any order: alarms, and pollers that ask empty queues."""
+    """Dollars of a month without any order: alarms, the dashboard, and pollers that ask empty queues."""
     template, idle = on_aws(load_template()), prices()["idle"]
     events = [event for each in functions(template).values() for event in each.get("Events", {}).values()]
     queues = sum(event["Type"] == "SQS" for event in events)
     polls = queues * idle["polls_per_queue_hour"] * prices()["hours_per_month"]
-    alarms = len(of_type(template, "AWS::CloudWatch::Alarm"))
     return float(
-        alarms * idle["alarm_month"] + polls / 1e6 * cost.prices()["dollars_per_million"]["sqs_requests"]
+        sum(map(_metrics, of_type(template, "AWS::CloudWatch::Alarm").values())) * idle["alarm_metric_month"]
+        + len(of_type(template, "AWS::CloudWatch::CompositeAlarm")) * idle["composite_alarm_month"]
+        + len(of_type(template, "AWS::CloudWatch::Dashboard")) * idle["dashboard_month"]
+        + polls / 1e6 * cost.prices()["dollars_per_million"]["sqs_requests"]
     )
+
+
+def _metrics(alarm: Mapping[str, Any]) -> int:
+    """The metrics that an alarm reads, each of which is billed."""
+    return sum("MetricStat" in each for each in alarm.get("Metrics", [])) or 1
 
 
 def break_even(first: Callable[[float], float], second: Callable[[float], float]) -> float | None:

@@ -110,8 +110,9 @@ class TestServerless:
     def test_what_an_order_takes_of_each_limit(self) -> None:
         assert SERVERLESS.per_order() == {"requests": 1, "executions": 0.09, "write_units": 6, "messages": 6}
 
-    def test_an_idle_month_costs_alarms_and_polls_and_nothing_else(self) -> None:
-        assert 1 < money.idle_month() < 10
+    def test_an_idle_month_costs_alarms_dashboard_and_polls_and_nothing_else(self) -> None:
+        polls = 10 * 5 * 3 * 60 * 730 * 0.40 / 1e6  # of five pollers for each queue
+        assert money.idle_month() == pytest.approx(10.00 + 2 * 0.50 + 3.00 + polls, rel=0.05)
         assert SERVERLESS.month(1e-9) == pytest.approx(money.idle_month(), rel=0.01)
 
     def test_step_functions_cost_their_transitions_or_their_seconds_and_no_messages(self) -> None:

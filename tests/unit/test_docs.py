@@ -56,7 +56,7 @@ RUN_BY = {
     "token": ("tests/deployed/test_commands.py", "tokens"),
     "traditional": ("tests/traditional_design/test_traditional.py", "benchmarks.traditional"),
 }
-# They write what a person then looks at, or delete all that was made; and a drill that takes ten minutes.
+# They write files for a person to check, or delete all that was made; the drill takes ten minutes.
 NOT_RUN = {"clean", "format", "lock", "restore-drill", "screenshots"}
 
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
