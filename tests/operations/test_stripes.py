@@ -18,6 +18,7 @@ from moto import mock_aws
 from order_capture import bootstrap
 from order_capture_ops import audit as audits
 from order_capture_ops.audit import AuditReport, Difference, audit
+from order_capture_ops.close_books import close_books
 from order_capture_ops.history import RebuiltHistory, rebuild
 from order_capture_ops.stack import Stack
 from order_capture_ops.tables import Tables
@@ -486,3 +487,23 @@ def test_a_product_with_an_unreadable_stripe_is_not_published(
 
     assert "product shirt" in capsys.readouterr().out
     assert len(take()) == 2
+
+
+def test_the_books_of_a_striped_product_are_closed_head_by_head(
+    day: Shop, sale: Sale, tables: Tables
+) -> None:
+    # given
+    before = [tables.stock.get(shirt(number)) for number in range(STRIPES + 1)]
+    # when
+    closed = close_books(tables, sale.times["over"])
+    # then
+    assert (closed.left, closed.orders) == ([], len(sale.orders) - 1)
+    assert day.pipeline.order_ids() == [sale.orders["open"]]
+    assert [tables.stock.get(shirt(number)) for number in range(STRIPES + 1)] == before
+    closings = tables.stock.closings(shirt(number)["productId"] for number in range(STRIPES + 1))
+    settled = {name: closing["settled"] for name, closing in closings.items() if "settled" in closing}
+    assert settled == {
+        head["productId"]["S"]: head["settled"] for head in before if head and head["settled"] != {"N": "0"}
+    }
+    assert any("#" in head for head in settled), "stripes were sold from"
+    assert found(tables) == []
