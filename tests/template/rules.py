@@ -35,7 +35,7 @@ READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetSh
 CONSUME = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 CONSUME_AND_RETURN = CONSUME | {"sqs:ChangeMessageVisibility"}
 LEDGER = READ_AND_WRITE | {"dynamodb:BatchGetItem"}
-SUBSCRIBE = {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"}
+SUBSCRIBE = {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"}
 DEPLOYMENTS = (
     "arn:${AWS::Partition}:codedeploy:${AWS::Region}:${AWS::AccountId}:deploymentgroup:"
     "${ServerlessDeploymentApplication}/*"
@@ -136,7 +136,7 @@ NEEDED: dict[str, dict[str, set[str]]] = {
     "SocketAuthorizerFunction": {},
     "SocketApiFunction": {
         "OrderTable": {"dynamodb:GetItem"},
-        "ConnectionTable": SUBSCRIBE | {"dynamodb:BatchGetItem"},
+        "ConnectionTable": SUBSCRIBE,
     },
     "SocketPusherFunction": {
         "ConnectionTable": SUBSCRIBE,
