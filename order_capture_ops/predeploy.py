@@ -228,7 +228,7 @@ def with_rights(what: str, ask: Callable[[], Any]) -> Any:
     except botocore.exceptions.ClientError as error:
         if error.response["Error"]["Code"] not in _PAUSED:
             raise
-        console.print(f"[yellow]Not checked:[/] {what}. You have no right to {error.operation_name}.")
+        console.print(f"[yellow]Not checked:[/] {what}. You have no permission for {error.operation_name}.")
         return None
 
 

@@ -230,7 +230,7 @@ class StoredOrder:
 
     @property
     def update_time(self) -> str:
-        """The time of its last transition."""
+        """The time of its last timeline entry."""
         return self.timeline[-1].time
 
     @property

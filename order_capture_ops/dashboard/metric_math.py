@@ -172,17 +172,16 @@ class _Evaluator:
     def _as_series(self, value: float | Series | list[Series]) -> Series:
         if isinstance(value, dict):
             return value
-        raise MathError(f"a number stands for a series in {self._expression!r}")
+        raise MathError(f"a number in place of a series in {self._expression!r}")
 
     def _unknown(self, what: str) -> MathError:
-        return MathError(f"{what} is not known here, in {self._expression!r}")
+        return MathError(f"{what} is not supported, in {self._expression!r}")
 
 
 def _combine(
     operation: Callable[[float, float], Any], one: float | Series, other: float | Series
 ) -> float | Series:
-    """Combine period by period, where both have a value. A division by zero has no value, as in
-    CloudWatch."""
+    """Combine periods that both have. As in CloudWatch, a division by zero has no value."""
     if isinstance(one, dict):
         if isinstance(other, dict):
             pairs = {period: (one[period], other[period]) for period in one.keys() & other.keys()}

@@ -264,7 +264,7 @@ class LocalMetrics:
         name = dict(metric.dimensions)["QueueName"]
         url = next((each for each in self.stack.outputs.values() if each.rpartition("/")[2] == name), None)
         if url is None:
-            raise DashboardError(f"The dashboard shows the queue {name}, which is no output of the stack.")
+            raise DashboardError(f"The dashboard shows the queue {name}, which the stack does not output.")
         attribute: Any = _SQS[metric.name]
         attributes = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])
         return {span.periods[-1]: float(attributes["Attributes"].get(attribute, 0))}

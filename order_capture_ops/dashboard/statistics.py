@@ -22,12 +22,12 @@ def statistic(name: str, values: Sequence[float]) -> float:
         ValueError: the name is unknown, or there are no values.
     """
     if not values:
-        raise ValueError("there is no statistic of no values")
+        raise ValueError("there are no values")
     if name in _STATISTICS:
         return float(_STATISTICS[name](values))
     if match := _PERCENTILE.fullmatch(name):
         return _percentile(float(match[1]), values)
-    raise ValueError(f"{name} is not a statistic that is known here")
+    raise ValueError(f"{name} is not a supported statistic")
 
 
 def _percentile(percent: float, values: Sequence[float]) -> float:
