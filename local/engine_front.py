@@ -1,4 +1,4 @@
-"""The front end of the engine's AWS services: the guard, the pages, and stable addresses.
+"""The front of the engine's AWS services: the guard, the pages, and stable addresses.
 
 An ASGI application around another one. The rules (engine_guard.py) decide which requests it accepts.
 """

@@ -1,4 +1,4 @@
-"""The engine's process: ministack behind the front end, with some corrections, and persistent data.
+"""The engine's process: ministack behind its front, with some corrections, and persistent data.
 
 Batch calls are authorised as on AWS: there `sns:PublishBatch` and the like do not exist as permissions, and
 `sns:Publish` covers both calls. A process that fails to start fails only its own call (see `_invoke_alone`),

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m order_capture_ops.restore",
-        description="Restores a stack's tables to an earlier moment; docs/how-to/restore.md has the order.",
+        description="Restores a stack's tables to an earlier time; docs/how-to/restore.md has all steps in order.",
         example="make restore-tables STACK=order-capture-prod AT=2026-11-28T09:59:30Z",
     )
     common = Parser(add_help=False)
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         type=parse_time,
         metavar="TIME",
-        help="the moment: 10m, 2h, or 2026-11-28T09:59:30Z",
+        help="the time to restore: 10m, 2h, or 2026-11-28T09:59:30Z",
     )
     step.set_defaults(command=_tables)
 
@@ -143,7 +143,7 @@ def _reconcile(options: argparse.Namespace) -> int:
 
 def show(found: Reconciliation) -> None:
     """Print the contradictions, and what needs a decision."""
-    shown = table("Contradictions between the tables' moments", "found", "cure", right=("number",))
+    shown = table("Contradictions between the restored tables", "found", "cure", right=("number",))
     for kind, number in sorted(found.counts.items()):
         shown.add_row(kind, CURES[kind], f"{number:,}")
     if found.cures:

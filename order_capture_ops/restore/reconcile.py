@@ -427,7 +427,7 @@ class _Ledger:
             else f"{label} did not exist yet, and orders have taken {self._books.taken(entity):f} of it"
         )
         self._result.undecided.append(
-            f"{what}: restore this ledger to a later moment, or book the missing amount (ADJUST=1)"
+            f"{what}: restore this ledger to a later time, or book the missing amount (ADJUST=1)"
         )
 
     def _adjust(self, entity: str, lacking: Decimal) -> None:
@@ -476,8 +476,8 @@ class _Ledger:
         moved = _level(balances)
         if heads[entity].deleted and any((*held.values(), *balances.values())):
             self._result.undecided.append(
-                f"{label} was deleted after the orders' moment, and open orders refer to it: restore this "
-                "ledger to an earlier moment, or cancel these orders"
+                f"{label} was deleted after the order table's restore time, and open orders refer to it: "
+                "restore this ledger to an earlier time, or cancel these orders"
             )
             return
         is_divided = len(heads) > 1
