@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m order_capture_ops.restore",
-        description="Restores a stack's tables to an earlier time; docs/how-to/restore.md has all steps in order.",
+        description="Restores a stack's tables to an earlier time; docs/how-to/restore.md has all steps.",
         example="make restore-tables STACK=order-capture-prod AT=2026-11-28T09:59:30Z",
     )
     common = Parser(add_help=False)
