@@ -1,8 +1,8 @@
-"""CloudWatch's alarms, evaluated as its user guide documents it, over metrics that somebody produces.
+"""Evaluates CloudWatch alarms by the rules in its user guide, over metrics from the caller.
 
-The engine's own CloudWatch does not tell dimensions apart, so one queue would raise the alarms of all. "Using
-Amazon CloudWatch alarms" has the rules: M out of N, missing data, and that alarms on AWS/DynamoDB keep
-their state when data are missing, whatever their setting. It refuses to judge what it does not know.
+The engine's own CloudWatch ignores dimensions, so one queue would raise the alarms of all. "Using Amazon
+CloudWatch alarms" has the rules: M out of N, missing data, and that alarms on AWS/DynamoDB always keep their
+state when data are missing, regardless of their setting. Unsupported settings are an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Template = Mapping[str, Any]
 Key = tuple[str, str, frozenset[tuple[str, str]]]
 
 EXTRA_PERIODS = 2
-"""Periods that CloudWatch retrieves beyond those that it evaluates: two for three in the guide's examples."""
+"""Periods that CloudWatch retrieves beyond the evaluated ones: two for three in the guide's examples."""
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": lambda value, threshold: value > threshold,
@@ -35,19 +35,19 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass
 class CloudWatch:
-    """The metrics that there are. Times are seconds, since whenever the caller likes."""
+    """The metrics. Times are seconds since a start that the caller chooses."""
 
     values: dict[Key, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     quotas: dict[str, float] = field(default_factory=dict)
     """The quota behind a metric, by the metric's name."""
 
     def put(self, namespace: str, name: str, dimensions: Dimensions, time: float, *values: float) -> None:
-        """Add values that were measured at one time."""
+        """Add values measured at one time."""
         key = (namespace, name, frozenset(dimensions.items()))
         self.values[key] += [(time, value) for value in values]
 
     def read_log(self, time: float, lines: Iterable[Mapping[str, Any]]) -> int:
-        """Make metrics of what is in the embedded metric format; returns of how many values."""
+        """Add the metrics of log lines in the embedded metric format; returns the number of values."""
         number = 0
         for line in lines:
             for each in measurements(time, line):
@@ -56,7 +56,7 @@ class CloudWatch:
         return number
 
     def series(self, key: Key, stat: str, periods: list[float], period: float) -> Series:
-        """A statistic of a metric, for each of these periods that has data."""
+        """A statistic of a metric, for each of these periods with data."""
         found = defaultdict(list)
         for time, value in self.values.get(key, []):
             found[time // period * period].append(value)
@@ -69,18 +69,18 @@ class Alarms:
 
     template: Template
     physical: Callable[[Any], str]
-    """What a reference, as it is written, is where the metrics come from."""
+    """The value of each reference in the template, as in the metrics."""
     cloudwatch: CloudWatch
     fills_empty: bool = True
     """See metric_math."""
 
     def state(self, name: str, now: float, before: str = OK) -> str:
-        """The state of an alarm, at the end of the last period that is over.
+        """The state of an alarm, at the end of the last complete period.
 
         Args:
             name: its logical id.
             now: the time, in seconds.
-            before: the state that it keeps where data are missing and it ignores that.
+            before: the state to keep if data are missing and the alarm ignores that.
         """
         resource = self.template["Resources"][name]
         properties = resource["Properties"]
@@ -107,7 +107,7 @@ class Alarms:
             lambda named: str(float(self.state(named[1], now) == ALARM)),
             rule["Fn::Sub"],
         )
-        # What is left is numbers, AND and OR, which metric math has as well.
+        # What remains is numbers, AND and OR, which metric math supports.
         return ALARM if evaluate(text, Context([], 0, {})) else OK
 
     @staticmethod
@@ -163,10 +163,10 @@ def judge(
     missing: str,
     before: str = OK,
 ) -> str:
-    """The state of an alarm by the values of its last periods, the latest last; None is missing.
+    """The state of an alarm from the values of its last periods, the latest last; None is missing.
 
-    Where there are as many values as it evaluates, those that are missing do not count; else they are taken
-    for what `missing` says, as many of them as are needed, and no more.
+    If there are enough values to evaluate, missing ones are ignored. Otherwise as many missing values as
+    needed are treated as `missing` says.
     """
     real = [breaches(value, threshold) for value in values if value is not None]
     if len(real) >= evaluated:
@@ -181,4 +181,4 @@ def judge(
             return ALARM
         case "ignore":
             return OK if any(not each for each in real) else before
-    raise ValueError(f"this does not know {missing!r}")
+    raise ValueError(f"unsupported: {missing!r}")

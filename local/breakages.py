@@ -1,4 +1,4 @@
-"""What the game day breaks, what is then seen of it, and the steps of the runbook that cure it."""
+"""The game day's breakages, how each is detected, and the runbook's steps that fix it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from order_capture_ops.stack import Stack
 _DENIAL = "game-day"
 _BAD_ITEM = {"orderId": {"S": "written-by-hand"}, "status": {"S": "DANCING"}}
 _STOLEN = 50
-_EMPTY_SECONDS = 120  # a queue of a few messages, some of which come again after five
-_PROJECTION_SECONDS = 60  # that the history may be behind; mostly it is two
+_EMPTY_SECONDS = 120  # a queue of a few messages, some of which are retried after five
+_PROJECTION_SECONDS = 60  # that the history may lag; usually it is two
 
 
 @dataclass
 class Site:
-    """The stack that is broken, and a client that orders there."""
+    """The broken stack, and a client that places orders."""
 
     stack: Stack
     traffic: Traffic
     noted: dict[str, Any] = field(default_factory=dict)
-    """What an operator writes down before they change it."""
+    """Values that an operator records before changing them."""
 
     def client(self, service: str) -> Any:
-        """A client of an AWS service, with every right."""
+        """A client of an AWS service, with all permissions."""
         return self.stack.client(service)
 
     def order(self, number: int) -> None:
-        """Place orders that nothing speaks against."""
+        """Place orders that will be accepted."""
         for count in range(number):
             self.traffic.order(CUSTOMERS[count % len(CUSTOMERS)], PRODUCTS[count % len(PRODUCTS)], 1, 1)
 
@@ -43,27 +43,27 @@ Act = Callable[[Site], None]
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a cure."""
+    """A step of a fix."""
 
     instruction: str
-    """As the runbook has it: a `make` command, or words of it."""
+    """As in the runbook: a `make` command, or some of its words."""
     act: Act | None = None
-    """What an operator does on these words; None for a command, which is run."""
+    """What an operator does for these words; None for a command, which is run."""
     shows: str = ""
-    """A regular expression of what the command prints."""
+    """A regular expression that the command's output must match."""
     finds_problems: bool = False
-    """Whether it fails here, since it lists what is wrong."""
+    """Whether the command fails here, since it finds problems."""
 
 
 @dataclass(frozen=True)
 class Breakage:
-    """Something that goes wrong."""
+    """A fault."""
 
     name: str
     what: str
     inject: Act
     runbook: str
-    """The alarm that is raised, or the title of the runbook's section where no alarm can see it."""
+    """The alarm that is raised, or the title of the runbook's section if no alarm can detect it."""
     symptoms: Sequence[Step]
     cure: Sequence[Step]
 
@@ -102,7 +102,7 @@ def _deny(site: Site) -> None:
 
 def _allow(site: Site) -> None:
     site.client("iam").delete_role_policy(RoleName=_role(site), PolicyName=_DENIAL)
-    # A message that has failed for the last time is still on its way to the dead letters, and not redriven.
+    # After its last failure, a message takes a moment to reach the dead-letter queue, and is not redriven.
     queue = {"QueueUrl": site.stack.output("ShipOrderQueueUrl")}
     counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     deadline = time.monotonic() + _EMPTY_SECONDS
@@ -111,7 +111,7 @@ def _allow(site: Site) -> None:
         if not any(int(found[count]) for count in counts):
             return
         time.sleep(1)
-    raise CommandError("ship_order may use its tables again, and its queue does not get empty.")
+    raise CommandError("ship_order has its permission again, but its queue does not drain.")
 
 
 # ------------------------------------------------------------------ a stopped consumer
@@ -156,7 +156,7 @@ def _change_balance(amount: int) -> Act:
 
 
 def _forget_record(site: Site) -> None:
-    """Delete what the history has of both writes: the same record, since neither was a commit."""
+    """Delete the history's record of both writes: one record, since neither was a commit."""
     client, table = site.client("dynamodb"), site.stack.output("HistoryTableName")
     deadline = time.monotonic() + _PROJECTION_SECONDS
     while time.monotonic() < deadline:
@@ -170,18 +170,18 @@ def _forget_record(site: Site) -> None:
                 client.delete_item(TableName=table, Key={name: item[name] for name in ("entity", "line")})
                 return
         time.sleep(1)
-    raise CommandError("The history has no record of what was written to the balance by hand.")
+    raise CommandError("The history has no record of the manual writes to the balance.")
 
 
 def _status(alarm: str, beside_it: str) -> Step:
-    """The command that everybody begins with: it shows the alarm, and the cause."""
+    """The first command in each case: it shows the alarm, and the cause."""
     return Step("make status", shows=rf"(?s)(?=.*Alarm {alarm}\b)(?=.*{beside_it})", finds_problems=True)
 
 
 BREAKAGES = (
     Breakage(
         "poison-message",
-        "a message that nobody can read, on an order's way",
+        "an unreadable message is in a queue of the order flow",
         _send_poison,
         "OrderUpdateDlqAlarm",
         [_status("OrderUpdateDlqAlarm", "OrderUpdateDlq has 1 dead letter")],
@@ -193,7 +193,7 @@ BREAKAGES = (
     ),
     Breakage(
         "lost-permission",
-        "ship_order may not use its tables any more",
+        "ship_order has lost access to its tables",
         _deny,
         "ShipOrderDlqAlarm",
         [
@@ -209,7 +209,7 @@ BREAKAGES = (
     ),
     Breakage(
         "stopped-consumer",
-        "somebody has disabled stock_checker's queue",
+        "stock_checker's event source mapping is disabled",
         _enable(enabled=False),
         "StockCheckerAgeAlarm",
         [
@@ -223,7 +223,7 @@ BREAKAGES = (
     ),
     Breakage(
         "written-by-hand",
-        "somebody has written an item to the order table that nobody can read",
+        "an unreadable item is in the order table",
         _write_by_hand,
         "ChangePublisherDlqAlarm",
         [_status("ChangePublisherDlqAlarm", "ChangePublisherDlq has 1 dead letter")],
@@ -238,7 +238,7 @@ BREAKAGES = (
     ),
     Breakage(
         "tampered-books",
-        "somebody has added to a customer's balance by hand",
+        "a customer's balance was changed by hand",
         _change_balance(_STOLEN),
         "The books do not add up",
         [Step("make audit", shows=rf"account {CUSTOMERS[0]}: balance", finds_problems=True)],

@@ -1,7 +1,7 @@
 """`make bridge`: lets containers on this machine reach the engine, for `sam local`.
 
-The engine listens on the loopback interface only, and a container has one of its own. This listens on the
-Docker bridge's address, which only containers and this machine reach, and forwards connections.
+The engine listens on the loopback interface only, and each container has its own. The bridge listens on the
+Docker bridge's address, which only containers and this machine can reach, and forwards connections.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from order_capture_ops.cli import Parser, console, run
 from order_capture_ops.errors import CommandError
 
 DESKTOP_HOST = "host.docker.internal"
-"""This machine's name in Docker Desktop's containers, which reach its loopback interface without a bridge."""
+"""This machine's name in Docker Desktop's containers, which can reach its loopback interface directly."""
 
 _INTERFACE = "docker0"
 

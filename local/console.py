@@ -1,4 +1,4 @@
-"""Print the steps of a command, one line each with its duration, on a terminal and in a log alike."""
+"""Print the steps of a command, one line each with its duration, on a terminal or in a log."""
 
 import contextlib
 import time

@@ -100,7 +100,7 @@ class DemoOrder:
         if view["status"] == self.status:
             return False
         if view["status"] == "SHIPPED" and self.status == "PENDING":
-            self.statuses.append("CONFIRMED")  # the only way there; it was skipped between two requests
+            self.statuses.append("CONFIRMED")  # it must have been CONFIRMED between two requests
         self.statuses.append(view["status"])
         self.seconds = time.monotonic() - self.started
         return True
@@ -114,7 +114,7 @@ class DemoOrder:
         return _reason(refusal["code"], refusal["id"], *amounts)
 
     def difference(self) -> str | None:
-        """How its result differs from the expected one; None if it does not."""
+        """The difference from the expected result; None if there is none."""
         expected, actual = self.expected, self.status
         if self.code:
             of_stock = any(word in self.code for word in ("PRODUCT", "STOCK", "PRICE"))
@@ -172,7 +172,7 @@ class Api:
     def __init__(self, url: str, token: str) -> None:
         self.url = url
         bearer = {"Authorization": f"Bearer {token}"}
-        # No trust_env: the user's proxy is not for the loopback interface.
+        # No trust_env: the user's proxy must not be used for the loopback interface.
         self._http = httpx.Client(base_url=url, headers=bearer, timeout=30, trust_env=False)
 
     def get(self, path: str) -> dict[str, Any]:
@@ -409,7 +409,7 @@ def _balances(api: Api) -> Balances:
 
 
 def _settled_balances(api: Api, before: Balances) -> Balances:
-    """The balances once all holds of the demo are gone, or when the time is up."""
+    """The balances once all holds of the demo are released, or when the time is up."""
     deadline = time.monotonic() + _TIMEOUT
     while True:
         balances = _balances(api)
@@ -438,7 +438,7 @@ def _print_balances(title: str, balances: Balances, before: Balances | None = No
 
 
 def _audit(orders: list[DemoOrder], before: Balances, after: Balances) -> list[str]:
-    """Where the balances differ from what the shipped orders add up to."""
+    """Where the balances differ from the sums of the shipped orders."""
     shipped = [order for order in orders if order.expected == "SHIPPED"]
     differences = []
     for key, was in before.items():

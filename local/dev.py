@@ -1,4 +1,4 @@
-"""`make dev`: the local stack's functions run what is saved in this checkout, a moment after it is saved."""
+"""`make dev`: hot reload. The local stack's functions run this checkout's code as soon as it is saved."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ _PAGE = "console"
 
 _ALIAS = "live"  # as in template.yaml
 
-# Editors write a file in several steps, a few milliseconds apart; what comes later is the next reload.
+# Editors write a file in several steps, a few milliseconds apart; later changes are the next reload.
 _QUIET_MS, _AT_MOST_MS = 50, 400
-_LOOK_MS = 500  # whether the engine is still there
-_NAMED = 3  # functions or files in a line; more are counted
+_LOOK_MS = 500  # between checks that the engine still runs
+_NAMED = 3  # functions or files listed in a line; more are counted
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is no Python."""
+    """A file with a syntax error."""
 
     path: str
     line: int
@@ -62,7 +62,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Reload:
-    """What came of a change: the functions with new code, or the faults for which they keep what they had."""
+    """The result of a change: the functions with new code, or the faults that prevented a reload."""
 
     changed: frozenset[str]
     functions: frozenset[str] = frozenset()
@@ -74,11 +74,11 @@ _is_source = watchfiles.DefaultFilter()
 
 
 Stamps = dict[str, tuple[int, int]]
-"""When each file was changed last, in nanoseconds, and its size; by its path in the checkout."""
+"""Each file's last change, in nanoseconds, and its size, by its path in the checkout."""
 
 
 def _stamps(root: Path, tops: Iterable[str]) -> Stamps:
-    """Of files, and of those in folders, without what editors, caches and package managers put there."""
+    """Stamps of files and folders, except files of editors, caches and package managers."""
     found: Stamps = {}
     for top in tops:
         within = [root / top] if (root / top).is_file() else []
@@ -98,23 +98,23 @@ def _changed(before: Stamps, now: Stamps) -> frozenset[str]:
 
 
 class Checkout:
-    """The functions and our layer in a checkout, of which each state that is whole is copied for the engine.
+    """The functions and our layer in a checkout; each valid state is copied for the engine.
 
-    A function keeps the copy that it was started with: it loads some of its modules later, and must not find
-    those of another state. What has not changed since is the same file in all copies.
+    A function keeps the copy that it was started with: it loads some of its modules later, and these must be
+    of the same state. All copies share unchanged files.
     """
 
     def __init__(self, root: Path, copies: Path) -> None:
-        """Of the checkout there, copied to that folder."""
+        """For the checkout at `root`, copied to `copies`."""
         self._root, self._copies = root, copies
-        shutil.rmtree(copies, ignore_errors=True)  # of a `make dev` before
+        shutil.rmtree(copies, ignore_errors=True)  # of an earlier `make dev`
         self._taken: Stamps = {}
         self._revision = 0
         self.codes: dict[str, Code] = {}
-        """What each function runs, by the name of its folder."""
+        """The code that each function runs, by the name of its folder."""
 
     def reload(self) -> Reload:
-        """Copy what there is, if it is not the same as before and all of it is Python."""
+        """Copy the current state, if it has changed and all of it compiles."""
         now = _stamps(self._root, (FUNCTIONS, LAYER))
         changed = _changed(self._taken, now)
         if not changed:
@@ -122,7 +122,7 @@ class Checkout:
         copy = self._copies / str(self._revision + 1)
         try:
             taken = [self._take(name, copy, is_new=name in changed) for name in sorted(now)]
-        except FileNotFoundError:  # deleted a moment ago, which is the next change
+        except FileNotFoundError:  # deleted a moment ago: this is the next change
             shutil.rmtree(copy)
             return Reload(frozenset())
         if faults := tuple(each for each in taken if each):
@@ -156,12 +156,12 @@ class Checkout:
 
 
 def _place(name: str) -> str:
-    """Where a file is in a copy: our package as in a layer."""
+    """A file's place in a copy: our package as in a layer."""
     return f"layer/{PACKAGE}/{name.removeprefix(LAYER)}" if name.startswith(LAYER) else name
 
 
 def _compile(path: Path, name: str) -> Fault | None:
-    """Compile a module, so that no process of a function has to."""
+    """Compile a module, so that the functions' processes need not."""
     try:
         py_compile.compile(
             str(path),
@@ -177,7 +177,7 @@ def _compile(path: Path, name: str) -> Fault | None:
 
 
 def functions_of(stack: Stack) -> dict[str, str]:
-    """The names that the functions are deployed with, by the names of their folders."""
+    """The functions' deployed names, by the names of their folders."""
     return {
         re.sub(r"(?<!^)(?=[A-Z])", "_", output.removesuffix("FunctionName")).lower(): name
         for output, name in stack.outputs.items()
@@ -193,14 +193,14 @@ def follow(
     report: Callable[[Reload, float], None],
     every_look: Callable[[], None] = lambda: None,
 ) -> None:
-    """Have the functions run what is in a checkout, until `stop` is set or the engine has ended.
+    """Reload the functions from a checkout, until `stop` is set or the engine has ended.
 
     Args:
         root: the checkout.
         running: the engine.
-        functions: the names that the functions are deployed with, by the names of their folders.
+        functions: the functions' deployed names, by the names of their folders.
         stop: ends it.
-        report: is called with each reload, and how many seconds it took.
+        report: is called with each reload and its duration in seconds.
         every_look: is called each half second, and after each change.
     """
     checkout = Checkout(root, running.home / "tmp/dev")
@@ -238,24 +238,24 @@ def _reload(
 
 # ---------------------------------------------------------------- command
 class Others:
-    """What is not reloaded: what a deployment brings, and the console's page, which is built first."""
+    """Files that are not reloaded: they need a deployment, or are the console's page, which is built."""
 
     def __init__(self, root: Path) -> None:
-        """Of this checkout, as it is now."""
+        """For this checkout in its current state."""
         self._root = root
         self._seen = self._look()
         self._building: subprocess.Popen[bytes] | None = None
         self._is_page_old = False
 
     def look(self) -> None:
-        """Say what has changed since the last look, and have the page built."""
+        """Report changes since the last call, and build the page."""
         now = self._look()
         changed = _changed(self._seen, now)
         self._seen = now
         page = {path for path in changed if path.startswith(f"{_PAGE}/")}
         for path in sorted(changed - page):
             console.print(
-                f"[yellow]![/] {path} counts after a deployment: `./deploy.sh --env local`, or `make run`",
+                f"[yellow]![/] {path} needs a deployment: `./deploy.sh --env local`, or `make run`",
                 soft_wrap=True,
             )
         self._is_page_old |= bool(page)
@@ -265,8 +265,8 @@ class Others:
             self._building = None
         if self._is_page_old and not self._building:
             self._is_page_old = False
-            # What it writes into functions/console is then reloaded as any other change. Without this
-            # process's MAKEFLAGS it does not wait for the make that has started this one.
+            # Its output in functions/console is then reloaded like any other change. Without this process's
+            # MAKEFLAGS it does not wait for the make that started this process.
             self._building = subprocess.Popen(
                 ["make", "--silent", "console"],
                 cwd=self._root,
@@ -279,20 +279,20 @@ class Others:
 
 
 class SmokeTests:
-    """Calls functions with new code, one after the other, by the event of a release's smoke test.
+    """Calls functions with new code, one at a time, with the event of a release's smoke test.
 
-    So a failing import shows at once, and not with the next order.
+    So a failing import shows at once, not with the next order.
     """
 
     def __init__(self, client: Any, functions: Mapping[str, str]) -> None:
-        """With a client of Lambda, and the names that the functions are deployed with."""
+        """With a Lambda client, and the functions' deployed names."""
         self._lambda, self._functions = client, functions
         self._waiting: set[str] = set()
         self._wanted = threading.Condition()
         threading.Thread(target=self._run, daemon=True).start()
 
     def of(self, names: Collection[str]) -> None:
-        """Call these, soon."""
+        """Schedule calls of these."""
         with self._wanted:
             self._waiting |= names & self._functions.keys()
             self._wanted.notify()
@@ -302,9 +302,7 @@ class SmokeTests:
             with self._wanted:
                 self._wanted.wait_for(lambda: self._waiting)
                 name = self._waiting.pop()
-            with contextlib.suppress(
-                BotoCoreError, ClientError
-            ):  # the engine has ended, or is starting again
+            with contextlib.suppress(BotoCoreError, ClientError):  # the engine has ended, or is restarting
                 response = self._lambda.invoke(
                     FunctionName=self._functions[name],
                     Qualifier=_ALIAS,
@@ -339,7 +337,7 @@ def _dev() -> int:
 
     def look() -> None:
         others.look()
-        if os.getppid() != parent:  # whoever started this is gone
+        if os.getppid() != parent:  # the parent process has ended
             stop.set()
 
     with exclusive("dev", wait=False):
@@ -364,7 +362,7 @@ def _dev() -> int:
 
 
 def _print(reload: Reload, seconds: float) -> None:
-    """One line for a reload, or one for each fault."""
+    """Print one line for a reload, or one for each fault."""
     for fault in reload.faults:
         console.print(
             f"[red]✗[/] {fault.path}:{fault.line}: {escape(fault.text)}. Functions keep the code they have",

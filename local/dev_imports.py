@@ -1,7 +1,7 @@
-"""Which functions a change of a file reaches: those that load it, by the imports in the source.
+"""Which functions a changed file affects: those that load it, by the imports in the source.
 
-The use cases are wired in `bootstrap`, whose functions import what they need when they are called. So of that
-module only those count that a Lambda function calls; of all others, all imports do.
+The use cases are wired in `bootstrap`, whose functions import what they need when they are called. So in that
+module only the functions that a Lambda function calls count; in all others, all imports count.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ FUNCTIONS, LAYER = "functions/", "layers/order_capture/"
 _PACKAGE = "order_capture"
 _LAZY = f"{_PACKAGE}.bootstrap"
 
-# Sources, of which there are two hundred. To parse all of them takes a second, and one of them has changed.
+# There are two hundred sources. Parsing all of them takes a second, and one of them has changed.
 _REMEMBERED = 1000
 
 
 def reached(changed: Iterable[str], sources: Mapping[str, str]) -> set[str]:
-    """The functions that a change of these files reaches.
+    """The functions that a change of these files affects.
 
     Args:
-        changed: paths from the root of the checkout; of files that are gone, too.
+        changed: paths from the root of the checkout, including deleted files.
         sources: every module of functions and layer, by its path.
 
     Raises:
-        SyntaxError: one of the sources is no Python.
+        SyntaxError: one of the sources is not valid Python.
     """
     changed = set(changed)
     found = {function for path in changed if (function := _function(path))}
     in_layer = [path for path in changed if path.startswith(LAYER)]
     modules = {_module(path) for path in in_layer}
-    # What is no module may be read by any of them.
+    # Any function may read a file that is not a module.
     everything = any(not path.endswith(".py") for path in in_layer)
     layer = {_module(path): text for path, text in sources.items() if path.startswith(LAYER)}
     for path, text in sources.items():
@@ -42,7 +42,7 @@ def reached(changed: Iterable[str], sources: Mapping[str, str]) -> set[str]:
 
 
 def _function(path: str) -> str | None:
-    """The function whose own code a file is; None if it is of the layer."""
+    """The function that a file belongs to; None for the layer."""
     return path.split("/")[1] if path.startswith(FUNCTIONS) else None
 
 
@@ -52,7 +52,7 @@ def _module(path: str) -> str:
 
 
 def _loaded(source: str, layer: Mapping[str, str]) -> set[str]:
-    """All that a source loads of the layer, directly or not. Some of the names are of no module.
+    """All names that a source loads from the layer, directly or indirectly. Some are not modules.
 
     Args:
         source: the module.
@@ -75,7 +75,7 @@ def _loaded(source: str, layer: Mapping[str, str]) -> set[str]:
 
 
 def _with_packages(name: str) -> Iterator[str]:
-    """A dotted name, and the packages that are loaded with it."""
+    """A dotted name, and the packages loaded with it."""
     while name:
         yield name
         name = name.rpartition(".")[0]
@@ -83,13 +83,13 @@ def _with_packages(name: str) -> Iterator[str]:
 
 @lru_cache(_REMEMBERED)
 def _imported(source: str) -> Collection[str]:
-    """What a module imports, here or there, and names by way of what it imports: `package.module.name`."""
+    """What a module imports anywhere, and the names that it uses from its imports: `package.module.name`."""
     return _dotted(_running(ast.parse(source)))
 
 
 @lru_cache(1)
 def _definitions(source: str) -> Mapping[str, Collection[str]]:
-    """What each function of the lazy module imports, and which of the others it names; by "", the rest."""
+    """Each function's imports in the lazy module, and the functions that it names; "" has the rest."""
     functions, rest = {}, []
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.FunctionDef):
@@ -104,7 +104,7 @@ def _definitions(source: str) -> Mapping[str, Collection[str]]:
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree, without those that only a type checker reads."""
+    """The nodes of a tree, without type-checking blocks."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""`make docs`: build the documentation's site, and serve it on its own if that is asked for."""
+"""`make docs`: build the documentation's site, and optionally serve it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_PORT = 8000
 
 
 def write() -> None:
-    """Build the site, the API's page included."""
+    """Build the site, including the API's page."""
     docs_site.build(docs_api.page())
 
 
@@ -43,7 +43,7 @@ def _make(port: int | None) -> int:
     console.print("As files:", str((SITE / "index.html").relative_to(engine.ROOT)), soft_wrap=True)
     running = engine.find()
     if running is not None:
-        console.print(f"Beside the console: {running.url}{DOCS_PATH}/", soft_wrap=True)
+        console.print(f"Served by the engine: {running.url}{DOCS_PATH}/", soft_wrap=True)
     if port is not None:
         _serve(port)
     return 0
@@ -51,11 +51,11 @@ def _make(port: int | None) -> int:
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Print no line for each file."""
+        """Do not log each file."""
 
 
 def _serve(port: int) -> None:
-    """Serve the site's files until Ctrl-C, or until the process that started this one is gone."""
+    """Serve the site's files until Ctrl-C, or until the parent process ends."""
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=SITE))
     except OSError as error:

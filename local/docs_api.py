@@ -1,11 +1,11 @@
-"""The API's page of the documentation, one HTML file that fetches nothing from elsewhere.
+"""The documentation's API page, one self-contained HTML file.
 
-It is made from swagger.yaml, which Scalar draws in the browser. Its script and the contract are in the page
-itself, and the page's own content security policy keeps it from asking anybody but its own server.
+It is generated from swagger.yaml, which Scalar renders in the browser. The page contains Scalar's script and
+the contract, and its content security policy allows requests to its own server only.
 
-Where the engine serves it, it knows the address of the API. Whoever opens it with the key that `make run`
-prints can send requests from it: it exchanges the key for a token, as the console does. Opened as a file it
-says how to get there.
+If the engine serves it, it knows the API's address. Opened with the key that `make run` prints, it can send
+requests: it exchanges the key for a token, as the console does. Opened as a file, it explains how to get
+there.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _METHODS = ("get", "head", "post", "put", "patch", "delete")  # not OPTIONS, whi
 _SCRIPT = Path(__file__).with_name("docs_api.js")
 
 ADDRESS = "https://address-of-the-api.invalid"
-"""Stands in samples for the API's address, by which the page replaces it."""
+"""The placeholder for the API's address in samples, which the page replaces."""
 
 IN_WORDS = {
     "^[A-Z][A-Z0-9_]{0,63}$": "Capital letters, digits and `_`.",
     "^[0-9a-f]+$": "Digits and the letters a to f.",
     "^[a-z_]+$": "Small letters and `_`.",
 }
-"""Patterns in words. Others stand in the description of their own schema (tests/unit/test_docs_api.py)."""
+"""Patterns in words. Others are in the description of their schema (tests/unit/test_docs_api.py)."""
 
 _ABOUT_SAMPLES = """
 # Samples
@@ -81,8 +81,8 @@ body {{ margin: 0 }}
 def contract() -> dict[str, Any]:
     """swagger.yaml for readers.
 
-    It is without what is for API Gateway and browsers only. An operation's errors, which are the same for
-    most, are one table; patterns are in words.
+    Parts for API Gateway and browsers only are removed. Errors, which most operations share, are in one
+    table; patterns are in words.
     """
     read: dict[str, Any] = _for_readers(yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8")))
     for path, item in list(read["paths"].items()):
@@ -97,7 +97,7 @@ def contract() -> dict[str, Any]:
     read["info"]["description"] += _ABOUT_SAMPLES
     read["tags"] = [tag for tag in read["tags"] if tag["name"] != "preflight"]
     scheme = read["components"]["securitySchemes"]["accessToken"]
-    # The same header, in the form for which the page has one field, and puts "Bearer" before it.
+    # The same header, in a form for which the page has one field and adds "Bearer".
     read["components"]["securitySchemes"]["accessToken"] = {
         "type": "http",
         "scheme": "bearer",
@@ -107,7 +107,7 @@ def contract() -> dict[str, Any]:
 
 
 def page() -> str:
-    """The page."""
+    """Render the page."""
     document = contract()
     scalar, script = _scalar(), _SCRIPT.read_text(encoding="utf-8")
     return _TEMPLATE.format(
@@ -120,7 +120,7 @@ def page() -> str:
 
 
 def _fold_errors(contract: dict[str, Any]) -> None:
-    """Describe errors once, in the introduction, and with an operation those that mean something else."""
+    """Describe common errors once, in the introduction, and an operation's special ones with it."""
     operations = [
         item[method] for item in contract["paths"].values() for method in _METHODS if method in item
     ]
@@ -165,7 +165,7 @@ def _sentence(response: dict[str, Any]) -> str:
 
 
 def _leave_out(contract: dict[str, Any], operation: dict[str, Any]) -> None:
-    """Have samples and requests leave out what may be left out; its examples stay to be seen."""
+    """Omit optional fields from samples and requests; their examples stay visible."""
     parameters = [_resolved(contract, each) for each in operation.get("parameters", [])]
     for parameter in parameters:
         if not parameter.get("required"):
@@ -180,7 +180,7 @@ def _leave_out(contract: dict[str, Any], operation: dict[str, Any]) -> None:
 def _samples(
     contract: dict[str, Any], method: str, path: str, operation: dict[str, Any]
 ) -> list[dict[str, str]]:
-    """How curl and Python send an operation's first example, with the token that `make token` prints."""
+    """An operation's first example in curl and Python, with the token that `make token` prints."""
     for parameter in operation.get("parameters", []):
         if parameter.get("required"):
             schema = _resolved(contract, parameter["schema"])
@@ -218,7 +218,7 @@ print(answer.status_code, answer.text)
 
 
 def _in_python(body: Any) -> str:
-    """JSON as Python writes it."""
+    """JSON as a Python literal."""
     names = {"true": "True", "false": "False", "null": "None"}
     written = json.dumps(body, ensure_ascii=False, indent=4)
     return re.sub(
@@ -227,7 +227,7 @@ def _in_python(body: Any) -> str:
 
 
 def _body(contract: dict[str, Any], operation: dict[str, Any]) -> Any:
-    """The first example of an operation's body; None if it takes none."""
+    """The first example of an operation's body; None if it has no body."""
     media = _resolved(contract, operation.get("requestBody", {})).get("content", {}).get("application/json")
     if media is None:
         return None
@@ -270,7 +270,7 @@ def _scalar() -> str:
 
 
 def _in_script(value: Any) -> str:
-    """JSON for a script element, in which "</" could be the end of it."""
+    """JSON for a script element; "</" is escaped, since it could end the element."""
     return json.dumps(value, ensure_ascii=False).replace("</", "<\\/")
 
 

@@ -1,8 +1,8 @@
-"""The documentation's site: the repository's Markdown pages, as MkDocs and its theme Material show them.
+"""The documentation's site: the repository's Markdown pages, built by MkDocs with its theme Material.
 
-The pages are written for GitHub, where links lead to any file of the repository. So the site mirrors the
-repository: pages and pictures have the places they have there, and a file that a page links to becomes a page
-of its own. The navigation is made from docs/README.md, in its order.
+The pages are written for GitHub, where links may point to any file of the repository. So the site mirrors the
+repository: pages and pictures keep their paths, and a file that a page links to becomes a separate page. The
+navigation is generated from docs/README.md, in its order.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from order_capture_ops.errors import CommandError
 
 SITE = ROOT / ".local/docs"
 SOURCE = ROOT / ".local/docs-source"
-"""What MkDocs reads: written from the repository for each build."""
+"""MkDocs's input: written from the repository for each build."""
 
 _SCRIPTS = {
     "mermaid.js": "@mermaid-js/tiny/dist/mermaid.tiny.js",
     "iframe-worker.js": "iframe-worker/shim/index.js",
 }
-"""What the theme would load from another host: the site's own copy, and where npm puts it."""
+"""Files that the theme would load from another host: the site's copy, and its place in node_modules."""
 API_PAGE = "api.html"
 
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
-"""The pages beside docs/."""
+"""The pages outside docs/."""
 
 _ASSETS = (".png", ".svg")
 _FENCE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
-_MAX_HIGHLIGHTED = 100_000  # bytes; beyond that colors take seconds
+_MAX_HIGHLIGHTED = 100_000  # bytes; highlighting more takes seconds
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml"}
 
 _API_BUTTON = """
@@ -47,14 +47,14 @@ Samples in curl and Python, and requests that you can send.
 
 
 class DocsError(CommandError):
-    """The site could not be built; the message has what MkDocs says."""
+    """The site could not be built; the message has MkDocs's output."""
 
 
 def build(api_page: str, to: Path = SITE) -> None:
-    """Build the site, the API's page included, and replace the one that is there.
+    """Build the site, including the API's page, and replace the existing one.
 
     Raises:
-        DocsError: a link, a heading that a link names, or a page's place in the navigation is missing.
+        DocsError: a link's target or heading, or a page's place in the navigation, is missing.
     """
     shutil.rmtree(SOURCE, ignore_errors=True)
     stage()
@@ -75,9 +75,9 @@ def build(api_page: str, to: Path = SITE) -> None:
         encoding="utf-8",
     )
     mkdocs = ROOT / ".local/venv/site/bin/mkdocs"
-    # Its makers' note on the future of MkDocs is the subject of decision 0163, and nothing of each build.
+    # Hides the notice about the future of MkDocs, which decision 0163 covers.
     built = subprocess.run(
-        [mkdocs, "build", "--strict", "--config-file", config],  # --quiet would take no notice of warnings
+        [mkdocs, "build", "--strict", "--config-file", config],  # --quiet would ignore warnings
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
@@ -98,7 +98,7 @@ def pages() -> Iterator[Path]:
 
 
 def navigation() -> list[dict[str, Any]]:
-    """The site's navigation: kinds and pages as docs/README.md has them, decisions by part."""
+    """The site's navigation: kinds and pages as in docs/README.md, decisions by part."""
     text = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     kinds: dict[str, dict[str, list[dict[str, str]]]] = {}
     for purpose, kind, links in re.findall(r"^\| ([^|]+?) \| \*\*([\w-]+)\*\*: (.+) \|$", text, re.MULTILINE):
@@ -130,7 +130,7 @@ def _decisions() -> Iterator[dict[str, list[str]]]:
 
 
 def stage() -> None:
-    """Write the site's Markdown, with links to what the site has."""
+    """Write the site's Markdown, with links to the site's pages."""
     linked: set[Path] = set()
     own = set(pages())
     for page in own:
@@ -149,10 +149,10 @@ def stage() -> None:
 
 
 def _indented(text: str) -> str:
-    """A page's text with numbered lists as the site's Markdown wants them.
+    """A page's text with numbered lists in the form that the site's Markdown requires.
 
-    What belongs to an item is indented by four, where three are enough on GitHub, and after its paragraphs
-    there is an empty line.
+    An item's content is indented by four spaces (GitHub needs three), and an empty line follows its
+    paragraphs.
     """
     lines: list[str] = []
     in_item = False
@@ -168,11 +168,11 @@ def _indented(text: str) -> str:
 
 
 def with_links(text: str, page: Path, own: Collection[Path], note: Callable[[Path], None]) -> str:
-    """A page's text, whose links to files that are no pages lead to the pages made of them.
+    """A page's text, with links to other files replaced by links to the pages made from them.
 
     Args:
-        own: the pages.
-        note: called with each file or folder that a link leads to.
+        own: the Markdown pages.
+        note: called with each file or folder that a link points to.
     """
 
     def moved(match: re.Match[str]) -> str:
@@ -180,7 +180,7 @@ def with_links(text: str, page: Path, own: Collection[Path], note: Callable[[Pat
         if re.match(r"[a-z]+:", target):
             return target
         path = (page.parent / target).resolve()
-        if path in own or not path.exists():  # MkDocs names what is missing
+        if path in own or not path.exists():  # MkDocs reports missing files
             return target
         note(path)
         if path.suffix in _ASSETS:

@@ -28,10 +28,10 @@ def dynamodb_local() -> Iterator[str]:
     """An empty DynamoDB Local, in memory, on a free port of the loopback interface.
 
     Yields:
-        Its endpoint URL. Each pair of access key and region has tables of its own.
+        Its endpoint URL. Each pair of access key and region has separate tables.
 
     Raises:
-        UnavailableError: there is no Java to run it, or the package is not installed.
+        UnavailableError: Java or the package is not installed.
     """
     java, directory = _java(), _directory()
     port = free_port()
@@ -41,7 +41,7 @@ def dynamodb_local() -> Iterator[str]:
             [
                 java,
                 "-Xmx512m",
-                "-XX:TieredStopAtLevel=1",  # it runs for seconds, in which optimising does not pay off
+                "-XX:TieredStopAtLevel=1",  # it runs for seconds, too short for optimising to pay off
                 "-XX:-UsePerfData",  # which would go to /tmp
                 f"-Djava.library.path={directory / 'DynamoDBLocal_lib'}",
                 *("-cp", directory / "DynamoDBLocal.jar", _LAUNCHER),
@@ -69,7 +69,7 @@ def _java() -> str:
     java = shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
     if java is None:
         raise UnavailableError("DynamoDB Local needs a JDK, 17 or newer, and no java is installed")
-    # The launcher is a source file, which takes the compiler's module: a runtime alone (JRE) has none.
+    # The launcher is a source file, which needs the compiler's module: a runtime alone (JRE) lacks it.
     modules = subprocess.run([java, "--list-modules"], capture_output=True, text=True, check=False).stdout
     compiler = re.search(r"^jdk\.compiler@(\d+)", modules, re.MULTILINE)
     if compiler is None or int(compiler[1]) < 17:

@@ -1,7 +1,7 @@
-"""The embedded AWS engine: a local AWS in one process (ministack) that runs the functions as its children.
+"""The embedded AWS engine: a local AWS in one process (ministack), with the functions as its child processes.
 
-`start`, `find` and `Engine.stop` manage the one engine of this checkout, which keeps its data until they are
-deleted. `fresh` starts an engine for a test, which keeps nothing and ends with the test, however that ends.
+`start`, `find` and `Engine.stop` manage this checkout's engine, which keeps its data until they are deleted.
+`fresh` starts an engine for a test, which keeps nothing and ends with the test, even if that is killed.
 """
 
 import argparse
@@ -45,7 +45,7 @@ REGION = "us-east-1"
 _START_SECONDS = 60
 _STOP_SECONDS = 30  # to finish what is in progress, and save its data
 
-# Engines that end with this process, by pid; each waits at a pipe that closes then.
+# Engines that end with this process, by pid; each has a pipe that closes then.
 _lifelines: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -75,16 +75,16 @@ class Engine:
 
     @property
     def console_url(self) -> str:
-        """The console, with the key that signs in whoever opens it. For their eyes only."""
+        """The console's address with the sign-in key. It is a secret."""
         return f"{self.url}{CONSOLE_PATH}#key={console_key(self.secret_access_key)}"
 
     @property
     def api_docs_url(self) -> str:
-        """The API's page of the documentation, with the same key."""
+        """The address of the documentation's API page, with the same key."""
         return f"{self.url}{DOCS_PATH}/api.html#key={console_key(self.secret_access_key)}"
 
     def variables(self) -> dict[str, str]:
-        """The environment variables with which AWS's tools reach this engine only."""
+        """The environment variables that direct AWS's tools to this engine only."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
@@ -97,16 +97,17 @@ class Engine:
         }
 
     def environment(self) -> dict[str, str]:
-        """The environment for a process that calls this engine, and can reach no other AWS."""
+        """The environment for a process that calls this engine, and can't reach AWS itself."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        # The user's proxy is not for the engine. Tools differ in which spelling they read.
+        # The user's proxy must not be used for the engine. Tools differ in which spelling they read.
         bypass = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), "127.0.0.1,localhost"]))
         return kept | self.variables() | {"NO_PROXY": bypass, "no_proxy": bypass, "PORT": str(self.port)}
 
     def is_running(self) -> bool:
         """Whether the process exists and is this engine.
 
-        The pid may belong to another process since, whose environment does not name this engine's directory.
+        The pid may have been reused by another process, whose environment does not name this engine's
+        directory.
         """
         try:
             process = psutil.Process(self.pid)
@@ -167,7 +168,7 @@ class Engine:
         return found
 
 
-# The user's proxy is not for the loopback interface.
+# The user's proxy must not be used for the loopback interface.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -179,7 +180,7 @@ def find(home: Path = HOME) -> Engine | None:
             home,
             int(record["port"]),
             int(record["pid"]),
-            # An engine of an earlier release has none of these; it is found so that it can be stopped.
+            # An engine of an earlier release lacks these; it is found so that it can be stopped.
             str(record.get("accessKeyId", "")),
             str(record.get("secretAccessKey", "")),
             bool(record.get("keepsData", False)),
@@ -209,7 +210,7 @@ def start(
         home: its directory.
         auth: enforce every function's IAM role and every queue's policy.
         keeps_data: load the data in its directory, and save them.
-        tied: end it with this process, however that ends.
+        tied: end it with this process, even if that is killed.
         guarded: False disables the guard, so that well-known credentials allow everything. For the test that
             shows what the guard prevents.
         other_hosts: hostnames by which a relay may reach it.
@@ -228,7 +229,7 @@ def start(
         delete_data(home)
     state.mkdir(mode=0o700, exist_ok=True)
     key, secret = ("test", "test") if not guarded else _credentials(state)
-    # The engine and the functions get only these variables, and nothing of the caller's environment.
+    # The engine and the functions get only these variables, not the caller's environment.
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(temporary),
@@ -238,7 +239,7 @@ def start(
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",
-        # An idle function's process takes 45 MB, and a burst leaves forty of them: end them after a minute.
+        # An idle function's process takes 45 MB, and a burst leaves forty of them: they end after a minute.
         "LAMBDA_WARM_TTL_SECONDS": "60",
         "MINISTACK_REGION": REGION,
         "S3_DATA_DIR": str(state / "s3"),
@@ -284,7 +285,7 @@ def start(
                 raise EngineError(f"The engine did not respond within {_START_SECONDS} s: see {home / 'log'}")
             time.sleep(0.05)
     except BaseException:
-        engine.kill()  # data that it has not loaded must not be saved
+        engine.kill()  # it must not save data that it has not loaded
         engine.stop()
         raise
     return engine
@@ -313,7 +314,7 @@ def recovered(home: Path = HOME) -> str | None:
         return None
     at = f"{datetime.fromtimestamp(header.saved_at, tz=UTC).astimezone():%Y-%m-%d %H:%M:%S}"
     lost = engine_snapshots.lost_seconds(state, header)
-    # Of a kill, the changes of the last moment are not marked: it may have cost more than is known.
+    # After a kill, the latest changes may be unrecorded: the loss may be larger than known.
     if header.clean and not lost:
         return f"It continues with its data from {at}, in {_shown(state)}."
     return (
@@ -358,7 +359,7 @@ def fresh(
     other_hosts: Collection[str] = (),
     port: int | None = None,
 ) -> Iterator[Engine]:
-    """Start an engine on a free port, or on this one; it ends, with all its data, at the end or with us."""
+    """Start an engine on a free port, or on this one; it ends, with its data, at the end or with us."""
     stop_orphans()
     home = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_fresh_homes()))
     try:
@@ -381,7 +382,7 @@ def fresh(
 
 @contextlib.contextmanager
 def ending_with_us(group: int) -> Iterator[None]:
-    """Kill a process group at the end of the block, or with this process, however that ends."""
+    """Kill a process group at the end of the block, or with this process, even if that is killed."""
     guardian = subprocess.Popen(
         ["/bin/sh", "-c", 'read -r _; kill -9 "-$1" 2>/dev/null', "sh", str(group)],
         stdin=subprocess.PIPE,  # the system closes it when this process ends

@@ -1,8 +1,8 @@
-"""Code of the checkout that the functions run in place of what is deployed, while `make dev` runs.
+"""The checkout's code, which functions run instead of the deployed code while `make dev` runs.
 
-`make dev` writes into the engine's directory which code that is, and holds a lock there while it counts: the
-system releases it however that process ends. The engine looks before each invocation. It needs nothing of
-ministack.
+`make dev` writes to the engine's directory which code to run, and holds a lock there while this applies: the
+system releases the lock even if that process is killed. The engine checks before each invocation. This module
+does not need ministack.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from functools import partial
 from pathlib import Path
 
 PACKAGE = "python/order_capture"
-"""Where a layer has our package."""
+"""The path of our package in a layer."""
 
 _FILE, _LOCK = "dev.json", "dev.lock"
 
 
 @dataclass(frozen=True)
 class Code:
-    """What a function runs.
+    """The code of a function.
 
-    `revision` rises when a change reaches the function: a process with an earlier one is replaced. `function`
-    is the folder of its own code, and `layer` one with our package, in place of the layer that has it.
+    `revision` increases when a change affects the function: a process with an earlier one is replaced.
+    `function` is the folder of its own code, and `layer` replaces the layer with our package.
     """
 
     revision: int
@@ -38,12 +38,12 @@ class Code:
 
 
 Replace = Callable[[Mapping[str, Code]], None]
-"""Takes the code of each function, by the name that it is deployed with."""
+"""Takes the code of each function, by its deployed name."""
 
 
 @contextlib.contextmanager
 def replacing(home: Path) -> Iterator[Replace]:
-    """Replace code in the engine with this directory until the end of the block, or of this process."""
+    """Replace code in this directory's engine until the end of the block, or of this process."""
     with (home / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the engine, which tests it, holds it for microseconds
         try:
@@ -59,16 +59,16 @@ def _write(file: Path, codes: Mapping[str, Code]) -> None:
 
 
 class Replacements:
-    """The engine's side: what counts at this moment."""
+    """The engine's side: the current replacements."""
 
     def __init__(self, home: Path) -> None:
-        """Of the engine with this directory."""
+        """For the engine with this directory."""
         self._home = home
         self._read: tuple[int, int] | None = None
         self._codes: dict[str, Code] = {}
 
     def of(self, function: str) -> Code | None:
-        """What the function with this name runs instead of what is deployed; None if it runs that."""
+        """The code that replaces this function's deployed code; None if it is not replaced."""
         try:
             found = (self._home / _FILE).stat()
             if (version := (found.st_ino, found.st_mtime_ns)) != self._read:
@@ -80,7 +80,7 @@ class Replacements:
         return self._codes.get(function) if self._is_held() else None
 
     def _is_held(self) -> bool:
-        """Whether the one who wrote it is still there."""
+        """Whether the process that wrote it still runs."""
         with (self._home / _LOCK).open("r") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -90,7 +90,7 @@ class Replacements:
 
 
 def packed(folder: Path) -> bytes:
-    """A folder as a zip file, as a function's code is uploaded."""
+    """A folder as a zip file, in the form of a function's uploaded code."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for parent, _, names in os.walk(folder):

@@ -1,8 +1,8 @@
-"""The console's session on the local engine, for whoever has the address that `make run` prints.
+"""The console's session on the local engine, for the address with a key that `make run` prints.
 
-The key in that address, and the password of the user for whom it stands, are derived from the engine's own
-secret: they are random, and last as long as its data. The engine signs that user in as a browser would, and
-hands out nothing but the token that the user pool then issues.
+The key in that address, and the password of its user, are derived from the engine's secret: they are random,
+and last as long as its data. The engine signs that user in as a browser would, and returns only the token
+that the user pool then issues.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from local.engine_guard import API_PATH
 
 CONSOLE_PATH = f"{API_PATH}/console"
 OPERATOR = "operator"
-"""The user for whom the key stands. `local.stack` creates them, in the group of operators."""
+"""The user whom the key signs in. `local.stack` creates them, in the group of operators."""
 
 
 def console_key(secret: str) -> str:
-    """The key of an engine's console, which is no other of its credentials."""
+    """The key of an engine's console, distinct from its other credentials."""
     return _derived(secret, "the console's key")
 
 
 def operator_password(secret: str) -> str:
-    """The password of the user `operator`, as the user pool wants passwords to be."""
+    """The password of the user `operator`, which satisfies the user pool's policy."""
     return f"Aa1-{_derived(secret, 'the password of the operator')}"
 
 
@@ -43,7 +43,7 @@ async def sign_in(
     """Sign the operator in: the authorization code grant with PKCE, within the engine's own process.
 
     Returns:
-        The user pool's answer, without what only the page's own sign-in has a use for; None if the user can't
+        The user pool's response, without fields that only the page's own sign-in uses; None if the user can't
         sign in, because the stack is not set up yet.
     """
     verifier = secrets.token_urlsafe(48)

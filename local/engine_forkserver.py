@@ -1,12 +1,12 @@
-"""Processes for functions that are forked from one that has imported boto3 and the functions' dependencies.
+"""Function processes, forked from one that has already imported boto3 and the functions' dependencies.
 
-A process that starts from nothing takes 0.3 s of a core, most of it for importing what all functions have in
-common and for parsing botocore's service models. `ForkServer` starts such a process for a set of layers and
-has it fork; run as a program, this module is that process. It needs nothing of ministack.
+A new process takes 0.3 s of a core, most of it for imports that all functions share and for parsing
+botocore's service models. `ForkServer` starts one such process per set of layers, and lets it fork; run as a
+program, this module is that process. It does not need ministack.
 
-What is imported ahead is of the same files that the function itself would import: the server has the
-function's layers on its path, and is another one when they change. Code of ours, in functions and layers, is
-never imported ahead: it reads its settings when it is imported.
+Preloaded modules come from the same files that the function itself would import: the server has the
+function's layers on its path, and is replaced when they change. Our own code, in functions and layers, is
+never preloaded: it reads its settings at import.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from types import CodeType
 from typing import IO, Any, NoReturn
 
 IS_SUPPORTED = sys.platform == "linux"
-"""Elsewhere a process forked without exec can fail: on macOS in the system's own libraries, for one."""
+"""On other systems a process forked without exec can fail: on macOS, for example, in system libraries."""
 
 PRELOADED = (
     "boto3",
@@ -44,10 +44,10 @@ PRELOADED = (
     "pydantic",
     "simplejson",
 )
-"""What is imported ahead, as far as the engine's environment or the layers have it."""
+"""The preloaded modules, if the engine's environment or the layers have them."""
 
 _PACKAGES = {name.partition(".")[0] for name in PRELOADED} | {
-    # What these import in their turn.
+    # Their own imports.
     *("annotated_types", "dateutil", "jmespath", "pydantic_core", "s3transfer", "six"),
     *("typing_extensions", "typing_inspection", "urllib3"),
 }
@@ -56,18 +56,18 @@ _SERVICES = (
     "dynamodb",
     "sns",
     "sqs",
-)  # whose models are parsed ahead: every function has one of their clients
+)  # whose models are parsed ahead: every function has at least one of these clients
 
 
 def brings_preloaded(directory: Path) -> bool:
-    """Whether a directory has one of the packages that are imported ahead, or that those import."""
+    """Whether a directory has one of the preloaded packages, or of those that they import."""
     return directory.is_dir() and any(
         each.name.partition(".")[0] in _PACKAGES for each in directory.iterdir()
     )
 
 
 class ForkServer:
-    """The process from which those of all functions with the same layers are forked.
+    """The process from which all functions with the same layers are forked.
 
     Args:
         python: the interpreter, whose packages the functions have.
@@ -86,7 +86,7 @@ class ForkServer:
         return self._process.poll() is None
 
     def fork(self, program: str, directory: str, environment: Mapping[str, str]) -> ForkedProcess:
-        """Start a process that runs a program, a file of Python, in a directory, with this environment only.
+        """Start a process that runs a Python file in a directory, with this environment only.
 
         Raises:
             OSError: the server has ended.
@@ -112,15 +112,15 @@ class ForkServer:
         return ForkedProcess(*ours)
 
     def stop(self) -> None:
-        """End it. The processes that it has forked go on."""
+        """End it. The processes that it forked keep running."""
         self._control.close()
 
 
 class ForkedProcess:
     """A process of a fork server, with the part of `subprocess.Popen` that ministack uses.
 
-    It is no child of this process, so the server says by a pipe which one it is and how it has ended; the end
-    of the pipe means that the server itself was killed, with which the process counts as killed.
+    It is not a child of this process, so the server reports its pid and exit code through a pipe. If the pipe
+    closes, the server itself was killed, and the process counts as killed too.
     """
 
     def __init__(self, stdin: int, stdout: int, stderr: int, status: int) -> None:
@@ -137,14 +137,14 @@ class ForkedProcess:
         self.started = time.monotonic()
 
     def poll(self) -> int | None:
-        """How it has ended, as `subprocess.Popen.returncode`; None if it runs."""
+        """Its exit code, as `subprocess.Popen.returncode`; None while it runs."""
         return self._ended_within(0)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end.
 
         Raises:
-            subprocess.TimeoutExpired: it runs on for that many seconds.
+            subprocess.TimeoutExpired: it is still running after that many seconds.
         """
         code = self._ended_within(timeout)
         if code is None:
@@ -156,7 +156,7 @@ class ForkedProcess:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
@@ -178,7 +178,7 @@ _MAX_PATH = 4096  # bytes, of Linux
 
 
 def _paths(layers: Iterable[str]) -> list[str]:
-    """Where Python finds the packages of layers, in the order in which ministack's program adds them."""
+    """The paths of the layers' packages, in the order in which ministack's program adds them."""
     found: list[str] = []
     for layer in layers:
         found = [layer, *(each for each in [f"{layer}/python"] if Path(each).is_dir()), *found]
@@ -186,26 +186,26 @@ def _paths(layers: Iterable[str]) -> list[str]:
 
 
 def preload(layers: Iterable[str]) -> None:
-    """Import and parse what the processes have in common."""
+    """Import and parse what the processes share."""
     path = [*sys.path]
     sys.path[:0] = _paths(layers)
     for name in PRELOADED:
-        with contextlib.suppress(Exception):  # the function that needs it will say why it can't have it
+        with contextlib.suppress(Exception):  # the function that needs it will report the error
             importlib.import_module(name)
     sys.path[:] = path
     with contextlib.suppress(Exception):
         _parse_models()
     with contextlib.suppress(Exception):
         _name_client_once()
-    # What is there by now stays: nobody needs to look for garbage in it, or to copy its pages for that.
+    # Existing objects stay: collecting garbage among them would be useless, and would copy their pages.
     gc.collect()
     gc.freeze()
 
 
 def _parse_models() -> None:
-    """Have botocore find its service models parsed when a process makes its first session.
+    """Give botocore its parsed service models when a process creates its first session.
 
-    Each of them is handed out once: a client may change what it has, and the next session parses its own.
+    Each model is used once: a client may modify it, so the next session parses again.
     """
     import boto3
     from botocore.loaders import JSONFileLoader
@@ -220,7 +220,7 @@ def _parse_models() -> None:
     JSONFileLoader.load_file = note  # type: ignore[assignment, method-assign]
     session: Any = boto3.Session("-", "-", region_name="us-east-1")
     for service in _SERVICES:
-        # What a client imports and compiles when it is made is then there, too. It connects to nothing.
+        # This also preloads what a client imports and compiles at creation. It does not connect.
         session.client(service, endpoint_url="http://127.0.0.1:9")
     parsed = {path: load(JSONFileLoader(), path) for path in loaded}
 
@@ -232,9 +232,9 @@ def _parse_models() -> None:
 
 
 def _name_client_once() -> None:
-    """Have each client put together its `User-Agent`, of which the engine reads nothing, once.
+    """Build each client's `User-Agent`, which the engine ignores, only once.
 
-    botocore does so twice a request, which is a sixth of what a request costs it.
+    botocore builds it twice per request, a sixth of its cost of a request.
     """
     from botocore.useragent import UserAgentString
 
@@ -242,7 +242,7 @@ def _name_client_once() -> None:
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a process for each order, until the other end is closed."""
+    """Fork a process for each request, until the other end is closed."""
     running: dict[int, int] = {}  # the pipe for each process's end, by pid
     woken, waker = socket.socketpair()
     woken.setblocking(False)
@@ -275,7 +275,7 @@ def serve(control: socket.socket) -> None:
 
 
 def _receive(control: socket.socket) -> tuple[str, list[int]]:
-    """The next order and its descriptors; an empty one at the end."""
+    """The next request and its descriptors; an empty one at the end."""
     order, descriptors, _, _ = socket.recv_fds(control, _MAX_PATH, 4)
     return os.fsdecode(order), descriptors
 
@@ -291,12 +291,12 @@ def _reap(running: dict[int, int]) -> None:
 
 
 def _say(pipe: int, number: int) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody asks any more
+    with contextlib.suppress(BrokenPipeError):  # the client has gone
         os.write(pipe, f"{number}\n".encode())
 
 
 def _run(order: str, *standard: int) -> NoReturn:
-    """Become the process that was ordered."""
+    """Become the requested process."""
     code = 1
     try:
         for number, each in enumerate(standard):
@@ -326,7 +326,7 @@ def _run(order: str, *standard: int) -> NoReturn:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code)  # the server's own end is not this process's
+        os._exit(code)  # skips the server's exit handlers
 
 
 @lru_cache(1)
@@ -335,7 +335,7 @@ def _compiled(program: str) -> CodeType:
 
 
 def main() -> None:
-    """Serve the one who has started this process, at its standard input, and end with it."""
+    """Serve the parent process over standard input, and end with it."""
     control = socket.socket(fileno=os.dup(0))
     preload(sys.argv[1:])
     serve(control)

@@ -38,7 +38,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _READING = ("GET", "HEAD", "OPTIONS")
 _READS = ("BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet")  # by the operation's name
 
-# The pages can't be framed by other sites.
+# Other sites can't frame the pages.
 _PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -46,14 +46,14 @@ _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-# What the site's pages load comes from the site; its theme has scripts and styles in the pages.
+# The site's pages load files from the site only; its theme has inline scripts and styles.
 _DOCUMENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'"
 )
 
 STACK_FILE = "stack.json"
-"""Beside the documentation's pages: where the stack is that they are served with. It has no secret."""
+"""Served with the documentation's pages: the addresses of the stack. It has no secrets."""
 
 _HOME = """\
 <!DOCTYPE html>
@@ -73,7 +73,7 @@ that <code>make run</code> prints signs you in; read <a href="{docs}/">the docum
 
 @dataclass(frozen=True)
 class Deployed:
-    """The deployed stack: its APIs' ids, whose pages may call it, and the console's app client."""
+    """The deployed stack: its APIs' ids, the allowed origin, and the console's app client."""
 
     api_id: str = ""
     socket_id: str = ""
@@ -280,7 +280,7 @@ def _key_in(body: bytes | None) -> str:
     except ValueError:
         return ""
     key = found.get("key") if isinstance(found, dict) else None
-    # Lone surrogates, which JSON may escape, are in no key and could not be encoded.
+    # Lone surrogates, which JSON may escape, occur in no key and could not be encoded.
     return key if isinstance(key, str) and key.isascii() else ""
 
 
@@ -303,7 +303,7 @@ def _moved(scope: Scope, root: str, to: str) -> Scope:
     raw = scope.get("raw_path") or b""
     return scope | {
         "path": to + scope["path"].removeprefix(root),
-        # If the root itself is percent-encoded, it can't be replaced here: the decoded path is used then.
+        # If the root itself is percent-encoded, it can't be replaced here, and the decoded path is used.
         "raw_path": to.encode() + raw.removeprefix(root.encode()) if raw.startswith(root.encode()) else None,
     }
 
@@ -337,7 +337,7 @@ def _without_body(send: Send) -> Send:
 
 
 async def _unavailable(scope: Scope, receive: Receive, send: Send, detail: str) -> None:
-    """Respond in the form of the API's problems."""
+    """Respond with a problem in the API's format."""
     if scope["type"] == "websocket":
         await _refuse(scope, receive, send, RefusedError(503, detail))
         return

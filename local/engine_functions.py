@@ -1,6 +1,6 @@
-"""The processes that run the engine's functions: how they start, are shared out, and say what they printed.
+"""The processes that run the engine's functions: how they start, are assigned, and report their logs.
 
-ministack's own ways, changed where a laptop pays for them: a process starts in a second of a core, and each
+Changes ministack where it is slow on a laptop: a process takes a second of a core to start, and each
 invocation waits for the end of its log. It runs in the engine's environment.
 """
 
@@ -32,10 +32,10 @@ _invoke = lambda_runtime.Worker.invoke
 
 
 def _invoke_alone(worker: Any, *arguments: Any, **more: Any) -> Any:
-    """A function's process that does not start fails its own call only.
+    """A process that fails to start fails only its own call.
 
-    ministack would discard all processes of that function, those included that are starting at this moment,
-    whose calls then fail likewise: where several start at once, it never recovers.
+    ministack would discard all processes of that function, including those that are starting, so that their
+    calls fail too: if several start at once, it never recovers.
     """
     invocation = object()
     running.add(invocation)
@@ -55,7 +55,7 @@ _unpacking = Lock()
 
 
 def _spawn_with_common_layers(worker: Any) -> None:
-    """A process with the layers of its function, unpacked once for all: on AWS, too, nobody writes to them.
+    """A process with its function's layers, unpacked once and shared: on AWS, layers are read-only too.
 
     ministack unpacks them again for each process, which takes longer than the rest of a cold start.
     """
@@ -83,7 +83,7 @@ def _spawn_with_common_layers(worker: Any) -> None:
         _start_seconds = min(max(_START[0], seconds * (_FORKED if forked else 1)), _START[1])
     finally:
         worker.config, worker.code_zip = config, deployed
-        with _returned:  # by now it has started
+        with _returned:  # it has started by now
             _returned.notify_all()
 
 
@@ -99,14 +99,14 @@ def _unpacked(content: bytes) -> Path:
 
 
 _MAX_SERVERS = (
-    3  # of 60 MB each: one serves all functions, and a deployment of other dependencies makes another
+    3  # of 60 MB each: one serves all functions, and a deployment with other dependencies adds another
 )
 _servers: dict[tuple[str, ...], ForkServer] = {}
 _choosing_server = Lock()
 
 
 class _SubprocessOrFork:
-    """What ministack starts processes with: it forks those of functions in Python, and starts all others."""
+    """Replaces `subprocess` in ministack: forks Python functions' processes, and starts all others."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(subprocess, name)
@@ -115,7 +115,7 @@ class _SubprocessOrFork:
     def Popen(command: list[str], **options: Any) -> Any:  # noqa: N802 # as in `subprocess`
         python, program = command[0], command[-1]
         is_function = IS_SUPPORTED and Path(program).name == "_worker.py"
-        # What a function brings itself must not be there before it.
+        # A function's own packages must not be preloaded.
         if not is_function or brings_preloaded(Path(options["cwd"])):
             return subprocess.Popen(command, **options)
         return _fork(python, program, options["cwd"], options["env"])
@@ -123,13 +123,13 @@ class _SubprocessOrFork:
 
 def _fork(python: str, program: str, directory: str, environment: dict[str, str]) -> ForkedProcess:
     layers = environment.get("_LAMBDA_LAYERS_DIRS", "").split(os.pathsep)
-    # The others are on its path by itself, and need no server of their own when they change.
+    # The other layers are on the process's own path, and need no new server when they change.
     common = tuple(layer for layer in layers if brings_preloaded(Path(layer, "python")))
     with _choosing_server:
         server = _servers.pop(common, None)
         if server is None or not server.is_running():
             server = ForkServer(python, common)
-        _servers[common] = server  # the latest comes last
+        _servers[common] = server  # the latest is last
         while len(_servers) > _MAX_SERVERS:
             _servers.pop(next(iter(_servers))).stop()
     return server.fork(program, directory, environment)
@@ -139,16 +139,16 @@ _lease = lambda_runtime.acquire_worker
 _return = lambda_runtime.release_worker
 _returned = Condition()
 
-_START = (1.0, 10.0)  # seconds that a process is taken to need to start, at least and at most
-_FORKED = 6  # times what a forked process needs to start, one that is not forked does
+_START = (1.0, 10.0)  # seconds assumed for a process's start, least and most
+_FORKED = 6  # a process that is not forked takes this many times as long to start
 _start_seconds = _START[0]
 _lines: dict[str, deque[object]] = {}  # invocations that wait for a process of their function, oldest first
 
 
 def start_seconds() -> float:
-    """Seconds that the latest process took to start, or would have without the fork server.
+    """Seconds that the latest process took to start, or would have taken without the fork server.
 
-    It says how busy the machine is: then it takes several times as long, as does whatever a batch waits for.
+    It measures how busy the machine is: a start then takes several times as long, like all other work.
     """
     return _start_seconds
 
@@ -156,7 +156,7 @@ def start_seconds() -> float:
 def _lease_warm(
     name: str, config: dict[str, Any], code: bytes, qualifier: str = "$LATEST", *more: Any
 ) -> Any:
-    """A process for an invocation: one that is there, rather than one more. First come, first served."""
+    """A process for an invocation: an existing one if possible. First come, first served."""
     key = lambda_runtime._worker_key(name, config, qualifier)
     turn = object()
     with _returned:
@@ -175,7 +175,7 @@ _replacements = Replacements(Path())
 
 
 def _lease_current(key: str, name: str, *arguments: Any) -> Any:
-    """A process with the code that the function runs now: `make dev` may have replaced it since."""
+    """A process with the function's current code, which `make dev` may have replaced."""
     current = _replacements.of(name)
     while True:
         worker, how = _lease(name, *arguments)
@@ -185,12 +185,12 @@ def _lease_current(key: str, name: str, *arguments: Any) -> Any:
             return worker, how
         with lambda_runtime._lock:
             lambda_runtime._workers[key].remove(worker)
-        # Nobody waits for it to end.
+        # Its end is not awaited.
         Thread(target=lambda_runtime.kill_workers, args=([worker],), daemon=True).start()
 
 
 def _wait_for_process(key: str) -> float:
-    """Seconds that whoever is first in line waits for a process; 0 if one is free, or is to be started."""
+    """Seconds that the first invocation in line waits; 0 if a process is free, or is to be started."""
     workers = list(lambda_runtime._workers.get(key, ()))
     busy = [each for each in workers if each.in_use]
     if len(busy) < len(workers):
@@ -209,17 +209,17 @@ def _return_warm(worker: Any) -> None:
         _returned.notify_all()
 
 
-# What a function's process writes when all that a call printed is there.
+# A function's process writes this when a call's log is complete.
 _END_OF_LOG = "\0"
 _CALL = "            result = handler_fn(event, context)\n"
 _ANSWER = "            _real_stdout.write("
 _END = "            sys.stderr.flush(); os.write(2, b'\\0\\n')\n"
-# That line always comes, or the process ends. What came later would count as the log of the next call.
+# That line always follows, or the process ends. Later output would count as the next call's log.
 _LOG_SECONDS = 5.0
 
 
 def _with_end_of_log(program: str) -> str:
-    """The program of a function's process, which says when the log of a call is complete."""
+    """The program of a function's process, changed to report when a call's log is complete."""
     before, call, after = program.partition(_CALL)
     if after.count(_ANSWER) != 2:
         raise RuntimeError("ministack's program for functions has changed")
@@ -240,8 +240,8 @@ def _read_log_to_end(worker: Any) -> None:
 def _log_of_call(worker: Any, *bounds: float, **more: float) -> str:
     """What a function printed during a call.
 
-    ministack waits for 5 ms of silence, and for 50 ms if the function prints nothing. Only the program for
-    Python says when the log is complete.
+    ministack waits for 5 ms without output, and for 50 ms if the function prints nothing. Only the program
+    for Python reports when the log is complete.
     """
     if not worker.config.get("Runtime", "").startswith("python"):
         log: str = _log_in_time(worker, *bounds, **more)
@@ -260,7 +260,7 @@ def _log_until_now(worker: Any) -> str:
 
 
 def install(home: Path) -> None:
-    """Change ministack, in the engine with this directory."""
+    """Patch ministack, in the engine with this directory."""
     global _replacements
     _replacements = Replacements(home)
     lambda_runtime.acquire_worker = lambda_svc.acquire_worker = _lease_warm

@@ -1,8 +1,8 @@
-"""The rules of which requests the engine accepts, without a server.
+"""The rules for the requests that the engine accepts, independent of the server.
 
 Any page in a browser can send requests to the loopback interface. So the engine's AWS APIs, which run code as
-the developer, accept only requests signed by the project's tools and functions. Only the pages are open to
-all, and what is public on AWS as well.
+the developer, accept only requests signed by the project's tools and functions. Only the pages, and what is
+public on AWS, are open to all.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from enum import Enum, auto
 from urllib.parse import parse_qsl
 
 API_PATH = "/v1"
-"""The stable path of the deployed REST API. No bucket can have so short a name."""
+"""The stable path of the deployed REST API. Bucket names can't be so short."""
 
 SOCKET_PATH = "/ws/v1"
 """The stable path of the WebSocket API."""
 
 DOCS_PATH = "/_docs"
-"""The documentation's site is below it."""
+"""The documentation site's root path."""
 
 SESSION_PATH = "/_console/session"
 """Where the console exchanges its key for a token."""
 
 TOOL_HEADER = "x-engine-secret"
-"""Has the secret access key, for the project's tools. A page can't send it without a preflight."""
+"""Contains the secret access key, for the project's tools. A page can't send it without a preflight."""
 
 
 class Gate(Enum):
@@ -45,7 +45,7 @@ class Gate(Enum):
 
 
 class RefusedError(Exception):
-    """A request is rejected; the message has what is allowed."""
+    """A request is rejected; the message says what is allowed."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -54,7 +54,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class GuardRequest:
-    """What the rules need of a request. Header names are in lower case, repeated values joined by commas."""
+    """A request, as the rules need it. Header names are in lower case, repeated values joined by commas."""
 
     method: str
     path: str
@@ -114,9 +114,9 @@ class Rules:
             raise RefusedError(403, "Pages of other sites may not request this.")
 
     def _check_console(self, request: GuardRequest) -> None:
-        """Require a request that a script of the console's own page has sent: of exactly this origin.
+        """Require a request from a script of the console's own page: of exactly this origin.
 
-        A page of another origin could send it neither with that Origin nor, without a preflight, as JSON.
+        A page of another origin can't send that Origin, nor send JSON without a preflight.
         """
         if request.method != "POST":
             raise RefusedError(405, "Request a session with POST.")
@@ -147,12 +147,12 @@ class Rules:
 
 # Exactly what the engine treats as a call of an API, so that nothing else passes as one.
 _EXECUTE_API = re.compile(r"/_aws/execute-api/[a-z0-9]+/[A-Za-z0-9_-]+(?P<rest>/.*)?", re.DOTALL)
-# The AWS API that sends to WebSocket connections, below the same path as the stack's own API.
+# The AWS API for sending to WebSocket connections, below the same path as the stack's own API.
 _CONNECTIONS = "/@connections"
-# A pool's id has an underscore, which no bucket's name has.
+# A pool's id has an underscore, which bucket names can't have.
 _WELL_KNOWN = re.compile(r"/[a-z0-9-]+_[A-Za-z0-9]+/\.well-known/(jwks\.json|openid-configuration)")
 _PAGES = ("/", "/favicon.ico", DOCS_PATH)
-# The methods by path, as on AWS, for browsers that sign a user in.
+# The methods by path, as on AWS, for signing users in from a browser.
 _SIGN_IN = {
     "/login": ("POST",),
     "/logout": ("GET",),
@@ -198,7 +198,7 @@ _IN_QUERY = {"x-amz-algorithm", "x-amz-credential", "x-amz-signature", "awsacces
 
 
 def _check_signed(request: GuardRequest) -> None:
-    """Require a signature in a header, which no link or form can have, and reject presigned URLs."""
+    """Require a signature in a header, which links and forms can't send, and reject presigned URLs."""
     if _IN_QUERY & {name.lower() for name, _ in parse_qsl(request.query, keep_blank_values=True)}:
         raise RefusedError(403, "Presigned URLs are not supported: sign the request in its header.")
     if not key_of(request.headers.get("authorization", "")):

@@ -1,8 +1,8 @@
 """When the engine takes the next batch of an event source mapping.
 
 ministack has one thread for all sources. It waits for each stream's function, takes at most ten messages, and
-knows no windows. This is the part without ministack of what replaces it: the rules. They are for a machine
-of a few cores, where what counts is not that a batch starts at once, but that it holds many records.
+has no batching windows. This module has the rules that replace this, without ministack. They suit a machine
+of a few cores, where large batches matter more than an immediate start.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from dataclasses import dataclass, field
 CORES = os.cpu_count() or 1
 
 MAX_BATCH_BYTES = 6 * 1024 * 1024
-"""What one invocation takes: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+"""The most that one invocation takes:
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
 @dataclass
 class Poller:
-    """One event source mapping, with the batches that its function is working on.
+    """One event source mapping, with its function's batches in progress.
 
     Args:
-        batch_size: records that its function gets at most.
+        batch_size: the most records that its function gets.
         window: seconds that records may wait for others.
         limit: batches that may be in progress at a time; 1 for a stream, whose order must be kept.
-        slow: seconds after which a batch no longer makes the next one wait: those that a process takes to
-            start, which another batch in progress mostly needs. Few batches take a quarter of that, but a
-            webhook's receiver may take fifteen seconds.
+        slow: seconds after which a batch no longer makes the next one wait: the start time of a process,
+            which a concurrent batch usually needs. Few batches take a quarter of that, but a webhook's
+            receiver may take fifteen seconds.
     """
 
     batch_size: int = 1
@@ -41,8 +42,8 @@ class Poller:
     def is_due(self, waiting: int, now: float, *, idle: bool) -> bool:
         """Whether to take a batch now.
 
-        A window is there to save invocations. It ends early if no other function runs: here they cost nothing
-        then, and whoever works on a laptop does not wait.
+        A window saves invocations. It ends early if no function runs: then invocations cost nothing here, and
+        the developer does not wait.
 
         Args:
             waiting: records that can be taken.
@@ -61,7 +62,7 @@ class Poller:
     def _may_start(self, waiting: int, now: float) -> bool:
         """One batch at a time, so that the next one fills meanwhile.
 
-        Another one if the others are slow, or if it is full and there is a core for it.
+        Another one may start if the others are slow, or if it is full and a core is free.
         """
         in_progress = [*self.started.values()]
         if len(in_progress) >= self.limit:
@@ -70,7 +71,7 @@ class Poller:
         return all(now >= each + self.slow for each in in_progress) or (is_full and len(in_progress) < CORES)
 
     def check_after(self, now: float) -> float:
-        """Seconds after which time alone may make the next batch due, if records are waiting."""
+        """Seconds after which the next batch may be due without new records, if records are waiting."""
         if self._waiting_since is None:
             return self.slow
         ends = [self._waiting_since + self.window, *(each + self.slow for each in [*self.started.values()])]
@@ -89,7 +90,7 @@ class Poller:
 
 
 def fitting(sizes: Iterable[int], at_most: int) -> int:
-    """How many of the messages with these sizes in bytes one invocation takes, one at least."""
+    """How many of the messages with these sizes in bytes one invocation takes, at least one."""
     total = 0
     count = 0
     for size in sizes:
@@ -101,14 +102,14 @@ def fitting(sizes: Iterable[int], at_most: int) -> int:
 
 
 def wait_for_warm(leased: Iterable[float], now: float, *, starting: bool, start: float) -> float:
-    """Seconds that an invocation waits for one of its function's processes instead of starting another one.
+    """Seconds that an invocation waits for an existing process before it starts another one.
 
-    It takes a second of a core to start one, and most invocations take a tenth of that. So they start one
-    after the other. And beyond two a core, of which one waits for the engine while the other works, another
-    one is started only when those that there are have been busy for as long as that takes.
+    Starting one takes a second of a core, and most invocations take a tenth of that. So processes are started
+    one at a time. Beyond two per core (one waits for the engine while the other works), another is started
+    only when the existing ones have been busy for a process's start time.
 
     Args:
-        leased: when each process of the function was given its work.
+        leased: when each process of the function got its work.
         now: the time in seconds.
         starting: one of them is starting.
         start: seconds that a process takes to start.

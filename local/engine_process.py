@@ -1,10 +1,10 @@
 """The engine's process: ministack behind its front, with some corrections, and persistent data.
 
-Batch calls are authorised the way AWS does it: `sns:PublishBatch` and the like do not exist as permissions
-there, `sns:Publish` covers both calls, and a role made for AWS has no other. A process that does not start
-fails its own call only (see `_invoke_alone`), and all processes share their layers. And API Gateway answers
-for itself what the API's document has it say, to requests that it takes no more of than on AWS; it answers a
-WebSocket client with the subprotocol that was chosen. It runs in the engine's environment.
+Batch calls are authorised as on AWS: there `sns:PublishBatch` and the like do not exist as permissions, and
+`sns:Publish` covers both calls. A process that fails to start fails only its own call (see `_invoke_alone`),
+and all processes share their layers. API Gateway returns the gateway responses of the API's document, limits
+requests as on AWS, and returns the chosen subprotocol to a WebSocket client. It runs in the engine's
+environment.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ _resource_of = iam_actions.extract_resource_arn
 
 
 def _extract_resource_arn(service: str, *request: Any, **more: Any) -> str:
-    """The resource of a call, as policies name it: a log group's ARN ends with `:*` there.
+    """The resource of a call, as in policies, where a log group's ARN ends with `:*`.
 
     See https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
     """
@@ -72,7 +72,7 @@ _import_api = apigateway_v1._import_rest_api
 
 
 def _import_whole_api(document: dict[str, Any], *more: Any) -> str:
-    """An API with its document's gateway responses, which ministack knows but does not import."""
+    """Import an API with its document's gateway responses, which ministack supports but does not import."""
     api_id: str = _import_api(document, *more)
     for kind, answer in document.get("x-amazon-apigateway-gateway-responses", {}).items():
         apigateway_v1._put_gateway_response(api_id, kind, answer)
@@ -84,9 +84,9 @@ _import_path = apigateway_v1._import_path_item
 
 
 def _import_whole_path(api_id: str, path: str, item: dict[str, Any], *more: Any) -> None:
-    """A path with its ANY method, if a function answers it, which ministack knows but does not import.
+    """Import a path's ANY method if it invokes a function; ministack supports it but does not import it.
 
-    A mock's template it does not fill in. What there is no route for, it says itself.
+    ministack does not render a mock's template, and has its own response for missing routes.
     """
     any_method = item.get(_ANY)
     if any_method and any_method["x-amazon-apigateway-integration"]["type"] != "mock":
@@ -98,7 +98,7 @@ _import_method = apigateway_v1._import_operation
 
 
 def _import_whole_method(api_id: str, resource_id: str, method: str, operation: Any, *more: Any) -> None:
-    """A method with what its mock integration answers, which ministack knows but does not import."""
+    """Import a method with its mock integration's responses, which ministack does not import."""
     _import_method(api_id, resource_id, method, operation, *more)
     integration = operation["x-amazon-apigateway-integration"]
     for pattern, answer in integration.get("responses", {}).items():
@@ -110,7 +110,7 @@ _answer_mock = apigateway_v1._invoke_mock_v1
 
 
 def _answer_mock_as_http(integration: Any) -> tuple[int, dict[str, str], bytes]:
-    """A mock's answer; ministack gives even a 204 a body."""
+    """A mock's response; ministack adds a body even to a 204."""
     status, headers, body = _answer_mock(integration)
     return status, headers, b"" if status == 204 else body
 
@@ -119,9 +119,9 @@ _validate_token = apigateway_v1._validate_cognito_authorizer
 
 
 async def _validate_access_token(authorizer: Any, method: Any, *request: Any) -> tuple[Any, Any]:
-    """The claims of a good token. A method with scopes takes access tokens only.
+    """The claims of a valid token. A method with scopes accepts access tokens only.
 
-    ministack checks the scopes alone, and puts those of a sign-in into its refresh token too.
+    ministack checks only the scopes, and adds a sign-in's scopes to its refresh token too.
     """
     claims, error = await _validate_token(authorizer, method, *request)
     if claims and method.get("authorizationScopes") and claims.get("token_use") != "access":
@@ -134,9 +134,10 @@ _check_validator = apigateway_v1._check_request_validation
 
 
 def _check_request(method: Any, api_id: str, request: Any, headers: Any, body: bytes, query: Any) -> Any:
-    """What is wrong with a request before it reaches the integration; its size, too."""
+    """The error of a request before it reaches the integration, including its size."""
     if len(body or b"") > _MAX_REQUEST_BYTES:
-        # In words of its own: of all gateway responses this one is not customised, not even by DEFAULT_4XX.
+        # With API Gateway's own text: only this gateway response can't be customised, not even by
+        # DEFAULT_4XX.
         return 413, {"Content-Type": "application/json"}, b'{"message":"Request Too Long"}'
     return _check_validator(method, api_id, request, headers, body, query)
 
@@ -147,15 +148,15 @@ _raw_path: ContextVar[str] = ContextVar("raw_path", default="")
 
 
 async def _aws_as_written(scope: Scope, receive: Receive, send: Send) -> None:
-    """The AWS services, one of which asks for the path as the client wrote it."""
+    """The AWS services; one of them needs the path as the client wrote it."""
     _raw_path.set((scope.get("raw_path") or b"").decode("latin-1"))
     await _aws(scope, receive, send)
 
 
 async def _execute_as_written(api_id: str, stage: str, method: str, path: str, *more: Any) -> Any:
-    """A request by its path as the client wrote it, escapes and all, which a REST API routes and hands on so.
+    """Route and forward a request by the raw path with its escapes, as a REST API does.
 
-    ministack would unescape it, and the function then a second time.
+    ministack would unescape it, and the function would unescape it again.
     """
     raw = _raw_path.get()
     roots = (
@@ -173,14 +174,14 @@ _chosen_protocol: ContextVar[str | None] = ContextVar("chosen_protocol", default
 
 
 async def _ask_for_protocol(*request: Any, **more: Any) -> Any:
-    """Keep the subprotocol that the function behind a WebSocket API's $connect route chooses."""
+    """Keep the subprotocol that the function of a WebSocket API's $connect route chooses."""
     answer = await _ask_socket_function(*request, **more)
     _chosen_protocol.set(((answer or {}).get("headers") or {}).get("Sec-WebSocket-Protocol"))
     return answer
 
 
 async def _open_socket_with_protocol(scope: Any, receive: Any, send: Any, *more: Any, **named: Any) -> None:
-    """A WebSocket connection with the subprotocol that was chosen, without which browsers give it up."""
+    """Accept a WebSocket connection with the chosen subprotocol, without which browsers close it."""
 
     async def say(message: dict[str, Any]) -> None:
         if message["type"] == "websocket.accept":
@@ -195,7 +196,7 @@ _sessions: dict[tuple[str, str], dict[str, str]] = {}
 
 
 def _session_of_role(config: dict[str, Any]) -> dict[str, str]:
-    """The credentials of a function: random ones. ministack derives them from names, which can be guessed."""
+    """Random credentials for a function. ministack derives them from names, which can be guessed."""
     function, role = config["FunctionArn"], config["Role"]
     if (function, role) not in _sessions:
         account = function.split(":")[4]
@@ -218,7 +219,7 @@ def _session_of_role(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _verifier(own_key: str, secret: str) -> Callable[[Scope, bytes], bool]:
-    """What says of a signed request whether its signature is good."""
+    """Returns a function that verifies a signed request."""
 
     def verify(scope: Scope, body: bytes) -> bool:
         headers: dict[str, str] = {}
@@ -229,7 +230,7 @@ def _verifier(own_key: str, secret: str) -> Callable[[Scope, bytes], bool]:
         if isinstance(signature, tuple):
             return False
         if signature.access_key_id != own_key:
-            # Handed out by the engine, which verifies these itself, each with what its role allows.
+            # Issued by the engine, which verifies these itself, each with its role's permissions.
             return signature.access_key_id in sts._sessions
         query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
         path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
@@ -244,7 +245,7 @@ def _verifier(own_key: str, secret: str) -> Callable[[Scope, bytes], bool]:
 
 # ---------------------------------------------------------------- data
 def _extras() -> dict[str, Any]:
-    """What a crash must not lose and ministack's own states leave out: the tables' streams."""
+    """State that a crash must not lose and that ministack's own state lacks: the tables' streams."""
     return {
         "records": dynamodb._stream_records,
         "trimmed": dynamodb._stream_trimmed,
@@ -254,10 +255,10 @@ def _extras() -> dict[str, Any]:
 
 
 def _gather() -> dict[str, Any]:
-    """The state of all services. Nobody uses this memory afterwards, so nothing is copied first."""
+    """The state of all services. This memory is not used afterwards, so nothing is copied."""
     copy.deepcopy = lambda value, *_: value
-    dynamodb.copy = copy  # instead of what engine_shortcuts.py put there
-    lambda_svc._prune_orphan_code_blobs = lambda _: None  # the snapshot before this one needs them still
+    dynamodb.copy = copy  # instead of engine_shortcuts.py's function
+    lambda_svc._prune_orphan_code_blobs = lambda _: None  # the previous snapshot still needs them
     states = {key: get() for key, get in app._build_persistence_save_dict().items()}
     for layer in states.get("lambda", {}).get("layers", AccountRegionScopedDict()).all_values():
         for each in layer["versions"]:
@@ -280,7 +281,7 @@ def _restore(content: dict[str, Any], header: Header, port: int) -> None:
         for each in [function, *function.get("versions", {}).values()]:
             if isinstance(each.get("code_zip"), dict):
                 blobs.add(each["code_zip"]["code_blob_ref"])
-            # Whatever it was to become a moment later, it is by now.
+            # Its pending transition is complete by now.
             if each.get("config", {}).get("State") == "Pending":
                 each["config"]["State"] = "Active"
     lambda_svc._prune_orphan_code_blobs(blobs)
@@ -298,7 +299,7 @@ def _restore(content: dict[str, Any], header: Header, port: int) -> None:
 
 
 def _on_port(value: Any, before: int, now: int) -> Any:
-    """The same with the addresses that it gave to this engine's resources: they have the port in them."""
+    """The same state with this engine's port in the resources' addresses."""
     match value:
         case str():
             return value.replace(f"//localhost:{before}/", f"//localhost:{now}/")
@@ -314,7 +315,7 @@ def _on_port(value: Any, before: int, now: int) -> Any:
 
 
 def _restore_queues(state: dict[str, Any], *, released: bool) -> None:
-    """Queues under this engine's port, and what a killed function had in hand for others to take at once."""
+    """Queues with this engine's port; messages in flight at a killed function are visible at once."""
     queues = AccountRegionScopedDict()
     now = time.time()
     for (account, region, url), queue in state.get("queues", queues).all_items():
@@ -329,19 +330,19 @@ def _restore_queues(state: dict[str, Any], *, released: bool) -> None:
 
 
 def _may_save() -> bool:
-    """Not in the middle of a deployment: nobody would go on with half of one."""
+    """False during a deployment: half of one could not be continued."""
     stacks = getattr(sys.modules.get("ministack.services.cloudformation"), "_stacks", None)
     statuses = [stack.get("StackStatus", "") for stack in stacks.all_values()] if stacks else []
     return not any(status.endswith("_IN_PROGRESS") and "REVIEW" not in status for status in statuses)
 
 
 # ---------------------------------------------------------------- process
-_KNOWN_FOR = 0.2  # seconds; each request asks, and a deployment takes longer than that
+_KNOWN_FOR = 0.2  # seconds; read for each request, and a deployment takes longer
 _known: tuple[float, Deployed] = (0.0, Deployed())
 
 
 def _deployed() -> Deployed:
-    """What is deployed here."""
+    """The deployed stack, cached."""
     global _known
     now = time.monotonic()
     if now > _known[0] + _KNOWN_FOR:
@@ -350,7 +351,7 @@ def _deployed() -> Deployed:
 
 
 def _find_deployed() -> Deployed:
-    """What is deployed here, by the outputs of a stack that has the API."""
+    """The deployed stack, by the outputs of a stack that has the API."""
     stacks = getattr(sys.modules.get("ministack.services.cloudformation"), "_stacks", None)
     for stack in stacks.all_values() if stacks else ():
         if stack.get("StackStatus") == "DELETE_COMPLETE":  # it keeps its outputs
@@ -371,10 +372,10 @@ def _find_deployed() -> Deployed:
 
 
 def _end_together(tied: bool) -> None:
-    """Have the functions end when this process does, and this process with the one that it is for.
+    """End the functions with this process, and this process with its owner.
 
-    A process group outlives its leader. This one has a member that waits for nothing else than that, at a
-    pipe, which the system closes even where a process is killed.
+    A process group outlives its leader. So this one has a member that waits at a pipe for the leader's end;
+    the system closes the pipe even if a process is killed.
     """
     global _guardian
     _guardian = subprocess.Popen(["/bin/sh", "-c", "read -r _; kill -9 0"], stdin=subprocess.PIPE)
@@ -390,11 +391,11 @@ def _end_together(tied: bool) -> None:
 _guardian: subprocess.Popen[bytes] | None = None
 
 
-_STOP_SECONDS = 10  # for what is under way
+_STOP_SECONDS = 10  # for requests in progress
 
 
 async def _stop(front: Front, snapshots: Snapshots) -> None:
-    """Let what is under way come to its end, take the last snapshot, and end."""
+    """Finish requests in progress, take the last snapshot, and end."""
     front.closed = True
     engine_sources.stop()
     deadline, quiet = time.monotonic() + _STOP_SECONDS, 0
@@ -410,7 +411,7 @@ async def _stop(front: Front, snapshots: Snapshots) -> None:
 
 def main() -> None:
     """Run the engine whose directory the environment names, until it is stopped."""
-    # Functions inherit the environment, and are not to see this checkout's packages.
+    # Functions inherit the environment, and must not see this checkout's packages.
     sys.path.remove(os.environ.pop("PYTHONPATH"))
     home = Path(os.environ.pop("ENGINE_HOME"))
     settings = json.loads(os.environ.pop("ENGINE_SETTINGS"))
@@ -492,7 +493,7 @@ def main() -> None:
 
 
 def _noting(call: Callable[..., Any], snapshots: Snapshots) -> Callable[..., Any]:
-    """The same, noted as a change if it did anything."""
+    """The same function, which notes a change if it did anything."""
 
     def noting(*arguments: Any) -> Any:
         result = call(*arguments)

@@ -1,7 +1,7 @@
 """The engine's HTTP server: uvicorn, instead of hypercorn, which ministack starts.
 
-Hypercorn parses HTTP in Python and has a task group, a timer and a queue for each request: half a millisecond
-of the engine's one thread, as much as a read of an item takes. uvicorn has parsers in C. It runs in the
+Hypercorn parses HTTP in Python and creates a task group, a timer and a queue per request: half a millisecond
+of the engine's only thread, as long as reading an item. uvicorn has parsers in C. This module runs in the
 engine's environment.
 """
 
@@ -18,18 +18,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from local.engine_front import App, Receive, Scope, Send
 
-# Most objects live as long as the engine: modules, and tables with what is in them. Python would look through
-# all of them for garbage whenever a quarter as many new ones have come, and through the youngest for each 700
-# new ones: a tenth of the engine's time. What a request leaves is mostly freed without that.
+# Most objects live as long as the engine: modules, and tables with their items. Python would scan all of them
+# for garbage whenever their number has grown by a quarter, and the youngest for each 700 new ones: a tenth of
+# the engine's time. Most of a request's objects are freed without that.
 _COLLECT_AFTER = (20_000, 20, 50)
 
-# Seconds. Under load the event loop's thread never waits, so each thread that calls a function would wait for
-# the interpreter for Python's 5 ms, before the call and after it.
+# Seconds. Under load the event loop's thread never waits, so each thread that calls a function would wait
+# Python's 5 ms for the interpreter, before and after the call.
 _SWITCH_AFTER = 0.0005
 
 
 class _AsyncioOnUvloop:
-    """What ministack takes for asyncio: the same, but it runs on uvloop."""
+    """Replaces asyncio in ministack: the same, but it runs on uvloop."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio, name)
@@ -38,10 +38,10 @@ class _AsyncioOnUvloop:
 
 
 class _JoinedWrites:
-    """A connection that sends what is written in one turn of the event loop as one packet.
+    """A connection that sends all writes of one event loop iteration as one packet.
 
-    uvicorn writes a response's head and its body each by itself. Each write is a system call that wakes the
-    client, which is a fifth of what a request costs here.
+    uvicorn writes a response's head and body separately. Each write is a system call that wakes the client, a
+    fifth of a request's cost here.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -49,13 +49,13 @@ class _JoinedWrites:
         self._written: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        """Send this at the end of the turn."""
+        """Send this at the end of the iteration."""
         if not self._written:
             asyncio.get_running_loop().call_soon(self._send)
         self._written.append(data)
 
     def close(self) -> None:
-        """Send what is written, and close the connection."""
+        """Send pending writes, and close the connection."""
         self._send()
         self._transport.close()
 
@@ -69,17 +69,17 @@ class _JoinedWrites:
 
 
 class _HttpProtocol(HttpToolsProtocol):  # type: ignore[misc]
-    """uvicorn's protocol, whose connections join what they write."""
+    """uvicorn's protocol, with joined writes."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin with a new connection."""
+        """Start a new connection."""
         super().connection_made(_JoinedWrites(transport))
 
 
 def _with_subprotocols(application: App) -> App:
-    """The same application, which sees the subprotocols that a WebSocket client offers among the headers.
+    """The same application, with a WebSocket client's offered subprotocols among the headers.
 
-    uvicorn takes that header out, and the function behind the $connect route reads it.
+    uvicorn removes that header, and the function of the $connect route reads it.
     """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +92,7 @@ def _with_subprotocols(application: App) -> App:
 
 
 async def _serve(application: App, config: Any) -> None:
-    """What hypercorn's `serve` does, as far as ministack asks for it."""
+    """The part of hypercorn's `serve` that ministack uses."""
     host, _, port = config.bind[0].rpartition(":")
     gc.collect()
     gc.freeze()
@@ -112,7 +112,7 @@ async def _serve(application: App, config: Any) -> None:
             date_header=False,  # ministack adds AWS's own
             server_header=False,
             proxy_headers=False,
-            reset_contextvars=True,  # a request's caller is in some: never another's
+            reset_contextvars=True,  # some hold a request's caller, which must not leak to another
             timeout_keep_alive=int(config.keep_alive_timeout),
         )
     )
@@ -120,6 +120,6 @@ async def _serve(application: App, config: Any) -> None:
 
 
 def install() -> None:
-    """Change ministack."""
+    """Patch ministack."""
     hypercorn_asyncio.serve = _serve
     app.asyncio = _AsyncioOnUvloop()

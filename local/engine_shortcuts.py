@@ -1,4 +1,4 @@
-"""What ministack does many times with each request, made cheaper: parsing and copying.
+"""Makes ministack's frequent work per request cheaper: parsing and copying.
 
 It runs in the engine's environment.
 """
@@ -14,11 +14,11 @@ from ministack.core import iam_evaluator, router
 from ministack.core.responses import get_account_id
 from ministack.services import dynamodb
 
-_CACHE_SIZE = 4096  # of each kind: the expressions and policies of a stack are some hundred
+_CACHE_SIZE = 4096  # of each kind: a stack has some hundred expressions and policies
 
 
 def _cached(call: Callable[..., Any]) -> Callable[..., Any]:
-    """The same with a cache, for arguments that are text; others are errors mostly, and can't be keys."""
+    """The same function with a cache for text arguments; others are mostly errors, and can't be keys."""
     cache = lru_cache(_CACHE_SIZE)(call)
 
     @wraps(call)
@@ -30,14 +30,14 @@ def _cached(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _copied(call: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """The same, with a list of its own for each caller."""
+    """The same function, which returns a new list to each caller."""
     return wraps(call)(lambda *arguments: [*call(*arguments)])
 
 
 def _caller_arn(headers: dict[str, str], query: dict[str, Any] | None = None) -> str:
-    """Who calls, for the policies of queues and topics. ministack reads the caller's own policies, too."""
+    """The caller, for the policies of queues and topics. ministack also reads the caller's own policies."""
     credential = None
-    with suppress(Exception):  # as in ministack: it is the account then
+    with suppress(Exception):  # as in ministack, the account is the default
         if key := router.extract_access_key_id(headers or {}, query or {}):
             credential = iam_evaluator.resolve_credential(key, get_account_id())
     return getattr(credential, "principal_arn", "") or f"arn:aws:iam::{get_account_id()}:root"
@@ -60,7 +60,7 @@ def _copy_of(value: Any) -> Any:
 
 
 def install() -> None:
-    """Change ministack."""
+    """Patch ministack."""
     for name in (
         "_condition_syntax_error",
         "_ddb_canonicalize_number",

@@ -26,14 +26,14 @@ from typing import Any
 
 FORMAT = 1
 REFUSED = 3
-"""The exit code of an engine that can't use the snapshot. Its last line of output has the reason."""
+"""The exit code of an engine that can't use its snapshot. Its last line of output has the reason."""
 
 _INTERVAL = 2.0  # seconds between two snapshots, while there are changes
-# While changes go on, the interval grows with what a snapshot takes, and so with the data: it keeps a core
+# During changes, the interval grows with a snapshot's duration, and so with the data: snapshots keep a core
 # busy for a tenth of the time, and a crash costs half a minute at most.
 _MAX_INTERVAL = 30.0
 _INTERVAL_FACTOR = 10
-_QUIET = 1.0  # seconds without a change after which the interval is the short one again
+_QUIET = 1.0  # seconds without a change after which the interval is short again
 _TICK = 0.2
 _TIMEOUT = 120.0  # seconds after which a snapshot is aborted
 
@@ -90,7 +90,7 @@ def _header(line: bytes) -> Header:
 
 
 def lost_seconds(state: Path, header: Header) -> float:
-    """Seconds from the snapshot to the latest change, which a crash has lost."""
+    """Seconds from the snapshot to the latest change: a crash has lost these."""
     try:
         return max(0.0, _changed(state).stat().st_mtime - header.saved_at)
     except FileNotFoundError:
@@ -171,7 +171,7 @@ class Snapshots:
         """Seconds that each of the last hundred snapshots held up the event loop."""
 
     def note_change(self) -> None:
-        """Note that something has changed, or may have."""
+        """Note that something has, or may have, changed."""
         self._changed_at = time.time()
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
-"""What hands the records of queues and streams to the engine's functions.
+"""Delivers the records of queues and streams to the engine's functions.
 
-By the rules of engine_pollers.py, with ministack's own code for each batch: what it takes, calls, deletes and
-retries. It runs in the engine's environment.
+engine_pollers.py has the rules; ministack's own code receives, calls, deletes and retries each batch. It runs
+in the engine's environment.
 """
 
 import time
@@ -25,7 +25,7 @@ _LOOK_AGAIN = 1.0  # seconds after which they are polled even if nothing has hap
 
 
 def _one_mapping() -> Iterator[Any]:
-    """What ministack's pollers go through: the one event source mapping that is their turn."""
+    """The mappings that ministack's pollers iterate over: only the current event source mapping."""
     chosen = _mapping.get()
     return iter([chosen] if chosen else _all_mappings())
 
@@ -33,9 +33,9 @@ def _one_mapping() -> Iterator[Any]:
 def _poll_all() -> None:
     """Poll all event source mappings whenever something has happened, and start their batches.
 
-    Each batch has a thread of its own, those of streams included, so that none waits for another source's
-    function. Mappings with a window come last: those without are what somebody waits for. Kinesis, which the
-    stack does not use, is not polled.
+    Each batch has its own thread, also for streams, so that no source waits for another's function. Mappings
+    with a window come last, since those without are urgent. Kinesis, which the stack does not use, is not
+    polled.
     """
     while not _stopping:
         lambda_svc._esm_wake.clear()
@@ -51,7 +51,7 @@ def _poll_all() -> None:
 
 
 def _poll_one(account: str, region: str, mapping: dict[str, Any], *, idle: bool) -> tuple[bool, float]:
-    """Start a mapping's next batch if it is due; whether it was, and seconds until it may be."""
+    """Start a mapping's next batch if it is due; returns whether it was, and seconds until it may be."""
     tokens = [
         (variable, variable.set(value))
         for variable, value in (
@@ -80,7 +80,7 @@ def _poll_one(account: str, region: str, mapping: dict[str, Any], *, idle: bool)
         lambda_svc._dispatch_esm_batch(mapping["UUID"], lambda_svc._poll_dynamodb_streams)
         return True, after
     except Exception:
-        # One source must not end the others.
+        # A failing source must not stop the others.
         traceback.print_exc()
         return False, _LOOK_AGAIN
     finally:
@@ -99,7 +99,7 @@ def _limit(mapping: dict[str, Any]) -> int:
 
 
 def _messages(mapping: dict[str, Any], now: float) -> tuple[int, float]:
-    """How many messages of a mapping's queue can be taken, and seconds until there are more."""
+    """The number of visible messages in a mapping's queue, and seconds until there are more."""
     queue = sqs._queue_by_arn(mapping["EventSourceArn"])
     if not queue or not queue["messages"]:
         return 0, _LOOK_AGAIN
@@ -109,7 +109,7 @@ def _messages(mapping: dict[str, Any], now: float) -> tuple[int, float]:
 
 
 def _records(mapping: dict[str, Any], now: float) -> tuple[int, float]:
-    """How many records of a mapping's stream its function has not had."""
+    """The number of records in a mapping's stream that its function has not received."""
     table = mapping["EventSourceArn"].split("/")[1]
     start, end = dynamodb.stream_start_position(table), dynamodb.stream_end_position(table)
     return end - max(lambda_svc._dynamodb_stream_positions.get(mapping["UUID"], start), start), _LOOK_AGAIN
@@ -119,7 +119,7 @@ _dispatch = lambda_svc._dispatch_esm_batch
 
 
 def _dispatch_noted(mapping_id: str, call: Callable[..., Any], *arguments: Any) -> None:
-    """Run a batch in a thread of its own, with its mapping's poller knowing of it."""
+    """Run a batch in its own thread, and note it in its mapping's poller."""
     poller = _pollers[mapping_id]
     batch = poller.start(time.time())
 
@@ -133,7 +133,7 @@ def _dispatch_noted(mapping_id: str, call: Callable[..., Any], *arguments: Any) 
 
 
 def _receive_batch(queue_url: str, at_most: int) -> list[dict[str, Any]]:
-    """A batch of a queue's messages: as many as the mapping says, where ministack takes ten at most."""
+    """A batch of a queue's messages: up to the mapping's batch size, where ministack takes at most ten."""
     with sqs._queues_lock:
         queue = sqs._get_q(queue_url)
         sqs._expire_retained(queue)
@@ -146,13 +146,13 @@ def _receive_batch(queue_url: str, at_most: int) -> list[dict[str, Any]]:
 
 
 def stop() -> None:
-    """Hand no function another record."""
+    """Deliver no more records."""
     global _stopping
     _stopping = True
 
 
 def install() -> None:
-    """Change ministack."""
+    """Patch ministack."""
     lambda_svc._poll_loop = _poll_all
     lambda_svc._iter_all_esms = _one_mapping
     lambda_svc._dispatch_esm_batch = _dispatch_noted

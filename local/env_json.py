@@ -1,6 +1,6 @@
 """`make env.json`: the functions' deployed variables, for `sam local invoke --env-vars env.json`.
 
-`sam local` resolves tables, queues and topics to their logical ids, and passes only those variables that the
+`sam local` resolves tables, queues and topics to their logical ids, and passes only the variables that the
 template has for a function. So each function's variables are read from the deployed function.
 """
 
@@ -14,7 +14,7 @@ from order_capture_ops.cli import Parser, console, run
 from order_capture_ops.stack import Stack, find
 
 FILE = ROOT / "env.json"
-_ENGINE = re.compile(r"http://(127\.0\.0\.1|localhost):[0-9]+(?=/)")  # in the addresses of queues
+_ENGINE = re.compile(r"http://(127\.0\.0\.1|localhost):[0-9]+(?=/)")  # in queue URLs
 
 
 def variables(deployed: Stack, host: str = "") -> dict[str, dict[str, str]]:
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _write(stack: str | None) -> int:
     deployed = find(stack)
     address = bridge_address()
-    # Readable by its owner only, since a variable may be a secret.
+    # Readable by its owner only, since variables may be secrets.
     write_private(FILE, variables(deployed, "" if deployed.on_aws else address or DESKTOP_HOST))
     console.print(f"{FILE.name} has the functions' variables of {deployed.name}.")
     if not deployed.on_aws:

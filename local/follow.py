@@ -20,7 +20,7 @@ _OPEN = {"PENDING", "CONFIRMED"}
 _SCOPE = "orders/read"
 _COLOURS = {"SHIPPED": "green", "REJECTED": "red", "EXPIRED": "red", "CANCELLED": "yellow"}
 _ANSWER_SECONDS = 30.0
-_PAUSE_SECONDS = 1.0  # before connecting again
+_PAUSE_SECONDS = 1.0  # before reconnecting
 
 
 class Feed:
@@ -32,10 +32,10 @@ class Feed:
         self.is_over = False
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Print what is new in a message of the WebSocket API.
+        """Print the new events in a message of the WebSocket API.
 
         Raises:
-            CommandError: it is a problem.
+            CommandError: the message is a problem.
         """
         if "problem" in message:
             problem = message["problem"]
@@ -101,7 +101,7 @@ def listen(url: str, token: Callable[[], str], feed: Feed, followed: Mapping[str
     local = url.startswith("ws://127.0.0.1:")
     while not feed.is_over:
         try:
-            # The user's proxy is not for the loopback interface.
+            # The user's proxy must not be used for the loopback interface.
             with connect(
                 url,
                 additional_headers={"Authorization": f"Bearer {token()}"},

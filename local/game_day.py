@@ -1,8 +1,8 @@
-"""`make game-day`: break a stack five times, and see whether alarms and runbook lead to the cure.
+"""`make game-day`: break a stack five times, and check that alarms and runbook lead to the fix.
 
-It runs on an engine of its own. Each time something is broken there, it waits for the alarm, opens the
-runbook at its section, and does what that says. If the section does not name a step, or the steps do not
-cure, the game day has failed.
+It runs on a separate engine. After each breakage it waits for the alarm, finds the alarm's section in the
+runbook, and follows it. If the section lacks a step, or the steps do not fix the stack, the game day has
+failed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from order_capture_ops.stack import Stack, described
 from order_capture_ops.tables import Tables
 
 RETRY_SECONDS = 5
-"""What a failed message waits for here before it comes again, instead of a minute. It comes as often as it
-always does, but is a dead letter after two minutes instead of eleven."""
+"""The delay before a failed message is retried here, instead of a minute. It is retried as often as on AWS,
+but is dead-lettered after two minutes instead of eleven."""
 MEASURE_SECONDS = 5.0
 PATIENCE_SECONDS = 900.0  # for an alarm, or for orders to end: the slowest needs five minutes
 _COMMAND_SECONDS = 300.0
@@ -50,28 +50,28 @@ _WAITING, _IN_FLIGHT = "ApproximateNumberOfMessages", "ApproximateNumberOfMessag
 
 
 class GameDayError(CommandError):
-    """Something was not seen, or not cured."""
+    """A breakage was not detected, or not fixed."""
 
 
 @dataclass
 class Watch:
-    """Stands in for CloudWatch: measures the queues, and raises the stack's own alarms on them.
+    """Replaces CloudWatch: measures the queues, and raises the stack's own alarms on them.
 
-    The engine makes no metrics of its queues. An alarm's state is set there, so that operators' commands show
-    it. A queue's oldest message is taken to be as old as the time since the queue was last seen empty: never
-    too young, and right where nothing is consumed.
+    The engine has no queue metrics. Alarm states are set there, so that operators' commands show them. The
+    age of a queue's oldest message is taken as the time since the queue was last seen empty: never too low,
+    and exact while nothing is consumed.
     """
 
     stack: Stack
     cloudwatch: CloudWatch = field(default_factory=CloudWatch)
     failed: list[Exception] = field(default_factory=list)
     raised: set[str] = field(default_factory=set)
-    """The logical ids of the alarms that are raised."""
+    """The logical ids of the raised alarms."""
     _alarms: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     _seen_empty: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Read the deployed alarms: those on queues."""
+        """Read the deployed alarms on queues."""
         pages = self.stack.client("cloudwatch").get_paginator("describe_alarms")
         named = re.compile(rf"{re.escape(self.stack.name)}-(\w+)-\w+")
         self._alarms = {
@@ -83,7 +83,7 @@ class Watch:
         self.raised = {name for name, alarm in self._alarms.items() if alarm["StateValue"] == ALARM}
 
     def measure(self, now: float) -> None:
-        """Measure every queue once, and bring every alarm up to date."""
+        """Measure every queue once, and update every alarm."""
         sqs = self.stack.client("sqs")
         urls = {url.rpartition("/")[2]: url for key, url in self.stack.outputs.items() if key.endswith("Url")}
         for queue in {each["Dimensions"][0]["Value"] for each in self._alarms.values()}:
@@ -115,7 +115,7 @@ class Watch:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Measure while this lasts."""
+        """Measure during this block."""
         ended = threading.Event()
 
         def work() -> None:
@@ -134,26 +134,26 @@ class Watch:
             thread.join()
 
     def check(self) -> None:
-        """Raise what has stopped the measuring, if it has stopped."""
+        """Raise the error that stopped the measuring, if any."""
         if self.failed:
-            raise GameDayError(f"Nothing measures the queues any more: {self.failed[0]}")
+            raise GameDayError(f"Measuring the queues failed: {self.failed[0]}")
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one breakage went."""
+    """The result of one breakage."""
 
     breakage: Breakage
     seen: float | None = None
-    """Seconds until it was seen."""
+    """Seconds until it was detected."""
     cured: float | None = None
-    """Seconds from the first step of the cure until all was well."""
+    """Seconds from the first step of the fix until the stack was healthy."""
     problem: str = ""
 
 
 @dataclass
 class GameDay:
-    """An operator at the stack on this engine, with the runbook and the commands."""
+    """An operator of the stack on this engine, with the runbook and the commands."""
 
     engine: Engine
     site: Site
@@ -161,7 +161,7 @@ class GameDay:
     patience: float = PATIENCE_SECONDS
 
     def play(self, breakage: Breakage) -> Result:
-        """Break it, see it, cure it."""
+        """Break the stack, detect it, fix it."""
         console.print(f"\n[bold]{breakage.name}[/]: {breakage.what}")
         seen = None
         try:
@@ -191,9 +191,9 @@ class GameDay:
             self._follow(each, section)
 
     def _follow(self, what: Step, section: Section) -> None:
-        """Do a step, if the runbook names it."""
+        """Do a step, if the runbook has it."""
         if not section.names(what.instruction):
-            raise GameDayError(f"The runbook, at {section.title!r}, does not say: {what.instruction}")
+            raise GameDayError(f"The runbook's section {section.title!r} lacks: {what.instruction}")
         with step(what.instruction):
             if what.act:
                 what.act(self.site)
@@ -224,7 +224,7 @@ class GameDay:
             with step(command):
                 code, output = self._make(command)
             if code:
-                raise GameDayError(f"After the cure of {breakage.name}, {command} still shows:\n{output}")
+                raise GameDayError(f"After {breakage.name} was fixed, {command} still shows:\n{output}")
 
     def _until(self, done: Callable[[], bool], problem: str) -> None:
         deadline = time.monotonic() + self.patience
@@ -235,11 +235,11 @@ class GameDay:
             time.sleep(1)
 
     def _make(self, command: str) -> tuple[int, str]:
-        """Run an operator's command on this stack; returns its exit code and all that it prints."""
+        """Run an operator's command on this stack; returns its exit code and output."""
         environment = {
             name: value
             for name, value in self.engine.environment().items()
-            # of the `make game-day` that this is part of, and for `make run`
+            # of this `make game-day`, and for `make run`
             if name not in ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PORT")
         }
         try:
@@ -260,10 +260,10 @@ class GameDay:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Play all breakages, or one; 1 if one was not seen or not cured."""
+    """Play all breakages, or one; returns 1 if one was not detected or not fixed."""
     parser = Parser(prog="make game-day", description=__doc__, example="make game-day ONLY=poison-message")
     parser.add_argument("--only", choices=[each.name for each in BREAKAGES], help="play this one")
-    parser.add_argument("--list", action="store_true", help="list what is broken, and break nothing")
+    parser.add_argument("--list", action="store_true", help="list the breakages, and break nothing")
     parser.add_argument("--port", type=port, help="of the engine (default: a free one)")
     options = parser.parse_args(arguments)
     chosen = [each for each in BREAKAGES if options.only in (None, each.name)]
@@ -274,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def game_day(chosen: Sequence[Breakage], at_port: int | None = None) -> int:
-    """Play these breakages on a fresh stack; returns the exit code."""
+    """Play these breakages on a new stack; returns the exit code."""
     if at_port:
         require_free(at_port)
     with fresh(port=at_port) as engine, tempfile.TemporaryDirectory() as logs:
@@ -286,7 +286,7 @@ def game_day(chosen: Sequence[Breakage], at_port: int | None = None) -> int:
 
 
 def prepare(engine: Engine, description: Mapping[str, str]) -> GameDay:
-    """Open a shop on a deployed stack, where failed messages come again soon."""
+    """Create accounts and products on a deployed stack, and shorten its retry delays."""
     deployed = described(description)
     traffic = Traffic(service_client(description), Random(0))
     open_shop(traffic.api)
@@ -295,7 +295,7 @@ def prepare(engine: Engine, description: Mapping[str, str]) -> GameDay:
 
 
 def play_all(game: GameDay, chosen: Sequence[Breakage]) -> list[Result]:
-    """Play these breakages, one after the other; after one that was not cured, no more."""
+    """Play these breakages, one at a time; stops after one that was not fixed."""
     results: list[Result] = []
     with game.watch.going_on():
         for each in chosen:
@@ -313,7 +313,7 @@ def _shorten_retries(stack: Stack) -> None:
 
 
 def show_list(chosen: Sequence[Breakage]) -> None:
-    """Print what is broken, and where the runbook is opened for it."""
+    """Print the breakages, and the runbook's section for each."""
     shown = table("", "breakage", "what happens", "runbook")
     for each in chosen:
         shown.add_row(each.name, each.what, each.runbook)
@@ -321,8 +321,8 @@ def show_list(chosen: Sequence[Breakage]) -> None:
 
 
 def show(results: Sequence[Result]) -> None:
-    """Print how each of them went."""
-    shown = table("\nGame day", "breakage", "seen by", "cured by", right=("seen", "cured"))
+    """Print the results."""
+    shown = table("\nGame day", "breakage", "detected by", "fixed by", right=("detected", "fixed"))
     for each in results:
         commands = "; ".join(cure.instruction.removeprefix("make ") for cure in each.breakage.cure)
         shown.add_row(
@@ -338,7 +338,7 @@ def show(results: Sequence[Result]) -> None:
                 f"[red]✗[/] {each.breakage.name}: {escape(each.problem.splitlines()[0])}", soft_wrap=True
             )
     if not any(each.problem for each in results):
-        console.print("[green]✓[/] All were seen, and the runbook led to the cure.")
+        console.print("[green]✓[/] All were detected, and the runbook led to each fix.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Locks for what two commands in one checkout must not do at the same time."""
+"""Locks against two commands in one checkout doing the same thing at the same time."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ class BusyError(CommandError):
 
 @contextlib.contextmanager
 def exclusive(what: str, *, wait: bool) -> Iterator[None]:
-    """Hold the lock of this name; the system releases it when the process ends, however it ends.
+    """Hold the lock of this name; the system releases it when the process ends, even if killed.
 
     Raises:
         BusyError: another process holds it and `wait` is false.

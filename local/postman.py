@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_collection(stack: str | None) -> int:
     description = describe(find(stack))
     with tempfile.TemporaryDirectory() as folder:
-        environment = Path(folder) / "environment.json"  # it has a secret, and goes with the folder
+        environment = Path(folder) / "environment.json"  # it has a secret, and is deleted with the folder
         write(description, environment)
         newman = (ROOT / ".local/bin/node", ROOT / "node_modules/newman/bin/newman.js", "run", COLLECTION)
         bypass = {"NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"]))}

@@ -38,7 +38,7 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
-            timeout = 15  # for what takes its time to arrive
+            timeout = 15  # for slow senders
 
             def do_POST(self) -> None:
                 length = self.headers.get("content-length", "")
@@ -58,7 +58,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address that it listens on."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def take(self, headers: dict[str, str], body: bytes) -> bool:

@@ -1,8 +1,8 @@
-"""`make restore-drill`: restore a stack's tables, on an engine of its own, and put them back in service.
+"""`make restore-drill`: restore a stack's tables, on a separate engine, and put them back in service.
 
-The engine has no past: it restores a table to what it is now. So the tables are restored one after the other
-while orders go on, some seconds apart: a transaction over several of them is then in some and not in others,
-as it may be on AWS. Everything else is what docs/how-to/restore.md has people do, by the same functions.
+The engine keeps no past: it restores a table's current state. So the tables are restored one at a time during
+orders, some seconds apart: a transaction over several of them is then in some and not in others, as may
+happen on AWS. The other steps are those of docs/how-to/restore.md, with the same functions.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from order_capture_ops.tables import Tables
 CUSTOMERS, PRODUCTS = ("alice", "bob", "carol"), ("pen", "ink", "mug")
 CREDIT, UNITS = 100_000, 50_000
 MAX_ATTEMPTS = 20
-TOO_MANY = 100_000  # of a line, the most that the contract allows
+TOO_MANY = 100_000  # units of a line, the most that the contract allows
 LEAST_ORDERS = 40  # before the first table is restored
 DEADLINE = 900.0  # OrderDeadlineSeconds
 _REST_SECONDS = 300.0  # seconds suffice, unless the machine is busy
@@ -59,12 +59,12 @@ _OVER = ("SHIPPED", "REJECTED", "CANCELLED", "EXPIRED")
 
 
 class DrillError(CommandError):
-    """The drill came to something that it should not have."""
+    """The drill had an unexpected result."""
 
 
 @dataclass
 class Traffic:
-    """A client that orders, cancels and asks for too much, until it is to stop."""
+    """A client that places orders, cancels some, and orders too much, until it is stopped."""
 
     api: httpx.Client
     chance: random.Random
@@ -78,7 +78,7 @@ class Traffic:
         body = {"customerId": customer, "items": [line], "totalAmount": total}
         for _ in range(
             MAX_ATTEMPTS
-        ):  # a busy machine is unavailable now and then, and the key makes it one order
+        ):  # a busy machine is unavailable now and then; the key prevents a second order
             answer = self.api.post("/order", json=body, headers={"Idempotency-Key": key})
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
@@ -89,7 +89,7 @@ class Traffic:
         return order_id
 
     def run(self) -> None:
-        """One order after the other: most ship, some are refused, some are cancelled while they run."""
+        """One order at a time: most ship, some are rejected, some are cancelled while open."""
         while not self._stop.is_set():
             customer, product = self.chance.choice(CUSTOMERS), self.chance.choice(PRODUCTS)
             qty = TOO_MANY if self.chance.random() < 0.2 else self.chance.randint(1, 3)
@@ -99,7 +99,7 @@ class Traffic:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Order while this lasts, as two clients."""
+        """Place orders during this block, as two clients."""
 
         def work() -> None:
             try:
@@ -119,13 +119,13 @@ class Traffic:
         self.check()
 
     def check(self) -> None:
-        """Raise what has stopped the load, if it has stopped."""
+        """Raise the error that stopped the load, if any."""
         if self.failed:
             raise DrillError(f"The load stopped: {self.failed[0]}") from self.failed[0]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the drill; 1 if the books do not add up at its end."""
+    """Run the drill; returns 1 if the books do not add up at its end."""
     parser = Parser(prog="make restore-drill", description=__doc__, example="make restore-drill SEED=7")
     parser.add_argument("--port", type=port, help="port of the engine (default: a free one)")
     parser.add_argument(
@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def drill(seed: int, at_port: int | None = None) -> int:
-    """All steps; returns the exit code."""
+    """Run all steps; returns the exit code."""
     console.print(f"Restore drill, SEED={seed}")
     chance = random.Random(seed)  # nosec B311 # no secret
     with fresh(port=at_port) as engine, tempfile.TemporaryDirectory() as logs:
@@ -153,11 +153,11 @@ def drill(seed: int, at_port: int | None = None) -> int:
         planned = plan(deployed, datetime.now(UTC) - timedelta(seconds=1))
         order = chance.sample([*planned.targets], len(planned.targets))
         with traffic.going_on():
-            with step(f"Ordering, until there are {LEAST_ORDERS} orders, in every status"):
+            with step(f"Placing orders until there are {LEAST_ORDERS}, in every status"):
                 _until(lambda: traffic.failed or _is_mixed(Tables.of(deployed)), "orders")
             for name in order:
                 pause = chance.uniform(0.2, 2.0)
-                with step(f"Restoring {name} to a moment {pause:.1f} s later, under load"):
+                with step(f"Restoring {name} to a time {pause:.1f} s later, under load"):
                     time.sleep(pause)
                     restore_table(clients("dynamodb"), planned, name)
         wait_until_restored(clients("dynamodb"), planned)
@@ -175,10 +175,10 @@ def drill(seed: int, at_port: int | None = None) -> int:
             return 1
         with step("Auditing them again"):
             _require_clean(audit(tables, DEADLINE, grace_period=0), "The restored tables")
-        with step("Streams, expiry, recovery; importing tables and user pool into a stack"):
+        with step("Enabling streams, expiry, recovery; importing tables and user pool into a stack"):
             configure(clients("dynamodb"), planned)
             import_stack(clients("cloudformation"), planned)
-        with step("Deploying everything else around them"):
+        with step("Deploying the other resources"):
             description = stacks.deploy(engine, Path(logs) / "deploy-again.log")
         back = described(description)
         restored = {back.output(f"{name}Name") for name in planned.targets}
@@ -221,7 +221,7 @@ def _back_in_service(stack: Stack, description: Mapping[str, str], chance: rando
 
 
 def service_client(description: Mapping[str, str]) -> httpx.Client:
-    """A client of the API, with a token that may do everything."""
+    """A client of the API, with a token with all scopes."""
     token = Tokens(description).of_service()
     return httpx.Client(
         base_url=description["apiUrl"],

@@ -20,7 +20,7 @@ _LOG = engine.ROOT / ".local/deploy.log"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run all steps; the API stays up afterwards."""
+    """Run all steps; the API keeps running afterwards."""
     parser = cli.Parser(prog="make run", example=f"make run PORT={engine.DEFAULT_PORT + 1}")
     parser.add_argument("--port", type=cli.port, help=f"port of the engine (default: {engine.DEFAULT_PORT})")
     parser.add_argument("--fresh", action="store_true", help="delete the local stack's data first")
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_console(description: dict[str, str], text: str) -> None:
-    """Print the address that signs in whoever opens it, alone on its line: it is to be copied."""
+    """Print the sign-in address, alone on its line for copying."""
     if url := description.get("consoleUrl"):
         console.print(text)
         console.print(f"  {url}", markup=False, soft_wrap=True)
@@ -82,7 +82,7 @@ def _engine(port: int | None) -> engine.Engine:
         if reason is None:
             return _with_whole_stack(running)
         if port not in (None, running.port):
-            engine.require_free(port)  # else the old one would be stopped, and no new one started
+            engine.require_free(port)  # otherwise the old one would be stopped without a new one
         with step(f"Stopping the engine on port {running.port}: {reason}"):
             running.stop()
         port = port or running.port
@@ -124,7 +124,7 @@ def _with_whole_stack(running: engine.Engine) -> engine.Engine:
     if status in (None, "REVIEW_IN_PROGRESS") or status.endswith(("CREATE_COMPLETE", "UPDATE_COMPLETE")):
         return running
     if status.startswith("UPDATE"):
-        if status != "UPDATE_ROLLBACK_COMPLETE":  # which can be updated
+        if status != "UPDATE_ROLLBACK_COMPLETE":  # a stack in this state can be updated
             raise engine.EngineError(
                 f"The stack was left in {status}. `make run FRESH=1` deletes it, with all its data."
             )

@@ -1,4 +1,4 @@
-"""The runbook, as somebody reads it whom an alarm has woken: which section, and what it has them do."""
+"""Find the runbook's section for an alarm, and check its instructions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _PAGE = re.compile(r"\]\(([\w-]+\.md)\)")
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the runbook, and what it leads to: where everybody starts, and the pages it links."""
+    """A section of the runbook, with the runbook's introduction and the pages that it links."""
 
     title: str
     text: str
 
     def names(self, instruction: str) -> bool:
-        """Whether it says to do this.
+        """Whether it has this instruction.
 
-        A `make` command counts if one with the same variables is there, whatever their values. Anything else
-        is looked for word by word.
+        A `make` command matches one with the same variables, whatever their values. Other text must match
+        word for word.
         """
         if instruction.startswith("make "):
             return _shape(instruction) in map(_shape, _COMMAND.findall(self.text))
@@ -33,7 +33,7 @@ class Section:
 
 
 def find_section(named: str, text: str | None = None) -> Section | None:
-    """The section with this title, or about this alarm: one that begins with it, or else that names it."""
+    """The section with this title, or for this alarm: one that begins with it, or else mentions it."""
     text = PAGE.read_text(encoding="utf-8") if text is None else text
     start, *parts = text.split("\n## ")
     sections = [(title, body.strip()) for title, _, body in (part.partition("\n") for part in parts)]

@@ -32,8 +32,8 @@ def session(of: Mapping[str, str] | Engine | None = None) -> boto3.Session:
     """A boto3 session with an engine's credentials, isolated from the user's own AWS settings.
 
     Args:
-        of: an engine, or the description of one (`describe`); by default the one of this checkout. The
-            description of a stack that was named (`describe_named`) has the user's own session.
+        of: an engine, or the description of one (`describe`); by default this checkout's. For the description
+            of a named stack (`describe_named`), it is the user's own session.
     """
     if of is None:
         of = find()
@@ -74,7 +74,7 @@ def deploy(engine: Engine, log: Path) -> dict[str, str]:
     environment = engine.environment() | {"LAYER_PYTHON": str(PYTHON)}
     environment["PATH"] = f"{ROOT / '.local/bin'}{os.pathsep}{environment['PATH']}"
     log.parent.mkdir(parents=True, exist_ok=True)
-    # The build's directories are the checkout's, so a test run and `make run` take turns.
+    # A checkout has one set of build directories, so a test run and `make run` take turns.
     with (
         exclusive("deploy", wait=True),
         tempfile.TemporaryDirectory(prefix="deploy-", dir=ROOT / ".local") as temporary,
@@ -102,7 +102,7 @@ _GROUP = "operators"  # as template.yaml names it
 
 
 def _set_up_console(engine: Engine) -> None:
-    """Let people sign in to the console at this engine's own addresses, and create the operator.
+    """Allow sign-in to the console at this engine's addresses, and create the operator.
 
     The template can't know the addresses: the engine's port is chosen when it is started.
     """
@@ -113,7 +113,7 @@ def _set_up_console(engine: Engine) -> None:
     app = {"UserPoolId": outputs["UserPoolId"], "ClientId": outputs["ConsoleClientId"]}
     pages = [f"http://{host}:{engine.port}{CONSOLE_PATH}" for host in ("127.0.0.1", "localhost")]
     client = pool.describe_user_pool_client(**app)["UserPoolClient"]
-    # What is left out of an update would be reset.
+    # An update resets omitted settings.
     known = pool.meta.service_model.operation_model("UpdateUserPoolClient").input_shape.members
     kept = {name: value for name, value in client.items() if name in known and value != ""}
     pool.update_user_pool_client(**kept | {"CallbackURLs": pages, "LogoutURLs": pages})
@@ -124,7 +124,7 @@ def _set_up_console(engine: Engine) -> None:
     pool.admin_add_user_to_group(**user, GroupName=_GROUP)
 
 
-# Outputs with addresses of AWS; the engine's have the same names in camelCase.
+# Outputs with AWS addresses; the engine's addresses have the same names in camelCase.
 _ON_AWS = ("ApiUrl", "ConsoleUrl", "SocketUrl", "TokenUrl", "SignInUrl")
 _QUEUE_HOST = re.compile(r"^http://[^/]+/")
 
@@ -135,7 +135,7 @@ def describe(engine: Engine) -> dict[str, str]:
     for name in _ON_AWS:
         outputs.pop(name, None)
     for name, value in outputs.items():
-        if name.endswith(("QueueUrl", "DlqUrl")):  # its port may be that of an earlier engine
+        if name.endswith(("QueueUrl", "DlqUrl")):  # its port may be an earlier engine's
             outputs[name] = _QUEUE_HOST.sub(f"{engine.url}/", value)
     pool = session(engine).client("cognito-idp", endpoint_url=engine.url)
     console = {}
@@ -157,7 +157,7 @@ def describe(engine: Engine) -> dict[str, str]:
 
 
 def describe_named(deployed: Stack) -> dict[str, str]:
-    """Describe a stack that was named (`STACK=name`), with the same keys as far as it has them.
+    """Describe a named stack (`STACK=name`), with the same keys where they exist.
 
     It is on AWS, or on an engine that `AWS_ENDPOINT_URL` names, whose addresses differ from its outputs.
 
@@ -183,7 +183,7 @@ def describe_named(deployed: Stack) -> dict[str, str]:
 
 
 def _addresses(engine_url: str) -> dict[str, str]:
-    """Where clients find a stack on an engine, which has one address for all pools and APIs."""
+    """The addresses of a stack on an engine, which has one address for all pools and APIs."""
     return {
         "apiUrl": engine_url + API_PATH,
         "docsUrl": f"{engine_url}{DOCS_PATH}/",
@@ -194,7 +194,7 @@ def _addresses(engine_url: str) -> dict[str, str]:
 
 
 def _clients_of(pool: Any, outputs: Mapping[str, str]) -> dict[str, str]:
-    """What the app clients have that no output may show, or that customers need to sign in."""
+    """The app clients' values that must not be outputs, or that customers need to sign in."""
     services, customers = (
         pool.describe_user_pool_client(UserPoolId=outputs["UserPoolId"], ClientId=outputs[client])[
             "UserPoolClient"

@@ -18,7 +18,7 @@ from order_capture_ops.cli import Parser, identifier, run
 from order_capture_ops.errors import CommandError, UsageError
 from order_capture_ops.stack import DESCRIPTION, Stack, find
 
-# Only this machine reaches the engine, and no other site's page its sign-in form.
+# Only this machine can reach the engine, and pages of other sites can't use its sign-in form.
 _LOCAL_PASSWORD = "Local-password-1"  # nosec B105
 
 _SPARE_SECONDS = 60  # a token that is about to expire may do so in transit
@@ -32,18 +32,18 @@ class Tokens:
     """Fetches tokens, and caches each until it is about to expire."""
 
     def __init__(self, description: Mapping[str, str]) -> None:
-        """For a stack with this description (see `describe`)."""
+        """For the stack with this description (see `describe`)."""
         self._stack = description
-        # The user's proxy is not for the loopback interface.
+        # The user's proxy must not be used for the loopback interface.
         self._outside = not description["tokenUrl"].startswith("http://127.0.0.1:")
         self._http = httpx.Client(timeout=30, trust_env=self._outside)
-        # Elsewhere nobody else may know it; the second part has what the pool's policy asks for.
+        # On other stacks it must be secret; the second part satisfies the pool's policy.
         self._password = secrets.token_urlsafe(24) + "Aa1" if self._outside else _LOCAL_PASSWORD
         self._kept: dict[tuple[str, str], tuple[str, float]] = {}
         self._created: set[str] = set()
 
     def of_service(self, scopes: str = "") -> str:
-        """A token of the service client, with these scopes or by default all of its own."""
+        """A token of the service client, with these scopes or by default all of its scopes."""
         return self._token("", scopes)
 
     def of_customer(self, name: str, scopes: str = "") -> str:
@@ -71,10 +71,10 @@ class Tokens:
         }
         page = self._stack["signInUrl"].removesuffix("/oauth2/authorize") + "/login"
         form = request | {"username": name, "password": self._password}
-        # Cookies of its own: the page remembers who has signed in before.
+        # Separate cookies: the page remembers earlier sign-ins.
         with httpx.Client(timeout=30, trust_env=self._outside) as browser:
             if self._outside:
-                # Cognito's page has a token against forged requests in a cookie, and wants it in the form.
+                # Cognito's page has a CSRF token in a cookie, and requires it in the form.
                 browser.get(page, params=request)
                 form["_csrf"] = browser.cookies.get("XSRF-TOKEN") or ""
             answer = browser.post(page, params=request, data=form)
@@ -117,7 +117,7 @@ class Tokens:
             pool.admin_create_user(**user, MessageAction="SUPPRESS")
             self._created.add(name)
         except pool.exceptions.UsernameExistsException:
-            # Nobody who signs in elsewhere is to lose their password.
+            # An existing user's password must not change.
             if self._outside and name not in self._created:
                 raise TokenError(f"{name} is already a user, whose password would change.") from None
         pool.admin_set_user_password(**user, Password=self._password, Permanent=True)
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_token(customer: str, scopes: str) -> int:
-    if customer == OPERATOR:  # who would get the password that everybody knows
+    if customer == OPERATOR:  # it would get the well-known password
         raise UsageError(
             f"CUSTOMER={OPERATOR} is the console's own user: "
             "`make token` without CUSTOMER prints a service's token."

@@ -1,12 +1,12 @@
 """The audit: replay every ledger, and compare it with its balances, the orders and its history.
 
 The system keeps running meanwhile, so there are two passes. The first scans each table once and collects
-suspects. The second scans a ledger again for all its suspects together, until each of them was seen as it was
-at one moment, and reports what is still wrong.
+suspects. The second rescans a ledger for all its suspects together, until it has a consistent view of each,
+and reports what is still wrong.
 
-A customer or product is the sum of its heads: a root, and stripes if it is a hot one. What orders hold is
-compared head by head; adjustments and the replayed balance are those of the whole, since what is transferred
-between heads leaves no entry.
+A customer or product is the sum of its heads: a root, and stripes if it is hot. Amounts held by orders are
+compared per head. Adjustments and the replayed balance are compared in total, since transfers between heads
+leave no entry.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ from order_capture_ops.tables import (
 )
 
 GRACE_PERIOD = 30.0
-"""Seconds to wait for changes that are still in progress, such as a release behind a backlog of messages."""
+"""Seconds to wait for changes in progress, such as a release behind a backlog of messages."""
 
 _MIN_CHECKS = 2  # a single check could run while a transaction is being written
 _BACKOFF_SECONDS = (0.2, 2.0)  # between checks: the shortest and the longest
-_MAX_READS = 10  # of the heads of one customer or product, until nothing is transferred meanwhile
-_HISTORY_ATTEMPTS = 3  # reads of a head's history, which follows it within a second or two
-_MAX_COMMITS = 10_000  # of a head during one scan, whose records are read
+_MAX_READS = 10  # of the heads of one customer or product, until there was no transfer meanwhile
+_HISTORY_ATTEMPTS = 3  # reads of a head's history, which lags by a second or two
+_MAX_COMMITS = 10_000  # of a head during one scan; their records are read
 _MAX_WATCHDOG_LAG = 60  # seconds that the watchdog's message may be late
 
 
@@ -90,9 +90,9 @@ class AuditReport:
     """Stripes of all accounts and products together."""
     entries: int = 0
     orders: dict[str, int] = field(default_factory=dict)
-    """How many orders there are of each status."""
+    """The number of orders by status."""
     closed_until: str = ""
-    """Until when the books are closed; "" if they never were."""
+    """The time until which the books are closed; "" if they never were."""
     rechecked: int = 0
     differences: list[Difference] = field(default_factory=list)
 
@@ -103,7 +103,7 @@ def audit(
     grace_period: float = GRACE_PERIOD,
     on_progress: ProgressCallback = lambda *_: None,
 ) -> AuditReport:
-    """Read everything, and report contradictions.
+    """Read all tables, and report contradictions.
 
     Args:
         tables: the stack's tables.
@@ -174,12 +174,12 @@ def _suspect_orders(
 
 # ------------------------------------------------------------------------------------------------- the rules
 Later = Mapping[str, Collection[str]]
-"""Keys of entries, by head, that were written after the head was read: they do not count for it."""
+"""Keys of entries, by head, that were written after the head was read: they are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _OrderEntries:
-    """What a ledger has of one order, and the order."""
+    """A ledger's entries for one order, and the order."""
 
     order_id: str
     hold: Hold | None
@@ -188,7 +188,7 @@ class _OrderEntries:
 
     @property
     def time(self) -> str:
-        """When the last of it may have changed a head."""
+        """The time of the last change that may have affected a head."""
         return max(
             each
             for each in (
@@ -200,7 +200,7 @@ class _OrderEntries:
 
 
 class LedgerAuditor:
-    """Audit one customer or product: its heads, and what was done to them."""
+    """Audit one customer or product: its heads, and the entries that changed them."""
 
     __slots__ = (
         "_adjusted",
@@ -238,13 +238,13 @@ class LedgerAuditor:
 
     @property
     def head_names(self) -> set[str]:
-        """All heads that it has or should have."""
+        """All heads that exist or should exist."""
         root = self.heads.get(self.entity)
         expected = head_names(self.entity, root.stripes if root else 0)
         return {*expected, *self.heads, *self._unreadable, *self._held, *self._settled}
 
     def add_head(self, name: str, balance: Balance | Exception) -> None:
-        """Add the balance of the root or of a stripe, or why it can't be read."""
+        """Add the balance of the root or of a stripe, or the reason why it can't be read."""
         if isinstance(balance, Balance):
             self.heads[name] = balance
         else:
@@ -252,13 +252,13 @@ class LedgerAuditor:
             self._unread(self._head_label(name), "BALANCE", balance)
 
     def add_closing(self, name: str, closing: Closing) -> None:
-        """Add what a root or stripe had from entries whose books are closed."""
+        """Add the sums of a root's or stripe's closed entries."""
         self._adjusted += closing.adjusted
         self._balance += closing.adjusted - closing.settled
         self._settled[name] = self._settled.get(name, ZERO) + closing.settled
 
     def add_erasure(self, since: str) -> None:
-        """Add that the customer is being erased, whose items change one after the other."""
+        """Record that the customer is being erased: the items change one after the other."""
         self._erasure = since
 
     def add_unreadable(self, key: str, error: Exception) -> None:
@@ -267,7 +267,7 @@ class LedgerAuditor:
         self._unread(self._label, key, error)
 
     def add(self, each: Adjustment | _OrderEntries, *, may_be_later: bool = False) -> None:
-        """Add an adjustment, or what an order holds and returned; it may be later than the heads."""
+        """Add an adjustment, or an order's hold and release; it may be newer than the heads."""
         if isinstance(each, _OrderEntries):
             self._check(each)
         if may_be_later:
@@ -276,7 +276,7 @@ class LedgerAuditor:
             self._count(each, {})
 
     def differences(self, later: Later | None = None) -> list[Difference]:
-        """All differences, once everything has been added, without what came after the heads were read."""
+        """All differences, once everything was added; changes after the heads were read are ignored."""
         for each in self._recent:
             self._count(each, later or {})
         self._recent.clear()
@@ -336,7 +336,7 @@ class LedgerAuditor:
                     yield self._difference(name, what, f"{amount:f}", f"{actual_amount:f}")
 
     def _marks(self, root: Balance) -> Iterator[Difference]:
-        """What the last adjustment marked the root as."""
+        """Compare the root's price and deletion mark with those of the last adjustment."""
         price = self._last.price if self._last else None
         if root.price != price:
             what, expected, actual = "price", _format_price(price), _format_price(root.price)
@@ -357,7 +357,7 @@ class LedgerAuditor:
                 yield Difference(self._label, what, f"{expected:f}", f"{actual:f}")
 
     def _check(self, each: _OrderEntries) -> None:
-        """Whether an order holds of this customer or product what it requires, and was returned just that."""
+        """Check that an order holds exactly what it requires, and that exactly this was released."""
         order, hold, release = each.order, each.hold, each.release
         held = self._amount_of(hold)
         if hold and not hold.is_held:
@@ -393,7 +393,7 @@ class LedgerAuditor:
         self._differ(what, "nothing", self._amount_of(entry))
 
     def _count(self, each: Adjustment | _OrderEntries, later: Later) -> None:
-        """Add up what was done to the heads before they were read."""
+        """Add up the changes made to the heads before they were read."""
         if isinstance(each, Adjustment):
             if each.key not in later.get(self.entity, ()):
                 self._adjusted += each.amount
@@ -453,12 +453,12 @@ class LedgerAuditor:
 
 
 class LedgerBooks:
-    """The auditors of a ledger's customers and products: of all, or only of some."""
+    """The auditors of a ledger's customers and products: all, or only some."""
 
     def __init__(
         self, table: LedgerTable, entities: Collection[str] | None = None, recent: str | None = None
     ) -> None:
-        """What is newer than `recent` may have come after the heads were read, which are added before."""
+        """Changes newer than `recent` may have come after the heads were read; heads are added first."""
         self.auditors: dict[str, LedgerAuditor] = {}
         self._table = table
         self._entities = entities
@@ -471,7 +471,7 @@ class LedgerBooks:
         return self.auditors[entity]
 
     def add(self, partition: Partition) -> None:
-        """Add what is in a partition."""
+        """Add a partition's items."""
         if (
             partition.balance
             and self._recent is None
@@ -563,7 +563,8 @@ def _orders_differences(
                 differ(order_id, f"check result of {label}", str(expected), actual)
     for order_id, order in readable.items():
         age = order.age()
-        # The watchdog doubles its delay each time, so the check that ends the order may be this much later.
+        # The watchdog doubles its delay each time, so the check that expires the order may be this much
+        # later.
         if order.is_open and age > deadline + min(deadline, MAX_DELAY_SECONDS) + _MAX_WATCHDOG_LAG:
             differ(
                 order_id,
@@ -583,7 +584,7 @@ class Suspect(NamedTuple):
 
 
 class _SuspectLedger:
-    """The customers and products of a ledger, and the histories of their heads, that looked wrong."""
+    """The customers, products and histories of a ledger that looked wrong."""
 
     def __init__(
         self, tables: Tables, table: LedgerTable, heads: Mapping[str, Collection[str]], histories: set[str]
@@ -602,7 +603,7 @@ class _SuspectLedger:
     ) -> Mapping[Suspect, list[Difference]]:
         """Their differences now: one scan of the ledger for all of them.
 
-        Their heads are read first, and what came after that is left out. What that is, the history has.
+        Their heads are read first. Later changes, which the history identifies, are ignored.
         """
         entities = [each.name for each in names if not each.is_history]
         until = old_enough()
@@ -612,7 +613,7 @@ class _SuspectLedger:
         before = self._read_heads(entities)
         closings = self._read_closings(before)
         for name, item in closings.items():
-            with suppress(*UNREADABLE):  # an unreadable one is among the partition's
+            with suppress(*UNREADABLE):  # an unreadable one is reported with the partition's
                 books.auditor(entity_of(name)).add_closing(name, read_closing(item))
         for entity, heads in before.items():
             for name, item in heads.items():
@@ -635,7 +636,7 @@ class _SuspectLedger:
                 )
                 found[Suspect(entity)] = [busy]
         for head, ledger in collected.ledgers.items():
-            # If the ledger itself is wrong, its history says nothing more.
+            # If the ledger itself is wrong, its history adds no information.
             if not found.get(Suspect(entity_of(head))):
                 found[Suspect(head, is_history=True)] = self._history_differences(ledger, until)
         return found
@@ -644,9 +645,9 @@ class _SuspectLedger:
         return self._table.closings({name for entity, of_one in heads.items() for name in (entity, *of_one)})
 
     def _read_heads(self, entities: Collection[str]) -> dict[str, dict[str, Item]]:
-        """The heads of each customer or product, such that what is counted on one is on no other.
+        """A consistent read of each customer's or product's heads: no amount is counted on two of them.
 
-        Those are missing between whose heads transfers go on all the time.
+        Customers and products with continuous transfers between their heads are missing.
         """
         found: dict[str, dict[str, Item]] = {}
         names = {entity: {entity, *self._known_heads[entity]} for entity in entities}
@@ -677,13 +678,13 @@ class _SuspectLedger:
             return [Difference(label, what, "unchanged during one read", "always changing", transient=True)]
         found = auditor.differences(later)
         if found and len(auditor.heads) > 1:
-            # Which of several heads is the wrong one, only their histories know.
+            # Only the histories show which of several heads is wrong.
             for name in sorted(auditor.heads, key=_by_number):
                 found += self._contradictions(name)
         return found
 
     def _later(self, entity: str, before: Mapping[str, Item]) -> Later | None:
-        """What came after the heads were read; None if it can't be seen."""
+        """The changes after the heads were read; None if they can't be determined."""
         later: dict[str, Collection[str]] = {}
         after = self._table.heads({*before, entity, *self._known_heads[entity]})
         if _expected_heads(entity, before) != _expected_heads(entity, after):
@@ -718,7 +719,7 @@ class _SuspectLedger:
         return None
 
     def _history_differences(self, ledger: HeadLedger, until: str) -> list[Difference]:
-        """Those of a head's history, except for the last minute: these records may not be written yet."""
+        """Differences in a head's history, except in the last minute: its records may not be written yet."""
         label = self._table.head_label(ledger.head, is_divided=ledger.stripes > 0)
         try:
             missing = missing_records(self._tables, self._table, ledger, until)
@@ -741,12 +742,12 @@ class _SuspectLedger:
         return self._contradictions(ledger.head)
 
     def _contradictions(self, name: str) -> list[Difference]:
-        """Where a head is not what its history says that it came to."""
+        """Where a head differs from the result of its history."""
         try:
             commits = commits_of(history_records(self._tables, self._table, name))
             head = read_balance(self._table.heads([name])[name])
         except (UnreadableHistoryError, *UNREADABLE):
-            return []  # reported as that
+            return []  # reported as such
         is_divided = is_stripe(name) or head.stripes > 0
         label = self._table.head_label(name, is_divided=is_divided)
         return [Difference(label, *each) for each in contradictions(head, commits)]
@@ -811,7 +812,7 @@ def _expected_heads(entity: str, items: Mapping[str, Item]) -> set[str]:
 
 
 def _transfers(items: Mapping[str, Item]) -> dict[str, object]:
-    """How many transfers each head has had."""
+    """The number of transfers of each head."""
     return {name: item.get("transfers") for name, item in items.items()}
 
 

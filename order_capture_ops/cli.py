@@ -39,7 +39,7 @@ _PIPE_WIDTH = 10_000  # a pipe has no width, and wrapped ids could not be search
 _MAX_TCP_PORT = 65535
 # Options whose Makefile variable has another name.
 _VARIABLES = {"--cases": "N"}
-_ID = re.compile(r"[A-Za-z0-9._:@+~-]{1,64}")  # as swagger.yaml has it
+_ID = re.compile(r"[A-Za-z0-9._:@+~-]{1,64}")  # as in swagger.yaml
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -48,7 +48,7 @@ errors = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
 class Parser(argparse.ArgumentParser):
-    """Rejects an invalid argument with what is allowed and an example, in two lines.
+    """Rejects an invalid argument in two lines: what is allowed, and an example.
 
     Users type `make redrive QUEUE=…`, so a message names the variable as well as the option.
     """

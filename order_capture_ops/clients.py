@@ -1,6 +1,6 @@
-"""The app clients of services: one for each service, so that one alone can be rotated or revoked.
+"""The app clients of services: one per service, so that each can be rotated or revoked separately.
 
-A client's id stays the same when its secret is rotated: it is the caller that Idempotency-Keys belong to.
+A client's id stays the same when its secret is rotated: Idempotency-Keys belong to the caller with that id.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ OF_THE_STACK = ("ServiceClientId", "CustomerClientId", "ConsoleClientId")
 """Outputs with the clients that the template makes. Only the template changes them."""
 
 MAX_SECRETS = 2
-"""Of one client at a time: https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AddUserPoolClientSecret.html"""
+"""Per client:
+https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AddUserPoolClientSecret.html"""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _PAGE = 60  # the most that Cognito lists at a time
 
 
 class ClientError(CommandError):
-    """It can't be done to this client; the message is shown to the user."""
+    """This client does not allow the operation; the message is shown to the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A client's secret, which only its service needs to know."""
+    """A client's secret, for its service only."""
 
     client: Client
     value: str
@@ -56,7 +57,7 @@ def add(stack: Stack, name: str, scopes: Sequence[str]) -> Secret:
     """Create a service's client, with these scopes.
 
     Raises:
-        UsageError: there is one of that name, or the name or a scope is not allowed.
+        UsageError: the name is taken, or the name or a scope is not allowed.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"ADD: {name!r} is not a name: 1 to 64 letters, digits and hyphens")
@@ -67,7 +68,7 @@ def add(stack: Stack, name: str, scopes: Sequence[str]) -> Secret:
         raise UsageError(f"SCOPES is missing: one or more of {' '.join(known)}")
     if any(client.name == name for client in _clients(stack)):
         raise UsageError(f"ADD: a client {name} exists already; ROTATE={name} creates another secret for it")
-    # As the template makes the stack's own: tokens by client credentials alone, for an hour.
+    # Like the stack's own client in the template: the client credentials grant only, tokens for an hour.
     made = _pool(stack).create_user_pool_client(
         UserPoolId=stack.output("UserPoolId"),
         ClientName=name,
@@ -85,11 +86,11 @@ def add(stack: Stack, name: str, scopes: Sequence[str]) -> Secret:
 
 
 def rotate(stack: Stack, name: str) -> Secret:
-    """Give a client a second secret; the first goes on working until it is retired.
+    """Give a client a second secret; the first keeps working until it is retired.
 
     Raises:
         UsageError: there is no such client.
-        ClientError: it has two already, or the pool is of the local engine.
+        ClientError: it has two already, or the pool is on the local engine.
     """
     client = _named(stack, name)
     if not stack.on_aws:
@@ -112,7 +113,7 @@ def retire(stack: Stack, name: str) -> Client:
 
     Raises:
         UsageError: there is no such client.
-        ClientError: it has one only.
+        ClientError: it has only one.
     """
     client = _named(stack, name)
     key = {"UserPoolId": stack.output("UserPoolId"), "ClientId": client.client_id}
@@ -125,7 +126,7 @@ def retire(stack: Stack, name: str) -> Client:
 
 
 def revoke(stack: Stack, name: str) -> Client:
-    """Delete a client. Nobody gets another token with it; those that are out are valid for up to an hour.
+    """Delete a client. It gets no more tokens; those already issued stay valid for up to an hour.
 
     Raises:
         UsageError: there is no such client.
@@ -166,7 +167,7 @@ def _clients(stack: Stack) -> Iterator[Client]:
 
 
 def _scopes(stack: Stack) -> list[str]:
-    """All scopes that the stack's API asks for."""
+    """All scopes that the stack's API requires."""
     servers = _pool(stack).list_resource_servers(UserPoolId=stack.output("UserPoolId"), MaxResults=50)
     return sorted(
         f"{server['Identifier']}/{scope['ScopeName']}"

@@ -1,11 +1,11 @@
-"""Close the books: delete what is older than the retention, after its sums are kept.
+"""Close the books: store the sums of everything older than the retention, and delete it.
 
-An order that has ended, its entries in both ledgers, and what they add up to (see `Closing`) are written and
-deleted in one transaction: at every instant either the entries count or the closing does. So it may be
-interrupted, repeated, and run beside the orders and beside itself.
+One transaction deletes an ended order with its entries in both ledgers, and writes their sums (see
+`Closing`): at any time either the entries count or the closing does. So the command may be interrupted and
+repeated, and may run concurrently with orders and with itself.
 
-Before anything is deleted, both ledgers are marked with the time until which they are closed. The audit and
-`?at=` read nothing older from then on, so it does not matter how far the deletion has come.
+Before anything is deleted, both ledgers are marked with the time until which they are closed. From then on
+the audit and `?at=` read nothing older, so the progress of the deletion does not matter.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ from order_capture_ops.tables import (
 
 RETENTION_PARAMETER = "OrderRetentionDays"
 MIN_RETENTION_DAYS = 60
-"""By then no copy of an order's check is made any more: see `check_orders.MAX_CHECK_AGE`. Two weeks more are
-for clocks that differ."""
+"""After this time an order's check is not copied any more: see `check_orders.MAX_CHECK_AGE`. Two weeks are
+added for clock differences."""
 
 _DAY_SECONDS = 24 * 3600
 _BATCH_WRITES = 25  # requests in one BatchWriteItem call
-_MAX_LEFT = 1000  # orders that are named in the report
+_MAX_LEFT = 1000  # orders listed in the report
 
 
 @dataclass
 class ClosedBooks:
-    """What was deleted, or would be in a dry run. `left` is what should have gone, with the reason."""
+    """What was deleted, or would be in a dry run. `left` is what could not be deleted, with the reason."""
 
     until: str = ""
     orders: int = 0
     entries: int = 0
-    """Of the orders, and adjustments."""
+    """Entries of the orders, and adjustments."""
     keys: int = 0
     """Records of idempotency keys."""
     records: int = 0
-    """Of the history."""
+    """History records."""
     left: list[str] = field(default_factory=list)
 
 
@@ -79,13 +79,13 @@ class EndedOrder:
 
     @property
     def update_time(self) -> str:
-        """When the last of it was written."""
+        """When it was last written."""
         entries = (entry for pair in self.entries.values() for entry in pair if entry)
         return max(self.order.update_time, *(entry.time for entry in entries), "")
 
     @property
     def unfinished(self) -> str:
-        """What is still to be done to it, or is wrong with it; "" if nothing is."""
+        """What is unfinished or wrong; "" if nothing is."""
         if self.order.is_open:
             return f"it is {self.order.status}"
         for table, (hold, release) in self.entries.items():
@@ -99,21 +99,21 @@ class EndedOrder:
         return ""
 
     def settled(self, table: LedgerTable) -> Mapping[str, Decimal]:
-        """What its entries in a ledger add up to, by root or stripe."""
+        """The sums of its entries in a ledger, by root or stripe."""
         hold, _ = self.entries[table]
         return hold.amounts if hold and self.order.status is OrderStatus.SHIPPED else {}
 
     @property
     def size(self) -> int:
-        """Items of the transaction that deletes it, when it is alone."""
+        """Items of the transaction that deletes only this order."""
         return 1 + sum(2 + len(self.settled(table)) for table in self.entries)
 
 
 def retention_end(stack: Stack) -> str:
-    """Until when the books of a stack are to be closed now.
+    """The time until which a stack's books are to be closed now.
 
     Raises:
-        CommandError: everything is kept, or the parameter is not allowed.
+        CommandError: the stack has no retention, or the parameter is invalid.
     """
     days = int(stack.parameters.get(RETENTION_PARAMETER, 0))
     if not days:
@@ -136,7 +136,7 @@ def close_books(
     """Close the books of everything that ended by `until`.
 
     Raises:
-        CommandError: they are closed until a later time already.
+        CommandError: they are already closed until a later time.
         TransientError: the tables are too busy; it may be run again.
     """
     closed = ClosedBooks(until)
@@ -152,7 +152,7 @@ def close_books(
 
 
 def ended_orders(tables: Tables, items: Iterable[Item]) -> Iterator[tuple[Item, EndedOrder | None]]:
-    """Orders with their entries; None for one that can't be read."""
+    """Orders with their entries; None for an unreadable one."""
     orders = [(item, read_order(item)) for item in items]
     ids = [order.order_id for _, order in orders if order]
     entries = {table: _entries(table, ids) for table in tables.ledgers}
@@ -165,7 +165,7 @@ def ended_orders(tables: Tables, items: Iterable[Item]) -> Iterator[tuple[Item, 
 
 
 def closing_update(table: LedgerTable, name: str, **sums: Decimal) -> dict[str, Any]:
-    """What adds sums to the closing of a root or stripe."""
+    """The update that adds sums to the closing of a root or stripe."""
     names = sorted(sums)
     return {
         "Update": {
@@ -178,12 +178,12 @@ def closing_update(table: LedgerTable, name: str, **sums: Decimal) -> dict[str, 
 
 
 def settled_by(hold: Hold | None, release: Release | None) -> Mapping[str, Decimal]:
-    """What the entries of an ended order add up to, by root or stripe: nothing, if it was released."""
+    """The sums of an ended order's entries, by root or stripe: nothing if it was released."""
     return hold.amounts if hold and hold.is_held and release is None else {}
 
 
 def close_entries(table: LedgerTable, hold: Hold | None, release: Release | None) -> None:
-    """Close one ledger's books of an order that has ended, and is closed elsewhere already."""
+    """Close an ended order's books in one ledger, after they were closed elsewhere."""
     entries = [entry for entry in (hold, release) if entry]
     actions = [
         _delete(table, {table.key: f"{ORDER_PREFIX}{each.order_id}", "entry": each.key}) for each in entries
@@ -193,7 +193,7 @@ def close_entries(table: LedgerTable, hold: Hold | None, release: Release | None
 
 
 def close_adjustments(table: LedgerTable, entity: str, adjustments: Sequence[Adjustment]) -> int:
-    """Replace adjustments of a customer or product by their sum. Returns how many were still there."""
+    """Replace adjustments of a customer or product by their sum; returns how many still existed."""
     done = 0
     for start in range(0, len(adjustments), MAX_ITEMS - 1):
         chunk = adjustments[start : start + MAX_ITEMS - 1]
@@ -210,7 +210,7 @@ def write(client: Any, actions: Sequence[dict[str, Any]]) -> bool:
     """Write all or nothing; False if a condition was not met.
 
     Raises:
-        TransientError: others kept writing the same.
+        TransientError: concurrent writes kept conflicting.
     """
     for attempt in Retry(system.backoff):
         reasons = transact(client, actions)
@@ -223,7 +223,7 @@ def write(client: Any, actions: Sequence[dict[str, Any]]) -> bool:
 
 
 def delete_all(table: Table, keys: Sequence[Item]) -> None:
-    """Delete items, whose keys are unique."""
+    """Delete items with unique keys."""
     for start in range(0, len(keys), _BATCH_WRITES):
         requests = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + _BATCH_WRITES]]
         for attempt in Retry(system.backoff):
@@ -263,7 +263,7 @@ def _close_orders(
         if ended is None:
             reason = "it can't be read"
         elif ended.order.is_open:
-            continue  # an open order is kept for as long as it takes
+            continue  # an open order is kept, however old it is
         elif ended.update_time > closed.until:
             continue
         elif not (reason := ended.unfinished):
@@ -285,12 +285,12 @@ def _close_orders(
 
 
 def _is_newer(item: Item, until: str) -> bool:
-    """Whether an order was placed later: then it has nothing older. It saves reading its entries."""
+    """Whether an order was placed later: then its entries are newer too, and need not be read."""
     return bool(item.get("createTime", {}).get("S", "") > until)
 
 
 def _is_old_key(item: Item, until: str) -> bool:
-    """Whether an item is the record of an Idempotency-Key, and that old."""
+    """Whether an item is the record of an Idempotency-Key from before that time."""
     if is_order(item):
         return False
     try:
@@ -305,7 +305,7 @@ def _is_old_key(item: Item, until: str) -> bool:
 
 
 def _groups(orders: Iterable[EndedOrder]) -> Iterator[list[EndedOrder]]:
-    """Orders that are deleted in one transaction, as many as it takes."""
+    """Group orders into transactions, as many in each as it can hold."""
     group: list[EndedOrder] = []
     size = 0
     for each in orders:
@@ -319,7 +319,7 @@ def _groups(orders: Iterable[EndedOrder]) -> Iterator[list[EndedOrder]]:
 
 
 def _close(tables: Tables, group: Sequence[EndedOrder]) -> bool:
-    """Delete orders and keep their sums; False if one of them is not as it was read."""
+    """Delete orders and keep their sums; False if one of them has changed since it was read."""
     actions = []
     for each in group:
         delete = _delete(tables.orders, {"orderId": each.order.order_id})
@@ -344,7 +344,7 @@ def _close(tables: Tables, group: Sequence[EndedOrder]) -> bool:
 
 
 def _delete(table: Table, key: Mapping[str, str]) -> dict[str, Any]:
-    """What deletes an item that exists: of two runs, one keeps its sum."""
+    """The delete of an existing item: of two concurrent runs, only one counts its sum."""
     condition = f"attribute_exists({next(iter(key))})"
     return {"Delete": {"TableName": table.name, "Key": to_item(key), "ConditionExpression": condition}}
 
@@ -361,7 +361,7 @@ def _entries(table: LedgerTable, order_ids: Iterable[str]) -> dict[str, tuple[Ho
         try:
             entry = table.read_entry(item)
         except UNREADABLE:
-            continue  # as if there were none: the order is left, and the audit says why
+            continue  # treated as missing: the order is left, and the audit reports why
         if isinstance(entry, Hold):
             holds[entry.order_id] = entry
         elif isinstance(entry, Release):
@@ -372,7 +372,7 @@ def _entries(table: LedgerTable, order_ids: Iterable[str]) -> dict[str, tuple[Ho
 def _close_adjustments(
     table: LedgerTable, closed: ClosedBooks, dry_run: bool, on_progress: ProgressCallback
 ) -> None:
-    """Close the adjustments, but for the newest of each customer or product: it says how that is marked."""
+    """Close the adjustments, except each entity's newest: it has the current price and deletion mark."""
     items = _old_adjustments(table, closed.until, on_progress)
     for partition, group in groupby(items, key=table.partition):
         if partition.startswith(IDEMPOTENCY_PREFIX):
@@ -414,7 +414,7 @@ def _forget_history(
     paginator = history.client.get_paginator("scan")
     for page in paginator.paginate(
         TableName=history.name,
-        # A line begins with its time and a "#", and "$" is the next character.
+        # A line begins with its time and a "#"; "$" is the next character.
         FilterExpression="line < :until",
         ProjectionExpression="entity, line",
         ExpressionAttributeValues=to_item({":until": f"{closed.until}$"}),

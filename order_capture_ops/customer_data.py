@@ -1,4 +1,4 @@
-"""Find everything that a stack holds about a customer, and export it."""
+"""Find all data that a stack holds about a customer, and export it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from order_capture_ops.tables import (
 )
 
 SCHEMA = "urn:order-capture:customer-export:1"
-"""Described in docs/reference/customer-export.md. Without a field that it had, it is another one."""
+"""Described in docs/reference/customer-export.md. Removing a field requires a new version."""
 
 SECRETS = ("secret", "previousSecret")
-"""What signs webhooks. It is left out: an export is passed on."""
+"""Secrets that sign webhooks. They are left out, since exports are shared."""
 
 _INTERNAL = (
     "runningUntil",
@@ -54,13 +54,13 @@ class CustomerData:
     customer_id: str
     user: dict[str, Any] | None = None
     account: list[Item] = field(default_factory=list)
-    """The balance items, root and stripes, and all else in their partitions."""
+    """The balance items, root and stripes, and everything else in their partitions."""
     orders: list[Item] = field(default_factory=list)
     entries: dict[str, list[Item]] = field(default_factory=dict)
-    """What the account ledger has of each order, by its id."""
+    """The account ledger's entries, by order id."""
     history: list[Item] = field(default_factory=list)
     webhooks: list[Item] = field(default_factory=list)
-    """Webhooks, deliveries, and what is known of their receivers."""
+    """Webhooks, deliveries, and the state of their receivers."""
     order_keys: list[Item] = field(default_factory=list)
     """Records of idempotency keys in OrderTable that repeat an order of the customer."""
     webhook_keys: list[Item] = field(default_factory=list)
@@ -68,12 +68,12 @@ class CustomerData:
 
     @property
     def stripes(self) -> int:
-        """How many stripes the account has."""
+        """The account's number of stripes."""
         return max((stripes_of(item) for item in self.account), default=0)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much there is of each."""
+        """The number of items of each kind."""
         return {
             "user": 1 if self.user else 0,
             "account items": len(self.account),
@@ -87,7 +87,7 @@ class CustomerData:
 
 @dataclass(frozen=True)
 class CustomerTables:
-    """The tables that hold something by customer."""
+    """The tables that hold data by customer."""
 
     tables: Tables
     webhooks: Table
@@ -95,7 +95,7 @@ class CustomerTables:
 
     @classmethod
     def of(cls, stack: Stack) -> CustomerTables:
-        """Those of a stack."""
+        """The tables of a stack."""
         client = stack.client("dynamodb")
         return cls(
             Tables.of(stack),
@@ -123,7 +123,7 @@ def collect(stack: Stack, customer_id: str, on_progress: ProgressCallback = lamb
         data.history += query(tables.history, "entity", f"{accounts.key}#{name}")
     on_progress("history records", len(data.history))
     data.webhooks = query(all_tables.webhooks, "customerId", customer_id)
-    # A record is found by its key, which nobody has any more: only a scan finds those of a customer.
+    # Records are stored by idempotency key, which is unknown here: only a scan finds a customer's records.
     for table, found in ((tables.orders, data.order_keys), (all_tables.webhooks, data.webhook_keys)):
         for page, scanned in _answers_of(table, customer_id):
             found += page
@@ -144,13 +144,13 @@ def orders_of(tables: Tables, customer_id: str) -> list[Item]:
     )
     ids = [item["orderId"]["S"] for page in pages for item in page["Items"]]
     found = tables.orders.get_many({"orderId": order_id} for order_id in ids)
-    # The index follows the table: an order may have gone, or be another customer's by now.
+    # The index lags behind the table: an order may be deleted, or be another customer's by now.
     current = [item for item in found if item.get("customerId") == {"S": customer_id}]
     return sorted(current, key=lambda item: str(item["createTime"]["S"]))
 
 
 def account_items(accounts: LedgerTable, customer_id: str) -> list[Item]:
-    """All that is in the partitions of a customer and of the account's stripes."""
+    """All items in the partitions of a customer and of the account's stripes."""
     items = query(accounts, accounts.key, customer_id)
     for item in items:
         for name in head_names(customer_id, stripes_of(item))[1:]:
@@ -159,7 +159,7 @@ def account_items(accounts: LedgerTable, customer_id: str) -> list[Item]:
 
 
 def stripes_of(item: Item) -> int:
-    """How many stripes a balance item names; 0 of any other item."""
+    """The number of stripes in a balance item; 0 for any other item."""
     if item["entry"]["S"] != BALANCE_ENTRY:
         return 0
     try:
@@ -201,10 +201,10 @@ def find_user(stack: Stack, customer_id: str) -> dict[str, Any] | None:
 def export_customer(
     stack: Stack, customer_id: str, output: Path, on_progress: ProgressCallback = lambda *_: None
 ) -> CustomerData:
-    """Write everything that is held about a customer to a JSON file that only its owner can read.
+    """Write all data about a customer to a JSON file that only its owner can read.
 
     Raises:
-        CommandError: nothing is held, or the file can't be written.
+        CommandError: there is no data, or the file can't be written.
     """
     data = collect(stack, customer_id, on_progress)
     if not any(data.counts.values()):
@@ -225,7 +225,7 @@ def export_customer(
 
 
 def as_document(stack: Stack, data: CustomerData) -> dict[str, Any]:
-    """What is exported, in the form that docs/reference/customer-export.md describes."""
+    """The export, in the format of docs/reference/customer-export.md."""
     name = "customerId"
     heads = [item for item in data.account if item["entry"]["S"] == BALANCE_ENTRY]
     others = [item for item in data.account if item["entry"]["S"] != BALANCE_ENTRY]
@@ -276,7 +276,7 @@ def _is_shown(name: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value of DynamoDB as JSON has it, without secrets and without what is of the functions alone."""
+    """A DynamoDB value as JSON, without secrets and without attributes that are internal to the functions."""
     match value:
         case dict():
             return {name: _plain(each) for name, each in value.items() if _is_shown(name)}

@@ -1,4 +1,4 @@
-"""Delete what a deleted ephemeral stack has left: its tables and its user pool, which any other stack keeps.
+"""Delete what a deleted ephemeral stack leaves behind: its tables and user pool, which other stacks keep.
 
 `deploy.sh --delete --stack NAME` calls it once the stack itself is gone, and it can be repeated.
 """
@@ -16,7 +16,7 @@ from order_capture_ops.cli import Parser, console, run
 from order_capture_ops.errors import UsageError
 
 PREFIX = "order-capture-ci-"
-"""Only stacks with such a name are ephemeral: no slip of the finger reaches the data of any other."""
+"""Only stacks with such a name are ephemeral: a typo can't reach the data of any other."""
 
 _NAME = re.compile(rf"{PREFIX}[A-Za-z0-9-]+")
 _TABLE, _USER_POOL = "AWS::DynamoDB::Table", "AWS::Cognito::UserPool"
@@ -28,7 +28,7 @@ def delete_leftovers(name: str, clients: Clients) -> list[str]:
     """Delete the tables and user pools of all deleted stacks of this name; returns what was deleted.
 
     Raises:
-        UsageError: the name is not that of an ephemeral stack, or a stack of this name still exists.
+        UsageError: the name is not an ephemeral stack's, or a stack of this name still exists.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name} is not an ephemeral stack: their names begin with {PREFIX}")
@@ -53,7 +53,7 @@ def _stacks(cloudformation: Any) -> Iterator[dict[str, Any]]:
 
 
 def _kept(cloudformation: Any, stack_id: str) -> Iterator[tuple[str, str]]:
-    """What the stack did not delete, since its template keeps it: also what an update has replaced."""
+    """Resources that the stack retained, since its template keeps them; also those an update replaced."""
     for page in cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id):
         for event in page["StackEvents"]:
             if event["ResourceStatus"] == "DELETE_SKIPPED":
@@ -61,9 +61,9 @@ def _kept(cloudformation: Any, stack_id: str) -> Iterator[tuple[str, str]]:
 
 
 def _delete_table(dynamodb: Any, name: str) -> bool:
-    """Delete a table, unless it is gone. A table that is protected against deletion is an error.
+    """Delete a table, unless it is gone. A table with deletion protection is an error.
 
-    On the local engine all are: it takes the text "false" for true.
+    On the local engine all have it: it takes the text "false" for true.
     """
     try:
         if dynamodb.meta.endpoint_url.startswith("http://127.0.0.1:"):

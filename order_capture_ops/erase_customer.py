@@ -1,11 +1,11 @@
-"""Erase a customer: the name goes, and the books stay, under a name that nobody has.
+"""Erase a customer: delete the name, and keep the books under a pseudonym.
 
-Orders are amounts that were sold: without them, neither the products nor the reports would add up. So every
-order and every ledger entry of the customer gets a pseudonym instead, which is random and kept nowhere beside
-the old name once all is done. What only describes the customer is deleted.
+Without the customer's orders, neither the products nor the reports would add up. So every order and ledger
+entry of the customer gets a random pseudonym, which is not stored with the old name once the erasure is
+complete. Data that only describes the customer is deleted.
 
-The pseudonym is noted in the account's partition before anything else, and deleted last: an erasure that was
-interrupted goes on under the same one, and the audit says that it is not finished.
+The pseudonym is stored in the account's partition first, and deleted last: an interrupted erasure continues
+with the same one, and the audit reports it as unfinished.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ from order_capture_ops.tables import (
 
 PREFIX = "erased:"
 PATIENCE = 60
-"""Seconds to wait for what is on its way: an order that was placed a moment ago, the history's last line."""
+"""Seconds to wait for changes in progress: an order placed a moment ago, the history's last record."""
 
-_NAMED = 3  # open orders that an error names
+_NAMED = 3  # open orders listed in an error
 
 
 @dataclass
@@ -71,9 +71,9 @@ class Erasure:
 
     customer_id: str
     pseudonym: str = ""
-    """Empty if nothing was there to get one."""
+    """Empty if there was nothing to keep under one."""
     found: dict[str, int] = field(default_factory=dict)
-    """How much there was of each, before."""
+    """The number of items of each kind before the erasure."""
 
 
 def erase_customer(
@@ -86,8 +86,8 @@ def erase_customer(
     """Erase a customer. It may be interrupted, and run again.
 
     Raises:
-        UsageError: it is a pseudonym.
-        CommandError: the customer has orders that are not over, or something could not be erased yet.
+        UsageError: the id is a pseudonym.
+        CommandError: the customer has unfinished orders, or something could not be erased yet.
         TransientError: the tables are too busy; it may be run again.
     """
     if customer_id.startswith(PREFIX):
@@ -100,7 +100,7 @@ def erase_customer(
     if dry_run or not any(data.counts.values()):
         return erasure
     erasure.pseudonym = _pseudonym(tables.accounts, customer_id)
-    # The user first: nobody gets another token. Then the account: whoever still has one gets nothing for it.
+    # The user first: no new tokens are issued. Then the account: tokens issued before are of no use.
     _delete_user(stack, customer_id)
     _delete_account(tables.accounts, customer_id)
     _unsubscribe(all_tables, data)
@@ -121,7 +121,7 @@ def erase_customer(
 
 
 def _refuse_unfinished(tables: Tables, data: CustomerData) -> None:
-    """Orders that are not over would go on under a name that their messages do not have."""
+    """Refuse unfinished orders: they would continue under a name that differs from their messages'."""
     waiting = [f"{order_id} ({reason})" for order_id, reason in _unfinished(tables, data.orders)]
     if waiting:
         named = "\n".join(waiting[:_NAMED])
@@ -140,7 +140,7 @@ def _unfinished(tables: Tables, orders: list[Item]) -> Iterator[tuple[str, str]]
 
 
 def _pseudonym(accounts: LedgerTable, customer_id: str) -> str:
-    """The customer's pseudonym: a new one, or that of an erasure that was interrupted."""
+    """The customer's pseudonym: a new one, or an interrupted erasure's."""
     item = {
         accounts.key: customer_id,
         "entry": ERASURE_ENTRY,
@@ -172,14 +172,14 @@ def _delete_user(stack: Stack, customer_id: str) -> None:
 
 
 def _delete_account(accounts: LedgerTable, customer_id: str) -> None:
-    """As the API deletes it: consumers with a copy get the tombstone."""
+    """Delete the account as the API does: consumers with a copy get the tombstone."""
     retry = Retry(system.backoff)
     ledger = DynamoLedgerRepository(accounts.client, accounts.name, accounts.key, retry)
     request = BalanceRequest(customer_id, system.new_id(), "", idempotent=False, delete=True)
     try:
         AdjustBalance(ACCOUNTS, ledger, system.clock, retry).adjust(request)
     except NotFoundError:
-        pass  # there is none, or it was deleted before
+        pass  # it does not exist, or was deleted before
     except OpenHoldsError as error:
         raise CommandError(f"{customer_id}: {error}") from error
 
@@ -195,7 +195,7 @@ def _unsubscribe(all_tables: CustomerTables, data: CustomerData) -> None:
 
 
 def _rename_orders(tables: Tables, customer_id: str, pseudonym: str, on_progress: ProgressCallback) -> None:
-    """Give the orders the pseudonym, also those that were placed meanwhile, once they are over."""
+    """Give the orders the pseudonym, including those placed meanwhile, once they have ended."""
     for _ in range(PATIENCE):
         orders = orders_of(tables, customer_id)
         if not orders:
@@ -204,7 +204,7 @@ def _rename_orders(tables: Tables, customer_id: str, pseudonym: str, on_progress
             if ended and not ended.unfinished:
                 write(tables.orders.client, _rename_order(tables, item, ended, pseudonym))
                 on_progress("orders renamed", 1)
-        # The index follows the table, and an order that was placed meanwhile is declined in a moment.
+        # The index lags behind the table, and an order placed meanwhile is declined in a moment.
         system.sleep(1.0)
     raise CommandError(
         f"Orders of {customer_id} are still open. Wait until they have ended, and run the command again."
@@ -212,7 +212,7 @@ def _rename_orders(tables: Tables, customer_id: str, pseudonym: str, on_progress
 
 
 def _rename_order(tables: Tables, item: Item, ended: EndedOrder, pseudonym: str) -> list[dict[str, Any]]:
-    """What gives an order and its entries the pseudonym: one transaction, so that they never disagree."""
+    """Give an order and its entries the pseudonym in one transaction, so that they always agree."""
     customer_id, order_id, accounts = item["customerId"]["S"], ended.order.order_id, tables.accounts
     update = {
         "TableName": tables.orders.name,
@@ -224,7 +224,7 @@ def _rename_order(tables: Tables, item: Item, ended: EndedOrder, pseudonym: str)
             {
                 ":pseudonym": pseudonym,
                 ":checks": _renamed(from_item(item)["checks"], customer_id, pseudonym),
-                ":order": order_id,  # the client chose the other one, and may have put anything into it
+                ":order": order_id,  # the client chose the old one, which may contain anything
                 ":one": 1,
                 ":version": ended.version,
             }
@@ -249,7 +249,7 @@ def _rename_order(tables: Tables, item: Item, ended: EndedOrder, pseudonym: str)
 
 
 def _renamed(value: Any, customer_id: str, pseudonym: str) -> Any:
-    """A value in which the customer, and the stripes of the account, have the pseudonym."""
+    """A value in which the pseudonym replaces the customer, and the account's stripes."""
     match value:
         case dict():
             return {
@@ -264,10 +264,10 @@ def _renamed(value: Any, customer_id: str, pseudonym: str) -> Any:
 
 
 def _rename_account(tables: Tables, customer_id: str, pseudonym: str) -> None:
-    """Move what is left of the account, its figures, to the pseudonym, and its adjustments into their sum.
+    """Move the account's figures to the pseudonym, and replace its adjustments by their sum.
 
-    It is a tombstone without a history, which the audit knows by its closing. The root comes last: it says
-    which stripes there are.
+    The result is a tombstone without a history, which the audit recognizes by its closing. The root is moved
+    last, since it has the number of stripes.
     """
     accounts = tables.accounts
     items = account_items(accounts, customer_id)
@@ -285,7 +285,7 @@ def _rename_account(tables: Tables, customer_id: str, pseudonym: str) -> None:
 
 
 def _move(accounts: LedgerTable, item: Item, name: str) -> list[dict[str, Any]]:
-    # Without what its last write was made of, and without being listed.
+    # Without the entries of its last write, and not listed.
     kept = {key: value for key, value in item.items() if key not in ("lastEntries", "listed")}
     delete = {
         "TableName": accounts.name,
@@ -324,7 +324,7 @@ def _adjustments(accounts: LedgerTable, items: list[Item]) -> Iterator[Adjustmen
 
 
 def _await_history(tables: Tables, heads: Mapping[str, Item]) -> None:
-    """Wait until the history has the last write of each root and stripe, after which it gets no line."""
+    """Wait until the history has the last write of each root and stripe: no record follows it."""
     waiting = dict(heads)
     for _ in range(PATIENCE):
         for name, item in list(waiting.items()):
@@ -341,12 +341,12 @@ def _await_history(tables: Tables, heads: Mapping[str, Item]) -> None:
 
 
 def _is_closed(tables: Tables, item: Item) -> bool:
-    """Whether the history of the last write is gone already."""
+    """Whether the history of the last write is already deleted."""
     return bool(item["updateTime"]["S"] <= tables.accounts.closed_until())
 
 
 def _forget(all_tables: CustomerTables, data: CustomerData, pseudonym: str) -> None:
-    """Delete what only describes the customer."""
+    """Delete data that only describes the customer."""
     tables, customer_id = all_tables.tables, data.customer_id
     accounts = tables.accounts
     root = query(accounts, accounts.key, pseudonym)

@@ -1,4 +1,4 @@
-"""Errors that are shown to the user. Separate from `cli`, whose imports are slow."""
+"""Errors shown to the user. Separate from `cli`, whose imports are slow."""
 
 
 class CommandError(Exception):

@@ -1,9 +1,9 @@
 """Compare the history with the ledgers, and write the records that are missing.
 
-Records are missing if the stack had orders before it had a history, or if history_projector failed for good.
-Adjustments, holds and releases are in the ledgers, with their times; settlements are in the orders. Transfers
-between the heads of a customer or product are in the history alone, and in a head that was not written since.
-What is missing of them is inferred from the figures before and after.
+Records are missing if the stack had orders before it had a history, or if history_projector failed
+permanently. The ledgers have adjustments, holds and releases, with their times; the orders have settlements.
+Only the history has transfers between the heads of a customer or product, except for the last write, which is
+in the head. Missing transfers are inferred from the figures before and after.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _HASH_BITS = 0xFFFF_FFFF_FFFF_FFFF
 
 @dataclass
 class RebuiltHistory:
-    """How many `records` were missing. For those in `left`, with the reason, none were written."""
+    """The number of missing `records`. Heads in `left`, with the reason, were not rebuilt."""
 
     accounts: int = 0
     products: int = 0
@@ -69,7 +69,7 @@ class UnreadableHistoryError(IncompleteLedgerError):
 
 @dataclass(frozen=True, slots=True)
 class AppliedChange:
-    """What an entry, or the settlement of an order, did to one head."""
+    """The effect of an entry, or of an order's settlement, on one head."""
 
     head: str
     time: str
@@ -77,7 +77,7 @@ class AppliedChange:
 
 
 def applied_changes(entry: Entry, order: StoredOrder | None) -> Iterator[AppliedChange]:
-    """What an entry, and the settlement of its order, did to the heads."""
+    """The effects of an entry, and of its order's settlement, on the heads."""
     match entry:
         case Adjustment():
             yield AppliedChange(
@@ -91,27 +91,26 @@ def applied_changes(entry: Entry, order: StoredOrder | None) -> Iterator[Applied
         case Hold() if entry.is_held:
             for head, amount in entry.amounts.items():
                 yield AppliedChange(head, entry.time, LedgerEntry(ChangeType.HOLD, amount, entry.order_id))
-                if order and order.status is OrderStatus.SHIPPED:  # terminal, so its last update
+                if order and order.status is OrderStatus.SHIPPED:  # terminal, so it was the last update
                     yield AppliedChange(
                         head, order.update_time, LedgerEntry(ChangeType.SETTLE, amount, entry.order_id)
                     )
 
 
 def old_enough() -> str:
-    """Until when the history must be complete."""
+    """The time until which the history must be complete."""
     return after(system.clock(), -MIN_AGE_SECONDS)
 
 
 class HistorySurvey:
     """Find the heads whose history looks wrong, in one scan of each ledger and of the history.
 
-    The entries of a head are scattered over the ledger, so that of each head only a number is kept: the sum
-    of the hashes of its entries, from which those of its history are subtracted. What is left is 0 if they
-    are the same.
+    A head's entries are scattered over the ledger, so only one number is kept per head: the sum of its
+    entries' hashes minus the sum of its history's. It is 0 if the two are the same.
     """
 
     def __init__(self, until: str, since: Mapping[str, str]) -> None:
-        """`since` is until when the books of each ledger are closed, by its key."""
+        """`since` is the time until which each ledger's books are closed, by its key."""
         self._until = until
         self._since = since
         self._erased: set[str] = set()
@@ -119,7 +118,7 @@ class HistorySurvey:
         self._heads: dict[str, Balance] = {}
 
     def add(self, partition: Partition) -> None:
-        """Add what is in a partition of a ledger."""
+        """Add a partition of a ledger."""
         table = partition.table
         if partition.closing and partition.closing.is_erased:
             self._erased.add(_key(table, partition.key))
@@ -136,7 +135,7 @@ class HistorySurvey:
                 self._add(_key(table, entry.entity), entry.time, entry.key, 1)
 
     def suspects(self, tables: Tables, on_progress: ProgressCallback) -> dict[LedgerTable, set[str]]:
-        """The heads whose history has to be compared entry by entry. Scans the history."""
+        """The heads whose history must be compared entry by entry. Scans the history."""
         found: set[str] = set()
         unseen = {
             key for key, head in self._heads.items() if self._closed(key) < head.update_time <= self._until
@@ -182,26 +181,26 @@ class HistorySurvey:
 
 @dataclass
 class HeadLedger:
-    """All that a ledger has of one head."""
+    """A ledger's data about one head."""
 
     head: str
     applied: list[AppliedChange] = field(default_factory=list)
     declined: list[Hold] = field(default_factory=list)
     adjustments: list[Adjustment] = field(default_factory=list)
-    """Those of its customer or product: they mark all heads alike."""
+    """Adjustments of its customer or product: they mark all heads alike."""
     current: Balance | None = None
     last_entries: Mapping[str, object] = field(default_factory=dict)
-    """What its last write was made by."""
+    """The entries of its last write."""
     stripes: int = 0
-    """How many stripes its customer or product has."""
+    """The number of stripes of its customer or product."""
     closed_until: str = ""
-    """Until when the books are closed: what is older is neither in the ledger nor in the history."""
+    """The time until which the books are closed: neither ledger nor history has anything older."""
     incomplete: str = ""
     """Why its changes can't be determined."""
 
 
 class HeadLedgers:
-    """Collect all that a ledger has of some heads."""
+    """Collect a ledger's data about some heads."""
 
     def __init__(self, table: LedgerTable, heads: Collection[str], closed_until: str = "") -> None:
         self._table = table
@@ -211,7 +210,7 @@ class HeadLedgers:
             self._by_entity.setdefault(entity_of(head), []).append(ledger)
 
     def add(self, partition: Partition) -> None:
-        """Add what is in a partition of the ledger."""
+        """Add a partition of the ledger."""
         if partition.head:
             self._add_head(partition)
         for item, _ in partition.unreadable:
@@ -257,7 +256,7 @@ def rebuild(
 ) -> RebuiltHistory:
     """Write every missing record. Existing records are kept, so it may be run at any time.
 
-    Each ledger is scanned once to find the heads that lack something, and once more to collect their entries.
+    Each ledger is scanned once to find the heads that lack records, and once more to collect their entries.
     """
     report = RebuiltHistory()
     until = old_enough()
@@ -334,13 +333,13 @@ def missing_records(
         missing += map(
             MissingRecord, _commits(ledger, before, stretch, current, current.update_time, transfer_at)
         )
-    elif not ledger.stripes:  # of several heads, the last ones may have had transfers as well
+    elif not ledger.stripes:  # with several heads, the last changes may include transfers
         missing += map(MissingRecord, _commits(ledger, before, stretch, None, "", transfer_at))
     return missing
 
 
 def contradictions(head: Balance, commits: Iterable[Commit]) -> Iterator[tuple[str, str, str]]:
-    """Where a head is not what its history says that it came to: what, what is expected and what was found.
+    """Where a head differs from the result of its history: name, expected and actual value.
 
     `head` must have been read no earlier than the commits, so that none of them can be ahead of it.
     """
@@ -354,7 +353,7 @@ def contradictions(head: Balance, commits: Iterable[Commit]) -> Iterator[tuple[s
 
 
 def surplus_entries(ledger: HeadLedger, commits: Iterable[Commit], until: str) -> list[str]:
-    """The keys of entries that a head's commits name, and the ledger has not, or not with that amount."""
+    """The keys of entries in a head's commits that the ledger lacks, or has with another amount."""
     known = {each.change.key: each.change.amount for each in ledger.applied}
     commits = (commit for commit in commits if commit.time > ledger.closed_until)
     return sorted(
@@ -380,9 +379,9 @@ def find_gap(commits: Sequence[Commit], closed_until: str = "") -> tuple[Commit,
 
 
 def open_commits(records: Iterable[HistoryRecord], closed_until: str) -> list[Commit]:
-    """The commits among a head's records after those of the time whose books are closed.
+    """The commits among a head's records that are newer than its closed books.
 
-    Some of those may be left, and by their times alone two of them may be the wrong way round.
+    Some older records may still exist, and two records' times alone may give the wrong order.
     """
     commits = commits_of(records)
     closed = max((each.after.version for each in commits if each.time <= closed_until), default=0)
@@ -390,9 +389,9 @@ def open_commits(records: Iterable[HistoryRecord], closed_until: str) -> list[Co
 
 
 def has_hole(commits: Iterable[Commit], closed_until: str = "") -> bool:
-    """Whether one of a head's commits says that there was another one before it, which is missing.
+    """Whether the predecessor of one of a head's commits is missing.
 
-    One that was inferred together with others (see `_commits`) says nothing about that.
+    Commits that were inferred together with others (see `_commits`) do not show that.
     """
     before = None if closed_until else ""
     for commit in commits:
@@ -405,7 +404,7 @@ def has_hole(commits: Iterable[Commit], closed_until: str = "") -> bool:
 
 
 def commits_of(records: Iterable[HistoryRecord]) -> list[Commit]:
-    """The commits among a head's records, in the order in which they were made."""
+    """The commits among a head's records, in their original order."""
     commits = [record for record in records if isinstance(record, Commit)]
     return sorted(commits, key=lambda commit: commit.after.version)
 
@@ -428,7 +427,7 @@ def format_amounts(balance: Balance) -> str:
 
 
 def _entities(partition: Partition) -> Iterator[str]:
-    """The customers or products that are known of in a partition."""
+    """The customers or products in a partition."""
     if partition.head:
         yield entity_of(partition.key)
     for entry in partition.entries:
@@ -439,7 +438,7 @@ def _entities(partition: Partition) -> Iterator[str]:
 
 
 def _unrecorded(ledger: HeadLedger, commits: Iterable[Commit], until: str) -> dict[str, list[LedgerEntry]]:
-    """The changes that no commit names, by time."""
+    """The changes that are in no commit, by time."""
     named = {change.key for commit in commits for change in commit.changes}
     times = {commit.time for commit in commits}
     groups: dict[str, list[LedgerEntry]] = {}
@@ -463,18 +462,18 @@ def _commits(
     end: str,
     transfer_at: Callable[[str], str | None],
 ) -> Iterator[Commit]:
-    """The commits that led from `before` to `reached` (None: not known), the last of them at `end`.
+    """The commits that led from `before` to `reached` (None: unknown), the last of them at `end`.
 
-    Of a head that is one of several, what the entries do not account for was transferred. Of one missing
-    write that is exact. Of more than one, it is not known which it was. Then each gets what it could not have
-    been made without, and the last one the rest. None of them covers any time, so that no answer has
-    a balance that was never there.
+    If there are several heads, what the entries do not account for was transferred. For a single missing
+    write this is exact. For several it is unknown which of them included the transfer: then each gets the
+    minimum that it requires, and the last one the rest. These commits cover no time, so no response contains
+    a balance that never existed.
     """
     entries = [change for changes in stretch.values() for change in changes]
     unaccounted, is_exact = ZERO, True
     if ledger.stripes and reached:
         unaccounted = reached.balance - _sum_of(before, fold(ledger.head, entries)).balance
-        if end != before.update_time:  # if it is, none is missing between the two
+        if end != before.update_time:  # if equal, none is missing between the two
             stretch = dict(sorted({end: [], **stretch}.items()))
         is_exact = reached.version - before.version == len(stretch) and (not unaccounted or len(stretch) == 1)
     last = max(stretch, default="")
@@ -483,13 +482,13 @@ def _commits(
         transferred = unaccounted if time == last else max(ZERO, -balance) if unaccounted else ZERO
         unaccounted -= transferred
         types = {change.type for change in changes}
-        if transferred or (ledger.stripes and types <= {ChangeType.ADJUST}):  # it may be one of nothing
+        if transferred or (ledger.stripes and types <= {ChangeType.ADJUST}):  # it may be of nothing
             name = transfer_at(time) if is_exact else None
             if transferred or name:
                 changes = [*changes, LedgerEntry(ChangeType.TRANSFER, transferred, name)]
         adjustments = [each for each in ledger.adjustments if each.time <= time]
         marks = max(adjustments, key=lambda each: each.after.version, default=None)
-        # The version that an adjustment led to is that of all heads together.
+        # An adjustment's version counts the writes of all heads together.
         known = [each.after.version for each in adjustments if each.time == time and not ledger.stripes]
         figures = _sum_of(before, fold(ledger.head, changes))
         reached_then = replace(
@@ -513,7 +512,7 @@ def _commits(
 
 
 def _transfer_at(tables: Tables, table: LedgerTable, ledger: HeadLedger, time: str) -> str | None:
-    """The name of the transfer between other heads and this one at that time, if their histories have one."""
+    """The id of a transfer between other heads and this one at that time, if their histories have one."""
     names: set[str | None] = set()
     for head in head_names(entity_of(ledger.head), ledger.stripes):
         if head != ledger.head:
@@ -528,7 +527,7 @@ def _transfer_at(tables: Tables, table: LedgerTable, ledger: HeadLedger, time: s
 
 
 def _put(tables: Tables, table: LedgerTable, missing: MissingRecord) -> bool:
-    """Write a record; False if it exists meanwhile."""
+    """Write a record; False if it was written meanwhile."""
     try:
         tables.history.add(table, missing.record)
     except botocore.exceptions.ClientError as error:
@@ -541,7 +540,7 @@ def _put(tables: Tables, table: LedgerTable, missing: MissingRecord) -> bool:
 
 
 def _accounts_for(changes: Iterable[LedgerEntry], commit: Commit) -> bool:
-    """Whether a commit that does not name its entries is made of these changes."""
+    """Whether a commit without its entries consists of these changes."""
     is_unnamed = all(change.id is None for change in commit.changes)
     return is_unnamed and fold(commit.entity, changes) == fold(commit.entity, commit.changes)
 
@@ -549,7 +548,7 @@ def _accounts_for(changes: Iterable[LedgerEntry], commit: Commit) -> bool:
 def _first_balance(
     ledger: HeadLedger, commits: Sequence[Commit], missing: Mapping[str, Sequence[LedgerEntry]], until: str
 ) -> Balance:
-    """The head when its books were closed: the first that is known after it, with what is missing undone."""
+    """The head when its books were closed: the first known state after it, minus the missing changes."""
     if not ledger.closed_until:
         return Balance(ZERO)
     if commits:
@@ -571,7 +570,7 @@ def _first_balance(
 
 
 def entity_of_key(key: str) -> str:
-    """A customer's or product's history, by that of one of its heads: `productId#pen#3`, `productId#pen`."""
+    """The history key of a customer or product, from that of a head: `productId#pen#3`, `productId#pen`."""
     name, _, head = key.partition("#")
     return f"{name}#{entity_of(head)}"
 

@@ -1,4 +1,4 @@
-"""Open orders, and what each of them waits for: what the console shows as well."""
+"""Open orders, and what each of them waits for; the console shows the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from order_capture.application.retry import Retry, always
 from order_capture.domain.order import CheckType
 from order_capture_ops.progress import ProgressCallback
 
-_PAGE = 100  # what one read of orders takes
+_PAGE = 100  # orders in one read
 
 
 def orders(stack: Stack) -> DynamoOrderRepository:

@@ -1,8 +1,7 @@
-"""What deploy.sh asks before it deploys: does the account suffice, are names free, what would be lost?
+"""Checks before deploy.sh deploys: the account's quotas, free names, and what would be lost.
 
-A resource that is replaced or removed takes with it what is in it, or what others know it by, even where its
-deletion policy keeps the old one: the stack goes on with a new one that is empty. So that is refused unless
-it is allowed.
+Replacing or removing a resource loses its contents, or the name that clients use, even if its deletion policy
+keeps the old one: the stack continues with a new, empty one. So this is refused unless explicitly allowed.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ LOST = {
     "AWS::Logs::LogGroup": "its lines",
     "AWS::Backup::BackupVault": "the access to its backups",
 }
-"""What is lost with a resource of each type. Whatever is not here can be created again unnoticed."""
+"""What is lost with a resource of each type. Other types can be recreated without loss."""
 
-# Of an account's code storage: a release needs room for a version of each function.
+# The share of the account's code storage: a release needs room for a version of each function.
 MAX_CODE_SHARE = 0.9
 _PAUSED = ("AccessDenied", "UnauthorizedOperation", "AccessDeniedException")
 
@@ -53,7 +52,7 @@ class Loss:
     action: str
     """`replaced`, `perhaps replaced` or `removed`."""
     is_kept: bool
-    """Whether the old one stays, outside of the stack."""
+    """Whether the old one is kept, outside the stack."""
 
     @property
     def lost(self) -> str:
@@ -62,9 +61,9 @@ class Loss:
 
 
 def losses(changes: Iterable[Mapping[str, Any]]) -> Iterator[Loss]:
-    """What the `Changes` of a change set replace or remove.
+    """The resources that the `Changes` of a change set replace or remove.
 
-    Their form: AWS CloudFormation API reference, ResourceChange.
+    Format: AWS CloudFormation API reference, ResourceChange.
     """
     for each in changes:
         change = each.get("ResourceChange", {})
@@ -83,9 +82,9 @@ def losses(changes: Iterable[Mapping[str, Any]]) -> Iterator[Loss]:
 
 
 def changes_of(cloudformation: Any, stack: str) -> list[Mapping[str, Any]]:
-    """The changes of a stack's newest change set that can be executed; none if there is no such.
+    """The changes of a stack's newest executable change set; none if there is none.
 
-    One that changes nothing has failed, with that for its reason.
+    A change set without changes has failed, with that as its reason.
     """
     summaries = [
         summary
@@ -103,7 +102,7 @@ def changes_of(cloudformation: Any, stack: str) -> list[Mapping[str, Any]]:
 
 
 def exists(cloudformation: Any, stack: str) -> bool:
-    """Whether the stack exists already.
+    """Whether the stack exists.
 
     Raises:
         CommandError: its status does not allow a deployment.
@@ -122,14 +121,14 @@ def exists(cloudformation: Any, stack: str) -> bool:
 
 
 def queue_names(stack: str, template: str) -> list[str]:
-    """The names of the queues that a new stack creates: the only ones that the template chooses."""
+    """The names of the queues that a new stack creates: only these are set in the template."""
     suffixes = re.findall(r"\{QueueName: ([a-z-]+),", template)
     suffixes += re.findall(r"QueueName: !Sub \$\{AWS::StackName\}-([a-z-]+)", template)
     return [f"{stack}-{suffix}" for suffix in suffixes]
 
 
 def taken_names(sqs: Any, names: Iterable[str]) -> list[str]:
-    """Those of the names that a queue of the account has."""
+    """The names that a queue in the account already has."""
     taken = []
     for name in names:
         try:
@@ -143,7 +142,7 @@ def taken_names(sqs: Any, names: Iterable[str]) -> list[str]:
 
 
 def concurrency(template: str, parameters: Mapping[str, str]) -> int:
-    """How many copies of functions the stack's queues may have running at once."""
+    """The maximum concurrent executions for the stack's queues."""
     limit = number("MaximumConcurrency", template, parameters)
     of_parameter = len(re.findall(r"\{MaximumConcurrency: !Ref MaximumConcurrency\}", template))
     fixed = [int(number) for number in re.findall(r"\{MaximumConcurrency: (\d+)\}", template)]
@@ -151,7 +150,7 @@ def concurrency(template: str, parameters: Mapping[str, str]) -> int:
 
 
 def reserved(template: str, parameters: Mapping[str, str]) -> int:
-    """How many copies of functions the stack reserves: it takes them out of those that the account shares."""
+    """The stack's reserved concurrency, which is subtracted from the account's shared concurrency."""
     if not (intake := number("IntakeConcurrency", template, parameters)):
         return 0
     return intake + number("ReaderConcurrency", template, parameters)
@@ -164,7 +163,7 @@ def number(name: str, template: str, parameters: Mapping[str, str]) -> int:
 
 
 def shortages(awslambda: Any, needed: int) -> Iterator[str]:
-    """What the account lacks: each a sentence. A deployment succeeds all the same, and is throttled later."""
+    """What the account lacks, a sentence each. A deployment still succeeds, but is throttled later."""
     settings = awslambda.get_account_settings()
     limit, used = settings["AccountLimit"], settings["AccountUsage"]
     if (most := limit["UnreservedConcurrentExecutions"]) < needed:
@@ -181,7 +180,7 @@ def shortages(awslambda: Any, needed: int) -> Iterator[str]:
 
 
 def parameters_of(environment: str) -> dict[str, str]:
-    """What samconfig.toml sets for an environment."""
+    """An environment's parameters in samconfig.toml."""
     config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
     overrides = config[environment]["deploy"]["parameters"].get("parameter_overrides", [])
     return dict(each.split("=", 1) for each in overrides)
@@ -190,11 +189,11 @@ def parameters_of(environment: str) -> dict[str, str]:
 def check(
     clients: Callable[[str], Any], stack: str, environment: str, *, with_changes: bool, allowed: bool
 ) -> int:
-    """Print what is wrong; 1 if it must not be deployed."""
+    """Print the problems; returns 1 if it must not be deployed."""
     template = (ROOT / "template.yaml").read_text(encoding="utf-8")
     cloudformation, parameters = clients("cloudformation"), parameters_of(environment)
     is_new = not exists(cloudformation, stack)
-    # What a stack that is there has reserved is not among the account's unreserved copies any more.
+    # An existing stack's reserved concurrency is no longer part of the account's unreserved concurrency.
     needed = concurrency(template, parameters) + (reserved(template, parameters) if is_new else 0)
     with_rights("Lambda's quotas", lambda: _warn(shortages(clients("lambda"), needed)))
     if is_new:
@@ -223,13 +222,13 @@ def check(
 
 
 def with_rights(what: str, ask: Callable[[], Any]) -> Any:
-    """What `ask` returns; None, and a line that says so, if the caller has no right to ask."""
+    """What `ask` returns; None, with a printed note, if the caller has no permission."""
     try:
         return ask()
     except botocore.exceptions.ClientError as error:
         if error.response["Error"]["Code"] not in _PAUSED:
             raise
-        console.print(f"[yellow]Not checked:[/] {what}. You have no right to {error.operation_name}.")
+        console.print(f"[yellow]Not checked:[/] {what}. You have no permission for {error.operation_name}.")
         return None
 
 

@@ -3,4 +3,4 @@
 from collections.abc import Callable
 
 ProgressCallback = Callable[[str, int], None]
-"""Called with what is being read, and how many more of it have been read since the last call."""
+"""Called with what is being read, and how many were read since the last call."""

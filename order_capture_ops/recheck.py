@@ -21,15 +21,15 @@ def recheck(
     on_progress: ProgressCallback = lambda *_: None,
     unreadable: list[str] | None = None,
 ) -> list[str]:
-    """Enqueue these orders, or all open ones if none are given; returns the ids of those that were enqueued.
+    """Enqueue these orders, or all open ones if none are given; returns the ids that were enqueued.
 
-    The open ones are those that the watchdog has found open before. With `scan`, the whole order table is
-    read for others: those that change_publisher could not enqueue, whose dead letters name positions in the
-    table's stream and not orders. The ids of orders that can't be read are then appended to `unreadable`.
+    Open orders are those that the watchdog has found open before. `scan` also reads the whole order table for
+    those that change_publisher could not enqueue: its dead letters have positions in the table's stream, not
+    order ids. The ids of unreadable orders are then appended to `unreadable`.
 
     Raises:
         NotFoundError: one of the orders does not exist; none is enqueued.
-        TransientError: not all could be sent; it may be tried again.
+        TransientError: not all could be sent; it may be retried.
     """
     if not order_ids:
         order_ids = (

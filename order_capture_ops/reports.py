@@ -1,6 +1,6 @@
 """Compare the daily reports with the orders, or rebuild them from the orders.
 
-An order's timeline has all that happened to it, so every event can be derived from the order table.
+An order's timeline is complete, so every event can be derived from the order table.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from order_capture_ops.tables import (
 )
 
 GRACE_PERIOD = 60.0
-"""Seconds that an event may take to be counted. Normally it takes less than one."""
+"""Seconds within which an event must be counted. Normally it takes less than one."""
 
 MAX_EVENTS = 100  # far more than an order can have
 _BATCH_WRITES = 25  # requests in one BatchWriteItem call
@@ -54,7 +54,7 @@ _BATCH_WRITES = 25  # requests in one BatchWriteItem call
 
 @dataclass
 class RebuiltReports:
-    """What the reports were built from."""
+    """The data that the reports were built from."""
 
     orders: int = 0
     events: int = 0
@@ -85,13 +85,13 @@ def event_summaries(order: StoredOrder) -> list[OrderEventSummary]:
 def rebuild_reports(stack: Stack, on_progress: ProgressCallback = lambda *_: None) -> RebuiltReports:
     """Build a new generation of the reports from the orders, on a running system, and switch to it.
 
-    Once the new generation is announced, report_projector counts in both. An event that is counted both from
-    its order and from its message counts once, by its mark. If the projector still counts an event in the old
-    generation only, its order was written before the announcement and so is found here. The old generation is
-    kept until the next rebuild, since it may still be read.
+    Once the new generation is announced, report_projector counts in both. Its mark ensures that an event
+    counts once, even if counted both from its order and from its message. If the projector still counts an
+    event only in the old generation, its order was written before the announcement, so it is found here. The
+    old generation is kept until the next rebuild, since it may still be read.
 
-    Days of which orders are deleted are copied from the old generation. Their events are too old to be
-    counted (`MAX_EVENT_AGE`), so nothing comes to them any more.
+    Days with deleted orders are copied from the old generation. Their events are too old to be counted
+    (`MAX_EVENT_AGE`), so these rows no longer change.
 
     Raises:
         StackError: another rebuild was started meanwhile, and continues.
@@ -173,18 +173,18 @@ def check_reports(
 
 
 def _last_closed_day(stack: Stack) -> str:
-    """The last day of which orders may be deleted, "" if none are: the books of it are closed."""
+    """The last day whose books are closed, so that its orders may be deleted; "" if there is none."""
     return Tables.of(stack).accounts.closed_until()[: len("2026-11-29")]
 
 
 def _copy_days(table: Table, current: int, generation: int, last: str, on_progress: ProgressCallback) -> None:
-    """Copy the days until the last one to a new generation."""
+    """Copy the days up to `last` to a new generation."""
     prefix = f"{current}#"
     for page in table.pages() if last else ():
         copies: list[Item] = []
         for item in page:
             day = item["page"]["S"].removeprefix(prefix)
-            if item["page"]["S"].startswith(prefix) and day <= last:  # greater than any is "placed#…"
+            if item["page"]["S"].startswith(prefix) and day <= last:  # "placed#…" is greater than any
                 copies.append({**item, "page": {"S": f"{generation}#{day}"}})
         for start in range(0, len(copies), _BATCH_WRITES):
             requests = [{"PutRequest": {"Item": item}} for item in copies[start : start + _BATCH_WRITES]]
@@ -199,7 +199,7 @@ def _read(
 ) -> tuple[dict[RowKey, Mapping[Metric, Decimal]], list[Difference]]:
     """The rows, and the orders with a gap: a later event was counted while an earlier one is missing.
 
-    Gaps show in the events' sequence numbers alone, so any consumer can find its own in the same way.
+    The events' sequence numbers suffice to find gaps, so every consumer can find its own the same way.
     """
     rows: dict[RowKey, Mapping[Metric, Decimal]] = {}
     gaps: list[Difference] = []
@@ -210,7 +210,7 @@ def _read(
         on_progress("reports", len(found))
         if name.startswith(MARKS):
             placed = name.removeprefix(MARKS)
-            # Of older orders, some marks may have expired already.
+            # Some marks of older orders may have expired.
             if placed >= remembered[: len(placed)]:
                 gaps += _gaps(placed, found, settled)
             continue

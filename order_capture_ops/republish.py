@@ -1,7 +1,7 @@
 """Publish the current balances of customers and products again, as ledger_publisher does on every change.
 
-Consumers can then build a copy from nothing, or repair one after a publish failed for good. A state has a
-version and a copy keeps the highest, so this is safe at any time and as often as needed.
+Consumers can then build a copy from scratch, or repair one after a publish failed permanently. A state has a
+version and a copy keeps the highest, so this is safe at any time and can be repeated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RepublishedStates:
 
     states: int = 0
     deleted: int = 0
-    """How many of the states are tombstones."""
+    """The number of tombstones among the states."""
     unreadable: list[str] = field(default_factory=list)
     """Customers or products whose balance item is malformed; see `audit`."""
     refused: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ def republish(
         on_progress: is called with the number of items scanned, entries included.
 
     Raises:
-        TransientError: SNS did not accept all of them; it may all be done again.
+        TransientError: SNS did not accept all of them; the whole command may be repeated.
     """
     envelopes = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
     publisher = TopicPublisher(stack.client("sns"), stack.output(TOPICS[table.spec.check]), envelopes)
@@ -83,7 +83,7 @@ def republish(
 
     for scanned, items in table.balance_items():
         states: list[BalanceState] = []
-        # A stripe has no state of its own: for a root that has some, the use case reads all and adds them up.
+        # A stripe has no separate state: for a root with stripes, the use case reads all and adds them up.
         for item in items:
             entity = table.partition(item)
             if is_stripe(entity):

@@ -1,7 +1,7 @@
 """Publish order events again that change_publisher could not publish or read.
 
-All events can be derived from the order's timeline, and keep their ids: consumers skip the ones they have
-received before.
+All events can be derived from the order's timeline, and keep their ids, so consumers skip events that they
+have processed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def republish_events(
 
     Raises:
         StackError: one of the orders does not exist; nothing is published.
-        TransientError: SNS did not accept all of them; it may all be done again.
+        TransientError: SNS did not accept all of them; the whole command may be repeated.
     """
     envelopes = EnvelopeFactory("/order-capture/operator", new_id, clock, backoff)
     publisher = TopicPublisher(stack.client("sns"), stack.output("OrderEventTopicArn"), envelopes)

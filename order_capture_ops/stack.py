@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 DESCRIPTION = Path(__file__).resolve().parent.parent / ".local/stack.json"
-"""The description of the local stack, which `make run` writes after deploying it."""
+"""The local stack's description, which `make run` writes after deploying it."""
 
 _LOOPBACK = "http://127.0.0.1:"
 # A command may wait for a throttled table for longer than a function, whose client would time out.
@@ -45,7 +45,7 @@ Clients = Callable[[str], Any]
 
 
 class Location(NamedTuple):
-    """Where a stack is: its name, and what makes clients for that region or engine."""
+    """Where a stack is: its name, and a factory of clients for that region or engine."""
 
     name: str
     client: Clients
@@ -56,10 +56,10 @@ class StackError(CommandError):
 
 
 def find(name: str | None) -> Stack:
-    """The stack of that name on AWS, in the usual profile and region; without a name, the local one.
+    """Find the stack of that name on AWS, in the usual profile and region; without a name, the local one.
 
-    The user's AWS credentials are never sent to the local engine, nor the engine's to AWS: these belong to an
-    isolated session, and go to the loopback interface only.
+    The user's AWS credentials are never sent to the local engine, nor the engine's to AWS: the engine's
+    belong to an isolated session, and are sent to the loopback interface only.
 
     Raises:
         StackError: there is no such stack.
@@ -76,10 +76,10 @@ def find(name: str | None) -> Stack:
 
 
 def locate(name: str | None) -> Location:
-    """Where the stack of that name is, or was: it is not asked whether it exists.
+    """Where the stack of that name is, or was: its existence is not checked.
 
     Raises:
-        StackError: no local stack was deployed, and none is named.
+        StackError: no name is given, and no local stack was deployed.
     """
     if name is not None:
         return Location(name, partial(boto3.Session().client, config=_CONFIG))
@@ -92,7 +92,7 @@ def locate(name: str | None) -> Location:
 
 
 def located(description: Mapping[str, str]) -> Location:
-    """Where the stack on a local engine is that this describes.
+    """Where the described stack on a local engine is.
 
     Raises:
         KeyError: the description is not complete.
@@ -107,11 +107,11 @@ def located(description: Mapping[str, str]) -> Location:
 
 
 def described(description: Mapping[str, str]) -> Stack:
-    """The stack on a local engine that this describes, as `local.stack.describe` does.
+    """The described stack on a local engine; `local.stack.describe` returns descriptions.
 
     Raises:
         KeyError: the description is not complete.
-        StackError: the engine does not answer, or has no such stack.
+        StackError: the engine does not respond, or has no such stack.
     """
     name, client = located(description)
     endpoint = description["endpointUrl"]

@@ -21,7 +21,7 @@ from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.stack import Stack
 
 OLD_SECONDS = 120
-"""An order that is open for longer needs attention. The queues' age alarms have the same threshold."""
+"""An order open for longer needs attention. The queues' age alarms have the same threshold."""
 
 _OLDEST_SHOWN = 5
 _MAX_EXCERPT = 160
@@ -52,7 +52,7 @@ class DiagnosedDeadLetter:
     message_id: str
     reason: str
     readable: bool
-    """Whether its function can decode it: then it may succeed after a redrive."""
+    """Whether its function can decode it, so that a redrive may succeed."""
     type: str | None
     order_id: str | None
     order_status: str | None

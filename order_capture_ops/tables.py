@@ -1,6 +1,6 @@
 """The raw tables: pages of items, and decoders for them.
 
-The functions' own adapters are not used for this, since an audit has to find their mistakes.
+The functions' adapters are not used, since an audit must find their mistakes.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeErro
 
 @dataclass(frozen=True)
 class Closing:
-    """What a root or stripe had from entries that are deleted: their books are closed.
+    """The sums of a root's or stripe's deleted entries, whose books are closed.
 
-    The entries of an order that has ended add up to what it `settled`, or to nothing.
+    An ended order's entries add up to the amount that it `settled`, or to nothing.
     """
 
     adjusted: Decimal = ZERO
     settled: Decimal = ZERO
     is_erased: bool = False
-    """It is of a customer that was erased, whose history is gone with the name."""
+    """Whether it belongs to an erased customer, whose history was deleted with the name."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Table:
     name: str
 
     def size(self) -> int:
-        """About how many items there are: DynamoDB updates the count every six hours."""
+        """The approximate number of items: DynamoDB updates the count every six hours."""
         return int(self.client.describe_table(TableName=self.name)["Table"]["ItemCount"])
 
     def pages(self) -> Iterator[list[Item]]:
-        """All items, a page (up to 1 MB) at a time; the items of one partition come together."""
+        """All items, a page (up to 1 MB) at a time; the items of a partition are consecutive."""
         paginator = self.client.get_paginator("scan")
         for page in paginator.paginate(TableName=self.name, ConsistentRead=True):
             yield page["Items"]
@@ -112,8 +112,8 @@ class Table:
 class LedgerTable(Table):
     """A ledger: the balances and entries of all its customers or products.
 
-    The balance items of a customer or product, its root and its stripes, are one partition each. The root's
-    also has the adjustments; an order's hold and release are in a partition of the order.
+    Each balance item of a customer or product, its root and its stripes, has its own partition. The root's
+    also has the adjustments. An order's hold and release are in the order's partition.
     """
 
     spec: LedgerSpec
@@ -121,7 +121,7 @@ class LedgerTable(Table):
     noun: str
 
     def partitions(self) -> Iterator[list[list[Item]]]:
-        """All items, a page at a time, by partition: those of an order together, the others as they come."""
+        """All items, a page at a time, by partition: an order's complete, the others possibly in parts."""
         begun: list[Item] = []
         for page in self.pages():
             groups = [list(group) for _, group in groupby([*begun, *page], key=self.partition)]
@@ -145,17 +145,17 @@ class LedgerTable(Table):
             yield page["ScannedCount"], page["Items"]
 
     def heads(self, names: Iterable[str]) -> dict[str, Item]:
-        """The balance items of these roots and stripes, of those that exist."""
+        """The balance items of these roots and stripes, if they exist."""
         keys = ({self.key: name, "entry": BALANCE_ENTRY} for name in names)
         return {self.partition(item): item for item in self.get_many(keys)}
 
     def closings(self, names: Iterable[str]) -> dict[str, Item]:
-        """The closing items of these roots and stripes, of those that exist."""
+        """The closing items of these roots and stripes, if they exist."""
         keys = ({self.key: name, "entry": CLOSING_ENTRY} for name in names)
         return {self.partition(item): item for item in self.get_many(keys)}
 
     def closed_until(self) -> str:
-        """Until when the books are closed; "" if they never were."""
+        """The time until which the books are closed; "" if they never were."""
         partition, entry = CLOSED
         item = self.get({self.key: partition, "entry": entry})
         return _time(item["until"]["S"]) if item else ""
@@ -165,14 +165,14 @@ class LedgerTable(Table):
         return f"{self.noun} {entity}"
 
     def head_label(self, head: str, *, is_divided: bool = True) -> str:
-        """The name of a root or stripe in a report; an only one is named as its customer or product."""
+        """A root's or stripe's name in a report; without stripes, the name of the customer or product."""
         entity, _, number = head.partition(SEPARATOR)
         if number:
             return f"{self.label(entity)}, stripe {number}"
         return f"{self.label(entity)}, root" if is_divided else self.label(entity)
 
     def partition(self, item: Item) -> str:
-        """The partition key of an item: that of a root or stripe, of an order, or of a receipt."""
+        """An item's partition key: of a root or stripe, of an order, or of a receipt."""
         return str(item[self.key]["S"])
 
     def holds(self, order_ids: Iterable[str]) -> dict[str, Hold]:
@@ -192,7 +192,7 @@ class LedgerTable(Table):
         """Decode an item other than a balance.
 
         Raises:
-            UNREADABLE: it is malformed, or it is in a partition where nobody looks for it.
+            UNREADABLE: it is malformed, or in the wrong partition.
         """
         values = from_item(item)
         partition, at = str(values[self.key]), str(values["time"])
@@ -214,7 +214,7 @@ class LedgerTable(Table):
 
 @dataclass(frozen=True)
 class StoredOrder:
-    """An order as its item has it."""
+    """An order, decoded from its item."""
 
     status: OrderStatus
     details: OrderDetails
@@ -230,12 +230,12 @@ class StoredOrder:
 
     @property
     def update_time(self) -> str:
-        """When something last happened to it."""
+        """The time of its last timeline entry."""
         return self.timeline[-1].time
 
     @property
     def transitions(self) -> list[StatusChange]:
-        """The statuses that it came to, in order."""
+        """Its statuses, in order."""
         return [step for step in self.timeline if isinstance(step, StatusChange)]
 
     @property
@@ -253,32 +253,32 @@ class OrderTable(Table):
     """The orders."""
 
     def orders(self, order_ids: Collection[str]) -> dict[str, StoredOrder | None]:
-        """The orders that exist, by id; None for one that can't be read."""
+        """The orders that exist, by id; None for an unreadable one."""
         found = self.get_many({"orderId": order_id} for order_id in order_ids)
         return {item["orderId"]["S"]: read_order(item) for item in found if is_order(item)}
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """What is in one partition of a ledger, decoded: of an order all, of a root or stripe all or a part."""
+    """A decoded partition of a ledger: complete for an order, possibly a part for a root or stripe."""
 
     table: LedgerTable
     key: str
     head: Item | None
     balance: Balance | Exception | None
-    """What the head says, or why it can't be read."""
+    """The head, or the reason why it can't be read."""
     entries: Sequence[Entry]
     unreadable: Sequence[tuple[Item, Exception]]
     order: StoredOrder | None
-    """The order that it is of, if it exists and can be read."""
+    """The partition's order, if it exists and can be read."""
     order_exists: bool
     size: int
     closing: Closing | None = None
     erasure: str = ""
-    """Since when a customer is being erased."""
+    """When the erasure of the customer began."""
 
     def affected(self, item: Item) -> set[str]:
-        """The customers and products that an unreadable entry may be of, as far as can be seen."""
+        """The customers and products that an unreadable entry may belong to, as far as known."""
         if not self.key.startswith(ORDER_PREFIX):
             return {entity_of(self.key)}
         names = {*item.get("amounts", {}).get("M", {}), item.get("entity", {}).get("S", "")}
@@ -292,7 +292,7 @@ class HistoryTable(Table):
     """The history of both ledgers, decoded by the adapter that serves it to clients."""
 
     exists: bool = True
-    """False for restored ledgers without a history, which is rebuilt once they are right."""
+    """False for restored ledgers without a history, which is rebuilt once they are correct."""
 
     def records(self, ledger: LedgerTable, head: str, since: str = "") -> Iterator[HistoryRecord]:
         """All records of one root or stripe, or those since a time, oldest first.
@@ -346,7 +346,7 @@ class Tables:
         return self.accounts, self.stock
 
     def partitions(self, table: LedgerTable) -> Iterator[Partition]:
-        """All of a ledger but the receipts, with the orders that its entries are of: one scan."""
+        """All of a ledger except the receipts, with the entries' orders, in one scan."""
         for page in table.partitions():
             groups = [(table.partition(group[0]), group) for group in page]
             order_ids = {key.removeprefix(ORDER_PREFIX) for key, _ in groups if key.startswith(ORDER_PREFIX)}
@@ -460,7 +460,7 @@ def read_closing(item: Item) -> Closing:
 
 
 def balance_or_error(item: Item) -> Balance | Exception:
-    """Decode a balance item, or say why that can't be done."""
+    """Decode a balance item, or return the error."""
     try:
         return read_balance(item)
     except UNREADABLE as error:

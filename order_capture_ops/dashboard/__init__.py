@@ -1,1 +1,1 @@
-"""The stack's CloudWatch dashboard as a picture: its body, its data, and the page that shows both."""
+"""Draw the stack's CloudWatch dashboard: its body, its data, and the page that shows both."""

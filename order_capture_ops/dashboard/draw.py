@@ -27,13 +27,13 @@ from order_capture_ops.stack import Stack
 OUTPUT = Path(__file__).resolve().parents[2] / ".local/dashboard.html"
 DEFAULT_SPAN = timedelta(hours=1)
 MAX_SPAN = timedelta(days=90)
-"""A span of day-long periods is a chart of as many points; CloudWatch keeps minutes for 15 days only."""
+"""With day-long periods, a chart has this many points; CloudWatch keeps minutes for 15 days only."""
 
 
 def draw(
     stack: Stack, since: datetime | None, output: Path, on_progress: ProgressCallback = lambda *_: None
 ) -> list[PanelData]:
-    """Draw a stack's dashboard; returns what is in it.
+    """Draw a stack's dashboard; returns its contents.
 
     Args:
         stack: the stack.
@@ -82,7 +82,7 @@ def _deployed(stack: Stack) -> Dashboard:
 
 
 def _alarms(stack: Stack, names: Sequence[str]) -> list[AlarmState]:
-    """The state of these alarms, in their order, named as in the template."""
+    """The state of these alarms, in the given order, named as in the template."""
     pages = stack.client("cloudwatch").get_paginator("describe_alarms")
     found: dict[str, str] = {}
     types = ["MetricAlarm", "CompositeAlarm"]

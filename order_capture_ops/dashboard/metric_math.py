@@ -1,7 +1,8 @@
-"""The part of CloudWatch's metric math that our dashboard and alarms use.
+"""The subset of CloudWatch's metric math that our dashboard and alarms use.
 
-The local engine has none, and the alarms are tested without AWS. What is not known here is an error, never a
-wrong figure. See "Using math expressions with CloudWatch metrics" in the Amazon CloudWatch user guide.
+The local engine has no metric math, and the alarms are tested without AWS. Unsupported syntax is an error,
+never a wrong figure. See "Using math expressions with CloudWatch metrics" in the Amazon CloudWatch user
+guide.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 Series = dict[float, float]
-"""A value for each period that has one, by the second in which the period begins."""
+"""Values by the start of their period, in seconds; a period without data has none."""
 Value = float | Series | list[Series]
 
 _BINARY: dict[type[ast.AST], Callable[[float, float], float]] = {
@@ -35,17 +36,17 @@ _COMPARED: dict[type[ast.AST], Callable[[float, float], bool]] = {
 
 
 class MathError(ValueError):
-    """An expression is not one that is known here."""
+    """An expression is not supported here."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What an expression is evaluated over."""
+    """The data that an expression is evaluated with."""
 
     periods: Sequence[float]
-    """The beginning of each period, in order: what FILL fills."""
+    """The start of each period, in order: FILL fills these."""
     period: float
-    """Seconds of one."""
+    """The length of a period in seconds."""
     metrics: Mapping[str, Series]
     """Each metric, by its id."""
     expressions: Mapping[str, str] = field(default_factory=dict)
@@ -53,16 +54,16 @@ class Context:
     fills_empty: bool = True
     """Whether FILL fills a metric that has no data at all. AWS's documentation does not say."""
     quotas: Mapping[str, float] = field(default_factory=dict)
-    """The quota that a metric counts against, by the metric's id, where there is one."""
+    """The quota that a metric counts against, if any, by the metric's id."""
     search: Callable[[str, str], list[Series]] = lambda *_: []
-    """What SEARCH finds: by the search and the statistic."""
+    """The results of SEARCH, by search and statistic."""
 
 
 def evaluate(expression: str, context: Context) -> Value:
     """The value of an expression: a number, a series, or several series.
 
     Raises:
-        MathError: it is of a form, or names a function or an id, that is not known here.
+        MathError: its syntax, a function or an id is not supported here.
     """
     python = re.sub(r"\bAND\b", "and", re.sub(r"\bOR\b", "or", re.sub(r"\bIF\(", "IF_(", expression)))
     try:
@@ -171,16 +172,16 @@ class _Evaluator:
     def _as_series(self, value: float | Series | list[Series]) -> Series:
         if isinstance(value, dict):
             return value
-        raise MathError(f"a number stands for a series in {self._expression!r}")
+        raise MathError(f"a number in place of a series in {self._expression!r}")
 
     def _unknown(self, what: str) -> MathError:
-        return MathError(f"{what} is not known here, in {self._expression!r}")
+        return MathError(f"{what} is not supported, in {self._expression!r}")
 
 
 def _combine(
     operation: Callable[[float, float], Any], one: float | Series, other: float | Series
 ) -> float | Series:
-    """Period by period, where both have a value. A division by zero has none, as in CloudWatch."""
+    """Combine periods that both have. As in CloudWatch, a division by zero has no value."""
     if isinstance(one, dict):
         if isinstance(other, dict):
             pairs = {period: (one[period], other[period]) for period in one.keys() & other.keys()}
@@ -211,7 +212,7 @@ def _chosen(condition: float | Series, then: float | Series, otherwise: float | 
 
 
 def _across(aggregate: Callable[[list[float]], float], value: Value) -> Value:
-    """Of several series one, of those that have a value in a period; of one series a number."""
+    """Aggregate several series into one, over the values of each period, or one series into a number."""
     if isinstance(value, float):
         return value
     if isinstance(value, dict):

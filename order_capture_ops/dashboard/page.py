@@ -1,4 +1,4 @@
-"""The dashboard as one self-contained page: the alarms, a chart for each panel, and its figures."""
+"""Render the dashboard as one self-contained page: alarms, and a chart and figures for each panel."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _COLORS = (
     *("#1f77b4", "#d95f02", "#2a9d5c", "#c2408a", "#7b62c9", "#b8860b", "#17a2b8", "#8c564b"),
     *("#e4572e", "#6b7280", "#3b5bdb", "#a0b015", "#0b7285", "#ad1457", "#5d4037", "#9c36b5"),
 )
-_ROWS = 8  # of figures that stand below each other; more stand in two columns
-_GREY = "#80868b"  # on white and on black alike
+_ROWS = 8  # of figures in one column; more are set in two columns
+_GREY = "#80868b"  # readable on white and on black
 _STYLE = Style(
     background="transparent",
     plot_background="transparent",
@@ -70,14 +70,14 @@ class AlarmState:
 def render(
     stack: str, where: str, span: Span, alarms: Sequence[AlarmState], panels: Sequence[PanelData]
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
         stack: the stack's name.
         where: the region and account, or the local engine.
-        span: the time that is shown.
-        alarms: those that the dashboard shows.
-        panels: what is known of each panel.
+        span: the time shown.
+        alarms: the alarms that the dashboard shows.
+        panels: the data of each panel.
     """
     end = datetime.fromtimestamp(span.end, UTC)
     start = datetime.fromtimestamp(span.start, UTC)
@@ -104,7 +104,7 @@ a value every {age(span.period)}</p>
 
 
 def write(page: str, to: Path) -> None:
-    """Write the page in one step: whoever has it open sees the old one or the new one, whole.
+    """Write the page atomically: a reader sees either the old page or the new one.
 
     Raises:
         OSError: it can't be written there.
@@ -129,7 +129,7 @@ def _alarms(alarms: Sequence[AlarmState]) -> Iterator[str]:
 
 
 def _section(data: PanelData, span: Span) -> str:
-    # Nothing happened is one sentence, not twenty lines of zeros.
+    # Lines without events become one sentence, not twenty lines of zeros.
     shown = [line for line in data.lines if any(line.points.values())]
     quiet = [line for line in data.lines if line not in shown]
     chart = ""
@@ -166,7 +166,7 @@ def _chart(lines: Sequence[Line], unit: str, stacked: bool, span: Span) -> str:
         margin=2,
         margin_top=8,
         margin_right=24,
-        # A value between two gaps is a dot, and no line.
+        # A value between two gaps is drawn as a dot, not as a line.
         show_dots=not all(line.adds_up or stacked for line in lines),
         dots_size=1.5,
         stroke_style={"width": 1.5},
@@ -187,12 +187,12 @@ def _chart(lines: Sequence[Line], unit: str, stacked: bool, span: Span) -> str:
     for line in lines:
         missing = 0 if line.adds_up or stacked else None
         chart.add(line.label, [line.points.get(period, missing) for period in periods])
-    # What pygal would make interactive is a picture here, in a page that runs nothing.
+    # The page runs no script, so pygal's interactive parts are off.
     return re.sub(r"<script.*?</script>", "", chart.render(is_unicode=True), flags=re.DOTALL)
 
 
 def _figures(lines: Sequence[Line], unit: str) -> str:
-    """A row for each line, with its color in the chart, and what its values add up to or reach."""
+    """A row for each line, with its color in the chart, and the sum or maximum of its values."""
     if not lines:
         return ""
     over_time = [line for line in lines if not line.is_now]

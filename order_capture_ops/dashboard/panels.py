@@ -1,4 +1,4 @@
-"""What the dashboard shows, read from its body, as it is deployed from dashboard.yaml."""
+"""Parse the dashboard's body, as deployed from dashboard.yaml."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from order_capture_ops.errors import CommandError
 
 
 class DashboardError(CommandError):
-    """The stack has no dashboard, or it is not of the form that dashboard.yaml has."""
+    """The stack has no dashboard, or it differs in form from dashboard.yaml."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that a panel shows, or calculates with if it has no label."""
+    """A metric that a panel shows, or only calculates with if it has no label."""
 
     id: str
     namespace: str
@@ -29,12 +29,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class Expression:
-    """What a panel calculates from its metrics, or searches for: one line, or one for each that is found."""
+    """A panel's calculation or search over metrics: one line, or one per search result."""
 
     id: str
     text: str
     label: str
-    """May hold `${PROP('Dim.reason')}`, for the value of a dimension."""
+    """May contain `${PROP('Dim.reason')}`, for the value of a dimension."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Its charts, in order, and the names of the alarms that it shows."""
+    """The charts in order, and the names of the alarms."""
 
     alarms: Sequence[str]
     panels: Sequence[Panel]
@@ -61,7 +61,7 @@ def parse(body: str) -> Dashboard:
     """Read a dashboard's body, in CloudWatch's own format.
 
     Raises:
-        DashboardError: it is of another form than ours.
+        DashboardError: it differs in form from ours.
     """
     try:
         widgets = decimal_json.loads(body)["widgets"]

@@ -1,8 +1,8 @@
-"""Where a panel's values come from: CloudWatch, or on the local engine whatever it has instead.
+"""Where a panel's values come from: CloudWatch, or the local engine's substitutes.
 
-Nothing reads the embedded metrics on the local engine, so they are read here from the functions' logs, and so
-are Lambda's calls, from its own lines there. How many messages wait is asked of SQS, as it is now. It has no
-others.
+The local engine does not process embedded metrics, so they are read here from the functions' logs, as are
+Lambda's calls, from its REPORT lines. SQS gives the current number of waiting messages. Other metrics do not
+exist there.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from order_capture_ops.progress import ProgressCallback
 from order_capture_ops.stack import Stack
 
 MOST_POINTS = 120
-"""Of one line: no more can be seen apart."""
-_PERIODS = (1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600)  # seconds, all that CloudWatch takes
-CLOUDWATCH_PERIOD = 60  # the shortest of AWS's own metrics
+"""Points of one line: more could not be distinguished."""
+_PERIODS = (1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600)  # seconds, all that CloudWatch accepts
+CLOUDWATCH_PERIOD = 60  # the shortest period of AWS's own metrics
 
 _SEARCHED = re.compile(r"\{([^,}]+),([^}]+)\}(.*)", re.DOTALL)
 _TERM = re.compile(r'(\w+)="([^"]*)"')
 _PROPERTY = re.compile(r"\$\{PROP\('Dim\.(\w+)'\)\}")
 # Lambda's last line of a call: https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html
 _REPORT = re.compile(r"REPORT RequestId: \S+\s+Duration: ([\d.]+) ms\b")
-_LAMBDA = {"Invocations", "Duration"}  # all that the engine logs
+_LAMBDA = {"Invocations", "Duration"}  # the only ones that the engine logs
 _SQS = {
     "ApproximateNumberOfMessagesVisible": "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible": "ApproximateNumberOfMessagesNotVisible",
@@ -52,7 +52,7 @@ class Span:
 
     @classmethod
     def between(cls, start: datetime, end: datetime, shortest: int) -> Span:
-        """The whole periods that cover it, as short as can be: `shortest` at least."""
+        """The whole periods that cover the span, as short as possible but at least `shortest`."""
         seconds = (end - start).total_seconds()
         period = next(
             (each for each in _PERIODS if each >= shortest and seconds / each <= MOST_POINTS), _PERIODS[-1]
@@ -63,7 +63,7 @@ class Span:
 
     @property
     def periods(self) -> list[float]:
-        """The beginning of each period."""
+        """The start of each period."""
         return [self.start + self.period * number for number in range(round(self.duration / self.period))]
 
     @property
@@ -79,19 +79,19 @@ class Line:
     label: str
     points: Series
     adds_up: bool = False
-    """Whether its values are counts, so that a period without one has none."""
+    """Whether its values are counts: then a period without a value counts as 0."""
     is_now: bool = False
-    """Whether its only value is that of this moment."""
+    """Whether its only value is the current one."""
 
 
 @dataclass(frozen=True)
 class PanelData:
-    """What is known of a panel."""
+    """The data of a panel."""
 
     panel: Panel
     lines: Sequence[Line]
     absent: Sequence[str] = ()
-    """The labels of what is not measured where the stack is."""
+    """The labels of metrics that are not measured where the stack is."""
 
 
 class MetricSource(Protocol):
@@ -103,7 +103,7 @@ class MetricSource(Protocol):
 
 
 class CloudWatchMetrics:
-    """On AWS: CloudWatch calculates as well."""
+    """On AWS, where CloudWatch also does the calculations."""
 
     def __init__(self, stack: Stack) -> None:
         self._cloudwatch = stack.client("cloudwatch")
@@ -156,14 +156,14 @@ def _metric_query(metric: Metric, period: int) -> dict[str, Any]:
 
 
 def _expression_query(expression: Expression, period: int) -> dict[str, Any]:
-    # A search has its period in it.
+    # A search contains its period.
     text = re.sub(r", \d+\)", f", {period})", expression.text)
     return {"Id": expression.id, "Expression": text, "Label": expression.label, "Period": period}
 
 
 @dataclass(frozen=True)
 class _Measurement:
-    """Values of one metric that a function has logged at one time."""
+    """Values of one metric that a function logged at one time."""
 
     time: float
     name: str
@@ -243,7 +243,7 @@ class LocalMetrics:
         return {key: _aggregated(found[key], stat, span) for key in sorted(found)}
 
     def _series(self, metric: Metric, span: Span) -> Series | None:
-        """The values of a metric, or None if nothing here measures it."""
+        """The values of a metric, or None if it is not measured here."""
         match metric.namespace:
             case "OrderCapture":
                 return self._of_logs(metric, span)
@@ -264,7 +264,7 @@ class LocalMetrics:
         name = dict(metric.dimensions)["QueueName"]
         url = next((each for each in self.stack.outputs.values() if each.rpartition("/")[2] == name), None)
         if url is None:
-            raise DashboardError(f"The dashboard shows the queue {name}, which is no output of the stack.")
+            raise DashboardError(f"The dashboard shows the queue {name}, which the stack does not output.")
         attribute: Any = _SQS[metric.name]
         attributes = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])
         return {span.periods[-1]: float(attributes["Attributes"].get(attribute, 0))}
@@ -284,7 +284,7 @@ class LocalMetrics:
 
 
 def _calls(line: LogLine, function: str) -> Iterable[_Measurement]:
-    """A call of a function, if this is the line that Lambda ends one with."""
+    """A function call, if this is Lambda's REPORT line."""
     if match := _REPORT.match(line.text):
         dimensions = frozenset([("FunctionName", function)])
         for name, value in (("Invocations", 1.0), ("Duration", float(match[1]))):
@@ -292,7 +292,7 @@ def _calls(line: LogLine, function: str) -> Iterable[_Measurement]:
 
 
 def measurements(time: float, values: Mapping[str, Any]) -> Iterable[_Measurement]:
-    """The values of a line in CloudWatch's embedded metric format; none of any other line."""
+    """The values of a line in CloudWatch's embedded metric format; none for any other line."""
     described = values.get("_aws")
     for directive in described.get("CloudWatchMetrics", []) if isinstance(described, Mapping) else []:
         for names in directive["Dimensions"]:

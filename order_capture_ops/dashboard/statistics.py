@@ -19,19 +19,19 @@ def statistic(name: str, values: Sequence[float]) -> float:
     """A statistic by CloudWatch's name for it: Sum, Average, Maximum, Minimum, SampleCount, p50, p99.9, …
 
     Raises:
-        ValueError: there is none of that name, or there are no values.
+        ValueError: the name is unknown, or there are no values.
     """
     if not values:
-        raise ValueError("there is no statistic of no values")
+        raise ValueError("there are no values")
     if name in _STATISTICS:
         return float(_STATISTICS[name](values))
     if match := _PERCENTILE.fullmatch(name):
         return _percentile(float(match[1]), values)
-    raise ValueError(f"{name} is not a statistic that is known here")
+    raise ValueError(f"{name} is not a supported statistic")
 
 
 def _percentile(percent: float, values: Sequence[float]) -> float:
-    """The nearest rank: the least value that so many percent of them do not exceed."""
+    """The nearest-rank percentile: the least value that at least so many percent do not exceed."""
     ordered = sorted(values)
     rank = -(-percent * len(ordered) // 100)  # rounded up
     return float(ordered[max(int(rank), 1) - 1])

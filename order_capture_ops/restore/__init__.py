@@ -1,1 +1,1 @@
-"""Restore the tables to an earlier moment, and put a stack around them."""
+"""Restore the tables to an earlier time, and create a stack with them."""

@@ -1,6 +1,6 @@
 """`python -m order_capture_ops.restore STEP`: the steps of docs/how-to/restore.md.
 
-Exit codes: 0 done; 1 something is left to decide, and is listed; 2 the step itself failed.
+Exit codes: 0 done; 1 something needs a decision, and is listed; 2 the step itself failed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from order_capture_ops.restore.tables import (
     wait_until_restored,
 )
 
-_SHOWN = 20  # of the contradictions; `--json` has all
+_SHOWN = 20  # contradictions; `--json` has all
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m order_capture_ops.restore",
-        description="Restores a stack's tables to an earlier moment; docs/how-to/restore.md has the order.",
+        description="Restores a stack's tables to an earlier time; docs/how-to/restore.md has all steps.",
         example="make restore-tables STACK=order-capture-prod AT=2026-11-28T09:59:30Z",
     )
     common = Parser(add_help=False)
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         type=parse_time,
         metavar="TIME",
-        help="the moment: 10m, 2h, or 2026-11-28T09:59:30Z",
+        help="the time to restore: 10m, 2h, or 2026-11-28T09:59:30Z",
     )
     step.set_defaults(command=_tables)
 
@@ -142,8 +142,8 @@ def _reconcile(options: argparse.Namespace) -> int:
 
 
 def show(found: Reconciliation) -> None:
-    """Print what was contradictory, and what is left to decide."""
-    shown = table("Contradictions between the tables' moments", "found", "cure", right=("number",))
+    """Print the contradictions, and what needs a decision."""
+    shown = table("Contradictions between the restored tables", "found", "cure", right=("number",))
     for kind, number in sorted(found.counts.items()):
         shown.add_row(kind, CURES[kind], f"{number:,}")
     if found.cures:
@@ -163,12 +163,12 @@ def _import(options: argparse.Namespace) -> int:
     configure(clients("dynamodb"), planned)
     import_stack(clients("cloudformation"), planned)
     console.print(f"[green]✓[/] The stack {planned.stack} has the restored tables and the user pool.")
-    console.print("Next: deploy.sh, which adds everything else.")
+    console.print("Next: deploy.sh, which adds the other resources.")
     return 0
 
 
 def _begun(name: str | None) -> tuple[Plan, stacks.Clients]:
-    """The plan of a restore that has begun, and clients where its stack was: it may be deleted by now."""
+    """The plan of a started restore, and clients for its stack's region: the stack may be deleted."""
     where = stacks.locate(name)
     return read_plan(where.name), where.client
 

@@ -1,19 +1,19 @@
-"""Make the ledgers agree with the orders, after tables were restored to slightly different moments.
+"""Make the ledgers agree with the orders, after tables were restored to slightly different times.
 
-Each table is restored on its own, so that a transaction over several of them may be in some and not in
-others. What counts is:
+Each table is restored separately, so a transaction over several tables may be in some and not in others. The
+sources of truth are:
 
-- for what became of an order: the order table. A ledger's entry that no order knows of is removed, and one
-  that an order knows of, and the ledger does not, is written;
-- for what was ever put in: the ledger's adjustments. An order never changes these;
-- for the figures of a head: nothing that is stored. They are computed from the two above.
+- for an order's outcome: the order table. A ledger's entry without an order is removed, and an entry
+  that an order has and the ledger lacks is written;
+- for the amounts put in: the ledger's adjustments. Orders never change these;
+- for a head's figures: nothing stored. They are computed from the two above.
 
-An order whose books were being closed (`close_books`) is the exception: it is weeks old, and gone from some
-of the tables. Its books are closed to the end.
+An order whose books were being closed (`close_books`) is the exception: it is weeks old, and deleted from
+some of the tables. Its closing is completed.
 
-So the result is right wherever each table was cut, or it is named what only a person can decide: less was put
-in than the orders have taken. Nothing may write the tables meanwhile, and nothing may read their streams:
-what is done here is no business, and belongs in no history.
+So the result is correct for any restore times, or it lists what needs a person's decision: less was put in
+than the orders have taken. Meanwhile nothing may write to the tables or read their streams: these writes are
+not business changes, and must not appear in a history.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ from order_capture_ops.tables import (
 )
 
 MAX_HEAD_WRITES = 100
-"""Writes a second that a head gets at most: a transaction at one head takes twelve milliseconds and more
+"""The maximum writes per second to a head: a transaction on one head takes twelve milliseconds or more
 (docs/explanation/hot-products.md)."""
 
 LONG_AGO = 30 * 24 * 3600
-"""Seconds before the restored moment. An order that ended before then is missing somewhere because its books
-were closed: that takes 60 days, and the tables' moments are minutes apart at most."""
+"""Seconds before the restored time. If an order that ended before is missing in a table, its books were
+closed: that takes 60 days, and the tables' times are minutes apart at most."""
 
 UNKNOWN_ORDER = "entry of an order that does not exist"
 TOO_EARLY = "decision about an order that is open again"
@@ -90,12 +90,12 @@ CURES = {
     ADJUSTED: "an adjustment was written",
     HALF_CLOSED: "closed in all of them",
 }
-"""What is done about each kind of contradiction."""
+"""The cure for each kind of contradiction."""
 
 
 @dataclass(frozen=True)
 class Cure:
-    """A contradiction, and of what. `CURES` says what is done about it."""
+    """A contradiction, and its subject. `CURES` has the cure."""
 
     kind: str
     entity: str
@@ -104,24 +104,24 @@ class Cure:
 
 @dataclass
 class Reconciliation:
-    """What was contradictory, and what is left to a person."""
+    """The contradictions found, and what needs a person's decision."""
 
     cures: list[Cure] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
-    """Each names an account, a product or an order, and what can be done."""
+    """Each text names an account, a product or an order, and the options."""
     short: dict[str, Decimal] = field(default_factory=dict)
-    """How much each account or product lacks of what the orders have taken; part of what is undecided."""
+    """What each account or product lacks to cover the orders; part of `undecided`."""
     heads: int = 0
-    """How many balances there are; each has a version that no reader has seen."""
+    """The number of balances; each has a version that no reader has seen."""
 
     @property
     def counts(self) -> Counter[str]:
-        """How many cures of each kind."""
+        """The number of cures by kind."""
         return Counter(cure.kind for cure in self.cures)
 
 
 class _Books:
-    """What the heads of one ledger must come to."""
+    """The figures that the heads of one ledger must have."""
 
     def __init__(self) -> None:
         self.heads: dict[str, Balance] = {}
@@ -129,14 +129,14 @@ class _Books:
         self.settled: dict[str, Decimal] = {}
         self.adjusted: dict[str, Decimal] = {}
         self.last: dict[str, str] = {}
-        """When each head was last changed by an entry or a settlement."""
+        """The time of each head's last change by an entry or a settlement."""
         self.version: dict[str, int] = {}
-        """The latest that an adjustment of each customer or product has led to."""
+        """The newest version set by an adjustment, by customer or product."""
         self.unclear: set[str] = set()
         """Customers and products whose figures can't be computed."""
 
     def count(self, entry: Adjustment | Hold, order: StoredOrder | None = None, sign: int = 1) -> None:
-        """Add what an entry, and the settlement of its order, do to the heads; or take it away again."""
+        """Add, or subtract, the effects of an entry and of its order's settlement on the heads."""
         if isinstance(entry, Adjustment):
             _add(self.adjusted, entry.entity, entry.amount)
             self.version[entry.entity] = max(self.version.get(entry.entity, 0), entry.after.version)
@@ -148,15 +148,15 @@ class _Books:
             self.touch(head, order.update_time if order and is_shipped else entry.time)
 
     def touch(self, head: str, time: str) -> None:
-        """A head was written at that time."""
+        """Record that a head was written at that time."""
         self.last[head] = max(self.last.get(head, ""), time)
 
     def entities(self) -> set[str]:
-        """The customers or products that there are, or should be."""
+        """The customers or products that exist or should exist."""
         return {entity_of(name) for name in {*self.heads, *self.held, *self.settled, *self.adjusted}}
 
     def names(self, entity: str) -> list[str]:
-        """All heads of one of them: those that are there, and those that amounts are on."""
+        """All heads of an entity: existing ones, and those with amounts."""
         root = self.heads.get(entity)
         known = {*head_names(entity, root.stripes if root else 0)}
         for each in (self.heads, self.held, self.settled):
@@ -164,13 +164,13 @@ class _Books:
         return sorted(known, key=lambda name: (len(name), name))
 
     def taken(self, entity: str) -> Decimal:
-        """What orders hold and have settled of one of them."""
+        """The amount of an entity that orders hold and have settled."""
         return sum(
             (each.get(name, ZERO) for name in self.names(entity) for each in (self.held, self.settled)), ZERO
         )
 
     def total(self, entity: str) -> Decimal:
-        """What can still be spent or sold of one of them."""
+        """The amount of an entity that can still be spent or sold."""
         return self.adjusted.get(entity, ZERO) - self.taken(entity)
 
 
@@ -182,14 +182,14 @@ def reconcile(
     adjust: bool = False,
     on_progress: ProgressCallback = lambda *_: None,
 ) -> Reconciliation:
-    """Make both ledgers agree with the orders. It may be interrupted, and run again.
+    """Make both ledgers agree with the orders. May be interrupted and repeated.
 
     Args:
-        tables: the restored tables, which nothing else writes.
-        moment: to which they were restored. By then, and the time since, versions are advanced: consumers
-            with copies keep the highest, and may have seen later ones than were restored.
-        dry_run: find out, and write nothing.
-        adjust: write an adjustment for what an account or product is short of.
+        tables: the restored tables, without other writers.
+        moment: the restored time. Versions are advanced by the time since then: consumers with copies keep
+            the highest, and may have seen higher ones than were restored.
+        dry_run: only report; write nothing.
+        adjust: write an adjustment for the missing amount of an account or product.
         on_progress: is called with what is being read.
     """
     result = Reconciliation()
@@ -198,13 +198,13 @@ def reconcile(
     for table in tables.ledgers:
         ledger = _Ledger(tables, table, moment, result, closing, on_progress)
         ledger.reconcile(dry_run=dry_run, adjust=adjust)
-    if not dry_run:  # last, since without an order the ledgers' entries are all that says that it was closed
+    if not dry_run:  # last: once the order is gone, only the ledgers' entries show that it was closed
         delete_all(tables.orders, [to_item({"orderId": order_id}) for order_id in sorted(closing)])
     return result
 
 
 def _half_closed(tables: Tables, moment: datetime) -> set[str]:
-    """The ids of orders whose books are closed in some of the tables, and not in others."""
+    """The ids of orders whose books are closed in some of the tables only."""
     until = after(format_utc(moment), -LONG_AGO)
     found = set()
     for table in tables.ledgers:
@@ -269,7 +269,7 @@ class _Ledger:
             return
         for hold, release in self._closed:
             close_entries(self._table, hold, release)
-        # The entries first: they can be written again, and the figures are computed from them.
+        # The entries first: they can be rewritten, and the figures are computed from them.
         for partition_key, entry in self._deletes:
             key = to_item({self._table.key: partition_key, "entry": entry})
             self._table.client.delete_item(TableName=self._table.name, Key=key)
@@ -284,7 +284,7 @@ class _Ledger:
 
     # ------------------------------------------------------------------------------------------ the entries
     def _add(self, partition: Partition) -> None:
-        """Decide what becomes of a partition of the ledger."""
+        """Decide what to do with a partition of the ledger."""
         if isinstance(partition.balance, Balance):
             self._books.heads[partition.key] = partition.balance
         elif partition.balance is not None:
@@ -315,13 +315,13 @@ class _Ledger:
         self._decide(hold, release, partition.order)
 
     def _close(self, hold: Hold | None, release: Release | None) -> None:
-        """Close the books of an order that ended long ago, as they are in another table."""
+        """Close the books of an order that ended long ago, as in another table."""
         for head, amount in settled_by(hold, release).items():
             _add(self._books.settled, head, amount)
         self._closed.append((hold, release))
 
     def _decide(self, hold: Hold | None, release: Release | None, order: StoredOrder | None) -> None:
-        """Keep, remove or complete what a ledger has of one order."""
+        """Keep, remove or complete a ledger's entries for one order."""
         if order is None:
             self._remove(UNKNOWN_ORDER, hold, release)
             return
@@ -347,7 +347,7 @@ class _Ledger:
             self._books.count(hold, order)
 
     def _add_missing(self, orders: list[StoredOrder]) -> None:
-        """Write the entries that orders have, and the ledger has not."""
+        """Write the entries that orders have and the ledger lacks."""
         check = self._table.spec.check
         known = {
             order.order_id: order
@@ -365,7 +365,7 @@ class _Ledger:
                 for step in order.timeline
                 if isinstance(step, CheckRecorded) and step.check is check
             )
-            # On which of its heads it was held, the order does not know: figures go where there is enough.
+            # The order does not record which head held it; `_level` moves amounts to heads that lack them.
             hold = Hold(
                 primary_entity(required),
                 order_id,
@@ -395,7 +395,7 @@ class _Ledger:
                 yield entity, max(ZERO, -total)
 
     def _give_up_undecided(self, short: set[str]) -> None:
-        """Remove holds that no order relies on yet, until what is relied on is there; the newest first."""
+        """Remove holds of undecided orders, newest first, until decided orders are covered."""
         found: list[tuple[Hold, StoredOrder]] = []
         removed = {*self._deletes}
         for partition in self._tables.partitions(self._table):
@@ -427,16 +427,16 @@ class _Ledger:
             else f"{label} did not exist yet, and orders have taken {self._books.taken(entity):f} of it"
         )
         self._result.undecided.append(
-            f"{what}: restore this ledger to a later moment, or book the missing amount (ADJUST=1)"
+            f"{what}: restore this ledger to a later time, or book the missing amount (ADJUST=1)"
         )
 
     def _adjust(self, entity: str, lacking: Decimal) -> None:
-        """Put in what is lacking, with an entry that says so."""
+        """Add the missing amount, with an adjustment entry."""
         now = clock()
         name = f"restore-{now}"
         root = self._books.heads.get(entity)
         if root is None:
-            # With nothing in it yet: the figures follow.
+            # Still without figures: these follow.
             self._new_heads.append(
                 BalanceChange(entity, expected=0, entries={f"{ADJUSTMENT}{name}": lacking})
             )
@@ -450,7 +450,7 @@ class _Ledger:
 
     # ------------------------------------------------------------------------------------------- the figures
     def _head_updates(self) -> Iterator[dict[str, Any]]:
-        """The writes that bring the heads to what entries and orders come to."""
+        """The writes that set the heads to the figures computed from entries and orders."""
         for entity in sorted(self._books.entities()):
             heads = {name: self._books.heads.get(name) for name in self._books.names(entity)}
             self._result.heads += len(heads)
@@ -467,7 +467,7 @@ class _Ledger:
         books, label = self._books, self._table.label(entity)
         held = {name: books.held.get(name, ZERO) for name in heads}
         settled = {name: books.settled.get(name, ZERO) for name in heads}
-        # What a head had in all stays on it, since transfers between heads leave no entry.
+        # A head keeps its total, since transfers between heads leave no entry.
         balances = {
             name: head.balance + head.held + head.settled - held[name] - settled[name]
             for name, head in heads.items()
@@ -476,8 +476,8 @@ class _Ledger:
         moved = _level(balances)
         if heads[entity].deleted and any((*held.values(), *balances.values())):
             self._result.undecided.append(
-                f"{label} was deleted after the orders' moment, and open orders refer to it: restore this "
-                "ledger to an earlier moment, or cancel these orders"
+                f"{label} was deleted after the order table's restore time, and open orders refer to it: "
+                "restore this ledger to an earlier time, or cancel these orders"
             )
             return
         is_divided = len(heads) > 1
@@ -494,7 +494,7 @@ class _Ledger:
             advance = self._writes * len(heads) if name == entity else int(is_changed)
             if not advance:
                 continue
-            # An undivided head was last written with its last entry, and its history goes on from there.
+            # An undivided head was last written with its last entry, and its history continues from there.
             time = clock() if is_divided else books.last.get(name, head.update_time)
             time = time if is_changed else head.update_time
             yield _update(self._table.key, name, replace(after, update_time=time), advance, moved[name])
@@ -504,7 +504,7 @@ class _Ledger:
             self._writer.write([], [entry], clock())
         except WriteRefusedError as error:
             if not error.entries:
-                raise CommandError(f"{self._table.name} is being written: stop what writes it.") from error
+                raise CommandError(f"{self._table.name} is being written: stop its writers.") from error
 
     def _cure(self, kind: str, entry: Hold | Release) -> None:
         amounts = ", ".join(f"{amount:f} of {head}" for head, amount in entry.amounts.items())
@@ -526,14 +526,14 @@ def _add(sums: dict[str, Decimal], name: str, amount: Decimal) -> None:
 
 
 def _level(balances: dict[str, Decimal]) -> dict[str, Decimal]:
-    """Take what some heads are short of from the fullest others; returns by how much each was changed."""
+    """Cover the shortage of some heads from the fullest others; returns the change of each."""
     moved = dict.fromkeys(balances, ZERO)
     for name in sorted(balances):
         while balances[name] < 0:
             fullest = max(balances, key=lambda each: balances[each])
             amount = min(-balances[name], balances[fullest])
             if amount <= 0:
-                break  # the whole is short, and that has been named
+                break  # the total is short, which is reported elsewhere
             for head, change in ((name, amount), (fullest, -amount)):
                 balances[head] += change
                 moved[head] += change
@@ -541,7 +541,7 @@ def _level(balances: dict[str, Decimal]) -> dict[str, Decimal]:
 
 
 def _update(key: str, name: str, after: Balance, advance: int, moved: Decimal) -> dict[str, Any]:
-    """The write of one head, unless it has been written since it was read, at version `after.version`."""
+    """The write of one head, on condition that it still has the version `after.version`."""
     return {
         "Key": to_item({key: name, "entry": BALANCE_ENTRY}),
         "UpdateExpression": "SET balance = :balance, held = :held, settled = :settled, updateTime = :time, "

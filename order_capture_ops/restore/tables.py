@@ -1,7 +1,7 @@
-"""Restore a stack's tables into new ones, and have a stack of the same name take these over.
+"""Restore a stack's tables into new ones, and import these into a stack of the same name.
 
-What is needed once the old stack is gone is written into a plan: which tables are restored, and the part of
-the template that CloudFormation imports.
+A plan stores what is needed once the old stack is deleted: the restored tables, and the part of the template
+that CloudFormation imports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from order_capture_ops.tables import HistoryTable, LedgerTable, OrderTable, Tabl
 
 PLANS = Path(__file__).resolve().parent.parent.parent / ".local/restore"
 TABLES = ("OrderTable", "AccountTable", "StockTable", "WebhookTable")
-"""What is restored, by logical id. History and reports are rebuilt, connections are opened again."""
+"""The tables to restore, by logical id. History and reports are rebuilt; clients reconnect."""
 USER_POOL = "UserPool"
 
 _POLL_SECONDS = 2.0
@@ -35,7 +35,7 @@ _IMPORT_SECONDS = 15 * 60
 
 @dataclass(frozen=True)
 class Plan:
-    """A restore of a stack: what its tables were called, and what the restored ones are."""
+    """A restore of a stack: the names of its tables, and of the restored ones."""
 
     stack: str
     on_aws: bool
@@ -46,22 +46,22 @@ class Plan:
     """The restored tables, by logical id."""
     user_pool: str
     template: Mapping[str, Any]
-    """The part of the stack's template that is imported."""
+    """The part of the stack's template to import."""
     parameters: Mapping[str, str]
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """The plan's file."""
         return path_of(self.stack)
 
     def write(self) -> None:
-        """Keep it, for the commands that follow."""
+        """Write it, for the next commands."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(asdict(self), indent=2))
 
 
 def path_of(stack: str) -> Path:
-    """Where the plan of a stack's restore is kept."""
+    """The file with the plan of a stack's restore."""
     return PLANS / f"{stack}.json"
 
 
@@ -80,7 +80,7 @@ def read_plan(stack: str) -> Plan:
 
 
 def plan(stack: Stack, moment: datetime) -> Plan:
-    """Plan the restore of a stack that exists, to a moment.
+    """Plan the restore of an existing stack to a time.
 
     Raises:
         CommandError: the stack's template lacks one of the tables, or the user pool.
@@ -120,7 +120,7 @@ def _part(template: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]
 
 
 def _names(value: Any) -> Iterator[str]:
-    """What a part of a template refers to: parameters and conditions."""
+    """The parameters and conditions that a part of a template refers to."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             if key in ("Ref", "Condition") and isinstance(each, str):
@@ -134,10 +134,10 @@ def _names(value: Any) -> Iterator[str]:
 
 
 def restore_table(client: Any, planned: Plan, name: str) -> None:
-    """Begin to restore one table, unless that has begun.
+    """Start to restore one table, unless already started.
 
     Raises:
-        CommandError: the table can't be restored to this moment.
+        CommandError: the table can't be restored to this time.
     """
     try:
         client.restore_table_to_point_in_time(
@@ -160,10 +160,10 @@ def restore_table(client: Any, planned: Plan, name: str) -> None:
 
 
 def wait_until_restored(client: Any, planned: Plan, on_progress: ProgressCallback = lambda *_: None) -> None:
-    """Wait until all tables are there.
+    """Wait until all tables are restored.
 
     Raises:
-        CommandError: that takes more than a day.
+        CommandError: it takes more than a day.
     """
     deadline = time.monotonic() + _RESTORE_SECONDS
     waiting = [*planned.targets.values()]
@@ -189,10 +189,10 @@ def restored_tables(clients: Clients, planned: Plan) -> Tables:
 
 
 def configure(client: Any, planned: Plan) -> None:
-    """Give the restored tables what a restore leaves out: stream, expiry, recovery and protection.
+    """Configure what a restore leaves out: stream, expiry, recovery and protection.
 
-    What is written before is in no stream. (What is left out: DynamoDB API reference,
-    RestoreTableToPointInTime. CloudFormation, which imports a table, compares nothing with its template.)
+    Earlier writes are not in the stream. (What a restore leaves out: DynamoDB API reference,
+    RestoreTableToPointInTime. CloudFormation does not compare an imported table with its template.)
     """
     for name, table in planned.targets.items():
         properties = planned.template["Resources"][name]["Properties"]
@@ -200,7 +200,7 @@ def configure(client: Any, planned: Plan) -> None:
         if (stream := properties.get("StreamSpecification")) and not described.get("StreamSpecification"):
             client.update_table(TableName=table, StreamSpecification={"StreamEnabled": True, **stream})
             _wait_until_active(client, table)
-        protection = properties.get("DeletionProtectionEnabled")  # a parameter, or what it was
+        protection = properties.get("DeletionProtectionEnabled")  # a parameter, or its resolved value
         if isinstance(protection, dict):
             protection = planned.parameters.get(protection["Ref"])
         if str(protection).lower() == "true":
@@ -222,10 +222,10 @@ def _wait_until_active(client: Any, table: str) -> None:
 
 
 def import_stack(cloudformation: Any, planned: Plan) -> None:
-    """Create a stack of the restored tables and the user pool, which a deployment then completes.
+    """Create a stack with the restored tables and the user pool; a deployment then completes it.
 
     Raises:
-        CommandError: a stack of this name exists, or CloudFormation does not import them.
+        CommandError: a stack of this name exists, or CloudFormation rejects the import.
     """
     if status := status_of(cloudformation, planned.stack):
         if status == "IMPORT_COMPLETE":
@@ -242,7 +242,7 @@ def import_stack(cloudformation: Any, planned: Plan) -> None:
         for name, table in planned.targets.items()
     ]
     pool = {"UserPoolId": planned.user_pool}
-    change_set_name = f"restore-{int(time.time())}"  # one that failed keeps its name
+    change_set_name = f"restore-{int(time.time())}"  # a failed change set keeps its name
     cloudformation.create_change_set(
         StackName=planned.stack,
         ChangeSetName=change_set_name,
@@ -275,7 +275,7 @@ def import_stack(cloudformation: Any, planned: Plan) -> None:
         status = status_of(cloudformation, planned.stack)
         if status and "ROLLBACK" in status:
             raise CommandError(
-                f"The import was rolled back; the events of the stack {planned.stack} say why."
+                f"The import was rolled back; the events of the stack {planned.stack} have the reason."
             )
         return status == "IMPORT_COMPLETE"
 
@@ -291,5 +291,5 @@ def _wait(until: Callable[[], bool], what: str) -> None:
 
 
 def moment_of(planned: Plan) -> datetime:
-    """The moment to which the tables are restored."""
+    """The time to which the tables are restored."""
     return datetime.fromisoformat(planned.moment).astimezone(UTC)

@@ -250,7 +250,7 @@ def test_the_dashboard_shows_what_became_of_orders(
         return set(json.loads(capsys.readouterr().out)["filled"])
 
     # when
-    wanted = {"Orders", "Seconds until decided, and until shipped", "Orders rejected, by reason"}
+    wanted = {"Orders", "Seconds to decision and shipment", "Orders rejected, by reason"}
     found = eventually(filled, lambda titles: wanted <= titles)
     # then
     assert wanted <= found

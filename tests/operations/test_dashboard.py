@@ -99,7 +99,7 @@ class TestOnTheLocalEngine:
             "INSUFFICIENT_BALANCE": 1,
             "INSUFFICIENT_STOCK": 1,
         }
-        times = lines_of(drawn, "Seconds until decided, and until shipped")
+        times = lines_of(drawn, "Seconds to decision and shipment")
         assert 0 < times["decided, p50"] <= times["decided, p99"] <= times["shipped, p99"]
         written = (tmp_path / "board.html").read_text(encoding="utf-8")
         assert "INSUFFICIENT_STOCK" in written
@@ -111,8 +111,8 @@ class TestOnTheLocalEngine:
         lines = [f"REPORT RequestId: {number}\tDuration: {number}.5 ms\tBilled" for number in (1, 2)]
         drawn = draw(deployed([*lines, "REPORT of nothing"]), None, tmp_path / "board.html")
 
-        assert lines_of(drawn, "Cost: calls of functions") == {"change_publisher": 2}
-        assert lines_of(drawn, "Cost: milliseconds that functions ran") == {"change_publisher": 4.0}
+        assert lines_of(drawn, "Cost: function calls") == {"change_publisher": 2}
+        assert lines_of(drawn, "Cost: function milliseconds") == {"change_publisher": 4.0}
 
     def test_it_shows_what_waits_now_and_dead_letters(
         self, deployed: Deployed, stack: Stack, shop: Shop, tmp_path: Path
@@ -122,7 +122,7 @@ class TestOnTheLocalEngine:
 
         drawn = draw(deployed(), None, tmp_path / "board.html")
 
-        assert lines_of(drawn, "Messages that wait") == {"balance_checker": 1, "stock_checker": 1}
+        assert lines_of(drawn, "Waiting messages") == {"balance_checker": 1, "stock_checker": 1}
         assert lines_of(drawn, "Dead letters") == {"report": 1}
         assert "messages, now" in (tmp_path / "board.html").read_text(encoding="utf-8")
 
@@ -138,7 +138,7 @@ class TestOnTheLocalEngine:
         stack = deployed(["REPORT RequestId: 1\tDuration: 1 ms"])
         since = datetime.now(UTC) - timedelta(seconds=5)
 
-        assert lines_of(draw(stack, since, tmp_path / "board.html"), "Cost: calls of functions") == {}
+        assert lines_of(draw(stack, since, tmp_path / "board.html"), "Cost: function calls") == {}
 
 
 class OneAnswer:
@@ -238,7 +238,7 @@ class TestCommand:
         assert command("dashboard", "--json", "--output", str(tmp_path / "board.html")) == 0
 
         shown = json.loads(capsys.readouterr().out)
-        assert shown["filled"] == ["Cost: calls of functions", "Cost: milliseconds that functions ran"]
+        assert shown["filled"] == ["Cost: function calls", "Cost: function milliseconds"]
         assert "API: requests" in shown["onlyOnAws"]
 
     @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_who_may_not_ask_for_quotas_gets_one_line_and_goes_on(
     aws.has_stack()
     assert aws.check(with_changes=False) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    assert line == "Not checked: Lambda's quotas. You have no right to GetAccountSettings."
+    assert line == "Not checked: Lambda's quotas. You have no permission for GetAccountSettings."
 
 
 def test_a_new_stack_needs_free_names(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:

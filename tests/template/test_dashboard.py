@@ -132,10 +132,10 @@ def test_no_queue_table_or_function_is_forgotten() -> None:
     functions = set(of_type(template, "AWS::Serverless::Function")) - {"SmokeTestFunction"}
 
     assert names_in("Dead letters") == dead
-    assert names_in("Messages that wait") == names_in("Age of the oldest message") == queues - dead
+    assert names_in("Waiting messages") == names_in("Age of the oldest message") == queues - dead
     for title in ("DynamoDB: throttled reads and writes", "Cost: write units", "Cost: read units"):
         assert names_in(title) == tables, title
-    for title in ("Functions: errors", "Functions: throttled calls", "Cost: calls of functions"):
+    for title in ("Functions: errors", "Functions: throttled calls", "Cost: function calls"):
         assert names_in(title) == functions, title
 
 

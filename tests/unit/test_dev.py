@@ -202,7 +202,7 @@ class TestWhatIsSaid:
         others.look()
         others.look()
         (line,) = capsys.readouterr().out.splitlines()
-        assert line == "! template.yaml counts after a deployment: `./deploy.sh --env local`, or `make run`"
+        assert line == "! template.yaml needs a deployment: `./deploy.sh --env local`, or `make run`"
 
     def test_a_function_that_fails_when_it_is_imported(self, capsys: pytest.CaptureFixture[str]) -> None:
         SmokeTests(_Lambda(), {"one": "deployed-one", "two": "deployed-two"}).of(
