@@ -1,4 +1,4 @@
-"""Open WebSocket connections, reached through API Gateway."""
+"""Sends to open WebSocket connections, through API Gateway."""
 
 from __future__ import annotations
 
