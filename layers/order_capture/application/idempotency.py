@@ -55,7 +55,7 @@ def once(
     first answer is returned all the same.
 
     Raises:
-        IdempotencyConflictError: the key came with another request before.
+        IdempotencyConflictError: the key was used with a different request.
         OrderCaptureError: what `act` raises, if there is no first answer.
     """
     try:

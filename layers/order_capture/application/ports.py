@@ -119,7 +119,7 @@ class OrderRepository(Protocol):
 
         Raises:
             VersionConflictError: another write has changed it.
-            RequestInProgressError: the key has a first answer.
+            RequestInProgressError: the key already has a first answer.
         """
 
     def first_answer(self, request_id: str) -> FirstAnswer[Order] | None:
@@ -261,7 +261,7 @@ class MessagePublisher(Protocol):
 
         Raises:
             TransientError: some could not be sent, after retries; all may be sent again.
-            RejectedMessagesError: some never can be; all the others are sent.
+            RejectedMessagesError: some can never be sent; all others are sent.
         """
 
 

@@ -71,10 +71,10 @@ class AdjustBalance:
 
         Raises:
             BalanceOutOfRangeError: the balance would fall below zero or rise too high.
-            IdempotencyConflictError: the key came with another request before.
+            IdempotencyConflictError: the key was used with a different request.
             NotFoundError: there is nothing to add to, to take from, or to delete.
             OpenHoldsError: it is to be deleted, and open orders hold something of it.
-            TransientError: too many others change it at this moment.
+            TransientError: too many other requests are changing it.
         """
         earlier = (
             self.ledger.adjustment(idempotency_key_for(request.adjustment_id), request.adjustment_id)

@@ -51,7 +51,7 @@ class ListBalances:
         found: dict[str, Balance] = {}
         after, read, chunk = query.after, 0, query.limit
         while read < MAX_READ:
-            # One more than is wanted shows whether there is another page.
+            # One more than requested, to see whether there is another page.
             entities = self.ledger.list_entities(query.prefix, after, chunk + 1)
             page, more = entities[:chunk], len(entities) > chunk
             balances = self._balances(page)

@@ -29,7 +29,7 @@ class PublishBalanceStates:
 
         Raises:
             TransientError: not all could be sent; all may be sent again, since a version shows what is old.
-            RejectedMessagesError: some never can be; all the others are sent.
+            RejectedMessagesError: some can never be sent; all others are sent.
         """
         latest: dict[str, BalanceState] = {}
         divided: dict[str, LedgerSpec] = {}

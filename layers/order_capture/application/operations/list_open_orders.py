@@ -50,7 +50,7 @@ class ListOpenOrders:
 
     def list_page(self, after: OrderCursor | None, limit: int) -> OpenOrderPage:
         """Return the next page, oldest first. It may lack an order that was shipped a moment ago."""
-        # One more than a page takes shows whether there is another page.
+        # One more than a page holds, to see whether there is another page.
         cursors = self.orders.list_open(after, limit + 1)
         page, more = cursors[:limit], len(cursors) > limit
         by_id = self.orders.get_many([cursor.order_id for cursor in page])

@@ -30,10 +30,10 @@ class CancelOrder:
         """Cancel a pending or confirmed order. Shipping and cancelling meet at its status: one of them wins.
 
         Raises:
-            IdempotencyConflictError: the key came with another request before.
-            NotFoundError: there is no such order that the caller can access.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: the caller can access no such order.
             StatusConflictError: it has shipped, or is over already.
-            TransientError: too many others change it at this moment.
+            TransientError: too many other requests are changing it.
         """
 
         def step(order: Order) -> Order:

@@ -76,8 +76,8 @@ class CaptureOrders:
 
         Raises:
             CustomerForbiddenError: it is in the name of a customer that is not the caller.
-            IdempotencyConflictError: its key came with another request before.
-            RequestInProgressError: the first request with its key is not answered yet.
+            IdempotencyConflictError: its key was used with a different request.
+            RequestInProgressError: the first request with its key is still in progress.
             TransientError: it was not accepted; the same request may be sent again.
         """
         if not caller.can_access(order.details.customer_id):
@@ -101,8 +101,8 @@ class CaptureOrders:
 
         Raises:
             CustomerForbiddenError: all or none, and some are in the name of another customer.
-            IdempotencyConflictError: its key came with another request before.
-            RequestInProgressError: the first request with its key is not answered yet.
+            IdempotencyConflictError: its key was used with a different request.
+            RequestInProgressError: the first request with its key is still in progress.
             TransientError: none of it was accepted; the same request may be sent again.
         """
         batch = _permitted(batch, caller)

@@ -31,7 +31,7 @@ class GetOrder:
         There is nothing to wait for if its status can change no more, or if it has changed for the client.
 
         Raises:
-            NotFoundError: there is none of that id that the caller can access.
+            NotFoundError: the caller can access none with this id.
         """
         order = find_order(self.orders, order_id, caller)
         if has_changed(order):
@@ -49,7 +49,7 @@ def find_order(orders: OrderRepository, order_id: str, caller: Caller) -> Order:
     """Return the order as it stands.
 
     Raises:
-        NotFoundError: there is none of that id that the caller can access.
+        NotFoundError: the caller can access none with this id.
     """
     order = orders.get(order_id)
     if order is None or not caller.can_access(order.details.customer_id):

@@ -76,7 +76,7 @@ class ListOrders:
         found: list[Order] = []
         after, read, chunk = query.after, 0, query.limit
         while read < MAX_READ:
-            # One more than is wanted shows whether there is another page.
+            # One more than requested, to see whether there is another page.
             cursors = self._list_keys(query, after, chunk + 1)
             page, more = cursors[:chunk], len(cursors) > chunk
             by_id = self.orders.get_many([cursor.order_id for cursor in page])

@@ -41,7 +41,7 @@ class PublishOrderEvents:
         Raises:
             TransientError: not all could be sent; the whole batch must be retried, and its events then come
                 again under the same ids.
-            RejectedMessagesError: some never can be; all other events are sent.
+            RejectedMessagesError: some can never be sent; all other events are.
         """
         events = [event for before, after in changes if (event := event_of(before, after))]
         if events:

@@ -25,8 +25,8 @@ def update_with_retry(
 
     Raises:
         NotFoundError: there is no such order.
-        RequestInProgressError: the key has a first answer.
-        TransientError: too many others change it at this moment.
+        RequestInProgressError: the key already has a first answer.
+        TransientError: too many other requests are changing it.
     """
     changed: Order | None = None
     for attempt in retry:

@@ -31,7 +31,7 @@ def watch_new_orders(watches: MessagePublisher, placed: Sequence[tuple[str, str]
 
     Raises:
         TransientError: not all could be sent; the whole batch must be retried.
-        RejectedMessagesError: some never can be; all the others are sent.
+        RejectedMessagesError: some can never be sent; all others are sent.
     """
     watches.send_all([WatchOrder.of(order_id, correlation, delay) for order_id, correlation in placed])
 

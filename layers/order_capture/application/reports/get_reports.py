@@ -42,7 +42,7 @@ class GetReports:
         while day <= query.until:
             name = day.isoformat()
             after = query.after if query.after and query.after.day == name else None
-            # One more than a page takes shows whether there is another page.
+            # One more than a page holds, to see whether there is another page.
             rows += self.reports.rows(generation, name, after, query.limit + 1 - len(rows))
             if len(rows) > query.limit:
                 return ReportPage(rows[: query.limit], rows[query.limit - 1].key)

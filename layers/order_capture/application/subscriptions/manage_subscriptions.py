@@ -33,7 +33,7 @@ class ManageSubscriptions:
             to be sent is in it already. None for more than one order.
 
         Raises:
-            NotFoundError: there is none of that id that the caller can access.
+            NotFoundError: the caller can access none with this id.
             OperatorsOnlyError: a customer asks for all orders.
             SubscriptionLimitError: the connection has too many subscriptions, or the target too many
                 subscribers.

@@ -36,7 +36,7 @@ class ManageWebhooks:
 
         Raises:
             CustomerForbiddenError: it is in another customer's name.
-            IdempotencyConflictError: the key came before with another request.
+            IdempotencyConflictError: the key was used with a different request.
             WebhookLimitError: the customer has the maximum number.
         """
 
@@ -63,7 +63,7 @@ class ManageWebhooks:
         """Return a webhook.
 
         Raises:
-            NotFoundError: there is none of that id that the caller can access.
+            NotFoundError: the caller can access none with this id.
         """
         return find_webhook(self.webhooks, webhook_id, caller)
 
@@ -71,8 +71,8 @@ class ManageWebhooks:
         """Remove a webhook: nothing more is sent to it, not even a delivery that is waiting for its retry.
 
         Raises:
-            IdempotencyConflictError: the key came before with another request.
-            NotFoundError: there is none of that id that the caller can access.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: the caller can access none with this id.
         """
 
         def act() -> Webhook:
@@ -92,8 +92,8 @@ class ManageWebhooks:
         It creates a customer's callbacks, if no order has needed them yet.
 
         Raises:
-            IdempotencyConflictError: the key came before with another request.
-            NotFoundError: there is none of that id that the caller can access.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: the caller can access none with this id.
             StatusConflictError: it is disabled, or another request rotates it at this moment.
         """
 
@@ -122,10 +122,10 @@ class ManageWebhooks:
         """Return a page of a webhook's deliveries.
 
         Raises:
-            NotFoundError: there is no webhook of that id that the caller can access.
+            NotFoundError: the caller can access no webhook with this id.
         """
         self.get(webhook_id, caller)
-        # One more than a page takes shows whether there is another page.
+        # One more than a page holds, to see whether there is another page.
         found = self.webhooks.deliveries(webhook_id, before, limit + 1)
         return DeliveryPage(found[:limit], found[limit - 1].delivery_id if len(found) > limit else None)
 
@@ -134,7 +134,7 @@ def find_webhook(webhooks: WebhookRepository, webhook_id: str, caller: Caller) -
     """Return a webhook.
 
     Raises:
-        NotFoundError: there is none of that id that the caller can access.
+        NotFoundError: the caller can access none with this id.
     """
     webhook = webhooks.get(webhook_id) if caller.can_access(customer_id_of(webhook_id)) else None
     if webhook is None:

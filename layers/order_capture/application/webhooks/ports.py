@@ -28,7 +28,7 @@ class WebhookRepository(Protocol):
 
         Raises:
             WebhookLimitError: so many do already.
-            TransientError: too many others change them at this moment.
+            TransientError: too many other requests are changing them.
         """
 
     def may_have_webhooks(self, customer_ids: Collection[str]) -> Collection[str]:
@@ -44,7 +44,7 @@ class WebhookRepository(Protocol):
         """Delete the one of that id; False if it did not exist.
 
         Raises:
-            TransientError: too many others change it at this moment.
+            TransientError: too many other requests are changing it.
         """
 
     def rotate(self, webhook: Webhook, expected: str, key: RequestKey | None = None) -> None:
@@ -52,7 +52,7 @@ class WebhookRepository(Protocol):
 
         Raises:
             VersionConflictError: another write has changed it.
-            TransientError: too many others change it at this moment.
+            TransientError: too many other requests are changing it.
         """
 
     def answer_with(self, delivery: Delivery, key: RequestKey) -> None:

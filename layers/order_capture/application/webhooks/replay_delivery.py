@@ -31,8 +31,8 @@ class ReplayDelivery:
         requested.
 
         Raises:
-            IdempotencyConflictError: the key came before with another request.
-            NotFoundError: there is none of that id that the caller can access.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: the caller can access none with this id.
             StatusConflictError: the webhook is disabled, or the order's own address refuses its events.
             TransientError: it could not be requested.
         """
