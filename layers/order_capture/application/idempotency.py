@@ -56,7 +56,7 @@ def once(
 
     Raises:
         IdempotencyConflictError: the key was used with a different request.
-        OrderCaptureError: what `act` raises, if there is no first answer.
+        OrderCaptureError: raised by `act`, if there is no first answer.
     """
     try:
         return Answered(act())

@@ -41,7 +41,7 @@ class DynamoHistoryRepository:
         self._key = key
         self._retry = retry
 
-    def put(self, lines: Sequence[HistoryRecord]) -> None:  # noqa: D102 - the port says it
+    def put(self, lines: Sequence[HistoryRecord]) -> None:  # noqa: D102 - see the port
         items = list(
             {
                 (item["entity"]["S"], item["line"]["S"]): item

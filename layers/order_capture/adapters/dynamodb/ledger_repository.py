@@ -56,7 +56,7 @@ class DynamoLedgerRepository:
         self._key = key
         self._retry = retry
 
-    def head(self, entity: str) -> Balance | None:  # noqa: D102 - the port says it
+    def head(self, entity: str) -> Balance | None:  # noqa: D102 - see the port
         item = self._get(entity, BALANCE_ENTRY)
         return balance_from(from_item(item)) if item else None
 

@@ -47,7 +47,7 @@ class DynamoOrderRepository:
         self._table = table
         self._retry = retry
 
-    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:  # noqa: D102 - the port says it
+    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:  # noqa: D102 - see the port
         if len(orders) == 1:
             item = self._put_new(to_order_item(orders[0]))
             return {orders[0].order_id: order_from(item)} if item else {}
@@ -142,7 +142,7 @@ class DynamoOrderRepository:
                 ),
             )
         except botocore.exceptions.ClientError as error:
-            # The order has ended, or is being written just now: then the next check marks it.
+            # The order has ended, or is being written: then the next check marks it.
             if error.response["Error"]["Code"] not in {
                 "ConditionalCheckFailedException",
                 "TransactionConflictException",

@@ -49,7 +49,7 @@ class DynamoReportRepository:
         self._client = client
         self._table = table
 
-    def generations(self) -> Generations:  # noqa: D102 - the port says it
+    def generations(self) -> Generations:  # noqa: D102 - see the port
         answer = self._client.get_item(TableName=self._table, Key=GENERATIONS, ConsistentRead=True)
         values = from_item(answer.get("Item", {}))
         building = integer(values, "building") if "building" in values else None

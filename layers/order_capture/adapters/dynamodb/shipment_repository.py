@@ -31,7 +31,7 @@ class DynamoShipmentRepository:
         self._accounts = accounts
         self._stock = stock
 
-    def held(self, orders: Sequence[OrderDetails]) -> Sequence[Shipment]:  # noqa: D102 - the port says it
+    def held(self, orders: Sequence[OrderDetails]) -> Sequence[Shipment]:  # noqa: D102 - see the port
         order_ids = [details.order_id for details in orders]
         account, stock = self._accounts.holds(order_ids), self._stock.holds(order_ids)
         return [

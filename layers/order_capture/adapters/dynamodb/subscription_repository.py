@@ -35,7 +35,7 @@ class DynamoSubscriptionRepository:
         self._table = table
         self._retry = retry
 
-    def add(  # noqa: D102 - the port says it
+    def add(  # noqa: D102 - see the port
         self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int
     ) -> None:
         time = int(datetime.fromisoformat(now).timestamp())

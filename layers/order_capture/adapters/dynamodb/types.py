@@ -24,7 +24,7 @@ class Foreign:
     number out of bounds.
 
     A newer release may have written it. Code that does not use the attribute ignores it; code that reads it
-    as a field refuses it, since it is of no field's type.
+    as a field refuses it, since no field has this type.
     """
 
     kind: str

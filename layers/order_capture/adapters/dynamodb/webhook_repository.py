@@ -396,7 +396,7 @@ def _webhook_key(webhook_id: str) -> dict[str, str]:
 
 
 def _receiver_key(webhook_id: str, name: str) -> dict[str, str]:
-    """The health of a webhook's own address is in the webhook's item; callbacks have an item for a host."""
+    """The health of a webhook's own URL is in the webhook's item; for callbacks, each host has an item."""
     return _key(webhook_id, f"{_HOST}{webhook_id}#{name}") if name else _webhook_key(webhook_id)
 
 

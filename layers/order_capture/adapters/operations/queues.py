@@ -29,7 +29,7 @@ class SqsQueues:
         self._stack = stack
         self._sqs = stack.client("sqs")
 
-    def statuses(self) -> Sequence[QueueStatus]:  # noqa: D102 - the port says it
+    def statuses(self) -> Sequence[QueueStatus]:  # noqa: D102 - see the port
         urls = {
             channel.name: self._stack.output(f"{channel.resource}QueueUrl")
             for channel in CHANNELS

@@ -332,7 +332,7 @@ class _KnownBalances:
         self.balances: dict[str, Balance | None] = {}
         """The known balances, by customer or product."""
         self.heads: dict[str, Heads] = {}
-        """The heads of customers or products of which one head was short, as last read."""
+        """By customer or product: all heads as last read, if one of them was short."""
         self._unsure: set[str] = set()
         """Customers or products whose heads changed while they were read: the sum may never have existed."""
 
@@ -355,7 +355,7 @@ class _KnownBalances:
             else:
                 self._stripes[entity] = self._stripes[entity] or (balance.stripes if balance else 0)
                 to_collect.add(entity)
-                if balance is None:  # the stripe is gone: orders go on without it, the audit reports it
+                if balance is None:  # the stripe is missing: it is not used any more; the audit reports it
                     self.targets[entity] = entity
         for entity in sorted(contended):
             self._conflicts[entity] += 1

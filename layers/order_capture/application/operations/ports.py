@@ -19,7 +19,7 @@ class QueueStatus:
     in_flight: int = 0
     delayed: int = 0
     oldest: float | None = None
-    """Age in seconds of the oldest message; None where there is no such metric, as on the local engine."""
+    """Age in seconds of the oldest message; None without such a metric, as on the local engine."""
 
 
 @dataclass(frozen=True, slots=True)

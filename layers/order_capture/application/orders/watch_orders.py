@@ -37,7 +37,7 @@ def watch_new_orders(watches: MessagePublisher, placed: Sequence[tuple[str, str]
 
 
 MARKED_ATTEMPTS = 4
-"""The first checks of an open order, at each of which it is marked as open. It stays marked until it ends:
+"""Number of an open order's first checks that each mark it as open. It stays marked until it ends:
 one mark is enough, unless another write conflicted or the index was throttled."""
 
 

@@ -76,7 +76,7 @@ class ManageWebhooks:
         """
 
         def act() -> Webhook:
-            # Without the secret, which is of no further use and is not stored with the answer.
+            # Without the secret, which is no longer needed and is not stored with the answer.
             webhook = replace(self.get(webhook_id, caller), secret="", previous_secret="")  # nosec B106 # none
             if not self.webhooks.remove(webhook, key):
                 raise NotFoundError("There is no such webhook.")

@@ -33,7 +33,7 @@ class ReplayDelivery:
         Raises:
             IdempotencyConflictError: the key was used with a different request.
             NotFoundError: the caller can access none with this id.
-            StatusConflictError: the webhook is disabled, or the order's own address refuses its events.
+            StatusConflictError: the webhook is disabled, or the order's callback URL refuses its events.
             TransientError: it could not be requested.
         """
 

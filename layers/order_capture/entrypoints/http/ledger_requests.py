@@ -99,13 +99,13 @@ def balances_query(request: Request) -> BalanceQuery:
     query = query_of(ListBalancesQuery, request)
     prefix = query.prefix or ""
     if query.cursor is not None and not query.cursor.startswith(prefix):
-        # Of another list than this one. DynamoDB would refuse it.
+        # A cursor of another list. DynamoDB would refuse it.
         raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
     return BalanceQuery(prefix, query.cursor, query.limit)
 
 
 def account_change(request: Request, new_id: Callable[[], str]) -> BalanceRequest:
-    """What `POST /account` asks for.
+    """The change requested by `POST /account`.
 
     Raises:
         RequestInvalidError: with every invalid field.
@@ -115,7 +115,7 @@ def account_change(request: Request, new_id: Callable[[], str]) -> BalanceReques
 
 
 def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceRequest:
-    """What `POST /stock` asks for.
+    """The change requested by `POST /stock`.
 
     Raises:
         RequestInvalidError: with every invalid field.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
 
 LOOK_SOON = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-"""When to look orders up that were taken in."""
+"""The Retry-After of captured orders: when to read them."""
 
 
 def order_view(order: Order) -> dict[str, Any]:

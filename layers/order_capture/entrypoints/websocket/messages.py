@@ -52,7 +52,7 @@ def wanted(text: str) -> SubscriptionTarget:
 
 
 def subscribed(what: SubscriptionTarget, order: Order | None) -> dict[str, Any]:
-    """The confirmation of a subscription; that of an order has its current state."""
+    """The confirmation of a subscription; for an order it contains the current state."""
     name = {"order": "orderId", "customer": "customerId", "all": "all"}[what.kind]
     answer: dict[str, Any] = {"subscribed": {name: what.id or True}}
     return answer if order is None else answer | {"order": OrderSnapshot.of(order).values()}
