@@ -1,7 +1,7 @@
 """Webhooks and their deliveries in a DynamoDB table. Key: `customerId` and `entry`.
 
 A webhook's id contains its customer's, so that the item's key follows from it. The table's TTL removes
-deliveries thirty days after they began, and with them the health of the hosts that callbacks go to.
+deliveries thirty days after they began, and likewise the health of the hosts that callbacks go to.
 
 The record of an Idempotency-Key has its own key, since the same key may come for another customer. The ids of
 a customer's registered webhooks are also in a set; a condition on its size keeps their limit. Adding an id to

@@ -355,7 +355,7 @@ class _KnownBalances:
             else:
                 self._stripes[entity] = self._stripes[entity] or (balance.stripes if balance else 0)
                 to_collect.add(entity)
-                if balance is None:  # the stripe is missing: it is not used any more; the audit reports it
+                if balance is None:  # the stripe is missing: orders use the root, the audit reports it
                     self.targets[entity] = entity
         for entity in sorted(contended):
             self._conflicts[entity] += 1

@@ -15,7 +15,7 @@ from order_capture.domain.stripes import Heads, is_undivided, total
 # is returned as it is, and the next one continues from there.
 MAX_READ = 500
 CHUNK = 100
-"""Number of reads at a time after a page turned out to be short."""
+"""Customers or products read at a time after a page turned out to be short."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # request are bounded: after this many, the page is returned as it is, and the next one continues from there.
 MAX_READ = 500
 CHUNK = 100
-"""Number of reads at a time after a page turned out to be short."""
+"""Orders read at a time after a page turned out to be short."""
 
 
 @dataclass(frozen=True, slots=True)
