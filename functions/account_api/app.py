@@ -1,4 +1,4 @@
-"""account_api: sets, shows and deletes what customers may spend, with its history."""
+"""account_api: sets, shows and deletes customers' balances, and shows their history."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from order_capture.entrypoints.dynamodb_streams import stream_handler
 
 
 def process(changes: Sequence[OrderChange]) -> None:
-    """Publish what happened to each order."""
+    """Publish the events of each order."""
     bootstrap.publish_order_events().publish(changes)
 
 

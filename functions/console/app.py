@@ -1,4 +1,4 @@
-"""console: serves the page on which people watch orders, and find and heal what is stuck."""
+"""console: serves the page for watching orders, and for finding and repairing stuck ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""history_projector: follows both ledgers, and writes down what was done in the order in which it was."""
+"""history_projector: writes the history of both ledgers, in order, from their streams."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from order_capture.entrypoints.dynamodb_streams import ledger_stream_handler
 
 def process(states: Sequence[BalanceState]) -> None:
     """Publish the latest state of each customer or product; a batch is of one ledger's stream."""
-    kind = states[0].kind if states else ACCOUNTS  # there are none in a smoke test
+    kind = states[0].kind if states else ACCOUNTS  # a smoke test has no states
     bootstrap.publish_balance_states(kind).publish(states)
 
 

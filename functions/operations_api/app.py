@@ -1,4 +1,4 @@
-"""operations_api: shows operators the queues, dead letters and open orders, and heals what is stuck."""
+"""operations_api: shows operators the queues, dead letters and open orders, and repairs stuck ones."""
 
 from __future__ import annotations
 

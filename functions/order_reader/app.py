@@ -1,4 +1,4 @@
-"""order_reader: shows an order, at once or when it has changed."""
+"""order_reader: shows an order, immediately or when it has changed."""
 
 from __future__ import annotations
 

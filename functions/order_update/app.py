@@ -1,4 +1,4 @@
-"""order_update: decides orders by the results of their checks, and sends what follows."""
+"""order_update: decides orders by the results of their checks, and sends the next messages."""
 
 from __future__ import annotations
 

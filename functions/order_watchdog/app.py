@@ -1,4 +1,4 @@
-"""order_watchdog: recovers whatever is still open when its time comes."""
+"""order_watchdog: recovers orders that are still open when their check is due."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from order_capture.application.messages import WatchOrder
 
 
 def process(messages: Sequence[WatchOrder]) -> set[str]:
-    """Check each order, and send again what follows from its status."""
+    """Check each order, and send the next message of its status again."""
     return bootstrap.watch_orders().process(messages)
 
 

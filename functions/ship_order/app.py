@@ -1,4 +1,4 @@
-"""ship_order: settles what confirmed orders hold, once each."""
+"""ship_order: settles the holds of confirmed orders, each exactly once."""
 
 from __future__ import annotations
 

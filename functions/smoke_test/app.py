@@ -1,4 +1,4 @@
-"""smoke_test: calls the new version of a function before anybody else does, and has a bad one rolled back."""
+"""smoke_test: calls a function's new version before it gets traffic, and has a faulty one rolled back."""
 
 from __future__ import annotations
 

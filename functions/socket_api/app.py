@@ -10,7 +10,7 @@ from order_capture.entrypoints.websocket.api import Frame, socket_handler
 
 
 def on_message(frame: Frame) -> dict[str, Any]:
-    """Subscribe the connection to what its message names."""
+    """Subscribe the connection to the target in its message."""
     target = messages.wanted(frame.text)
     order = bootstrap.manage_subscriptions().subscribe(frame.connection_id, target, frame.caller)
     return messages.subscribed(target, order)

@@ -1,4 +1,4 @@
-"""socket_authorizer: lets those open a WebSocket connection who may read orders."""
+"""socket_authorizer: allows WebSocket connections to callers who may read orders."""
 
 from __future__ import annotations
 

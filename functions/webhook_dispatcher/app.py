@@ -10,7 +10,7 @@ from order_capture.application.messages import ReceivedOrderEvent
 
 
 def process(events: Sequence[ReceivedOrderEvent]) -> set[str]:
-    """Start the deliveries of each event, that to the order's own callback among them."""
+    """Start the deliveries of each event, including the one to the order's own callback."""
     return bootstrap.dispatch_webhooks().process(events)
 
 

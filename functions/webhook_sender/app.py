@@ -1,6 +1,6 @@
-"""webhook_sender: sends the deliveries that are due, and postpones the others.
+"""webhook_sender: sends the due deliveries, and postpones the others.
 
-Two queues feed it, the quick lane and the slow one, and neither takes senders from the other.
+Two queues feed it, the quick lane and the slow lane; neither takes senders from the other.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ HANDLERS = {
 
 
 def handler(event: dict[str, Any], context: LambdaContext | None) -> dict[str, Any]:
-    """Work in the lane that the messages came by."""
+    """Process the messages in the lane of their queue."""
     return HANDLERS[bootstrap.webhook_lane_of(event)](event, context)

@@ -1,7 +1,7 @@
 """Build the use cases of a running function, with the adapters that implement their ports.
 
-A use case is built by the function of its name. All is imported in the calls, so that a function loads only
-what it uses. `source` is the function that publishes.
+The function with a use case's name builds it. Imports are inside these functions, so that a Lambda function
+loads only what it uses. `source` is the Lambda function that publishes.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def publish_order_events() -> PublishOrderEvents:
 
 
 def retry() -> Retry:
-    """How often a write is attempted: as long as the invocation has time left."""
+    """The retry of writes: limited by the invocation's remaining time."""
     return Retry(backoff, has_time_left)
 
 
@@ -177,7 +177,7 @@ def check_orders(kind: LedgerSpec) -> CheckOrders:
 
 @cache
 def hot_heads() -> HotHeads:
-    """What this process remembers of contended heads: each function has one ledger."""
+    """The contended heads that this process knows: each function has one ledger."""
     from order_capture.application.ledger.hot_heads import HotHeads
 
     return HotHeads()
@@ -360,14 +360,14 @@ def ledger(kind: LedgerSpec) -> DynamoLedgerRepository:
 
 
 def accounts() -> DynamoLedgerRepository:
-    """What customers may spend."""
+    """The ledger of customers' accounts."""
     from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 
     return DynamoLedgerRepository(client("dynamodb"), settings.account_table, "customerId", retry())
 
 
 def stock() -> DynamoLedgerRepository:
-    """What is left of each product."""
+    """The ledger of products' stock."""
     from order_capture.adapters.dynamodb.ledger_repository import DynamoLedgerRepository
 
     return DynamoLedgerRepository(client("dynamodb"), settings.stock_table, "productId", retry())
@@ -402,14 +402,14 @@ def webhooks() -> DynamoWebhookRepository:
 
 
 def subscriptions() -> DynamoSubscriptionRepository:
-    """Which WebSocket connections are subscribed to what."""
+    """The subscriptions of WebSocket connections."""
     from order_capture.adapters.dynamodb.subscription_repository import DynamoSubscriptionRepository
 
     return DynamoSubscriptionRepository(client("dynamodb"), settings.connection_table, retry())
 
 
 def queues() -> SqsQueues:
-    """The queues of the stack, and its dead letters."""
+    """The queues and dead letters of the stack."""
     from order_capture.adapters.operations.queues import SqsQueues
     from order_capture.adapters.operations.stack import own_stack
 
@@ -417,7 +417,7 @@ def queues() -> SqsQueues:
 
 
 def function_logs() -> CloudWatchFunctionLogs:
-    """What the stack's functions log."""
+    """The logs of the stack's functions."""
     from order_capture.adapters.operations.function_logs import CloudWatchFunctionLogs
     from order_capture.adapters.operations.stack import own_stack
 
@@ -460,24 +460,24 @@ def watchdog_publisher(source: str) -> QueuePublisher:
 
 
 def webhook_publisher(source: str) -> QueuePublisher:
-    """To webhook_sender, by its quick lane."""
+    """To webhook_sender, through the quick lane."""
     return _queue(settings.webhook_sender_queue_url, source)
 
 
 def webhook_lanes(source: str) -> dict[Lane, QueuePublisher]:
-    """To webhook_sender, by each of its lanes."""
+    """To webhook_sender, one publisher per lane."""
     from order_capture.domain.webhooks import Lane
 
     return {Lane.QUICK: webhook_publisher(source), Lane.SLOW: _queue(settings.webhook_slow_queue_url, source)}
 
 
 def webhook_dead_letters(source: str) -> QueuePublisher:
-    """The dead-letter queue of deliveries that could not be made."""
+    """The dead-letter queue of failed deliveries."""
     return _queue(settings.webhook_sender_dlq_url, source)
 
 
 def envelope_factory(source: str) -> EnvelopeFactory:
-    """What makes the envelopes of a function's messages."""
+    """Creates the envelopes of a function's messages."""
     from order_capture.adapters.messaging.publishers import EnvelopeFactory
 
     return EnvelopeFactory(f"/order-capture/{source}", new_id, clock, backoff)
@@ -499,7 +499,7 @@ def _queue(url: str, source: str) -> QueuePublisher:
 
 
 def webhook_lane_of(event: dict[str, Any]) -> Lane:
-    """The lane whose queue a batch is from: a batch is from one queue. A smoke test is from none."""
+    """The lane of a batch's queue: all records are from one queue. A smoke test has no queue."""
     from order_capture.domain.webhooks import Lane
 
     records = event.get("Records")
@@ -531,7 +531,7 @@ def connections() -> ApiGatewayConnections:
 
 
 def new_secret() -> str:
-    """A secret that nobody can guess."""
+    """A random secret for webhooks."""
     from order_capture.domain.signatures import SECRET_BYTES, secret_of
 
     return secret_of(os.urandom(SECRET_BYTES))

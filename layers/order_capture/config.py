@@ -1,7 +1,7 @@
 """The settings of the functions: the environment variables that template.yaml sets, and the type of each.
 
-Each is read and checked when it is used. A model for each function would be built at its start, whatever of
-it the start uses, and the authorizer would load pydantic for it alone.
+Each is read and checked when it is used. A pydantic model would be built at every start, even for settings
+that the start does not use, and the authorizer would load pydantic only for this.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 
 class MissingSettingError(RuntimeError):
-    """A function is not deployed as template.yaml says: a setting is missing, or is not what it must be."""
+    """A function is not deployed as in template.yaml: a setting is missing or invalid."""
 
 
 def env(name: str) -> str:
@@ -35,8 +35,8 @@ class Setting(Generic[Value]):
     """A setting, named as its environment variable in lower case.
 
     Args:
-        read: makes the value of the text; raises ValueError if it can't be one.
-        expected: what the text must be, for the error.
+        read: converts the text to the value; raises ValueError if it is invalid.
+        expected: describes a valid text, for the error.
         default: for a variable that may be left out.
     """
 
@@ -57,7 +57,7 @@ class Setting(Generic[Value]):
         """Read the variable.
 
         Raises:
-            MissingSettingError: it is not set, or not what it must be. The value is not in the error.
+            MissingSettingError: it is not set, or invalid. The value is not in the error.
         """
         if instance is None:
             return self
@@ -90,7 +90,7 @@ def _flag(value: str) -> bool:
 
 
 def _url(value: str) -> str:
-    # A mere path is one on the local engine.
+    # A path without a host is one of the local engine.
     url = urllib.parse.urljoin(os.environ.get("AWS_ENDPOINT_URL", ""), value)
     if not url.startswith(("https://", "http://")):
         raise ValueError(value)
@@ -102,7 +102,7 @@ def _text(default: str | None = None) -> Setting[str]:
 
 
 class Settings:
-    """All settings; a function has those that it uses."""
+    """All settings; a function has only those that it uses."""
 
     order_table = _text()
     account_table = _text()
@@ -135,23 +135,23 @@ class Settings:
     webhook_timeout_seconds = Setting(_timeout, "a number of seconds above 0")
 
     allowed_origin = _text("")
-    """The origin of the pages that may show answers; empty if none may."""
+    """The allowed CORS origin; empty if none is allowed."""
     loopback_webhooks = Setting(_flag, "true or false", default=False)
-    """Whether a webhook may be on the engine's own machine: on the local engine only."""
+    """Whether a webhook may be on the machine itself: only on the local engine."""
     connections_url = Setting(_url, "a URL, or a path of the local engine")
     token_issuer = _text()
     token_keys_url = Setting(_url, "a URL, or a path of the local engine")
 
     sign_in_url = _text("")
-    """The user pool's own pages; empty on the local engine, where they are at the page's own host."""
+    """The URL of the user pool's pages; empty on the local engine: there they are at the page's own host."""
     socket_url = _text()
     """A URL, or a path of the local engine."""
     stack_name = _text()
 
     powertools_metrics_namespace = _text("")
-    """Empty where nothing is measured."""
+    """Empty if nothing is measured."""
     aws_endpoint_url = _text("")
-    """The local engine's; empty on AWS."""
+    """The local engine's URL; empty on AWS."""
 
     @property
     def engine_port(self) -> int | None:

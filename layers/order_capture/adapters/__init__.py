@@ -1,1 +1,1 @@
-"""What goes out: DynamoDB, SNS, SQS, webhooks, WebSocket connections, and how values are written for them."""
+"""Outbound adapters: DynamoDB, SNS, SQS, webhooks, WebSocket connections, and the serializers for them."""

@@ -1,4 +1,4 @@
-"""The clients of AWS services: one of each for a process, with timeouts and retries that fit a function."""
+"""Clients of AWS services: one of each per process, with timeouts and retries that fit a Lambda function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import botocore.config
 
 @cache
 def client(service: str, endpoint: str | None = None) -> Any:
-    """The process's client of an AWS service, made when it is first needed.
+    """The process's client of an AWS service, created when it is first needed.
 
     Args:
         service: as boto3 names it.
@@ -32,7 +32,7 @@ def close_connections() -> None:
 
 @cache
 def session() -> boto3.Session:
-    """The session that makes the process's clients."""
+    """The session that creates the process's clients."""
     made = boto3.Session()
     made.events.register("before-send", _check_each_try)
     return made
@@ -43,7 +43,7 @@ _checks: list[Callable[[], None]] = []
 
 
 def before_each_try(check: Callable[[], None]) -> None:
-    """Have `check` called before each try of each call to AWS; what it raises ends the call."""
+    """Call `check` before each attempt of each call to AWS; an exception from it ends the call."""
     _checks.append(check)
 
 
@@ -52,25 +52,25 @@ def _check_each_try(**_: object) -> None:
         check()
 
 
-# Two tries of at most three seconds each, and the pause between them, fit into every function's timeout
-# (template.yaml; a rule checks it). The client retries what AWS could not take (throttling, 5xx, a broken
-# connection); a write that conflicted with another one is ours to retry: only we know what to write then.
+# Two attempts of at most three seconds each, and the pause between them, fit into every function's timeout
+# (template.yaml; a rule checks it). The client retries throttling, 5xx and broken connections. Conflicting
+# writes are retried by our own code, since only it knows what to write then.
 _CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 1, 2, 2
-_LONGEST_PAUSE = 1  # of botocore's standard mode after a first try: a random part of it
+_LONGEST_PAUSE = 1  # of botocore's standard mode after a first attempt, which waits a random part of it
 _CONFIG = botocore.config.Config(
     connect_timeout=_CONNECT_SECONDS,
     read_timeout=_READ_SECONDS,
     retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
 )
 WORST_CALL_SECONDS = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS) + (_ATTEMPTS - 1) * _LONGEST_PAUSE
-"""How long one call to AWS may take until it has failed."""
+"""The longest that one call to AWS can take before it fails."""
 
 
 def create_clients() -> None:
     """Create the clients that the function's settings name, before its first event needs them.
 
-    Lambda gives a function a whole core while it starts, and less than a third of one afterwards: a client is
-    60 ms of work. A dead-letter queue alone names no client, since it is hardly ever written to.
+    Lambda gives a function a whole core while it starts, and less than a third of one afterwards. Creating a
+    client takes 60 ms. None is created for a dead-letter queue alone, which is hardly ever written to.
     """
     kinds = {"_TABLE": "dynamodb", "_TOPIC_ARN": "sns", "_QUEUE_URL": "sqs"}
     settings = [name for name in os.environ if name != "DEAD_LETTER_QUEUE_URL"]
@@ -79,5 +79,5 @@ def create_clients() -> None:
             client(service)
 
 
-if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # as AWS sets it; not where tests and commands import this
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # set by AWS, not where tests and commands import this
     create_clients()

@@ -1,4 +1,4 @@
-"""What an error of AWS, or of botocore in front of it, means for who has called."""
+"""Classify the errors of AWS and botocore: can the caller retry, or is the request refused?"""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _THROTTLED = {
     "ThrottlingException",
     "TransactionInProgressException",
 }
-# Of DynamoDB, SNS and SQS. All other refusals (no permission, no such table, no key to encrypt with) are of
-# the surroundings, which are put right while what was asked for may wait.
+# Codes of DynamoDB, SNS and SQS. All other refusals (no permission, no such table, no encryption key) come
+# from the environment. It can be fixed while the request waits.
 _REFUSED = {
     "BatchRequestTooLong",
     "AWS.SimpleQueueService.BatchRequestTooLong",
@@ -36,7 +36,7 @@ _REFUSED = {
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether AWS could not take a call just now: too many of them, a fault of its own, no answer."""
+    """Whether AWS could not take a call for now: throttling, a server error, or no response."""
     match error:
         case botocore.exceptions.HTTPClientError() | botocore.exceptions.ConnectionError():
             return True
@@ -48,10 +48,10 @@ def is_unavailable(error: Exception) -> bool:
 
 @contextmanager
 def unavailable_as_transient() -> Iterator[None]:
-    """Raise a `TransientError` where AWS could not take a call just now.
+    """Raise a `TransientError` where AWS could not take a call for now.
 
-    A use case that works for many orders at once then returns them to their queue, and does not try each of
-    them alone, which would be ten times the calls that were too many.
+    A use case that processes a batch of orders then returns all of them to their queue. Trying each of them
+    alone would be ten times the calls that were throttled.
     """
     try:
         yield
@@ -62,21 +62,21 @@ def unavailable_as_transient() -> Iterator[None]:
 
 
 def codes_of(error: botocore.exceptions.ClientError) -> list[str | None]:
-    """The code of an error, and those of each part of a transaction that was refused."""
+    """The code of an error, or the codes of each action of a transaction that was refused."""
     answer: Any = error.response
     return [each.get("Code") for each in (answer["Error"], *answer.get("CancellationReasons", []))]
 
 
 def is_refusal(code: str | None) -> bool:
-    """Whether AWS refuses what it was given, and will the next time, by the code of its error."""
+    """Whether an error code means that AWS refuses the request itself, and would refuse it again."""
     return code in _REFUSED
 
 
 def is_worth_a_retry(error: Exception) -> bool:
-    """Whether the same work may well succeed later: what is wrong is around it, not in it.
+    """Whether the same work may succeed later: the cause is in the environment, not in the record.
 
-    A mistake of ours shows as any other exception, and it is not known whether all records meet it. It is
-    taken for one of the record at hand: one of a thousand is the usual case.
+    A bug of ours shows as any other exception, and may affect one record or all. It is taken for a fault of
+    this one record: one in a thousand is the usual case.
     """
     match error:
         case TransientError() | MissingSettingError() | ImportError() | OSError():

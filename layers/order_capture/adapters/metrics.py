@@ -1,10 +1,10 @@
-"""What the business is measured by: CloudWatch makes metrics of the lines that Powertools writes to the log.
+"""Business metrics: CloudWatch extracts them from the lines that Powertools writes to the log.
 
-One namespace, and each metric by the stack (`service`); few have a second dimension, whose values are few:
-every combination is a metric of its own, and billed as one. docs/reference/metrics.md lists them all.
+There is one namespace, and the stack (`service`) is a dimension of every metric. A few metrics have a second
+dimension with few values, since each combination is billed as a metric. docs/reference/metrics.md lists all.
 
-Where template.yaml names no namespace, as in tests, nothing is measured. And nothing fails because it is
-measured: an accepted order would be answered with an error, a batch that was done would come again.
+Without a namespace from template.yaml, as in tests, nothing is measured. An error while measuring is never
+raised: an accepted order would be answered with an error, and a finished batch would be delivered again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def harmless(measure: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Log what goes wrong while something is measured, and go on."""
+    """Log an error of `measure` and continue."""
 
     @wraps(measure)
     def measured(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
@@ -39,14 +39,14 @@ def harmless(measure: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
 @harmless
 def count(name: str, number: int = 1) -> None:
-    """Add to a metric that counts."""
+    """Add to a counter."""
     if number and (metrics := _metrics()):
         metrics.add_metric(name, MetricUnit.Count, number)
 
 
 @harmless
 def count_each(name: str, dimension: str, numbers: Mapping[str, int]) -> None:
-    """Add to a metric that counts by `dimension`, whose values `numbers` has."""
+    """Add to a counter with a dimension; `numbers` has the number for each of its values."""
     if (metrics := _metrics()) is None:
         return
     service = {"service": str(metrics.service)}
@@ -57,19 +57,19 @@ def count_each(name: str, dimension: str, numbers: Mapping[str, int]) -> None:
 
 @harmless
 def took(name: str, seconds: float) -> None:
-    """Add to a metric of how long something took, or how old it is."""
+    """Add a duration or an age to a metric."""
     if metrics := _metrics():
         metrics.add_metric(name, MetricUnit.Seconds, seconds)
 
 
 def is_measured() -> bool:
-    """Whether there is any use in working figures out."""
+    """Whether metrics are on, so that it is worth computing figures for them."""
     return bool(settings.powertools_metrics_namespace)
 
 
 @harmless
 def flush() -> None:
-    """Write down what has been measured: at the end of each call of a function."""
+    """Write the metrics to the log; called at the end of each invocation."""
     if (metrics := _metrics()) and metrics.metric_set:
         metrics.flush_metrics()
 

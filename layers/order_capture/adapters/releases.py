@@ -1,4 +1,4 @@
-"""Releases as CodeDeploy makes them: which version of which function, whether it works, what became of it."""
+"""CodeDeploy deployments: find the new version of a function, call it, report whether it works."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from order_capture.adapters.aws_clients import client, session
 from order_capture.adapters.serializers import decimal_json
 from order_capture.domain.errors import InvalidMessageError
 
-# A function may take 28 seconds, and its first call a cold start more. Called once: it is a test.
+# A function may take 28 seconds, plus a cold start on its first call. It is a test: no retry.
 _CONFIG = botocore.config.Config(read_timeout=40, retries={"total_max_attempts": 1})
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of a function, which an alias is about to point to."""
+    """A version of a function that an alias is about to point to."""
 
     function: str
     number: str
 
 
 def version_of(deployment_id: str) -> Version:
-    """The version that a deployment is about.
+    """The version that a deployment releases.
 
     Raises:
-        InvalidMessageError: it is not about one function.
+        InvalidMessageError: the deployment is not about one function.
     """
     deployment = client("codedeploy").get_deployment(deploymentId=deployment_id)["deploymentInfo"]
     revision: Mapping[str, Any] = deployment.get("revision", {})
-    # Two forms of the same, both in the API reference (RevisionLocation), as text.
+    # The API reference (RevisionLocation) has two forms of the same text.
     content = (revision.get("string") or revision.get("appSpecContent") or {}).get("content", "{}")
     resources = decimal_json.loads(content).get("Resources", [])
     found = [each["Properties"] for resource in resources for each in resource.values()]
@@ -42,7 +42,7 @@ def version_of(deployment_id: str) -> Version:
 
 
 def call(version: Version, event: Mapping[str, Any]) -> tuple[str | None, Any]:
-    """Call a version; returns Lambda's word for what went wrong, if anything did, and the answer."""
+    """Call a version; returns Lambda's kind of error, if there was one, and the response."""
     lambdas = session().client("lambda", config=_CONFIG)
     response = lambdas.invoke(
         FunctionName=version.function, Qualifier=version.number, Payload=decimal_json.dumps(event).encode()
@@ -51,7 +51,7 @@ def call(version: Version, event: Mapping[str, Any]) -> tuple[str | None, Any]:
 
 
 def report(deployment_id: str, hook_execution_id: str, *, passed: bool) -> None:
-    """Tell CodeDeploy whether to go on; otherwise it rolls back."""
+    """Report to CodeDeploy whether to continue; otherwise it rolls back."""
     client("codedeploy").put_lifecycle_event_hook_execution_status(
         deploymentId=deployment_id,
         lifecycleEventHookExecutionId=hook_execution_id,

@@ -12,15 +12,15 @@ from order_capture.domain.times import format_utc
 
 
 def clock() -> str:
-    """The time now, ISO 8601, UTC, to the millisecond. Implements `application.ports.Clock`."""
+    """The current time: ISO 8601, UTC, to the millisecond. Implements `application.ports.Clock`."""
     return format_utc(datetime.now(UTC))
 
 
 def backoff(attempt: int) -> None:
-    """Wait a random time: up to 20 ms after the first attempt, twice that after each further one.
+    """Wait a random time: up to 20 ms after the first attempt, up to twice as long after each further one.
 
-    Full jitter, so that writers that conflicted once do not conflict again; 160 ms at most, since a write of
-    an item takes a tenth of that. Implements `application.ports.Backoff`.
+    Full jitter, so that writers that conflicted once do not conflict again. At most 160 ms: the write of an
+    item takes a tenth of that. Implements `application.ports.Backoff`.
     """
     metrics.count("Retries")
     time.sleep(random.uniform(0, min(0.16, 0.02 * 2 ** (attempt - 1))))  # nosec B311 # no secret
@@ -33,7 +33,7 @@ def sleep(seconds: float) -> None:
 
 def random_fraction() -> float:
     """A random number from 0 to 1. Implements `application.ports.Random`."""
-    return random.random()  # nosec B311 # chooses stripes and spreads waits: no secret
+    return random.random()  # nosec B311 # chooses stripes and spreads waits: not a secret
 
 
 def new_id() -> str:

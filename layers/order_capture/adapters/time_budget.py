@@ -1,4 +1,4 @@
-"""How much time the current invocation has left. Implements `application.retry.HasTimeLeft`."""
+"""The time that the current invocation has left. Implements `application.retry.HasTimeLeft`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import time
 from order_capture.adapters import aws_clients
 from order_capture.domain.errors import TransientError
 
-# What a function reserves to report what it has not done: enough for one attempt of a call to AWS. A function
-# that times out reports nothing, and its whole batch comes again.
+# Reserved for reporting unfinished work: enough for one attempt of a call to AWS. A function that times out
+# reports nothing, and its whole batch is delivered again.
 RESERVED_SECONDS = 3.0
 
-_ends_at = float("inf")  # by the monotonic clock; a function's process handles one invocation at a time
+_ends_at = float("inf")  # on the monotonic clock; a function's process handles one invocation at a time
 
 
 def start(seconds: float) -> None:
-    """Begin an invocation that is stopped after so many seconds."""
+    """Start an invocation that Lambda stops after `seconds`."""
     global _ends_at
     _ends_at = time.monotonic() + seconds
 
 
 def has_time_left() -> bool:
-    """Whether there is time to start something more."""
+    """Whether there is time to start more work."""
     return time.monotonic() < _ends_at - RESERVED_SECONDS
 
 

@@ -1,8 +1,8 @@
-"""POSTs to addresses that customers have chosen, so that none of them leads to what is ours.
+"""POST to URLs that customers have chosen, and never reach an internal address (SSRF).
 
-A name is resolved once; all of its addresses must be public, and the connection goes to one of those that
-were checked, whatever the name says a moment later (DNS rebinding). TLS and Host still speak of the name.
-No redirect is followed and no answer is read beyond its head. Proxies of the environment are passed by.
+A name is resolved once, and all of its addresses must be public. The connection goes to one of the checked
+addresses, even if the name resolves differently a moment later (DNS rebinding). TLS and Host still use the
+name. Redirects are not followed, response bodies are not read, and the environment's proxies are ignored.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from order_capture.domain.webhooks import DeliveryResponse
 logger = logging.getLogger(__name__)
 
 Resolve = Callable[[str, int], list[str]]
-"""The addresses of a name."""
+"""Resolves a name to its addresses."""
 
-MAX_ADDRESSES = 3  # of a name that are tried
+MAX_ADDRESSES = 3  # of a name, to be tried
 
 
 class ForbiddenAddressError(Exception):
-    """A name leads to where nothing is sent."""
+    """A name resolves to an address to which nothing may be sent."""
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses that the system's resolver has for a name."""
+    """The addresses of a name, from the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
@@ -50,16 +50,16 @@ def post(
     own_port: int | None = None,
     resolver: Resolve = resolve,
 ) -> DeliveryResponse:
-    """POST, and say what came of it within `timeout` seconds, whatever takes the time.
+    """POST, and return the result within `timeout` seconds in every case.
 
-    `loopback` lets http://127.0.0.1 be reached as well, for a stack whose receivers are on the same machine;
-    of its ports all but `own_port`, which is the stack's.
+    `loopback` also allows http://127.0.0.1, for a stack with receivers on the same machine: every port except
+    `own_port`, which is the stack's own.
     """
-    if not is_uri_text(url):  # it was registered before that was checked
+    if not is_uri_text(url):  # registered before this was checked
         return DeliveryResponse(None, "the address has characters that a URI does not allow")
     exchange = _Exchange(url, headers, body, timeout, loopback, own_port, resolver)
-    # In a thread of its own, since neither resolving a name nor an answer that drips in byte by byte would
-    # end at any other timeout. A thread that is given up ends when its socket is closed.
+    # In a separate thread: no other timeout covers resolving a name, or a response that drips in byte by
+    # byte. An abandoned thread ends when its socket is closed.
     thread = threading.Thread(target=exchange.run, daemon=True)
     thread.start()
     thread.join(timeout)
@@ -70,13 +70,13 @@ def post(
     return answer
 
 
-# The forms of a date that a recipient has to take (RFC 9110, section 5.6.7). strptime takes any case, and a
-# day of the week that is not the date's: there is nothing to be gained by refusing them.
+# The date formats that a recipient must accept (RFC 9110, section 5.6.7). strptime also accepts any case, and
+# a wrong day of the week: refusing them would gain nothing.
 _DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 
 
 def retry_after(values: list[str], now: datetime) -> float:
-    """The seconds that Retry-After asks for: a number of them, or a date; 0 where it says nothing of use."""
+    """The seconds of a Retry-After header: a number, or the time until a date; 0 if it is not usable."""
     value = values[0].strip() if len(values) == 1 else ""
     if re.fullmatch("[0-9]+", value):
         return float(value)
@@ -92,18 +92,18 @@ def retry_after(values: list[str], now: datetime) -> float:
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer behind all interim responses (1xx), of which http.client knows 100 only."""
+    """A response that skips all interim responses (1xx); http.client skips only 100."""
 
     def begin(self) -> None:
-        """Read the head of the answer itself."""
+        """Read the head of the final response."""
         super().begin()
         while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = None  # type: ignore[assignment]  # or it takes itself for read
+            self.headers = None  # type: ignore[assignment]  # otherwise http.client takes the head as read
             super().begin()
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class _Exchange:
         self.too_late = DeliveryResponse(None, f"no response within {timeout:g} s", is_late=True)
 
     def run(self) -> None:
-        """Have `answer` set."""
+        """Send the request and set `answer`."""
         try:
             self.answer = self._send()
         except ForbiddenAddressError as error:
@@ -141,7 +141,7 @@ class _Exchange:
         except TimeoutError:
             self.answer = self.too_late
         except (OSError, http.client.HTTPException) as error:
-            # Its text may hold what the other side sent.
+            # Only the type: the error's text may contain what the receiver sent.
             self.answer = DeliveryResponse(None, f"no response: {type(error).__name__}")
         except Exception:
             logger.exception("webhook request failed unexpectedly")
@@ -150,20 +150,20 @@ class _Exchange:
             self.close()
 
     def close(self) -> None:
-        """Hang up, and send nothing more, whatever the thread is at: resolving a name may take minutes."""
+        """Disconnect and send nothing more, even if the thread is still resolving a name, for minutes."""
         with self._lock:
             self._over, used = True, self._socket
         if used is not None:
-            # Closing alone wakes no thread that reads.
+            # Closing alone does not wake a thread that reads.
             with contextlib.suppress(OSError):
                 used.shutdown(socket.SHUT_RDWR)
             used.close()
 
     def _use(self, new: socket.socket) -> None:
-        """Let `close` hang up on this socket.
+        """Let `close` close this socket.
 
         Raises:
-            TimeoutError: it has been called already.
+            TimeoutError: `close` has already been called.
         """
         with self._lock:
             if not self._over:
@@ -177,7 +177,7 @@ class _Exchange:
         host, port = self._url.hostname or "", self._url.port or (443 if secure else 80)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
         connection.response_class = _Response
-        # http.client connects only where there is no socket yet.
+        # http.client connects only if there is no socket yet.
         connection.sock = self._connected(host, port, secure)
         path = urllib.parse.urlunsplit(("", "", self._url.path or "/", self._url.query, ""))
         connection.putrequest("POST", path, skip_host=True, skip_accept_encoding=True)
@@ -192,19 +192,19 @@ class _Exchange:
         return DeliveryResponse(response.status, retry_after=retry_after(requested, datetime.now(UTC)))
 
     def _connected(self, host: str, port: int, secure: bool) -> socket.socket:
-        """A socket to the first of the host's addresses that answers."""
+        """A socket to the first of the host's addresses that accepts a connection."""
         addresses = self._checked(self._resolve(host, port), port, secure)
         for address in addresses:
             if self._over:
                 raise TimeoutError
             try:
-                # An address that is not there leaves the next ones their time.
+                # An unreachable address leaves the next ones their share of the time.
                 plain = socket.create_connection((address, port), timeout=self._timeout / len(addresses))
                 self._use(plain)
                 plain.settimeout(self._timeout)
                 if not secure:
                     return plain
-                # What wraps a socket takes its place, before a handshake that may take its time.
+                # The wrapped socket takes the plain one's place before the handshake, which may be slow.
                 wrapped = _context().wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
                 self._use(wrapped)
                 wrapped.do_handshake()
@@ -217,10 +217,10 @@ class _Exchange:
         raise AssertionError("a name without an address was let through")
 
     def _checked(self, addresses: list[str], port: int, secure: bool) -> list[str]:
-        """The addresses, if each of them may be reached.
+        """The addresses, if all of them are allowed.
 
         Raises:
-            ForbiddenAddressError: one may not.
+            ForbiddenAddressError: one of them is not.
         """
         if not addresses:
             raise socket.gaierror(socket.EAI_NONAME)
@@ -228,7 +228,7 @@ class _Exchange:
             if port == self._own_port:
                 raise ForbiddenAddressError("the address is the local engine's own")
             return addresses
-        # A scope ("%eth0") belongs to addresses of one's own link only.
+        # Only link-local addresses have a scope ("%eth0").
         if not secure or not all("%" not in each and is_public(each) for each in addresses):
             raise ForbiddenAddressError("the address is not a public one")
         return addresses[:MAX_ADDRESSES]

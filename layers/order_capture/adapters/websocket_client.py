@@ -1,4 +1,4 @@
-"""Open WebSocket connections, reached through API Gateway."""
+"""Sends to open WebSocket connections, through API Gateway."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ApiGatewayConnections:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def send(self, connection_id: str, text: str) -> bool:  # noqa: D102 - the port says it
+    def send(self, connection_id: str, text: str) -> bool:  # noqa: D102 - see the port
         try:
             self._client.post_to_connection(ConnectionId=connection_id, Data=text.encode())
         except botocore.exceptions.ClientError as error:

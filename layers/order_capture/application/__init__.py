@@ -1,1 +1,1 @@
-"""The use cases, one module each. They see the outside only through `ports`."""
+"""The use cases, one module each. They reach everything outside only through `ports`."""

@@ -13,16 +13,16 @@ from order_capture.domain.errors import TransientError
 logger = logging.getLogger(__name__)
 
 MAX_ITEMS = 32
-"""Items of one write for several orders: two or three for each, so that it takes about ten. Each item is one
-more that another order may be writing, and a conflict on one refuses all. With 100 of them, orders of ten
-thousand products that each sell once a second would refuse each other most of the time."""
+"""Maximum items of one write for several orders. An order has two or three, so that about ten orders fit.
+Each item may be in another write at the same time, and one conflict refuses the whole write. With 100 items,
+orders of ten thousand products that each sell once a second would refuse each other most of the time."""
 
 Item = TypeVar("Item")
 
 
 @contextmanager
 def collecting_failures(failed: set[str], order_ids: Collection[str]) -> Iterator[None]:
-    """Add these orders to `failed` if anything goes wrong inside, so that only their messages are retried."""
+    """Add these orders to `failed` if the block raises, so that only their messages are retried."""
     try:
         yield
     except TransientError as error:
@@ -40,11 +40,11 @@ def process_groups(
     process: Callable[[Sequence[Item]], Collection[str] | None],
     has_time_left: HasTimeLeft,
 ) -> None:
-    """Process each group in turn, as long as there is time. `failed` gets the orders that must be retried,
-    those that `process` returns among them.
+    """Process the groups in turn, as long as there is time. `failed` gets the orders that must be retried,
+    including those that `process` returns.
 
-    A group that fails for a permanent reason has a member at fault: each is then processed alone, and only
-    that one fails.
+    A group that fails for a permanent reason has a member at fault. Each member is then processed alone, and
+    only that one fails.
     """
     for group in groups:
         order_ids = {id_of(each) for each in group}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request: a service or an operator, who act for every customer, or one customer.
+    """The sender of a request: a service or an operator, who act for every customer, or one customer.
 
-    `subject` is unique and never changes. `customer_id` is None for a service and an operator.
+    `subject` is unique and never changes. `customer_id` is None for a service or an operator.
     """
 
     subject: str
@@ -21,9 +21,9 @@ class Caller:
         return self.customer_id is not None
 
     def can_access(self, customer_id: str | None) -> bool:
-        """Whether they may read, place and cancel that customer's orders; None stands for all customers."""
+        """Whether the caller may read, place and cancel the customer's orders; None means all customers."""
         return self.customer_id is None or self.customer_id == customer_id
 
 
 NOBODY = Caller("nobody", "")
-"""Whoever asks for what is public. No customer has an empty id."""
+"""The caller of public resources. No customer has an empty id."""

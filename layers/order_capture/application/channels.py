@@ -15,7 +15,7 @@ from order_capture.domain.events import OrderEventType
 
 
 class ChannelKind(StrEnum):
-    """The source of dead letters. Those of a stream are not messages, and can't be redriven."""
+    """The kind of a dead letter's source. A stream's dead letters are not messages, and can't be redriven."""
 
     QUEUE = "queue"
     TOPIC = "topic"
@@ -34,9 +34,9 @@ class Channel:
     """The types of its messages."""
     redrives_to: tuple[str, ...] = ()
     """The queues that its dead letters go back to. A message that SNS could not deliver does not name its
-    subscriber, so all of them get it: harmless, since every subscriber is idempotent."""
+    subscriber, so all of them get it. This is harmless, since every subscriber is idempotent."""
     own_dead_letters: bool = True
-    """Whether it has a dead-letter queue of its own."""
+    """Whether it has its own dead-letter queue."""
 
     @property
     def resource(self) -> str:
@@ -87,14 +87,14 @@ CHANNELS = (
     Channel("ledger_publisher", ChannelKind.STREAM, "ledger_publisher"),
     Channel("history_projector", ChannelKind.STREAM, "history_projector"),
 )
-"""All of them, in the order in which an order passes them."""
+"""All channels, in the order in which an order passes them."""
 
 
 def channel(name: str) -> Channel:
     """The channel of that name that has dead letters.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such channel.
     """
     known = {each.name: each for each in CHANNELS if each.own_dead_letters}
     if name not in known:

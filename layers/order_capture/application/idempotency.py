@@ -1,8 +1,8 @@
 """Idempotency-Keys: a request has one effect, and each repetition gets the same response.
 
-A key belongs to its caller and to the operation. What a request does and the record of its answer are one
-atomic write, so there is no moment at which only one of them exists. Orders and adjustments of a
-ledger are such records themselves; everything else is written together with a `FirstAnswer`.
+A key belongs to its caller and to the operation. The effect of a request and the record of its answer are one
+atomic write, so that one never exists without the other. Orders and adjustments of a ledger are such records
+themselves; everything else is written together with a `FirstAnswer`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What an Idempotency-Key stands for.
+    """The request of an Idempotency-Key.
 
     `request_id` is the same for the same caller, operation and key; `fingerprint` for the same request.
     """
@@ -50,13 +50,13 @@ def once(
 ) -> Answered[Value]:
     """Act, unless an earlier request with this key did: then return its answer.
 
-    `act` writes the record of the key together with its effect, and is refused if there is one. So nothing
-    has to be read first; and where it fails for any other reason (what it is about may be deleted since), the
-    first answer is returned all the same.
+    `act` writes the record of the key together with its effect, and is refused if the record exists. So
+    nothing has to be read first. If it fails for another reason (the resource may have been deleted since),
+    the first answer is still returned.
 
     Raises:
-        IdempotencyConflictError: the key came with another request before.
-        OrderCaptureError: what `act` raises, if there is no first answer.
+        IdempotencyConflictError: the key was used with a different request.
+        OrderCaptureError: raised by `act`, if there is no first answer.
     """
     try:
         return Answered(act())

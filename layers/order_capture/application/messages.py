@@ -1,10 +1,10 @@
-"""The messages: between the functions, and what is published. One definition each.
+"""The messages between the functions and to consumers, with one definition each.
 
-From these models and those of `snapshots`, what an event carries, come what is written and read
-(`adapters.messaging.envelopes`), the JSON Schemas in schemas/ and asyncapi.yaml (`contracts/`). Commands are
-imperative, the answer is in the past tense. The names in JSON are the contract's.
+These models, and those of `snapshots` for the content of events, define what `adapters.messaging.envelopes`
+reads and writes. The JSON Schemas in schemas/ and asyncapi.yaml are generated from them (`contracts/`).
+Commands are imperative, the answer is in the past tense. The names in JSON are the contract's.
 
-What we write is built from the domain and not checked again; what we read is checked, field by field.
+Messages that we write are built from the domain without validation; messages that we read are validated.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from order_capture.domain.events import OrderEvent, OrderEventSummary, OrderEven
 from order_capture.domain.ledger import ACCOUNTS, STOCK, Balance, LedgerSpec
 from order_capture.domain.order import CheckResult, CheckType, OrderDetails, StatusChange
 
-if TYPE_CHECKING:  # most functions that read messages know no webhooks
+if TYPE_CHECKING:  # most functions that read messages do not use webhooks
     from order_capture.domain.webhooks import Delivery
 
 MAX_DELAY = 900
-"""Seconds; SQS takes no more."""
+"""Seconds; SQS's maximum."""
 
 
 class _Command(TolerantModel):
-    """What travels with a message in its envelope, beside its data."""
+    """The fields that a message has in its envelope, beside its data."""
 
     correlation_id: Annotated[SkipJsonSchema[str], Field(alias="correlationid", exclude=True)] = ""
 
@@ -59,7 +59,7 @@ class CheckOrder(_OrderCommand):
     """When it was sent, which no redrive changes; empty until then."""
 
     def __eq__(self, other: object) -> bool:
-        """Whether it asks for the same, whenever it was sent."""
+        """Whether it requests the same; `sent_time` does not matter."""
         if not isinstance(other, CheckOrder):
             return NotImplemented
         return (self.details, self.correlation_id) == (other.details, other.correlation_id)
@@ -96,7 +96,7 @@ class OrderChecked(Decision, _Check):
         correlation_id: str,
         product_id: str = "",
     ) -> Self:
-        """The answer about this order."""
+        """The message with a check's result for this order."""
         return cls.build(
             order_id=order_id,
             check=check,
@@ -107,7 +107,7 @@ class OrderChecked(Decision, _Check):
 
     @cached_property
     def decision(self) -> CheckResult:
-        """The answer for the domain."""
+        """The result for the domain."""
         return self.result(self.check)
 
 
@@ -122,7 +122,7 @@ class WatchOrder(_Command):
 
     @classmethod
     def of(cls, order_id: str, correlation_id: str, delay: int, attempts: int = 0) -> Self:
-        """The watch of this order, after so many seconds."""
+        """The watch of this order, after `delay` seconds."""
         return cls.build(order_id=order_id, correlation_id=correlation_id, delay=delay, attempts=attempts)
 
 
@@ -139,12 +139,12 @@ class DeliverWebhook(_Command):
 
     @property
     def customer_id(self) -> str:
-        """Whose webhook it is: with whom others share the queue."""
+        """The webhook's customer, by whom the queue is shared fairly."""
         return self.webhook_id.rpartition(".")[0]
 
     @classmethod
     def of(cls, delivery: Delivery, *, attempt_series: int | None = None, delay: int = 0) -> Self:
-        """What asks for a delivery, in the round that it is in if no other is given."""
+        """The request for a delivery, in its current series of attempts unless another is given."""
         return cls.build(
             webhook_id=delivery.webhook_id,
             delivery_id=delivery.delivery_id,
@@ -194,10 +194,10 @@ class StockState(TolerantModel):
 
 
 def _state(kind: LedgerSpec, head: Balance) -> dict[str, Any]:
-    """How a customer or product stands; of what is deleted, only that it is.
+    """The state of a customer or product; of a deleted one, only a tombstone.
 
-    A tombstone is a state like any other and has its place among them, which is its version: data that is
-    null, as it is common, would leave no room for one.
+    A tombstone is a state like any other, and is ordered among them by its version. The common form, null as
+    the data, would have no version.
     """
     state: dict[str, Any] = {"version": head.version, "deleted": head.deleted}
     if head.deleted:
@@ -213,9 +213,9 @@ class OrderEventMessage:
 
     event: OrderEvent
     for_webhooks: bool = True
-    """Whether a webhook may want it."""
+    """Whether there may be a webhook for it."""
     for_connections: bool = True
-    """Whether a WebSocket connection may."""
+    """Whether a WebSocket connection may be subscribed to it."""
 
     @property
     def order_id(self) -> str:
@@ -230,7 +230,7 @@ class OrderEventMessage:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedOrderEvent:
-    """An `OrderEventMessage` as it is received; `body` is the whole of it, as it was published."""
+    """An `OrderEventMessage` as it is received; `body` is the whole message as it was published."""
 
     event_id: str
     type: str
@@ -250,12 +250,12 @@ class ReceivedOrderEvent:
 
     @property
     def customer_id(self) -> str:
-        """Whose order it is."""
+        """The id of the order's customer."""
         return self.details.customer_id
 
     @property
     def summary(self) -> OrderEventSummary:
-        """What reports need of it."""
+        """The part of it that the reports need."""
         status = status_of(OrderEventType(self.type))
         change = StatusChange(status, self.time, self.sequence, self.reason)
         return OrderEventSummary(self.event_id, change, self.details, self.create_time)
@@ -263,7 +263,7 @@ class ReceivedOrderEvent:
 
 @dataclass(frozen=True, slots=True)
 class BalanceState:
-    """To whoever keeps a copy: how a customer or product stands. The highest version is the latest."""
+    """To consumers that keep a copy: a customer's or product's state. The highest version is the latest."""
 
     kind: LedgerSpec
     entity: str
@@ -271,7 +271,7 @@ class BalanceState:
 
     @property
     def correlation_id(self) -> str:
-        """Of no one request, since a head is moved for many at once: the entity and its version."""
+        """The entity and its version, not a request's id: one write of a head serves many requests."""
         return f"{self.entity}@{self.head.version}"
 
     @property
@@ -286,15 +286,15 @@ Received = Command | ReceivedOrderEvent
 
 
 def subject_of(message: Message | BalanceState) -> str:
-    """What a message is about: an order, or the customer or product whose state it is."""
+    """The id of a message's subject: an order, or the customer or product of a state."""
     return message.entity if isinstance(message, BalanceState) else message.order_id
 
 
 def group_of(message: Message | BalanceState) -> str | None:
-    """Whose message it is among those of its queue; None if it is nobody's.
+    """The message group for fair queues; None without a group.
 
-    On an order's way it is the first product: a hot one must not hold up the others. A webhook is its
-    customer's.
+    For messages of an order it is the first product: a hot product must not delay the others. For a webhook
+    it is its customer.
     """
     match message:
         case CheckOrder() | ReleaseOrder() | ShipOrder():

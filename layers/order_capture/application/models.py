@@ -1,4 +1,4 @@
-"""What the models of messages and of orders are made of: the base of all, and the types of their fields."""
+"""The base class and the field types of the models of messages and orders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _number(value: object) -> Decimal:
 
 
 def whole(value: object) -> object:
-    """1.0 is a whole number in JSON as well."""
+    """Convert 1.0 to 1, since both are whole numbers in JSON."""
     if isinstance(value, Decimal) and value == value.to_integral_value():
         return int(value)
     return value
@@ -34,11 +34,11 @@ Timestamp = Annotated[
     Field(pattern=f"^{TIME_PATTERN}$"),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": f"^{TIME_PATTERN}$"}),
 ]
-# A number with all its decimals, which is not for floats: 25.50.
+# An exact number with its decimals, never a float: 25.50.
 Amount = Annotated[
     Decimal, Field(ge=0), BeforeValidator(_number), WithJsonSchema({"type": "number", "minimum": 0})
 ]
-# What an order costs, or a unit of a product.
+# The price of an order, or of a unit of a product.
 Price = Annotated[
     Decimal,
     Field(ge=0, le=MAX_TOTAL),
@@ -46,7 +46,7 @@ Price = Annotated[
     AfterValidator(ACCOUNTS.amount),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": float(MAX_TOTAL)}),
 ]
-# An open set, so that a new one breaks nobody.
+# An open set, so that a new code breaks no consumer.
 Code = Annotated[
     str,
     Field(
@@ -59,11 +59,11 @@ Version = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 Correlation = Annotated[str, Field(max_length=128)]
 
 OMITTABLE: Any = None
-"""The default of a field that is there or not, but never null."""
+"""The default of a field that may be absent, but is never null."""
 
 
 class TolerantModel(BaseModel):
-    """Whoever reads it ignores fields that they do not know, and takes no type for another."""
+    """A model that ignores unknown fields when read, and converts no type to another."""
 
     model_config = ConfigDict(
         strict=True,
@@ -71,15 +71,15 @@ class TolerantModel(BaseModel):
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
-        defer_build=True,  # a function reads and writes a few of them
+        defer_build=True,  # a function uses only a few of the models
     )
 
     @classmethod
     def build(cls, **values: Any) -> Self:
-        """One from values of ours, which nothing checks."""
+        """Create one from our own values, without validation."""
         construct: Any = cls.model_construct
         return cast("Self", construct(**values))
 
     def values(self) -> dict[str, Any]:
-        """What goes into JSON. What was never set is not there."""
+        """The values for JSON, without fields that were never set."""
         return self.model_dump(by_alias=True, exclude_unset=True, warnings=False)

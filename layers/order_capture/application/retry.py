@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 Backoff = Callable[[int], None]
-"""Waits after attempt number n of a write that conflicted; with jitter, so that the writers part."""
+"""Waits after attempt number n of a conflicting write; with jitter, so that the writers separate."""
 
 HasTimeLeft = Callable[[], bool]
-"""Whether there is time to start something more, before the function is stopped."""
+"""Whether there is time to start more work before the function is stopped."""
 
 MAX_ATTEMPTS = 12
 """Attempts of a write before its message goes back to the queue, or its client is asked to send the request
-again. With pauses of 160 ms at most, twelve attempts take about a second: well inside every function's
+again. With pauses of at most 160 ms, twelve attempts take about a second: well within every function's
 timeout, and enough for the other writers of a hot item to finish."""
 
 
 def always() -> bool:
-    """There is no limit. Implements `HasTimeLeft`."""
+    """Always True: no time limit. Implements `HasTimeLeft`."""
     return True
 
 
@@ -37,7 +37,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and for how long a write is attempted.
+    """Limits the number of attempts of a write, and their time.
 
     Example:
         for attempt in self.retry:
@@ -53,7 +53,7 @@ class Retry:
     max_attempts: int = MAX_ATTEMPTS
 
     def __iter__(self) -> Iterator[Attempt]:
-        """Yield the attempts: the first one, and more while there is time left."""
+        """Yield the attempts: the first one, and further ones while there is time left."""
         for number in range(1, self.max_attempts + 1):
             if number > 1 and not self.has_time_left():
                 return

@@ -1,6 +1,6 @@
-"""An order as clients and consumers see it, in API responses and events.
+"""Snapshots of an order for clients and consumers, in API responses and events.
 
-Apart from the messages, for the functions that answer with orders and read no message.
+Separate from the messages, for functions that return orders and read no messages.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Line(TolerantModel):
 
     @classmethod
     def of(cls, line: OrderLine) -> Self:
-        """A line of an order."""
+        """The model of an order's line."""
         price = {} if line.unit_price is None else {"unit_price": line.unit_price}
         return cls.build(product_id=line.product_id, qty=line.qty, **price)
 
@@ -63,13 +63,13 @@ class Terms(TolerantModel):
 
     @cached_property
     def details(self) -> OrderDetails:
-        """The same for the domain."""
+        """The order details for the domain."""
         lines = tuple(OrderLine(line.product_id, line.qty, line.unit_price) for line in self.items)
         return OrderDetails(self.order_id, self.customer_id, lines, self.total_amount)
 
 
 def terms_values(details: OrderDetails) -> dict[str, Any]:
-    """What was ordered, for a model that has it."""
+    """The values of an order's details, for models with these fields."""
     return {
         "order_id": details.order_id,
         "customer_id": details.customer_id,
@@ -97,11 +97,11 @@ class Decision(TolerantModel):
 
     @classmethod
     def of(cls, result: CheckResult, check: CheckType) -> Self:
-        """What a check answered."""
+        """The model of a check's result."""
         return cls.build(**decision_values(result, check))
 
     def result(self, check: CheckType) -> CheckResult:
-        """The same for the domain, with the decimals that the check's ledger has, however it was written."""
+        """The check's result for the domain, with the ledger's number of decimals, however it was written."""
         return LEDGERS[check].with_decimals(
             CheckResult(
                 self.outcome, self.asked, self.id, self.code, self.available, self.price, self.unit_price
@@ -110,7 +110,7 @@ class Decision(TolerantModel):
 
 
 def decision_values(result: CheckResult, check: CheckType) -> dict[str, Any]:
-    """What a check found, for a model that has it."""
+    """The values of a check's result, for models with these fields."""
     result = LEDGERS[check].with_decimals(result)
     prices = {} if result.price is None else {"price": result.price, "unit_price": result.unit_price}
     return {
@@ -131,7 +131,7 @@ class Checks(TolerantModel):
 
     @classmethod
     def of(cls, order: Order) -> Self:
-        """Those of an order."""
+        """The checks of an order."""
         return cls.build(
             **{
                 check.lower(): Decision.of(result, check) if (result := order.checks.get(check)) else None
@@ -157,7 +157,7 @@ class OrderSnapshot(Terms):
 
     @classmethod
     def of(cls, order: Order) -> Self:
-        """The order as it stands."""
+        """The order's current state."""
         callback = {"callback_url": order.callback_url} if order.callback_url else {}
         return cls.build(
             **terms_values(order.details),

@@ -1,1 +1,1 @@
-"""The business, pure: no AWS, no environment, no clock and no randomness except as an argument."""
+"""The business rules, pure: no AWS, no environment, and clock and randomness only as arguments."""

@@ -1,4 +1,4 @@
-"""What can go wrong, in the business's own terms. `entrypoints.http.problems` turns it into responses."""
+"""The errors of the domain. `entrypoints.http.problems` turns them into responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 
 class OrderCaptureError(Exception):
-    """Base of every error that this system raises on purpose; its text is fit for a client to read."""
+    """Base of all errors that this system raises on purpose; their texts can be shown to clients."""
 
 
 class InvalidMessageError(OrderCaptureError):
@@ -14,7 +14,7 @@ class InvalidMessageError(OrderCaptureError):
 
 
 class UnreadableError(OrderCaptureError, ValueError):
-    """An item or a message is not as this system writes it. The text names the field, never its value."""
+    """An item or a message does not have the form that this system writes. The text names the field only."""
 
 
 class RejectedMessagesError(OrderCaptureError):
@@ -30,7 +30,7 @@ class NotFoundError(OrderCaptureError):
 
 
 class CustomerForbiddenError(OrderCaptureError):
-    """A customer sent a request in another customer's name.
+    """A customer sent a request for another customer.
 
     `indexes` are the positions of the affected orders in their batch; empty for a single request.
     """
@@ -69,7 +69,7 @@ class OpenHoldsError(OrderCaptureError):
 
 
 class IdempotencyConflictError(OrderCaptureError):
-    """An Idempotency-Key was used again with another request."""
+    """An Idempotency-Key was used again with a different request."""
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used before, with another request.")
@@ -98,8 +98,8 @@ class TransientError(OrderCaptureError):
 
 
 class BalanceMovingError(TransientError):
-    """Too many transfers between the parts of a balance for a consistent read."""
+    """There are too many transfers between the heads of a balance for a consistent read."""
 
 
 class LedgerInconsistencyError(OrderCaptureError):
-    """A ledger does not hold what an order says it holds. Never expected: it needs a person."""
+    """A ledger does not hold what an order should hold. Never expected: an operator must investigate."""

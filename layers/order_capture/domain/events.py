@@ -1,4 +1,4 @@
-"""Order events: one fact for each status that an order reaches."""
+"""Order events: one for each status that an order reaches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from order_capture.domain.order import Order, OrderDetails, OrderStatus, StatusC
 
 
 class OrderEventType(StrEnum):
-    """A fact about an order, in the past tense."""
+    """The type of an order event, in the past tense."""
 
     PLACED = "order.placed"
     CONFIRMED = "order.confirmed"
@@ -27,7 +27,7 @@ _STATUSES = {kind: status for status, kind in _TYPES.items()}
 
 
 def status_of(kind: OrderEventType) -> OrderStatus:
-    """The status that an event stands for."""
+    """The status that an event type reports."""
     return _STATUSES[kind]
 
 
@@ -44,10 +44,10 @@ class OrderEvent:
 
     @property
     def change(self) -> StatusChange:
-        """The change of its status that the event is of.
+        """The status change that the event reports.
 
-        Its time is not always that at which the order was last changed: of two answers that are written at
-        once, the first may decide.
+        Its time may differ from the time of the order's last change: if two checks' results are written
+        together, the first may decide.
         """
         return self.order.transitions[-1]
 
@@ -59,7 +59,7 @@ class OrderEvent:
 
 @dataclass(frozen=True, slots=True)
 class OrderEventSummary:
-    """The fields of an event that reports need."""
+    """The fields of an event that the reports need."""
 
     event_id: str
     change: StatusChange
@@ -79,7 +79,7 @@ class OrderEventSummary:
 
 
 def event_of(before: Order | None, after: Order) -> OrderEvent | None:
-    """The event for a change of an order; None if its status stayed. `before` is None for a new order."""
+    """The event for a change of an order; None if its status did not change. A new order has no `before`."""
     if before is not None and before.status is after.status:
         return None
     return OrderEvent(after)
@@ -88,7 +88,7 @@ def event_of(before: Order | None, after: Order) -> OrderEvent | None:
 def events_of(order: Order) -> list[OrderEvent]:
     """All events of an order, each with a snapshot of the order at that time.
 
-    They are those that `event_of` made of its changes. Only where two answers were written at once and the
-    first decided, the second was in the event already, and is not in it here.
+    They equal those of `event_of` for its changes, with one exception. If two checks' results were written
+    together and the first decided, the original event contains the second as well; here it does not.
     """
     return [OrderEvent(order.as_of(change)) for change in order.transitions]

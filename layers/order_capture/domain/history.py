@@ -1,9 +1,8 @@
 """The history of a customer's account or of a product's stock, and its balance at any time.
 
-Each write of a head, be it a root or a stripe, is a *commit*: the entries that it was made by, and the head
-that they led to. Commits come one after the other, as the head's version counts them. Their times need not:
-each is taken before its write, by the clock of the writer, so that of two concurrent writes the later one may
-carry the earlier time.
+Each write of a head (a root or a stripe) is a *commit*: the entries of the write, and the resulting head. The
+head's version gives the order of commits. Their times may not follow it: each is taken before its write, from
+the clock of the writer, so that of two concurrent writes the later one may have the earlier time.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class ChangeType(StrEnum):
     RELEASE = "RELEASE"
     SETTLE = "SETTLE"
     TRANSFER = "TRANSFER"
-    """From or to another head of the same customer or product, of whose figures it changes none."""
+    """From or to another head of the same customer or product, whose total does not change."""
 
 
 _TYPES = {str(each) for each in ChangeType}
@@ -32,7 +31,7 @@ _TYPES = {str(each) for each in ChangeType}
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """The part of one entry in a commit, or of one order in a settlement.
+    """The part of a commit from one entry, or from one order in a settlement.
 
     `id` is the order's or the adjustment's; None if an older release wrote the commit, without its entries.
     """
@@ -42,7 +41,7 @@ class LedgerEntry:
     id: str | None = None
 
     def balance_change(self, entity: str) -> BalanceChange:
-        """Its change of the head."""
+        """The change of the head by this entry."""
         match self.type:
             case ChangeType.ADJUST:
                 return BalanceChange(entity, balance=self.amount)
@@ -57,7 +56,7 @@ class LedgerEntry:
 
     @property
     def key(self) -> str:
-        """The key of its entry; of one that is not known, its type alone."""
+        """The key of its entry; for an unknown entry, only the type."""
         return f"{self.type}#{self.id}" if self.id else str(self.type)
 
 
@@ -65,8 +64,8 @@ class LedgerEntry:
 class Commit:
     """One write of the head `entity`.
 
-    From `previous_time`, when the head before it was written ("" if there was none), until its own time, the
-    head was as it is `before`, which may be a tombstone.
+    From `previous_time`, when the previous head was written ("" if there was none), until the commit's own
+    time, the head was `before`, which may be a tombstone.
     """
 
     entity: str
@@ -79,7 +78,7 @@ class Commit:
 
     @property
     def time(self) -> str:
-        """When it was written."""
+        """The time of the write."""
         return self.after.update_time
 
     @property
@@ -107,14 +106,14 @@ class Commit:
 
 
 HistoryRecord = Commit | Hold
-"""What a history consists of: commits, and the holds that were declined, which changed no head."""
+"""A record of a history: a commit, or a declined hold, which changed no head."""
 
 
 def commit_of(entity: str, before: Balance | None, after: Balance, entries: Mapping[str, Decimal]) -> Commit:
-    """The commit that led from one head to the next. `entries` are those that are stored with it.
+    """The commit between two successive heads. `entries` are those stored with the second one.
 
-    They are used if they add up to it. An older release of the functions does not know of them and leaves
-    those of an earlier commit where they are; then the changes are inferred from the figures.
+    They are used if they add up to the difference. An older release does not write them, and leaves those of
+    an earlier commit in place; then the changes are inferred from the figures.
     """
     old = before or Balance(ZERO)
     moved = (after.balance - old.balance, after.held - old.held, after.settled - old.settled)
@@ -127,22 +126,22 @@ def commit_of(entity: str, before: Balance | None, after: Balance, entries: Mapp
     if _sum(entity, named) != moved:
         named = _infer_changes(*moved)
     since = before.update_time if before else ""
-    after = replace(after, balance_version=0, transfers=0)  # of no interest once it is history
+    after = replace(after, balance_version=0, transfers=0)  # not needed in the history
     return Commit(entity, named, after, since, old.deleted, old.price, old.stripes)
 
 
 def as_of(commits: Iterable[Commit], at: str) -> Commit | None:
-    """The commit before which the head was as it was at that time, if it is among these.
+    """The commit that covers the time, if it is among these: until this commit, the head was as at that time.
 
-    Where times overlap there may be several. It is the first of them: none was written before the time that
-    it carries, so that until then nobody can have read it.
+    If times overlap, several may cover it. The first one is right: no commit was written before its own time,
+    so none of their results can have been read until then.
     """
     covering = (commit for commit in commits if commit.previous_time <= at < commit.time)
     return min(covering, key=lambda commit: commit.after.version, default=None)
 
 
 def fold(entity: str, changes: Iterable[LedgerEntry]) -> Balance:
-    """The balances that the changes add up to, in any order."""
+    """The balances that result from the changes, in any order."""
     return Balance(*_sum(entity, changes))
 
 

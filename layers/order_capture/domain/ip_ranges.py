@@ -1,16 +1,16 @@
-"""Which addresses webhooks may be sent to: public ones only, since others may be internal."""
+"""The IP addresses to which webhooks may be sent: only public ones, since others may be internal."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 
-# What a host's name, a path and a query may hold (RFC 3986, sections 3.2.2 to 3.4): all else has to be
-# percent-encoded.
+# Characters that a hostname, a path and a query may contain (RFC 3986, sections 3.2.2 to 3.4): all others
+# must be percent-encoded.
 _URI_TEXT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
 
-# Spelled out rather than left to `ipaddress.is_global`, which changes with Python's patch releases. From
-# IANA's registries of special-purpose addresses.
+# From IANA's registries of special-purpose addresses. Listed here because `ipaddress.is_global` changes with
+# Python's patch releases.
 _SPECIAL_V4 = tuple(
     ipaddress.IPv4Network(each)
     for each in (
@@ -18,7 +18,7 @@ _SPECIAL_V4 = tuple(
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # shared by a provider's customers (CGNAT), and within clouds
         "127.0.0.0/8",  # loopback
-        "169.254.0.0/16",  # link-local, the metadata of clouds among it
+        "169.254.0.0/16",  # link-local, including the metadata services of clouds
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments
         "192.0.2.0/24",  # documentation
@@ -34,15 +34,15 @@ _SPECIAL_V4 = tuple(
         "240.0.0.0/4",  # reserved, and broadcast
     )
 )
-# Of IPv6 only what is given out as public. That leaves out loopback, link-local, unique local (fd00:ec2::254,
-# the metadata of EC2, among it), multicast, and what stands for an IPv4 address: ::ffff:0:0/96, 64:ff9b::/96.
+# Of IPv6 only the range allocated as public. This excludes loopback, link-local, unique local (including
+# fd00:ec2::254, EC2's metadata service), multicast, and embedded IPv4: ::ffff:0:0/96, 64:ff9b::/96.
 _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 _SPECIAL_V6 = tuple(
     ipaddress.IPv6Network(each)
     for each in (
-        "2001::/23",  # protocol assignments; Teredo, which holds an IPv4 address, among it
+        "2001::/23",  # protocol assignments, including Teredo, which embeds an IPv4 address
         "2001:db8::/32",  # documentation
-        "2002::/16",  # 6to4, which holds an IPv4 address
+        "2002::/16",  # 6to4, which embeds an IPv4 address
         "2620:4f:8000::/48",  # AS112
         "3fff::/20",  # documentation
     )

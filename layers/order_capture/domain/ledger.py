@@ -1,7 +1,7 @@
 """The ledger of holds, for customers' accounts and products' stock.
 
-Accounts and stock are the same thing. A *head* has the current balances. *Entries*, written once and never
-changed, are the log of their changes and the idempotency record. An order *holds* what it requires
+Accounts and stock work the same way. A *head* has the current balances. *Entries*, written once and never
+changed, are the log of changes and the idempotency records. An order *holds* what it requires
 (`balance` to `held`), and later either *settles* it (`held` to `settled`) or *releases* it (`held` back to
 `balance`). No figure of a head ever falls below zero.
 
@@ -20,9 +20,9 @@ from order_capture.domain.order import CheckResult, CheckType, DeclineCode, Orde
 
 ZERO = Decimal(0)
 UNPRICED = Decimal(-1)
-"""Set as the price of a product, it has none from then on."""
+"""Set as a product's price, it removes the price."""
 ADJUSTMENT = "ADJUST#"
-"""What the keys of adjustments begin with."""
+"""The prefix of adjustments' keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class LedgerSpec:
 
     check: CheckType
     quantum: Decimal  # the smallest amount: a cent, or one unit
-    max_balance: Decimal  # what a balance may come to
+    max_balance: Decimal  # the maximum of a balance
     unknown: DeclineCode
     insufficient: DeclineCode
 
     def amount(self, value: Decimal) -> Decimal:
         """`value` with this ledger's number of decimals."""
-        return value.quantize(self.quantum) + 0  # which makes 0 of -0
+        return value.quantize(self.quantum) + 0  # turns -0 into 0
 
     def with_decimals(self, result: CheckResult) -> CheckResult:
         """A check's result, with this ledger's number of decimals."""
@@ -47,7 +47,7 @@ class LedgerSpec:
     def required_amounts(self, details: OrderDetails) -> dict[str, Decimal]:
         """The amounts that an order requires of this ledger, by customer or product, sorted.
 
-        Two lines of one product are added up first: checked apart, each could pass on the same units.
+        Two lines of one product are added up first: checked separately, both could pass with the same units.
         """
         if self.check is CheckType.BALANCE:
             return {details.customer_id: details.total_amount}
@@ -57,7 +57,7 @@ class LedgerSpec:
         return units
 
     def unit_prices(self, details: OrderDetails) -> dict[str, Decimal]:
-        """The unit price that an order names for each product; absent if it names none, or several."""
+        """The unit price that an order names for each product; absent if it names none or several."""
         if self.check is CheckType.BALANCE:
             return {}
         named: dict[str, set[Decimal | None]] = {}
@@ -93,18 +93,18 @@ class Balance:
 
     balance: Decimal  # what can still be spent or sold
     held: Decimal = ZERO  # taken by open orders
-    settled: Decimal = ZERO  # spent or shipped for good
+    settled: Decimal = ZERO  # finally spent or shipped
     version: int = 0  # 0: not written yet
     update_time: str = ""
     deleted: bool = False
-    """A tombstone: it counts as unknown. It is kept for its version, which goes on if it is created again,
+    """A tombstone: it counts as unknown. It is kept for its version, which continues if it is created again,
     and for its entries, which are never deleted."""
     price: Decimal | None = None
-    """What a unit costs; None: whatever an order names."""
+    """The price of a unit; None: an order may name any."""
     stripes: int = 0
-    """Of a root: how many stripes it has. Once it has some, it keeps them."""
+    """The number of a root's stripes. Once it has some, it keeps them."""
     balance_version: int = 0
-    """Counts the writes that changed `balance`: two reads of all heads that agree in it are a snapshot."""
+    """Counts the writes that changed `balance`: two reads of all heads with equal counts are a snapshot."""
     transfers: int = 0
     """Counts the transfers to and from other heads of the same customer or product."""
 
@@ -118,12 +118,12 @@ def active_or_none(head: Balance | None) -> Balance | None:
 class BalanceChange:
     """A change of one head. It is refused as a whole if it would take any figure below zero.
 
-    With `expected`, it is also refused unless the head is of that version (0: there is none yet). A hold
-    (`is_hold`) is also refused if the head is a tombstone, or has a price that is not `unit_price`.
-    `deleted` is what the head is marked as, `price` what its price becomes and `stripes` how many stripes a
-    root has from then on (None: as it was). With `stripes`, it is also refused if it has some already.
-    `transfer` is the part of `balance` that comes from other heads of the same customer or product, or
-    goes to them. `entries` are the keys of the entries that it is made by, and what each of them moves.
+    With `expected`, it is also refused unless the head has that version (0: it does not exist yet). A hold
+    (`is_hold`) is also refused if the head is a tombstone, or has a price other than `unit_price`. `deleted`,
+    `price` and `stripes` are the head's new tombstone mark, price and number of stripes (None: unchanged).
+    With `stripes`, it is also refused if the root already has some. `transfer` is the part of `balance` that
+    comes from other heads of the same customer or product, or goes to them. `entries` has the keys of the
+    change's entries, with the amount of each.
     """
 
     head: str
@@ -144,8 +144,8 @@ class BalanceChange:
         """Hold `amount`, for an order that names `unit_price`."""
         return BalanceChange(head, balance=-amount, held=amount, is_hold=True, unit_price=unit_price)
 
-    # What is deleted holds nothing, so that whatever is released or settled after it is 0, of an order that
-    # costs nothing. It may pass: a tombstone's figures stay as they are.
+    # A deleted head holds nothing. So a later release or settlement can only be 0, of an order that costs
+    # nothing. It is allowed: a tombstone's figures do not change.
 
     @staticmethod
     def release(head: str, amount: Decimal) -> BalanceChange:
@@ -154,19 +154,19 @@ class BalanceChange:
 
     @staticmethod
     def settle(head: str, amount: Decimal) -> BalanceChange:
-        """Spend or ship `amount` for good."""
+        """Finally spend or ship `amount`."""
         return BalanceChange(head, held=-amount, settled=amount)
 
     @staticmethod
     def transferred(head: str, amount: Decimal, name: str) -> BalanceChange:
-        """Move `amount` from other heads of the same customer or product to this one; negative: to those.
+        """Move `amount` from other heads of the same customer or product to this one; if negative, to them.
 
-        `name` is the same for both ends, and no other transfer of these heads has it.
+        `name` is the same for both ends, and unique among the transfers of these heads.
         """
         return BalanceChange(head, balance=amount, transfer=amount, entries={f"TRANSFER#{name}": amount})
 
     def made_by(self, entries: Iterable[Entry]) -> BalanceChange:
-        """The same change, with those of the entries that it is made by."""
+        """The same change, with its part of these entries."""
         own = {entry.key: entry.amounts[self.head] for entry in entries if self.head in entry.amounts}
         return replace(self, entries={**self.entries, **own})
 
@@ -187,12 +187,12 @@ class Hold:
 
     @property
     def key(self) -> str:
-        """The key: one result per order and no second one."""
+        """The key: exactly one result per order."""
         return f"HOLD#{self.order_id}"
 
     @property
     def is_held(self) -> bool:
-        """Whether it took what the order requires."""
+        """Whether the order's amounts are held."""
         return self.decision.outcome is Outcome.HELD
 
 
@@ -228,11 +228,11 @@ class Adjustment:
 
     @property
     def amounts(self) -> Mapping[str, Decimal]:
-        """What it changed, by head: always the root."""
+        """The change by head: always of the root."""
         return {self.entity: self.amount}
 
     def receipt(self) -> Adjustment:
-        """A copy to be found by its id alone: a key that comes again may name another customer."""
+        """A copy that is found by its id alone, since a repeated key may come with another customer."""
         return replace(self, entity=idempotency_key_for(self.adjustment_id))
 
 
@@ -240,7 +240,7 @@ Entry = Hold | Release | Adjustment
 
 
 def idempotency_key_for(adjustment_id: str) -> str:
-    """The key of an idempotent adjustment's record. Ids of customers and products never contain a "#"."""
+    """The key of an idempotent adjustment's record. Ids of customers and products never contain "#"."""
     return f"REQUEST#{adjustment_id}"
 
 
@@ -249,8 +249,8 @@ def decide_holds(
 ) -> dict[str, CheckResult]:
     """Decide which orders are held, first come first served, by order id.
 
-    An order gets everything that it requires or nothing. `known_balances` are those known by now (None: there
-    is no such customer or product); one that is missing is assumed to suffice, which the write then verifies.
+    An order gets everything that it requires or nothing. `known_balances` may be incomplete (None: there is
+    no such customer or product); a missing one is assumed to suffice, which the write then verifies.
     """
     remaining = {
         entity: head.balance if (head := active_or_none(each)) else None
@@ -307,7 +307,7 @@ def adjust(
     """The head after its balance is set to `balance`, or changed `by` so much; with a new `price`, if given.
 
     Raises:
-        BalanceOutOfRangeError: the balance would fall below zero or rise above what a ledger holds.
+        BalanceOutOfRangeError: the balance would fall below zero or rise above the ledger's maximum.
     """
     old = head or Balance(balance=ZERO)
     new = old.balance + by if by is not None else balance
@@ -318,7 +318,7 @@ def adjust(
             f"The balance is {kind.amount(old.balance)}: a change by {kind.amount(by or ZERO)} "
             "would take it below zero."
         )
-    # Held amounts may be returned, by a write without an upper bound.
+    # Held amounts count as well: they may be returned, by a write without an upper bound.
     if new + old.held > kind.max_balance:
         held = f", and open orders hold {kind.amount(old.held)} of it" if old.held else ""
         raise BalanceOutOfRangeError(f"A balance is at most {kind.amount(kind.max_balance)}{held}.")
@@ -340,7 +340,7 @@ def delete(kind: LedgerSpec, head: Balance, now: str) -> Balance:
     """The head after its deletion: only the settled amount remains.
 
     Raises:
-        OpenHoldsError: open orders hold something of it.
+        OpenHoldsError: open orders hold a part of it.
     """
     if head.held > 0:
         raise OpenHoldsError(
@@ -359,9 +359,9 @@ def replay(entries: Iterable[Entry]) -> Decimal:
 
 
 def aggregate(changes: Iterable[BalanceChange]) -> list[BalanceChange]:
-    """Changes that expect no version, with those of one head added up into one.
+    """Changes without `expected`, with those of the same head added up into one.
 
-    Holds at different prices can't all be at the head's: together they are made only if it has none.
+    Holds at different prices can't all match the head's price: together they succeed only if it has none.
     """
     totals: dict[str, BalanceChange] = {}
     for change in changes:
@@ -383,7 +383,7 @@ def aggregate(changes: Iterable[BalanceChange]) -> list[BalanceChange]:
 
 
 def primary_entity(required_amounts: Mapping[str, Decimal] | Sequence[str]) -> str:
-    """The customer or product that stands for all that an order requires of a ledger: the first by its id."""
+    """The customer or product that represents all that an order requires of a ledger: the first by its id."""
     return min(required_amounts)
 
 

@@ -1,4 +1,4 @@
-"""An order's lifecycle: what was ordered, the checks' results, and the status.
+"""An order's lifecycle: its details, the checks' results, and the status.
 
 An `Order` is an immutable value; each step returns the next one. The status moves only along
 `TRANSITIONS`, so nothing that arrives late, twice or out of order can move it backwards.
@@ -14,13 +14,13 @@ from enum import StrEnum
 
 from order_capture.domain.errors import InvalidMessageError, StatusConflictError
 
-# Of customers, products and orders. Requests have a narrower one; what came by this one is still carried.
+# Ids of customers, products and orders. Requests allow a narrower pattern; ids by this one remain valid.
 ID_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
-# Of the address that an order's events are sent to. Enough for a host and a path with a token in it; more
-# would be the larger part of an order, which is written and published with it several times.
+# Length of an order's callback URL. Enough for a host and a path with a token; more would be the larger part
+# of an order, which is written and published with the URL several times.
 MAX_URL = 512
 
-MAX_ITEMS = 50  # all held in one write, or none (a test holds it to what one transaction takes)
+MAX_ITEMS = 50  # all held in one write, or none (a test compares it to a transaction's limit)
 MAX_QTY = 100_000  # of a line
 MAX_TOTAL = Decimal("999999999.99")
 
@@ -49,7 +49,7 @@ TRANSITIONS: Mapping[OrderStatus, frozenset[OrderStatus]] = {
 
 
 def sequences_of(status: OrderStatus) -> set[int]:
-    """Which of an order's changes of status, counted from 1, may be the one to this status."""
+    """The possible positions, counted from 1, of this status among an order's status changes."""
     if status is OrderStatus.PENDING:
         return {1}
     befores = [before for before, after in TRANSITIONS.items() if status in after]
@@ -83,7 +83,7 @@ class DeclineCode(StrEnum):
     INSUFFICIENT_STOCK = "INSUFFICIENT_STOCK"
     UNKNOWN_CUSTOMER = "UNKNOWN_CUSTOMER"
     UNKNOWN_PRODUCT = "UNKNOWN_PRODUCT"
-    PRICE_MISMATCH = "PRICE_MISMATCH"  # the order names another price than the product has, or none
+    PRICE_MISMATCH = "PRICE_MISMATCH"  # the order names a price other than the product's, or none
     ORDER_CLOSED = "ORDER_CLOSED"  # the order was refused before this check was made
 
 
@@ -91,10 +91,10 @@ class DeclineCode(StrEnum):
 class CheckResult:
     """A check's result, with the figures that explain it.
 
-    `entity` is the customer or product that the answer is about; None where an order of several
-    products is held as a whole, and then `asked` is the sum of their quantities. `code` is a
-    `DeclineCode`, or one of a later release. Where an order was declined for its price, `price` is the
-    product's, and `unit_price` the one that the order names, if any.
+    `entity` is the customer or product of the result; None if an order of several products is held as a
+    whole, and then `requested` is the sum of their quantities. `code` is a `DeclineCode`, or a code of a
+    later release. If an order was declined for its price, `price` is the product's, and `unit_price` the one
+    that the order names, if any.
     """
 
     outcome: Outcome
@@ -127,7 +127,7 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class OrderDetails:
-    """What was ordered, by whom, for how much. Fixed for the order's life; every message carries it."""
+    """The order's id, customer, items and total. They never change; every message contains them."""
 
     order_id: str
     customer_id: str
@@ -135,7 +135,7 @@ class OrderDetails:
     total_amount: Decimal
 
     def __post_init__(self) -> None:
-        """Refuse invalid values, whatever their source.
+        """Refuse invalid values from any source.
 
         Raises:
             InvalidMessageError: an id is empty, there are no or too many items, or an amount or a price
@@ -161,7 +161,7 @@ class StatusChange:
     """An order reached a status.
 
     `sequence` counts the changes of an order from 1, without a gap. `reason` is a code: the `DeclineCode` of
-    the check that rejected it, or `PUBLISH_FAILED`; None where the status says it all.
+    the check that rejected it, or `PUBLISH_FAILED`; None if the status needs no reason.
     """
 
     status: OrderStatus
@@ -179,7 +179,7 @@ class CheckRecorded:
 
 
 PUBLISH_FAILED = "PUBLISH_FAILED"
-"""Why an order was cancelled that was never accepted: its checks could not be asked for."""
+"""The reason for cancelling an order that was never accepted: its checks could not be requested."""
 
 
 class NextAction(StrEnum):
@@ -198,18 +198,18 @@ class Order:
     correlation_id: str
     fingerprint: str
     timeline: tuple[StatusChange | CheckRecorded, ...]
-    """What happened to it, in order."""
+    """Its status changes and check results, in order."""
     status: OrderStatus = OrderStatus.PENDING
     checks: Mapping[CheckType, CheckResult] = field(default_factory=dict)
     version: int = 1
     callback_url: str = ""
-    """Where its own events are sent, beside the webhooks of its customer; empty if nowhere."""
+    """The URL for this order's events, in addition to its customer's webhooks; empty if there is none."""
     in_progress_until: str = ""
-    """Until then the request that brought it may still be at work; empty once it was answered."""
+    """Until then its request may still be in progress; empty after the request was answered."""
 
     @property
     def order_id(self) -> str:
-        """The id that the client was given."""
+        """The id that the client received."""
         return self.details.order_id
 
     @property
@@ -224,7 +224,7 @@ class Order:
 
     @property
     def decided_by(self) -> CheckType | None:
-        """The check whose answer was taken in first: where both are at once, the one that came."""
+        """The check whose result was recorded first; of two recorded together, the one that was received."""
         return next((step.check for step in self.timeline if isinstance(step, CheckRecorded)), None)
 
     @property
@@ -247,7 +247,7 @@ class Order:
         )
 
     def initial_snapshot(self) -> Order:
-        """This order as it was first answered, for a repeated request to get the same answer."""
+        """This order as in the first response, so that a repeated request gets the same one."""
         return Order.place(
             self.details,
             now=self.create_time,
@@ -259,8 +259,8 @@ class Order:
     def record_check(self, check: CheckType, decision: CheckResult, *, now: str) -> Order:
         """Record a check's result, and change the status if that decides the order.
 
-        The first answer of a check stands: a later one of the same check changes nothing. An answer
-        that comes after the status is decided is kept, for the reasons, and moves nothing.
+        Only the first result of a check counts: a later one of the same check changes nothing. A result that
+        arrives after the order was decided is recorded as information, and does not change the status.
         """
         if check in self.checks:
             return self
@@ -304,7 +304,7 @@ class Order:
         return self._close(OrderStatus.SHIPPED, now)
 
     def as_of(self, change: StatusChange) -> Order:
-        """This order as it stood when it came to a status, but for its version."""
+        """This order as it was when it reached a status, except for its version."""
         timeline = self.timeline[: self.timeline.index(change) + 1]
         recorded = {step.check for step in timeline if isinstance(step, CheckRecorded)}
         checks = {check: result for check, result in self.checks.items() if check in recorded}
@@ -317,10 +317,10 @@ class Order:
         return datetime.fromisoformat(now) - datetime.fromisoformat(self.create_time) >= deadline
 
     def next_action(self) -> NextAction | None:
-        """What must be sent now, from the status as it stands.
+        """The next message to send, derived from the current status.
 
-        Asked each time the order is checked, never as a side effect of having changed it: a crash
-        between the change and the message is then healed by the next look.
+        It is evaluated every time the order is checked, never as a side effect of a change. So the next check
+        repairs a crash between a change and its message.
         """
         if self.status is OrderStatus.CONFIRMED:
             return NextAction.SHIP

@@ -1,6 +1,6 @@
-"""The daily reports: which numbers each event adds to which rows.
+"""The daily reports: the numbers that each event adds to the rows.
 
-Every event only adds, so their order does not matter. The repository makes sure that each adds once.
+Every event only adds, so their order does not matter. The repository makes sure that each is added once.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class RowKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row, with those of its figures that are not zero."""
+    """A row, with its non-zero figures."""
 
     key: RowKey
     figures: Mapping[Metric, Decimal]
 
 
 def placed_second(fact: OrderEventSummary) -> str:
-    """The second in which the event's order was placed: what is counted of such orders is marked together."""
+    """The second in which the event's order was placed. Orders of one second share their counted marks."""
     return second_of(fact.create_time)
 
 
@@ -53,9 +53,9 @@ Rows = dict[RowKey, dict[Metric, Decimal]]
 def aggregate_events(facts: Iterable[OrderEventSummary]) -> Rows:
     """The sums that these events, each given once, add to each row.
 
-    Each counts for the day on which it happened: an order that is placed before midnight and shipped after it
-    is in both days. What an order costs is not split among its products, so amounts are the day's alone. A
-    refused order counts for all its products, whichever of them it was refused for.
+    Each event counts on the day on which it happened: an order placed before midnight and shipped after it is
+    in both days. An order's total is not split among its products, so only the day's row has amounts. A
+    rejected order counts for all of its products, whichever of them was the reason.
     """
     rows: Rows = defaultdict(lambda: defaultdict(Decimal))
     for fact in facts:

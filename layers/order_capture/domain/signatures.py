@@ -7,17 +7,17 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-SECRET_BYTES = 32  # as many as the hash has; the standard asks for 24 to 64
+SECRET_BYTES = 32  # as many as the hash has; the standard requires 24 to 64
 _PREFIX = "whsec_"
 
 
 def secret_of(key: bytes) -> str:
-    """A key as its receiver is given it."""
+    """A key in the form that its receiver gets."""
     return _PREFIX + base64.b64encode(key).decode()
 
 
 def signature(secrets: Sequence[str], message_id: str, timestamp: int, body: str) -> str:
-    """The `webhook-signature` of a message: one signature for each secret, any of which is to be right.
+    """The `webhook-signature` of a message: one signature per secret, of which one must match.
 
     Example:
         >>> signature(["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330,

@@ -1,10 +1,10 @@
 """Stripes: further heads of a contended customer or product.
 
-A write of a head is refused if it meets another one at that head, so that a head takes some eighty writes a
-second, and fewer the more writers compete. A contended head is therefore split. Each stripe is a separate
-head, and an order's hold on a stripe is released and settled there. The customer or product
-is the sum of its root and its stripes. A missing amount is transferred from the other heads, in the same
-transaction as the hold that needs it.
+A write of a head is refused if it conflicts with another write of that head. So a head takes some eighty
+writes a second, and fewer if more writers compete. A contended head is therefore split. Each stripe is a
+separate head, and an order's hold on a stripe is released and settled there. The balance of a customer or
+product is the sum of its root and its stripes. A missing amount is transferred from the other heads, in the
+same transaction as the hold that needs it.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from decimal import ROUND_DOWN, Decimal
 from order_capture.domain.ledger import ZERO, Balance, BalanceChange, LedgerSpec, aggregate
 
 SEPARATOR = "#"
-"""Between a customer's or product's id and the number of a stripe. No id has one."""
+"""Separates a customer's or product's id from the number of a stripe. Ids do not contain it."""
 
 Heads = Mapping[str, Balance]
 """The root of a customer or product and its stripes, by name; empty if it is unknown."""
 
 
 def stripe(entity: str, number: int) -> str:
-    """The name of a stripe, which is its partition key; they are counted from 1."""
+    """The name of a stripe, which is its partition key; stripes are counted from 1."""
     return f"{entity}{SEPARATOR}{number}"
 
 
 def head_names(entity: str, stripes: int) -> list[str]:
-    """The names of all heads of a customer or product with so many stripes; the root's name is its id."""
+    """The names of all heads of a customer or product with `stripes`; the root's name is the id."""
     return [entity, *(stripe(entity, number) for number in range(1, stripes + 1))]
 
 
 def is_stripe(head: str) -> bool:
-    """Whether it is the name of a stripe, and not of a root."""
+    """Whether it is the name of a stripe, not of a root."""
     return SEPARATOR in head
 
 
 def entity_of(head: str) -> str:
-    """The customer or product that a head is of."""
+    """The customer or product of a head."""
     return head.partition(SEPARATOR)[0]
 
 
@@ -58,10 +58,10 @@ def total(entity: str, heads: Heads) -> Balance | None:
 
 
 def is_snapshot(before: Heads, after: Heads) -> bool:
-    """Whether two reads, one after the other, show all balances as they were together at one moment.
+    """Whether two successive reads show all balances at one moment.
 
-    The heads are read one by one. If no balance was changed between the two reads of it, each was as it is
-    shown from the end of the first read to the beginning of the second.
+    The heads are read one by one. If no balance changed between its two reads, all balances were as shown
+    from the end of the first read to the beginning of the second.
     """
     return {name: head.balance_version for name, head in before.items()} == {
         name: head.balance_version for name, head in after.items()
@@ -69,19 +69,19 @@ def is_snapshot(before: Heads, after: Heads) -> bool:
 
 
 def is_undivided(before: Heads, after: Heads) -> bool:
-    """Whether nothing was transferred between two reads, so that nothing is counted twice, or missing."""
+    """Whether there was no transfer between two reads, so that no amount is counted twice or missing."""
     return {name: head.transfers for name, head in before.items()} == {
         name: head.transfers for name, head in after.items()
     }
 
 
 def split(kind: LedgerSpec, entity: str, root: Balance, stripes: int) -> list[BalanceChange]:
-    """Give a root its stripes, and each of them an equal share of the balance that was read.
+    """Split a root into stripes, each with an equal share of the balance that was read.
 
-    It is refused if it has stripes already, or less than what it is to share, or another price by now.
+    The write is refused if the root already has stripes, less than the amount to share, or another price.
     """
     share = _round_down(kind, root.balance / (stripes + 1))
-    name = "SPLIT"  # a root is split once
+    name = "SPLIT"  # a root is split only once
     given = BalanceChange.transferred(entity, -share * stripes, name)
     return [
         replace(given, is_hold=True, unit_price=root.price, stripes=stripes),
@@ -93,10 +93,10 @@ def split(kind: LedgerSpec, entity: str, root: Balance, stripes: int) -> list[Ba
 
 
 def refill(kind: LedgerSpec, target: str, missing: Decimal, heads: Heads, name: str) -> list[BalanceChange]:
-    """Transfer at least `missing` to a head, from the fullest of the others, or everything if that is less.
+    """Transfer at least `missing` to a head from the fullest of the others, or everything if that is less.
 
-    One gives half of what it has, so that the next orders find something on both, or more if that is not
-    enough; where all of it is not, the next fullest gives as well.
+    A head gives half of its balance, so that the next orders find something on both, or more if half is not
+    enough. If its whole balance is not enough, the next fullest gives as well.
     """
     others = sorted(
         ((head.balance, each) for each, head in heads.items() if each != target and head.balance > 0),
@@ -117,9 +117,10 @@ def refill(kind: LedgerSpec, target: str, missing: Decimal, heads: Heads, name: 
 def gather(
     entity: str, heads: Heads, balance: Decimal, name: str, *, deleted: bool | None, price: Decimal | None
 ) -> list[BalanceChange]:
-    """Change the balance of the whole by so much, and have all of it at the root from then on.
+    """Change the total balance by `balance`, and move all of it to the root.
 
-    Every head must be as it was read. `deleted` and `price` are those of every head (see `BalanceChange`).
+    The write is refused if a head has changed since it was read. `deleted` and `price` apply to every head
+    (see `BalanceChange`).
     """
     moved = sum((head.balance for each, head in heads.items() if each != entity), ZERO)
     root = aggregate([BalanceChange(entity, balance=balance), BalanceChange.transferred(entity, moved, name)])

@@ -1,4 +1,4 @@
-"""Times as they are written everywhere: ISO 8601, UTC, to the millisecond. So they sort as text."""
+"""Times in the format used everywhere: ISO 8601, UTC, to the millisecond. They sort as text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ TIME_PATTERN = (
 
 
 def format_utc(moment: datetime) -> str:
-    """A moment, whose zone is known, as text."""
+    """A time with a known zone, as text."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def second_of(time: str) -> str:
-    """The second that a time is in, without a zone: `2026-11-20T10:00:00`."""
+    """The second of a time, without a zone: `2026-11-20T10:00:00`."""
     return time[: len("2026-11-20T10:00:00")]
 
 
 def after(time: str, seconds: float) -> str:
-    """The time so many seconds later."""
+    """The time `seconds` later."""
     return format_utc(datetime.fromisoformat(time) + timedelta(seconds=seconds))

@@ -1,1 +1,1 @@
-"""What comes in: API Gateway's requests, SQS batches, DynamoDB streams, WebSocket messages."""
+"""Inbound adapters: API Gateway requests, SQS batches, DynamoDB streams, WebSocket messages."""

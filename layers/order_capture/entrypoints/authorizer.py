@@ -1,7 +1,7 @@
-"""Lets those open a WebSocket connection who have a good access token.
+"""Authorize WebSocket connections by access token.
 
-API Gateway verifies the HTTP API's tokens itself, but for a WebSocket API it knows no user pool. The rules
-are the same: the pool's own signature, not expired, an access token, with the scope.
+API Gateway verifies the tokens of the HTTP API itself, but supports no user pool for a WebSocket API. The
+rules are the same: signed by the pool, not expired, an access token, with the scope.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def authorizer_handler(scope: str) -> Handler[dict[str, Any]]:
 
 
 def _token(event: Mapping[str, Any]) -> str:
-    """The token in the Authorization header; or, since a page in a browser can set none, the protocol that is
-    offered beside ours. Never in the address, which is written to logs."""
+    """The token in the Authorization header or, since a browser page can't set one, the subprotocol that is
+    offered beside ours. It is never in the URL, which is logged."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if "authorization" in headers:
         return str(headers["authorization"]).removeprefix("Bearer ")
@@ -57,8 +57,8 @@ def _verified(token: str, scope: str) -> Mapping[str, Any]:
     """The claims of a token.
 
     Raises:
-        UnauthenticatedError: it is not good, whatever is wrong with it.
-        jwt.PyJWKClientConnectionError: the pool's keys can't be had at this moment.
+        UnauthenticatedError: it is not valid.
+        jwt.PyJWKClientConnectionError: the pool's keys can't be fetched for now.
     """
     try:
         key = _keys(settings.token_keys_url).get_signing_key_from_jwt(token)
@@ -67,7 +67,7 @@ def _verified(token: str, scope: str) -> Mapping[str, Any]:
             key.key,
             algorithms=["RS256"],
             issuer=settings.token_issuer,
-            # An ID token is for an audience, and refused for it; an access token is for none.
+            # An ID token has an audience and is refused for that; an access token has none.
             options={"require": ["exp", "iss", "sub"]},
         )
     except jwt.PyJWKClientConnectionError:
@@ -81,5 +81,5 @@ def _verified(token: str, scope: str) -> Mapping[str, Any]:
 
 @cache
 def _keys(url: str) -> jwt.PyJWKClient:
-    """The pool's public keys, fetched once an hour and when a token names another one."""
+    """The pool's public keys, fetched once an hour, and when a token names an unknown key."""
     return jwt.PyJWKClient(url, lifespan=60 * 60, timeout=3)

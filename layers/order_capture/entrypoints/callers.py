@@ -1,4 +1,4 @@
-"""Who sent a request, by what API Gateway's authorizer has found in the token that it verified."""
+"""The caller of a request, from the claims of the token that API Gateway's authorizer verified."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from order_capture.application.callers import Caller
 from order_capture.entrypoints.http.problems import UnauthenticatedError
 
 OPERATORS = "operators"
-"""The user pool's group whose members act for every customer, as services do."""
+"""The user pool group whose members act for every customer, as services do."""
 
 _GROUPS = "cognito:groups"
 
 
 def caller_from_event(event: Mapping[str, Any]) -> Caller:
-    """The caller that an API event's claims name.
+    """The caller named by an API event's claims.
 
-    The gateway has checked signature, expiry, issuer and scopes. This fails closed all the same: an event
-    that came past the authorizer has no claims, and a token that is neither a service's nor a user's access
-    token stands for nobody.
+    The gateway has checked signature, expiry, issuer and scopes. This still fails closed: an event that
+    bypassed the authorizer has no claims, and only a service's or a user's access token identifies a caller.
 
     Raises:
-        UnauthenticatedError: there is no telling who it is.
+        UnauthenticatedError: the claims do not identify a caller.
     """
     authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
     claims: Mapping[str, Any] = authorizer.get("claims") or {}
-    # `sam local` enforces no authorizer, and nothing but it sets this variable.
+    # `sam local` enforces no authorizer, and is the only one to set this variable.
     if not claims and os.environ.get("AWS_SAM_LOCAL") == "true":
         return Caller("sam-local")
     return caller_from_claims(claims)
 
 
 def caller_from_claims(claims: Mapping[str, Any]) -> Caller:
-    """The caller that a verified token's claims name.
+    """The caller named by a verified token's claims.
 
     Raises:
-        UnauthenticatedError: there is no telling who it is.
+        UnauthenticatedError: the claims do not identify a caller.
     """
     subject, username = claims.get("sub"), claims.get("username")
     # A user's access token names the user; a client-credentials token names the client, as its subject.
@@ -50,10 +49,10 @@ def caller_from_claims(claims: Mapping[str, Any]) -> Caller:
 
 
 def caller_from_context(context: Mapping[str, Any]) -> Caller:
-    """The caller that a WebSocket event names, by what the authorizer found (`authorizer_context`).
+    """The caller of a WebSocket event, from the authorizer's context (`authorizer_context`).
 
     Raises:
-        UnauthenticatedError: there is no telling who it is.
+        UnauthenticatedError: the claims do not identify a caller.
     """
     return caller_from_claims({**context, _GROUPS: context.get("groups", "")})
 
@@ -63,17 +62,17 @@ _IDENTITY = ("sub", "client_id", "token_use", "username")
 
 
 def authorizer_context(claims: Mapping[str, Any]) -> dict[str, str]:
-    """What an authorizer passes on of a token's claims: texts only, and no colon in a name."""
+    """The claims that an authorizer passes on: texts only, and no colon in a name."""
     context = {name: str(claims[name]) for name in _IDENTITY if name in claims}
     groups = groups_of(claims)
     return context | ({"groups": ",".join(sorted(groups))} if groups else {})
 
 
 def groups_of(claims: Mapping[str, Any]) -> set[str]:
-    """The groups of the user pool that a token's user is in.
+    """The user pool groups of a token's user.
 
-    The token has a list. A REST API's authorizer hands on a text, `one,two`; other kinds of API, and the
-    local engine, `[one two]`. No group's name has a space, and administrators give none a comma.
+    The token has a list. A REST API's authorizer passes on a text, `one,two`; other kinds of API, and the
+    local engine, `[one two]`. A group's name can't have a space, and administrators use no comma.
     """
     groups = claims.get(_GROUPS) or ()
     if isinstance(groups, str):

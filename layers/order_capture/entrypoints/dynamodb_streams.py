@@ -1,11 +1,11 @@
-"""DynamoDB stream batches in. A batch is done as a whole or comes again as a whole, but for records at fault.
+"""Handle DynamoDB stream batches: a batch succeeds or is retried as a whole, except for records at fault.
 
-If what is wrong is around a batch (SNS is away, DynamoDB is busy, a permission is missing), it comes again,
-for as long as the stream keeps it. If it is a record that can't be read, or that nothing can be made of, it
-never will be, and all that comes behind it would wait: it alone goes to the dead letters, the others go on.
+If the cause is outside the batch (SNS is down, DynamoDB is busy, a permission is missing), Lambda retries the
+batch for as long as the stream keeps it. A record that can't be read or handled would never succeed, and
+would block all records behind it: it alone is dead-lettered, and the others are processed.
 
-Which records failed is not reported to Lambda (`ReportBatchItemFailures`): it would send all from the first
-of them again, and the local engine would lose them.
+Failed records are not reported to Lambda (`ReportBatchItemFailures`). Lambda would retry all records from the
+first failed one, and the local engine would lose them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ StreamHandler = Handler[dict[str, Any]]
 
 
 def stream_handler(work: Callable[[Sequence[OrderChange]], None]) -> StreamHandler:
-    """The Lambda handler of the order table's stream: `work` is given every change of an order, in order."""
+    """The Lambda handler of the order table's stream: `work` gets every change of an order, in order."""
 
     def measured(changes: Sequence[OrderChange]) -> None:
         work(changes)
@@ -54,9 +54,9 @@ def stream_handler(work: Callable[[Sequence[OrderChange]], None]) -> StreamHandl
 
 
 def ledger_stream_handler(work: Callable[[Sequence[BalanceState]], None]) -> StreamHandler:
-    """The Lambda handler of a ledger's stream: `work` is given every head that was written, in order.
+    """The Lambda handler of a ledger's stream: `work` gets every head that was written, in order.
 
-    It serves accounts and stock alike, whose keys differ.
+    It serves both accounts and stock, whose keys differ.
     """
     return handler_of(_state, work)
 
@@ -64,18 +64,17 @@ def ledger_stream_handler(work: Callable[[Sequence[BalanceState]], None]) -> Str
 def handler_of(
     read: Callable[[Mapping[str, Any]], Content | None], work: Callable[[Sequence[Content]], None]
 ) -> StreamHandler:
-    """The Lambda handler of a stream: `work` is given what `read` makes of the records' images.
+    """The Lambda handler of a stream: `work` gets what `read` returns for the records' images.
 
-    If `work` fails for a reason that may pass, the handler fails, and the batch comes again. For any other
-    reason the batch is halved, until each record at fault stands alone. So `work` has to be such that it may
-    be done again.
+    If `work` fails for a transient reason, the handler fails, and the batch is retried. For any other reason
+    the batch is halved until each record at fault is alone. So `work` must be idempotent.
     """
 
     def handle(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
         records = list(DynamoDBStreamEvent(event).records)
         contents, at_fault = _read(records, read)
         at_fault += _work(contents, work)
-        # Last: a batch that is tried for hours would otherwise pile up letters.
+        # Last: a batch that is retried for hours would otherwise pile up dead letters.
         for record, error in at_fault:
             _dead_letter(record, error)
         logger.info(
@@ -96,13 +95,13 @@ def handler_of(
 def _read(
     records: Iterable[Record], read: Callable[[Mapping[str, Any]], Content | None]
 ) -> tuple[list[tuple[Record, Content]], list[tuple[Record, Exception]]]:
-    """What the records hold, where that is of interest; and those that can't be read, which no release of
-    ours has written, or one that has been rolled back."""
+    """The records' contents, except those that `read` skips; and the records that can't be read. No release
+    of ours wrote these, or one that has been rolled back."""
     contents: list[tuple[Record, Content]] = []
     at_fault: list[tuple[Record, Exception]] = []
     for record in records:
         try:
-            content = read(record["dynamodb"])  # as it came: our own reading keeps numbers exact
+            content = read(record["dynamodb"])  # the raw images: our own reading keeps numbers exact
         except Exception as error:
             logger.exception("a record can't be read", extra={"record": record.event_id})
             at_fault.append((record, error))
@@ -115,7 +114,7 @@ def _read(
 def _work(
     contents: Sequence[tuple[Record, Content]], work: Callable[[Sequence[Content]], None]
 ) -> list[tuple[Record, Exception]]:
-    """Have the work done; returns the records that it can't be done for."""
+    """Do the work; returns the records for which it can't be done."""
     if not contents:
         return []
     if not has_time_left():
@@ -135,8 +134,8 @@ def _work(
 
 
 def _dead_letter(record: Record, error: Exception) -> None:
-    """Put down among the function's dead letters which item a record is of, and where in the stream, which
-    keeps it for a day. It raises what SQS does, and the batch comes again."""
+    """Send a record's key and sequence number to the function's DLQ; the stream keeps the record for a day.
+    An error of SQS is raised, so that the batch is retried."""
     letter = {
         "eventID": record.event_id,
         "eventSourceARN": record.event_source_arn,
@@ -155,7 +154,7 @@ def _order_ids(records: Iterable[Record]) -> Iterable[str]:
 
 
 def _state(images: Mapping[str, Any]) -> BalanceState | None:
-    """How a customer or product stands after a write; None if it was of an entry, or the head is gone."""
+    """A customer's or product's balance after a write; None if an entry was written or the head deleted."""
     if images["Keys"]["entry"]["S"] != BALANCE_ENTRY or not images.get("NewImage"):
         return None
     kind = next(kind for kind in (ACCOUNTS, STOCK) if ENTITY_NAMES[kind.check] in images["Keys"])
@@ -164,7 +163,7 @@ def _state(images: Mapping[str, Any]) -> BalanceState | None:
 
 
 def _change(images: Mapping[str, Any]) -> OrderChange | None:
-    """An order before and after a write; None if it was deleted, or if it is the record of a request."""
+    """An order before and after a write; None if it was deleted, or is an idempotency record."""
     after, before = (
         order_from(images[name]) if images.get(name) else None for name in ("NewImage", "OldImage")
     )

@@ -1,4 +1,4 @@
-"""Batches of the ledgers' streams in, for their history."""
+"""Handle batches of the ledgers' streams for the history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from order_capture.entrypoints.dynamodb_streams import StreamHandler, handler_of
 
 
 def history_stream_handler(work: Callable[[str, Sequence[HistoryRecord]], None]) -> StreamHandler:
-    """The Lambda handler of the ledgers' streams: `work` is given the lines of one ledger, by the name of its
+    """The Lambda handler of the ledgers' streams: `work` gets the lines of one ledger, with the name of its
     key."""
 
     def of_each_ledger(found: Sequence[tuple[str, HistoryRecord]]) -> None:
@@ -25,7 +25,7 @@ def history_stream_handler(work: Callable[[str, Sequence[HistoryRecord]], None])
 
 
 def _line(images: Mapping[str, Any]) -> tuple[str, HistoryRecord] | None:
-    """The name of the ledger's key, and the line that a write is in its history; None if it is none."""
+    """The name of the ledger's key, and the history line of a write; None if it has none."""
     (key,) = images["Keys"].keys() - {"entry"}
     line = record_from_images(key, images)
     return None if line is None else (key, line)

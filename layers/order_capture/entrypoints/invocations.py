@@ -1,4 +1,4 @@
-"""One call of a function: what every handler has around it, and how much of its time is left."""
+"""An invocation of a function: the wrapper of every handler, with its logs and time budget."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ Handler = Callable[[dict[str, Any], LambdaContext | None], Result]
 
 
 SMOKE_TEST: Mapping[str, Any] = {"smokeTest": True}
-"""The event of a smoke test. Only who may invoke the function itself can send it: a request or a message is
-always inside an event of its own."""
+"""The event of a smoke test. It takes permission to invoke the function directly: a request or a message is
+always inside an event of its service."""
 
 
 class InvocationFailedError(Exception):
-    """A call has failed; the log says why. Its text names nobody, as Lambda logs it and answers it."""
+    """An invocation failed; the log has the cause. Lambda logs and returns its text: no personal data."""
 
 
 def invocation(handle: Handler[Result], smoke_test: Callable[[], Result] | None = None) -> Handler[Result]:
-    """The Lambda handler around `handle`: its logs are visible, its time known, and its errors discreet.
+    """The Lambda handler around `handle`: it sets up logs and the time budget, and redacts errors.
 
-    Without a context, as in a test, there is all the time in the world.
+    Without a context, as in a test, there is no time limit.
 
     Args:
         handle: handles an event.
-        smoke_test: imports and builds what events need, and changes nothing. It answers as an event is.
+        smoke_test: imports and builds what events need, and changes nothing. It returns the same type.
     """
 
     @wraps(handle)
     def handler(event: dict[str, Any], context: LambdaContext | None) -> Result:
-        # Nothing of the last call stays in the lines of this one.
+        # Removes the last invocation's fields from the log.
         logs.configure().structure_logs(function_request_id=context.aws_request_id if context else None)
         time_budget.start(_remaining_seconds(context))
         try:
@@ -48,7 +48,7 @@ def invocation(handle: Handler[Result], smoke_test: Callable[[], Result] | None 
             return handle(event, context)
         except Exception as error:
             logger.exception("failed")
-            # Not as its cause: the runtime may write that down as well.
+            # Without the cause: the runtime may log that as well.
             raise InvocationFailedError(logs.described(error)) from None
         finally:
             metrics.flush()

@@ -1,15 +1,15 @@
-"""Structured logs by Powertools' Logger, which name nobody.
+"""Structured logs by Powertools' Logger, without personal data.
 
-Logger writes each record as a line of JSON to stdout. Lambda takes such a line as it is. It filters the line
-by its `level`, which it reads beside a `timestamp` by RFC 3339 (Lambda Developer Guide, "Log-level
-filtering"). So LoggingConfig's JSON in template.yaml neither wraps it nor loses it.
+Logger writes each record as a line of JSON to stdout. Lambda keeps such a line unchanged. It filters lines by
+their `level`, if they also have a `timestamp` by RFC 3339 (Lambda Developer Guide, "Log-level filtering"). So
+LoggingConfig's JSON in template.yaml neither wraps the lines nor loses them.
 
-All other modules log by the standard library: Logger is named as our package is, so their records are its.
+All other modules use the standard library's logging: Logger has our package's name, so it gets their records.
 
-What a log may hold: ids of orders, requests, messages, deliveries and connections, correlation ids, statuses,
-counts, and the classes of errors with where they were raised. Never the id of a customer or product, an
-amount, an address, a secret, a token or a body. So the text of an error is not logged either, since it may
-repeat what it is about, but for those whose text is ours (`_SPEAKING`).
+A log may contain ids of orders, requests, messages, deliveries and connections, correlation ids, statuses,
+counts, and classes of errors with their stack frames. It never contains the id of a customer or product, an
+amount, an address, a secret, a token or a body. An error's text may repeat such a value, so it is not logged
+either, except for errors whose text is ours (`_LOGGABLE_ERRORS`).
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ _LOGGABLE_ERRORS = (
 
 @cache
 def configure() -> Logger:
-    """The process's Logger: our records are visible and discreet, and those of others are discreet.
+    """Set up the process's Logger: our records are written, and errors are redacted in all records.
 
-    At DEBUG, botocore writes every request down, with its body and the session token of the function, and the
-    runtime sets the level of the root logger by `ApplicationLogLevel`. So DEBUG is for our own loggers alone.
+    At DEBUG, botocore logs every request, with its body and the function's session token. The runtime sets
+    the root logger's level from `ApplicationLogLevel`. So only our own loggers can be at DEBUG.
     """
     logging.setLogRecordFactory(_Discreet)
     root = logging.getLogger()
     root.setLevel(max(root.level, logging.INFO))
     others = logging.StreamHandler(sys.stdout)
-    if not root.handlers:  # elsewhere than on Lambda, whose runtime writes what others than us log
+    if not root.handlers:  # not on Lambda, whose runtime writes the records of other loggers
         root.addHandler(others)
     logger = Logger(
         service="order_capture",
@@ -71,14 +71,14 @@ def configure() -> Logger:
 
 
 def _line(values: Mapping[str, Any]) -> str:
-    """A line of the log; values of no JSON type as text."""
+    """A line of the log; values of other than JSON's types become text."""
     return decimal_json.dumps(
         {name: each if isinstance(each, str | int | list) else str(each) for name, each in values.items()}
     )
 
 
 def described(error: BaseException) -> str:
-    """What an error is, without what it is about."""
+    """An error's class, and its text only if that can be logged."""
     name = type(error).__name__
     if isinstance(error, botocore.exceptions.ClientError):
         return f"{name}: {', '.join(map(str, codes_of(error)))} ({error.operation_name})"
@@ -86,18 +86,18 @@ def described(error: BaseException) -> str:
 
 
 class _Discreet(logging.LogRecord):
-    """A record whose error is a text: its class, where it was raised, and those that it came of."""
+    """A record whose error is redacted to a text: its class, its stack frames, and its causes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.exc_info and self.exc_info[1]:
-            # Under a name that neither Lambda's JSON format nor Powertools' fills itself.
+            # A field that neither Lambda's JSON format nor Powertools' sets itself.
             self.exception = "\n".join(map(_with_its_frames, _chain(self.exc_info[1])))
         self.exc_info = None
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """What an error came of, first things first, and the error itself."""
+    """The causes of an error, the first one first, and the error itself."""
     chain: list[BaseException] = []
     next_one: BaseException | None = error
     while next_one is not None and next_one not in chain:

@@ -1,6 +1,6 @@
-"""What becomes of orders, measured where each change of one passes by once: at the order table's stream.
+"""Metrics of orders, measured at the order table's stream, which has each change of an order once.
 
-A batch that comes again is counted again. The daily reports are what counts each event once.
+A retried batch is counted again. Only the daily reports count each event exactly once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TIMED = {
 
 @metrics.harmless
 def measure_changes(changes: Sequence[OrderChange]) -> None:
-    """Count what happened to orders, and how long after they were placed."""
+    """Count the orders' events, and measure how long after placement they happened."""
     if not metrics.is_measured():
         return
     events = [event for before, after in changes if (event := event_of(before, after))]
@@ -44,6 +44,6 @@ def measure_changes(changes: Sequence[OrderChange]) -> None:
 
 
 def _age(event: OrderEvent) -> float:
-    """Seconds from an order's being placed to the event, by clocks that may differ."""
+    """Seconds from the order's placement to the event, by clocks that may differ."""
     placed, then = (datetime.fromisoformat(each) for each in (event.order.create_time, event.change.time))
     return max((then - placed).total_seconds(), 0.0)

@@ -1,4 +1,4 @@
-"""What CodeDeploy asks for during a release: the hook before traffic is shifted to a new version.
+"""The CodeDeploy hook that runs before traffic is shifted to a new version.
 
 See the CodeDeploy user guide, "AppSpec 'hooks' section for an AWS Lambda deployment".
 """
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def smoke_test_handler() -> Handler[None]:
     """The Lambda handler of the hook BeforeAllowTraffic.
 
-    It always answers CodeDeploy, which would otherwise wait for an hour.
+    It always reports to CodeDeploy, which would otherwise wait for an hour.
     """
 
     def handle(event: dict[str, Any], _context: LambdaContext | None) -> None:
@@ -38,7 +38,7 @@ def smoke_test_handler() -> Handler[None]:
 
 
 def fault_in(error: str | None, answer: Any) -> str:
-    """What is wrong with a function's answer to a smoke test; empty if nothing is."""
+    """The fault in a function's response to a smoke test; empty if there is none."""
     if error:
         return f"{error}: {answer}"
     found = answer if isinstance(answer, dict) else {}

@@ -1,8 +1,8 @@
-"""Lambda SnapStart: what a function does before its snapshot is taken, and after one is restored.
+"""Lambda SnapStart: hooks before a function's snapshot is taken, and after it is restored.
 
-Many environments start from one snapshot. What is random in it would be the same in all of them, and its
-connections would be long closed (Lambda developer guide, "Handling uniqueness with Lambda SnapStart"). Ids
-come from the system's own randomness, and times are read when they are needed: they need nothing here.
+Many environments start from one snapshot. Random state in it would be the same in all of them, and its
+connections would be closed (Lambda developer guide, "Handling uniqueness with Lambda SnapStart"). Ids use the
+system's randomness, and times are read when they are needed: both need no hook.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def before_snapshot(work: Callable[[], object]) -> None:
-    """Have `work` done before the snapshot is taken: what it imports and builds is in the snapshot.
+    """Do `work` before the snapshot is taken, which then contains what `work` imports and builds.
 
-    Nothing happens where no snapshot will be taken.
+    Without SnapStart this does nothing.
     """
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
         return
@@ -34,12 +34,12 @@ def before_snapshot(work: Callable[[], object]) -> None:
 def _prepare(work: Callable[[], object]) -> None:
     try:
         work()
-    except Exception:  # the version would not be published; the first event may still succeed
+    except Exception:  # raising would prevent publishing the version; its first event may still succeed
         logger.exception("the trial call before the snapshot failed")
     aws_clients.close_connections()
 
 
 def renew() -> None:
-    """Renew what environments must not share: their pauses would be the same, and conflict again."""
+    """Renew the state that environments must not share: with equal pauses, writes would conflict again."""
     random.seed()
     aws_clients.close_connections()

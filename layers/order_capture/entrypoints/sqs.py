@@ -1,8 +1,8 @@
-"""SQS batches in, the list of those to be tried again out, by Powertools' batch processor.
+"""Handle SQS batches with Powertools' batch processor, and report the messages to be retried.
 
-Powertools' own processor works record by record, each for itself: `record_handler`. A group commit needs the
-whole batch: the processor behind `queue_handler` reads the records one by one, has the use case work on all
-of them together, and then reports each.
+Powertools' own processor handles each record separately: `record_handler`. A group commit needs the whole
+batch: the processor behind `queue_handler` reads the records one by one, passes all of them to the use case
+together, and then reports each.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from order_capture.entrypoints.invocations import Handler, invocation
 logger = logging.getLogger(__name__)
 
 Work = Callable[[Sequence[Any]], set[str]]
-"""A use case over the messages of a batch: returns the ids of the orders that must be tried again."""
+"""A use case for the messages of a batch: returns the ids of the orders that must be retried."""
 
 
 RETRY_SECONDS = 5
-"""A message that must be retried comes again after 1 to so many seconds: others have finished with the hot
-item by then, and somebody waits for the order. The queue's own visibility timeout is for a function that
-died."""
+"""A message to be retried becomes visible after 1 to this many seconds: other writers have finished with the
+hot item by then, and a client waits for the order. The queue's own visibility timeout is for a function that
+crashed."""
 
 MAX_ENTRIES = 10
 """Messages of one ChangeMessageVisibilityBatch (SQS API reference)."""
 
 ENTIRE_BATCH_RAISES = False
-"""Where all messages of a batch failed, they are reported as others are: an exception would say no more to
-Lambda, and counts as an error of the function."""
+"""If all messages of a batch failed, they are reported like others. An exception would add no information for
+Lambda, and count as an error of the function."""
 
 SOON_RECEIVES = 10
-"""So often it comes again soon, half a minute in all. What fails still is no conflict: from then on it waits
-for the queue's visibility timeout, so that the other half of its receives outlasts an outage of
+"""The number of quick retries, half a minute in all. A message that still fails is not in conflict: it then
+waits for the queue's visibility timeout, so that the other half of its receives outlasts an outage of
 minutes."""
 
 
@@ -62,8 +62,8 @@ def queue_handler(
 ) -> Handler[dict[str, Any]]:
     """The Lambda handler of a queue's function, which takes messages of the `accepted` types.
 
-    A message that is not ours, or whose order must be tried again, is reported by its own id and no
-    other with it (ReportBatchItemFailures). It comes again after the queue's visibility timeout, or, with
+    Only a message that is not ours, or whose order must be retried, is reported, by its id
+    (ReportBatchItemFailures). It is delivered again after the queue's visibility timeout or, with
     `retry_soon`, after a few seconds (docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide,
     "Amazon SQS visibility timeout": a message's own can be changed while it is in flight). After the queue's
     maxReceiveCount it is in the DLQ.
@@ -93,8 +93,8 @@ def record_handler(
 
     `prepare` imports and builds what it needs, for a smoke test.
 
-    A message that is not ours, or for which `process` raises, is reported and no other with it. It comes
-    again after the queue's visibility timeout, and after its maxReceiveCount it is in the DLQ.
+    Only a message that is not ours, or for which `process` raises, is reported. It is delivered again after
+    the queue's visibility timeout, and after maxReceiveCount it is in the DLQ.
     """
     message_in = _reader(envelopes.decode, accepted)
 
@@ -132,7 +132,7 @@ def _reader(
 
 @contextmanager
 def _failures_logged(**where: object) -> Iterator[None]:
-    """Log why a record failed, and which it is."""
+    """Log the id of a record that fails, and why."""
     try:
         yield
     except InvalidMessageError as error:
@@ -147,7 +147,7 @@ def _failures_logged(**where: object) -> Iterator[None]:
 
 
 def _redeliver_soon(records: Sequence[Mapping[str, Any]]) -> None:
-    """Have messages come again after a few seconds. Where that fails, they come later."""
+    """Make messages visible again after a few seconds. If that fails, they come later."""
     recent = [
         record for record in records if int(record["attributes"]["ApproximateReceiveCount"]) <= SOON_RECEIVES
     ]
@@ -170,19 +170,19 @@ def _redeliver_soon(records: Sequence[Mapping[str, Any]]) -> None:
         logger.warning("messages are retried only after the queue's visibility timeout", exc_info=True)
 
 
-_LOGGED = (None, None, None)  # what went wrong is in the log already, without what it is about
+_LOGGED = (None, None, None)  # the error is already in the log, redacted
 
 
 class GroupProcessor(BasePartialBatchProcessor):
-    """Has the messages of a batch worked on together. Its record handler reads the message in a record."""
+    """Processes the messages of a batch together. Its record handler reads the message in a record."""
 
     def __init__(self, work: Work) -> None:
         super().__init__(EventType.SQS, raise_on_entire_batch_failure=ENTIRE_BATCH_RAISES)
         self._work = work
 
     def process(self) -> list[tuple[Any, ...]]:
-        """Read the records, work on what could be read, and take down which of them failed."""
-        read = {  # a message that comes twice in a batch is worked on once
+        """Read the records, process the readable ones, and note which failed."""
+        read = {  # a message that is twice in a batch is processed once
             record.message_id: (record, message)
             for record, message in map(self._process_record, self.records)
             if message
@@ -202,7 +202,7 @@ class GroupProcessor(BasePartialBatchProcessor):
         return outcomes
 
     def _process_record(self, record: dict[str, Any]) -> tuple[SQSRecord, Received | None]:
-        """A record and the message in it, if there is one of ours: else it has failed."""
+        """Read the message in a record; if it is not ours, the record has failed."""
         sqs_record = SQSRecord(record)
         with suppress(Exception), _failures_logged(message_id=sqs_record.message_id):
             return sqs_record, self.handler(record=sqs_record)

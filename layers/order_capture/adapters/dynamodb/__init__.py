@@ -1,1 +1,1 @@
-"""The repositories, each over its DynamoDB table."""
+"""The repositories, each with its DynamoDB table."""

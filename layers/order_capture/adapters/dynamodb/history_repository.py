@@ -1,6 +1,6 @@
-"""The history of a ledger in a DynamoDB table that follows it. Key: `entity` + `line` (its time and name).
+"""The history of a ledger, in a DynamoDB table fed from its stream. Key: `entity` + `line` (time and name).
 
-An item is a whole commit, or a hold that was declined. Whoever writes it, it has the same key.
+An item is a whole commit, or a declined hold. Its key is the same whichever function writes it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from order_capture.domain.history import ChangeType, Commit, HistoryRecord, Ledg
 from order_capture.domain.ledger import Balance, Hold
 from order_capture.domain.order import Outcome
 
-BATCH_WRITES = 25  # what DynamoDB's batch write takes
-# How many lines one call reads to find the commit that covers a time. It is the first one, but where times
-# overlap or lines are missing; and where it is none of five hundred, it is missing itself.
+BATCH_WRITES = 25  # items that one BatchWriteItem takes
+# How many lines one call reads to find the commit that covers a time. It is the first one, unless times
+# overlap or lines are missing. If it is not among five hundred, it is missing itself.
 COMMITS, MOST_CALLS = 20, 25
 
 
@@ -41,7 +41,7 @@ class DynamoHistoryRepository:
         self._key = key
         self._retry = retry
 
-    def put(self, lines: Sequence[HistoryRecord]) -> None:  # noqa: D102 - the port says it
+    def put(self, lines: Sequence[HistoryRecord]) -> None:  # noqa: D102 - see the port
         items = list(
             {
                 (item["entity"]["S"], item["line"]["S"]): item
@@ -52,7 +52,7 @@ class DynamoHistoryRepository:
             self._put([{"PutRequest": {"Item": item}} for item in items[start : start + BATCH_WRITES]])
 
     def transaction_at(self, entity: str, at: str) -> Commit | None:  # noqa: D102
-        # The lines of one time begin with it and a "#", and "$" is the next character.
+        # The lines of one time begin with the time and "#"; "$" is the next character after "#".
         pages = self._pages(entity, "line > :from", f"{at}$", COMMITS, forward=True)
         for page in itertools.islice(pages, MOST_CALLS):
             commits = [line for item in page if isinstance(line := record_from_item(item), Commit)]
@@ -61,7 +61,7 @@ class DynamoHistoryRepository:
         return None
 
     def newest(self, entity: str, until: HistoryCursor | None, limit: int) -> Sequence[HistoryRecord]:  # noqa: D102
-        # No line begins with anything greater than a digit.
+        # Every line begins with a digit, and ":" is the next character after "9".
         bound = f"{until.time}#{until.key}" if until else ":"
         for page in self._pages(entity, "line <= :from", bound, limit, forward=False):
             return [record_from_item(item) for item in page]
@@ -89,7 +89,7 @@ class DynamoHistoryRepository:
     def _put(self, requests: list[dict[str, Any]]) -> None:
         for attempt in self._retry:
             answer = self._client.batch_write_item(RequestItems={self._table: requests})
-            # A batch may be written in part, with HTTP 200.
+            # A batch may be written only in part, with HTTP 200.
             requests = answer.get("UnprocessedItems", {}).get(self._table, [])
             if not requests:
                 return
@@ -98,14 +98,14 @@ class DynamoHistoryRepository:
 
 
 def item_of(key: str, line: HistoryRecord) -> Item:
-    """A line as it is stored; `key` is the name of the partition key of the ledger's own table."""
+    """The item of a line; `key` is the name of the partition key of the ledger's own table."""
     return to_item({"entity": f"{key}#{line.entity}", "line": f"{line.time}#{line.key}", **_values(line)})
 
 
 def record_from_images(key: str, images: Mapping[str, Any]) -> HistoryRecord | None:
-    """The line that a change in a ledger's table is; `key` is the name of the table's partition key.
+    """The line for a change in a ledger's table; `key` is the name of the table's partition key.
 
-    None for what needs none of its own: an entry that moved the head is named by the head.
+    None where no line is needed: an entry that changed the head is in the head's own line.
     """
     new, old = images.get("NewImage"), images.get("OldImage")
     if not new:
@@ -114,7 +114,7 @@ def record_from_images(key: str, images: Mapping[str, Any]) -> HistoryRecord | N
     if entry == BALANCE_ENTRY:
         values = from_item(new)
         entries = {}
-        # If it is as it was, whoever wrote the head does not know of it: no entry is made twice.
+        # An unchanged value was left by a release that does not write it: no entry is written twice.
         if "lastEntries" in new and not (old and old.get("lastEntries") == new["lastEntries"]):
             named = mapping(values, "lastEntries")
             entries = {name: number(named, name) for name in named}
@@ -131,7 +131,7 @@ def record_from_item(item: Item) -> HistoryRecord:
     """The line in an item.
 
     Raises:
-        UnreadableError: it is not as this system writes it.
+        UnreadableError: the item does not have the form that this system writes.
     """
     values = from_item(item)
     entity = text(values, "entity").partition("#")[2]
@@ -175,7 +175,7 @@ def _values(line: HistoryRecord) -> dict[str, Any]:
         "version": line.after.version,
         "since": line.previous_time,
         "changes": {change.key: change.amount for change in line.changes},
-        "deleted": 1 if line.after.deleted else None,  # left out unless it is, as the other one
+        "deleted": 1 if line.after.deleted else None,  # left out unless it is deleted, as in the ledger
         "wasDeleted": 1 if line.was_deleted else None,
         "price": line.after.price,
         "priceBefore": line.price_before,

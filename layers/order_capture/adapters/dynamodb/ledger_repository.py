@@ -1,7 +1,7 @@
 """A ledger of holds in a DynamoDB table: the heads and the entries of all its customers or products.
 
-Key: `customerId` or `productId`, and `entry`: "BALANCE" for a head, or an entry's own key. The partition is a
-customer or product (its root, and its adjustments), one of its stripes ("shirt#7"), or an order ("ORDER#…").
+Key: `customerId` or `productId`, and `entry`: "BALANCE" for a head, else the entry's own key. A partition is
+a customer or product (its root and adjustments), one of its stripes ("shirt#7"), or an order ("ORDER#…").
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ logger = logging.getLogger(__name__)
 
 BALANCE_ENTRY = "BALANCE"
 CLOSED = ("CLOSED#", "CLOSED")
-"""Key of the item that says until when the books are closed. No customer or product has a "#" in its id."""
+"""Key of the item with the time until which the books are closed. Customer and product ids have no "#"."""
 LIST_INDEX = "ListIndex"
 LISTED = "BALANCE"
-"""The index's one partition key. Only the roots have it: stripes and entries are not in the index."""
+"""The index's only partition key. Only roots have it: stripes and entries are not in the index."""
 MAX_BATCH_KEYS = 100
 """Items that one BatchGetItem reads (DynamoDB API reference)."""
 
@@ -56,7 +56,7 @@ class DynamoLedgerRepository:
         self._key = key
         self._retry = retry
 
-    def head(self, entity: str) -> Balance | None:  # noqa: D102 - the port says it
+    def head(self, entity: str) -> Balance | None:  # noqa: D102 - see the port
         item = self._get(entity, BALANCE_ENTRY)
         return balance_from(from_item(item)) if item else None
 
@@ -76,7 +76,7 @@ class DynamoLedgerRepository:
             answer = self._client.query(
                 TableName=self._table,
                 IndexName=LIST_INDEX,
-                # No text begins with the empty one: DynamoDB takes none in a key's condition.
+                # DynamoDB takes no empty text in a key's condition.
                 KeyConditionExpression=condition if prefix else "listed = :listed",
                 ExpressionAttributeValues=to_item(
                     {":listed": LISTED, **({":prefix": prefix} if prefix else {})}
@@ -84,7 +84,7 @@ class DynamoLedgerRepository:
                 Limit=limit,
                 **({} if after is None else {"ExclusiveStartKey": to_item(start)}),
             )
-        # A page of keys never ends early: a hundred of the longest take 20 KB, of the 1 MB that a page has.
+        # A page never ends early: a hundred of the longest keys take 20 KB, and a page holds 1 MB.
         return [item[self._key]["S"] for item in answer["Items"]]
 
     def heads_of(self, stripes: Mapping[str, int]) -> Mapping[str, Heads]:  # noqa: D102
@@ -95,7 +95,7 @@ class DynamoLedgerRepository:
             name = text(values, self._key)
             try:
                 found.setdefault(entity_of(name), {})[name] = balance_from(values)
-            except Exception:  # the others of a list must not wait for it
+            except Exception:  # one malformed item must not block the rest of a list
                 logger.exception("a balance can't be read")
                 unreadable.add(entity_of(name))
         return {entity: heads for entity, heads in found.items() if entity not in unreadable}
@@ -106,7 +106,7 @@ class DynamoLedgerRepository:
         for values in self._get_many(keys):
             try:
                 entry = self._entry_from(values)
-            except Exception:  # the others of a batch must not wait for it
+            except Exception:  # one malformed item must not block the rest of a batch
                 logger.exception("a hold can't be read")
                 continue
             if isinstance(entry, Hold):
@@ -145,9 +145,9 @@ class DynamoLedgerRepository:
         raise WriteRefusedError(existing, heads, conflicted(reasons), contended)
 
     def settlement(self, amounts: Mapping[str, Mapping[str, Decimal]], now: str) -> list[dict[str, Any]]:
-        """The part of a transaction that settles what orders hold: by order, amounts by head."""
+        """The actions of a transaction that settle the holds of orders. `amounts`: by order, then by head."""
         changes = aggregate(
-            # The record of it is the order's own status: there is no entry, but it goes by the name of one.
+            # A settlement has no entry, since the order's status records it; but it is named like one.
             replace(BalanceChange.settle(head, amount), entries={f"SETTLE#{order_id}": amount})
             for order_id, by_head in amounts.items()
             for head, amount in by_head.items()
@@ -173,7 +173,7 @@ class DynamoLedgerRepository:
             with unavailable_as_transient():
                 answer = self._client.batch_get_item(RequestItems=request)
             found += [from_item(item) for item in answer["Responses"].get(self._table, [])]
-            # A part may be left unread, with HTTP 200.
+            # Some keys may be left unread, with HTTP 200.
             remaining = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             if remaining:
                 attempt.back_off()
@@ -182,8 +182,8 @@ class DynamoLedgerRepository:
         return found
 
     def _put(self, entry: Entry) -> dict[str, Any]:
-        # What belongs to an order has a partition key of its own: nothing but its head is kept where a hot
-        # product is, whose partition serves 1,000 write units a second.
+        # An order's entries have the order's partition key. Only the head is in the partition of a hot
+        # product, which serves 1,000 write units a second.
         partition = entry.entity if isinstance(entry, Adjustment) else _order_key(entry.order_id)
         return {
             "Put": {
@@ -201,7 +201,7 @@ def entry_from(key: str, values: Mapping[str, Any]) -> Entry:
     """The entry in an item's values; `key` is the name of the table's partition key.
 
     Raises:
-        UnreadableError: it is not as this system writes it.
+        UnreadableError: the values do not have the form that this system writes.
     """
     kind, _, entry_id = text(values, "entry").partition("#")
     match kind:
@@ -225,7 +225,7 @@ def hold_from(order_id: str, values: Mapping[str, Any]) -> Hold:
     """The hold in an item's values.
 
     Raises:
-        UnreadableError: it is not as this system writes it.
+        UnreadableError: the values do not have the form that this system writes.
     """
     return Hold(
         text(values, "entity"),
@@ -246,16 +246,16 @@ def _order_key(order_id: str) -> str:
 
 
 def balance_update(table: str, key: str, change: BalanceChange, now: str) -> dict[str, Any]:
-    """One head's part of a transaction: the change, and the condition that no figure falls below zero."""
+    """One head's action in a transaction: the change, on the condition that no figure falls below zero."""
     if change.expected == 0:
         return _new_head(table, key, change, now)
-    # The names of a batch of ten are 500 bytes: a head stays under 1 KB, and costs what it did without them.
+    # The names of a batch of ten take 500 bytes: a head stays under 1 KB, and costs no more to write.
     values: dict[str, Any] = {":one": 1, ":now": now, ":entries": change.entries}
     updates = ["version = version + :one", "updateTime = :now", "lastEntries = :entries"]
     conditions = ["attribute_exists(entry)"]
     if change.is_hold:
-        # A head that was never deleted has no such mark, and is unequal to it as well. A mark is set to 0, a
-        # price to `UNPRICED`, and neither is removed: no release takes an attribute off an item.
+        # `<>` also holds for a head without the attribute, which was never deleted. To clear it, it is set to
+        # 0, and a price to `UNPRICED`: no release removes an attribute from an item.
         conditions.append("deleted <> :tombstone")
         values |= {":tombstone": 1, ":unpriced": UNPRICED}
         allowed = ["attribute_not_exists(price)", "price = :unpriced"]
@@ -264,7 +264,7 @@ def balance_update(table: str, key: str, change: BalanceChange, now: str) -> dic
             values[":unitPrice"] = change.unit_price
         conditions.append(f"({' OR '.join(allowed)})")
     if _is_adjusted(change):
-        # Each time: heads that earlier releases wrote come into the index by it. It is there once.
+        # With every adjustment: this puts heads of earlier releases into the index. Repeating it is harmless.
         updates.append("listed = :listed")
         values[":listed"] = LISTED
     if change.deleted is not None:
@@ -327,7 +327,7 @@ def _new_head(table: str, key: str, change: BalanceChange, now: str) -> dict[str
 
 
 def _is_adjusted(change: BalanceChange) -> bool:
-    """Whether an adjustment is among what makes a change: that is of a root, and begins with its first."""
+    """Whether a change contains an adjustment. Only a root's change can; a root begins with an adjustment."""
     return any(key.startswith(ADJUSTMENT) for key in change.entries)
 
 
@@ -353,7 +353,7 @@ def _entry_values(entry: Entry) -> Mapping[str, Any]:
                 "settled": entry.after.settled,
                 "version": entry.after.version,
                 "updateTime": entry.after.update_time,
-                "deleted": 1 if entry.after.deleted else None,  # left out unless it is
+                "deleted": 1 if entry.after.deleted else None,  # left out unless it is deleted
                 "price": entry.after.price,
             }
             return {
@@ -368,7 +368,7 @@ def balance_from(values: Mapping[str, Any]) -> Balance:
     """The head in an item's values.
 
     Raises:
-        UnreadableError: it is not as this system writes it.
+        UnreadableError: the values do not have the form that this system writes.
     """
     return Balance(
         balance=number(values, "balance"),

@@ -1,7 +1,7 @@
 """Orders in a DynamoDB table. Key: `orderId`.
 
-An order that is still open at the watchdog's first check has the attribute `stillOpen`, until it ends. It is
-then in a sparse index, where the few that are late are found among millions that are not.
+An order that is still open at the watchdog's first check has the attribute `stillOpen` until it ends. With
+it, the order is in a sparse index, which finds the few late orders among millions of others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 CUSTOMER_INDEX = "CustomerIndex"
 OPEN_INDEX = "OpenIndex"
-_OPEN = "OPEN"  # the index's one partition: no more orders are late than it can take
+_OPEN = "OPEN"  # the index's only partition: it can take as many orders as are ever late
 
 _IS_NEW = "attribute_not_exists(orderId)"
 
@@ -47,13 +47,13 @@ class DynamoOrderRepository:
         self._table = table
         self._retry = retry
 
-    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:  # noqa: D102 - the port says it
+    def add(self, orders: Sequence[Order]) -> Mapping[str, Order | None]:  # noqa: D102 - see the port
         if len(orders) == 1:
             item = self._put_new(to_order_item(orders[0]))
             return {orders[0].order_id: order_from(item)} if item else {}
-        # Several orders are one transaction: of DynamoDB's batch writes it is the only one that writes
-        # on a condition, without which a repeated request could set an order that has moved on back to
-        # PENDING. It costs one write unit more an order; up to 100 orders are one call.
+        # Several orders are written in one transaction, DynamoDB's only batch write with conditions.
+        # Without the condition, a repeated request could set an order that has moved on back to PENDING.
+        # It costs one more write unit per order; up to 100 orders are one call.
         existing: dict[str, Order | None] = {}
         for attempt in self._retry:
             new = [order for order in orders if order.order_id not in existing]
@@ -87,7 +87,7 @@ class DynamoOrderRepository:
                     "orderId": record.request_id,
                     "fingerprint": record.fingerprint,
                     "runningUntil": record.in_progress_until,
-                    "time": record.time or None,  # by which it is deleted when the books are closed
+                    "time": record.time or None,  # closing the books deletes by this time
                 }
             )
         )
@@ -125,7 +125,7 @@ class DynamoOrderRepository:
             Limit=limit,
             **more,
         )
-        # A page of keys never ends early: a hundred of the longest take 20 KB, of the 1 MB that a page has.
+        # A page never ends early: a hundred of the longest keys take 20 KB, and a page holds 1 MB.
         return [OrderCursor(item["createTime"]["S"], item["orderId"]["S"]) for item in answer["Items"]]
 
     def mark_open(self, order_id: str) -> None:  # noqa: D102
@@ -134,7 +134,7 @@ class DynamoOrderRepository:
                 TableName=self._table,
                 Key=to_item({"orderId": order_id}),
                 UpdateExpression="SET stillOpen = :open",
-                # Without a condition on the version: whoever has read the order may still change it.
+                # The version does not change, so that a function that has read the order can still save it.
                 ConditionExpression="#status = :pending OR #status = :confirmed",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues=to_item(
@@ -142,7 +142,7 @@ class DynamoOrderRepository:
                 ),
             )
         except botocore.exceptions.ClientError as error:
-            # It has ended, or is being written at this moment: the next check marks it then.
+            # The order has ended, or is being written: then the next check marks it.
             if error.response["Error"]["Code"] not in {
                 "ConditionalCheckFailedException",
                 "TransactionConflictException",
@@ -191,9 +191,9 @@ class DynamoOrderRepository:
                 try:
                     if order := order_from(item):
                         found[order_id] = order
-                except Exception:  # the others of a batch must not wait for it
+                except Exception:  # one malformed item must not block the rest of a batch
                     logger.exception("an order can't be read", extra={"order_id": order_id})
-            # A batch may be answered in part, with HTTP 200.
+            # Some keys may be left unread, with HTTP 200.
             keys = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             if keys:
                 attempt.back_off()
@@ -203,8 +203,8 @@ class DynamoOrderRepository:
         update = {
             "TableName": self._table,
             "Key": to_item({"orderId": order.order_id}),
-            # Only what changes in an order's life: an attribute that a newer release adds survives an older
-            # one that is still running beside it.
+            # Only the attributes that change: one that a newer release has added survives an older release
+            # that is still running beside it.
             "UpdateExpression": "SET #status = :status, checks = :checks, timeline = :timeline, "
             f"version = :version{'' if order.is_open else ' REMOVE stillOpen'}",
             "ConditionExpression": "version = :over",
@@ -228,7 +228,7 @@ class DynamoOrderRepository:
         return None
 
     def _save_once(self, order: Order, update: dict[str, Any], key: RequestKey) -> None:
-        """Make the update together with the record of its key, under whose id no order is."""
+        """Make the update and write its key's record in one transaction. No order has the record's id."""
         record = {"orderId": key.request_id, "fingerprint": key.fingerprint, "answer": _order_values(order)}
         put = {"TableName": self._table, "Item": to_item(record), "ConditionExpression": _IS_NEW}
         reasons = transact(self._client, [{"Put": put}, {"Update": update}])
@@ -248,7 +248,7 @@ class DynamoOrderRepository:
         return FirstAnswer(values["fingerprint"], _order_from(values["answer"]))
 
     def _put_new(self, item: Item) -> Item | None:
-        """Write an item if its id is new; otherwise return the one that is there."""
+        """Write an item if its id is new; otherwise return the existing item."""
         for attempt in self._retry:
             try:
                 self._client.put_item(
@@ -283,7 +283,7 @@ def _changing_values(order: Order) -> dict[str, Any]:
 
 
 def to_order_item(order: Order) -> Item:
-    """An order as it is stored."""
+    """The item of an order."""
     return to_item(_order_values(order))
 
 
@@ -300,10 +300,11 @@ def _order_values(order: Order) -> dict[str, Any]:
 
 
 def order_from(item: Mapping[str, Any]) -> Order | None:
-    """The order in an item; None for the record of a request, which is no order (see `pin` and `save`).
+    """The order in an item; None for an idempotency record, which is no order (see `claim_key` and `save`).
 
     Raises:
-        OrderCaptureError, LookupError, TypeError, ValueError, ArithmeticError: it is not as we write it.
+        OrderCaptureError, LookupError, TypeError, ValueError, ArithmeticError: the item does not have the
+            form that this system writes.
     """
     return _order_from(from_item(item)) if "status" in item else None
 
@@ -327,7 +328,7 @@ def _order_from(values: Mapping[str, Any]) -> Order:
 
 
 def checks_from(values: Mapping[str, Any]) -> dict[CheckType, CheckResult]:
-    """What the checks of an order have answered so far."""
+    """The results of an order's checks so far."""
     answers = mapping(values, "checks")
     return {
         choice({"checks": name}, "checks", CheckType): check_result_from(mapping(answers, name))
@@ -343,10 +344,10 @@ def step_values(step: StatusChange | CheckRecorded) -> dict[str, Any]:
 
 
 def timeline_from(values: Mapping[str, Any]) -> tuple[StatusChange | CheckRecorded, ...]:
-    """What happened to an order.
+    """The steps of an order.
 
     Raises:
-        UnreadableError: it is not as we write it.
+        UnreadableError: the timeline does not have the form that this system writes.
     """
     timeline = tuple(_step_from(step) for step in mappings(values, "timeline"))
     changes = [step for step in timeline if isinstance(step, StatusChange)]

@@ -1,14 +1,14 @@
 """The daily reports in a DynamoDB table. Key: `page` and `row`.
 
-There may be two generations of everything, while the reports are rebuilt: the page begins with its number.
+While the reports are rebuilt there are two generations of every page; its key begins with the generation.
 
-* `1#2026-11-20`: a day. Row `DAY` has its figures, `PRODUCT#<id>` those of a product.
-* `1#placed#2026-11-20T10:00:00`: which events were counted of the orders that were placed in that second, by
-  their numbers. A page is a log: each write that counts some of them appends a row, numbered from 1, on the
-  condition that there is no such row yet. So whoever has read all rows of the page and appends the next one
-  knows that nothing else was counted meanwhile; of two who try, one is refused and reads again. Orders that
-  come together share a row, which is a fraction of a write unit for each, and no row grows.
-* `GENERATIONS`: which ones there are.
+* `1#2026-11-20`: a day. Row `DAY` has the day's figures, `PRODUCT#<id>` those of a product.
+* `1#placed#2026-11-20T10:00:00`: the sequence numbers of the events counted so far, of the orders placed in
+  that second. A page is a log: each write that counts events appends a row, numbered from 1, on the
+  condition that no such row exists. A writer that has read all rows and appends the next one knows that
+  nothing else was counted meanwhile; of two concurrent writers, one is refused and reads again. Orders of
+  one batch share a row, so that each costs a fraction of a write unit, and no row grows.
+* `GENERATIONS`: the existing generations.
 
 The index has the rows that count an order's first event, with their `counted`: all orders, by the second in
 which they were placed. Its partition key is the page without the second, `1#placed`.
@@ -49,7 +49,7 @@ class DynamoReportRepository:
         self._client = client
         self._table = table
 
-    def generations(self) -> Generations:  # noqa: D102 - the port says it
+    def generations(self) -> Generations:  # noqa: D102 - see the port
         answer = self._client.get_item(TableName=self._table, Key=GENERATIONS, ConsistentRead=True)
         values = from_item(answer.get("Item", {}))
         building = integer(values, "building") if "building" in values else None
@@ -89,7 +89,7 @@ class DynamoReportRepository:
         found: list[OrderCursor] = []
         last = until if after is None else min(until, after.create_time)
         for second, items in groupby(self._listed(since, last), key=_second):
-            # By their ids: a second has a row for each write of it, and other rows in another generation.
+            # Sorted by id, since a second may have several rows, and other rows in another generation.
             order_ids = sorted({order_id for item in items for order_id in _marked(item)})
             found += [
                 OrderCursor(second, order_id)
@@ -101,7 +101,7 @@ class DynamoReportRepository:
         return found[:limit]
 
     def _listed(self, since: str, until: str) -> Iterator[Item]:
-        """The rows in the index of these seconds, newest first; those of one second in any order."""
+        """The index's rows of these seconds, newest first; rows of one second in any order."""
         if since > until:
             return  # DynamoDB refuses a BETWEEN that is the wrong way round
         listed = f"{self.generations().current}#{MARKS.removesuffix('#')}"
@@ -124,7 +124,7 @@ class DynamoReportRepository:
             more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _page(self, page: str, after: str | None = None, limit: int | None = None) -> Iterator[Item]:
-        """The rows of a page in their order: at most `limit` of those behind `after`."""
+        """The rows of a page in their order: at most `limit` rows after `after`."""
         more = {} if after is None else {"ExclusiveStartKey": to_item({"page": page, "row": after})}
         found = 0
         while True:
@@ -144,7 +144,7 @@ class DynamoReportRepository:
             more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _counted(self, page: str) -> tuple[set[tuple[str, int]], int]:
-        """Which events of a page's orders were counted, and the number of its last row."""
+        """The events of a page's orders that were counted, and the number of the page's last row."""
         counted: set[tuple[str, int]] = set()
         last = 0
         for item in self._page(page):
@@ -157,7 +157,7 @@ class DynamoReportRepository:
         counted: dict[str, list[int]] = {}
         for fact in facts:
             counted.setdefault(fact.details.order_id, []).append(fact.change.sequence)
-        # Each order has one first event, so that no order is missing, and few are in the index twice.
+        # Each order has one first event. So no order is missing from the index, and few are in it twice.
         is_listed = any(fact.change.sequence == 1 for fact in facts)
         return {
             "Put": {
@@ -194,7 +194,7 @@ def row_from(item: Item) -> Row:
     """The row in an item of a day's page.
 
     Raises:
-        UnreadableError: it is not as this system writes it.
+        UnreadableError: the item does not have the form that this system writes.
     """
     values = from_item(item)
     day, row = text(values, "page").partition("#")[2], text(values, "row")
@@ -204,10 +204,10 @@ def row_from(item: Item) -> Row:
 
 
 def marks_from(item: Item) -> dict[str, set[int]]:
-    """The numbers of the events that a row of marks says were counted, by order.
+    """The sequence numbers of the events counted in a row of marks, by order.
 
     Raises:
-        UnreadableError: it is not as this system writes it.
+        UnreadableError: the item does not have the form that this system writes.
     """
     counted = mapping(from_item(item), "counted")
     marks: dict[str, set[int]] = {}
@@ -223,7 +223,7 @@ def _second(item: Item) -> str:
 
 
 def _marked(item: Item) -> Collection[str]:
-    """The orders in a row of marks; none if it is malformed: the others must not wait for it."""
+    """The orders in a row of marks; none if it is malformed, since it must not block the other rows."""
     try:
         return marks_from(item).keys()
     except Exception:

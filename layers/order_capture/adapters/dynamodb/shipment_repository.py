@@ -31,7 +31,7 @@ class DynamoShipmentRepository:
         self._accounts = accounts
         self._stock = stock
 
-    def held(self, orders: Sequence[OrderDetails]) -> Sequence[Shipment]:  # noqa: D102 - the port says it
+    def held(self, orders: Sequence[OrderDetails]) -> Sequence[Shipment]:  # noqa: D102 - see the port
         order_ids = [details.order_id for details in orders]
         account, stock = self._accounts.holds(order_ids), self._stock.holds(order_ids)
         return [
@@ -70,7 +70,7 @@ class DynamoShipmentRepository:
                 "Key": to_item({"orderId": details.order_id}),
                 "UpdateExpression": "SET #status = :shipped, timeline = list_append(timeline, :steps), "
                 "version = version + :one REMOVE stillOpen",
-                # The order's own status is the guard: whatever is sent twice, it ships once.
+                # The condition on the order's status makes it ship once, even if a message comes twice.
                 "ConditionExpression": "#status = :confirmed",
                 "ExpressionAttributeNames": {"#status": "status"},
                 "ExpressionAttributeValues": to_item(

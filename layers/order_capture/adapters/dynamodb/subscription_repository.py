@@ -1,12 +1,12 @@
-"""Who follows what, in a DynamoDB table. Key: `followed` (what) + `connectionId`.
+"""WebSocket subscriptions in a DynamoDB table. Key: `followed` (the target) + `connectionId`.
 
-A subscription is in two items, each the other's mirror. The target has the set of its connections, read
-consistently, so that a subscriber is sent everything that is published after it subscribed. A connection,
-under its own id, has the set of its targets, which says what to remove with it. A set's size is the condition
-that keeps its bound under concurrent writes. To add to a set or remove from it twice is the same as once.
+A subscription is in two items that mirror each other. The target's item has the set of its connections. It is
+read consistently, so that a subscriber is sent every event that is published after it subscribed. The
+connection's item has the set of its targets, to be removed with the connection. A condition on a set's size
+keeps its limit under concurrent writes. Adding to a set, or removing from it, is idempotent.
 
-One more item says until when there may be any subscription at all. It is written before the first one and
-prolonged once an hour, and who reads it first need not read for each event while there are none.
+One more item has the time until which there may be any subscription at all. It is written before the first
+subscription and extended once an hour. Reading it first saves a read per event while there are none.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from order_capture.application.ports import SubscriptionTarget
 from order_capture.application.retry import Retry
 from order_capture.domain.errors import SubscriptionLimitError, TransientError
 
-MAX_SUBSCRIPTIONS = 50  # by one connection in its life: its item stays under 6 KB
-# API Gateway ends a connection after two hours. What is left of one then has no use any more.
+MAX_SUBSCRIPTIONS = 50  # of one connection in its lifetime: its item stays under 6 KB
+# API Gateway ends a connection after two hours. Its items have no use after that.
 CONNECTION_SECONDS = 2 * 60 * 60
 KEPT_SECONDS = 3 * 60 * 60
 
@@ -35,12 +35,12 @@ class DynamoSubscriptionRepository:
         self._table = table
         self._retry = retry
 
-    def add(  # noqa: D102 - the port says it
+    def add(  # noqa: D102 - see the port
         self, connection_id: str, what: SubscriptionTarget, now: str, at_most: int
     ) -> None:
         time = int(datetime.fromisoformat(now).timestamp())
         self._announce(time)
-        # First what says when the connection is over: a reader of the other set then knows.
+        # The connection's own item first: its expiry shows readers of the other set when it has ended.
         own = _connection_key(connection_id)
         if not self._add(own, "follows", _name(what), MAX_SUBSCRIPTIONS, time):
             raise SubscriptionLimitError(
@@ -48,7 +48,7 @@ class DynamoSubscriptionRepository:
             )
         if self._add(_subscribers_key(what), "connections", connection_id, at_most, time):
             return
-        # Some may be of connections that ended without notice, which count no more.
+        # The set may be full of connections that ended without notice. They no longer count.
         if self._forget_ended(what, time) and self._add(
             _subscribers_key(what), "connections", connection_id, at_most, time
         ):
@@ -69,13 +69,13 @@ class DynamoSubscriptionRepository:
     def remove(self, connection_id: str, *what: SubscriptionTarget) -> None:  # noqa: D102
         own = _connection_key(connection_id)
         names = self._set(own, "follows") | {_name(each) for each in what}
-        # What says which they are goes last: if this is interrupted, the next time finds them again.
+        # The list of targets goes last: if this is interrupted, the next run finds them again.
         for name in sorted(names):
             self._remove({"followed": {"S": name}, **_SUBSCRIBERS}, "connections", {connection_id})
         self._client.delete_item(TableName=self._table, Key=own)
 
     def _forget_ended(self, what: SubscriptionTarget, time: int) -> bool:
-        """Take connections out of a set that have ended; whether there were any."""
+        """Remove ended connections from a set; returns whether there were any."""
         connections = self._set(_subscribers_key(what), "connections")
         items = self._read([_connection_key(connection_id) for connection_id in sorted(connections)])
         ended = connections - {
@@ -88,7 +88,7 @@ class DynamoSubscriptionRepository:
         return bool(ended)
 
     def _announce(self, time: int) -> None:
-        """Have `has_any` be true for as long as the connection can last. Mostly it is already."""
+        """Make `has_any` true for as long as the connection can last. Usually it already is."""
         if self._any_until() < time + CONNECTION_SECONDS:
             self._client.update_item(
                 TableName=self._table,
@@ -102,7 +102,7 @@ class DynamoSubscriptionRepository:
         return int(item.get("expiresAt", {"N": "0"})["N"])
 
     def _read(self, keys: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Read the items that there are of these keys, of which one call takes a hundred, in any order.
+        """Read the existing items of these keys, in any order. One call takes a hundred keys.
 
         See https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
         """
@@ -123,7 +123,7 @@ class DynamoSubscriptionRepository:
         return set(item.get(name, {"SS": []})["SS"])
 
     def _add(self, key: dict[str, Any], name: str, member: str, at_most: int, time: int) -> bool:
-        """Add to a set that has less than so many, or has it; whether that is so."""
+        """Add to a set that has fewer than `at_most` members, or this one already; False if it is full."""
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -145,7 +145,7 @@ class DynamoSubscriptionRepository:
         return True
 
     def _remove(self, key: dict[str, Any], name: str, members: Set[str]) -> None:
-        """Remove from a set, if there is one: an update makes an item where there is none."""
+        """Remove from a set, if there is one. Without the condition, an update would create an item."""
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -168,7 +168,7 @@ def _subscribers_key(what: SubscriptionTarget) -> dict[str, Any]:
 
 
 def _name(what: SubscriptionTarget) -> str:
-    """No id has a "#" in it."""
+    """The target as a key. Ids have no "#"."""
     return f"{what.kind}#{what.id}"
 
 

@@ -1,4 +1,4 @@
-"""DynamoDB's answers to a refused transaction, read once for all tables."""
+"""DynamoDB transactions, and the reasons for a refused one; shared by all tables."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ MAX_ITEMS = 100
 def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """Write all or nothing.
 
-    Every action asks for ALL_OLD, so that a refusal shows how the items stood in the same round trip.
+    Every action requests ALL_OLD, so that a refusal returns the current items in the same round trip.
 
     Returns:
-        None if it is written; otherwise a reason per action, in their order: `Code` ("None" for those
-        that would have passed) and `Item` as it stood, if its own condition failed and it exists.
+        None if it is written; otherwise a reason per action, in their order. A reason has a `Code` ("None" if
+        the action would have passed) and the current `Item`, if the action's own condition failed and it
+        exists.
 
     Raises:
-        TransientError: DynamoDB could not take it just now.
-        botocore.exceptions.ClientError: anything else but a refusal.
+        TransientError: DynamoDB could not take it for now.
+        botocore.exceptions.ClientError: any error other than a refusal.
     """
     actions = [
         {kind: {**action, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
@@ -47,21 +48,21 @@ def transact(client: Any, actions: Sequence[dict[str, Any]]) -> list[dict[str, A
 
 
 def refused(reasons: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Item | None]]:
-    """The actions whose own condition failed, by position, with the item as it stood, if there is one."""
+    """The positions of the actions whose own condition failed, each with the current item if there is one."""
     for position, reason in enumerate(reasons):
         if reason["Code"] == "ConditionalCheckFailed":
             yield position, reason.get("Item") or None
 
 
 def conflicted(reasons: Sequence[dict[str, Any]]) -> bool:
-    """Whether another write of the same items was under way, or a hot item was throttled."""
+    """Whether another write of the same items was in progress, or a hot item was throttled."""
     conflicts = sum(1 for _ in busy(reasons))
     metrics.count("TransactionConflicts", conflicts)
     return conflicts > 0
 
 
 def busy(reasons: Sequence[dict[str, Any]]) -> Iterator[int]:
-    """The positions of the actions whose items others were writing, or that were throttled."""
+    """The positions of the actions whose items were being written by others, or were throttled."""
     for position, reason in enumerate(reasons):
         if reason["Code"] in _BUSY:
             yield position

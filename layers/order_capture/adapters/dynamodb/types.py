@@ -1,6 +1,6 @@
-"""Python values as DynamoDB's typed attributes and back, exactly: every number is a Decimal or an int.
+"""Convert Python values to DynamoDB's typed attributes and back, exactly: a number is a Decimal or an int.
 
-boto3's own conversion, and what of it is not ours: its types are more than those that our items have.
+Uses boto3's own conversion, restricted to the types that our items have.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 Item = dict[str, Any]
 
 MAX_EXPONENT = 30
-"""DynamoDB takes numbers up to 1E+125. One beyond this is none of ours, and long to write out."""
+"""DynamoDB takes numbers up to 1E+125. A number beyond this bound is not ours, and long to write out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """The value of an attribute of a type that none of ours has (a set, bytes, a truth value, null), or of a
-    number beyond all bounds.
+    """The value of an attribute whose type our items do not have (a set, bytes, a boolean, null), or of a
+    number out of bounds.
 
-    A newer release may have written it, and whoever does not use it passes it over. As a field it is of no
-    type that one may have.
+    A newer release may have written it. Code that does not use the attribute ignores it; code that reads it
+    as a field refuses it, since no field has this type.
     """
 
     kind: str
@@ -36,7 +36,7 @@ def to_item(values: Mapping[str, Any]) -> Item:
 
 
 def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of an item; numbers come as Decimal, and what has no type of ours as `Foreign`."""
+    """The values of an item. Numbers are Decimal; a value of a type that we do not use is `Foreign`."""
     return {name: _deserializer.deserialize(attribute) for name, attribute in item.items()}
 
 
@@ -46,7 +46,7 @@ class _Serializer(TypeSerializer):
             return {"M": to_item(value)}
         attribute: Any = super().serialize(value)
         if isinstance(value, Decimal):
-            # Without an exponent: not every engine that stands in for DynamoDB reads "1E+3".
+            # Without an exponent: not every local DynamoDB engine reads "1E+3".
             return {"N": f"{Decimal(attribute['N']):f}"}
         return attribute
 

@@ -1,15 +1,15 @@
 """Webhooks and their deliveries in a DynamoDB table. Key: `customerId` and `entry`.
 
-A webhook's id holds its customer's, so that whoever has the one reaches the item by its key. Deliveries are
-removed by the table's TTL, thirty days after they were begun, and so is what is known of where callbacks go.
+A webhook's id contains its customer's, so that the item's key follows from it. The table's TTL removes
+deliveries thirty days after they began, and likewise the health of the hosts that callbacks go to.
 
-The record of an Idempotency-Key is under a key of its own, since the same key may come for another customer.
-A customer's registered webhooks are also named in a set, whose size is the condition that keeps their bound:
-to add a name to a set, or take one out, twice is the same as once.
+The record of an Idempotency-Key has its own key, since the same key may come for another customer. The ids of
+a customer's registered webhooks are also in a set; a condition on its size keeps their limit. Adding an id to
+the set, or removing one, is idempotent.
 
-Most customers have no webhooks, and an event need not be looked up for them: one item has the slot of each
-customer that ever had one, a number below 1024, which a customer may share with others. It is written before
-the webhook and read consistently, so whoever reads it after an event misses no webhook of before the event.
+Most customers have no webhooks, and their events need no lookup: one item has the slot of each customer that
+ever had one, a number below 1024 that several customers may share. It is written before the webhook and read
+consistently. So a read after an event misses no webhook that was registered before the event.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from order_capture.domain.webhooks import (
 )
 
 KEPT_SECONDS = 30 * 24 * 3600
-# Of a customer, that are read: far more than one may have.
+# Read of one customer: far more than a customer may have.
 MAX_WEBHOOKS_READ = 100
 
-# For how long a key is kept, at least: TTL removes an item after its time, within a few days
+# The shortest time that a key is kept: TTL removes an item after its time, within a few days
 # (https://repost.aws/knowledge-center/dynamodb-expired-ttl-not-deleted). Until then, the record still counts.
 KEY_SECONDS = 2 * 24 * 3600
 
@@ -55,7 +55,7 @@ _WEBHOOK, _DELIVERY, _HOST, _REFUSED = "WEBHOOK#", "DELIVERY#", "HOST#", "REFUSE
 _SHARE = "SHARE"
 _REGISTERED = "REGISTERED"
 _SLOTS = {"customerId": "#", "entry": "SLOTS"}  # no customer's id has a "#"
-SLOTS_OF_CUSTOMERS = 1024  # as texts they are 3 KB: one read unit, however many there are
+SLOTS_OF_CUSTOMERS = 1024  # as texts, all of them are 3 KB: one read unit
 
 _Value = TypeVar("_Value", Webhook, Delivery)
 
@@ -179,7 +179,7 @@ class DynamoWebhookRepository:
         self._update(
             {"customerId": customer_id, "entry": _SHARE},
             f"SET {lane}{slot} = :until" + (", answerMs = :answerMs" if took else ""),
-            f"{lane}{slot} = :taken",  # past its time it may be another's
+            f"{lane}{slot} = :taken",  # after its time, another function may hold it
             {":until": until, ":taken": taken, **took},
         )
 
@@ -263,7 +263,7 @@ class DynamoWebhookRepository:
         return answer.get("Item") or None
 
     def _query(self, customer_id: str, prefix: str, limit: int, **more: Any) -> list[Item]:
-        """The items of a customer's whose entries begin so, up to the limit."""
+        """A customer's items whose entries begin with `prefix`, at most `limit`."""
         items: list[Item] = []
         while True:
             answer = self._client.query(
@@ -277,11 +277,11 @@ class DynamoWebhookRepository:
             items += answer["Items"]
             if len(items) >= limit or "LastEvaluatedKey" not in answer:
                 return items
-            # A page ends at 1 MB: a hundred deliveries, each with a large order, may be more than that.
+            # A page ends at 1 MB: a hundred deliveries with large orders may be more than that.
             more["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _new(self, item: Item) -> dict[str, Any]:
-        """What writes an item if there is none of its key."""
+        """The action that writes an item if its key is new."""
         return {
             "TableName": self._table,
             "Item": item,
@@ -291,7 +291,7 @@ class DynamoWebhookRepository:
     def _registered(
         self, webhook: Webhook, change: str, values: Mapping[str, Any] | None = None, **condition: str
     ) -> dict[str, Any]:
-        """What changes the set of a customer's registered webhooks; their callbacks are never in it."""
+        """The action that changes the set of a customer's registered webhooks. Callbacks are never in it."""
         return {
             "Update": {
                 "TableName": self._table,
@@ -305,14 +305,14 @@ class DynamoWebhookRepository:
     def _transact(
         self, actions: Sequence[dict[str, Any]], answer: Item, key: RequestKey | None
     ) -> Mapping[int, Item | None]:
-        """Write all or nothing, with a key's first answer if there is a key.
+        """Write all or nothing, with the first answer to an idempotency key if there is a key.
 
         Returns:
-            The actions whose condition failed, by position, with the item as it stood; none if it is written.
+            The actions whose condition failed, by position, with the current item; none if it is written.
 
         Raises:
-            RequestRunningError: the key has a first answer.
-            TemporaryError: others kept writing the same.
+            RequestInProgressError: the key already has a first answer.
+            TransientError: other requests kept writing the same items.
         """
         if key is not None:
             record = {
@@ -337,7 +337,7 @@ class DynamoWebhookRepository:
         return FirstAnswer(item["fingerprint"]["S"], read(item["answer"]["M"])) if item else None
 
     def _put_new(self, put: dict[str, Any]) -> Item | None:
-        """Write an item if there is none of its key; otherwise return that one."""
+        """Write an item if its key is new; otherwise return the existing item."""
         try:
             self._client.put_item(**put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except botocore.exceptions.ClientError as error:
@@ -355,7 +355,7 @@ class DynamoWebhookRepository:
         values: Mapping[str, Any],
         names: Mapping[str, str] | None = None,
     ) -> bool:
-        """Whether the condition held and it is written."""
+        """Update an item; returns whether the condition held and it is written."""
         for attempt in self._retry:
             try:
                 self._client.update_item(
@@ -379,7 +379,7 @@ class DynamoWebhookRepository:
 
 
 def _record_key(request_id: str) -> dict[str, str]:
-    """No customer has a "#" in their id."""
+    """The key of an idempotency record. Customer ids have no "#"."""
     return {"customerId": f"REQUEST#{request_id}", "entry": "REQUEST"}
 
 
@@ -396,7 +396,7 @@ def _webhook_key(webhook_id: str) -> dict[str, str]:
 
 
 def _receiver_key(webhook_id: str, name: str) -> dict[str, str]:
-    """A webhook's own address is the webhook's item, that of callbacks has one for each host."""
+    """The health of a webhook's own URL is in the webhook's item; for callbacks, each host has an item."""
     return _key(webhook_id, f"{_HOST}{webhook_id}#{name}") if name else _webhook_key(webhook_id)
 
 
@@ -405,7 +405,7 @@ def _delivery_key(delivery: Delivery) -> dict[str, str]:
 
 
 def _webhook_item(webhook: Webhook) -> Item:
-    """A new one; the rest comes later, attribute by attribute."""
+    """The item of a new webhook; other attributes are added later, one by one."""
     values = {
         "url": webhook.url,
         "eventTypes": [str(each) for each in webhook.event_types],

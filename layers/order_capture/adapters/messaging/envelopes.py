@@ -34,7 +34,7 @@ from order_capture.domain.order import CheckType, Outcome, sequences_of
 
 SPEC_VERSION = "1.0"
 VERSION = "1"
-"""The version of the messages' data that we write, and the only one that there is to read."""
+"""The version of the messages' data: the only one that is written or read."""
 
 COMMANDS: Mapping[str, type[Command]] = {
     "order.check": CheckOrder,
@@ -45,8 +45,8 @@ COMMANDS: Mapping[str, type[Command]] = {
     "webhook.deliver": DeliverWebhook,
 }
 STATES: Mapping[CheckType, str] = {CheckType.BALANCE: "account.state", CheckType.STOCK: "stock.state"}
-# Attributes of an event that nobody of a kind wants. They are absent where somebody may, or where it is not
-# known (an earlier release, an operator): a filter that asks for their absence never loses an event.
+# Attributes of an event that has no consumers of a kind. They are absent where it may have some, or where
+# that is not known (an earlier release, an operator): a filter for their absence never loses an event.
 NO_WEBHOOKS, NO_CONNECTIONS = "noWebhooks", "noConnections"
 _TYPES = {model: kind for kind, model in COMMANDS.items()}
 _EVENTS = frozenset(OrderEventType)
@@ -91,7 +91,7 @@ class Envelope:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """What is beside the body, for filters: its type and version, and what says who does not want it."""
+        """The message attributes for filters: type, version, and the kinds of consumers it does not have."""
         return {"type": self.type, "version": self.version, **dict.fromkeys(self.unwanted, "true")}
 
 
@@ -131,13 +131,13 @@ def encode(message: Message | BalanceState, *, message_id: str, source: str, tim
 
 
 def decode(body: str) -> Received:
-    """Read a message; an event stays as it is, for whoever it is passed on to.
+    """Read a message. An event keeps its body, to be forwarded unchanged.
 
-    Each field that the contract has is of its own JSON type, or the message is refused: no text is made of a
-    null, and no number of a text. What the contract does not have is left alone.
+    Each field of the contract must have its own JSON type, or the message is refused: null is not converted
+    to a text, nor a text to a number. Fields that are not in the contract are ignored.
 
     Raises:
-        InvalidMessageError: it is not JSON, not a CloudEvent, or of a type or version that we don't know.
+        InvalidMessageError: it is not JSON, not a CloudEvent, or of an unknown type or version.
     """
     event, content = _read(body)
     if not isinstance(content, OrderSnapshot):
@@ -146,10 +146,10 @@ def decode(body: str) -> Received:
 
 
 def decode_checked(body: str) -> ReceivedOrderEvent:
-    """Read an event whose time and place are counted: they must be such as its order can have had.
+    """Read an event for the reports, which count its time and sequence: its order must allow both.
 
     Raises:
-        InvalidMessageError: it is no event, or its order says otherwise.
+        InvalidMessageError: it is not an event, or contradicts its order.
     """
     event, content = _read(body)
     if not isinstance(content, OrderSnapshot):
@@ -165,17 +165,17 @@ def decode_checked(body: str) -> ReceivedOrderEvent:
 
 
 def event_id(kind: str, what: str) -> str:
-    """The same each time that a fact is published, so that a consumer knows what it has seen."""
+    """The same id each time that an event is published, so that consumers can detect duplicates."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{what}"))
 
 
 def dataschema(kind: object, version: str = VERSION) -> str:
-    """The name of the schema of a message's data: `schemas/<kind>/<version>.json` has it for its `$id`."""
+    """The name of the schema of a message's data: the `$id` of `schemas/<kind>/<version>.json`."""
     return f"urn:order-capture:{kind}:{version}"
 
 
 def _read(body: str) -> tuple[CloudEvent, Command | OrderSnapshot]:
-    """The envelope, and what is in it."""
+    """The envelope and its content."""
     try:
         values = decimal_json.loads(body)
     except NotJsonError as error:
@@ -197,7 +197,7 @@ def _validated(model: type[_Model], values: object) -> _Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        # Where and what, but never the value: it is logged.
+        # The field and the fault, but never the value: it is logged.
         faults = [
             f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}"
             for each in error.errors(include_input=False, include_context=False, include_url=False)
@@ -221,9 +221,9 @@ def _event(event: CloudEvent, order: OrderSnapshot, body: str) -> ReceivedOrderE
 
 
 def _decline_code(order: OrderSnapshot) -> str | None:
-    """Why an order was rejected, by an event of a release that wrote no `reason`.
+    """Why an order was rejected, for an event of a release that wrote no `reason`.
 
-    Of two checks that declined it at once, either may be the one: no more than this is to be known.
+    If both checks declined the order, either may be the reason: the event does not contain which.
     """
     answers: list[Decision | None] = [order.checks.balance, order.checks.stock]
     return next((each.code for each in answers if each and each.outcome is Outcome.DECLINED), None)

@@ -1,8 +1,8 @@
-"""Where messages go: a topic or a queue, in batches of ten.
+"""Publish messages to a topic or a queue, in batches of ten.
 
-A batch call can succeed with HTTP 200 and still have entries that failed. They are sent again, and those
-that fail to the end are reported, never ignored. A message that can't be sent whatever is done (it is too
-large, or refused for what is in it) holds up no other.
+A batch call can succeed with HTTP 200 and still have failed entries. They are retried; entries that still
+fail after that are reported, never ignored. A message that can never be sent (too large, or refused for its
+content) blocks no other.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from order_capture.domain.errors import RejectedMessagesError, TransientError
 
 logger = logging.getLogger(__name__)
 
-# What SNS and SQS take in one call, the attributes included. A topic takes 256 KiB, unless its attribute
-# MaximumMessageSize says otherwise (SNS API reference, PublishBatch); SQS takes 1 MiB, and needs no more than
-# a topic. Ten orders of the largest kind are 51 KB.
+# Limits of one call to SNS or SQS, including attributes. A topic takes 256 KiB, unless its attribute
+# MaximumMessageSize is different (SNS API reference, PublishBatch); SQS takes 1 MiB, and needs no more than
+# a topic. Ten of the largest orders are 51 KB.
 BATCH_ENTRIES = 10
 BATCH_BYTES = 256 * 1024
-MAX_DELAY_SECONDS = 900  # SQS delays no message for longer (SQS API reference, SendMessage: DelaySeconds)
-SEND_ATTEMPTS = 3  # on top of botocore's own, for entries that failed within an answered call
+MAX_DELAY_SECONDS = 900  # SQS's maximum delay (SQS API reference, SendMessage: DelaySeconds)
+SEND_ATTEMPTS = 3  # in addition to botocore's own, for failed entries of a successful call
 
 
 @dataclass(frozen=True, slots=True)
 class EnvelopeFactory:
-    """What every message of one function needs: its source, its time, and an id of its own."""
+    """Creates the envelopes of one function's messages, with the source, the time and a new id."""
 
     source: str
     new_id: Callable[[], str]
@@ -52,7 +52,7 @@ class EnvelopeFactory:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A message ready to be sent, and what it is about."""
+    """A message ready to be sent, and its subject."""
 
     subject: str
     size: int
@@ -60,7 +60,7 @@ class _Entry:
 
 
 class _Publisher(ABC):
-    """Implements `application.ports.MessagePublisher` and `StatePublisher`, over whatever takes a batch."""
+    """Implements `application.ports.MessagePublisher` and `StatePublisher`, for any target of batches."""
 
     _body_name: str
 
@@ -81,10 +81,10 @@ class _Publisher(ABC):
 
     @abstractmethod
     def _call(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
-        """Send a batch; returns what SNS or SQS answers, failed entries included."""
+        """Send a batch; returns the response of SNS or SQS, including failed entries."""
 
     def _send(self, messages: Sequence[Message | BalanceState]) -> tuple[set[str], set[str]]:
-        """What those are about that could not be sent now, and those that never can."""
+        """Send messages; returns the subjects of those not sent yet, and of those that can never be sent."""
         unsent: set[str] = set()
         entries, refused = self._entries(messages)
         reachable = True
@@ -97,8 +97,8 @@ class _Publisher(ABC):
         return unsent, refused
 
     def _deliver(self, batch: list[_Entry]) -> tuple[list[_Entry], set[str], bool]:
-        """Those of a batch that could not be sent, what those are about that never can be, and whether there
-        is any use in trying the next batch."""
+        """Send a batch; returns the entries not sent yet, the subjects of those that can never be sent, and
+        whether it is worth trying the next batch."""
         left, refused = batch, set[str]()
         for attempt in Retry(self._sender.backoff, max_attempts=SEND_ATTEMPTS):
             try:
@@ -110,8 +110,8 @@ class _Publisher(ABC):
             ) as error:
                 logger.exception("could not send")
                 if is_worth_a_retry(error):
-                    # botocore has tried again already, or no time is left for it (invocations). The batches
-                    # after this one would wait as long, and outlast the function.
+                    # botocore has already retried, or no time is left for it (invocations). The next batches
+                    # would wait as long, and outlast the function.
                     return left, refused, False
                 return self._deliver_apart(left, refused)
             codes = {failure["Id"]: failure.get("Code") for failure in answer.get("Failed", [])}
@@ -126,7 +126,7 @@ class _Publisher(ABC):
         return left, refused, True
 
     def _deliver_apart(self, entries: list[_Entry], refused: set[str]) -> tuple[list[_Entry], set[str], bool]:
-        """Send each by itself what was refused as a whole, for one of them."""
+        """Send the entries of a refused batch one by one, since only one of them may be at fault."""
         if len(entries) == 1:
             return [], refused | {entries[0].subject}, True
         unsent: list[_Entry] = []
@@ -140,7 +140,7 @@ class _Publisher(ABC):
         return unsent, refused, reachable
 
     def _entries(self, messages: Sequence[Message | BalanceState]) -> tuple[list[_Entry], set[str]]:
-        """The messages as they are sent, and what those are about that can't be."""
+        """The entries to send, and the subjects of messages that can't be sent."""
         entries: list[_Entry] = []
         refused: set[str] = set()
         for message in messages:
@@ -171,9 +171,9 @@ class _Publisher(ABC):
         if isinstance(message, WatchOrder | DeliverWebhook):
             values["DelaySeconds"] = message.delay
         if group := group_of(message):
-            # A standard queue with groups is a fair one. While one group takes up more of the consumers than
+            # A group makes a standard queue a fair queue. While one group occupies more of the consumers than
             # the others, SQS delivers the others' messages first (SQS Developer Guide, "How Amazon SQS fair
-            # queues work"). SNS forwards it to such queues (API reference, PublishBatchRequestEntry).
+            # queues work"). SNS forwards the group to such queues (API reference, PublishBatchRequestEntry).
             values["MessageGroupId"] = group
         size = len(envelope.body.encode()) + sum(
             len(f"{name}String{value}") for name, value in attributes.items()
@@ -214,7 +214,7 @@ class QueuePublisher(_Publisher):
 
 
 def _batches(entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:
-    """All entries, as many at a time as one call takes."""
+    """The entries in batches that fit into one call."""
     batch: list[_Entry] = []
     for entry in entries:
         if len(batch) == BATCH_ENTRIES or sum(each.size for each in batch) + entry.size > BATCH_BYTES:

@@ -1,1 +1,1 @@
-"""A deployed stack as operators see it: its outputs, queues, dead letters and logs."""
+"""Access to a deployed stack for operators: its outputs, queues, dead letters and logs."""

@@ -17,7 +17,7 @@ from order_capture.application.operations.ports import DeadLetter, RedriveResult
 from order_capture.domain.errors import InvalidMessageError
 
 ProgressCallback = Callable[[str, int], None]
-"""Takes the name of what is processed, and how many more of it are done."""
+"""Takes the name of the processed things, and how many more are done."""
 
 BATCH = 10  # messages in one SQS call
 BATCH_BYTES = 200_000  # SQS takes 256 KiB with attributes; above this, messages are sent one by one
@@ -36,11 +36,11 @@ class DeadLetterQueue:
     url: str
     targets: tuple[str, ...]
     wait: int = 0
-    """Seconds of a long poll. On AWS a short one asks only some of SQS's servers, and may miss messages."""
+    """Seconds of a long poll. On AWS a short poll asks only some of SQS's servers, and may miss messages."""
 
     @property
     def name(self) -> str:
-        """As the template has it: OrderUpdateDlq."""
+        """The name in the template: OrderUpdateDlq."""
         return f"{self.channel.resource}Dlq"
 
 
@@ -57,7 +57,7 @@ def queue_of(stack: Stack, channel: Channel) -> DeadLetterQueue:
 
 
 def count(sqs: Any, dlq: DeadLetterQueue) -> int:
-    """About how many messages are in the queue."""
+    """The approximate number of messages in the queue."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     response = sqs.get_queue_attributes(QueueUrl=dlq.url, AttributeNames=names)
     return sum(int(response["Attributes"][name]) for name in names)
@@ -90,7 +90,7 @@ def redrive(
     seconds: float = float("inf"),
     on_progress: ProgressCallback = lambda *_: None,
 ) -> RedriveResult:
-    """Move the messages of a queue back to their source, with bodies and attributes.
+    """Move the messages of a dead-letter queue back to their source queues, with bodies and attributes.
 
     A message is sent before it is deleted. After a crash in between it is in both queues, which is harmless.
     A message that fails again meanwhile is not moved a second time.
@@ -101,12 +101,12 @@ def redrive(
         rate: at most this many messages a second.
         limit: at most this many messages in all.
         force: also move foreign messages.
-        seconds: no batch is begun later than this.
-        on_progress: is called with the number of messages moved.
+        seconds: no batch is started later than this.
+        on_progress: called with the number of messages moved.
     """
     result = RedriveResult()
     receipts: dict[str, str] = {}
-    sent: set[str] = set()  # message ids of this run: one that comes back with such an id has failed again
+    sent: set[str] = set()  # message ids of this run: a message with one of them has failed again
     size = BATCH if rate is None else max(1, int(min(BATCH, rate)))
     started = time.monotonic()
     with contextlib.closing(_receive_all(sqs, dlq, receipts, size)) as batches:
@@ -133,8 +133,8 @@ def _receive_all(
 ) -> Generator[list[dict[str, Any]], None, None]:
     """All messages of the queue, in batches, each message once.
 
-    Adds the receipt handles to `receipts`, by message id. At the end, messages that are still in it are made
-    visible again at once.
+    Adds the receipt handles to `receipts`, by message id. At the end, messages that are still in `receipts`
+    become visible again immediately.
     """
     try:
         while True:
@@ -150,7 +150,7 @@ def _receive_all(
             receipts.update({message["MessageId"]: message["ReceiptHandle"] for message in received})
             if not received:
                 return
-            # Messages from before become visible again after VISIBILITY_SECONDS; more may follow them.
+            # Earlier messages become visible again after VISIBILITY_SECONDS; new ones may follow them.
             if new:
                 yield new
     finally:
@@ -179,7 +179,7 @@ def _send(
         for target in dlq.targets:
             response = sqs.send_message_batch(QueueUrl=target, Entries=entries)
             sent.update(each["MessageId"] for each in response.get("Successful", []))
-            # A batch may fail in part, with HTTP 200.
+            # A batch may fail only in part, with HTTP 200.
             failed |= {each["Id"] for each in response.get("Failed", [])}
         accepted += [message for number, message in enumerate(batch) if str(number) not in failed]
     return accepted
@@ -206,7 +206,7 @@ def _attributes(message: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def discard(sqs: Any, dlq: DeadLetterQueue, message_ids: Collection[str]) -> int:
-    """Delete those of these messages that are foreign; returns how many were. All others stay."""
+    """Delete the foreign ones of these messages; returns their number. All others stay."""
     receipts: dict[str, str] = {}
     deleted = 0
     with contextlib.closing(_receive_all(sqs, dlq, receipts)) as batches:

@@ -36,7 +36,7 @@ def rejection_reason(channel: Channel, body: str) -> str | None:
 
 
 def stream_failure(body: str) -> str:
-    """What a dead letter of a stream's function stands for: an item, or a batch of changes.
+    """Describe a dead letter of a stream's function: an item, or a batch of changes.
 
     Lambda's own records of failed batches are described in
     https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
@@ -54,7 +54,7 @@ def stream_failure(body: str) -> str:
 
 
 def _validation_error(body: str) -> str:
-    """The first thing that is wrong with a body; empty if its models accept it."""
+    """The first validation error of a body; empty if its models accept it."""
     try:
         event = decimal_json.loads(body)
     except (ValueError, RecursionError):
@@ -80,7 +80,7 @@ def _validation_error(body: str) -> str:
 
 
 def _path(prefix: str, location: Iterable[str | int]) -> str:
-    """A field as the API names it: data.items[0].qty."""
+    """A field's path as in the API: data.items[0].qty."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return f"{prefix}{''.join(parts)}".removeprefix(".")
 

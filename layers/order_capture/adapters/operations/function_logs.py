@@ -1,4 +1,4 @@
-"""What the functions log, in CloudWatch Logs."""
+"""The functions' logs in CloudWatch Logs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LogLine:
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """Its fields, if it is JSON."""
+        """The line's fields, if it is JSON."""
         try:
             values = decimal_json.loads(self.text)
         except ValueError:
@@ -40,7 +40,7 @@ class LogLine:
 
     @property
     def message(self) -> str:
-        """Its message, for people."""
+        """The line's message for people."""
         values = self.values
         if "message" in values:
             return str(values["message"])
@@ -81,7 +81,7 @@ class FunctionLog:
         return [line for line in self.read_all() if line.text and not _is_platform(line)]
 
     def read_all(self) -> list[LogLine]:
-        """The new lines, with Lambda's own: of their beginning and end, and what they took."""
+        """The new lines, with Lambda's own about the start, end and duration of invocations."""
         lines: list[LogLine] = []
         while new := self._new():
             lines += new
@@ -98,7 +98,7 @@ class FunctionLog:
         return [LogLine(event["timestamp"], self.function, event["message"].rstrip()) for event in new]
 
     def _events(self) -> Iterator[Mapping[str, Any]]:
-        # On AWS a page may be empty and still have a token for the next:
+        # On AWS a page may be empty and still have a token for the next page:
         # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html
         pages = self.logs.get_paginator("filter_log_events")
         pattern = {"filterPattern": self.pattern} if self.pattern else {}
@@ -119,7 +119,7 @@ class CloudWatchFunctionLogs:
     def last_problem(self, function: str, ids: Collection[str], seconds: float) -> str | None:  # noqa: D102
         group = self._stack.output(f"{resource_name(function)}LogGroupName")
         since = int((time.time() - seconds - 60) * 1000)
-        # Matches any of the terms, which the local engine does not know:
+        # Matches any of the terms; the local engine does not support this:
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
         pattern = " ".join(f'?"{each}"' for each in ids) if self._stack.on_aws else ""
         lines = FunctionLog(self._stack.client("logs"), function, group, since, pattern).read()

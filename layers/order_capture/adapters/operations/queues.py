@@ -12,8 +12,8 @@ from order_capture.application.channels import CHANNELS, Channel, ChannelKind
 from order_capture.application.operations.ports import DeadLetter, QueueStatus, RedriveResult
 
 REDRIVE_SECONDS = 12.0
-"""A request moves for this long at most: the API answers within 29 seconds, and a batch takes some seconds if
-SQS is slow."""
+"""A request moves messages for this long at most: the API answers within 29 seconds, and a batch takes some
+seconds if SQS is slow."""
 
 _COUNTS = {
     "waiting": "ApproximateNumberOfMessages",
@@ -29,7 +29,7 @@ class SqsQueues:
         self._stack = stack
         self._sqs = stack.client("sqs")
 
-    def statuses(self) -> Sequence[QueueStatus]:  # noqa: D102 - the port says it
+    def statuses(self) -> Sequence[QueueStatus]:  # noqa: D102 - see the port
         urls = {
             channel.name: self._stack.output(f"{channel.resource}QueueUrl")
             for channel in CHANNELS
@@ -63,7 +63,7 @@ class SqsQueues:
         return {name: int(attributes["Attributes"].get(each, 0)) for name, each in _COUNTS.items()}
 
     def _oldest(self, urls: Mapping[str, str]) -> dict[str, float]:
-        """The age of each queue's oldest message, which SQS has as a metric only."""
+        """The age of each queue's oldest message in seconds. SQS has it only as a metric."""
         queries = [
             {
                 "Id": f"q{number}",

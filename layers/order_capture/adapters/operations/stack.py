@@ -1,4 +1,4 @@
-"""A deployed stack: its outputs say which queues, tables and logs it has."""
+"""A deployed stack: its outputs name its queues, tables and logs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from order_capture.domain.errors import OrderCaptureError
 
 
 class MissingOutputError(OrderCaptureError):
-    """A stack lacks an output: it is no order capture stack, or one of another release."""
+    """A stack lacks an output: it is not an order capture stack, or is of another release."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack. `client` creates a client for an AWS service where the stack is."""
+    """A deployed stack. `client` creates a client of an AWS service of the stack's engine: AWS or local."""
 
     name: str
     outputs: Mapping[str, str]
@@ -45,20 +45,19 @@ class Stack:
 
 
 KEPT_SECONDS = 60
-"""A deployment changes the outputs last, when new versions of the functions already answer; and a snapshot of
-a function (SnapStart) is as old as its version. So they are not kept for as long as a process lives."""
+"""Outputs are not cached for the life of a process: a deployment changes them last, when new versions of the
+functions already run, and a function's snapshot (SnapStart) is as old as its version."""
 
 _kept: tuple[float, Stack] | None = None
 
 
 def own_stack() -> Stack:
-    """The stack that the function is part of, as of a minute ago at most.
+    """The stack that the function is part of; its outputs are at most a minute old.
 
-    Its outputs could not all be environment variables, which have 4 KB together: the addresses of the queues
-    alone take three.
+    They do not fit into environment variables, which have 4 KB together: the queues' URLs alone take three.
     """
     global _kept
-    now = time.time()  # not monotonic, which stands still in a snapshot
+    now = time.time()  # not monotonic time, which stands still in a snapshot
     if _kept is None or not 0 <= now - _kept[0] < KEPT_SECONDS:
         _kept = now, _describe_own()
     return _kept[1]

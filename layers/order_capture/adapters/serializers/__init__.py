@@ -1,1 +1,1 @@
-"""Values as JSON, items and messages have them."""
+"""Convert values to and from JSON, items and messages."""

@@ -1,4 +1,4 @@
-"""A check's answer as the tables and the messages carry it, under the names that clients see."""
+"""Convert a check's result to and from its form in tables and messages, which uses the API's names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from order_capture.domain.order import CheckResult, Outcome
 
 
 def check_result_values(decision: CheckResult) -> dict[str, Any]:
-    """`{outcome, code, id, asked, available}`; what does not apply is None. `price` and `unitPrice` are there
-    where the price is why it was declined."""
+    """`{outcome, code, id, asked, available}`; values that do not apply are None. `price` and `unitPrice` are
+    present where the price was the reason to decline."""
     prices = {} if decision.price is None else {"price": decision.price, "unitPrice": decision.unit_price}
     return {
         "outcome": decision.outcome,
@@ -25,19 +25,19 @@ def check_result_values(decision: CheckResult) -> dict[str, Any]:
 
 
 def check_result_from(values: Mapping[str, Any]) -> CheckResult:
-    """The decision in an item or a message.
+    """The check result in an item or a message.
 
     Raises:
-        UnreadableError, ArithmeticError: it is not one.
+        UnreadableError, ArithmeticError: the values are not a check result.
     """
     given = {name for name, value in values.items() if value is not None}
     return CheckResult(
         outcome=choice(values, "outcome", Outcome),
         requested=number(values, "asked"),
         entity=text(values, "id") if "id" in given else None,
-        code=text(values, "code") if "code" in given else None,  # a later release may have more
+        code=text(values, "code") if "code" in given else None,  # a later release may have more codes
         available=number(values, "available") if "available" in given else None,
-        # DynamoDB drops trailing zeros, and the order's log has both decimals of a price.
+        # DynamoDB drops trailing zeros; the order's log shows both decimals of a price.
         price=ACCOUNTS.amount(number(values, "price")) if "price" in values else None,
         unit_price=ACCOUNTS.amount(number(values, "unitPrice")) if "unitPrice" in given else None,
     )

@@ -1,7 +1,7 @@
-"""JSON whose numbers stay exact: a fraction is a Decimal on the way in and on the way out.
+"""JSON with exact numbers: a fraction is read and written as a Decimal.
 
-The one place where JSON of others is read, of requests and of messages alike. A number has bounds here: nine
-characters such as `1e9999999` would otherwise be a gigabyte of digits for whoever makes an integer of them.
+All JSON from outside, of requests and of messages, is read here. Numbers are bounded: converting a text of
+nine characters such as `1e9999999` to an integer would take a gigabyte of digits.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from typing import Any
 import simplejson
 
 MAX_DIGITS = 30
-"""Of a number, and of its exponent's reach: far more than any number of ours."""
+"""The limit of a number's digits and of its exponent: far more than any of our numbers has."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotANumber:
-    """What stands where a number should and is none that is read: too long, too far out, or `NaN`.
+    """Stands for a number that is not read: too many digits, too large an exponent, or `NaN`.
 
-    It is of no type that a field may have, so that whoever knows the field refuses it by its name.
+    No field may have this type, so that the field's validation refuses it under the field's name.
     """
 
     text: str
 
 
 class NotJsonError(ValueError):
-    """A text is not JSON; the error's own text is fit for a client to read."""
+    """A text is not JSON. The error's message can be shown to clients."""
 
 
 def loads(text: str | bytes) -> Any:
     """Read JSON.
 
     Raises:
-        NotJsonError: it is not JSON, is nested too deeply, has a name twice in one object, or a number in
-            it has too many digits.
+        NotJsonError: it is not JSON, is nested too deeply, has a name twice in one object, or has a number
+            with too many digits.
     """
     return _decoded(_DECODER, text)
 
 
 def loads_by_field(text: str | bytes) -> Any:
-    """Read JSON in which a number may be none: a `NotANumber`, which its own field is to refuse.
+    """Read JSON. A number out of bounds becomes a `NotANumber`, which its field's validation refuses.
 
     Raises:
         NotJsonError: it is not JSON, is nested too deeply, or has a name twice in one object.
@@ -63,14 +63,14 @@ def _decoded(decoder: simplejson.JSONDecoder, text: str | bytes) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Write JSON, as short as it can be."""
+    """Write compact JSON."""
     return str(_ENCODER.encode(value))
 
 
 def canonical(value: Any) -> str:
-    """The same text for the same value, however its names are ordered and its numbers written.
+    """The same text for equal values, regardless of the order of names and the notation of numbers.
 
-    Takes all that is read here.
+    Takes every value that this module reads.
 
     Raises:
         NotJsonError: it is nested too deeply.
@@ -82,14 +82,14 @@ def canonical(value: Any) -> str:
 
 
 def _plain(number: Decimal | NotANumber) -> int | str:
-    """25, 25.0 and 2.5E+1 alike. A "#" distinguishes a number from a text of the same characters."""
+    """The same result for 25, 25.0 and 2.5E+1. A "#" distinguishes a number from a text like it."""
     if isinstance(number, NotANumber):
         return f"#{number.text}"
     return int(number) if number == number.to_integral_value() else f"#{number.normalize():f}"
 
 
 def _fraction(text: str) -> Decimal | NotANumber:
-    # The digits, a sign, a point, and an exponent that says what is within reach: "-1.5E+0030".
+    # The digits, a sign, a point, and an exponent within bounds: "-1.5E+0030".
     if len(text) > MAX_DIGITS + 10:
         return NotANumber(text)
     try:
@@ -117,12 +117,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-# Made once: simplejson's own functions make one for each call, which takes four times as long as the reading.
+# Created once: simplejson's functions create one per call, which takes four times as long as the reading.
 _DECODER = simplejson.JSONDecoder(
     parse_float=lambda text: _readable(_fraction(text)),
     parse_int=lambda text: _readable(_integer(text)),
     parse_constant=lambda text: _readable(NotANumber(text)),
-    allow_nan=True,  # for it to be refused in our words
+    allow_nan=True,  # so that our own message refuses it
     object_pairs_hook=_unique,
 )
 _DECODER_BY_FIELD = simplejson.JSONDecoder(
@@ -132,7 +132,7 @@ _DECODER_BY_FIELD = simplejson.JSONDecoder(
     allow_nan=True,
     object_pairs_hook=_unique,
 )
-# Named tuples are not among our values: to ask each value whether it is one takes a third of the writing.
+# We have no named tuples, and checking each value for one takes a third of the writing time.
 _ENCODER = simplejson.JSONEncoder(
     use_decimal=True, namedtuple_as_object=False, ensure_ascii=False, separators=(",", ":")
 )

@@ -1,6 +1,6 @@
-"""The fields of an item, each of the type that it must have: none is made from another.
+"""Read the fields of an item. Each must have its type: no type is converted to another.
 
-An error names the attribute and never its value, since it is logged.
+An error names the attribute and never its value, since errors are logged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def text(values: Values, name: str, default: str = _REQUIRED) -> str:
 
 
 def identifier(values: Values, name: str) -> str:
-    """An id as any release took it: it is part of keys."""
+    """An id in any form that a release accepted; ids are part of keys."""
     value = text(values, name)
     if not _ID.fullmatch(value):
         raise _not(name, "an id")
@@ -57,7 +57,7 @@ def integer(values: Values, name: str, default: int = _REQUIRED) -> int:
 
 
 def time(values: Values, name: str, default: str = _REQUIRED) -> str:
-    """A time as all of ours are written: in UTC, to the millisecond."""
+    """A time in our format: UTC, to the millisecond."""
     value = text(values, name, default)
     if value != default and not _TIME.fullmatch(value):
         raise _not(name, "a time like 2026-11-20T10:00:00.000Z")
@@ -75,7 +75,7 @@ def choice(values: Values, name: str, choices: type[Choice]) -> Choice:
 
 
 def mapping(values: Values, name: str) -> dict[str, Any]:
-    """An object with fields of its own."""
+    """An object with fields."""
     value = _field(values, name, _REQUIRED)
     if not isinstance(value, dict):
         raise _not(name, "an object")

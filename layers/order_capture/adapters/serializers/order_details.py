@@ -1,4 +1,4 @@
-"""What was ordered, as the tables and the messages carry it, under the names that clients see."""
+"""Convert an order's details to and from their form in tables and messages, which uses the API's names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from order_capture.domain.order import OrderDetails, OrderLine
 
 
 def order_details_values(details: OrderDetails) -> dict[str, Any]:
-    """`{orderId, customerId, totalAmount, items: [{productId, qty, unitPrice}]}`, where it has one."""
+    """`{orderId, customerId, totalAmount, items: [{productId, qty, unitPrice}]}`; `unitPrice` is optional."""
     return {
         "orderId": details.order_id,
         "customerId": details.customer_id,
@@ -21,16 +21,16 @@ def order_details_values(details: OrderDetails) -> dict[str, Any]:
 
 
 def order_details_from(values: Mapping[str, Any]) -> OrderDetails:
-    """The terms in an item or a message.
+    """The order details in an item or a message.
 
     Raises:
-        UnreadableError, InvalidMessageError, ArithmeticError: they are not an order's.
+        UnreadableError, InvalidMessageError, ArithmeticError: the values are not an order's details.
     """
     return OrderDetails(
         order_id=identifier(values, "orderId"),
         customer_id=identifier(values, "customerId"),
         items=tuple(_line_from(item) for item in mappings(values, "items")),
-        # DynamoDB drops trailing zeros; a client gets back the two decimals that money has.
+        # DynamoDB drops trailing zeros; clients get amounts of money with two decimals.
         total_amount=ACCOUNTS.amount(number(values, "totalAmount")),
     )
 

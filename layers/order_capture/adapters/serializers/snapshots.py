@@ -1,4 +1,4 @@
-"""How accounts and stock stand, under the contract's names."""
+"""The state of accounts and stock, with the contract's names."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from order_capture.domain.ledger import Balance, LedgerSpec
 from order_capture.domain.order import CheckType
 
 ENTITY_NAMES = {CheckType.BALANCE: "customerId", CheckType.STOCK: "productId"}
-"""What an id of a ledger's is called."""
+"""The name of the id of each ledger."""
 
 
 def amounts(kind: LedgerSpec, head: Balance) -> dict[str, Any]:
-    """The figures of a head, with their decimals; and its price, if it has one."""
+    """A head's figures with their decimals, and its price if it has one."""
     price = {} if head.price is None else {"price": head.price}
     return {
         "balance": kind.amount(head.balance),

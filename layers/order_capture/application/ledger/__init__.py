@@ -1,1 +1,1 @@
-"""The ledgers of holds: an order's amounts held and released, balances set, their history and states."""
+"""The ledgers of holds: hold and release the amounts of orders, set balances, read and publish them."""

@@ -26,9 +26,9 @@ from order_capture.domain.stripes import Heads, gather, total
 
 @dataclass(frozen=True, slots=True)
 class BalanceRequest:
-    """The requested change: exactly one of `balance` (set it), `adjust` (change it by so much) and `delete`.
+    """The requested change: exactly one of `balance` (set it), `adjust` (add to it) and `delete`.
 
-    With a `price`, that changes as well (`UNPRICED`: the product has none from then on).
+    A `price` changes the price as well (`UNPRICED`: the product then has none).
 
     `adjustment_id` is the same for the same Idempotency-Key (`idempotent`) and unique without one;
     `fingerprint` is the same for the same request.
@@ -46,7 +46,7 @@ class BalanceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """The balance after a change, and whether an earlier request had made the change."""
+    """The balance after a change, and whether an earlier request made the change."""
 
     head: Balance
     replayed: bool
@@ -64,17 +64,17 @@ class AdjustBalance:
     def adjust(self, request: BalanceRequest) -> Adjusted:
         """Make the change once, and return the balance after it, however often it is requested.
 
-        The balance is read, and written only if nobody has changed it since: the answer is then exact, and
-        can be kept with the entry for a repeated request. A change of the root of a customer or product with
-        stripes does not wait for these: then the answer is how they stood when they were read, with the
+        The balance is read, and written only if it has not changed since. So the answer is exact, and can be
+        stored with the entry for a repeated request. A change of only the root of a customer or product with
+        stripes is not conditional on the stripes: then the answer is the balance that was read, plus the
         change.
 
         Raises:
             BalanceOutOfRangeError: the balance would fall below zero or rise too high.
-            IdempotencyConflictError: the key came with another request before.
-            NotFoundError: there is nothing to add to, to take from, or to delete.
-            OpenHoldsError: it is to be deleted, and open orders hold something of it.
-            TransientError: too many others change it at this moment.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: there is no balance to change or delete.
+            OpenHoldsError: it can't be deleted, because open orders hold a part of it.
+            TransientError: too many other requests are changing it.
         """
         earlier = (
             self.ledger.adjustment(idempotency_key_for(request.adjustment_id), request.adjustment_id)
@@ -110,19 +110,19 @@ class AdjustBalance:
     def _changes(
         self, request: BalanceRequest, heads: Heads, head: Balance | None, after: Balance
     ) -> list[BalanceChange]:
-        """What changes `head` to `after`: the root alone, where that suffices, or else every head."""
+        """The changes from `head` to `after`: of the root alone if that suffices, or else of every head."""
         if head is None:
             return [BalanceChange(request.entity, balance=after.balance, expected=0, price=after.price)]
         amount = after.balance - head.balance
         deleted = after.deleted if after.deleted is not head.deleted else None
         price = _new_price(head.price, after.price)
         root = heads[request.entity]
-        # An order may be held on any head, by what is marked there: so all get the same marks. And a balance
-        # can only be set while no head changes; to add to it, the others need not be still.
+        # An order may be held on any head, depending on its marks: so all heads get the same marks. A balance
+        # can be set only while no head changes; adding to it does not depend on the other heads.
         is_relative = request.adjust is not None and root.balance + amount >= 0
         if root.stripes and not (is_relative and deleted is None and price is None):
             return gather(request.entity, heads, amount, request.adjustment_id, deleted=deleted, price=price)
-        # The version covers all that `after` was computed from: a hold in between counts it up as well.
+        # The version covers everything that `after` was computed from: a hold increases it as well.
         return [
             BalanceChange(request.entity, balance=amount, expected=root.version, deleted=deleted, price=price)
         ]
@@ -139,7 +139,7 @@ class AdjustBalance:
 
 
 def _new_price(before: Decimal | None, after: Decimal | None) -> Decimal | None:
-    """What the price changes to (see `BalanceChange`); None if it stays as it was."""
+    """The new price (see `BalanceChange`); None if it does not change."""
     if after == before:
         return None
     return UNPRICED if after is None else after

@@ -1,6 +1,6 @@
 """Check orders against a ledger: hold their amounts, or release them for refused orders.
 
-Both checkers run this, one on the accounts, one on the stock.
+Both checkers run this: one with the accounts, one with the stock.
 """
 
 from __future__ import annotations
@@ -44,16 +44,17 @@ from order_capture.domain.stripes import Heads, entity_of, is_snapshot, refill, 
 logger = logging.getLogger(__name__)
 
 CONFLICTS_TO_SPLIT = 2
-"""Conflicts at a root, one after the other, until it is split. One is met by chance now and then."""
+"""Successive conflicts at a root before it is split. A single one happens by chance now and then."""
 
 MAX_CHECK_AGE = timedelta(days=45)
-"""Age of the oldest check that is still made. The books of an order are closed 60 days after it ended, or
-later (`OrderRetentionDays`), and its entries deleted: a copy of its check that came then would hold it again.
-A message lives for 14 days, and 14 more each time it is redriven (Amazon SQS developer guide, "Configure a
-dead-letter queue redrive"). An order that is still open has a newer one, from the watchdog."""
+"""Age of the oldest check request that is still processed. The books of an order are closed 60 days after it
+ended, or later (`OrderRetentionDays`), and its entries deleted: a later copy of its check request would hold
+it again. A message lives for 14 days, and 14 more each time it is redriven (Amazon SQS developer guide,
+"Configure a dead-letter queue redrive"). An order that is still open has a newer request, from the
+watchdog."""
 
 MAX_COLLECTS = 4
-"""Reads of all heads in one attempt. If no two of them agree, others make progress: it is tried again."""
+"""Reads of all heads in one attempt. If no two of them agree, other writers make progress: it is retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class CheckOrders:
     kind: LedgerSpec
     ledger: LedgerRepository
     decided_by_other: Callable[[Collection[str]], Container[str]]
-    """Returns which of these orders the other check has decided by now."""
+    """Returns which of these orders the other check has already decided."""
     results: MessagePublisher
     clock: Clock
     random: Random
@@ -123,18 +124,18 @@ class CheckOrders:
         return True
 
     def _due(self, results: Mapping[str, CheckResult]) -> dict[str, CheckResult]:
-        """The results that decide their orders: each decline, and what is held by both checks.
+        """The results that decide their orders: each decline, and each hold if both checks hold the order.
 
-        Each check writes its decision, and only then reads whether there is the other's. So whichever writes
-        last finds both, and if they write at once, both checks do: at least one of them sends its result.
-        This needs reads that see each write that was answered before. Consistent reads do, also of single
-        items in a batch (Amazon DynamoDB developer guide, "Transaction isolation levels").
+        Each check writes its decision, and only then reads the other's. So the check that writes last finds
+        both, and if both write concurrently, both may: at least one of them sends its result. This requires
+        reads that see every earlier acknowledged write. Consistent reads do, also of single items in a batch
+        (Amazon DynamoDB developer guide, "Transaction isolation levels").
         """
         held = [order_id for order_id, result in results.items() if result.outcome is Outcome.HELD]
         try:
             decided = self.decided_by_other(held) if held else ()
         except Exception as error:
-            # An extra result does no harm; a missing one would leave its order to the watchdog.
+            # An extra result is harmless; a missing one would leave its order to the watchdog.
             logger.warning(
                 "the other ledger could not be read, so every result was sent: %s", type(error).__name__
             )
@@ -146,11 +147,11 @@ class CheckOrders:
         }
 
     def _groups(self, orders: Iterable[OrderDetails]) -> list[list[OrderDetails]]:
-        """Orders that are decided together: those that ask for one customer, or for one product at one price.
+        """Orders that are decided together: those of one customer, or of one product at one price.
 
         They cost one write of the hot item instead of one each. An order of several products is alone, so
-        that no order waits for the products of another; and one at a wrong price is apart from those at the
-        right one, whose write would be refused with it.
+        that no order waits for the products of another. Orders at a wrong price are separate, since they
+        would cause the write of those at the right price to be refused.
         """
         groups: dict[tuple[str, Decimal | None], list[OrderDetails]] = {}
         for details in orders:
@@ -164,11 +165,11 @@ class CheckOrders:
     def _hold_together(
         self, groups: Sequence[list[OrderDetails]], results: dict[str, CheckResult]
     ) -> list[list[OrderDetails]]:
-        """Decide all groups that seem to be cold in one write, instead of one write after the other.
+        """Decide all groups that seem to be cold in one write, instead of one write per group.
 
         A write that is refused because a balance is short shows which orders to decline, so the next one
-        decides all. `results` gets what was decided. Returns the groups that are left, which are held one by
-        one: those that are hot, and all of them if an order was decided before, or a head is being written.
+        decides all. `results` gets the decisions. Returns the remaining groups, to be held one by one: the
+        hot ones, or all if an order was already decided, or a head is being written.
         """
         now = self.clock()
         cold: list[list[OrderDetails]] = []
@@ -189,7 +190,7 @@ class CheckOrders:
         try:
             decided = self._decide_twice(orders, known)
         except Exception as error:
-            # One of them was decided before, or is at fault: held one by one, each shows.
+            # An order was already decided, or is at fault: holding the groups one by one shows which.
             logger.debug("not held together: %s", type(error).__name__)
             return list(groups)
         results.update(decided)
@@ -199,7 +200,7 @@ class CheckOrders:
     def _decide_twice(
         self, orders: Mapping[str, OrderDetails], known: _KnownBalances
     ) -> dict[str, CheckResult]:
-        """Write the orders' decisions, and again if the first write showed balances that do not suffice."""
+        """Write the orders' decisions, and retry if the first write showed insufficient balances."""
         try:
             return self._decide(orders, known)
         except WriteRefusedError as refusal:
@@ -209,7 +210,7 @@ class CheckOrders:
         return self._decide(orders, known)
 
     def _decide(self, orders: Mapping[str, OrderDetails], known: _KnownBalances) -> dict[str, CheckResult]:
-        """Decide the orders by the known balances and write that: all but those that need to know more.
+        """Decide the orders by the known balances, except those that need more balances, and write that.
 
         Raises:
             WriteRefusedError: nothing was written.
@@ -225,10 +226,10 @@ class CheckOrders:
         return results
 
     def _hold(self, group: Sequence[OrderDetails]) -> dict[str, CheckResult]:
-        """Group commit: one write of each head and an entry per order, or what was decided before.
+        """Group commit: one write of each head and an entry per order. Returns earlier decisions as they are.
 
-        Nothing is read first. A refused write shows which orders are decided already and what the balances
-        are, and the next attempt is made with that.
+        Nothing is read first. A refused write shows which orders are already decided, and the balances, and
+        the next attempt uses both.
         """
         undecided = {details.order_id: details for details in group}
         decided: dict[str, CheckResult] = {}
@@ -264,7 +265,7 @@ class CheckOrders:
     def _changes(
         self, orders: Mapping[str, OrderDetails], entries: Sequence[Hold], known: _KnownBalances
     ) -> list[BalanceChange]:
-        """What the heads have to change by, with what a head that is short gets from the others."""
+        """The changes of the heads, including transfers to a head that is short from the others."""
         held = [entry for entry in entries if entry.is_held]
         prices = {order_id: self.kind.unit_prices(details) for order_id, details in orders.items()}
         changes = aggregate(
@@ -284,9 +285,9 @@ class CheckOrders:
         return aggregate([*changes, *transfers])
 
     def _release(self, details: OrderDetails) -> None:
-        """Release what the order holds, once; where it holds nothing yet, make sure that it never will.
+        """Release an order's hold, once. If it has no hold yet, make sure that it never will.
 
-        The hold is read first: it never changes once it exists, so what was read stays true.
+        The hold is read first. This is safe, since a hold never changes once it exists.
         """
         for attempt in self.retry:
             now = self.clock()
@@ -326,17 +327,17 @@ class _KnownBalances:
         now = checks.clock()
         found = {entity: checks.hot_heads.find(entity, now) for entity in self._required}
         self.targets = {entity: head for entity, (head, _) in found.items()}
-        """The head of each on which the orders are held."""
+        """By customer or product: the head on which the orders are held."""
         self._stripes = {entity: stripes for entity, (_, stripes) in found.items()}
         self.balances: dict[str, Balance | None] = {}
-        """How each stands, of those whose balance is known."""
+        """The known balances, by customer or product."""
         self.heads: dict[str, Heads] = {}
-        """The heads of those of which one was found short, as last read."""
+        """By customer or product: all heads as last read, if one of them was short."""
         self._unsure: set[str] = set()
-        """Those whose heads changed while they were read: their sum may never have been what was read."""
+        """Customers or products whose heads changed while they were read: the sum may never have existed."""
 
     def sure(self, results: Mapping[str, CheckResult]) -> dict[str, CheckResult]:
-        """The results without the declines for which a balance must be known that is not."""
+        """The results without declines that depend on a balance that is not known for certain."""
         return {
             order_id: result
             for order_id, result in results.items()
@@ -344,17 +345,17 @@ class _KnownBalances:
         }
 
     def learn(self, refusal: WriteRefusedError) -> None:
-        """Take from a refused write what it shows, and find out what it does not."""
+        """Learn the balances that a refused write shows, and read the others."""
         contended = {entity_of(head) for head in refusal.contended}
         to_collect = {*self._unsure, *(contended & self.heads.keys())}
         for head, balance in refusal.heads.items():
             entity = entity_of(head)
             if head == entity and (balance is None or not balance.stripes):
-                self.balances[entity] = balance  # there is no other head
+                self.balances[entity] = balance  # it has no other head
             else:
                 self._stripes[entity] = self._stripes[entity] or (balance.stripes if balance else 0)
                 to_collect.add(entity)
-                if balance is None:  # the stripe is gone: orders go on without it, the audit reports it
+                if balance is None:  # the stripe is missing: orders use the root, the audit reports it
                     self.targets[entity] = entity
         for entity in sorted(contended):
             self._conflicts[entity] += 1
@@ -363,7 +364,7 @@ class _KnownBalances:
             self._collect(entity)
 
     def _collect(self, entity: str) -> None:
-        """Read all heads: until they suffice for all orders, or two reads show how many they do not."""
+        """Read all heads until they suffice for all orders, or two reads agree, which proves their sum."""
         before: Heads | None = None
         for _ in range(MAX_COLLECTS):
             heads = self._ledger.heads(entity, self._stripes[entity])
@@ -377,7 +378,7 @@ class _KnownBalances:
         self._unsure.add(entity)
 
     def _avoid(self, entity: str) -> None:
-        """After a conflict: use another head, if there is one; if it happens again, see that there is."""
+        """After a conflict, use another head, if there is one; after repeated conflicts, split the root."""
         checks, stripes = self._checks, self._stripes[entity]
         if not checks.stripes:
             return
@@ -396,7 +397,7 @@ class _KnownBalances:
         checks.hot_heads.remember(entity, self.targets[entity], stripes, checks.clock())
 
     def _split(self, entity: str, root: Balance) -> int:
-        """Give a root its stripes, unless there is too little to share. Returns how many there are now."""
+        """Split a root into stripes, unless there is too little to share. Returns the number of stripes."""
         changes = split(self._checks.kind, entity, root, self._checks.stripes)
         if not changes[0].balance:
             return 0

@@ -1,4 +1,4 @@
-"""Get the balance of an account or a product, as it is now or as it was at some time."""
+"""Get the balance of an account or a product, now or at an earlier time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from order_capture.domain.errors import BalanceMovingError, NotFoundError, Trans
 from order_capture.domain.ledger import Balance, active_or_none
 from order_capture.domain.stripes import Heads, is_undivided, total
 
-# Seconds between reads for what the history does not have yet. It follows the ledger's stream, with a window
-# of two seconds (template.yaml); after four the client is asked to retry.
+# Seconds between reads of a history that is not written far enough yet. It follows the ledger's stream, with
+# a window of two seconds (template.yaml); after four, the client is asked to retry.
 RETRY_DELAYS = (0.2, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
 
 MAX_READS = 10
-"""Reads of the heads of one customer or product: of a hot one, seldom more than two are needed."""
+"""Reads of the heads of one customer or product. Even a hot one seldom needs more than two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class GetBalance:
     sleep: Sleep
 
     def get(self, entity: str, at: str | None) -> Balance:
-        """Return the balance at some time: as it is, if nothing was written since, or with that undone.
+        """Return the balance at a time: the current one, with everything undone that was written since.
 
-        A commit covers the time from the one before it to its own, so that none that is missing from the
-        history can make the answer a wrong one.
+        A commit covers the time from the commit before it to its own. So a commit that is missing from the
+        history can't cause a wrong answer.
 
         Raises:
             NotFoundError: no balance was set for it by that time, or it was deleted then, or the books of
                 that time are closed.
-            TransientError: the history is not written so far yet, or it is too hot to be read at this moment.
+            TransientError: the history is not written that far yet, or the balance is too hot to be read.
         """
         heads = read_heads(self.ledger, entity)
         if at is not None:
@@ -47,11 +47,11 @@ class GetBalance:
         return balance
 
     def _heads_at(self, entity: str, heads: Heads, at: str) -> Heads:
-        """The heads that there were at that time, as they were."""
+        """The heads at that time."""
         then: dict[str, Balance | None] = {
             name: head for name, head in heads.items() if head.update_time <= at
         }
-        # The delays are for all heads together: a client waits no longer for a product with stripes.
+        # The delays are shared by all heads: a client waits no longer for a product with stripes.
         for delay in (0.0, *RETRY_DELAYS):
             self.sleep(delay)
             for name in heads.keys() - then.keys():
@@ -65,12 +65,12 @@ class GetBalance:
 
 
 def read_heads(ledger: LedgerRepository, entity: str) -> Heads:
-    """Read the heads of a customer or product, with nothing transferred between them; empty if it is unknown.
+    """Read the heads of a customer or product, without a transfer between the reads; empty if it is unknown.
 
-    Orders may be held and settled meanwhile: each head is as it was at a moment of the call.
+    Orders may be held and settled meanwhile: each head is as it was at some moment of the call.
 
     Raises:
-        BalanceMovingError: something is transferred between them all the time.
+        BalanceMovingError: there was a transfer during every attempt.
     """
     heads = ledger.heads(entity)
     for _ in range(MAX_READS):

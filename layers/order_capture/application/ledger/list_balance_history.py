@@ -25,7 +25,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Some entries, newest first, and where the next page begins; None if there can be no more."""
+    """A page of entries, newest first, and where the next page begins; None if there can be no more."""
 
     entries: Sequence[Entry]
     next: HistoryCursor | None
@@ -42,13 +42,13 @@ class ListBalanceHistory:
         """Return a page of the history. The newest entries may be missing.
 
         Raises:
-            NotFoundError: no balance was ever set for it, and no order ever asked for it.
+            NotFoundError: no balance was ever set for it, and no order ever requested it.
         """
         root = self.ledger.head(entity)
         names = head_names(entity, root.stripes if root else 0)
-        # The record at `after` is read again: some of its entries may be left. There may be one of its name
-        # at each head, as a transfer has; all of them together must not fill a page, or none would follow.
-        # And one more, to know if there is one.
+        # The record at `after` is read again, since some of its entries may remain. Each head may have a
+        # record of that name, as for a transfer; together they must not fill a page, or no other could
+        # follow. One more is read, to see whether there is another page.
         max_records = limit + 1 + len(names)
         histories = [self.history.newest(name, after, max_records) for name in names]
         records = sorted(chain(*histories), key=lambda each: (each.time, each.key), reverse=True)[
@@ -57,13 +57,13 @@ class ListBalanceHistory:
         entries = [
             entry for each in records for entry in _entries(each) if not _is_shown(entry.cursor, after)
         ]
-        # Only what exists may have an empty history, for a moment.
+        # Only an existing one may have an empty history, for a moment.
         if not entries and after is None and root is None:
             raise NotFoundError("No balance was ever set for it.")
         page = entries[:limit]
         if len(entries) > limit:
             return HistoryPage(page, page[-1].cursor)
-        # A commit that changed nothing has no entries: a page may be short, and have another one behind it.
+        # A commit that changed nothing has no entries: a page may be short and still have a next one.
         last = records[-1] if len(records) == max_records else None
         return HistoryPage(page, HistoryCursor(last.time, last.key, _size(last)) if last else None)
 
@@ -73,7 +73,7 @@ def _entries(record: HistoryRecord) -> Iterator[Entry]:
         yield Entry(record, None, HistoryCursor(record.time, record.key, 0))
         return
     for index, change in enumerate(record.changes):
-        if change.type is not ChangeType.TRANSFER:  # of one head to another: nothing has changed
+        if change.type is not ChangeType.TRANSFER:  # from one head to another: no change in total
             yield Entry(record, change, HistoryCursor(record.time, record.key, index))
 
 

@@ -11,16 +11,16 @@ from order_capture.domain.errors import BalanceMovingError
 from order_capture.domain.ledger import Balance, active_or_none
 from order_capture.domain.stripes import Heads, is_undivided, total
 
-# Deleted ones are in the index, and skipped. What one request reads is bounded: past this many, the page is
-# returned as it is, and the next one goes on from there.
+# Deleted ones are in the index, and skipped. The reads of one request are bounded: after this many, the page
+# is returned as it is, and the next one continues from there.
 MAX_READ = 500
 CHUNK = 100
-"""How many are read at a time once a page turned out to be short."""
+"""Customers or products read at a time after a page turned out to be short."""
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceQuery:
-    """Whose ids begin with `prefix`; `after` is the last id of the page before."""
+    """The customers or products whose ids begin with `prefix`; `after` is the last id of the page before."""
 
     prefix: str
     after: str | None
@@ -29,7 +29,7 @@ class BalanceQuery:
 
 @dataclass(frozen=True, slots=True)
 class BalancePage:
-    """Some customers or products, by id, and where the next page begins; None if there can be no more."""
+    """A page of balances, by id, and where the next page begins; None if there can be no more."""
 
     balances: Mapping[str, Balance]
     next: str | None
@@ -42,16 +42,16 @@ class ListBalances:
     ledger: LedgerRepository
 
     def list_page(self, query: BalanceQuery) -> BalancePage:
-        """Return the next page. It can be short, even empty, and have another one behind it.
+        """Return the next page. It can be short, even empty, and still have a next one.
 
         Raises:
-            BalanceMovingError: too many orders hold something of one of them at this moment.
+            BalanceMovingError: too many orders are changing one of the balances.
             TransientError: not all could be read.
         """
         found: dict[str, Balance] = {}
         after, read, chunk = query.after, 0, query.limit
         while read < MAX_READ:
-            # One more than is wanted shows whether there is another page.
+            # One more than requested, to see whether there is another page.
             entities = self.ledger.list_entities(query.prefix, after, chunk + 1)
             page, more = entities[:chunk], len(entities) > chunk
             balances = self._balances(page)
@@ -67,7 +67,7 @@ class ListBalances:
         return BalancePage(found, after)
 
     def _balances(self, entities: Sequence[str]) -> Mapping[str, Balance | None]:
-        """Their balances. Those with stripes are read again until no transfer interferes."""
+        """The balances of these ids. Those with stripes are read again until no transfer interferes."""
         heads = dict(self.ledger.heads_of(dict.fromkeys(entities, 0)))
         moving = {
             entity: root.stripes for entity, roots in heads.items() for root in roots.values() if root.stripes

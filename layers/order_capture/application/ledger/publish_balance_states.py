@@ -24,12 +24,12 @@ class PublishBalanceStates:
     def publish(self, states: Sequence[BalanceState]) -> None:
         """Send the latest state of each customer or product, by version.
 
-        Those in between need no message: a copy keeps the highest version. A hot product that changes a
-        hundred times is one message.
+        Intermediate states need no message: a copy keeps the highest version. A hundred changes of a hot
+        product are one message.
 
         Raises:
             TransientError: not all could be sent; all may be sent again, since a version shows what is old.
-            RejectedMessagesError: some never can be; all the others are sent.
+            RejectedMessagesError: some can never be sent; all others are sent.
         """
         latest: dict[str, BalanceState] = {}
         divided: dict[str, LedgerSpec] = {}
@@ -42,7 +42,7 @@ class PublishBalanceStates:
                 latest[state.entity] = state
         for entity, kind in divided.items():
             latest.pop(entity, None)
-            # What prevents it is a change that is still to come here, and is published then.
+            # A later change prevents the read. It will also arrive here, and is published then.
             with suppress(BalanceMovingError):
                 if (head := total(entity, read_heads(self.ledger, entity))) is not None:
                     latest[entity] = BalanceState(kind, entity, head)

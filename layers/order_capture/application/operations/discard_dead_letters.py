@@ -12,12 +12,12 @@ from order_capture.domain.errors import NotRedrivableError
 
 @dataclass(frozen=True, slots=True)
 class DiscardDeadLetters:
-    """Delete foreign messages: no redrive would help them, and no order needs them."""
+    """Delete foreign messages: a redrive would not help, and no order needs them."""
 
     queues: QueueRepository
 
     def discard(self, channel: Channel, message_ids: Collection[str]) -> int:
-        """Delete those of these messages that are foreign; return how many were. All others stay.
+        """Delete the foreign ones of these messages; return their number. All others stay.
 
         Raises:
             NotRedrivableError: they are stream records, not messages.

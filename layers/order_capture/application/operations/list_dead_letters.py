@@ -22,13 +22,13 @@ class DiagnosedDeadLetter:
 
     @property
     def readable(self) -> bool:
-        """Whether its function can read it: then it may succeed after a redrive."""
+        """Whether its function can read it, so that it may succeed after a redrive."""
         return self.message.rejection is None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterList:
-    """About how many dead letters there are, and some of them."""
+    """The approximate number of dead letters, and some of them."""
 
     channel: Channel
     count: int
@@ -59,7 +59,7 @@ class ListDeadLetters:
         return DeadLetterList(channel, max(count, len(messages)), found)
 
     def _logged(self, channel: Channel, message: DeadLetter) -> str:
-        """What a function logged about a message that it can read, but could not handle."""
+        """The log message of a function about a message that it can read, but could not process."""
         if channel.kind is ChannelKind.TOPIC:
             return "SNS could not deliver it to a queue"
         if not self.has_time_left():

@@ -13,7 +13,7 @@ from order_capture.application.retry import HasTimeLeft
 from order_capture.domain.ledger import Hold
 from order_capture.domain.order import CheckType, Order, OrderStatus
 
-MAX_DEAD_LETTERS = 100  # of each queue that are searched for an order's; there are mostly none
+MAX_DEAD_LETTERS = 100  # to search in each queue for those of an order; usually there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class OpenOrder:
     age: float
     waits_for: Sequence[str]
     dead_letters: Sequence[str]
-    """The names of the queues that have a dead letter of it."""
+    """The names of the queues that have a dead letter of the order."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenOrderPage:
-    """Some open orders, and where the next page begins; None if there are no more."""
+    """A page of open orders, and where the next page begins; None if there are no more."""
 
     orders: Sequence[OpenOrder]
     next: OrderCursor | None
@@ -39,7 +39,7 @@ class OpenOrderPage:
 class ListOpenOrders:
     """Read the orders that were open when the watchdog first checked them, and still are.
 
-    Those that it has not checked yet were placed within the last minute, and are on their way.
+    Orders that it has not checked yet were placed within the last minute, and are still in progress.
     """
 
     orders: OrderRepository
@@ -49,8 +49,8 @@ class ListOpenOrders:
     has_time_left: HasTimeLeft
 
     def list_page(self, after: OrderCursor | None, limit: int) -> OpenOrderPage:
-        """Return the next page, oldest first. It may lack an order that was shipped a moment ago."""
-        # One more than a page takes shows whether there is another page.
+        """Return the next page, oldest first. An order that was shipped a moment ago may be missing."""
+        # One more than a page holds, to see whether there is another page.
         cursors = self.orders.list_open(after, limit + 1)
         page, more = cursors[:limit], len(cursors) > limit
         by_id = self.orders.get_many([cursor.order_id for cursor in page])
@@ -76,7 +76,7 @@ class ListOpenOrders:
         """The queues that have a dead letter of an order, by the order's id."""
         found: dict[str, set[str]] = {}
         for channel in CHANNELS:
-            # The count lags by a minute at most, and a dead letter is kept for fourteen days.
+            # The count lags by at most a minute, and a dead letter is kept for fourteen days.
             if channel.redrivable and channel.own_dead_letters and self.has_time_left():
                 if not self.queues.count(channel):
                     continue
@@ -87,7 +87,7 @@ class ListOpenOrders:
 
 
 def waits_for(order: Order, holds: Mapping[CheckType, Hold | None]) -> Iterable[str]:
-    """Describe what an open order waits for; `holds` are what its checks have decided."""
+    """Describe what an open order waits for; `holds` are the decisions of its checks."""
     if order.status is OrderStatus.CONFIRMED:
         yield "shipping"
         return
@@ -95,6 +95,6 @@ def waits_for(order: Order, holds: Mapping[CheckType, Hold | None]) -> Iterable[
     for check, hold in undecided.items():
         if hold is None:
             yield f"{check.lower()} check: not done yet"
-        # What one check holds is recorded with the other.
+        # One check's hold is recorded only together with the other's.
         elif not hold.is_held or None not in undecided.values():
             yield f"{check.lower()} check: done ({hold.decision.outcome}), its result is not recorded yet"

@@ -1,4 +1,4 @@
-"""List the queues of the pipeline, and how full each is."""
+"""List the queues of the pipeline with their numbers of messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from order_capture.application.operations.ports import QueueRepository, QueueSta
 
 @dataclass(frozen=True, slots=True)
 class ListQueues:
-    """Read how full the queues are."""
+    """Read the status of the queues."""
 
     queues: QueueRepository
 

@@ -11,7 +11,7 @@ from order_capture.application.channels import Channel
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """How full a channel is. Only a queue has messages, and about as many as it says."""
+    """The approximate numbers of a channel's messages. Only a queue has messages."""
 
     channel: Channel
     dead_letters: int
@@ -19,7 +19,7 @@ class QueueStatus:
     in_flight: int = 0
     delayed: int = 0
     oldest: float | None = None
-    """Age in seconds of the oldest message; None where there is no such metric, as on the local engine."""
+    """Age in seconds of the oldest message; None without such a metric, as on the local engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class DeadLetter:
 
     message_id: str
     type: str | None
-    """None for a message that this system can't read: it has sent none like it."""
+    """None for a message that this system can't read, and so did not send."""
     order_id: str | None
     age: float
     receives: int
     body: str
     rejection: str | None = None
-    """Why its function refuses to read it; None if it can."""
+    """Why its function can't read it; None if it can."""
 
     @property
     def is_foreign(self) -> bool:
@@ -44,7 +44,7 @@ class DeadLetter:
 
 @dataclass
 class RedriveResult:
-    """How many messages were moved, skipped as foreign, and not sent."""
+    """The numbers of messages that were moved, skipped as foreign, and not sent."""
 
     moved: int = 0
     foreign: int = 0
@@ -55,23 +55,23 @@ class QueueRepository(Protocol):
     """The queues of the pipeline, with their dead letters."""
 
     def statuses(self) -> Sequence[QueueStatus]:
-        """Return how full each channel is."""
+        """Return the status of each channel."""
 
     def count(self, channel: Channel) -> int:
-        """Return about how many dead letters a channel has."""
+        """Return the approximate number of a channel's dead letters."""
 
     def dead_letters(self, channel: Channel, limit: int) -> Sequence[DeadLetter]:
-        """Return some of them, and leave them there."""
+        """Return some of a channel's dead letters, and leave them in the queue."""
 
     def redrive(self, channel: Channel, limit: int) -> RedriveResult:
-        """Move at most `limit` of them back, those that are ours: as many as there is time for."""
+        """Move at most `limit` dead letters back, except foreign ones, as time permits."""
 
     def discard(self, channel: Channel, message_ids: Collection[str]) -> int:
-        """Delete those of these messages that are not ours; return how many were deleted."""
+        """Delete the foreign ones of these messages; return their number."""
 
 
 class FunctionLogs(Protocol):
-    """What the functions log."""
+    """The functions' logs."""
 
     def last_problem(self, function: str, ids: Collection[str], seconds: float) -> str | None:
-        """Return the last thing a function logged as a problem with one of these ids, in so many seconds."""
+        """Return the last problem that a function logged with one of these ids, within the last `seconds`."""

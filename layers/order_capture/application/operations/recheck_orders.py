@@ -1,4 +1,4 @@
-"""Have the watchdog check orders now, as it does by itself some time after they were placed."""
+"""Have the watchdog check orders now, as it does on its own some time after they were placed."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ DELAY = 1
 """Seconds until the check. Not 0, since each check doubles the delay before the next."""
 
 MAX_ORDERS = 1000
-"""Of all open orders, the oldest that one request has checked: a hundred calls of SQS."""
+"""Maximum orders of a request for all open orders, the oldest first: a hundred calls to SQS."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecheckOrders:
-    """Put orders back on the watchdog's queue. To check one twice is harmless."""
+    """Put orders back on the watchdog's queue. Checking one twice is harmless."""
 
     orders: OrderRepository
     watches: MessagePublisher
 
     def recheck(self, order_ids: Sequence[str]) -> int:
-        """Have these orders checked; without any, the open ones. Returns how many they are.
+        """Have these orders checked, or, without any, the open ones. Returns their number.
 
         Raises:
             NotFoundError: one of them does not exist; none is checked.
-            TransientError: not all could be sent; it may be tried again.
+            TransientError: not all could be sent; the request may be repeated.
         """
-        # A batch read refuses to be asked for the same order twice.
+        # A batch read refuses duplicate keys.
         requested = [*dict.fromkeys(order_ids)] or [
             each.order_id for each in self.orders.list_open(None, MAX_ORDERS)
         ]
         found: dict[str, Order] = {}
-        for start in range(0, len(requested), 100):  # what one read takes
+        for start in range(0, len(requested), 100):  # the limit of one batch read
             found.update(self.orders.get_many(requested[start : start + 100]))
         if order_ids and (missing := sorted({*order_ids} - found.keys())):
             raise NotFoundError(f"Unknown or unreadable: order {', '.join(missing)}.")

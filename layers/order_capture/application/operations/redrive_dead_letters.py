@@ -11,7 +11,7 @@ from order_capture.domain.errors import NotRedrivableError
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
-    """The number of messages moved, or that would be, and roughly how many dead letters remain."""
+    """The number of messages moved, or to be moved in a dry run, and roughly how many dead letters remain."""
 
     result: RedriveResult
     remaining: int
@@ -19,7 +19,7 @@ class Redriven:
 
 @dataclass(frozen=True, slots=True)
 class RedriveDeadLetters:
-    """Move dead letters back. A message that fails again is a dead letter again, and nothing is lost."""
+    """Move dead letters back. A message that fails again is dead-lettered again: nothing is lost."""
 
     queues: QueueRepository
 

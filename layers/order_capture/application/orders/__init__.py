@@ -1,1 +1,1 @@
-"""Orders: placed, decided, shipped, watched, cancelled, looked up, and their events published."""
+"""Use cases of orders: capture, decide, ship, watch, cancel and read them, and publish their events."""

@@ -1,4 +1,4 @@
-"""Cancel an order before it ships, and have what it holds released."""
+"""Cancel an order before it ships, and have its holds released."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class CancelOrder:
     retry: Retry
 
     def cancel(self, order_id: str, caller: Caller, key: RequestKey | None = None) -> Answered[Order]:
-        """Cancel a pending or confirmed order. Shipping and cancelling meet at its status: one of them wins.
+        """Cancel a pending or confirmed order. The order's status decides between shipping and cancelling.
 
         Raises:
-            IdempotencyConflictError: the key came with another request before.
-            NotFoundError: there is no such order that the caller can access.
-            StatusConflictError: it has shipped, or is over already.
-            TransientError: too many others change it at this moment.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: the caller can access no such order.
+            StatusConflictError: it has shipped, or has already ended.
+            TransientError: too many other requests are changing it.
         """
 
         def step(order: Order) -> Order:
@@ -49,6 +49,6 @@ class CancelOrder:
         if not answered.replayed and self.releases.send(
             [ReleaseOrder.of(order.details, order.correlation_id)]
         ):
-            # It is cancelled all the same: the watchdog finds it so, and sends the release.
+            # The order is cancelled in any case: the watchdog finds it, and sends the release.
             logger.warning("release not sent yet", extra={"order_id": order_id})
         return answered

@@ -1,4 +1,4 @@
-"""Capture orders: write them, then request their checks. The client gets its response at once."""
+"""Capture orders: write them, then request their checks. The client gets its response immediately."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from order_capture.domain.times import after
 
 logger = logging.getLogger(__name__)
 
-# How long a repeated request is refused because the first one is in progress, should that one never complete:
-# far more than its few calls take, and little for a client that waits after a crash. If the first takes even
-# longer, the repeated request does the same work beside it, which does no harm.
+# How long a repeated request is refused because the first one is in progress, if that one never completes:
+# far more than its few calls take, and little for a client that waits after a crash. If the first one takes
+# even longer, the repeated request does the same work concurrently, which is harmless.
 IN_PROGRESS_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """An order as its client is answered, and whether an earlier request had brought it."""
+    """An order for the response, and whether an earlier request captured it."""
 
     order: Order
     replayed: bool
@@ -43,10 +43,10 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Several orders of one request, with an error in the place of each that is not valid.
+    """The orders of one request, with an error in the place of each invalid one.
 
-    `request_id` stands for the request's Idempotency-Key, if it has one. With `all_or_none`, an order that
-    the caller may not place has the whole batch refused.
+    `request_id` is the id of the request's Idempotency-Key, if it has one. With `all_or_none`, an order that
+    the caller may not place causes the whole batch to be refused.
     """
 
     entries: Sequence[Order | OrderCaptureError]
@@ -57,7 +57,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class CapturedBatch:
-    """The answers to a batch, in the order of its entries, and whether an earlier request had brought it."""
+    """The answers to a batch, in the order of its entries, and whether an earlier request captured it."""
 
     answers: Sequence[Captured | OrderCaptureError]
     replayed: bool
@@ -75,18 +75,18 @@ class CaptureOrders:
         """Capture one order.
 
         Raises:
-            CustomerForbiddenError: it is in the name of a customer that is not the caller.
-            IdempotencyConflictError: its key came with another request before.
-            RequestInProgressError: the first request with its key is not answered yet.
-            TransientError: it was not accepted; the same request may be sent again.
+            CustomerForbiddenError: the order is for a customer other than the caller.
+            IdempotencyConflictError: its key was used with a different request.
+            RequestInProgressError: the first request with its key is still in progress.
+            TransientError: the order was not accepted; the same request may be sent again.
         """
         if not caller.can_access(order.details.customer_id):
             raise CustomerForbiddenError
         if idempotent:
             order = replace(order, in_progress_until=after(self.clock(), IN_PROGRESS_SECONDS))
         existing = self.orders.add([order])
-        # An existing item that equals the new one is our own: the response to the write was lost, and it was
-        # sent again.
+        # An existing item that equals the new one is our own: the response to the write was lost, and
+        # botocore retried it.
         if idempotent and existing.get(order.order_id) == order:
             existing = {}
         (answer,) = self._publish([order], existing, idempotent=idempotent)
@@ -100,10 +100,10 @@ class CaptureOrders:
         """Capture the valid orders of a batch.
 
         Raises:
-            CustomerForbiddenError: all or none, and some are in the name of another customer.
-            IdempotencyConflictError: its key came with another request before.
-            RequestInProgressError: the first request with its key is not answered yet.
-            TransientError: none of it was accepted; the same request may be sent again.
+            CustomerForbiddenError: with all or none, if some orders are for another customer.
+            IdempotencyConflictError: its key was used with a different request.
+            RequestInProgressError: the first request with its key is still in progress.
+            TransientError: no order was accepted; the same request may be sent again.
         """
         batch = _permitted(batch, caller)
         earlier = self._claim_key(batch) if batch.request_id else None
@@ -117,7 +117,8 @@ class CaptureOrders:
     def _claim_key(self, batch: Batch) -> IdempotencyRecord | None:
         """Record the batch's key, or return the record of the earlier request with it.
 
-        The ids of its orders alone would accept a changed batch that is valid where the first was not.
+        The orders' ids alone are not enough: they would accept a changed batch with valid orders in the
+        places of invalid ones.
         """
         now = self.clock()
         until = after(now, IN_PROGRESS_SECONDS)
@@ -134,13 +135,13 @@ class CaptureOrders:
     def _publish(
         self, placed: Sequence[Order], existing: Mapping[str, Order | None], *, idempotent: bool
     ) -> list[Captured | OrderCaptureError]:
-        """Publish each order; one failure stops no other. `existing` are those that were there before.
+        """Publish each order; one failure does not stop the others. `existing` are those captured before.
 
-        `idempotent` says that the ids come from an Idempotency-Key, so that the client can safely send the
-        same request again. Without a key it can't, and an order that could not be published is withdrawn.
+        With `idempotent`, the ids come from an Idempotency-Key, so that the client can safely send the same
+        request again. Without a key it can't, and an order that could not be published is withdrawn.
 
-        An order that was captured before is published again as long as no check has answered: so a client's
-        retry repairs a publish that failed. The checkers do nothing twice.
+        An order that was captured before is published again until a check has answered: so a client's retry
+        repairs a failed publish. The checkers are idempotent.
         """
         answers: dict[str, Captured | OrderCaptureError] = {}
         to_check: list[Order] = []
@@ -172,26 +173,27 @@ class CaptureOrders:
         return [answers[order.order_id] for order in placed]
 
     def _complete_key(self, request_id: str) -> None:
-        """Let a repeated request be answered at once. This may fail: the mark expires."""
+        """Mark the request as complete, so that a repeated one is answered immediately. This may fail: the
+        in-progress mark expires."""
         try:
             self.orders.complete_key(request_id)
         except Exception:
             logger.exception("the request is not marked as complete", extra={"request_id": request_id})
 
     def _withdraw(self, order: Order) -> None:
-        """Close an order that its client will send again under another id, so that it can't count twice.
+        """Cancel an order that its client will send again under another id, so that it can't count twice.
 
-        If it was published after all, the checks' results find it cancelled and what they hold is released.
-        Where even that fails, only a key could prevent a second order.
+        If it was published after all, the checks' results find it cancelled, and their holds are released.
+        If this fails too, only a key could have prevented a second order.
         """
         withdrawn = order.withdraw(now=self.clock())
         try:
             self.orders.save(withdrawn, expected_version=order.version)
         except VersionConflictError:
-            # A check has answered: it was published after all, and goes on.
+            # A check has answered: the order was published after all, and continues.
             logger.warning("not withdrawn: it was published after all", extra={"order_id": order.order_id})
         except Exception:
-            # The table can't be reached either. The other orders of the request must still be answered.
+            # The table is not reachable either. The other orders of the request must still be answered.
             logger.exception("not withdrawn", extra={"order_id": order.order_id})
 
 

@@ -15,7 +15,7 @@ from order_capture.domain.order import CheckType, NextAction, Order, OrderStatus
 
 @dataclass(frozen=True, slots=True)
 class DecideOrders:
-    """Confirm or reject orders, and publish their shipping or their release."""
+    """Confirm or reject orders, and send them to shipping or to their release."""
 
     orders: OrderRepository
     ledgers: Mapping[CheckType, LedgerRepository]
@@ -27,13 +27,13 @@ class DecideOrders:
     def process(self, messages: Sequence[OrderChecked]) -> set[str]:
         """Record every result of a batch; two results of one order are one write.
 
-        What one check holds is not written to the order while the other has decided nothing: its ledger has
-        it, and is read for it when the other one answers. Whichever decides last, both decisions are in their
-        ledgers before its answer is sent, so the order is never left with one.
+        A check's hold is not written to the order until the other check has decided. It is in its ledger, and
+        is read from there when the other check answers. Before the last answer is sent, both decisions are in
+        their ledgers, so the order never ends up with one of them.
 
-        What follows is sent from the status, whether this batch has changed it or an earlier receipt of the
-        same answer. Only the other check's answer, which there is where both decide at once, does not send a
-        confirmed order to shipping a second time: to find that it has shipped costs as much as to ship it.
+        The next message depends only on the status, whether this batch changed it or an earlier receipt of
+        the same answer. If both checks decide concurrently, both answer; the second answer does not send a
+        confirmed order to shipping again, since detecting that it has shipped costs as much as shipping it.
 
         Returns:
             The ids of the orders that must be retried: their messages go back to the queue.
@@ -60,7 +60,7 @@ class DecideOrders:
                 is_changed = changed is not order
                 return changed
 
-            # An order is written before its checks are asked for: one that is missing is a restored table.
+            # An order is written before its checks are requested: if it is missing, the table was restored.
             order = update_with_retry(
                 self.orders,
                 self.retry,
@@ -82,7 +82,7 @@ class DecideOrders:
     def _missing_results(
         self, stored: Mapping[str, Order], by_order: Mapping[str, Sequence[OrderChecked]]
     ) -> list[OrderChecked]:
-        """The results of the other checks, as far as their ledgers have any."""
+        """The results of the other checks that are in their ledgers."""
         found: list[OrderChecked] = []
         for check, ledger in self.ledgers.items():
             missing = [
@@ -99,8 +99,8 @@ class DecideOrders:
 
     def _record_checks(self, order: Order, results: Sequence[OrderChecked]) -> Order:
         decided = order
-        # A decline last: the order is over with it, and its event has what the other check held.
+        # A decline last: it ends the order, and its event contains the other check's hold.
         for result in sorted(results, key=lambda result: result.outcome is Outcome.DECLINED):
             decided = decided.record_check(result.check, result.decision, now=self.clock())
-        # What one check holds decides nothing: it is read again from its ledger when the other one answers.
+        # One check's hold decides nothing: it is read from its ledger again when the other check answers.
         return order if decided.status is OrderStatus.PENDING else decided

@@ -1,4 +1,4 @@
-"""Get an order as it stands, at once or when its status has changed."""
+"""Get an order, immediately or when its status has changed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from order_capture.application.ports import OrderRepository, Sleep
 from order_capture.domain.errors import NotFoundError
 from order_capture.domain.order import Order
 
-# Seconds between the reads for a client that waits. An order takes well under a second on its way, so the
-# first reads come soon; one that takes longer is read twice a second.
+# Seconds between the reads for a client that waits. An order usually takes well under a second, so the first
+# reads come soon; an order that takes longer is read twice a second.
 FIRST_DELAYS = (0.1, 0.2, 0.3)
 LATER_DELAYS = 0.5
 
@@ -26,12 +26,12 @@ class GetOrder:
     def get(
         self, order_id: str, caller: Caller, has_changed: Callable[[Order], bool], seconds: float
     ) -> Order:
-        """Return the order: at once, or when its status has changed, or after so many `seconds`.
+        """Return the order: when its status has changed, or at the latest after `seconds`.
 
-        There is nothing to wait for if its status can change no more, or if it has changed for the client.
+        There is no wait if its status is final, or if it has already changed for the client.
 
         Raises:
-            NotFoundError: there is none of that id that the caller can access.
+            NotFoundError: the caller can access none with this id.
         """
         order = find_order(self.orders, order_id, caller)
         if has_changed(order):
@@ -46,10 +46,10 @@ class GetOrder:
 
 
 def find_order(orders: OrderRepository, order_id: str, caller: Caller) -> Order:
-    """Return the order as it stands.
+    """Return the order.
 
     Raises:
-        NotFoundError: there is none of that id that the caller can access.
+        NotFoundError: the caller can access none with this id.
     """
     order = orders.get(order_id)
     if order is None or not caller.can_access(order.details.customer_id):

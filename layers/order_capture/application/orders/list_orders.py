@@ -1,4 +1,4 @@
-"""List the orders of a customer, or of all, newest first, page by page."""
+"""List the orders of one or all customers, newest first, page by page."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from order_capture.domain.times import format_utc, second_of
 if TYPE_CHECKING:
     from order_capture.application.reports.ports import ReportRepository
 
-# The indexes have neither an order's status nor its reason, so others are read and skipped. What one request
-# reads is bounded: past this many, the page is returned as it is, and the next one goes on from there.
+# The indexes have neither an order's status nor its reason, so others are read and skipped. The reads of one
+# request are bounded: after this many, the page is returned as it is, and the next one continues from there.
 MAX_READ = 500
 CHUNK = 100
-"""How many are read at a time once a page turned out to be short."""
+"""Orders read at a time after a page turned out to be short."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderQuery:
-    """Which orders: placed from `since` to `until`, both included; `after` is where the last page ended.
+    """The requested orders: placed from `since` to `until`, both included; `after` is the end of the last
+    page.
 
-    `customer_id` is None for those of all customers. `reason` is the code of a refusal.
+    `customer_id` is None for the orders of all customers. `reason` is the code of a refusal.
     """
 
     customer_id: str | None
@@ -39,7 +40,7 @@ class OrderQuery:
     reason: str | None = None
 
     def selects(self, order: Order) -> bool:
-        """Whether the order is one of those that are asked for, but for its customer."""
+        """Whether the query selects the order. The customer is not compared."""
         last = order.transitions[-1]
         return (
             self.since <= order.create_time <= self.until
@@ -50,7 +51,7 @@ class OrderQuery:
 
 @dataclass(frozen=True, slots=True)
 class OrderPage:
-    """Some orders, and where the next page begins; None if there can be no more."""
+    """A page of orders, and where the next page begins; None if there can be no more."""
 
     orders: Sequence[Order]
     next: OrderCursor | None
@@ -58,7 +59,7 @@ class OrderPage:
 
 @dataclass(frozen=True, slots=True)
 class ListOrders:
-    """Read orders. Those of all customers are found by what the reports have counted, for so long."""
+    """Read orders. Those of all customers come from the reports' marks, for as long as these are kept."""
 
     orders: OrderRepository
     reports: ReportRepository
@@ -66,17 +67,17 @@ class ListOrders:
     retention: timedelta
 
     def list_page(self, query: OrderQuery, caller: Caller) -> OrderPage:
-        """Return the next page. It can be short, even empty, and have another one behind it.
+        """Return the next page. It can be short, even empty, and still have a next one.
 
         Raises:
-            CustomerForbiddenError: they are of a customer that is not the caller, or of all.
+            CustomerForbiddenError: the caller is a customer, and requests those of another one or of all.
         """
         if not caller.can_access(query.customer_id):
             raise CustomerForbiddenError
         found: list[Order] = []
         after, read, chunk = query.after, 0, query.limit
         while read < MAX_READ:
-            # One more than is wanted shows whether there is another page.
+            # One more than requested, to see whether there is another page.
             cursors = self._list_keys(query, after, chunk + 1)
             page, more = cursors[:chunk], len(cursors) > chunk
             by_id = self.orders.get_many([cursor.order_id for cursor in page])

@@ -23,10 +23,10 @@ OrderChange = tuple[Order | None, Order]
 
 @dataclass(frozen=True, slots=True)
 class PublishOrderEvents:
-    """Publish what happened to orders; the watchdog checks a new order after `delay` seconds.
+    """Publish the events of orders; the watchdog checks a new order after `delay` seconds.
 
-    `may_have_webhooks` returns those of some customers that may have webhooks, `may_have_connections` whether
-    any WebSocket connection may be subscribed to anything.
+    `may_have_webhooks` returns which of the given customers may have webhooks, `may_have_connections` whether
+    there may be any WebSocket subscription.
     """
 
     watches: MessagePublisher
@@ -39,22 +39,22 @@ class PublishOrderEvents:
         """Publish the events of the changes, and watch the new orders.
 
         Raises:
-            TransientError: not all could be sent; the whole batch must be retried, and its events then come
-                again under the same ids.
-            RejectedMessagesError: some never can be; all other events are sent.
+            TransientError: not all could be sent; the whole batch must be retried, and its events are then
+                published again with the same ids.
+            RejectedMessagesError: some can never be sent; all other events are.
         """
         events = [event for before, after in changes if (event := event_of(before, after))]
         if events:
             self.events.send_all(self._messages(events))
-        # The watch last: it has no id by which a repeated one is recognised, and a batch that is retried for
-        # hours would pile up watches. Waiting loses nothing: before it is published, no order can go on.
+        # The watch last: it has no id to detect duplicates, and a batch that is retried for hours would pile
+        # up watches. Waiting loses nothing: no order can continue before it is published.
         new = [(after.order_id, after.correlation_id) for before, after in changes if before is None]
         watch_new_orders(self.watches, new, self.delay)
 
     def _messages(self, events: Sequence[OrderEvent]) -> list[OrderEventMessage]:
-        """The events, and who may want each.
+        """The events, each with the kinds of consumers that it may have.
 
-        It is read here, after the changes were committed: whoever registered or subscribed before is known.
+        Consumers are read here, after the changes were committed: all earlier subscriptions are included.
         """
         customers: Collection[str] = {event.order.details.customer_id for event in events}
         with_webhooks = _read(lambda: self.may_have_webhooks(customers), otherwise=customers)

@@ -1,4 +1,4 @@
-"""Ship orders: settle what is held for each confirmed order, exactly once."""
+"""Ship orders: settle the holds of each confirmed order, exactly once."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class ShipOrders:
     def _settle_all(self, groups: Sequence[list[Shipment]]) -> set[str]:
         """Settle each group in one write. Returns the ids of the orders that must be retried.
 
-        A group that meets another write is attempted again once the others had their turn, so that nothing
-        waits for one head while another one is free.
+        A group that conflicts with another write is retried after the other groups, so that no group waits
+        for one head while another head is free.
         """
         failed: set[str] = set()
         for attempt in self.retry:
@@ -71,8 +71,8 @@ class ShipOrders:
     def _groups(self, shipments: Iterable[Shipment]) -> list[list[Shipment]]:
         """Orders that are settled together.
 
-        Those that are held on a stripe are apart, stripe by stripe, since each item of a write is one more
-        that others may be writing, and with which it is refused.
+        Orders that are held on a stripe are grouped by stripe: each further item of a write is one more that
+        may be in another write, for which the whole write is refused.
         """
         groups: dict[tuple[str, ...], list[list[Shipment]]] = {}
         room: dict[tuple[str, ...], int] = {}
@@ -88,7 +88,7 @@ class ShipOrders:
         return [group for lane in groups.values() for group in lane]
 
     def _settle(self, group: Sequence[Shipment], in_the_way: list[list[Shipment]]) -> set[str]:
-        """Settle a group in one write; if it meets another write, add it to `in_the_way`.
+        """Settle a group in one write; if that conflicts with another write, add it to `in_the_way`.
 
         Returns:
             The ids of the orders that can't be shipped.
@@ -105,7 +105,7 @@ class ShipOrders:
                     if status is None or status is OrderStatus.PENDING:
                         logger.error("can't ship an order that is %s", status, extra={"order_id": order_id})
                         failed.add(order_id)
-                    # Otherwise it was shipped before, or cancelled since: there is nothing to do.
+                    # Otherwise it was already shipped, or cancelled meanwhile: there is nothing to do.
                 if confirmed and refusal.short:
                     raise LedgerInconsistencyError(
                         f"the ledgers hold less than is to be settled for {', '.join(confirmed)}"

@@ -21,19 +21,20 @@ def update_with_retry(
 ) -> Order:
     """Save the order after `step`, and return it. `order` is as it was read; `step` may return it unchanged.
 
-    With a `key`, what is saved is its first answer as well.
+    With a `key`, the saved order is also the key's first answer.
 
     Raises:
         NotFoundError: there is no such order.
-        RequestInProgressError: the key has a first answer.
-        TransientError: too many others change it at this moment.
+        RequestInProgressError: the key already has a first answer.
+        TransientError: too many other requests are changing it.
     """
     changed: Order | None = None
     for attempt in retry:
         if order is None:
             raise NotFoundError("There is no such order.")
-        # A save whose response was lost is refused when it is sent again: the stored order is then our own.
-        # (One with a key is a transaction, which DynamoDB recognises by the token that botocore adds.)
+        # A save whose response was lost is refused when botocore retries it: the stored order is then our
+        # own. (A save with a key is a transaction, which DynamoDB recognises by the token that botocore
+        # adds.)
         if order == changed and key is None:
             return order
         changed = step(order)

@@ -1,4 +1,4 @@
-"""Watch orders: recover those that are still open when their time comes, until they are closed.
+"""Watch orders: recover those that are still open when their check is due, until they are closed.
 
 One recovery path for every loss: a publish that never happened, a lost message, a dead letter.
 """
@@ -27,25 +27,25 @@ logger = logging.getLogger(__name__)
 
 
 def watch_new_orders(watches: MessagePublisher, placed: Sequence[tuple[str, str]], delay: int) -> None:
-    """Have each new order, given by its id and correlation id, checked after `delay` seconds.
+    """Have each new order (its id and correlation id) checked after `delay` seconds.
 
     Raises:
         TransientError: not all could be sent; the whole batch must be retried.
-        RejectedMessagesError: some never can be; all the others are sent.
+        RejectedMessagesError: some can never be sent; all others are sent.
     """
     watches.send_all([WatchOrder.of(order_id, correlation, delay) for order_id, correlation in placed])
 
 
 MARKED_ATTEMPTS = 4
-"""At how many checks of an open order, from the first, it is marked as open. It stays marked until it ends:
-one is enough, unless another write was in the way or the index was throttled."""
+"""Number of an open order's first checks that each mark it as open. It stays marked until it ends:
+one mark is enough, unless another write conflicted or the index was throttled."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchOrders:
     """Send the next message of open orders again; expire those past their `deadline`.
 
-    The next check of an order comes after twice as long as the last, and after `max_delay` seconds at most.
+    The delay doubles with each check of an order, up to `max_delay` seconds.
     """
 
     orders: OrderRepository
@@ -63,7 +63,7 @@ class WatchOrders:
         """Check every order of a batch, send its next message again, and schedule the next check.
 
         A pending order is checked again, or expires past its deadline; a confirmed one is shipped again; a
-        refused one is released once more, which ends the watch. What is sent twice has no effect.
+        refused one is released once more, which ends the watch. A message that is sent twice has no effect.
 
         Returns:
             The ids of the orders that must be retried: their messages go back to the queue.
@@ -73,7 +73,8 @@ class WatchOrders:
         to_ship: list[Message] = []
         to_release: list[Message] = []
         to_watch: list[Message] = []
-        # The stream may have sent two watches of one order: within a batch, that is one check and one next.
+        # The stream may have sent two watches of one order: within a batch, that is one check and one new
+        # watch.
         watched = {message.order_id: message for message in messages}
         stored = self.orders.get_many(watched.keys())
 
@@ -107,7 +108,7 @@ class WatchOrders:
     def _mark_open(self, order_id: str) -> None:
         """Have the order listed for operators.
 
-        Its recovery must not wait for that: the list may be throttled just when many orders are late.
+        Its recovery must not depend on that: the list may be throttled just when many orders are late.
         """
         try:
             self.orders.mark_open(order_id)

@@ -1,1 +1,1 @@
-"""Daily reports: projected from the events, and read."""
+"""Daily reports: project them from the events, and read them."""

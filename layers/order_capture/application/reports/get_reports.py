@@ -12,7 +12,7 @@ from order_capture.domain.reports import Row, RowKey
 
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
-    """The days from `since` to `until`, both included; `after` is the row that the last page ended with."""
+    """The days from `since` to `until`, both included; `after` is the last row of the previous page."""
 
     since: date
     until: date
@@ -22,7 +22,7 @@ class ReportQuery:
 
 @dataclass(frozen=True, slots=True)
 class ReportPage:
-    """Some rows, day by day, and the one behind which the next page begins; None if there is no more."""
+    """A page of rows, day by day, and the row after which the next page begins; None if there is none."""
 
     rows: Sequence[Row]
     next: RowKey | None
@@ -42,7 +42,7 @@ class GetReports:
         while day <= query.until:
             name = day.isoformat()
             after = query.after if query.after and query.after.day == name else None
-            # One more than a page takes shows whether there is another page.
+            # One more than a page holds, to see whether there is another page.
             rows += self.reports.rows(generation, name, after, query.limit + 1 - len(rows))
             if len(rows) > query.limit:
                 return ReportPage(rows[: query.limit], rows[query.limit - 1].key)

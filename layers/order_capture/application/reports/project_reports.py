@@ -1,4 +1,4 @@
-"""Project order events into the daily reports: each event counts once, however often it comes."""
+"""Project order events into the daily reports: each event is counted once, however often it is received."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from order_capture.domain.events import OrderEventSummary
 from order_capture.domain.reports import RowKey, aggregate_events, placed_second
 
 MAX_EVENT_AGE = timedelta(days=45)
-"""Age of the oldest event that is still counted. A message lives for 14 days, a day more in the stream before
-it, and 14 more each time it is redriven: what is older has been dead-lettered again and again, and is better
-counted by a rebuild."""
+"""Age of the oldest event that is still counted. A message lives for 14 days, after a day in the stream, and
+for 14 more days each time it is redriven. An older event has been dead-lettered again and again, and is
+better counted by a rebuild."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectReports:
     """Count events in the reports; one write takes `max_items` items.
 
-    The largest event takes 52 items: its mark, the day, and 50 products. Ten orders of one product that were
-    placed in the same second take three, with all of their events.
+    The largest event takes 52 items: its mark, the day, and 50 products. Ten orders of one product placed in
+    the same second take three items for all of their events.
     """
 
     reports: ReportRepository
@@ -42,9 +42,8 @@ class ProjectReports:
     def process(self, messages: Sequence[ReceivedOrderEvent]) -> set[str]:
         """Count every event of a batch, in the reports that are read and in those that are being built.
 
-        Which ones there are is read when the events are there already. So an event that is counted in the old
-        ones only was written to its order before the new ones were begun, and whoever builds them finds it
-        there.
+        The generations are read after the events were received. So an event that is counted only in the old
+        generation was written to its order before the new one was begun, and the rebuild finds it there.
 
         Returns:
             The ids of the orders that must be retried: their messages go back to the queue.
@@ -70,8 +69,8 @@ class ProjectReports:
     def groups(self, events: Iterable[OrderEventSummary]) -> Iterator[list[OrderEventSummary]]:
         """Events that are counted together, in their order: as many as fit in one write.
 
-        Group commit: a row that many of them add to is written once, and so are the marks of orders that were
-        placed in the same second.
+        Group commit: a row to which several of them add is written once, as are the marks of orders placed in
+        the same second.
         """
         group: list[OrderEventSummary] = []
         written: set[RowKey | str] = set()
@@ -86,10 +85,10 @@ class ProjectReports:
             yield group
 
     def count(self, generation: int, events: Sequence[OrderEventSummary]) -> int:
-        """Count those of the events that have not been yet; returns how many those were.
+        """Count the events that were not counted yet; returns their number.
 
         Raises:
-            TransientError: too many others write the same rows; none of what remained is counted.
+            TransientError: too many other writes of the same rows; none of the remaining events is counted.
         """
         for attempt in self.retry:
             forget = datetime.fromisoformat(self.clock()) + MARK_RETENTION

@@ -10,9 +10,9 @@ from order_capture.application.ports import Clock, OrderRepository, Subscription
 from order_capture.domain.errors import NotFoundError, OperatorsOnlyError
 from order_capture.domain.order import Order
 
-# Of one order, of one customer, or of all. Each event is sent to every subscriber by a call of its own, which
-# takes some ten milliseconds. A batch of ten events for the fifty of an order, the fifty of its customer and
-# the fifty of all takes fifteen seconds. So no client can delay the others' events by opening ever more
+# Of one order, of one customer, or of all orders. Each event is sent to each subscriber in a separate call of
+# some ten milliseconds. A batch of ten events takes fifteen seconds with fifty subscribers of an order, fifty
+# of its customer and fifty of all orders. So no client can delay the events of others by opening ever more
 # connections.
 MAX_SUBSCRIBERS = 50
 
@@ -29,12 +29,12 @@ class ManageSubscriptions:
         """Subscribe a connection to an order, to all orders of a customer, or to all orders.
 
         Returns:
-            The order as it stands, read after its events have begun to be sent: an event that came too early
-            to be sent is in it already. None for more than one order.
+            The order, read after its subscription was stored: it includes every event that was too early to
+            be sent. None for more than one order.
 
         Raises:
-            NotFoundError: there is none of that id that the caller can access.
-            OperatorsOnlyError: a customer asks for all orders.
+            NotFoundError: the caller can access none with this id.
+            OperatorsOnlyError: a customer requests all orders.
             SubscriptionLimitError: the connection has too many subscriptions, or the target too many
                 subscribers.
         """

@@ -31,13 +31,13 @@ class PushEvents:
         """Send each event of a batch to its subscribers, and remove connections that are closed.
 
         Returns:
-            The ids of the orders whose events could not be sent to all: they come again, and some subscribers
-            then get them twice, under the same id.
+            The ids of the orders whose events could not be sent to all subscribers. They are retried, and
+            some subscribers then get them twice, with the same id.
         """
         failed: set[str] = set()
         subscribers: dict[SubscriptionTarget, set[str]] = {}
         with collecting_failures(failed, {event.order_id for event in events}):
-            # Read after the events were received: who subscribed before they happened gets them.
+            # Read after the events were received: so everyone who subscribed before them gets them.
             if not self.subscriptions.has_any(self.clock()):
                 return failed
             targets = {target for event in events for target in _targets(event)}

@@ -1,1 +1,1 @@
-"""Webhooks: registered, dispatched, delivered."""
+"""Use cases of webhooks: register, dispatch and deliver them."""

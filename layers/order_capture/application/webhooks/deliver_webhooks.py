@@ -1,9 +1,9 @@
 """Deliver webhooks: read a delivery's current state, and send, postpone or end it.
 
-A message only names a delivery. Whether it is sent now, later or never is in the delivery and its webhook, so
-a message may come twice, late, or after a crash at any point. The first sender claims the delivery, for as
-long as sending can take, and a second one waits. After a crash the claim expires and the message
-comes again: the receiver may get it twice, under the same id.
+A message only names a delivery. Whether it is sent now, later or never depends on the delivery and its
+webhook, so a message may come twice, late, or after a crash at any point. The first sender claims the
+delivery for as long as sending can take, and a second one waits. After a crash the claim expires and the
+message is delivered again: the receiver may get it twice, with the same id.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from order_capture.domain.webhooks import (
 
 logger = logging.getLogger(__name__)
 
-# Longer than a sender lives (template.yaml: 25 s): one whose claim has expired sends no more.
+# Longer than a sender's timeout (template.yaml: 25 s): a sender whose claim has expired is no longer running.
 CLAIM_SECONDS = 30
-# Seconds after which a delivery that found no slot comes again: enough for most answers. From then on it
-# waits as long again as it has been due, so that long waits cost little and leave the senders to others.
+# Seconds after which a delivery that found no slot is retried: enough for most answers. After that, each wait
+# is as long as the delivery has been due, so that long waits cost little and leave the senders to others.
 SLOT_DELAY = 2
 
 USER_AGENT = "order-capture-webhooks/1"
-# Structured mode of the CloudEvents HTTP binding (1.0.2, section 3.2): SDKs recognise an event by it.
+# Structured mode of the CloudEvents HTTP binding (1.0.2, section 3.2), by which SDKs recognise an event.
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
 
@@ -59,10 +59,10 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeliverWebhooks:
-    """Send the deliveries of one lane that are due, and postpone the others.
+    """Send the due deliveries of one lane, and postpone the others.
 
-    A receiver has `timeout` seconds to answer. A message is delayed by `max_delay` seconds at most, so that
-    what is due later is postponed again.
+    A receiver has `timeout` seconds to answer. A message is delayed by at most `max_delay` seconds; a
+    delivery that is due later is postponed again.
     """
 
     lane: Lane
@@ -76,16 +76,16 @@ class DeliverWebhooks:
     max_delay: int
 
     def process(self, message: DeliverWebhook) -> None:
-        """Do what is due for a delivery.
+        """Send, postpone or end a delivery.
 
         Raises:
-            TransientError: another sender changed it meanwhile, or it could not be sent on.
+            TransientError: another sender changed it meanwhile, or its next message could not be sent.
         """
         webhooks = self.webhooks
         webhook = webhooks.get(message.webhook_id)
         delivery = webhooks.delivery(message.webhook_id, message.delivery_id)
         if webhook is None or delivery is None:
-            return None  # it was removed
+            return None  # the webhook was removed
         now = self.clock()
         if message.attempt_series > delivery.attempt_series:
             delivery = self._save(delivery.restart(message.attempt_series, now), delivery)
@@ -115,7 +115,7 @@ class DeliverWebhooks:
             return self._postpone(self.lane, delivery, backoff + SLOT_DELAY * (1 + self.random()) - wait)
         attempt = _Attempt(webhook, replace(delivery, next_time=until), slot, share, receiver)
         if not webhooks.save_delivery(attempt.delivery, expected=delivery):
-            # Another sender has it, and its message.
+            # Another sender has claimed it, and has its message.
             webhooks.release(webhook.customer_id, self.lane, slot, until, "")
             if receiver.failures:
                 webhooks.save_receiver(receiver, expected=receiver.claim(until), now=now)
@@ -123,10 +123,10 @@ class DeliverWebhooks:
         return self._attempt(attempt)
 
     def _take_slot(self, share: Share, receiver: ReceiverHealth, now: str, until: str) -> int | None:
-        """Take one of the customer's slots, and with it the receiver if that fails; None if there is none."""
+        """Take one of the customer's slots, and claim a failing receiver; None if none is free."""
         webhooks, customer_id, lane = self.webhooks, share.customer_id, self.lane
         free = share.free(lane, now)
-        first = int(self.random() * len(free))  # of many at once, few try for the same
+        first = int(self.random() * len(free))  # random, so that few concurrent senders try the same slot
         for slot in free[first:] + free[:first]:
             if not webhooks.take(customer_id, lane, slot, now, until):
                 continue
@@ -148,7 +148,7 @@ class DeliverWebhooks:
         logger.info(
             "sent a webhook: %s",
             response,
-            # A webhook's id begins with its customer's, which is never logged.
+            # The webhook's id is not logged, since it begins with its customer's.
             extra={"order_id": delivery.order_id, "delivery_id": delivery.delivery_id},
         )
         if response.is_gone and delivery.callback_url:
@@ -183,7 +183,7 @@ class DeliverWebhooks:
         before = receiver.claim(until) if receiver.failures else receiver
         health = receiver.found_slow(now) if too_slow else receiver.after_attempt(response, seconds, now)
         if health != before:
-            # Of two at once, the first wins.
+            # Of two concurrent writes, the first one wins.
             self.webhooks.save_receiver(health, expected=before, now=now)
         return health
 
@@ -195,7 +195,7 @@ class DeliverWebhooks:
         self.webhooks.save_delivery(delivery.end(DeliveryStatus.FAILED, result, now), expected=delivery)
 
     def _postpone(self, lane: Lane, delivery: Delivery, seconds: float) -> None:
-        """Have it handled again in so many seconds."""
+        """Send a message to process the delivery again after a delay."""
         delay = min(math.ceil(seconds), self.max_delay)
         if self.lanes[lane].send([DeliverWebhook.of(delivery, delay=delay)]):
             raise TransientError("a delivery could not be postponed")

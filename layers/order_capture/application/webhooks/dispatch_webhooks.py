@@ -27,7 +27,7 @@ class DispatchWebhooks:
     def process(self, events: Sequence[ReceivedOrderEvent]) -> set[str]:
         """Store each delivery, then request it.
 
-        Both may be repeated: a delivery that exists stays as it is, and requested twice it is made once.
+        Both may be repeated: an existing delivery does not change, and one requested twice is sent once.
 
         Returns:
             The ids of the orders whose events must be retried: their messages go back to the queue.
@@ -37,7 +37,7 @@ class DispatchWebhooks:
         shares: dict[str, Share] = {}
         messages: dict[Lane, list[DeliverWebhook]] = {lane: [] for lane in Lane}
         with collecting_failures(failed, {event.order_id for event in events}):
-            # Read after the events were received: no webhook of before they happened is missing.
+            # Read after the events were received: no webhook that was registered before them is missing.
             may_have = self.webhooks.may_have_webhooks({event.customer_id for event in events})
             events = [event for event in events if event.callback_url or event.customer_id in may_have]
         for event in events:
@@ -49,7 +49,7 @@ class DispatchWebhooks:
                 webhooks = by_customer[event.customer_id]
                 if event.callback_url and not any(each.is_for_callbacks for each in webhooks):
                     callbacks = Webhook.for_callbacks(event.customer_id, self.new_secret(), self.clock())
-                    self.webhooks.add(callbacks)  # unless another invocation has
+                    self.webhooks.add(callbacks)  # unless another invocation has added it
                     webhooks = by_customer[event.customer_id] = [*webhooks, callbacks]
                 for webhook in webhooks:
                     if not webhook.matches(event.type, event.callback_url):
@@ -79,7 +79,7 @@ class DispatchWebhooks:
         return delivery
 
     def _lane(self, webhook: Webhook, delivery: Delivery, share: Share) -> Lane:
-        """The quick lane, unless the receiver is slow or fails, or the customer has used up their share."""
+        """The quick lane, unless the receiver is slow or failing, or the customer has used up their share."""
         receiver = (
             self.webhooks.receiver(webhook.webhook_id, delivery.host)
             if delivery.callback_url

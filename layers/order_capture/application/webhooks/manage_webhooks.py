@@ -12,7 +12,7 @@ from order_capture.application.webhooks.ports import WebhookRepository
 from order_capture.domain.errors import CustomerForbiddenError, NotFoundError, StatusConflictError
 from order_capture.domain.webhooks import Delivery, Webhook, customer_id_of, is_for_callbacks
 
-# Each event becomes as many deliveries: this bounds what one order can cause.
+# Each event becomes a delivery per webhook: this limits the deliveries of one order.
 MAX_WEBHOOKS = 10
 
 
@@ -32,12 +32,12 @@ class ManageWebhooks:
     clock: Clock
 
     def register(self, webhook: Webhook, caller: Caller, key: RequestKey | None = None) -> Answered[Webhook]:
-        """Register a webhook. A repeated request gets the first answer, its secret included.
+        """Register a webhook. A repeated request gets the first answer, including its secret.
 
         Raises:
-            CustomerForbiddenError: it is in another customer's name.
-            IdempotencyConflictError: the key came before with another request.
-            WebhookLimitError: the customer has the maximum number.
+            CustomerForbiddenError: it is for another customer.
+            IdempotencyConflictError: the key was used with a different request.
+            WebhookLimitError: the customer already has the maximum number.
         """
 
         def act() -> Webhook:
@@ -52,7 +52,7 @@ class ManageWebhooks:
         """Return a customer's webhooks, in the order in which they were registered.
 
         Raises:
-            CustomerForbiddenError: they are of a customer that is not the caller.
+            CustomerForbiddenError: they belong to another customer.
         """
         if not caller.can_access(customer_id):
             raise CustomerForbiddenError
@@ -63,20 +63,20 @@ class ManageWebhooks:
         """Return a webhook.
 
         Raises:
-            NotFoundError: there is none of that id that the caller can access.
+            NotFoundError: the caller can access none with this id.
         """
         return find_webhook(self.webhooks, webhook_id, caller)
 
     def remove(self, webhook_id: str, caller: Caller, key: RequestKey | None = None) -> Answered[Webhook]:
-        """Remove a webhook: nothing more is sent to it, not even a delivery that is waiting for its retry.
+        """Remove a webhook: nothing more is sent to it, not even deliveries that wait for a retry.
 
         Raises:
-            IdempotencyConflictError: the key came before with another request.
-            NotFoundError: there is none of that id that the caller can access.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: the caller can access none with this id.
         """
 
         def act() -> Webhook:
-            # As it was, but for its secret, which has no use any more and is not kept with the answer.
+            # Without the secret, which is no longer needed and is not stored with the answer.
             webhook = replace(self.get(webhook_id, caller), secret="", previous_secret="")  # nosec B106 # none
             if not self.webhooks.remove(webhook, key):
                 raise NotFoundError("There is no such webhook.")
@@ -87,14 +87,14 @@ class ManageWebhooks:
     def rotate_secret(
         self, webhook_id: str, caller: Caller, secret: str, key: RequestKey | None = None
     ) -> Answered[Webhook]:
-        """Give a webhook a new secret; the one before signs along for a day.
+        """Give a webhook a new secret; for a day, the previous one signs as well.
 
         It creates a customer's callbacks, if no order has needed them yet.
 
         Raises:
-            IdempotencyConflictError: the key came before with another request.
-            NotFoundError: there is none of that id that the caller can access.
-            StatusConflictError: it is disabled, or another request rotates it at this moment.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: the caller can access none with this id.
+            StatusConflictError: it is disabled, or another request is rotating it.
         """
 
         def act() -> Webhook:
@@ -122,10 +122,10 @@ class ManageWebhooks:
         """Return a page of a webhook's deliveries.
 
         Raises:
-            NotFoundError: there is no webhook of that id that the caller can access.
+            NotFoundError: the caller can access no webhook with this id.
         """
         self.get(webhook_id, caller)
-        # One more than a page takes shows whether there is another page.
+        # One more than a page holds, to see whether there is another page.
         found = self.webhooks.deliveries(webhook_id, before, limit + 1)
         return DeliveryPage(found[:limit], found[limit - 1].delivery_id if len(found) > limit else None)
 
@@ -134,7 +134,7 @@ def find_webhook(webhooks: WebhookRepository, webhook_id: str, caller: Caller) -
     """Return a webhook.
 
     Raises:
-        NotFoundError: there is none of that id that the caller can access.
+        NotFoundError: the caller can access none with this id.
     """
     webhook = webhooks.get(webhook_id) if caller.can_access(customer_id_of(webhook_id)) else None
     if webhook is None:

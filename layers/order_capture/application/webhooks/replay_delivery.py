@@ -16,7 +16,7 @@ from order_capture.domain.webhooks import Delivery, WebhookStatus
 
 @dataclass(frozen=True, slots=True)
 class ReplayDelivery:
-    """Restart deliveries of the webhooks that a caller can access."""
+    """Restart deliveries of webhooks that the caller can access."""
 
     webhooks: WebhookRepository
     deliveries: MessagePublisher
@@ -24,16 +24,16 @@ class ReplayDelivery:
     def replay(
         self, webhook_id: str, delivery_id: str, caller: Caller, key: RequestKey | None = None
     ) -> Answered[Delivery]:
-        """Send a delivery once more, from its first attempt; returns it as it was until now.
+        """Send a delivery once more, from its first attempt; returns it as it was before.
 
-        Its id stays the same, so that a receiver recognises it. A key is recorded first, and the delivery
-        requested each time that the key comes: a series of attempts starts once, however often it is
+        Its id stays the same, so that a receiver recognises it. A key is recorded first, and the delivery is
+        requested every time that the key comes: a series of attempts starts only once, however often it is
         requested.
 
         Raises:
-            IdempotencyConflictError: the key came before with another request.
-            NotFoundError: there is none of that id that the caller can access.
-            StatusConflictError: the webhook is disabled, or the order's own address refuses its events.
+            IdempotencyConflictError: the key was used with a different request.
+            NotFoundError: the caller can access none with this id.
+            StatusConflictError: the webhook is disabled, or the order's callback URL refuses its events.
             TransientError: it could not be requested.
         """
 

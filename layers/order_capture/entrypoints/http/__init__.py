@@ -1,1 +1,1 @@
-"""REST requests in, responses out, under the names of swagger.yaml."""
+"""REST requests and responses, with the names of swagger.yaml."""

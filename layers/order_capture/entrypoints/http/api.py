@@ -1,6 +1,6 @@
-"""API Gateway's proxy events in, its answers out, by Powertools' resolver. No error gets past this module.
+"""Answer API Gateway's proxy events with Powertools' resolver. No error leaves this module.
 
-Requests are checked by our own models (`requests`), and not by the resolver's validation.
+Requests are validated by our own models (`requests`), not by the resolver's validation.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ KEY_HEADER = "Idempotency-Key"
 TAGS_HEADER = "If-None-Match"
 MAX_CORRELATION_ID = 128  # characters
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
-MAX_TAGS = 256  # characters: room for a dozen tags of ours
+MAX_TAGS = 256  # characters: room for a dozen of our tags
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as the routes see it. Header names are in lower case: clients write them as they like."""
+    """A request for the routes. Header names are in lower case, since clients may use any case."""
 
     body: bytes
     path: Mapping[str, str]
@@ -56,13 +56,13 @@ class Request:
     request_id: str
     caller: Caller
     operation: str = ""
-    """Method and route, as the contract has them: `POST /order/{orderId}/cancel`."""
+    """Method and route as in the contract: `POST /order/{orderId}/cancel`."""
     stage_variables: Mapping[str, str] = field(default_factory=dict)
-    """What the template has the API's stage tell its functions."""
+    """The variables of the API's stage, from the template."""
 
     @property
     def correlation_id(self) -> str:
-        """The client's own name for this request if it gave one, else the request's id.
+        """The client's correlation id if it sent one, else the request's id.
 
         Raises:
             RequestInvalidError: it is too long, or not plain text.
@@ -71,7 +71,7 @@ class Request:
 
     @property
     def idempotency_key(self) -> str | None:
-        """The client's key, if it gave one.
+        """The client's idempotency key, if it sent one.
 
         Raises:
             RequestInvalidError: it is empty, too long, or not plain text.
@@ -80,14 +80,14 @@ class Request:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the client has an answer already, and wants only one that differs (If-None-Match)."""
+        """Whether the client already has a response, and wants only a different one (If-None-Match)."""
         return TAGS_HEADER.lower() in self.headers
 
     def etag_matches(self, tag: str) -> bool:
-        """Whether the client says that it has the answer with this entity tag, compared weakly.
+        """Whether the client already has the response with this entity tag (weak comparison).
 
         Raises:
-            RequestInvalidError: it names too many.
+            RequestInvalidError: the client sent too many tags.
         """
         known = self.headers.get(TAGS_HEADER.lower(), "")
         if len(known) > MAX_TAGS:
@@ -96,10 +96,10 @@ class Request:
         return any(each in ("*", tag.removeprefix("W/")) for each in tags)
 
     def parameters(self, *names: str) -> dict[str, str]:
-        """The query parameters of the request, which are to be among `names` and given once each.
+        """The query parameters of the request. Each must be one of `names` and be given once.
 
         Raises:
-            RequestInvalidError: with every one that is not.
+            RequestInvalidError: with every parameter for which this is not so.
         """
         errors = [
             FieldError(shown_name(name), "is not a parameter of this request")
@@ -113,27 +113,27 @@ class Request:
         return {name: values[0] for name, values in self.query.items()}
 
     def refuse_parameters(self) -> None:
-        """Refuse every query parameter: this request has none.
+        """Refuse all query parameters: this request has none.
 
         Raises:
-            RequestInvalidError: with every one that there is.
+            RequestInvalidError: with every parameter in the query.
         """
         self.parameters()
 
     def path_parameter(self, name: str) -> str:
-        """A part of the path, as it was before the client escaped it; empty if there is none.
+        """An unescaped part of the path; empty if there is none.
 
-        A REST API passes it on as it was written, and routes by it so: an escaped slash is part of a name.
+        A REST API routes by the escaped path, and passes it on escaped: an escaped slash is part of a name.
         """
         return urllib.parse.unquote(self.path.get(name, ""))
 
     def expect_json(self) -> None:
-        """Refuse a body that its Content-Type calls something else than JSON; without one it is JSON.
+        """Refuse a body whose Content-Type is not JSON. Without a Content-Type it is JSON.
 
-        So it is to API Gateway. Parameters make no difference: JSON has none (RFC 8259).
+        API Gateway does the same. The type's parameters are ignored: JSON has none (RFC 8259).
 
         Raises:
-            UnsupportedMediaTypeError: it is of another type.
+            UnsupportedMediaTypeError: the body is of another type.
         """
         media_type = self.headers.get("content-type", JSON).partition(";")[0].strip()
         if media_type.lower() != JSON:
@@ -149,9 +149,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a route answers; a `body` that is no text becomes JSON. Without one there is no content.
+    """A route's response. A `body` that is not a text becomes JSON; None is an empty response.
 
-    `replayed` says that it is the answer to an earlier request with the same Idempotency-Key.
+    `replayed` marks the response to an earlier request with the same Idempotency-Key.
     """
 
     body: Mapping[str, Any] | str | None
@@ -165,27 +165,28 @@ Route = Callable[[Request], Response]
 
 
 class RestApi(APIGatewayRestResolver):
-    """The routes of an API function, added as with any of Powertools' resolvers: `@app.post("/order")`.
+    """The routes of an API function, added as with any Powertools resolver: `@app.post("/order")`.
 
-    A path is written as the contract has it, `{orderId}` included. API Gateway has matched it, and names it
-    as the event's resource. The path itself may begin with the base path of a domain, and has ids as they
-    were escaped.
+    A route's path is written as in the contract, such as `/order/{orderId}`. API Gateway has matched the
+    request to it, and sends it as the event's resource. The request's own path may begin with a domain's base
+    path, and contains escaped ids.
 
-    A HEAD is answered as its GET is, without the body.
+    A HEAD request is answered like GET, without the body.
 
     Args:
-        for_customers: whether customers may use it, with their token's scopes. Otherwise it is for services
-            and operators: scopes are an app client's, and both kinds of user sign in to the console with one.
+        for_customers: whether customers may use it, with their token's scopes. Otherwise it is only for
+            services and operators. Scopes can't separate them: they belong to an app client, and customers
+            and operators sign in to the console with the same one.
     """
 
     def __init__(self, *, for_customers: bool = False) -> None:
-        super().__init__(debug=False)  # which would print each event
+        super().__init__(debug=False)  # debugging would print each event
         self._for_customers = for_customers
         self.not_found(self._refuse_route)
         self.exception_handler(Exception)(self._problem)
 
     def route(self, rule: str, method: Any, *args: Any, **options: Any) -> Any:
-        """Add what answers a method of a path: it takes a `Request` and returns a `Response`."""
+        """Add the handler of a method and path. It takes a `Request` and returns a `Response`."""
         register = super().route(rule, ["GET", "HEAD"] if method == "GET" else method, *args, **options)
 
         def add(answer: Route) -> Route:
@@ -199,7 +200,7 @@ class RestApi(APIGatewayRestResolver):
         request_id, correlation_id = _request_id(event), _correlation_id(event)
         logs.configure().set_correlation_id(correlation_id)
         method, resource = event.get("httpMethod") or "", event.get("resource") or ""
-        # Methods are case-sensitive (RFC 9110, 9.1), which the resolver passes over: "get" is none of ours.
+        # Methods are case-sensitive (RFC 9110, 9.1), but not to the resolver: "get" is not a method.
         known = method if method.isupper() else ""
         answer = super().resolve({**event, "httpMethod": known, "path": resource}, context)
         written = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
@@ -218,15 +219,15 @@ class RestApi(APIGatewayRestResolver):
 
     def _request(self) -> Request:
         request = _request(self.current_event, self._caller())
-        _ = request.correlation_id  # which is to be none, or a good one
+        _ = request.correlation_id  # raises if it is not valid
         return request
 
     def _caller(self) -> Caller:
-        """Who sent the request.
+        """The caller of the request.
 
         Raises:
-            UnauthenticatedError: there is no telling.
-            OperatorsOnlyError: it is not for customers.
+            UnauthenticatedError: the claims do not identify a caller.
+            OperatorsOnlyError: a customer calls an API that is not for customers.
         """
         caller = caller_from_event(self.current_event.raw_event)
         if caller.is_customer and not self._for_customers:
@@ -234,18 +235,18 @@ class RestApi(APIGatewayRestResolver):
         return caller
 
     def _refuse_route(self, _error: Exception) -> NoReturn:
-        self._request()  # what is wrong with the request itself comes first
+        self._request()  # errors of the request itself come first
         allowed = {method for method, path in self.routes if path == self.current_event.path}
         if not allowed:
             raise NotFoundError("There is no such route.")
-        # The gateway itself answers OPTIONS.
+        # API Gateway itself answers OPTIONS.
         raise MethodNotAllowedError(sorted(allowed | {"OPTIONS"}))
 
     def _problem(self, error: Exception) -> HttpResponse[str]:
         request_id = _request_id(self.current_event.raw_event)
         document = problem(error, request_id)
         headers: dict[str, str | list[str]] = {}
-        # A 401 of ours has no WWW-Authenticate: API Gateway would rename it (x-amzn-Remapped-…).
+        # Our 401 has no WWW-Authenticate: API Gateway would rename it (x-amzn-Remapped-…).
         if isinstance(error, MethodNotAllowedError):
             headers["Allow"] = ", ".join(error.allowed)
         if is_retryable(error):
@@ -256,7 +257,7 @@ class RestApi(APIGatewayRestResolver):
 
 
 def _written(response: Response) -> HttpResponse[str]:
-    """A route's answer, its body as text: if it can't be written, that is the route's error."""
+    """A route's response with its body as text. An error while writing it is an error of the route."""
     headers: dict[str, str | list[str]] = {**response.headers}
     if response.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -268,7 +269,7 @@ def _written(response: Response) -> HttpResponse[str]:
 
 
 def _request(event: APIGatewayProxyEvent, caller: Caller) -> Request:
-    """A request as the routes see it."""
+    """The event as a `Request`."""
     return Request(
         body=base64.b64decode(event.body or "")
         if event.is_base64_encoded
@@ -288,7 +289,7 @@ def _request_id(event: Mapping[str, Any]) -> str:
 
 
 def _correlation_id(event: Mapping[str, Any]) -> str:
-    """The client's own name for a request if it gave one that is one, else the request's id."""
+    """The client's correlation id if it sent a valid one, else the request's id."""
     given = _lower_case(event).get(CORRELATION_HEADER.lower())
     return given if given and _is_token(given, MAX_CORRELATION_ID) else _request_id(event)
 
@@ -302,9 +303,9 @@ def _is_token(value: str, limit: int) -> bool:
 
 
 def _cors_headers() -> dict[str, str]:
-    """What lets a browser show an answer to a page of the origin that the stack allows, if it allows one.
+    """The CORS headers for the origin that the stack allows, if there is one.
 
-    It is the same for every request, so that caches need not vary it by Origin.
+    They are the same for every request, so that caches need not vary by Origin.
     """
     origin = settings.allowed_origin
     if not origin:
@@ -312,5 +313,5 @@ def _cors_headers() -> dict[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}
 
 
-# What a page could not read otherwise.
+# Headers that a page could not read otherwise.
 _EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Correlation-Id"

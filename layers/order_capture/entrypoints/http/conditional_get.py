@@ -1,4 +1,4 @@
-"""For clients that ask for an order again and again: entity tags, 304, waiting."""
+"""Conditional and long-polling GET for clients that poll an order: entity tags, 304, waiting."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from order_capture.entrypoints.http.requests import path_id
 
 
 def requested_order(request: Request) -> tuple[str, Caller, Callable[[Order], bool], int]:
-    """The order's id, who asks, what would be new to the client, and how many seconds it wants to wait.
+    """The order's id, the caller, whether an order has changed for the client, and the seconds to wait.
 
     Raises:
-        NotFoundError: nothing can have such an id.
-        RequestInvalidError: the query is wrong.
+        NotFoundError: it is not a valid id.
+        RequestInvalidError: the query is invalid.
     """
 
     def has_changed(order: Order) -> bool:
@@ -29,7 +29,7 @@ def requested_order(request: Request) -> tuple[str, Caller, Callable[[Order], bo
 
 
 def answer(request: Request, order: Order, view: Callable[[Order], dict[str, Any]]) -> Response:
-    """The order, or that it is as the client knows it; and when to ask again, if it can still change."""
+    """The order, or 304 if the client has its current version; Retry-After if it can still change."""
     headers = {"ETag": _entity_tag(order)}
     if order.is_open:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -39,5 +39,5 @@ def answer(request: Request, order: Order, view: Callable[[Order], dict[str, Any
 
 
 def _entity_tag(order: Order) -> str:
-    """Another one whenever the order has changed. Weak: it says nothing of how an answer is written."""
+    """The entity tag, a new one for each change of the order. Weak: it does not cover the response's form."""
     return f'W/"{order.version}"'

@@ -1,6 +1,6 @@
 """The Lambda handler of an API's function.
 
-Apart from the routes (api.py), which anybody can serve without Lambda's clients and time budget.
+Separate from the routes (api.py), which can also be served without Lambda's clients and time budget.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def api_handler(app: RestApi, probe: str) -> Handler[dict[str, Any]]:
 
     Args:
         app: its routes.
-        probe: the path of one of them whose GET may find nothing, as the contract has it.
+        probe: the path, as in the contract, of a route whose GET may find nothing.
     """
     request = {
         "httpMethod": "GET",

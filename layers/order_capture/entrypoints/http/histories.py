@@ -1,4 +1,4 @@
-"""How clients ask for the past, and how they are shown it."""
+"""Requests for earlier balances and histories, and their responses."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class HistoryQuery(Query):
 
 
 def requested_time(request: Request, now: str) -> str | None:
-    """The time that a client wants to look back to; None for now.
+    """The time of the requested balance; None for now.
 
     Raises:
-        RequestInvalidError: it is no time, or still to come; or there is another parameter.
+        RequestInvalidError: it is not a time, or in the future; or there is another parameter.
     """
     at = query_of(BalanceQuery, request).at
     if at is not None and at > now:
@@ -62,22 +62,22 @@ def requested_time(request: Request, now: str) -> str | None:
 
 
 def requested_page(request: Request) -> tuple[HistoryCursor | None, int]:
-    """Where the page that a client wants begins, and how many entries it takes at most.
+    """Where the requested page begins, and its maximum number of entries.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong.
+        RequestInvalidError: with every invalid parameter.
     """
     query = query_of(HistoryQuery, request)
     return query.cursor, query.limit
 
 
 def history_view(kind: LedgerSpec, name: str, entity: str, page: HistoryPage) -> dict[str, Any]:
-    """What was done to a customer's account or a product's stock; `name` is its field's name."""
+    """The history of a customer's account or a product's stock; `name` is the name of the id's field."""
     return {name: entity, "entries": [_entry_view(kind, entry) for entry in page.entries]}
 
 
 def history_headers(request: Request, page: HistoryPage) -> dict[str, str]:
-    """Where the next page is, if there can be one."""
+    """The Link header of the next page, if there can be one."""
     if page.next is None:
         return {}
     place = OrderCursor(page.next.time, f"{page.next.key}/{page.next.index}")
@@ -95,7 +95,7 @@ def _entry_view(kind: LedgerSpec, entry: Entry) -> dict[str, Any]:
         if change.id and change.type is not ChangeType.ADJUST:
             view["orderId"] = change.id
     if is_stripe(line.entity) or line.after.stripes:
-        return view  # the figures afterwards are those of a part only
+        return view  # the figures afterwards are those of one head only
     after = amounts(kind, line.after)
     return view | {"after": after | {"deleted": True} if line.after.deleted else after}
 

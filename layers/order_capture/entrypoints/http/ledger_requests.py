@@ -1,4 +1,4 @@
-"""What clients may send about accounts and stock."""
+"""Requests about accounts and stock."""
 
 from __future__ import annotations
 
@@ -91,34 +91,34 @@ class ListBalancesQuery(Query):
 
 
 def balances_query(request: Request) -> BalanceQuery:
-    """Which customers or products `GET /account` and `GET /stock` ask for.
+    """The customers or products requested by `GET /account` and `GET /stock`.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong.
+        RequestInvalidError: with every invalid parameter.
     """
     query = query_of(ListBalancesQuery, request)
     prefix = query.prefix or ""
     if query.cursor is not None and not query.cursor.startswith(prefix):
-        # Of another list than this one. DynamoDB would refuse it.
+        # A cursor of another list. DynamoDB would refuse it.
         raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
     return BalanceQuery(prefix, query.cursor, query.limit)
 
 
 def account_change(request: Request, new_id: Callable[[], str]) -> BalanceRequest:
-    """What `POST /account` asks for.
+    """The change requested by `POST /account`.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
+        RequestInvalidError: with every invalid field.
     """
     body, of_body = read_body(AccountChange, request, MAX_BODY_BYTES)
     return _change(body.customerId, body.balance, body.adjust, of_body, request, new_id)
 
 
 def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceRequest:
-    """What `POST /stock` asks for.
+    """The change requested by `POST /stock`.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
+        RequestInvalidError: with every invalid field.
     """
     body, of_body = read_body(StockChange, request, MAX_BODY_BYTES)
     balance, adjust = (None if units is None else Decimal(units) for units in (body.balance, body.adjust))
@@ -131,11 +131,11 @@ def stock_change(request: Request, new_id: Callable[[], str]) -> BalanceRequest:
 
 
 def deletion(request: Request, new_id: Callable[[], str], name: str) -> BalanceRequest:
-    """Whom or what a `DELETE` asks to be deleted; `name` is the path parameter's.
+    """The deletion that a `DELETE` requests; `name` is the path parameter's name.
 
     Raises:
-        NotFoundError: nothing can have such an id.
-        RequestInvalidError: with every header or parameter that is wrong.
+        NotFoundError: it is not a valid id.
+        RequestInvalidError: with every invalid header or parameter.
     """
     entity = path_id(request, name)
     request.refuse_parameters()

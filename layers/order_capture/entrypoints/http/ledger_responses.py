@@ -1,4 +1,4 @@
-"""What clients are shown of accounts and stock, under the contract's names."""
+"""Responses about accounts and stock, with the contract's names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def head_view(kind: LedgerSpec, name: str, entity: str, head: Balance) -> dict[str, Any]:
-    """How a customer or product stands; `name` is its field's name."""
+    """The balance of a customer or product; `name` is the name of the id's field."""
     return {
         name: entity,
         **amounts(kind, head),
@@ -23,12 +23,12 @@ def head_view(kind: LedgerSpec, name: str, entity: str, head: Balance) -> dict[s
 
 
 def heads_view(kind: LedgerSpec, name: str, page: BalancePage) -> list[dict[str, Any]]:
-    """How some customers or products stand."""
+    """A page of balances of customers or products."""
     return [head_view(kind, name, entity, balance) for entity, balance in page.balances.items()]
 
 
 def page_headers(request: Request, name: str, page: BalancePage) -> dict[str, str]:
-    """Where the next page is, if there can be one; `name` ends the list's path."""
+    """The Link header of the next page, if there can be one; `name` is the last part of the list's path."""
     if page.next is None:
         return {}
     return pagination.next_page(request, name, pagination.pack(page.next))

@@ -1,4 +1,4 @@
-"""What operators ask for and are shown, under the contract's names."""
+"""Operators' requests and responses, with the contract's names."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from order_capture.entrypoints.http.requests import (
 if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
 
-MAX_LETTERS = 20  # each may be a search in a function's log, of a second
-MAX_BODY_SHOWN = 4000  # characters; a message has 256 KB at most, and an answer 6 MB
+MAX_LETTERS = 20  # each may need a search in a function's log, which takes a second
+MAX_BODY_SHOWN = 4000  # characters; a message has at most 256 KB, a response 6 MB
 MAX_REDRIVEN = 1000
 MAX_DISCARDED = 10  # what SQS deletes in one call
 
@@ -73,58 +73,58 @@ class Recheck(Body):
 
 
 def requested_channel(request: Request) -> Channel:
-    """The queue that a path names.
+    """The channel in a request's path.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is none of that name.
     """
     return channel(path_id(request, "queue"))
 
 
 def requested_letters(request: Request) -> int:
-    """How many dead letters are asked for.
+    """The number of dead letters requested.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong.
+        RequestInvalidError: with every invalid parameter.
     """
     return query_of(DeadLetterQuery, request).limit
 
 
 def requested_open_orders(request: Request) -> OpenOrderQuery:
-    """Which open orders are asked for.
+    """The page of open orders requested.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong.
+        RequestInvalidError: with every invalid parameter.
     """
     return query_of(OpenOrderQuery, request)
 
 
 def requested_redrive(request: Request) -> Redrive:
-    """What is to be moved.
+    """The redrive requested.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
-        UnsupportedMediaTypeError: the body is no JSON.
+        RequestInvalidError: with every invalid field.
+        UnsupportedMediaTypeError: the body is not JSON.
     """
     return read_body(Redrive, request, MAX_BODY_BYTES)[0]
 
 
 def requested_discard(request: Request) -> set[str]:
-    """The ids of the messages that are to be deleted.
+    """The ids of the messages to delete.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
-        UnsupportedMediaTypeError: the body is no JSON.
+        RequestInvalidError: with every invalid field.
+        UnsupportedMediaTypeError: the body is not JSON.
     """
     return {*read_body(Discard, request, MAX_BODY_BYTES)[0].messageIds}
 
 
 def requested_recheck(request: Request) -> Recheck:
-    """Which orders are to be checked.
+    """The ids of the orders to check.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
-        UnsupportedMediaTypeError: the body is no JSON.
+        RequestInvalidError: with every invalid field.
+        UnsupportedMediaTypeError: the body is not JSON.
     """
     return read_body(Recheck, request, MAX_BODY_BYTES)[0]
 
@@ -172,7 +172,7 @@ def _dead_letter_view(letter: DiagnosedDeadLetter) -> dict[str, Any]:
 
 
 def redriven_view(channel: Channel, redriven: Redriven, *, dry_run: bool) -> dict[str, Any]:
-    """What was moved, or would be."""
+    """The messages that were moved, or would be."""
     result = redriven.result
     return {
         "queue": channel.name,
@@ -185,7 +185,7 @@ def redriven_view(channel: Channel, redriven: Redriven, *, dry_run: bool) -> dic
 
 
 def discarded_view(channel: Channel, message_ids: Collection[str], discarded: int) -> dict[str, Any]:
-    """What was deleted, and what is kept."""
+    """The numbers of messages deleted and kept."""
     return {"queue": channel.name, "discarded": discarded, "kept": len(message_ids) - discarded}
 
 
@@ -207,7 +207,7 @@ def _open_order_view(found: OpenOrder) -> dict[str, Any]:
 
 
 def page_headers(request: Request, page: OpenOrderPage) -> dict[str, str]:
-    """Where the next page is, if there is one."""
+    """The Link header of the next page, if there is one."""
     return (
         {}
         if page.next is None

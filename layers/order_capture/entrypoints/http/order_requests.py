@@ -1,4 +1,4 @@
-"""What clients may send about orders."""
+"""Requests about orders."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ MAX_WAIT = 20  # seconds; the function has 25, API Gateway 29
 
 
 class NewOrderLine(Body):
-    """So many units of a product, each at a price if it is named."""
+    """A number of units of a product, optionally with a price per unit."""
 
     productId: Id  # noqa: N815 - the contract's name
     qty: Annotated[Units, Field(ge=1, le=MAX_QTY)]
@@ -84,7 +84,7 @@ class NewOrder(Body):
 
 
 def _price_errors(order: NewOrder) -> Iterator[InitErrorDetails]:
-    """What is wrong with the unit prices of an order, if any of its items has one."""
+    """The errors in the unit prices of an order, if any of its items has one."""
     if all(line.unitPrice is None for line in order.items):
         return
     total, first, complete = Decimal(0), dict[str, int](), True
@@ -110,7 +110,7 @@ def _init_error(kind: str, place: tuple[int | str, ...], **context: object) -> I
 
 
 class ErrorPolicy(StrEnum):
-    """What becomes of a batch in which some orders are not valid."""
+    """How to handle a batch in which some orders are not valid."""
 
     ACCEPT_VALID = "ACCEPT_VALID"
     REJECT_ALL = "REJECT_ALL"
@@ -142,10 +142,10 @@ class GetOrderQuery(Query):
 
 
 def new_order(request: Request, new_id: Callable[[], str], now: str) -> Order:
-    """The order that `POST /order` asks for.
+    """The order in a `POST /order`.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
+        RequestInvalidError: with every invalid field.
     """
     body, of_body = read_body(NewOrder, request, MAX_BODY_BYTES)
     key = request_key(request, of_body)
@@ -153,10 +153,10 @@ def new_order(request: Request, new_id: Callable[[], str], now: str) -> Order:
 
 
 def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
-    """The orders that `POST /orders` asks for.
+    """The orders in a `POST /orders`.
 
     Raises:
-        RequestInvalidError: the batch itself is wrong, or an order in it that is to stop all others.
+        RequestInvalidError: the batch itself is invalid, or an order for which the whole batch is refused.
     """
     body, of_body = read_body(NewOrders, request, MAX_BATCH_BYTES)
     key, fingerprint = request_key(request, of_body), fingerprint_of(request, of_body)
@@ -180,10 +180,10 @@ def new_orders(request: Request, new_id: Callable[[], str], now: str) -> Batch:
 
 
 def orders_query(request: Request) -> OrderQuery:
-    """Which orders `GET /orders` asks for: without a customer, a customer's own, and everybody's otherwise.
+    """The query of a `GET /orders`. Without a customer: a customer's own orders; for others, all orders.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong.
+        RequestInvalidError: with every invalid parameter.
     """
     query = query_of(ListOrdersQuery, request)
     customer_id = query.customerId or request.caller.customer_id
@@ -193,7 +193,7 @@ def orders_query(request: Request) -> OrderQuery:
     if query.cursor is not None:
         place = query.cursor.create_time
         if len(place) != len(since) or not since <= place <= until:
-            # Of another list than this one. DynamoDB would refuse it.
+            # A cursor of another list. DynamoDB would refuse it.
             raise RequestInvalidError([FieldError("cursor", NOT_A_CURSOR)])
     return OrderQuery(
         customer_id, query.since, query.until, query.status, query.limit, query.cursor, query.reason
@@ -201,10 +201,10 @@ def orders_query(request: Request) -> OrderQuery:
 
 
 def wait_seconds(request: Request) -> int:
-    """How long a client wants to wait for an order's status to change.
+    """The seconds that a client wants to wait for an order's status to change.
 
     Raises:
-        RequestInvalidError: too long, or no number; or there is another parameter.
+        RequestInvalidError: too long, or not a number; or there is another parameter.
     """
     return query_of(GetOrderQuery, request).wait
 

@@ -1,4 +1,4 @@
-"""What clients are shown of orders, under the contract's names."""
+"""Responses about orders, with the contract's names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
 
 LOOK_SOON = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-"""When to look orders up that were taken in."""
+"""The Retry-After of captured orders: when to read them."""
 
 
 def order_view(order: Order) -> dict[str, Any]:
@@ -24,25 +24,25 @@ def order_view(order: Order) -> dict[str, Any]:
 
 
 def status_view(order: Order) -> dict[str, Any]:
-    """How far an order is, and why."""
+    """An order's status, and the reason for it."""
     view = order_view(order)
     return {name: view[name] for name in ("orderId", "status", "logs", "checks")}
 
 
 def orders_view(page: OrderPage) -> dict[str, Any]:
-    """Some orders."""
+    """A page of orders."""
     return {"orders": [order_view(order) for order in page.orders]}
 
 
 def page_headers(request: Request, page: OrderPage) -> dict[str, str]:
-    """Where the next page is, if there can be one."""
+    """The Link header of the next page, if there can be one."""
     if page.next is None:
         return {}
     return pagination.next_page(request, "orders", pagination.encode(page.next))
 
 
 def batch_view(batch: CapturedBatch) -> dict[str, Any]:
-    """What became of each order of a batch: the order, or its own problem."""
+    """The result for each order of a batch: the order, or its problem."""
     return {
         "orders": [
             order_view(answer.order)
@@ -54,6 +54,6 @@ def batch_view(batch: CapturedBatch) -> dict[str, Any]:
 
 
 def captured_headers(order: Order) -> dict[str, str]:
-    """Where to look the order up, and when."""
-    # Relative to the request's own address (RFC 3986): right behind any stage, domain or proxy.
+    """The headers that state where to get the order, and when."""
+    # Relative to the request's URL (RFC 3986): correct behind any stage, domain or proxy.
     return {"Location": f"order/{order.order_id}", **LOOK_SOON}

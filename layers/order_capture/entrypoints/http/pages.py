@@ -1,4 +1,4 @@
-"""The console's page, its files and its settings. All of them are public: they hold nothing of anybody's."""
+"""The console's page, files and settings. All of them are public: they contain no customer's data."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SCOPES = (
     *("orders/read", "orders/write", "accounts/read", "accounts/write", "stock/read", "stock/write"),
     *("reports/read", "operations/read", "operations/write"),
 )
-"""What the console asks for at the sign-in: all that its app client may have."""
+"""The scopes that the console requests at sign-in: all those of its app client."""
 
 CLIENT_ID = "consoleClientId"
-"""The stage variable with the app client's id. The stack without a console has no such client."""
+"""The stage variable with the app client's id. A stack without a console has no such client."""
 
 PAGE = "index.html"
-# Text only: API Gateway would need to be set up for anything else. What is of no kind here is not served.
+# Text only: API Gateway would need configuration for other types. Files of any other type are not served.
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -35,7 +35,7 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
-# The build puts a hash of the content into such a name: what it stands for never changes.
+# The build puts a hash of the content into such a name, so that the file of a name never changes.
 _HASHED = re.compile(r".+-[A-Za-z0-9_-]{8}\.[a-z]+")
 _FOR_EVER, _ASK_EACH_TIME, _NOWHERE = "public, max-age=31536000, immutable", "no-cache", "no-store"
 
@@ -48,10 +48,10 @@ class _File:
 
 
 class Pages(RestApi):
-    """The routes of the console; without a token, which the page itself is yet to get.
+    """The routes of the console. They need no token, since only the page itself obtains one.
 
     Args:
-        folder: where the build has put the page's files. They are read once.
+        folder: the folder of the built files of the page. They are read once.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,12 +65,12 @@ class Pages(RestApi):
     def file(self, request: Request) -> Response:
         """One of the files that the page loads."""
         name = request.path_parameter("file")
-        if name == PAGE:  # which belongs to another address
+        if name == PAGE:  # the page has another URL
             raise _nothing()
         return self._answer(request, name, _FOR_EVER if _HASHED.fullmatch(name) else _ASK_EACH_TIME)
 
     def config(self, request: Request) -> Response:
-        """What the page has to know of its stack."""
+        """The stack's settings for the page."""
         _client_id(request)
         return Response(_config(request), headers=_headers(request, _NOWHERE))
 
@@ -79,7 +79,7 @@ class Pages(RestApi):
 
     def _answer(self, request: Request, name: str, caching: str) -> Response:
         _client_id(request)
-        file = self._files.get(name)  # by its whole name: nothing is looked up by a path
+        file = self._files.get(name)  # by its whole name: no path is resolved
         if file is None:
             raise _nothing()
         headers = _headers(request, caching) | {"ETag": file.tag}
@@ -136,12 +136,12 @@ def _socket_url(request: Request) -> str:
 
 
 def _host(request: Request) -> str:
-    """The host that the page was loaded from: one of the local engine's names, which admits no others."""
+    """The host that the page was loaded from. The local engine admits only its own names."""
     return request.headers.get("host", "")
 
 
 def _headers(request: Request, caching: str) -> dict[str, str]:
-    """What a browser may do with it: run and load what is served here, and call only this stack."""
+    """The headers that let a browser load and run only our own files, and call only this stack."""
     elsewhere = (_origin(_sign_in_url(request)), _origin(_socket_url(request)))
     policy: Mapping[str, str] = {
         "default-src": "'none'",

@@ -1,7 +1,6 @@
-"""Where a page of a list ended, as the opaque text that clients hand back for the next one.
+"""Cursors: the end of a page as an opaque text, which clients send back for the next page.
 
-It holds nothing secret and is not signed: it only says where in the list to go on, and which list that is the
-request says each time.
+A cursor contains nothing secret and is not signed: it is only a position. Each request names the list itself.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ _PLACE_OF_ALL = re.compile(rf"({_SECOND}) ([!-~]{{1,64}})")
 
 
 def encode(place: OrderCursor) -> str:
-    """A place as text that needs no escaping in an address."""
+    """A place as text that needs no escaping in a URL."""
     return pack(f"{place.create_time} {place.order_id}")
 
 
 def decode(cursor: str) -> OrderCursor:
-    """The place that a cursor stands for.
+    """The place in a cursor.
 
     Raises:
-        ValueError: it is none of ours.
+        ValueError: it is not one of our cursors.
     """
     return _place(_PLACE.fullmatch(unpack(cursor)))
 
 
 def decode_listed(cursor: str) -> OrderCursor:
-    """The place that a cursor stands for, in a customer's orders or in those of all, whose time is a second.
+    """The place in a cursor of a customer's orders, or of all orders, where the time is a second.
 
     Raises:
-        ValueError: it is none of ours.
+        ValueError: it is not one of our cursors.
     """
     text = unpack(cursor)
     return _place(_PLACE.fullmatch(text) or _PLACE_OF_ALL.fullmatch(text))
@@ -60,12 +59,12 @@ def unpack(cursor: str) -> str:
     """The text in a cursor.
 
     Raises:
-        ValueError: it is none of ours.
+        ValueError: it is not one of our cursors.
     """
     return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
 
 
 def next_page(request: Request, name: str, cursor: str) -> dict[str, str]:
-    """Where the next page is, by RFC 8288: the same request, with another cursor. `name` ends its path."""
+    """The Link header (RFC 8288) of the next page: the same request, another cursor. `name` ends its path."""
     parameters = {name: values[0] for name, values in request.query.items()}
     return {"Link": f'<{name}?{urllib.parse.urlencode(parameters | {"cursor": cursor})}>; rel="next"'}

@@ -1,4 +1,4 @@
-"""What goes wrong, as clients see it: RFC 9457 problem details. The one place that knows both sides."""
+"""Errors as RFC 9457 problem details: the only module that maps our errors to HTTP."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from order_capture.domain.errors import (
 
 RETRY_AFTER_SECONDS = 1
 
-# A function's answer has 6 MB at most, beyond which Lambda drops it, whatever was done. So a problem names
-# this many fields at most, and each of the hundred that a batch may have fewer.
+# Lambda drops a response of more than 6 MB, even if the request was done. So a problem names at most this
+# many fields, and fewer in each of the up to hundred problems of a batch.
 MAX_ERRORS = 50
 MAX_ERRORS_IN_BATCH = 5
 _MAX_IN_DETAIL = 5
@@ -43,7 +43,7 @@ class FieldError:
 
 
 class RequestInvalidError(OrderCaptureError):
-    """A request is not what the contract asks for; `errors` has every field that is wrong."""
+    """A request does not match the contract; `errors` has every invalid field."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = list(errors)
@@ -53,13 +53,13 @@ class RequestInvalidError(OrderCaptureError):
 
 
 def shown_name(name: str) -> str:
-    """A name of a client's own making, as it is repeated to them: not longer than any of ours by much."""
+    """An unknown name from a request, shortened to be repeated in the response."""
     shown = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
     return "".join(each if each.isprintable() else "?" for each in shown)
 
 
 class MethodNotAllowedError(OrderCaptureError):
-    """A path does not have the method that it is asked for; `allowed` are those it has."""
+    """A path does not have the requested method; `allowed` are those that it has."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self.allowed = allowed
@@ -67,14 +67,14 @@ class MethodNotAllowedError(OrderCaptureError):
 
 
 class UnsupportedMediaTypeError(OrderCaptureError):
-    """A request's body is, as its Content-Type says, no JSON."""
+    """A request's Content-Type is not JSON."""
 
     def __init__(self) -> None:
         super().__init__("The body must be JSON, with Content-Type: application/json.")
 
 
 class UnauthenticatedError(OrderCaptureError):
-    """A request that does not say who sends it."""
+    """A request does not identify its caller."""
 
     def __init__(self) -> None:
         super().__init__("An access token with the scope of this operation is needed.")
@@ -116,10 +116,9 @@ _UNEXPECTED = "Something went wrong on our side. Nothing was lost; try again."
 def problem(
     error: Exception, request_id: str | None = None, *, max_errors: int = MAX_ERRORS
 ) -> dict[str, Any]:
-    """The problem document of `error`, with the first `max_errors` fields that are wrong.
+    """The problem document of `error`, with the first `max_errors` invalid fields.
 
-    Only errors that this system raises on purpose are put in words: the text of any other never
-    reaches a client.
+    Only the texts of errors that this system raises on purpose reach a client.
     """
     if is_unavailable(error):
         error = TransientError(BUSY)
@@ -146,5 +145,5 @@ def problem(
 
 
 def is_retryable(error: Exception) -> bool:
-    """Whether the same request may well be answered otherwise in a moment."""
+    """Whether the same request may succeed if it is sent again in a moment."""
     return isinstance(error, TransientError | RequestInProgressError) or is_unavailable(error)

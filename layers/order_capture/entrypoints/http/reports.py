@@ -1,4 +1,4 @@
-"""The daily reports as clients ask for them and are shown them, under the contract's names."""
+"""Requests for the daily reports and their responses, with the contract's names."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from order_capture.entrypoints.http.requests import NOT_A_CURSOR, Query, WholeNu
 if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
 
-MAX_DAYS = 92  # a quarter; each day is a call of its own, of some milliseconds
-MAX_ROWS = 1000  # on a page: 400 KB of answer, of the 6 MB that a function may give
+MAX_DAYS = 92  # a quarter; each day is a separate call of some milliseconds
+MAX_ROWS = 1000  # on a page: a response of 400 KB, of the 6 MB that a function may return
 
 _CURSOR = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([!-~]{0,64})")
 _COUNTED = [kind for kind in OrderEventType if kind is not OrderEventType.REJECTED]
@@ -31,7 +31,7 @@ _COUNTED = [kind for kind in OrderEventType if kind is not OrderEventType.REJECT
 
 def _date(value: str) -> date:
     try:
-        # Python reads other ways to write a date as well, which the contract does not have.
+        # Python also reads other date formats, which are not in the contract.
         if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
             raise ValueError(value)
         return date.fromisoformat(value)
@@ -59,10 +59,10 @@ class DailyQuery(Query):
 
 
 def report_query(request: Request) -> ReportQuery:
-    """Which days `GET /reports/daily` asks for.
+    """The days requested by `GET /reports/daily`.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong.
+        RequestInvalidError: with every invalid parameter.
     """
     query = query_of(DailyQuery, request)
     if (query.until - query.since).days >= MAX_DAYS:
@@ -73,7 +73,7 @@ def report_query(request: Request) -> ReportQuery:
 
 
 def reports_view(page: ReportPage) -> dict[str, Any]:
-    """Days, and products on them."""
+    """A page of days, and of products on them."""
     return {
         "days": [_day_view(row) for row in page.rows if row.key.product_id is None],
         "products": [_product_view(row) for row in page.rows if row.key.product_id is not None],
@@ -81,7 +81,7 @@ def reports_view(page: ReportPage) -> dict[str, Any]:
 
 
 def page_headers(request: Request, page: ReportPage) -> dict[str, str]:
-    """Where the next page is, if there is one."""
+    """The Link header of the next page, if there is one."""
     if page.next is None:
         return {}
     place = f"{page.next.day} {page.next.product_id or ''}"

@@ -1,8 +1,8 @@
-"""How requests are read: strictly, no field too many, none mistyped, every size bounded.
+"""Read requests strictly: no unknown field, no wrong type, every size bounded.
 
-What each may hold is in a module per subject (`order_requests`, `ledger_requests`, `webhook_requests`,
-`reports`), so that a function loads its own models only. swagger.yaml documents the same for clients. Numbers
-are read as they were written, so that 0.1 is a tenth and a third decimal place is noticed.
+The models are in a module per subject (`order_requests`, `ledger_requests`, `webhook_requests`, `reports`),
+so that a function loads only its own. swagger.yaml documents the same for clients. Numbers are read exactly,
+so that 0.1 is a tenth and a third decimal place is noticed.
 """
 
 from __future__ import annotations
@@ -31,43 +31,43 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 32 * 1024  # the largest order, 50 items with ids of 64 characters and prices, takes 8 KiB
 MAX_PAGE = 100  # what one DynamoDB call reads
-# RFC 3339, all of it: letters of either case, any number of decimals, leap seconds, and each of its years.
+# All of RFC 3339: letters of either case, any number of decimals, leap seconds, and each of its years.
 _TIME = re.compile(
     r"([0-9]{4})(-[0-9]{2}-[0-9]{2})[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|(60))(\.[0-9]+)?"
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-# Before and after these times nothing was or will be ordered.
+# No order was placed before the first time, or will be after the second.
 FIRST_TIME, LAST_TIME = "0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 
-# Ids are ours to bound: they are part of keys, of paths and of logs. "." and ".." in an address are steps
-# within it (RFC 3986, 5.2.4), which clients take before they send anything: nobody could ask for such an id.
+# Ids are bounded because they are part of keys, paths and logs. "." and ".." are dot segments of a URL (RFC
+# 3986, 5.2.4). Clients remove them before sending, so that such an id could not be requested.
 MAX_ID = 64
 ID_PATTERN = r"^[.]*[A-Za-z0-9_:@+~-][A-Za-z0-9._:@+~-]*$"
 PREFIX_PATTERN = r"^[A-Za-z0-9._:@+~-]{1,64}$"
 
 
 def _number(value: Any) -> Any:
-    """Take JSON's whole numbers for decimals too; leave what is no number to be refused."""
+    """Convert JSON's whole numbers to decimals too; the model refuses other types."""
     if isinstance(value, decimal_json.NotANumber):
         raise PydanticCustomError("number", "no number")
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def not_null(value: Any) -> Any:
-    """What may be left out may still not be null."""
+    """Refuse null for a field that may be left out."""
     if value is None:
         raise PydanticCustomError("is_instance_of", "null")
     return value
 
 
 def _whole(value: Any) -> Any:
-    """Take 5.0 and 5e0 for 5, as JSON Schema does; leave what is no whole number to be refused."""
+    """Convert 5.0 and 5e0 to 5, as JSON Schema does; the model refuses what is not a whole number."""
     is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
     return int(value) if is_whole else value
 
 
 def _id(value: Any) -> Any:
-    """Say what is wrong in words of its own; pattern and length are in the model, as in the contract."""
+    """Raise an error with its own message; pattern and length are in the model, as in the contract."""
     if isinstance(value, str) and not is_id(value):
         raise PydanticCustomError("id", "no id")
     return value
@@ -79,40 +79,40 @@ def is_id(value: str) -> bool:
 
 
 def _prefix(value: str) -> str:
-    """Say what is wrong in words of its own, as with an id."""
+    """Raise an error with its own message, as for an id."""
     if not re.fullmatch(PREFIX_PATTERN, value):
         raise PydanticCustomError("id_prefix", "no prefix")
     return value
 
 
 def _two_places(value: Decimal) -> Decimal:
-    """Count the places that were written: pydantic's own count passes over zeros at the end."""
+    """Limit the written decimal places: pydantic does not count trailing zeros."""
     exponent = value.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -2:
         raise PydanticCustomError("decimal_max_places", "too many places", {"decimal_places": 2})
-    return value + 0  # which makes 0 of -0
+    return value + 0  # turns -0 into 0
 
 
 def _instant(value: str) -> str:
-    """A time as the orders carry it, which sorts as text: UTC, to the millisecond."""
+    """A time in the orders' format, which sorts as text: UTC, to the millisecond."""
     try:
         match = _TIME.fullmatch(value)
         if not match:
             raise ValueError(value)
         year, day, is_leap, decimals = match.groups()
-        if year == "0000":  # a leap year, and none of Python's
+        if year == "0000":  # a leap year, which Python does not have
             datetime.fromisoformat(f"2000{day}")
             return FIRST_TIME
         if not is_leap:
             return format_utc(datetime.fromisoformat(value.upper()))
-        # A leap second is no second of UTC's days as computers count them: it is where the next one begins.
-        # There may be one at the end of any month.
+        # Computers do not count leap seconds: one is read as the beginning of the next second. There may be
+        # one at the end of any month.
         minute = value.upper().replace(f":60{decimals or ''}", ":59")
         following = (datetime.fromisoformat(minute) + timedelta(seconds=1)).astimezone(UTC)
         if (following.day, following.hour, following.minute) != (1, 0, 0):
             raise ValueError(value)
         return format_utc(following)
-    except OverflowError:  # by its offset before the first of Python's years, or after the last
+    except OverflowError:  # the offset moves it before Python's first year, or after the last
         return FIRST_TIME if value < "5" else LAST_TIME
     except ValueError as error:
         raise PydanticCustomError("time", "not a time") from error
@@ -137,7 +137,7 @@ Units = Annotated[int, BeforeValidator(_whole)]
 class Body(BaseModel):
     """The body of a request."""
 
-    # A function answers many kinds of requests, and each call needs the model of one: it is built for that.
+    # A function answers many kinds of requests, but each call needs only one model: it is built when needed.
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
@@ -155,14 +155,14 @@ def read(model: type[Model], body: bytes, limit: int) -> tuple[Model, str]:
     """A body and its fingerprint, which is the same for the same values.
 
     Raises:
-        RequestInvalidError: it is over the limit, not JSON, or not what the model asks for.
+        RequestInvalidError: it is over the limit, not JSON, or refused by the model.
     """
     if len(body) > limit:
         raise RequestInvalidError([FieldError("body", f"must be at most {limit} bytes")])
     try:
         values = decimal_json.loads_by_field(body)
         valid = validated(model, values)
-        # Of values that are refused by their fields there may be texts with half a character.
+        # Values that their fields will refuse may contain texts with half a character (a lone surrogate).
         canonical = decimal_json.canonical(values).encode("utf-8", "surrogatepass")
     except decimal_json.NotJsonError as error:
         raise RequestInvalidError([FieldError("body", str(error))]) from error
@@ -170,11 +170,11 @@ def read(model: type[Model], body: bytes, limit: int) -> tuple[Model, str]:
 
 
 def read_body(model: type[Model], request: Request, limit: int) -> tuple[Model, str]:
-    """The body of a request whose effect hangs on nothing else: it has no parameters, and its body is JSON.
+    """The JSON body of a request that has no parameters.
 
     Raises:
-        RequestInvalidError: it has a parameter, or its body is over the limit or not what the model asks for.
-        UnsupportedMediaTypeError: it calls its body something else than JSON.
+        RequestInvalidError: it has a parameter, or its body is over the limit or refused by the model.
+        UnsupportedMediaTypeError: its Content-Type is not JSON.
     """
     request.refuse_parameters()
     request.expect_json()
@@ -185,7 +185,7 @@ def path_id(request: Request, name: str) -> str:
     """The id in a request's path.
 
     Raises:
-        NotFoundError: nothing can have such an id.
+        NotFoundError: it is not a valid id.
     """
     value = request.path_parameter(name)
     if not is_id(value):
@@ -194,10 +194,10 @@ def path_id(request: Request, name: str) -> str:
 
 
 def request_key(request: Request, of_body: str = "") -> RequestKey | None:
-    """What the request's Idempotency-Key stands for, if it has one. `of_body` is its body's fingerprint.
+    """The request's Idempotency-Key as a `RequestKey`, if it has one. `of_body` is its body's fingerprint.
 
     Raises:
-        RequestInvalidError: it is no key.
+        RequestInvalidError: the key is not valid.
     """
     key = request.idempotency_key
     if key is None:
@@ -208,10 +208,10 @@ def request_key(request: Request, of_body: str = "") -> RequestKey | None:
 
 
 def deterministic_id(caller: Caller, operation: str, key: str) -> str:
-    """The id that an Idempotency-Key stands for: that of its caller, for this operation.
+    """The id for an Idempotency-Key of this caller and operation.
 
-    A new order or adjustment has this id itself, and is then the record that its request came before: one
-    conditional write does both.
+    A new order or adjustment has this id itself, and so is also the record of its request: one conditional
+    write does both.
     """
     return str(uuid.uuid5(uuid.uuid5(uuid.uuid5(_NAMESPACE, caller.subject), operation), key))
 
@@ -220,17 +220,17 @@ _NAMESPACE = uuid.UUID("6f1c7d5e-0b52-4d0f-9a55-3c8f5b1f8f10")  # any constant; 
 
 
 def fingerprint_of(request: Request, of_body: str) -> str:
-    """The same for the same request: what its path, query and body say, however they are written."""
+    """A fingerprint of a request's path, query and body: the same for equal values in any notation."""
     path = {name: request.path_parameter(name) for name in request.path}
     canonical = decimal_json.canonical({"path": path, "query": request.query, "body": of_body})
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def validated(model: type[Model], values: Any, place: str = "") -> Model:
-    """The values of a request, by their model; `place` is the field that they are in, if they are in one.
+    """The values of a request as their model; `place` is the field that contains them, if there is one.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
+        RequestInvalidError: with every invalid field.
     """
     try:
         return model.model_validate(values)
@@ -240,17 +240,17 @@ def validated(model: type[Model], values: Any, place: str = "") -> Model:
 
 
 def query_of(model: type[Model], request: Request) -> Model:
-    """A request's query, by its model.
+    """A request's query as its model.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong, or that the model does not have.
+        RequestInvalidError: with every parameter that is invalid, or that the model does not have.
     """
     names = [field.alias or name for name, field in model.model_fields.items()]
     return validated(model, request.parameters(*names))
 
 
 def cursor_reader(read_cursor: Callable[[str], Cursor]) -> Callable[[str], Cursor]:
-    """What reads a cursor in a query, by a function that raises ValueError for what is none."""
+    """A validator that reads a cursor with `read`, which raises ValueError if it is not one."""
 
     def read(value: str) -> Cursor:
         try:

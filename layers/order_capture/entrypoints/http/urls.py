@@ -1,6 +1,6 @@
-"""Addresses that customers choose to be sent to, as far as their text shows.
+"""Validate the text of URLs that customers choose for webhooks.
 
-Where they lead is checked each time that something is sent (`adapters.webhook_client`).
+The addresses that they resolve to are checked at every request to them (`adapters.webhook_client`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from order_capture.config import settings
 from order_capture.domain.ip_ranges import is_uri_text
 from order_capture.domain.order import MAX_URL
 
-# https to a name, not to a bare address, with a port or without; no user, no fragment. On the local engine
-# also http to the machine itself. Of what it takes, `is_uri_text` refuses what has to be percent-encoded.
+# https to a hostname, not to an IP address, with or without a port; no user, no fragment. On the local engine
+# also http to the machine itself. `is_uri_text` then refuses characters that must be percent-encoded.
 _PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 URL_PATTERN = (
     r"^(https://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]"
@@ -26,9 +26,9 @@ URL_PATTERN = (
 
 
 def _url(value: Any) -> Any:
-    """Say what is wrong in words of its own; the pattern itself is in the model, as in the contract."""
+    """Raise an error with its own message; the pattern itself is in the model, as in the contract."""
     if not isinstance(value, str) or len(value) > MAX_URL:
-        return value  # for the model to refuse
+        return value  # refused by the model
     if not re.fullmatch(URL_PATTERN, value):
         raise PydanticCustomError("url", "not an address to send to")
     if not is_uri_text(value):

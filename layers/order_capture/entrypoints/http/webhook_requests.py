@@ -1,4 +1,4 @@
-"""What clients may send about webhooks."""
+"""Requests about webhooks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from order_capture.entrypoints.http.urls import Url
 if TYPE_CHECKING:
     from order_capture.entrypoints.http.api import Request
 
-# A customer's id, a dot, and a UUID's digits; of a delivery, its event's time and a hash.
+# Webhook: a customer's id, a dot, and a UUID's digits. Delivery: its event's time and a hash.
 _WEBHOOK_ID = r"[A-Za-z0-9._:@+~-]{1,64}\.[0-9a-f]{32}"
 _DELIVERY_ID = r"[0-9a-f]{32}"
 
@@ -43,7 +43,7 @@ class NewWebhook(Body):
     eventTypes: Annotated[  # noqa: N815
         list[Annotated[OrderEventType, Strict(False)]],
         Field(min_length=1, max_length=len(OrderEventType)),
-    ] = Field(default_factory=list)  # all of them, where none are named
+    ] = Field(default_factory=list)  # all types, if none is named
 
 
 class WebhooksQuery(Query):
@@ -69,10 +69,10 @@ class DeliveriesQuery(Query):
 def new_webhook(
     request: Request, new_id: Callable[[], str], secret: str, now: str
 ) -> tuple[Webhook, RequestKey | None]:
-    """The webhook that `POST /webhooks` asks for, and what its Idempotency-Key stands for.
+    """The webhook in a `POST /webhooks`, and its Idempotency-Key as a `RequestKey`.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
+        RequestInvalidError: with every invalid field.
     """
     body, of_body = read_body(NewWebhook, request, MAX_BODY_BYTES)
     webhook = Webhook(
@@ -88,19 +88,19 @@ def new_webhook(
 
 
 def webhooks_query(request: Request) -> str:
-    """Whose webhooks `GET /webhooks` asks for.
+    """The customer whose webhooks `GET /webhooks` requests.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong.
+        RequestInvalidError: with every invalid parameter.
     """
     return query_of(WebhooksQuery, request).customerId
 
 
 def deliveries_query(request: Request) -> DeliveriesQuery:
-    """Which deliveries are asked for.
+    """The page of deliveries requested.
 
     Raises:
-        RequestInvalidError: with every parameter that is wrong.
+        RequestInvalidError: with every invalid parameter.
     """
     return query_of(DeliveriesQuery, request)
 
@@ -109,7 +109,7 @@ def webhook_id(request: Request) -> str:
     """The webhook in a request's path.
 
     Raises:
-        NotFoundError: nothing can have such an id.
+        NotFoundError: it is not a valid id.
     """
     return _path(request, "webhookId", _WEBHOOK_ID)
 
@@ -118,7 +118,7 @@ def lone_webhook_id(request: Request) -> str:
     """The webhook in the path of a request that has no parameters.
 
     Raises:
-        NotFoundError: nothing can have such an id.
+        NotFoundError: it is not a valid id.
         RequestInvalidError: there are parameters.
     """
     found = webhook_id(request)
@@ -130,7 +130,7 @@ def delivery_id(request: Request) -> str:
     """The delivery in a request's path.
 
     Raises:
-        NotFoundError: nothing can have such an id.
+        NotFoundError: it is not a valid id.
     """
     return _path(request, "deliveryId", _DELIVERY_ID)
 

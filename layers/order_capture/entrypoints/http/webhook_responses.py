@@ -1,4 +1,4 @@
-"""What clients are shown of webhooks, under the contract's names."""
+"""Responses about webhooks, with the contract's names."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def webhook_view(webhook: Webhook) -> dict[str, Any]:
 
 
 def secret_view(webhook: Webhook) -> dict[str, Any]:
-    """A webhook with its secret, which is shown when it is new."""
+    """A webhook with its secret, which is shown only when it is new."""
     return {**webhook_view(webhook), "secret": webhook.secret}
 
 
 def registered_headers(webhook: Webhook) -> dict[str, str]:
-    """Where to look the webhook up."""
+    """The Location header of the webhook."""
     return {"Location": f"webhooks/{webhook.webhook_id}"}
 
 
 def delivery_view(delivery: Delivery) -> dict[str, Any]:
-    """A delivery, without what is delivered."""
+    """A delivery, without its body."""
     callback = {"url": delivery.callback_url} if delivery.callback_url else {}
     pending = delivery.status is DeliveryStatus.PENDING
     return {
@@ -58,7 +58,7 @@ def deliveries_view(page: DeliveryPage) -> dict[str, Any]:
 
 
 def page_headers(request: Request, page: DeliveryPage) -> dict[str, str]:
-    """Where the next page is, if there is one."""
+    """The Link header of the next page, if there is one."""
     if page.next is None:
         return {}
     return pagination.next_page(request, "deliveries", pagination.pack(page.next))

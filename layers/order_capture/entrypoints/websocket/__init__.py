@@ -1,1 +1,1 @@
-"""WebSocket messages in, answers out."""
+"""WebSocket messages and responses."""

@@ -1,4 +1,4 @@
-"""What comes over a WebSocket connection in, the answers out. A bad message never ends its connection."""
+"""Answer the messages of WebSocket connections. An invalid message never ends its connection."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from order_capture.entrypoints.invocations import Handler, invocation
 logger = logging.getLogger(__name__)
 
 PROTOCOL = "order-capture"
-"""The subprotocol. A page in a browser offers it and its token, and is answered with it."""
+"""The subprotocol. A browser page offers it and its token, and the response selects it."""
 
-MAX_REQUESTED = 200  # characters of a message that are repeated to who sent it: all of any good one
+MAX_REQUESTED = 200  # characters of a message that are repeated to its sender: all of any valid one
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A message of a client. Over one connection it is always the same client."""
+    """A message of a client. A connection always belongs to one client."""
 
     connection_id: str
     text: str
@@ -34,10 +34,10 @@ class Frame:
 
 
 OnMessage = Callable[[Frame], Mapping[str, Any]]
-"""What a client is answered; it becomes JSON."""
+"""Returns the response to a client, which becomes JSON."""
 
 OnDisconnect = Callable[[str], None]
-"""Removes what there is of a connection that has ended."""
+"""Removes the subscriptions of a connection that has ended."""
 
 
 def socket_handler(
@@ -47,7 +47,7 @@ def socket_handler(
 
     `prepare` imports and builds what it needs, for a smoke test.
 
-    What kind of event it is, API Gateway says: a client may name any route.
+    API Gateway's event type decides: a client may name any route.
     """
 
     def handle(event: dict[str, Any], _context: LambdaContext | None) -> dict[str, Any]:
@@ -71,18 +71,18 @@ def socket_handler(
 
 
 def offered_protocols(headers: Mapping[str, str]) -> list[str]:
-    """The subprotocols that a client offers, by headers in lower case."""
+    """The subprotocols that a client offers. `headers` have lower-case names."""
     return [each.strip() for each in headers.get("sec-websocket-protocol", "").split(",")]
 
 
 def _chosen_protocol(event: Mapping[str, Any]) -> dict[str, str]:
-    """A browser gives a connection up whose protocols are not answered with one of them."""
+    """The header that selects our subprotocol. Without one, a browser that offered some disconnects."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     return {"Sec-WebSocket-Protocol": PROTOCOL} if PROTOCOL in offered_protocols(headers) else {}
 
 
 def answer_to(event: Mapping[str, Any], listen: OnMessage) -> Mapping[str, Any]:
-    """What a client is answered to a message: what `listen` says, or what is wrong with it."""
+    """The response to a client's message: the result of `listen`, or a problem."""
     context, text = event["requestContext"], event.get("body") or ""
     try:
         caller = caller_from_context(context.get("authorizer") or {})
@@ -91,5 +91,5 @@ def answer_to(event: Mapping[str, Any], listen: OnMessage) -> Mapping[str, Any]:
         document = problem(error, context["requestId"])
         if document["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.exception("failed", extra={"request_id": context["requestId"]})
-        # Which of its messages it is about, the client sees by the message itself.
+        # The repeated message shows the client which one failed.
         return {"problem": document, "asked": text[:MAX_REQUESTED]}

@@ -1,4 +1,4 @@
-"""What a client may send over a WebSocket connection, checked as strictly as requests are; and its answer."""
+"""The messages that clients may send over a WebSocket, validated as strictly as requests; the responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from order_capture.application.snapshots import OrderSnapshot
 from order_capture.domain.order import Order
 from order_capture.entrypoints.http.requests import Body, Id, read
 
-MAX_TEXT_BYTES = 1024  # the longest there can be takes 130
+MAX_TEXT_BYTES = 1024  # the longest valid message takes 130
 
 
 def _true(value: object) -> object:
@@ -38,10 +38,10 @@ class Subscribe(Body):
 
 
 def wanted(text: str) -> SubscriptionTarget:
-    """What a client wants to follow.
+    """The target that a client subscribes to.
 
     Raises:
-        RequestInvalidError: with every field that is wrong.
+        RequestInvalidError: with every invalid field.
     """
     requested, _ = read(Subscribe, text.encode("utf-8", "surrogatepass"), MAX_TEXT_BYTES)
     if requested.orderId:
@@ -52,7 +52,7 @@ def wanted(text: str) -> SubscriptionTarget:
 
 
 def subscribed(what: SubscriptionTarget, order: Order | None) -> dict[str, Any]:
-    """What is followed from now on; an order with how it stands."""
+    """The confirmation of a subscription; for an order it contains the current state."""
     name = {"order": "orderId", "customer": "customerId", "all": "all"}[what.kind]
     answer: dict[str, Any] = {"subscribed": {name: what.id or True}}
     return answer if order is None else answer | {"order": OrderSnapshot.of(order).values()}
