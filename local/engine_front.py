@@ -232,7 +232,7 @@ class Front:
         await _answer(send, 200, json.dumps(token), "application/json")
 
     async def _signed(self, scope: Scope, receive: Receive, send: Send, request: GuardRequest) -> None:
-        """Serve a call of an AWS API. The engine's own key stands for ministack's administrator."""
+        """Serve a call of an AWS API. The engine's own key acts as ministack's administrator."""
         body = await _body_of(receive)
         if body is None:
             return

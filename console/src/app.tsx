@@ -137,7 +137,7 @@ function Frame({ config }: { config: Config }) {
     };
   }, [config, operator]);
 
-  // Whoever follows a link begins at the top of what it leads to.
+  // After a link is followed, the new screen starts at its top.
   useEffect(() => {
     setMenu(false);
     const heading = main.current?.querySelector("h1");

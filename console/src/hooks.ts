@@ -147,7 +147,7 @@ export function useAction<A extends unknown[]>(
       return true;
     } catch (failure) {
       setError(failure);
-      // What was refused for good is another request when it is sent again.
+      // A refused request does not use up its key, but the next attempt may differ: it gets a new key.
       if (
         failure instanceof ApiError &&
         failure.status >= 400 &&

@@ -208,7 +208,7 @@ function Letter({ letter, discard }: { letter: DeadLetter; discard: () => void }
         <summary>Its body</summary>
         {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard */}
         <pre tabIndex={0}>{pretty(letter.body)}</pre>
-        {letter.bodyTruncated && <small>It goes on: only its first 4,000 characters are shown.</small>}
+        {letter.bodyTruncated && <small>Shortened: the first 4,000 characters.</small>}
       </details>
       <small class="id">{letter.messageId}</small>
     </li>
@@ -312,7 +312,7 @@ function DiscardDialog({ queue, letters, gone, onClose }: DiscardProps) {
     >
       <p>
         {letters.length === 1 ? "It is" : "They are"} not readable by this system, so no order depends on{" "}
-        {letters.length === 1 ? "it" : "them"}. Deleted for good; readable messages are kept whatever happens.
+        {letters.length === 1 ? "it" : "them"}. This can't be undone. Readable messages are kept.
       </p>
     </Confirm>
   );

@@ -55,7 +55,7 @@ export function OrdersScreen({ operator }: { operator: boolean }) {
     return onEvents((events) =>
       change((before) => {
         const known = new Set(before.map((order) => order.orderId));
-        // What is older than the last row of a list that goes on belongs to a page that is not read yet.
+        // If there are more pages, orders older than the last row are on a page that is not read yet.
         const last = more ? before.at(-1)?.createTime : undefined;
         const orders = events
           .map((event) => event.data)
