@@ -83,7 +83,7 @@ class Report:
     """Whether `order_capture_ops audit` also checked the tables."""
     interrupted: bool = False
     answered: list[tuple[float, float]] = field(default_factory=list)
-    """For the plots, for each POST: the time of its response, in seconds from the first, and its latency."""
+    """For the plots, for each POST: seconds from the first request to its response, and its latency."""
     ended: list[tuple[float, float]] = field(default_factory=list)
     """The same for ended orders."""
 
