@@ -24,7 +24,7 @@ Views = dict[str, Any]
 
 @dataclasses.dataclass
 class CopySubscriber:
-    """Somebody's queues behind both topics, and the copies that come of them."""
+    """External queues behind both topics, and the copies built from them."""
 
     shop: StackClient
     listeners: Mapping[str, Listener]
@@ -35,7 +35,7 @@ class CopySubscriber:
         self.copies = {path: Copy() for path in TOPICS}
 
     def views(self, *paths: str) -> Views:
-        """What the copies have of each path, as `GET` would show it."""
+        """The copies' state for each path, as `GET` would show it."""
         for place, listener in self.listeners.items():
             self.copies[place].apply(listener.take())
         return {path: self.copies[path.rpartition("/")[0]].view(path.rpartition("/")[2]) for path in paths}
@@ -49,7 +49,7 @@ class CopySubscriber:
         }
 
     def has_all(self, *paths: str) -> None:
-        """Each copy is the original, sooner or later."""
+        """Assert that each copy eventually equals the original."""
         originals = self.originals(*paths)
         assert eventually(lambda: self.views(*paths), lambda views: views == originals) == originals
 

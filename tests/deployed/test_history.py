@@ -28,7 +28,7 @@ def ask(shop: StackClient, path: str, at: str | None = None) -> View:
 
 
 def history(shop: StackClient, path: str, limit: int) -> list[View]:
-    """All entries, newest first, page by page."""
+    """All entries from all pages, newest first."""
     entries: list[View] = []
     query = f"limit={limit}"
     while query:
@@ -44,7 +44,7 @@ def figures(view: View) -> View:
 
 
 def count(entries: list[View]) -> dict[str, int]:
-    """How many entries of each type there are, but for the adjustments."""
+    """The number of entries of each type, without adjustments."""
     return dict(Counter(each["type"] for each in entries if each["type"] != "ADJUST"))
 
 

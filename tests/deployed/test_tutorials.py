@@ -39,7 +39,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture
 def checkout(shop: StackClient, tmp_path: Path) -> Path:
-    """A folder that looks like a checkout whose stack is the tests'."""
+    """A folder like a checkout, whose stack is the tests'."""
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local/stack.json").write_text(json.dumps(dict(shop.outputs)))
     (tmp_path / ".local/venv").symlink_to(ROOT / ".local/venv")
@@ -48,14 +48,14 @@ def checkout(shop: StackClient, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def prelude(shop: StackClient, engine: Engine) -> str:
-    """What the shell knows before the first block."""
+    """The shell's state before the first block."""
     token = f"Authorization: Bearer {shop.tokens.of_service()}"
     variables = "".join(f"export {name}={value}; " for name, value in engine.variables().items())
     return _MAKE.format(token=shlex.quote(token), env=shlex.quote(variables))
 
 
 def shell(script: str, folder: Path) -> str:
-    """What a script prints in a shell of its own."""
+    """The output of a script in a new shell."""
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
