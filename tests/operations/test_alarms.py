@@ -166,7 +166,7 @@ def empty(queue: str) -> None:
 
 # --------------------------------------------------------------------------------------------- dead letters
 def tried(function: str, times: Callable[[int], int]) -> Happens:
-    """An unreadable message is received by a function for this share of the allowed receives."""
+    """A function receives an unreadable message; `times` computes how often from the allowed receives."""
 
     def happens(world: World) -> None:
         world.pipeline.put(function, "{")

@@ -84,7 +84,7 @@ def stack(stack: Stack, pool: UserPool) -> Stack:
 
 @pytest.fixture
 def orders(shop: Shop, tables: Tables) -> dict[str, str]:
-    """Two customers with the same id prefix; one has stripes, a webhook, a callback and all kinds of orders."""
+    """Two customers with one id prefix; one has stripes, a webhook, a callback and all kinds of orders."""
     pipeline = shop.pipeline
     shop.open({CUSTOMER: 1000, NEIGHBOUR: 1000}, {})
     ledger = DynamoLedgerRepository(

@@ -1,4 +1,4 @@
-"""Clients' requests besides placing an order: lists, status changes, and orders of several products."""
+"""Clients' requests besides placing an order: lists, status changes, and all-or-nothing batches."""
 
 from __future__ import annotations
 

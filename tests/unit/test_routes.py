@@ -1,4 +1,4 @@
-"""Each route reads the parameters that the contract names for it and no other, and answers as it says."""
+"""Each route reads exactly the contract's parameters, and its response follows the contract."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 class Watched(dict[str, Any]):
-    """A mapping that knows what it was asked for."""
+    """A mapping that records its lookups."""
 
     def __init__(self, values: Any) -> None:
         super().__init__(values)
@@ -92,7 +92,7 @@ class Watched(dict[str, Any]):
 
 
 class Desk:
-    """The API's functions over stores in memory, and what they read of each request."""
+    """The API's functions over in-memory repositories, and the parameters that they read."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.order_id = self.webhook_id = self.delivery_id = ""
@@ -138,7 +138,7 @@ class Desk:
         written_as: str = "",
         claims: dict[str, str] = SERVICE_CLAIMS,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A good request to a route, but for what more it has: the answer, and its body."""
+        """Send a valid request with optional additions to a route; returns the response and its body."""
         operation = CONTRACT["paths"][path].get(method.lower(), CONTRACT["paths"][path][ANY])
         integration = operation["x-amazon-apigateway-integration"]
         (function,) = re.findall(r"\{(\w+)Aliaslive\}", integration["uri"]["Fn::Sub"])
@@ -165,7 +165,7 @@ class Desk:
         return answer, json.loads(answer["body"]) if answer["body"] else {}
 
     def read(self) -> set[tuple[str, str]]:
-        """What was read of the last request, as the contract names parameters."""
+        """The parameters read from the last request, by their names in the contract."""
         request = self._seen[-1]
         places = {"path": request.path, "query": request.query, "header": request.headers}
         return {
