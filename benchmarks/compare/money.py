@@ -118,8 +118,8 @@ class Serverless:
         self._batches = sorted(batches.items())
 
     def batch(self, rate: float) -> float:
-        """Messages per batch at a rate of orders a second: interpolated by the logarithm between measured
-        rates, and that of the nearest one outside them."""
+        """Messages per batch at a rate of orders a second: interpolated by logarithm between measured
+        rates, and the nearest rate's outside them."""
         below = [each for each in self._batches if each[0] <= rate]
         above = [each for each in self._batches if each[0] >= rate]
         if not below or not above:

@@ -39,7 +39,7 @@ PEAK_FACTOR = 10
 
 @dataclass(frozen=True)
 class Sizes:
-    """The duration of each load, in seconds of virtual time; it determines the run time."""
+    """The duration of each load, in seconds of virtual time, which determines how long a run takes."""
 
     steady: Mapping[int, float]
     burst: float

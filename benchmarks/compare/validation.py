@@ -1,6 +1,6 @@
 """Compare the model of the monolith with the monolith itself, on this machine, by orders a second.
 
-The model's inputs are the CPU time of an order (measured.toml), that of the clients, which run here as well,
+The model's inputs are the CPU times of an order (measured.toml) and of the clients, which run here as well,
 and the cores that other programs leave free. It computes the orders a second from these.
 """
 

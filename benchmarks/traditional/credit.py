@@ -2,8 +2,8 @@
 
 By default there is no such service: the account is a row of this application's own database, checked in the
 order's transaction. With `CREDIT_DELAY_MS` each order first calls a service that takes this long. The call is
-made as a good engineer would: before the transaction, so that no lock is held meanwhile, with a timeout, and
-with a circuit breaker, so that clients get a response at once while the service is down.
+made as a good engineer would: before the transaction, so that no lock is held meanwhile, and with a timeout.
+A circuit breaker gives clients a response at once while the service is down.
 """
 
 from __future__ import annotations

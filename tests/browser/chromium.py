@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, sync_playwright
 
 REBOUND = "rebound.example"
-"""The attacker's host name, which resolves to this machine."""
+"""The attacker's hostname, which resolves to this machine."""
 
 MISSING = "Chromium is not installed: apt-get install chromium"
 

@@ -207,7 +207,7 @@ def test_the_secret_may_be_fetched_after_the_first_order_and_failed_deliveries_a
         # WHEN they ask for one
         secret = calls.secret()
         calls.wait(60, times=7)
-        # THEN all later deliveries verify with it, including that of the first event
+        # THEN all later deliveries verify with it, even the first event's
         assert sorted(types_of(receiver)[1:]) == sorted(SHIPPED)
         assert {each.verified(secret)["type"] for each in receiver.received[1:]} == {*SHIPPED}
 

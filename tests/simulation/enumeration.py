@@ -49,7 +49,7 @@ def _body(customer: str, total: str, units: Mapping[str, int]) -> str:
 def order(
     customer: str, total: str, *, idempotent: bool = True, **units: int
 ) -> Callable[[Promises], Script]:
-    """A client that orders, and retries until it gets a response; without a key, only when told to retry."""
+    """A client that orders, and retries until it gets a response; without a key, only if asked to."""
     body = _body(customer, total, units)
     return lambda promises: lambda shop: Shopper(shop, promises).order(body, body if idempotent else None)
 

@@ -359,7 +359,7 @@ class Crowd:
         return [first(f'{{"productId":"mug","balance":{units}}}', self._key()) for units in (3, 5)]
 
     def _deletion(self) -> Script:
-        """An operator deletes an entity; then it is ordered in vain, and perhaps created again."""
+        """An operator deletes an entity; then orders for it are rejected, and it may be created again."""
         chance = self._chance
         resource, name, entities = chance.choice(
             (("/account", "customerId", self.opening.credit), ("/stock", "productId", self.opening.units))

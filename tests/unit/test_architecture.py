@@ -28,9 +28,7 @@ ALLOWED = {
     "entrypoints": {"adapters", "application", "config", "domain", "entrypoints"},
     "bootstrap": {"adapters", "application", "config", "domain"},
 }
-MAX_HANDLER_LINES = (
-    90  # seven routes; a handler only selects the use case, the rest belongs further in
-)
+MAX_HANDLER_LINES = 90  # seven routes; a handler only selects the use case, the rest belongs further in
 
 
 def imported(path: Path) -> Iterator[str]:

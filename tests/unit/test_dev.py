@@ -28,7 +28,7 @@ ALL = set(LOADS)
 
 class TestWhichFunctionsAChangeReaches:
     def test_whatever_a_function_loads_reaches_it(self) -> None:
-        """Modules loaded at run time are listed in test_loading.py: no change of these may be missed."""
+        """Modules loaded lazily are listed in test_loading.py: no change of these may be missed."""
         for module in set().union(*LOADS.values()):
             path = f"layers/order_capture/{module.replace('.', '/')}.py"
             assert path in SOURCES

@@ -121,7 +121,7 @@ class TestAnOrdersLife:
         ]
 
     def test_an_event_is_of_the_time_at_which_the_first_of_two_answers_decided(self) -> None:
-        # GIVEN two check results that are written together, the first of which declines
+        # GIVEN an order with two check results, the first of which declines
         order = placed().record_check(CheckType.STOCK, declined(entity="pen"), now="2026-11-20T23:59:59.999Z")
         order = order.record_check(CheckType.BALANCE, held(), now="2026-11-21T00:00:00.001Z")
 
