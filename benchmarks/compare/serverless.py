@@ -30,7 +30,7 @@ QUIET: dict[str, float] = {"warm": 5, "warm_api": 5}
 
 @dataclass(frozen=True)
 class Design:
-    """How the functions are wired: as template.yaml says, or as a first draft would be."""
+    """The wiring of the functions: as in template.yaml, or naive."""
 
     name: str
     batch_size: int | None = None

@@ -254,7 +254,7 @@ def broken(scenario: Scenario, sale: Sale) -> list[str]:
 
 
 def broken_books(sale: Sale, orders: int) -> list[str]:
-    """The invariants that do not hold, after so many orders."""
+    """The broken invariants, after this number of orders."""
     found = list(sale.books.broken)
     if len(sale.books.orders) != orders:
         found.append(f"I5: {orders} orders were placed, {len(sale.books.orders)} are there")

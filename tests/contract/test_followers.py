@@ -189,7 +189,7 @@ def test_what_is_left_of_a_connection_expires_after_its_longest_life(stores: Sto
 
     items = items_of(stores.subscriptions)
 
-    # the connection's own, the order's, and the one that says that there is any
+    # the connection's own, the order's, and the marker of any subscription
     assert len(items) == 3
     assert {int(item["expiresAt"]["N"]) for item in items} == {1795168800 + KEPT_SECONDS}
     assert time.gmtime(1795168800)[:4] == (2026, 11, 20, 10)

@@ -105,7 +105,7 @@ def test_a_customer_registers_so_many_and_no_more_until_one_is_removed(stores: S
 
 
 def answered(stores: Stores) -> FirstAnswer[Webhook] | None:
-    """The first answer of the key, of whose webhook nobody asks how its receiver fared."""
+    """The key's first response, without the state of the webhook's receiver."""
     first = stores.webhooks.answered_webhook("request-1")
     return first and replace(first, value=replace(first.value, known=None))
 

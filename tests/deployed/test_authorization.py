@@ -232,7 +232,7 @@ def test_another_customers_order_is_not_found(shop: StackClient, alice: Alice, r
         (kind,) = re.findall(r"{(order|webhook)Id}", route.path)
         assert body_of(foreign)["detail"] == f"There is no such {kind}."
         return
-    # What it asks for in Alice's name is refused, in an answer of its own or for each order of a batch.
+    # Its requests in Alice's name are refused, as a whole or for each order of a batch.
     body = body_of(foreign)
     entries = body["orders"] if foreign.status_code == 202 else [body]
     place = "orders[{}]." if foreign.status_code == 202 else ""

@@ -79,7 +79,7 @@ def republish(engine: Engine, *arguments: str) -> Views:
 def test_copies_equal_the_tables_at_all_times_and_after_a_rebuild(
     shop: StackClient, engine: Engine, follower: CopySubscriber
 ) -> None:
-    # given: orders that ship, one that is refused, somebody who is gone, and a product that is there again
+    # given: orders that ship, a rejected one, a deleted customer, and a product that was created again
     alice, gone = shop.new_customer("100.00"), shop.new_customer("5.00")
     pen, cap = shop.new_product(20), shop.new_product(3)
     orders = [order_body(alice, {pen: 1}, "1.00") for _ in range(10)]

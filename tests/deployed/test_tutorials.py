@@ -18,7 +18,7 @@ from tests.support.target import needs_own_engine
 
 pytestmark = needs_own_engine("the tutorials are about the local stack")
 
-# What blocks take from the checkout's stack comes from the tests'. Other commands have tests of their own.
+# Blocks use the tests' stack in place of the checkout's. Other commands have their own tests.
 _MAKE = """
 set -e
 make() {{
@@ -78,7 +78,7 @@ def test_the_readmes_example_works(checkout: Path, prelude: str, shop: StackClie
 
 def test_the_first_order(checkout: Path, prelude: str, shop: StackClient) -> None:
     printed = shell(prelude + "\n".join(blocks("docs/tutorial/first-order.md", "sh")), checkout)
-    # then: shipped, and no second order with the same key; then refused, as the text says
+    # then: shipped, and no second order with the same key; then rejected, as in the text
     assert '"status":"SHIPPED"' in printed or '"status":"CONFIRMED"' in printed
     assert "stock DECLINED INSUFFICIENT_STOCK pen, asked 5, available 4" in printed
     assert "make audit" in printed

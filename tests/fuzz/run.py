@@ -164,7 +164,7 @@ def _schema(
             "parameters": dict.fromkeys(_WHERE_NAMES_GO, _NAMED),
             "generation": {
                 "database": "none",
-                "with-security-parameters": False,  # who may do what has a suite of its own
+                "with-security-parameters": False,  # authorization has its own suite
             },
             "phases": {
                 "examples": {"enabled": enumerated},
@@ -183,7 +183,7 @@ def _schema(
         }
     )
     schema = schemathesis.openapi.from_dict(of, config=config)
-    return schema.exclude(method="OPTIONS")  # which the gateway answers by itself
+    return schema.exclude(method="OPTIONS")  # to which the gateway itself responds
 
 
 def _expecting(*more: str) -> dict[str, Any]:

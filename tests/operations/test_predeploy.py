@@ -259,7 +259,7 @@ def test_the_concurrency_is_that_of_all_queues() -> None:
         for event in function.get("Events", {}).values()
         if event["Type"] == "SQS"
     ]
-    # THEN each counts, with what the parameter or the template says
+    # THEN each counts, with the parameter's or the template's value
     fixed = [number for number in (12, 2) if any(str(number) in str(limit) for limit in limits)]
     expected = 50 * (len(limits) - len(fixed)) + sum(fixed)
     assert predeploy.concurrency(TEMPLATE, predeploy.parameters_of("prod")) == expected

@@ -192,7 +192,7 @@ def test_the_checked_address_is_the_one_that_is_connected_to(
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A key with a certificate for shop.example, signed by itself."""
+    """A key with a self-signed certificate for shop.example."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.example")])
     now = datetime.datetime.now(datetime.UTC)

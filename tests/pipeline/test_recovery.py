@@ -10,7 +10,7 @@ import pytest
 from order_capture.entrypoints.invocations import InvocationFailedError
 from tests.support.shop import CHECKERS, Shop, order_of
 
-FIRST_LOOK = 60  # seconds, as the template says
+FIRST_LOOK = 60  # seconds, as in the template
 DEADLINE = 900
 
 

@@ -86,7 +86,7 @@ def _tests(source: str) -> Iterator[Text]:
 
 
 def _sentence(node: ast.expr, text: str) -> Iterator[Text]:
-    """A docstring or a message. A part of an f-string has no line of its own and is read with the whole."""
+    """A docstring or a message. A part of an f-string has no separate line and is read with the whole."""
     words = re.findall(r"[A-Za-z]{2,}", text)
     if len(words) >= MESSAGE_WORDS and re.match(r"[`A-Za-z(]", text.lstrip()) and not _IS_CODE.search(text):
         lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -143,7 +143,7 @@ def _typescript(source: str) -> Iterator[Text]:
 
 
 def _comments(source: str, mark: str) -> Iterator[Text]:
-    """Comments that have a line of their own, or follow code after two spaces or more."""
+    """Comments on separate lines, or after code and two or more spaces."""
     for number, line in enumerate(source.splitlines(), 1):
         if _DIRECTIVE.match(line.strip()):
             continue

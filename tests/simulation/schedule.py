@@ -425,7 +425,7 @@ class Schedule:
             try:
                 functions.handler(RELAY)({"Records": records}, None)
                 del self._streamed[: len(records)]
-            except Exception as error:  # Lambda takes whatever the function raises
+            except Exception as error:  # Lambda handles any error of the function
                 self._log(f"raised {error!r}")
             else:
                 free_at = self._scheduler.now
@@ -587,7 +587,7 @@ def _first_balance(kind: LedgerSpec, table: str, key: str, change: BalanceReques
 
 
 def _is_last_release(message: Message) -> bool:
-    """Whether it is a release that the watchdog sends, after which nobody checks (docs/decisions/0009)."""
+    """Whether it is the watchdog's last release, after which it no longer checks (docs/decisions/0009)."""
     return '"source":"/order-capture/order_watchdog","type":"order.release"' in message.body
 
 
@@ -604,7 +604,7 @@ _ON_THE_WAY = (
 
 
 def _unreadable(record: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The record of an item like this one, whose log is no list of texts: somebody wrote it by hand."""
+    """The record of an item like this one, written by hand: its log is not a list of texts."""
     keys = {"orderId": {"S": f"by-hand-{number}"}}
     image = {**record["dynamodb"]["NewImage"], **keys, "timeline": {"L": [{"N": "1"}]}}
     change = {"Keys": keys, "NewImage": image, "SequenceNumber": str(number)}

@@ -315,7 +315,7 @@ class Crowd:
             )
         )
         bodies += bodies if chance.random() < 0.5 else []
-        if key is not None and chance.random() < 0.3:  # the same key, for somebody else
+        if key is not None and chance.random() < 0.3:  # the same key, for another customer
             bodies.append(bodies[0].replace('Id":"', 'Id":"another-'))
 
         def script(shop: Shop) -> None:

@@ -1357,7 +1357,7 @@ def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) ->
         if definition["Type"] == "AWS::Lambda::Permission":
             continue  # the name is that of another resource
         if definition["Type"] == "AWS::Route53::RecordSet":
-            continue  # a domain name is one stack's, as long as that is what its parameter says
+            continue  # a domain name belongs to the one stack whose parameter sets it
         for key, value in definition.get("Properties", {}).items():
             if names.search(f".{key}") and key != "PolicyName" and "AWS::StackName" not in str(value):
                 yield f"{resource} has the fixed name {value}"

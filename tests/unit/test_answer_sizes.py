@@ -170,7 +170,7 @@ def test_the_largest_page_of_orders_fits() -> None:
 
 def test_the_largest_page_of_a_history_fits() -> None:
     commit = a_commit(ID, *(f"{number:064}" for number in range(99)))
-    # Each page has so many entries, whatever of one commit.
+    # Each page has this number of entries, of any commits.
     changes = [commit.changes[number % len(commit.changes)] for number in range(MAX_PAGE)]
     page = HistoryPage([Entry(commit, change, HistoryCursor(NOW, ID, 0)) for change in changes], None)
     assert size_of_body(histories.history_view(ACCOUNTS, "customerId", ID, page)) < LIMIT / 4

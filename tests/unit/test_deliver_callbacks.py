@@ -147,7 +147,7 @@ def test_a_customer_has_so_many_under_way_in_a_lane_wherever_they_go(senders: Se
     # each in the post of the previous one, so that all are in progress when the last one starts
     assert len(senders.posted) == slots
     assert senders.stored(deliveries[slots]).status is DeliveryStatus.PENDING
-    # which is asked for again after a moment, in the same lane
+    # which is retried after a moment, in the same lane
     assert senders.lanes[lane].taken() == [DeliverWebhook.of(deliveries[slots], delay=SLOT_DELAY)]
     # and the slots are free again
     senders.now = after(NOW, 60)
