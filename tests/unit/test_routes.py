@@ -231,7 +231,7 @@ def test_a_route_is_for_customers_only_if_its_scope_is(
     desk: Desk, method: str, path: str, operation: dict[str, Any]
 ) -> None:
     ((scope,),) = operation["security"][0].values()
-    for caller in (method, "HEAD" if method == "GET" else "PUT"):  # also for methods that the path does not have
+    for caller in (method, "HEAD" if method == "GET" else "PUT"):  # the path may lack it
         answer, body = desk.ask(caller, path, claims=customer_claims("alice"))
         if scope in FOR_CUSTOMERS:
             assert answer["statusCode"] < 300 or caller != method
