@@ -21,7 +21,7 @@ from local.engine import PYTHON, ROOT
 from order_capture_ops.cli import Parser, run
 from order_capture_ops.errors import CommandError
 
-# sam keeps what it knows of its cache one folder above the build's, so each build has a folder around it.
+# sam stores its cache's metadata one folder above the build, so each build has its own parent folder.
 AWS_BUILD = ROOT / ".local/build/bench-aws/build"
 LOCAL_BUILD = ROOT / ".local/build/bench-local/build"
 

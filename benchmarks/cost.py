@@ -1,13 +1,13 @@
 """What an order costs with everything that runs by default: counted from the real calls of the real handlers.
 
-They run over moto, wired as template.yaml, from the request until the order is shipped, and its events are
-published, counted, and wanted by no webhook and no subscriber. The history of the ledgers is written by then,
+They run over moto, wired as template.yaml, from the request until the order is shipped and its events are
+published and counted (there are no webhooks or subscribers). By then the history of the ledgers is written,
 their states are published, and the watchdog has checked the order.
 
-AWS's rules turn calls into units: a write costs a unit for each KB of the item begun, twice that in a
+AWS's rules turn calls into units: a write costs a unit for each started KB of the item, twice that in a
 transaction, and one for each KB that an index has of a new item. A billable request is one to API Gateway,
-Lambda, SNS or SQS, those included that Lambda's poller makes: for each ten messages one to receive them and
-one to delete them. DynamoDB bills units, and Lambda reads streams for nothing. prices.toml has the dollars.
+Lambda, SNS or SQS, including those of Lambda's poller: for each ten messages one to receive them and
+one to delete them. DynamoDB bills units, and Lambda reads streams for free. prices.toml has the dollars.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from tests.support.sizes import stored_size
 
 PRICES = Path(__file__).with_name("prices.toml")
 WATCH_DELAY = 60  # seconds, the template's
-BATCH = 10  # what a queue's function takes at a time
+BATCH = 10  # messages that a queue's function receives at a time
 FLASH_SALE = 60  # orders: enough that all batches are full
-CHUNK = 64 * 1024  # of a request to SNS or SQS is one that is billed
+CHUNK = 64 * 1024  # bytes of a request to SNS or SQS that are billed as one request
 MEMORY_GB = 0.5
 PARTS = {
     "HistoryTable": "history",
@@ -43,43 +43,43 @@ PARTS = {
     "WebhookTable": "webhooks",
     "ConnectionTable": "followers",
 }
-"""What the tables' units are for; those of the others are on the order's own way."""
+"""What the units of these tables are for; those of all others are the order's own processing."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Orders, and how they come: all at once, so that batches are full, or each when the last one is done."""
+    """Orders, sent all at once, so that batches are full, or each when the previous one is done."""
 
     name: str
     orders: Sequence[dict[str, Any]]
     apart: bool = False
     idempotent: bool = False
     together: bool = False
-    """Whether they are one request."""
+    """Whether all orders are sent in one request."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one order: what is counted, and what it comes to for a million of them."""
+    """What one order takes, and the dollars for a million of them."""
 
     scenario: str
     orders: int
     calls: float
-    """Over the network, by our code."""
+    """Network calls of our code."""
     requests: Mapping[str, float]
     write_units: Mapping[str, float]
     table_write_units: Mapping[str, float]
-    """By table, its indexes included: each has a quota of its own."""
+    """By table, including its indexes: each table has its own quota."""
     read_units: Mapping[str, float]
     published: float
-    """Messages to topics: several may be one request."""
+    """Messages to topics; a request may contain several."""
     lambda_milliseconds: float
     log_bytes: float
     dollars_per_million: Mapping[str, float]
 
     @property
     def total_dollars(self) -> float:
-        """For a million of them."""
+        """Dollars for a million orders."""
         return sum(self.dollars_per_million.values())
 
 
@@ -90,7 +90,7 @@ def prices() -> dict[str, Any]:
 
 
 class _Output(io.StringIO):
-    """What is written to the log: how many bytes, and how many lines."""
+    """The bytes and lines that are written to the log."""
 
     size = lines = 0
 
@@ -102,7 +102,7 @@ class _Output(io.StringIO):
 
 @dataclass
 class Meter:
-    """Counts what one pipeline does to AWS."""
+    """Counts the AWS calls of one pipeline."""
 
     pipeline: Pipeline
     requests: Counter[str] = field(default_factory=Counter)
@@ -118,7 +118,7 @@ class Meter:
         self.pipeline.on_answer(self._take)
 
     def invoked(self, times: int = 1, messages: int = 0) -> None:
-        """A function was called, for so many messages."""
+        """Record calls of a function, for this number of messages."""
         assumed = prices()["assumed"]
         self.requests["lambda"] += times
         self.milliseconds += times * assumed["milliseconds_per_invocation"]
@@ -160,7 +160,7 @@ class Meter:
         table, item = action["TableName"], action.get("Item", {})
         key = action.get("Key") or self.pipeline.key_of(table, item)
         size = max(stored_size(item), stored_size(self.pipeline.stored(table, key)))
-        # A new item is written to its table's indexes as well; no change of one touches what they have of it.
+        # A new item is also written to its table's indexes; updates never change the indexed attributes.
         indexed = sum(
             math.ceil(stored_size(each) / 1024) for each in self.pipeline.index_entries(table, item)
         )
@@ -175,12 +175,12 @@ class Meter:
 
 
 def measure(names: Sequence[str] = ()) -> list[Cost]:
-    """What an order of one item costs, in each of the scenarios or in those that are named."""
+    """Measure what an order of one item costs, in all scenarios or in the named ones."""
     return [_run(scenario) for scenario in scenarios() if not names or scenario.name in names]
 
 
 def scenarios() -> list[Scenario]:
-    """All that are measured."""
+    """All measured scenarios."""
 
     def hot(number: int) -> list[dict[str, Any]]:
         return [order_of(f"customer-{index}", 10, pen=1) for index in range(number)]
@@ -197,7 +197,7 @@ def scenarios() -> list[Scenario]:
 
 
 def calls_before_the_answer(orders: int) -> int:
-    """How many calls our code makes before it answers a request with so many orders."""
+    """The calls that our code makes before it responds to a request with this number of orders."""
     with Pipeline.running() as pipeline, _logging_to(_Output()):
         body = order_of() if orders == 1 else {"orders": [order_of(f"c{i}") for i in range(orders)]}
         Shop(pipeline).post(body)
@@ -234,21 +234,21 @@ def _run(scenario: Scenario) -> Cost:
 
 
 _MEASURED = {"POWERTOOLS_METRICS_NAMESPACE": "OrderCapture", "POWERTOOLS_SERVICE_NAME": "order-capture"}
-"""What the template sets for all functions (Globals): metrics are lines of the log."""
+"""Set by the template for all functions (Globals): metrics are written as log lines."""
 
 
 def _finish(pipeline: Pipeline, meter: Meter, *, apart: bool) -> None:
-    """All that follows. What has a batching window waits until all that takes less time is done."""
+    """Run all that follows. Sources with a batching window wait until everything faster is done."""
     for window in sorted({*pipeline.consumers().values()}):
         while _deliver(pipeline, meter, window=window, apart=apart):
             pass
-    pipeline.wait(WATCH_DELAY)  # each order is checked once more, and found shipped
+    pipeline.wait(WATCH_DELAY)  # the watchdog checks each order, and finds it shipped
     while _deliver(pipeline, meter, window=0, apart=apart):
         pass
 
 
 def _deliver(pipeline: Pipeline, meter: Meter, *, window: int, apart: bool) -> bool:
-    """Hand over what there is; whether there was anything.
+    """Deliver the waiting messages; returns whether there were any.
 
     Where orders come apart, so does all that follows: what is last on an order's way is handed over first, so
     that nothing is there for a batch, but in a window.
@@ -260,7 +260,7 @@ def _deliver(pipeline: Pipeline, meter: Meter, *, window: int, apart: bool) -> b
         meter.invoked(pipeline.invocations - before, records)
         messages = pipeline.deliver(name)
         if messages:
-            # A window gathers what was received apart.
+            # A window collects messages from several receives.
             meter.requests["sqs"] += messages if apart else math.ceil(messages / MAX_RECEIVED)
             meter.requests["sqs"] += math.ceil(messages / MAX_RECEIVED)  # to delete them
             meter.invoked(1, messages)
@@ -279,7 +279,7 @@ def _cost(scenario: Scenario, meter: Meter) -> Cost:
         + (meter.output.lines + api) * assumed["bytes_per_log_event"]
         + api * assumed["access_log_bytes"]
     )
-    # A request and its function are one trace.
+    # A request and its function share one trace.
     traces = assumed["sampled_traces"] * requests["lambda"]
     dollars = {
         "writes": meter.write_units.total() * million["dynamodb_write_units"],
@@ -312,7 +312,7 @@ def _each(totals: Mapping[str, float], number: int) -> dict[str, float]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in the parameters of a call: what is sent."""
+    """All strings in the parameters of a call: the payload."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -325,7 +325,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _logging_to(output: _Output) -> Iterator[None]:
-    """Have the functions' lines written there, those of the log and those that metrics are made of."""
+    """Redirect the functions' log and metric lines there."""
     logger = logs.configure()
     handler = logger.registered_handler
     assert isinstance(handler, logging.StreamHandler)

@@ -1,11 +1,11 @@
 """What a function's start costs over a bare interpreter: the part of a cold start that is ours.
 
-Each function is imported whole, under the settings that template.yaml gives it, and makes its clients as it
-does on AWS. Beside it stands what a function would plainly import with the same clients: boto3 and pydantic,
-without Powertools and with it.
+Each function is fully imported, under the settings that template.yaml gives it, and creates its clients as it
+does on AWS. It is compared with plain imports of boto3 and pydantic with the same clients, without Powertools
+and with it.
 
-Fresh processes, one after the other in turns, so that a machine that drifts drifts for all of them. Of each
-the least CPU time, which is nearly all of an import: whatever else the machine does can only add to it.
+Fresh processes run in turns, so that a drift of the machine affects all of them alike. The least CPU time of
+each counts: CPU is nearly all of an import, and other load on the machine can only add to it.
 The code is what `make run` deploys, byte-compiled, on the engine's interpreter.
 """
 
@@ -23,10 +23,10 @@ from tests.support.template import functions, load_template
 
 ROUNDS = 11
 BUDGET = 1.15
-"""How much of what boto3, pydantic and Powertools plainly import there a function may take at most."""
+"""Maximum start time of a function, relative to plain imports of boto3, pydantic and Powertools."""
 
 BARE = "pass"
-# By a name in it: `import pydantic` alone loads next to nothing of it.
+# Imports names from it: `import pydantic` alone loads almost nothing.
 PLAIN = "import boto3; from pydantic import BaseModel, Field, TypeAdapter"
 POWERTOOLS = f"""{PLAIN}
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -37,7 +37,7 @@ WITH_CLIENTS = "; [boto3.client(name, region_name='us-east-1') for name in {!r}]
 
 @dataclass(frozen=True)
 class StartTime:
-    """Milliseconds of CPU over a bare interpreter, for a function and for what it would plainly import."""
+    """Milliseconds of CPU over a bare interpreter, for a function and for the plain imports."""
 
     function: str
     milliseconds: float
@@ -46,7 +46,7 @@ class StartTime:
 
     @property
     def share(self) -> float:
-        """Of boto3, pydantic and Powertools, plainly imported."""
+        """Relative to plain imports of boto3, pydantic and Powertools."""
         return self.milliseconds / self.powertools
 
     @property
@@ -79,7 +79,7 @@ def measure(build: Path) -> list[StartTime]:
 
 
 def _settings(function: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a function: where its addresses lead makes no difference to its start."""
+    """The settings of a function, with placeholder addresses, which do not affect its start."""
     variables = function["Environment"]["Variables"]
     named = {"LOG_LEVEL": "INFO", "AWS_LAMBDA_FUNCTION_NAME": "function"}
     return dict.fromkeys(variables, "https://somewhere/else") | named

@@ -1,4 +1,4 @@
-"""How large each package is that a deployment uploads."""
+"""The size of each package that a deployment uploads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make schemas`: write schemas/ and asyncapi.yaml, unless that breaks whoever knows the messages."""
+"""`make schemas`: write schemas/ and asyncapi.yaml, unless that breaks existing writers or readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""asyncapi.yaml: who says what to whom, as AsyncAPI 3.0, from the registry."""
+"""asyncapi.yaml: senders, channels and receivers of messages, as AsyncAPI 3.0, from the registry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Everything comes at least once, and may come out of order. Ignore fields that yo
 would break you gets another version. Topics and queues are named by the stack, whose outputs have the names.
 """
 
-# Of Standard Webhooks 1.0. Values of an example: what a receiver is to check depends on its secret.
+# Headers of Standard Webhooks 1.0, with example values: the real ones depend on the receiver's secret.
 _WEBHOOK_HEADERS = {
     "content-type": (
         f"^{CONTENT_TYPE.replace('+', '[+]')}$",
@@ -96,7 +96,7 @@ _UNWANTED = {
 
 
 def headers(kind: Kind, message: Message) -> Node:
-    """The schema of what goes with a message beside its body."""
+    """The schema of a message's headers."""
     match kind:
         case Kind.TOPIC | Kind.QUEUE:
             attributes = {"type": message.type, "version": message.version}
@@ -185,7 +185,7 @@ def _channel(channel: Channel) -> Node:
         case Kind.SOCKET:
             binding = {"method": "GET", "headers": _HANDSHAKE, "bindingVersion": "0.1.0"}
             return {"address": "/", **described, "bindings": {"ws": binding}}
-    return {"address": None, **described}  # a webhook's is its customer's own
+    return {"address": None, **described}  # a webhook's address belongs to its customer
 
 
 def _by_output(output: str) -> Node:
@@ -237,7 +237,7 @@ def _sending(channel: Channel) -> Node:
         {
             "protocol": "sqs",
             "endpoint": {"name": queue.name},
-            # The binding knows lists of texts only; what `exists` filters by, the headers describe.
+            # The binding allows only lists of strings; the headers describe the `exists` filters.
             "filterPolicy": {
                 name: values
                 for name, values in queue.filter_policy.items()
@@ -272,7 +272,7 @@ def _references(channel: Channel, messages: tuple[Message, ...]) -> list[Node]:
 
 
 def _messages() -> Node:
-    """Each message in each way that it is sent, which differ in its headers only."""
+    """Each message, once for each kind of channel; these differ only in their headers."""
     return {
         _name(channel.kind, message): _message(channel.kind, message)
         for channel in CHANNELS
@@ -329,13 +329,13 @@ _WAYS = {Kind.WEBHOOK: "Webhook", Kind.SOCKET: "Push"}
 
 
 def _name(kind: Kind, message: Message) -> str:
-    """A message as this kind of channel carries it."""
+    """The name of a message on this kind of channel."""
     way = {Kind.WEBHOOK: "webhook", Kind.SOCKET: "socket"}.get(kind)
     return f"{way}.{_key(message)}" if way and message.enveloped else _key(message)
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML without anchors, and longer texts as they are read."""
+    """YAML without anchors, with longer texts as blocks."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

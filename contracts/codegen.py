@@ -1,11 +1,11 @@
-"""The files that are written from the registry, and what becomes of those that they replace.
+"""The files that are generated from the registry, and the archive of those that they replace.
 
-* `schemas/<type>/<version>.json`: the schema, as it is now
+* `schemas/<type>/<version>.json`: the current schema
 * `schemas/<type>/samples/<version>.<name>.json`: messages as this release writes them
-* `schemas/<type>/earlier/<n>/…`: what was at these places before, never to be changed
+* `schemas/<type>/earlier/<n>/…`: the replaced files, never to be changed
 * `asyncapi.yaml`: who sends which message to whom
 
-`earlier` has yesterday's messages, which today's readers still get, and what yesterday's readers know.
+`earlier` has earlier samples, which today's readers must still accept, and the schemas of earlier readers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ALL = (ENVELOPE, *MESSAGES)
 
 
 def generated(messages: Sequence[Message] = ALL) -> dict[str, str]:
-    """Every file by its path, as it is to be."""
+    """Every file by its path, as generated."""
     files = {_schema_path(each): json.dumps(schema_of(each), indent=2) + "\n" for each in messages}
     latest = {message.type: message.version for message in messages}
     for (kind, name), text in samples().items():
@@ -34,7 +34,7 @@ def generated(messages: Sequence[Message] = ALL) -> dict[str, str]:
 
 
 def committed(root: Path = ROOT) -> dict[str, str]:
-    """Every file by its path, as it is; without those of earlier releases."""
+    """Every file by its path, as committed; without those of earlier releases."""
     paths = [path for path in (root / "schemas").glob("*/**/*.json") if "earlier" not in path.parts]
     return {
         str(path.relative_to(root)): path.read_text(encoding="utf-8")
@@ -44,14 +44,14 @@ def committed(root: Path = ROOT) -> dict[str, str]:
 
 
 def previous(kind: str, root: Path = ROOT) -> Iterator[tuple[str, Path]]:
-    """What was replaced of a type of messages: the path that it had, and where it is now."""
+    """The replaced files of a message type: the original path, and the current one."""
     for path in sorted((root / "schemas" / kind / "earlier").glob("*/**/*.json")):
         place, kept = path.relative_to(root).parts[:2], path.relative_to(root).parts[4:]
         yield "/".join((*place, *kept)), path
 
 
 def breaking(messages: Sequence[Message] = ALL, root: Path = ROOT) -> list[str]:
-    """What those run into who know the messages by the schemas that are committed."""
+    """The changes that break readers or writers of the committed schemas."""
     found = []
     known = {_schema_path(message): message for message in messages}
     for path in sorted((root / "schemas").glob("*/*.json")):
@@ -65,7 +65,7 @@ def breaking(messages: Sequence[Message] = ALL, root: Path = ROOT) -> list[str]:
 
 
 def write(messages: Sequence[Message] = ALL, root: Path = ROOT) -> list[str]:
-    """Write what has changed; return its paths. What is replaced is kept, unless it differs in words only."""
+    """Write the changed files; return their paths. Keeps replaced files, unless only descriptions differ."""
     old, new = committed(root), generated(messages)
     changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
     places: dict[Path, Path] = {}
@@ -89,7 +89,7 @@ def _schema_path(message: Message) -> str:
 
 
 def _same(path: str, old: str, new: str | None) -> bool:
-    """Whether a schema says the same in other words; a sample that differs at all is another one."""
+    """Whether two schemas differ only in descriptions; samples must be identical."""
     return new is not None and "/samples/" not in path and same(json.loads(old), json.loads(new))
 
 

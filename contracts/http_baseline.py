@@ -2,11 +2,10 @@
 
 `docs/contract-baseline.yaml` is the contract that clients have: swagger.yaml without its prose. It is
 committed with every change of swagger.yaml (`make baseline`), so that any clone
-can compare with main's. A change that breaks clients is taken into it under a new major version only.
+can compare with main's. A breaking change is allowed only with a new major version.
 
-What may be sent may only become more, and what may be answered only less: a request that was good stays good,
-and an answer that could not come still can't. But answers may get new fields and statuses, as the contract
-says of itself.
+Requests may only be widened, and responses only narrowed: a valid request stays valid, and an impossible
+response stays impossible. But responses may get new fields and statuses, as the contract itself states.
 """
 
 import argparse
@@ -30,7 +29,7 @@ REQUEST, RESPONSE = "request", "response"
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _PROSE = ("description", "summary", "example", "examples", "tags", "links", "externalDocs")
-# What holds things by names of their own.
+# Nodes whose keys are names.
 _NAMED = (
     "$defs",
     "content",
@@ -50,14 +49,14 @@ _HEAD = "# The contract that clients rely on, written by `make baseline`: swagge
 
 
 def read(path: Path) -> Document:
-    """A contract without its prose and without what is for API Gateway only."""
+    """A contract without its prose and its API Gateway extensions."""
     found: Document = bare(yaml.safe_load(path.read_text(encoding="utf-8")))
     found["paths"] = {route: item for route, item in found["paths"].items() if item}  # no catch-all
     return found
 
 
 def surface(contract: Document) -> dict[Place, Facts]:
-    """Everything in a contract that clients rely on: each place, and what is so there."""
+    """Everything in a contract that clients rely on: each place, and the facts about it."""
     found: dict[Place, Facts] = {(): {}}
     for path, item in contract["paths"].items():
         for method in (each for each in _METHODS if each in item):
@@ -112,7 +111,7 @@ def fields(
 
 
 def resolve(contract: Document, node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The thing itself where `node` is a reference to it."""
+    """The target of `node` if it is a reference, else `node`."""
     while "$ref" in node:
         target: Any = contract
         for key in node["$ref"].removeprefix("#/").split("/"):
@@ -122,12 +121,12 @@ def resolve(contract: Document, node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def breaking_changes(old: Document, new: Document) -> list[str]:
-    """What a client of the old contract runs into with the new one; nothing if it may go on as before."""
+    """How the new contract breaks a client of the old one; empty if it does not."""
     return breaks(surface(old), surface(new))
 
 
 def breaks(before: dict[Place, Facts], now: dict[Place, Facts]) -> list[str]:
-    """What whoever relies on how it was before runs into now."""
+    """How the changes break clients of the old contract."""
     found = [
         f"{_described(place)} is gone"
         for place in before
@@ -167,12 +166,12 @@ def _less(wide: Facts, narrow: Facts) -> Iterator[str]:
 
 
 def _tokens(doors: list[dict[str, list[str]]]) -> list[str]:
-    """The tokens that open an operation, each with its scopes; none where none is needed."""
+    """The tokens that an operation accepts, each with its scopes; none if none is needed."""
     return [" ".join([kind, *sorted(scopes)]) for door in doors for kind, scopes in sorted(door.items())]
 
 
 def _above(place: Place, known: Mapping[Place, Facts]) -> Place:
-    """The place that this one is a part of."""
+    """The parent of a place."""
     return next(place[:end] for end in reversed(range(len(place))) if place[:end] in known)
 
 
@@ -181,7 +180,7 @@ def _described(place: Place) -> str:
 
 
 def bare(node: Any, *, named: bool = False) -> Any:
-    """A node without prose and extensions; the keys of a `named` one are names, whatever they look like."""
+    """A node without prose and extensions; all keys of a `named` one are names."""
     match node:
         case dict():
             return {
@@ -195,7 +194,7 @@ def bare(node: Any, *, named: bool = False) -> Any:
 
 
 def main() -> int:
-    """`make baseline`: take swagger.yaml for what clients have from now on, unless it breaks them."""
+    """`make baseline`: record swagger.yaml as the clients' contract, unless it breaks them."""
     argparse.ArgumentParser(prog="make baseline", description=main.__doc__).parse_args()
     new, old = read(CONTRACT), read(BASELINE) if BASELINE.exists() else None
     broken = breaking_changes(old, new) if old else []

@@ -1,4 +1,4 @@
-"""The bodies that the Postman collection sends: each is an example of swagger.yaml, and what differs from it.
+"""The bodies in the Postman collection: each is an example of swagger.yaml with some changes.
 
 `postman/bodies.yaml` names the example of each request, by the request's name, and the changes to it as a
 merge patch (RFC 7396: null removes a field). The examples' customers and products become those of the run.
@@ -24,7 +24,7 @@ OF_THE_RUN = {
     "bob": "{{otherCustomerId}}",
     "espresso-beans": "{{productId}}",
 }
-"""The variable for each customer and product of the examples, so that every run has its own."""
+"""The variable for each customer and product of the examples, so that every run uses new ones."""
 
 Document = dict[str, Any]
 
@@ -37,16 +37,16 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: Decimal(node.
 
 
 def load(text: str) -> Document:
-    """A document with its numbers as they are written."""
+    """A document with its numbers unchanged."""
     document: Document = yaml.load(text, Loader=_Loader)  # nosec B506 # it is a safe one
     return document
 
 
 def written(collection: Document, contract: Document, bodies: Document) -> Document:
-    """The collection with the bodies that it should have.
+    """The collection with its bodies replaced.
 
     Raises:
-        ValueError: `bodies` has a request or an example that there is not, or misses a request.
+        ValueError: `bodies` has an unknown request or example, or lacks a request.
     """
     collection = json.loads(json.dumps(collection))
     requests = {each["name"]: each["request"] for each in _requests(collection) if "body" in each["request"]}
@@ -108,7 +108,7 @@ def _requests(folder: Mapping[str, Any]) -> Iterator[Document]:
 
 
 def text_of(collection: Document) -> str:
-    """A collection as it is written."""
+    """A collection as text for its file."""
     return json.dumps(collection, indent=2) + "\n"
 
 

@@ -1,9 +1,9 @@
-"""The registry: which messages there are, in which versions, and which channel carries them.
+"""The registry of messages, their versions and their channels.
 
-What is new is added here, with its model in `order_capture.application.messages` and a sample in
-`contracts.samples`; then `make schemas`. A change that breaks readers or writers of a released version is
-refused there. It needs a new version: an entry of its own in `MESSAGES`, beside the old one for as long as
-such messages exist.
+To add a message, add it here, its model to `order_capture.application.messages` and a sample to
+`contracts.samples`; then run `make schemas`. That refuses a change that breaks readers or writers of a
+released version. Such a change needs a new version: a separate entry in `MESSAGES`, beside the old one for as
+long as such messages exist.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ Model = type[BaseModel]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A kind of message in one version."""
+    """One version of a message type."""
 
     type: str
     model: Model
     version: str = envelopes.VERSION
     enveloped: bool = True
-    """Whether it is the `data` of a CloudEvent, rather than all there is."""
+    """Whether it is the `data` of a CloudEvent, rather than the whole message."""
     sequenced: bool = False
-    """Whether it has a place among the events of its order."""
+    """Whether it has a `sequence` among the events of its order."""
     compatibility: tuple[str, ...] = (REQUEST, RESPONSE)
-    """Who may be of another release than we are: who has sent it, who is given it. Mostly both: of any two
-    functions either may be the newer one, and what lies in a queue was sent by an older one."""
+    """Which side may run another release: the sender, the receiver. Mostly both: either of two functions may
+    be the newer one, and queued messages may come from an older one."""
 
     @property
     def name(self) -> str:
-        """What code calls it: `OrderPlaced`, or `OrderPlacedV2` in a later version."""
+        """Its name in code: `OrderPlaced`, or `OrderPlacedV2` in a later version."""
         words = "".join(word.capitalize() for word in self.type.split("."))
         return words if self.version == "1" else f"{words}V{self.version}"
 
     @property
     def dataschema(self) -> str:
-        """The name of its schema, which the envelope carries."""
+        """The name of its schema, which is in the envelope."""
         return envelopes.dataschema(self.type, self.version)
 
 
 class Kind(Enum):
-    """What a channel is."""
+    """The kind of a channel."""
 
     TOPIC = "sns"
     QUEUE = "sqs"
@@ -62,7 +62,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A way that messages go: a topic or queue by its name in template.yaml, a webhook, the WebSocket API."""
+    """A channel of messages: a topic or queue by its name in template.yaml, a webhook, the WebSocket API."""
 
     name: str
     kind: Kind
@@ -72,22 +72,22 @@ class Channel:
     """The functions that send to it. What is sent to a topic is in the queues behind it without any."""
     receivers: tuple[str, ...] = ()
     topic: str = ""
-    """Of a queue: the topic that it is behind."""
+    """For a queue: the topic that it subscribes to."""
     unless: str = ""
-    """Of such a queue: the attribute that keeps a message out."""
+    """For such a queue: the attribute that excludes a message."""
     requests: tuple[Message, ...] = ()
     """What others send to it; then that is what its receivers get, and `replies` what they answer."""
     replies: tuple[Message, ...] = ()
 
     @property
     def filter_policy(self) -> dict[str, list[Any]]:
-        """Of a queue behind a topic: what its subscription lets through."""
+        """The filter policy of a queue's subscription."""
         types: list[Any] = [message.type for message in self.messages]
         return {"type": types, **({self.unless: [{"exists": False}]} if self.unless else {})}
 
     @property
     def all_messages(self) -> tuple[Message, ...]:
-        """All that is to be seen on it."""
+        """All messages on it."""
         return (*self.requests, *self.replies, *self.messages)
 
 
@@ -95,7 +95,7 @@ ENVELOPE = Message("envelope", envelopes.CloudEvent, enveloped=False)
 
 
 def _event_model(event_type: OrderEventType) -> Model:
-    """The order as an event of this type has it: its status can only be one."""
+    """The order in an event of this type, which allows only one status."""
     name = event_type.name
     pinned: Any = Literal[status_of(event_type).value]
     return create_model(

@@ -1,4 +1,4 @@
-"""A sample of every message, as this release writes it: by the functions' own code, at fixed times."""
+"""A sample of every message of this release, written by the functions' own code, at fixed times."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ _CLOSED = CheckResult(Outcome.DECLINED, Decimal(7), code=DeclineCode.ORDER_CLOSE
 
 
 def samples() -> dict[tuple[str, str], str]:
-    """Every sample, by the type of its message and its own name."""
+    """Every sample, by its message type and name."""
     return _between_functions() | _events() | _states() | _over_a_socket()
 
 
 def readable(text: str) -> str:
-    """JSON in lines, each number as it was written."""
+    """Indented JSON, with numbers unchanged."""
     return simplejson.dumps(decimal_json.loads(text), use_decimal=True, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -129,7 +129,7 @@ def _between_functions() -> dict[tuple[str, str], str]:
 
 
 def _events() -> dict[tuple[str, str], str]:
-    """The lives of some orders, from one status to the next."""
+    """The events of some orders, for each status change."""
 
     def placed(terms: OrderDetails) -> Order:
         return Order.place(terms, now=_time(123), correlation_id=CORRELATION_ID, fingerprint="")
@@ -165,7 +165,7 @@ def _events() -> dict[tuple[str, str], str]:
 
 
 def _states() -> dict[tuple[str, str], str]:
-    """How a customer and a product stand, and how what was deleted does."""
+    """The states of a customer and a product, existing and deleted."""
 
     def state(kind: LedgerSpec, entity: str, head: Balance) -> str:
         return _body(BalanceState(kind, entity, head), "ledger_publisher", 999)

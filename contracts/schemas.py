@@ -1,4 +1,4 @@
-"""JSON Schemas from the models, and which changes of them break whoever reads or writes the messages."""
+"""JSON Schemas from the models, and which changes of them break readers or writers of the messages."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
 
-# What `breaking_changes` compares. A keyword that it passes over could break somebody unseen, so it takes no
-# other.
+# The keywords that `breaking_changes` compares. It rejects all others, since a change of one that it ignores
+# could break readers or writers unnoticed.
 _COMPARED = {
     *("additionalProperties", "enum", "format", "items", "nullable", "pattern", "properties", "required"),
     *("maximum", "maxItems", "maxLength", "maxProperties", "type"),
@@ -31,13 +31,13 @@ _OF_THE_FILE = {"$schema", "$id", "$defs", "title"}
 
 
 class NotComparableError(Exception):
-    """A schema says something of which it is not known here what breaks whom."""
+    """A schema has a keyword that can't be compared."""
 
 
 def schema_of(message: Message) -> Schema:
-    """The schema of a message, named by the `dataschema` that its envelope carries."""
+    """The schema of a message, named by the `dataschema` of its envelope."""
     own = _without_titles(message.model.model_json_schema(schema_generator=_Generator))
-    # Code generators name their classes by these titles.
+    # Code generators name classes after these titles.
     parts = {name: {"title": name, **each} for name, each in own.pop("$defs", {}).items()}
     definitions = {"$defs": parts} if parts else {}
     return {
@@ -50,19 +50,19 @@ def schema_of(message: Message) -> Schema:
 
 
 def same(old: Schema, new: Schema) -> bool:
-    """Whether two schemas differ in their words at most."""
+    """Whether two schemas are the same except for descriptions."""
     return bool(_in_one_order(_without_titles(bare(old))) == _in_one_order(_without_titles(bare(new))))
 
 
 def breaking_changes(message: Message, old: Schema, new: Schema) -> list[str]:
-    """What those run into with `new` who know the message by `old`; nothing if they may go on as before.
+    """How `new` breaks readers and writers that use `old`; empty if it breaks none.
 
-    Who has sent one, then, must still be understood, and who is given one must still understand it. They
-    ignore fields that they do not know. What is so both ways, as between any two functions, may only get new
-    fields, and only such as may be left out.
+    Messages of old writers must still be accepted, and old readers must still accept new messages. Readers
+    ignore unknown fields. If both apply, as between any two functions, a message may only get new fields, and
+    only optional ones.
 
     Raises:
-        NotComparableError: one of the two says what can't be compared.
+        NotComparableError: one of the two has a keyword that can't be compared.
     """
     try:
         return breaks(_surface(message, old), _surface(message, new))
@@ -79,7 +79,7 @@ def _surface(message: Message, schema: Schema) -> dict[Place, Facts]:
 
 
 def _in_the_contracts_words(whole: Schema, node: Mapping[str, Any]) -> Schema:
-    """A schema as OpenAPI 3.0 would put it, which is what `contracts.http_baseline` compares."""
+    """A schema in OpenAPI 3.0 form, which `contracts.http_baseline` compares."""
     beside = {key: value for key, value in node.items() if key != "$ref"}
     words = dict(bare({**resolve(whole, node), **beside}))
     if "anyOf" in words:
@@ -104,7 +104,7 @@ def _in_the_contracts_words(whole: Schema, node: Mapping[str, Any]) -> Schema:
 
 
 class _Generator(GenerateJsonSchema):
-    """As pydantic does it, without defaults: a field that is not there has none, it is absent."""
+    """pydantic's generator without defaults: a missing field is absent and has no default."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -122,14 +122,14 @@ class _Generator(GenerateJsonSchema):
 
 
 def _docstrings(model: type) -> dict[str, str]:
-    """What stands below each field in the source.
+    """The docstring below each field in the source.
 
     pydantic's `use_attribute_docstrings` does the same as each class is made: 1 ms of each function's start
     for each model.
     """
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):
-        with contextlib.suppress(OSError, TypeError):  # it was not written as a class
+        with contextlib.suppress(OSError, TypeError):  # it was not defined as a class
             (node,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
             for field, text in itertools.pairwise(getattr(node, "body", [])):
                 match field, text:
@@ -139,7 +139,7 @@ def _docstrings(model: type) -> dict[str, str]:
 
 
 def _without_titles(node: Any) -> Any:
-    """Without the names of the Python classes."""
+    """The schema without the names of the Python classes."""
     match node:
         case dict():
             return {
@@ -153,7 +153,7 @@ def _without_titles(node: Any) -> Any:
 
 
 def _in_one_order(node: Any) -> Any:
-    """With the names of required fields sorted: their order says nothing."""
+    """The schema with the required fields sorted: their order has no meaning."""
     match node:
         case dict():
             return {

@@ -1,4 +1,4 @@
-"""What more than one suite runs on, and what the run as a whole prints and does."""
+"""Fixtures shared by several suites, and the hooks of the whole run."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from tests.support.absent import absent
 
 Say = Callable[[RenderableType], None]
 
-# Of many processes, which start all the time and are waited for by clients: one of these tests at a time, and
-# beside it only what runs in a process or two of its own.
+# These start many processes, for which clients wait: one of these tests at a time, and
+# beside it only tests with a process or two.
 ON_ENGINES = ("tests/browser/", "tests/deployed/", "tests/concurrency/", "tests/sam_local/")
-# But not this in full: one request after the other to an engine of its own, however long it takes.
-# Of the fast profile it is short, and the other process has more to do.
+# But not this one in full: it sends serial requests to its own engine, and may take any time.
+# In the fast profile it is short, and the other process has more to do.
 FUZZ = "tests/deployed/test_fuzz.py"
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
-"""How many tests of each suite a run leaves out."""
+"""The number of tests of each suite that a run leaves out."""
 
 
 def is_on_engines(nodeid: str) -> bool:
-    """Whether a test is one of those of which only one runs at a time."""
+    """Whether a test is one of those that run one at a time."""
     return nodeid.startswith(ON_ENGINES) and (profile.IS_FAST or not nodeid.startswith(FUZZ))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the profile leaves out, then order the rest.
+    """Deselect what the profile leaves out, then order the rest.
 
-    First what keeps one process busy to the end, then those modules whose few tests are the longest.
+    First what keeps one process busy to the end, then the modules with few, long tests.
     """
     out = left_out(config, items)
     config.hook.pytest_deselected(items=out)
@@ -65,7 +65,7 @@ def _turn(item: pytest.Item) -> int:
 
 
 def left_out(config: pytest.Config, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """What the profile does not run of these. Whoever names tests gets those, and all of them."""
+    """The tests that the profile leaves out. Explicitly named tests all run."""
     if profile.NAME == "full" or config.option.keyword or any("::" in argument for argument in config.args):
         return []
     by_test: dict[str, list[pytest.Item]] = {}
@@ -88,9 +88,9 @@ def suite_of(nodeid: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Under make, end with it: killed, it passes nothing on. What xdist starts ends with this process."""
+    """Under make, end with it: a killed make sends no signal. xdist's processes end with this one."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # So it is in the background of a script; and all that tests start and interrupt would ignore it, too.
+        # SIGINT is ignored in a script's background jobs, and would be by all processes that tests interrupt.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "MAKELEVEL" in os.environ and not hasattr(config, "workerinput"):
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
@@ -103,12 +103,12 @@ def _end_with(parent: int) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What there is by now is there to the end: to look through it for garbage takes a fifth of the time."""
+    """Freeze the existing objects, which live to the end: collecting them takes a fifth of the time."""
     gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Where two tests run at a time (`make test`), those of a module stay together, with what they share."""
+    """With two tests at a time (`make test`), keep a module's tests together, with their shared fixtures."""
     return _ByModule(config, log)
 
 
@@ -119,7 +119,7 @@ class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
 
 @pytest.fixture
 def say(record_property: Callable[[str, object], None]) -> Say:
-    """Have something printed at the end of the run: what was measured, and how much of it."""
+    """Print something at the end of the run, such as measurements."""
 
     def keep(what: RenderableType) -> None:
         console = Console(width=200)
@@ -132,14 +132,14 @@ def say(record_property: Callable[[str, object], None]) -> Say:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What runs in a process of its own has its counts taken along by pytest-xdist."""
+    """Pass the counts of a worker process on to pytest-xdist."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, {})
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: WorkerController) -> None:
-    """Every process has collected all tests, and left out the same."""
+    """Take the counts of one process: all collected the same tests, and left out the same."""
     if counts := getattr(node, "workeroutput", {}).get("left_out"):
         node.config.stash[LEFT_OUT] = counts
 
@@ -181,7 +181,7 @@ def dynamodb_local_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """One that enforces IAM: every function has what its role allows and nothing more."""
+    """An engine that enforces IAM: every function can do only what its role allows."""
     if target.NAME:
         pytest.skip(f"not on {target.NAME}: it uses the local engine itself")
     with fresh(auth=True) as running:
@@ -190,9 +190,9 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StackClient:
-    """The real template on it, deployed as an operator does it; for all tests that leave it as it is.
+    """The real template on it, deployed as by an operator; for all tests that do not change the stack.
 
-    Or the stack that was named (`make deployed STACK=name`), as it is.
+    Or the named stack (`make deployed STACK=name`).
     """
     if target.NAME:
         try:

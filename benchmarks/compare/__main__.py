@@ -1,8 +1,8 @@
 """`make compare`: the event-driven design and a monolith, under the same load, at sizes that no laptop has.
 
 The real functions run in virtual time on the model of AWS of `make flash-sale`. The monolith is a model too,
-with the figures that `make traditional MEASURE=1` has measured. With --live both also run here, for real, and
-the model of the monolith is checked against it.
+with constants measured by `make traditional MEASURE=1`. With --live both also run on this machine, and
+the model of the monolith is checked against the real one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tests.support.template import ROOT
 
 MAX_PROCESSES = 2  # what a laptop can spare; the results do not depend on it
 WIDTH = 80
-SHOWN = 5  # of what is broken
+SHOWN = 5  # broken promises
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare; 1 if an answer was wrong, or with --live the model does not agree with the monolith."""
+    """Compare; 1 if a decision was wrong, or with --live the model deviates too far from the monolith."""
     parser = Parser(
         prog="make compare",
         description=__doc__,
@@ -85,7 +85,7 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def compare(sizes: scenarios.Sizes, constants: monolith.Constants, seed: int) -> Report:
-    """Play everything, and say how far it is."""
+    """Run all scenarios, and show the progress."""
     loads = Loads.of(sizes, seed)
     todo, found, started = scenarios.jobs(loads, seed), dict[str, Any](), time.monotonic()
     processes = min(MAX_PROCESSES, os.cpu_count() or 1)
@@ -101,14 +101,14 @@ def compare(sizes: scenarios.Sizes, constants: monolith.Constants, seed: int) ->
 
 @dataclass(frozen=True)
 class Live:
-    """What both designs did on this machine."""
+    """The results of both designs on this machine."""
 
     validated: Sequence[validation.Compared]
     compared: Sequence[live.Comparison]
 
     @property
     def is_right(self) -> bool:
-        """Whether both kept the books, and the model of the monolith is near the monolith."""
+        """Whether both kept the books, and the model of the monolith agrees with the monolith."""
         return all(each.agrees for each in self.validated) and all(each.is_right for each in self.compared)
 
     def json(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def run_live(constants: monolith.Constants, seed: int) -> Live:
 
 
 class _Quiet:
-    """Where there is no terminal, nothing is shown that would be wiped out again."""
+    """Shows no transient progress without a terminal."""
 
     def __enter__(self) -> _Quiet:
         return self
@@ -140,12 +140,12 @@ class _Quiet:
         return
 
     def update(self, text: str) -> None:
-        """Say what is going on."""
+        """Ignore the current step."""
 
 
 # ----------------------------------------------------------------------------------------------------- output
 def print_report(report: Report) -> None:
-    """Tables of 80 columns, and a line for each verdict."""
+    """Print tables of 80 columns, and a line for each verdict."""
     figures = report.figures
     _print(_steady(figures["steady"]))
     _print_line("–: not played, too many orders for a laptop. *: above 60 % of one database's capacity.")
@@ -178,7 +178,7 @@ def _print_line(text: str) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """The first column is of names, the others of figures."""
+    """The first column has names, the others figures."""
     table = Table(box=box.SIMPLE, title=title, title_justify="left", title_style="bold", pad_edge=False)
     table.padding = 0, 1, 0, 0
     for column in columns:

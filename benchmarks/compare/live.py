@@ -1,6 +1,6 @@
 """Both designs on this machine under the same load, in turns: the traditional one, and the local stack.
 
-It can show how the traditional design does on this machine, and that neither oversells, loses or doubles an
+It shows how fast the traditional design is on this machine, and that neither oversells, loses or doubles an
 order. It can't show how fast the serverless design is: here an emulator of AWS runs it, on the same cores.
 """
 
@@ -31,13 +31,13 @@ from benchmarks.traditional import server
 from local import engine, stack
 
 ROUNDS, SECONDS, USERS, RATE = 3, 8, 8, 4.0
-"""RATE is what the local stack carries on two busy cores, in orders a second, without a backlog."""
+"""RATE: orders a second that the local stack handles on two busy cores without a backlog."""
 
 _WARM_UP_SECONDS = 5  # forty functions start, connections open, PostgreSQL plans its statements
 _LAST_UNITS = 10
 _PATIENCE = 300.0  # seconds for the backlog of the local stack
-_CUSTOMERS = _PRODUCTS = 20  # enough that `spread` spreads; each is prepared and audited in each round
-_EVEN = 0.1  # ratios nearer to 1 than this are no difference
+_CUSTOMERS = _PRODUCTS = 20  # enough for `spread`; each is prepared and audited in each round
+_EVEN = 0.1  # ratios closer to 1 than this count as even
 
 FIGURES = {
     "orders_per_second": "orders/s",
@@ -58,7 +58,7 @@ STATEMENT = (
 
 @dataclass(frozen=True)
 class Case:
-    """A load that both designs get."""
+    """A load for both designs."""
 
     name: str
     mixes: tuple[str, ...]
@@ -66,14 +66,14 @@ class Case:
     orders: int = 20_000
     hot_units: int = PLENTY
     oversells: bool = False
-    """Whether most orders must be refused: then it is the books that count, not the speed."""
+    """Whether most orders must be refused: then only correctness is compared, not speed."""
 
 
 CASES = (
     Case("spread, at one rate", ("spread",), rate=RATE),
     Case("spread, at full load", ("spread",)),
     Case("one hot product", ("hot",)),
-    # So many only: the local stack takes batches much faster than it decides them.
+    # Limited, because the local stack accepts batches much faster than it decides them.
     Case("batches, 200 orders", ("batches",), orders=200),
     Case(f"the last {_LAST_UNITS} units", ("hot",), hot_units=_LAST_UNITS, oversells=True),
 )
@@ -81,10 +81,10 @@ CASES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What one design did in a case: medians over the rounds, and sums."""
+    """The results of one design in a case: medians over the rounds, and sums."""
 
     figures: dict[str, float | None]
-    """By the names of `FIGURES`."""
+    """Keys are those of `FIGURES`."""
     accepted: int
     refused: int
     """Orders that got an error instead of an id."""
@@ -95,22 +95,22 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A case with what both did."""
+    """A case with the results of both."""
 
     case: str
     traditional: Measured
     local_stack: Measured
     ratios: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    """Local stack ÷ traditional in each round: median, least, most. Empty where the speed does not count."""
+    """Local stack ÷ traditional over the rounds: median, least, most. Empty if speed is not compared."""
 
     @property
     def better(self) -> dict[str, str]:
-        """Which one did better here, figure by figure: only if it was so in each round."""
+        """The better design for each figure, if it was better in every round."""
         return {name: _better(name, ratio) for name, ratio in self.ratios.items()}
 
     @property
     def is_right(self) -> bool:
-        """Whether neither broke a promise."""
+        """Whether both kept all promises."""
         return not any(self.traditional.faults.values()) and not any(self.local_stack.faults.values())
 
     def json(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Comparison:
 
 
 def available() -> None:
-    """Check that both can run here.
+    """Check that both designs can run here.
 
     Raises:
         CommandError: PostgreSQL or an environment is not installed.
@@ -136,7 +136,7 @@ def measure(
     cases: Sequence[Case] = CASES,
     on_step: OnStep = lambda *_: None,
 ) -> list[Comparison]:
-    """Start both, on ports and with data of their own, and put them under each case's load in turns.
+    """Start both, on separate ports with new data, and run each case's load on them in turns.
 
     Args:
         rounds: how often each gets each load.
@@ -192,7 +192,7 @@ def _run(target: Target, load: Load, case: Case, audits: bool, show: Callable[[s
 
 
 def _options(case: Case, *, audits: bool) -> Options:
-    # Where the speed counts nothing is scarce: the faster one would sell out first, and do less work.
+    # If speed is compared, nothing is scarce: the faster design would sell out first, and do less work.
     return Options(
         patience=_PATIENCE,
         customers=_CUSTOMERS,
@@ -205,7 +205,7 @@ def _options(case: Case, *, audits: bool) -> Options:
 
 
 def compare(case: Case, traditional: Sequence[Report], local_stack: Sequence[Report]) -> Comparison:
-    """Compare the rounds of both: the first of one with the first of the other, and so on."""
+    """Compare the rounds of both pairwise: the first with the first, and so on."""
     found = Comparison(case.name, _measured(traditional), _measured(local_stack))
     if case.oversells:
         return found
@@ -259,7 +259,7 @@ def _better(name: str, ratio: tuple[float, float, float]) -> str:
 
 
 def print_table(comparisons: Sequence[Comparison], console: Console) -> None:
-    """Print what was measured, whole at 80 columns."""
+    """Print what was measured, in 80 columns."""
     title = "Live, on this machine: medians of the rounds"
     table = Table(box=box.SIMPLE, title=title, title_justify="left", width=80)
     table.add_column("")

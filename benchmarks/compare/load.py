@@ -1,4 +1,4 @@
-"""Who orders when, and what became of it: the same for every design."""
+"""The load and its outcome, in the same form for every design."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outage:
-    """A time in which the credit service is slow, or does not answer."""
+    """A period in which the credit service is slow or down."""
 
     begins: float
     ends: float
     seconds: float
-    """How long a call takes; if the service does not answer, how long a caller waits for it."""
+    """How long a call takes; if the service is down, how long a caller waits for it."""
     answers: bool
 
     def lasts_at(self, time: float) -> bool:
-        """Whether it has begun and is not over."""
+        """Whether the outage is in progress."""
         return self.begins <= time < self.ends
 
 
 @dataclass(frozen=True)
 class Load:
-    """Orders of one unit each, by the second at which each is sent."""
+    """Orders of one unit each, with the time at which each is sent, in seconds."""
 
     name: str
     times: Sequence[float]
@@ -39,7 +39,7 @@ class Load:
 
 
 def arrivals(rate: float, seconds: float, *, seed: int, begins: float = 0.0) -> list[float]:
-    """When independent customers order, of whom so many come in a second on average."""
+    """Arrival times of independent customers, at an average rate per second."""
     chance = random.Random(f"arrivals {rate:g} {seconds:g} {seed}")
     number = round(rate * seconds)
     return sorted(begins + chance.uniform(0, seconds) for _ in range(number))
@@ -47,15 +47,15 @@ def arrivals(rate: float, seconds: float, *, seed: int, begins: float = 0.0) -> 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the orders of a load. Times in seconds; None for what never was."""
+    """The outcome of a load's orders. Times in seconds; None if it never happened."""
 
     requested: int
     accepted: int
-    """Answered in time that the order is taken."""
+    """Orders that were accepted in time."""
     refused: int
-    """Answered 503, for good."""
+    """Orders whose last response was a 503."""
     timed_out: int
-    """Clients that have stopped waiting: they do not know whether they have bought anything."""
+    """Clients that stopped waiting, and do not know whether their order was placed."""
     retries: int
     answer_p50: float | None
     answer_p99: float | None
@@ -63,9 +63,9 @@ class Outcome:
     """From the first attempt."""
     decided_p99: float | None
     drained: float
-    """From the last order that was sent until all that were taken are decided."""
+    """From the last order sent until all accepted ones are decided."""
     timeline: Sequence[tuple[float, float]] = ()
-    """Seconds, and how many were decided by then."""
+    """Pairs of seconds and the orders decided by then."""
 
     @classmethod
     def of(
@@ -81,7 +81,7 @@ class Outcome:
         timed_out: int = 0,
         timeline: Sequence[tuple[float, float]] = (),
     ) -> Outcome:
-        """From the times of each order; `last` is when the last one was decided."""
+        """Create it from each order's times; `last` is when the last one was decided."""
         return cls(
             requested=requested,
             accepted=len(answers),
@@ -98,18 +98,18 @@ class Outcome:
 
     @property
     def taken(self) -> float:
-        """The share of the orders that were taken."""
+        """The share of the orders that were accepted."""
         return self.accepted / self.requested
 
     def figures(self) -> dict[str, Any]:
-        """What is printed as JSON."""
+        """The figures for JSON output."""
         found = asdict(self)
         del found["timeline"]
         return found
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The value that so many do not exceed; None if there is none."""
+    """The quantile of the values; None without values."""
     if not values:
         return None
     return round(sorted(values)[min(int(len(values) * share), len(values) - 1)], 4)

@@ -1,4 +1,4 @@
-"""What each design costs a month at list prices: servers of the right size, or what each order takes."""
+"""Monthly costs of each design at list prices: servers of the right size, or the cost per order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prices() -> dict[str, Any]:
 
 
 def seconds_per_month() -> float:
-    """As AWS's own examples have it."""
+    """As in AWS's own examples."""
     return float(prices()["hours_per_month"] * SECONDS_PER_HOUR)
 
 
@@ -39,17 +39,17 @@ class Fleet:
 
     servers: Servers
     database: str
-    """Its class."""
+    """The instance class."""
     month: float
-    """Dollars."""
+    """Dollars a month."""
     shares: Mapping[str, float]
-    """Of each limit, how much an order rate takes, from 0 to 1."""
+    """The used share of each limit, from 0 to 1."""
     fits: bool
-    """Whether no share exceeds what is planned for."""
+    """Whether all shares are within the planned maximum."""
 
     @property
     def first_limit(self) -> str:
-        """What would be used up first."""
+        """The limit that would be reached first."""
         return max(self.shares, key=lambda name: self.shares[name])
 
 
@@ -59,7 +59,7 @@ def fleet(mean: float, constants: Constants, *, standby: bool = True, peak: floa
     Args:
         mean: orders a second, all month long.
         standby: two tasks behind a balancer and a database with a standby, or one task and one database.
-        peak: how many times as many the servers have to be large enough for.
+        peak: the multiple of `mean` that the servers must be sized for.
     """
     file, most, rate = prices(), prices()["assumed"]["utilisation"], mean * peak
     needed = rate * constants.app_cpu_ms / 1000 / most
@@ -109,17 +109,17 @@ def _month(rate: float, servers: Servers, database: Mapping[str, Any], *, is_lar
 
 # ------------------------------------------------------------------------------------------------- serverless
 class Serverless:
-    """What an order costs without servers, by how full the batches are and how many orders a month has."""
+    """What an order costs without servers, by the batch size and the orders of a month."""
 
     def __init__(self, full: Cost, single: Cost, batches: Mapping[float, float]) -> None:
-        """`full` is of batches of ten, `single` of orders that come alone; `batches` has the messages of a
-        batch by the rate at which they were played."""
+        """`full` is the cost in batches of ten, `single` that of orders sent one by one; `batches` has the
+        measured messages per batch, by order rate."""
         self.full, self.single = full, single
         self._batches = sorted(batches.items())
 
     def batch(self, rate: float) -> float:
-        """Messages of a batch at so many orders a second: between the rates that were played by their
-        logarithm, outside of them as the nearest."""
+        """Messages per batch at a rate of orders a second: interpolated by logarithm between measured
+        rates, and the nearest rate's outside them."""
         below = [each for each in self._batches if each[0] <= rate]
         above = [each for each in self._batches if each[0] >= rate]
         if not below or not above:
@@ -130,10 +130,9 @@ class Serverless:
         return first + (second - first) * math.log(rate / low) / math.log(high / low)
 
     def per_million(self, rate: float) -> float:
-        """Dollars for a million orders, at so many a second all month long.
+        """Dollars for a million orders, at a constant rate of orders a second.
 
-        What a batch saves is saved by all of its messages but one, so a batch of five saves 8/9 of what one
-        of ten does.
+        All messages of a batch but one save cost, so a batch of five saves 8/9 of what one of ten does.
         """
         saved = (1 - 1 / max(1.0, self.batch(rate))) / (1 - 1 / BATCH)
         dollars = self.single.total_dollars + saved * (self.full.total_dollars - self.single.total_dollars)
@@ -142,11 +141,11 @@ class Serverless:
         return dollars - flat + _tiered(millions, prices()["api"]["tiers"]) / millions
 
     def month(self, rate: float) -> float:
-        """Dollars, what lies idle included."""
+        """Dollars, including the idle costs."""
         return idle_month() + self.per_million(rate) * rate * seconds_per_month() / 1e6
 
     def per_order(self) -> dict[str, float]:
-        """What an order in a full batch takes of each limit: see limits.toml."""
+        """How much of each limit (limits.toml) an order in a full batch uses."""
         return {
             "requests": self.full.requests["apigateway"],
             "executions": self.full.lambda_milliseconds / 1000,
@@ -166,7 +165,7 @@ def _tiered(millions: float, tiers: Sequence[Mapping[str, float]]) -> float:
 
 @cache
 def idle_month() -> float:
-    """Dollars of a month without any order: alarms, the dashboard, and pollers that ask empty queues."""
+    """Dollars of a month without any order: alarms, the dashboard, and the polling of empty queues."""
     template, idle = on_aws(load_template()), prices()["idle"]
     events = [event for each in functions(template).values() for event in each.get("Events", {}).values()]
     queues = sum(event["Type"] == "SQS" for event in events)
@@ -185,7 +184,7 @@ def _metrics(alarm: Mapping[str, Any]) -> int:
 
 
 def break_even(first: Callable[[float], float], second: Callable[[float], float]) -> float | None:
-    """Orders a second from which the first design costs more a month than the second; None: it never does."""
+    """Orders a second above which the first design costs more a month than the second; None if never."""
     rates = [10 ** (power / 50) for power in range(-150, 251)]  # 0.001 to 100,000
     dearer = next((rate for rate in rates if first(rate) > second(rate)), None)
     if dearer is None:
@@ -198,9 +197,9 @@ def break_even(first: Callable[[float], float], second: Callable[[float], float]
 
 
 def step_functions(single: Cost) -> dict[str, float]:
-    """Dollars a million orders, where a state machine calls the functions instead of topics and queues.
+    """Dollars a million orders, if a state machine calls the functions instead of topics and queues.
 
-    Each order is alone then, and the functions and tables do what they do for one that is.
+    Then no order is batched: functions and tables cost what they do for orders sent one by one.
     """
     of = prices()["step_functions"]
     functions_and_tables = sum(

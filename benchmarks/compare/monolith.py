@@ -1,14 +1,14 @@
 """A model of the traditional design in virtual time: application, pool, database, row locks, commits.
 
-What an order takes was measured on one machine (measured.toml). It takes CPU of the application, waits for a
-connection, takes CPU of the database, waits for its product's row, keeps that until its commit is on disk,
-and is answered.
+The costs of an order were measured on one machine (measured.toml). An order uses CPU of the application,
+waits for a connection, uses CPU of the database, waits for the lock of its product's row, holds it until its
+commit is on disk, and gets its response.
 
-* Cores are servers with one queue: the load balancer and the operating system are taken to be perfect.
-* Commits are flushed together: those that come while a flush is under way are in the next one.
-* One order at a time is in what the database does by one core (taking a place in the log, a snapshot).
-* An order whose connection or row takes too long is refused. So is one that meets too many in its process.
-* A client that has waited too long has gone; its order is worked on all the same, and may well be placed.
+* Cores are servers with one queue: the load balancer and the operating system are assumed to be perfect.
+* Commits are flushed together: those that arrive during a flush are in the next one.
+* The database's single-core work (a place in the log, a snapshot) takes one order at a time.
+* An order that waits too long for its connection or row is refused, as is one whose process has too many.
+* A client gives up after a while; its order is still processed, and may be placed.
 
 Not modelled, which makes the monolith look better than it is: checkpoints, vacuuming, disks at their limit,
 cold caches, deployments, and the minute or two in which a standby takes over.
@@ -37,7 +37,7 @@ MEASURED = Path(__file__).with_name("measured.toml")
 
 @cache
 def measured() -> Mapping[str, Any]:
-    """What the traditional design takes on one machine, by `make traditional MEASURE=1`."""
+    """The costs of the traditional design on one machine, from `make traditional MEASURE=1`."""
     return tomllib.loads(MEASURED.read_text())
 
 
@@ -47,7 +47,7 @@ def _measured(name: str, about: str) -> Any:
 
 @dataclass(frozen=True)
 class Constants:
-    """Milliseconds where the name says so; each can be set on the command line."""
+    """Names with `_ms` are in milliseconds; each can be set on the command line."""
 
     app_cpu_ms: float = _measured("app_cpu_ms", "CPU of the application for an order")
     db_cpu_ms: float = _measured("db_cpu_ms", "CPU of the database for an order")
@@ -88,26 +88,26 @@ def constants_from(settings: str) -> Constants:
     """The constants, some of them set: `db_cpu_ms=0.3 sigma=0`.
 
     Raises:
-        UsageError: there is no such constant, or it can't have that value.
+        UsageError: a constant is unknown, or its value is out of range.
     """
     return replace(Constants(), **settings_of(settings, KNOWN))
 
 
 @dataclass(frozen=True)
 class Servers:
-    """What the monolith runs on."""
+    """The servers that the monolith runs on."""
 
     app_vcpus: float
-    """Of each task."""
+    """vCPUs of each task."""
     tasks: int
     db_vcpus: int
     max_connections: int = 5_000
     standby: bool = True
-    """Whether a commit waits for another zone."""
+    """Whether a commit waits for a standby in another zone."""
     shared: bool = False
     """Whether the database is on the application's own cores: one machine, one task, no network."""
     speed: float = 1.0
-    """Of each core, what is there for the monolith."""
+    """The share of each core that the monolith gets."""
 
     @property
     def processes(self) -> int:
@@ -115,7 +115,7 @@ class Servers:
         return self.tasks * max(1, int(self.app_vcpus))
 
     def connections(self, constants: Constants) -> int:
-        """Of all processes, at most what the database takes."""
+        """Connections of all processes, within the database's limit."""
         each = min(int(constants.connections), (self.max_connections - 10) // self.processes)
         return max(1, each) * self.processes
 
@@ -129,35 +129,35 @@ class Cores:
         self.busy_seconds = 0.0
 
     def ends(self, now: float, seconds: float) -> float:
-        """When work that begins to wait now is done."""
+        """When work that is queued now is done."""
         ends = max(now, self._free[0]) + seconds / self._speed
         heapq.heapreplace(self._free, ends)
         self.busy_seconds += seconds / self._speed
         return ends
 
     def utilisation(self, seconds: float) -> float:
-        """The share of the time in which they had work."""
+        """The share of the time in which they were busy."""
         return self.busy_seconds / (seconds * len(self._free))
 
 
 class Log:
-    """The database's log, whose flushes take all the commits that wait."""
+    """The database's log; a flush writes all waiting commits."""
 
     def __init__(self, flush: Callable[[], float]) -> None:
-        """`flush` is how many seconds the next one takes."""
+        """`flush` returns the seconds that the next flush takes."""
         self._flush = flush
         self._ends = self._next_ends = 0.0
-        """When the flush under way ends; and the one behind it, if there are commits for it."""
+        """When the current flush ends, and the next one, if commits wait for it."""
         self.flushes = 0
 
     def ends(self, now: float) -> float:
-        """When a commit that comes now is on disk."""
+        """When a commit that arrives now is on disk."""
         if now >= self._next_ends:
             self.flushes += 1
             self._ends = self._next_ends = now + self._flush()
             return self._ends
         if now >= self._ends:
-            self._ends = self._next_ends  # the one behind is under way
+            self._ends = self._next_ends  # the next flush is in progress
         if self._next_ends == self._ends:
             self.flushes += 1
             self._next_ends = self._ends + self._flush()
@@ -165,14 +165,14 @@ class Log:
 
 
 class Pool:
-    """So many at a time; the others wait in line, for so long."""
+    """A limited number at a time; others queue, with a timeout."""
 
     def __init__(self, time: Time, number: int, patience: float) -> None:
         self._time, self._free, self._patience = time, number, patience
         self._line: deque[_Waiting] = deque()
 
     def acquire(self, granted: Callable[[], None], refused: Callable[[], None]) -> None:
-        """Call one of both, sooner or later."""
+        """Call one of the two, now or later."""
         if self._free:
             self._free -= 1
             granted()
@@ -182,7 +182,7 @@ class Pool:
         self._time.call(waiting.expire, self._patience)
 
     def release(self) -> None:
-        """Let the next one in."""
+        """Grant the next one."""
         while self._line:
             waiting = self._line.popleft()
             if not waiting.is_over:
@@ -211,7 +211,7 @@ class Breaker:
         self._failures, self._open_until = 0, 0.0
 
     def lets_through(self, now: float) -> bool:
-        """Whether an order may ask the service."""
+        """Whether an order may call the service."""
         if self._failures >= credit.MAX_FAILURES:
             if now < self._open_until:
                 return False
@@ -219,17 +219,17 @@ class Breaker:
         return True
 
     def failed(self, now: float) -> None:
-        """An order had no answer."""
+        """Record a call without a response."""
         self._failures += 1
         self._open_until = now + credit.OPEN_SECONDS
 
     def succeeded(self) -> None:
-        """An order had one."""
+        """Record a call with a response."""
         self._failures = 0
 
 
 class Monolith:
-    """Servers that work on orders. `finished` is called for each request that is answered, or refused."""
+    """Servers that process orders. `finished` is called for each request that is answered or refused."""
 
     def __init__(
         self, servers: Servers, constants: Constants, seed: int, *, outage: Outage | None = None
@@ -244,8 +244,8 @@ class Monolith:
         self.db = self.app if servers.shared else Cores(servers.db_vcpus, servers.speed)
         self.serial = Cores(1)
         flush = constants.standby_commit_ms if servers.standby else constants.commit_ms
-        # A row is locked until its commit is on disk, so no commit takes longer than the lock does. Measured
-        # apart from each other, it may seem to.
+        # A row is locked until its commit is on disk, so a commit can't take longer than the lock. The two
+        # are measured separately, so the figures may contradict that.
         local_flush = min(constants.local_commit_ms, 0.9 * constants.lock_ms)
         self._flush = local_flush if servers.shared else flush
         self._round_trip = constants.local_round_trip_ms if servers.shared else constants.round_trip_ms
@@ -258,11 +258,11 @@ class Monolith:
 
     @property
     def row_seconds(self) -> float:
-        """For how long an order keeps its product's row, on average: no product sells faster."""
+        """Average seconds that an order locks its product's row: this bounds the sales of one product."""
         return (self._with_row + self._flush) / 1000
 
     def latency(self, mean: float) -> float:
-        """Seconds that something takes, by its mean in ms."""
+        """A random latency in seconds, from its mean in ms."""
         sigma = self.constants.sigma
         return mean / 1000 * math.exp(self._chance.gauss(-sigma * sigma / 2, sigma)) if sigma else mean / 1000
 
@@ -271,7 +271,7 @@ class Monolith:
         return self._chance.random()
 
     def request(self, product: int, finished: Callable[[float | None], None]) -> None:
-        """Take an order, now. `finished` is given when it was placed, or None if it is refused."""
+        """Receive an order now. `finished` gets the time at which it was placed, or None if it is refused."""
         _Request(self, product, finished).arrive()
 
     def row(self, product: int) -> Pool:
@@ -282,7 +282,7 @@ class Monolith:
 
 
 class _Request:
-    """One request on its way, step by step."""
+    """One request, step by step."""
 
     __slots__ = ("_finished", "_monolith", "_placed", "_product", "_row")
 
@@ -356,7 +356,7 @@ class _Request:
         self._roll_back()
 
     def _roll_back(self) -> None:
-        """Or commit: either way the database has answered."""
+        """Or commit: either way the database has responded."""
         of = self._monolith
         self._at(of.time.now + of.latency(of._round_trip) / 2, self._disconnect)
 
@@ -379,11 +379,11 @@ class _Request:
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds until a client that is refused asks again; twice as long each time, up to the second figure."""
+"""Seconds until a refused client retries; doubled each time, up to the second figure."""
 
 
 class _Client:
-    """Somebody who orders once, and asks again after a refusal for as long as there is patience."""
+    """A client that orders once, and retries after a refusal for `patience` seconds."""
 
     __slots__ = ("_book", "_product", "_requested", "_sent", "_tries")
 
@@ -424,7 +424,7 @@ class _Client:
 
 
 class _Book:
-    """What became of all clients."""
+    """The outcomes of all clients."""
 
     def __init__(self, monolith: Monolith, patience: float) -> None:
         self.monolith, self.patience = monolith, patience
@@ -436,7 +436,7 @@ class _Book:
 
 @dataclass(frozen=True)
 class Played:
-    """What became of a load, and what it took."""
+    """The outcome of a load, and the utilisation of the servers."""
 
     outcome: Outcome
     app_utilisation: float
@@ -446,7 +446,7 @@ class Played:
 def play(
     load: Load, servers: Servers, constants: Constants | None = None, *, seed: int, patience: float = 0.0
 ) -> Played:
-    """Play a load; clients that are refused ask again for so many seconds."""
+    """Run a load; refused clients retry for `patience` seconds."""
     monolith = Monolith(servers, constants or Constants(), seed, outage=load.outage)
     book = _Book(monolith, patience)
     chance = random.Random(f"{load.name} {seed}")
@@ -484,9 +484,9 @@ def capacity(
     seed: int,
     client_cpu_ms: float = 0.0,
 ) -> float:
-    """Orders a second, if so many clients each send the next order as soon as the last one is answered.
+    """Orders a second, if this many clients each send the next order as soon as the last one is answered.
 
-    `client_cpu_ms` is what a client takes of the servers' own cores, where they are one machine.
+    `client_cpu_ms` is a client's CPU time for each order on the servers' own cores, if all share one machine.
     """
     monolith = Monolith(servers, constants or Constants(), seed)
     chance = random.Random(seed)
@@ -511,7 +511,7 @@ def capacity(
 
 
 def counted(times: Sequence[float]) -> list[tuple[float, float]]:
-    """Each half second of a course, and how many had come by then."""
+    """The cumulative count for each half second."""
     course, number, ordered = [], 0, sorted(times)
     step = 0.5
     for place in range(int((ordered[-1] if ordered else 0) / step) + 2):

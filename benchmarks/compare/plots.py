@@ -1,4 +1,4 @@
-"""What was compared, drawn: six pictures."""
+"""The comparison as six plots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def draw(report: Report, folder: Path = FOLDER) -> list[Path]:
-    """Write the pictures; returns where they are."""
+    """Write the plots; returns their paths."""
     figures = report.figures
     steady, cores = figures["steady"], figures["vertical"]
     rates = [f"{each['rate']:,}" for each in steady]
@@ -89,7 +89,7 @@ def _by_step(
     lines: Mapping[str, list[Any]],
     labels: list[float],
 ) -> bytes:
-    """By steps that are powers, so that values are drawn by their logarithm; `labels` are those shown."""
+    """A plot with logarithmic axes, for steps that are powers; `labels` are the labelled values."""
     of_all = look(title, x_title, y_title, legend=True)
     of_all |= {"show_dots": True, "dots_size": 2, "value_formatter": lambda value: f"{value:,g}"}
     drawn = pygal.Line(x_labels=steps, y_labels=labels, logarithmic=True, **of_all)
@@ -99,6 +99,6 @@ def _by_step(
 
 
 def thinned(line: Points) -> list[tuple[float, float]]:
-    """As many of the points as are drawn, the last among them."""
+    """At most `MOST_POINTS` of the points, including the last."""
     step = -(-len(line) // MOST_POINTS)
     return [*line[:-1:step], line[-1]] if line else []

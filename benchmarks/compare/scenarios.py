@@ -1,4 +1,4 @@
-"""The scenarios (a) to (e): both designs under the same load, and who does better at it."""
+"""The scenarios (a) to (e): both designs under the same load, and which does better."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ BASE, PEAK = 10, 1_000
 HOT_RATE = 5_000
 CORES = (2, 4, 8, 16, 32, 64)
 PEAK_FACTOR = 10
-"""How many times its mean a shop's load is at its peak."""
+"""A shop's peak load as a multiple of its mean."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How long each load lasts, in seconds of virtual time, and so how long all takes."""
+    """The duration of each load, in seconds of virtual time, which determines how long a run takes."""
 
     steady: Mapping[int, float]
     burst: float
@@ -49,7 +49,7 @@ class Sizes:
     outage_rate: float
     slow: float
     computed: float = 1.0
-    """Of the rates that only the monolith plays."""
+    """For the rates that only the monolith runs."""
     capacity: float = 1.0
 
 
@@ -59,7 +59,7 @@ QUICK = Sizes({10: 4, 100: 2, 1_000: 1.5, 5_000: 1}, 6, 0.6, 0.6, 0.3, 1, 6, 0.5
 
 @dataclass(frozen=True)
 class Job:
-    """What one process works out."""
+    """The work of one process."""
 
     name: str
     run: Callable[..., Any]
@@ -81,7 +81,7 @@ class Loads:
 
     @classmethod
     def of(cls, sizes: Sizes, seed: int) -> Loads:
-        """Of given durations."""
+        """Loads of the given durations."""
         quiet = arrivals(BASE, 10, seed=seed)
         burst = Load("burst", quiet + arrivals(PEAK, sizes.burst, seed=seed, begins=10), PRODUCTS)
         away = Outage(begins=30, ends=330, seconds=2.0, answers=False)
@@ -101,7 +101,7 @@ class Loads:
 
 
 def jobs(loads: Loads, seed: int) -> list[Job]:
-    """What the real functions have to play, the longest first."""
+    """The jobs for the real functions, longest first."""
 
     def play(
         name: str, load: Load, constants: Mapping[str, float], design: serverless.Design = AS_BUILT
@@ -126,8 +126,8 @@ def jobs(loads: Loads, seed: int) -> list[Job]:
 
 
 def run_all(todo: Sequence[Job], processes: int) -> Iterator[tuple[Job, Any]]:
-    """Each job with what it found, as soon as it is done."""
-    # Not forked: this process may have threads, which show what is going on.
+    """Each job with its result, as soon as it is done."""
+    # Not forked: this process may have threads, which show the progress.
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawned, _end_together, (os.getpid(),)) as pool:
         running: dict[Future[Any], Job] = {
@@ -142,7 +142,7 @@ def run_all(todo: Sequence[Job], processes: int) -> Iterator[tuple[Job, Any]]:
 
 
 def _end_together(parent: int) -> None:
-    """Have this process end when the one that started it is gone, however that ended."""
+    """End this process when its parent has ended, even if that was killed."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -154,24 +154,24 @@ def _end_together(parent: int) -> None:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was found: what is printed, drawn, and judged."""
+    """All results: the basis of output, plots and verdicts."""
 
     figures: Mapping[str, Any]
-    """What JSON=1 prints, but for the verdicts."""
+    """What JSON=1 prints, except the verdicts."""
     verdicts: Sequence[Verdict]
     timelines: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
-    """By scenario and by design: seconds, and the orders decided by then."""
+    """By scenario and design: seconds, and the orders decided by then."""
     broken: Sequence[str]
-    """Promises about right answers that did not hold."""
+    """Promises about correct decisions that did not hold."""
 
     def as_json(self) -> dict[str, Any]:
-        """One object."""
+        """The report as one JSON object."""
         verdicts = {each.scenario: {"winner": each.winner, "text": each.text} for each in self.verdicts}
         return {**self.figures, "verdicts": verdicts, "broken": list(self.broken)}
 
 
 def report(found: Mapping[str, Any], loads: Loads, sizes: Sizes, constants: Constants, seed: int) -> Report:
-    """Compare what the real functions did with what the model of the monolith does under the same loads."""
+    """Compare the results of the real functions with those of the monolith's model under the same loads."""
     full, single = _costs(found["cost"])
     batches = {float(rate): found[f"steady {rate}"].batch for rate in loads.steady}
     dollars = Serverless(full, single, batches)
@@ -207,7 +207,7 @@ def _costs(costs: Sequence[Cost]) -> tuple[Cost, Cost]:
 
 # ------------------------------------------------------------------------------------------ (a) a steady load
 def _limits(dollars: Serverless, consumers: Mapping[str, float]) -> dict[str, float]:
-    """Orders a second at which each default of an account is used up, the nearest first."""
+    """Orders a second at which each default quota is reached, lowest first."""
     file = tomllib.loads(LIMITS.read_text())
     takes = dollars.per_order() | {"batches": max(consumers.values())}
     found = {
@@ -266,7 +266,7 @@ def _of_fleet(fleet: Fleet, rate: float) -> dict[str, Any]:
 
 
 def _break_even(dollars: Serverless, constants: Constants) -> dict[str, Any]:
-    """Orders a second on average, all month long, from which on the monolith costs less."""
+    """Average orders a second above which the monolith costs less a month."""
 
     def of(standby: bool, peak: float) -> float | None:
         rate = money.break_even(
@@ -346,11 +346,11 @@ def _credit(played: serverless.Played, load: Load, constants: Constants, seed: i
 
 
 USUAL_DELAY = 2.0
-"""Seconds: what came later than that may be open at any time."""
+"""Seconds: orders younger than this may be open at any time."""
 
 
 def _caught_up(load: Load, timeline: Sequence[tuple[float, float]]) -> float | None:
-    """When, after the outage, all is decided again that came more than a moment ago."""
+    """When, after the outage, all orders older than `USUAL_DELAY` are decided."""
     assert load.outage is not None
     for now, decided in timeline:
         if now >= load.outage.ends and decided >= bisect_right(load.times, now - USUAL_DELAY):
@@ -361,7 +361,7 @@ def _caught_up(load: Load, timeline: Sequence[tuple[float, float]]) -> float | N
 def _beside(
     load: Load, played: serverless.Played, others: Mapping[str, monolith.Played], **more: Any
 ) -> dict[str, Any]:
-    """The figures of both designs under one load; per second: what was decided, until all was."""
+    """The figures of both designs under one load, with the time at which all orders were decided."""
     outcomes = {"serverless": played.outcome, **{name: each.outcome for name, each in others.items()}}
     figures = {name: outcome.figures() for name, outcome in outcomes.items()}
     for name, outcome in outcomes.items():
@@ -372,16 +372,16 @@ def _beside(
 
 
 def _decided_at(timeline: Sequence[tuple[float, float]]) -> float | None:
-    """When the last one was decided, to half a second."""
+    """When the last order was decided, to half a second."""
     most = timeline[-1][1] if timeline else 0
     return next((now for now, number in timeline if number >= most), None)
 
 
 # --------------------------------------------------------------------------------------- (e) vertical scaling
 def vertical(cores: int, constants: Constants, seconds: float, seed: int) -> dict[str, Any]:
-    """Orders a second that one machine does, and that a database does which has one for itself."""
+    """Orders a second of one machine for all, and of a database on its own machine."""
     machine = Servers(cores, 1, cores, standby=False, shared=True)
-    alone = Servers(4, cores, cores)  # far more application than a database of so many cores can serve
+    alone = Servers(4, cores, cores)  # far more application than the database's cores can serve
 
     def does(servers: Servers, clients: int, products: int) -> int:
         return round(

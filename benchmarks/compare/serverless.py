@@ -18,34 +18,34 @@ from benchmarks.flash_sale.queues import QueueMapping
 from benchmarks.flash_sale.scenarios import CREDIT, body_of, broken_books
 from benchmarks.flash_sale.wiring import Function, QueueSource
 
-MAX_CUSTOMERS = 20_000  # to open an account takes time; more of them make no difference
+MAX_CUSTOMERS = 20_000  # opening accounts takes time; more of them make no difference
 CREDIT_CHECKER = "balance_checker"
 CREDIT_TABLE = "AccountTable"
 
 WARM: dict[str, float] = {"warm": 100, "warm_api": 2_000}
-"""What a steady load of hours has brought about: no cold start."""
+"""The state after hours of steady load: no cold starts."""
 QUIET: dict[str, float] = {"warm": 5, "warm_api": 5}
-"""What a few orders a second keep warm."""
+"""The functions that a few orders a second keep warm."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """How the functions are wired: as template.yaml says, or as a first draft would be."""
+    """The wiring of the functions: as in template.yaml, or naive."""
 
     name: str
     batch_size: int | None = None
-    """Of every queue, instead of the template's."""
+    """For every queue, instead of the template's."""
     stripes: int | None = None
     concurrency: int | None = None
 
 
 AS_BUILT = Design("serverless")
 NAIVE = Design("naive serverless", batch_size=1, stripes=0)
-"""Each message an invocation, each hold a transaction on its own, every product one item."""
+"""An invocation for each message, a transaction for each hold, and one item for each product."""
 
 
 class Stack(Sale):
-    """A sale that also records when its clients were answered, and how busy each queue's consumers were."""
+    """A sale that also records its clients' response times, and how busy each queue's consumers were."""
 
     def __init__(self, design: Design, seed: int, constants: Constants, outage: Outage | None) -> None:
         self.answers: list[float] = []
@@ -83,7 +83,7 @@ class Stack(Sale):
 
 
 class _CreditOutage:
-    """DynamoDB, whose accounts answer the credit check late or not at all for a while."""
+    """DynamoDB, whose account table responds to credit checks late or not at all during an outage."""
 
     def __init__(self, stack: Stack, outage: Outage) -> None:
         self._stack, self._outage, self._service = stack, outage, stack.dynamodb
@@ -92,7 +92,7 @@ class _CreditOutage:
         return getattr(self._service, operation)
 
     def transact_write_items(self, **params: Any) -> Any:
-        """One call for all orders of a batch, as the function makes it."""
+        """Delay or fail the call, one for all orders of a batch."""
         current = self._stack.lambdas.current
         is_credit_check = current is not None and current.function.name == CREDIT_CHECKER
         if is_credit_check and self._outage.lasts_at(self._stack.time.now):
@@ -104,14 +104,14 @@ class _CreditOutage:
 
 @dataclass(frozen=True)
 class Played:
-    """What became of a load, and what it took."""
+    """The outcome of a load, and what it used."""
 
     outcome: Outcome
     broken: Sequence[str]
     batch: float
-    """Messages of a batch of the checkers, on average."""
+    """Average messages per batch of the checkers."""
     consumers: dict[str, float]
-    """Consumers that each queue kept busy, for one order a second."""
+    """Busy consumers of each queue, per order a second."""
     conflicts: float
     """Share of the transactions that were refused."""
 
@@ -124,7 +124,7 @@ def play(
     constants: Mapping[str, float] | None = None,
     progress: Callable[[int], None] = lambda decided: None,
 ) -> Played:
-    """Play a load on the real functions. Progress is given the number of orders that are decided."""
+    """Run a load on the real functions. `progress` gets the number of decided orders."""
     stack = Stack(design, seed, Constants(**(constants or WARM)), load.outage)
     chance = random.Random(f"{load.name} {seed}")
     orders = len(load.times)
@@ -138,7 +138,7 @@ def play(
         stack.run(lambda sale: progress(sale.progress.samples[-1].decided))
     courses = list(stack.progress.courses.values())
     checkers = [queue for queue in stack.batches if "Checker" in queue]
-    # A client that is answered 5xx asks again until it is taken: nothing is refused for good.
+    # Clients retry after a 5xx until their order is accepted, so none is refused in the end.
     outcome = Outcome.of(
         requested=orders,
         answers=stack.answers,

@@ -1,7 +1,7 @@
-"""The model of the monolith beside the monolith itself, on this machine: do they agree on how much it takes?
+"""Compare the model of the monolith with the monolith itself, on this machine, by orders a second.
 
-The model is given what an order takes (measured.toml), what the clients take, which run here as well, and the
-cores that other programs leave. How many orders a second come of that is its own answer.
+The model's inputs are the CPU times of an order (measured.toml) and of the clients, which run here as well,
+and the cores that other programs leave free. It computes the orders a second from these.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from benchmarks.traditional.server import Server, running
 
 ROUNDS, SECONDS, CLIENTS = 3, 3.0, 16
 AGREES = (1 / 1.6, 1.6)
-"""How far the model may be off. Its latencies are of a machine that was busy as well."""
+"""How far the model may be off. Its latencies were measured on a busy machine, too."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Orders a second, of the median round."""
+    """Orders a second in the median round."""
 
     case: str
     measured: float
@@ -40,7 +40,7 @@ class Compared:
 
     @property
     def agrees(self) -> bool:
-        """Whether they are near enough to each other for what is concluded from the model."""
+        """Whether the model is accurate enough for the conclusions drawn from it."""
         least, most = AGREES
         return least <= self.ratio <= most
 
@@ -49,15 +49,15 @@ class Compared:
 class _Round:
     orders_per_second: float
     client_cpu_ms: float
-    """For an order."""
+    """Per order."""
     others: float
-    """Cores that had other work."""
+    """Cores that were busy with other work."""
 
 
 def compare(
     constants: Constants, seed: int, progress: Callable[[str], None] = lambda what: None
 ) -> list[Compared]:
-    """Run the traditional design here, and the model of it.
+    """Run the traditional design here, and its model.
 
     Raises:
         CommandError: PostgreSQL or its environment is not installed.
@@ -107,7 +107,7 @@ def _play(server: Server, product: str | None) -> _Round:
 
 def _model(each: _Round, constants: Constants, products: int, seed: int) -> float:
     cores = os.cpu_count() or 1
-    # However busy the others are, the system gives us a part as well.
+    # Even on a busy machine, the system gives us a share.
     speed = max(0.1, (cores - each.others) / cores)
     there = Servers(cores, 1, cores, MAX_CONNECTIONS, standby=False, shared=True, speed=speed)
     return statistics.median(
@@ -125,7 +125,7 @@ def _model(each: _Round, constants: Constants, products: int, seed: int) -> floa
 
 
 def _busy() -> float:
-    """Seconds for which all cores had work, since the machine started."""
+    """Busy seconds of all cores since the machine started."""
     times = psutil.cpu_times()
     return float(
         times.user + times.nice + times.system + times.irq + times.softirq + getattr(times, "steal", 0.0)

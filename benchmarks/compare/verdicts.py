@@ -1,4 +1,4 @@
-"""Who does better in each scenario: from the figures alone, with a margin."""
+"""The better design in each scenario: from the figures alone, with a margin."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 SERVERLESS, MONOLITH, NEITHER = "serverless", "monolith", "neither"
 MARGIN = 1.25
-"""A quarter: the models are not more exact than that."""
+"""A quarter: the models are no more accurate than that."""
 LEAST_SHARE = 0.001
-"""Of the orders: less than one in a thousand counts as none, which nobody can be better than."""
+"""Share of the orders: less than one in a thousand counts as this, so that ratios stay meaningful."""
 USUAL_RATE, BUSY_RATE = 100, 1_000
 
 Figures = Mapping[str, Any]
@@ -18,7 +18,7 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who does better in a scenario, and by what."""
+    """The better design in a scenario, and the figures."""
 
     scenario: str
     winner: str
@@ -44,13 +44,13 @@ def verdicts(figures: Figures) -> list[Verdict]:
 
 
 def better(serverless: float | None, other: float | None, *, more: bool = False, name: str = MONOLITH) -> str:
-    """Who has less of something by more than the margin, or `more` of it.
+    """The design whose figure is lower by more than the margin, or higher with `more`.
 
     Args:
-        serverless: its figure; None for what never came.
+        serverless: its figure; None if it never happened.
         other: the other design's.
-        more: whether more of it is better.
-        name: of the other one.
+        more: whether a higher figure is better.
+        name: the name of the other design.
     """
     if serverless is None or other is None:
         if serverless is None and other is None:
@@ -87,7 +87,7 @@ def _cost_quiet(of: Figures) -> tuple[str, str]:
 
 
 def _ceiling(of: Figures) -> tuple[str, str]:
-    """By what nobody has to ask AWS for: a higher quota is likely, and none was played."""
+    """By AWS's default quotas: higher ones are usually granted, but none was modelled."""
     (ours, our_rate), (theirs, their_rate) = list(of["limits"].items())[:2]
     most = max(each["rate"] for each in of["steady"] if each["monolith"]["fits"])
     full = of["steady"][-1]["monolith"]["first_limit"].removeprefix("database ")
@@ -106,7 +106,7 @@ def _burst_unplanned(of: Figures) -> tuple[str, str]:
 
 
 def _burst_planned(of: Figures) -> tuple[str, str]:
-    """Beside a monolith that has the size of the peak all the time: what counts is what both cost then."""
+    """Against a monolith that is always sized for the peak: if both accept alike, the cost decides."""
     burst = of["burst"]
     first, second, month = burst["serverless"], burst["for the peak"], burst["month"]
     taken = better(_lost(first), _lost(second))
@@ -200,5 +200,5 @@ def _time(seconds: float | None) -> str:
 
 
 def _rate(rate: float | None) -> str:
-    """To two digits: there are no more that would mean anything."""
+    """Rounded to two digits, the accuracy of the models."""
     return "no rate" if rate is None else f"{float(f'{rate:.2g}'):,g}/s"

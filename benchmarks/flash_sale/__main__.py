@@ -22,14 +22,14 @@ from order_capture_ops.errors import UsageError
 from tests.support.template import ROOT
 
 LAST_SEED = 2**63 - 1
-MOST_CONCURRENCY = 1_000  # what Lambda takes (services-sqs-scaling.html)
+MOST_CONCURRENCY = 1_000  # Lambda's bounds (services-sqs-scaling.html)
 LEAST_CONCURRENCY = 2
-SHOWN = 5  # of what is broken
+SHOWN = 5  # broken promises
 MOST_STRIPES = 48  # what template.yaml allows
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Play what the arguments ask for; 1 if a promise about right answers is broken, or with --check any."""
+    """Run the requested scenarios; 1 if a promise about correct decisions is broken, or with --check any."""
     parser = Parser(
         prog="make flash-sale",
         description=__doc__,

@@ -1,13 +1,13 @@
-"""What the model takes AWS to be: every latency and limit, where it is from, and as of when.
+"""The model's assumptions about AWS: every latency and limit, with its source and date.
 
 All else (batch sizes, timeouts, MaximumConcurrency, windows, receives) is read from template.yaml. Limits are
-AWS's documentation as of 2026-11-28. Latencies are assumptions of ours, typical of one region; no run on AWS
-stands behind them. A latency is the median of a lognormal distribution.
+from AWS's documentation as of 2026-11-28. Latencies are our assumptions, typical of one region, not measured
+on AWS. A latency is the median of a lognormal distribution.
 
 Not modelled: how a new table's capacity grows, and the limits of the API's stage. Every partition key is
-taken to have a partition to itself, as it does once DynamoDB has split a table for its traffic, or for its
+assumed to have its own partition, as it does once DynamoDB has split a table for its traffic, or for its
 warm throughput (docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput.html). The stage's
-limits, which template.yaml sets by ApiRateLimit, are taken to have been raised for the sale.
+limits, which template.yaml sets by ApiRateLimit, are assumed to have been raised for the sale.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _LAMBDA = "docs.aws.amazon.com/lambda/latest/dg"
 
 
 def constant(default: float, least: float, most: float, about: str, source: str = "assumed") -> Any:
-    """A field that can be set on the command line, within bounds; what it is, and where it is from."""
+    """A field that can be set on the command line, with its bounds, description and source."""
     return field(default=default, metadata={"least": least, "most": most, "about": about, "source": source})
 
 
 @dataclass(frozen=True)
 class Constants:
-    """Times in ms where the name says so, else seconds; each can be set on the command line."""
+    """Times are in ms if the name ends in `_ms`, else in seconds; each can be set on the command line."""
 
     sigma: float = constant(0.35, 0, 2, "spread of all latencies: sigma of their lognormal distributions")
 
-    # DynamoDB. From prepare to commit, a transaction is in the way of others.
+    # DynamoDB. From prepare to commit, a transaction conflicts with others.
     transaction_ms: float = constant(8, 0, 1_000, "a transaction from prepare to commit, and for each item")
     transaction_item_ms: float = constant(
         0.4, 0, 100, "more for each item of a transaction: 12 ms for ten holds, 18 for ten settlements"
@@ -110,7 +110,7 @@ class Constants:
         f"{_LAMBDA}/scaling-behavior.html",
     )
 
-    # API Gateway, and its clients
+    # API Gateway and its clients
     gateway_ms: float = constant(8, 0, 1_000, "from a client to order_api")
     client_pause_ms: float = constant(
         500, 1, 60_000, "a client's pause before it sends a refused request again"
@@ -124,16 +124,16 @@ def constants_from(settings: str) -> Constants:
     """The constants, some of them set: `wcu_per_partition=500 sigma=0`.
 
     Raises:
-        UsageError: there is no such constant, or it can't have that value.
+        UsageError: a constant is unknown, or its value is out of range.
     """
     return replace(Constants(), **settings_of(settings, KNOWN))
 
 
 def settings_of(settings: str, known: Mapping[str, Any]) -> dict[str, float]:
-    """The values that are set, of the fields that are known.
+    """The values that are set, for the known fields.
 
     Raises:
-        UsageError: there is no such constant, or it can't have that value.
+        UsageError: a constant is unknown, or its value is out of range.
     """
     values: dict[str, float] = {}
     for setting in settings.split():

@@ -1,12 +1,12 @@
-"""DynamoDB with what it costs to be many at one item: transactions take time, conflict, and are throttled.
+"""DynamoDB with contention: transactions take time, conflict, and are throttled.
 
 * From prepare to commit, a transaction refuses every other write of its items, transactional or plain, and
   every transactional read (docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html,
-  "Transaction conflict handling"). Plain reads see what was committed last.
+  "Transaction conflict handling"). Plain reads see the last committed state.
 * Conditions are evaluated when it is prepared.
-* A partition key has so many units a second (constants). A transactional write takes two for each KB, or one
-  if it is refused for a condition; what meets a transaction, or is throttled, is taken to use up nothing. A
-  new item takes a unit of the table's index as well, under the index's own key.
+* A partition key has a limit of units a second (constants). A transactional write takes two for each KB, or
+  one if its condition fails; conflicts and throttled calls are assumed to take none. A new item also takes a
+  unit of the table's index, under the index's own key.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ Partition = tuple[str, str]
 
 
 class Throttle:
-    """So many units a second for each partition key, of which a second's worth can be used at once."""
+    """A limit of units a second for each partition key; a burst of one second's units is allowed."""
 
     def __init__(self, time: Time, rate: float) -> None:
         self._time, self._rate = time, rate
         self._left: dict[Partition, tuple[float, float]] = {}
 
     def missing(self, units: Mapping[Partition, float]) -> set[Partition]:
-        """Which partition keys have not so many units; if none, all are taken."""
+        """The partition keys that lack the units; if there are none, all units are taken."""
         now, rate = self._time.now, self._rate
         after: dict[Partition, tuple[float, float]] = {}
         missing: set[Partition] = set()
         for partition, number in units.items():
             left, since = self._left.get(partition, (rate, now))
             left = min(left + (now - since) * rate, rate)
-            if left < min(number, rate):  # what needs more than a second's worth gets through alone
+            if left < min(number, rate):  # a call that needs more than a second's units passes alone
                 missing.add(partition)
             after[partition] = (left - number, now)
         if not missing:
@@ -60,21 +60,21 @@ class Throttle:
 
 @dataclass
 class Figures:
-    """What was counted."""
+    """The counters."""
 
     transactions: int = 0
     conflicts: int = 0
-    """Transactions that were refused since another one was in their way, or for being too many."""
+    """Transactions that were refused because of a conflict, or throttled."""
     refused_writes: int = 0
     throttled: int = 0
     write_units: int = 0
     read_units: int = 0
     refused_by: Counter[str] = field(default_factory=Counter)
-    """By the table of the item that was in the way."""
+    """By the table of the conflicting item."""
 
 
 class ContendedDynamoDB:
-    """The calls of botocore's client, over a store that is shared by all who write at the same time."""
+    """The calls of botocore's client, over a store that concurrent writers share."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class ContendedDynamoDB:
     # Writes
 
     def transact_write_items(self, *, TransactItems: Sequence[Mapping[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
-        """All of it or nothing, after a while; refused by whoever writes one of the items."""
+        """Write all or nothing, after a delay; refused if another call writes one of the items."""
         writes = self._store.prepare(TransactItems)
         places = [(write.table.name, write.key) for write in writes]
         self.figures.transactions += 1
@@ -107,7 +107,7 @@ class ContendedDynamoDB:
             self.figures.throttled += "ThrottlingError" in codes
             self._pause(self._constants.refusal_ms)
             raise cancelled([reason or _PASSES for reason in reasons])
-        # It commits even if the function that has asked for it is stopped meanwhile.
+        # It commits even if the calling function is stopped meanwhile.
         self._in_flight.update(places)
         median = self._constants.transaction_ms + self._constants.transaction_item_ms * len(writes)
         takes = self.latency(median)
@@ -116,7 +116,7 @@ class ContendedDynamoDB:
         return {}
 
     def _refusals(self, writes: Sequence[Write], places: Sequence[Place]) -> list[dict[str, Any] | None]:
-        """Why each part of a transaction can't be prepared; nothing, if all can."""
+        """Why each part of a transaction can't be prepared; empty if all can."""
         in_the_way = [place in self._in_flight for place in places]
         reasons = [
             _CONFLICT if blocked else write.refusal()
@@ -143,15 +143,15 @@ class ContendedDynamoDB:
         self._store.commit(writes)
 
     def put_item(self, **action: Any) -> dict[str, Any]:
-        """Write an item whole, on a condition."""
+        """Write a whole item, conditionally."""
         return self._write("PutItem", {"Put": action})
 
     def update_item(self, **action: Any) -> dict[str, Any]:
-        """Change an item, on a condition."""
+        """Update an item, conditionally."""
         return self._write("UpdateItem", {"Update": action})
 
     def delete_item(self, **action: Any) -> dict[str, Any]:
-        """Delete an item, on a condition."""
+        """Delete an item, conditionally."""
         return self._write("DeleteItem", {"Delete": action})
 
     def _write(self, operation: str, action: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,29 +175,29 @@ class ContendedDynamoDB:
         return {}
 
     def _units_by_partition(self, write: Write, each: int) -> dict[Partition, float]:
-        """A write's units, `each` for a KB; and those of its table's indexes, whose keys never change."""
+        """A write's units, `each` per KB, and those of its table's indexes, whose keys never change."""
         old = write.table.items.get(write.key)
         try:
             item = write.result(old or {})
         except ExpressionError:
-            item = {}  # its condition keeps it from an item that there is not
+            item = {}  # its condition requires that the item exists
         units = {(write.table.name, write.key[0]): float(each * _kilobytes(item or old or {}, 1024))}
         if old is None:
             for name, index in write.table.indexes.items():
                 if index.has(item):
-                    # Tables may have indexes of one name.
+                    # Tables may have indexes of the same name.
                     units[f"{write.table.name} {name}", item[index.key_names[0]]["S"]] = 1
         return units
 
     # Reads
 
     def get_item(self, *, TableName: str, Key: Item, **more: Any) -> dict[str, Any]:  # noqa: N803
-        """`{"Item": …}`, or nothing."""
+        """Return `{"Item": …}`, or an empty response."""
         self._read("GetItem", TableName, [Key], is_consistent=more.get("ConsistentRead", False))
         return self._store.get_item(TableName=TableName, Key=Key, **more)
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        """The items that there are. It is no snapshot of them: here they are read in two halves."""
+        """Return the existing items. It is not a snapshot: here they are read in two halves."""
         ((table, request),) = RequestItems.items()
         keys, found = list(request["Keys"]), list[Item]()
         middle = (len(keys) + 1) // 2
@@ -210,7 +210,7 @@ class ContendedDynamoDB:
         return {"Responses": {table: found}, "UnprocessedKeys": {}}
 
     def query(self, **asked: Any) -> dict[str, Any]:
-        """A page of a table or of an index. Its units are counted, and limit nothing."""
+        """Return a page of a table or an index. Its units are counted but not limited."""
         self._pause(self._constants.read_ms)
         page = self._store.query(**asked)
         units = sum(_kilobytes(item, 4096) for item in page["Items"])
@@ -218,7 +218,7 @@ class ContendedDynamoDB:
         return page
 
     def transact_get_items(self, *, TransactItems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        """All items as they are at one time; refused by whoever writes one of them."""
+        """Return a snapshot of all items; refused if another call writes one of them."""
         asked = [each["Get"] for each in TransactItems]
         for each in asked:
             self._read("TransactGetItems", each["TableName"], [each["Key"]] * 2, is_consistent=True, median=0)
@@ -256,5 +256,5 @@ def _key_of(key: Item) -> Key:
 
 
 def _kilobytes(item: Item, unit: int) -> int:
-    # Written out, an item is longer than DynamoDB counts it: most need not be counted.
+    # An item's text is longer than its size in DynamoDB, so most items need not be measured.
     return 1 if len(repr(item)) <= unit else max(1, math.ceil(stored_size(item) / unit))

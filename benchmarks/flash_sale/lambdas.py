@@ -1,7 +1,7 @@
-"""Lambda in virtual time: environments that start cold, stay warm, and keep what a process keeps; streams.
+"""Lambda in virtual time: environments that start cold, stay warm, and keep their process's state; streams.
 
-All functions run in one process here. What a process of their own would keep for each environment apart is
-listed in `KEPT`, and put in place whenever an environment's turn comes.
+All functions run in one process here. The state that separate processes would keep for each environment is
+listed in `KEPT`, and is restored whenever an environment runs.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from tests.support.virtual_time import Time
 Handler = Callable[[dict[str, Any], Any], Any]
 
 KEPT: tuple[tuple[Any, str], ...] = ((time_budget, "_ends_at"),)
-"""Modules and names of what an environment's process keeps, during a call and between calls."""
+"""Modules and names of the state that an environment's process keeps, during and between calls."""
 
-STREAM_RETRY = 1.0  # seconds until a stream's batch that failed comes again
+STREAM_RETRY = 1.0  # seconds until a failed batch of a stream is retried
 
 
 class TimedOutError(Exception):
-    """Lambda has stopped a function."""
+    """Lambda stopped a function at its timeout."""
 
 
 class _Stopped(BaseException):
-    """The process is gone. Not an Exception: no handler of the application may see it."""
+    """The process has ended. Not an Exception, so that the application's handlers can't catch it."""
 
 
 class ThrottledError(Exception):
-    """There is no environment, and may be no new one."""
+    """No environment is free, and no new one is allowed."""
 
 
 @dataclass(eq=False)
@@ -84,7 +84,7 @@ class Lambda:
         self.throttles = 0
         self.timeouts = 0
         self.most = 0
-        """Executions at a time, at most."""
+        """Maximum concurrent executions."""
         self.current: Environment | None = None
         self._pools = {}
         for name, function in functions.items():
@@ -94,11 +94,11 @@ class Lambda:
             self._pools[name] = pool
 
     def invoke(self, name: str, event: dict[str, Any]) -> Any:
-        """Call a function from a task, and return what it does.
+        """Call a function from a task, and return its result.
 
         Raises:
-            ThrottledError: too many run.
-            TimedOutError: it took too long.
+            ThrottledError: the concurrency limit is reached.
+            TimedOutError: it exceeded its timeout.
         """
         pool = self._pools[name]
         environment, is_cold = self._acquire(pool)
@@ -132,7 +132,7 @@ class Lambda:
         return answer
 
     def invoke_until_taken(self, name: str, event: dict[str, Any]) -> Any:
-        """Call a function as an event source mapping does, which waits while there is no room."""
+        """Call a function as an event source mapping does, which waits while it is throttled."""
         while True:
             try:
                 return self.invoke(name, event)
@@ -141,7 +141,7 @@ class Lambda:
 
     @property
     def by_function(self) -> dict[str, dict[str, float]]:
-        """Of each function that was called: calls, their mean ms, and how many ran at once at most."""
+        """For each called function: calls, their mean ms, and the maximum concurrency."""
         return {
             name: {
                 "calls": pool.calls,
@@ -153,7 +153,7 @@ class Lambda:
         }
 
     def sleep(self, seconds: float) -> None:
-        """Let others run, while the function that runs waits; it may be stopped meanwhile."""
+        """Let others run while the current function waits; it may be stopped meanwhile."""
         environment = self.current
         if environment is None:
             self._time.sleep(seconds)
@@ -166,7 +166,7 @@ class Lambda:
             raise _Stopped
 
     def monotonic(self) -> float:
-        """Python's clock of that name."""
+        """Replaces `time.monotonic`."""
         return self._time.now
 
     def _acquire(self, pool: _Pool) -> tuple[Environment, bool]:
@@ -206,7 +206,7 @@ class Lambda:
 
 
 class StreamMapping:
-    """Reads a table's stream for a function: the changes of one item in order, in one lane of one shard."""
+    """Reads a table's stream for a function; an item's changes are in order, in one lane of one shard."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class StreamMapping:
         self.failures = 0
 
     def take(self, change: Change, record: Mapping[str, Any]) -> None:
-        """A change was committed."""
+        """Add a committed change."""
         if not any(matches(record, each) for each in self._source.filters):
             return
         lane = self._lanes[crc32(change.key[0].encode()) % len(self._lanes)]
@@ -234,7 +234,7 @@ class StreamMapping:
 
     @property
     def depth(self) -> int:
-        """Records that wait."""
+        """Waiting records."""
         return sum(len(lane.waiting) + lane.is_busy for lane in self._lanes)
 
     def _read(self, lane: _Lane) -> None:
@@ -246,7 +246,7 @@ class StreamMapping:
             batch = [lane.waiting[index] for index in range(number)]
             try:
                 self._invoke({"Records": batch})
-            except Exception:  # whatever the function raises: the batch comes again
+            except Exception:  # after any error of the function the batch is retried
                 self.failures += 1
                 self._time.sleep(STREAM_RETRY)
                 continue

@@ -1,4 +1,4 @@
-"""The application in virtual time: its real functions, and around them a model of what AWS does and takes."""
+"""The application in virtual time: its real functions, and a model of AWS around them."""
 
 from __future__ import annotations
 
@@ -50,33 +50,33 @@ ON_THE_WAY = (
     "change_publisher",
     "order_watchdog",
 )
-"""What an order passes through, and what starts and recovers it."""
+"""The functions that process an order, and those that start and recover it."""
 WATCHED = "OrderWatchQueue"
 BOOKED = ("OrderTable", "AccountTable", "StockTable")
 LEDGERS: Mapping[str, tuple[LedgerSpec, str]] = {
     "AccountTable": (ACCOUNTS, "customerId"),
     "StockTable": (STOCK, "productId"),
 }
-STEP = 0.5  # seconds of virtual time between two samples of what is going on
-MOST_SECONDS = 7_200.0  # far more than any deadline of an order: what is not at rest by then never will be
+STEP = 0.5  # seconds of virtual time between two samples
+MOST_SECONDS = 7_200.0  # far more than any deadline of an order: anything still active then would never end
 
 
 @dataclass(frozen=True)
 class Sample:
-    """How things stand at a time."""
+    """The state at a point in time."""
 
     time: float
     decided: int
     shipped: int
     waiting: int
-    """Messages on the order's way."""
+    """Messages in the queues that process orders."""
     transactions: int
     conflicts: int
 
 
 @dataclass
 class Course:
-    """When an order was requested, decided and shipped, in seconds; None until it is."""
+    """When an order was requested, decided and shipped, in seconds; None until then."""
 
     requested: float
     is_other: bool = False
@@ -86,7 +86,7 @@ class Course:
 
 @dataclass
 class Progress:
-    """What has become of the orders so far."""
+    """The state of the orders so far."""
 
     courses: dict[str, Course] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -95,7 +95,7 @@ class Progress:
 
 
 class Sale:
-    """A stack with its accounts and products, on which orders are placed. Also what the functions find."""
+    """A stack with accounts and products, on which orders are placed; also the functions' environment."""
 
     def __init__(
         self,
@@ -106,8 +106,8 @@ class Sale:
         concurrency: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`concurrency` is instead of the template's MaximumConcurrency; `settings` are environment variables
-        that all functions have as well."""
+        """`concurrency` replaces the template's MaximumConcurrency; `settings` are additional environment
+        variables of all functions."""
         self.constants = constants
         self._chance = random.Random(seed)
         self._settings = dict(settings or {})
@@ -165,25 +165,25 @@ class Sale:
                 )
                 self._streams.setdefault(stream.table, []).append(mapping)
 
-    # What the functions find around them
+    # The functions' environment
 
     def client(self, service: str) -> Client:
         """A client of an AWS service."""
         return self._clients[service]
 
     def env(self, name: str) -> str:
-        """An environment variable of the function that runs."""
+        """An environment variable of the current function."""
         assert self.lambdas.current is not None
         return self._settings.get(name) or self.lambdas.current.function.environment[name]
 
     def clock(self) -> str:
-        """The time."""
+        """The virtual time."""
         return self.time.written()
 
-    backoff = staticmethod(system.backoff)  # the application's own, on a clock and a chance of ours
+    backoff = staticmethod(system.backoff)  # the application's own, with our clock and random numbers
 
     def new_id(self) -> str:
-        """An id that no other thing has."""
+        """A unique id."""
         self._ids += 1
         return f"00000000-0000-4000-8000-{self._ids:012x}"
 
@@ -192,25 +192,25 @@ class Sale:
         return self._chance.random()
 
     def hot_heads(self) -> HotHeads:
-        """What the environment that runs remembers of contended heads."""
+        """The contended heads that the current environment remembers."""
         assert self.lambdas.current is not None
         return self.lambdas.current.hot_heads
 
-    # How long it takes
+    # Latencies
 
     def latency(self, median: float) -> float:
-        """Seconds that something takes, by its median in ms."""
+        """A random latency in seconds, from its median in ms."""
         sigma = self.constants.sigma
         return median / 1000 * math.exp(self._chance.gauss(0, sigma)) if sigma else median / 1000
 
     def pause(self, median: float) -> None:
-        """Let so much time pass."""
+        """Wait for this time."""
         self.lambdas.sleep(self.latency(median))
 
-    # Who orders
+    # Clients
 
     def open(self, table: str, balances: Mapping[str, int]) -> None:
-        """Set balances, before anybody orders: as the application sets the first of each amount."""
+        """Set balances before any order, as the application sets the first of each amount."""
         kind, key = LEDGERS[table]
         retry = Retry(lambda attempt: None)
         ledger = DynamoLedgerRepository(self._store, table, key, retry)
@@ -236,7 +236,7 @@ class Sale:
         self._store.stream(table).clear()
 
     def order(self, at: float, resource: str, body: str, *, is_other: bool = False) -> None:
-        """Have a client send a request at a time."""
+        """Schedule a client's request."""
         self._open_requests += 1
         self.time.spawn(partial(self._request, resource, body, is_other), at - self.time.now)
 
@@ -265,16 +265,16 @@ class Sale:
         answered = json.loads(answer["body"])
         for order in answered.get("orders", [answered]):
             known = self.progress.courses.setdefault(order["orderId"], course)
-            if known is not course:  # it was decided before its client was answered
+            if known is not course:  # it was decided before its client got the response
                 known.requested, known.is_other = course.requested, is_other
             elif "orders" in answered:
                 self.progress.courses[order["orderId"]] = Course(course.requested, is_other)
         self._open_requests -= 1
 
-    # What happens
+    # Running
 
     def run(self, progress: Callable[[Sale], None] = lambda sale: None) -> None:
-        """Let time pass until nothing is left to be done."""
+        """Run until nothing is left to do."""
         self._store.on_commit = self._committed
         while not self._is_at_rest() and self.time.now < MOST_SECONDS:
             self.time.run(self.time.now + STEP)
@@ -298,12 +298,12 @@ class Sale:
 
     @property
     def waiting(self) -> int:
-        """Messages on the order's way, in whatever queue."""
+        """Messages in all queues that process orders."""
         return sum(self.sqs.timed[queue].depth for queue in self.mappings if queue != WATCHED)
 
     @property
     def dead_letters(self) -> dict[str, int]:
-        """How many there are, by queue."""
+        """The number of dead letters by queue."""
         return {
             name: len(queue.ready)
             for name, queue in self.sqs.timed.items()
@@ -347,7 +347,7 @@ class Sale:
                 self._moved(change)
         for table in {change.table for change in changes}:
             records = self._store.stream(table)
-            # To delete an item that there is not is no record of the stream.
+            # Deleting a missing item writes no stream record.
             of_table = [each for each in changes if each.table == table and (each.new or each.old)]
             for change, record in zip(of_table, records, strict=True):
                 for mapping in self._streams.get(table, ()):
@@ -374,7 +374,7 @@ class Sale:
 
 
 class _Fanned:
-    """The queues as a topic reaches them: later."""
+    """The queues behind a topic, which delivers later."""
 
     def __init__(self, sale: Sale) -> None:
         self._sale = sale
@@ -385,10 +385,10 @@ class _Fanned:
 
 
 class Client:
-    """A client of one AWS service, with botocore's own retries of what was throttled."""
+    """A client of one AWS service, with botocore's own retries of throttled calls."""
 
     def __init__(self, service: object, sale: Sale, median: float | None = None) -> None:
-        """`median` is what each call takes, in ms, where the service does not take its own time."""
+        """`median` is the latency of each call in ms, unless the service adds its own."""
         self._service, self._sale, self._median = service, sale, median
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
@@ -404,7 +404,7 @@ class Client:
             try:
                 return ask(**params)
             except botocore.exceptions.ClientError as error:
-                # A transaction that was cancelled is no call that was throttled, whatever its reasons are
+                # botocore does not retry a cancelled transaction as a throttled call, for any of its reasons
                 # (botocore, retries/standard.py).
                 if not is_unavailable(error) or attempt == aws_clients._ATTEMPTS:
                     raise
@@ -414,7 +414,7 @@ class Client:
 
 @contextmanager
 def surrounded(sale: Sale) -> Iterator[None]:
-    """While this lasts, the functions run in the surroundings of a sale."""
+    """While this lasts, the functions run in the environment of a sale."""
     clock = SimpleNamespace(monotonic=sale.lambdas.monotonic, sleep=sale.lambdas.sleep)
     chance = random.Random(sale._chance.random())
     with (
@@ -432,10 +432,10 @@ def surrounded(sale: Sale) -> Iterator[None]:
 
 @contextmanager
 def _written_at_once() -> Iterator[None]:
-    """While this lasts, what is of a plain type is written as an attribute, or read, without asking if it is
-    of any other; a number is worked out once.
+    """While this lasts, values of plain types are serialised and deserialised without boto3's type checks;
+    each number is converted once.
 
-    The result is boto3's. To ask takes a quarter of the time that there is.
+    The results are the same as boto3's. Its checks take a quarter of the run time.
     """
     serialize, deserialize = types._Serializer.serialize, types._Deserializer.deserialize
     number = lru_cache(maxsize=65_536, typed=True)(partial(serialize, types._serializer))
@@ -460,7 +460,7 @@ def _written_at_once() -> Iterator[None]:
 
 @contextmanager
 def _seldom_swept() -> Iterator[None]:
-    """While this lasts, garbage is looked for seldom: nearly all that there is is kept."""
+    """While this lasts, garbage is collected rarely: nearly all objects stay alive."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(200_000, 50, 1_000)
@@ -472,7 +472,7 @@ def _seldom_swept() -> Iterator[None]:
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """An item with other names in it, wherever they stand."""
+    """An item with all occurrences of some names replaced."""
     match value:
         case str():
             for name, other in names.items():

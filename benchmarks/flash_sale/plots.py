@@ -1,4 +1,4 @@
-"""What happened in a sale, drawn: orders decided and shipped, messages that wait, transactions refused."""
+"""The plots of a sale: orders decided and shipped, waiting messages, refused transactions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pygal.style import CleanStyle
 from benchmarks.flash_sale.model import Sample
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs/explanation/hot-products"
-MOST_POINTS = 80  # no more can be seen apart, and a file stays small
+MOST_POINTS = 80  # more can't be distinguished, and the file stays small
 WIDTH, HEIGHT = 720, 300
 
 Line = list[tuple[float, float]]
 
 
 def draw(name: str, load: str, samples: Sequence[Sample], folder: Path = FOLDER) -> list[Path]:
-    """Write a scenario's plots; returns where they are."""
+    """Write a scenario's plots; returns their paths."""
     shown = thinned(samples)
     before = [shown[0], *shown[:-1]]
     refused: Line = []
@@ -51,13 +51,13 @@ def draw(name: str, load: str, samples: Sequence[Sample], folder: Path = FOLDER)
 
 
 def thinned(samples: Sequence[Sample]) -> list[Sample]:
-    """As many of the samples as are drawn, the last among them."""
+    """At most the drawn number of samples, including the last."""
     step = -(-len(samples) // MOST_POINTS)
     return [*samples[:-1:step], samples[-1]]
 
 
 def chart(title: str, y_title: str, lines: dict[str, Line], x_title: str = "seconds") -> bytes:
-    """A picture of lines, as SVG."""
+    """A line chart as SVG."""
     drawn = pygal.XY(
         include_x_axis=True,
         x_value_formatter=lambda value: f"{value:g}",
@@ -69,7 +69,7 @@ def chart(title: str, y_title: str, lines: dict[str, Line], x_title: str = "seco
 
 
 def look(title: str, x_title: str, y_title: str, *, legend: bool) -> dict[str, Any]:
-    """How all pictures look."""
+    """The style of all plots."""
     return {
         "title": title,
         "x_title": x_title,
@@ -81,11 +81,11 @@ def look(title: str, x_title: str, y_title: str, *, legend: bool) -> dict[str, A
         "legend_at_bottom": True,
         "style": CleanStyle,
         "js": (),
-        "no_prefix": True,  # the same picture from the same figures
+        "no_prefix": True,  # the same figures give the same file
         "value_formatter": lambda value: f"{value:,.0f}",
     }
 
 
 def still(drawn: pygal.graph.graph.Graph) -> bytes:
-    """A chart as SVG, without the scripts that pygal adds: nothing may run from a picture."""
+    """A chart as SVG, without the scripts that pygal adds: an image must not run code."""
     return re.sub(rb"<script.*?</script>", b"", drawn.render(), flags=re.DOTALL)

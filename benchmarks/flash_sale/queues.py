@@ -1,10 +1,10 @@
-"""SQS in virtual time, and the event source mappings that hand what is in a queue to its function.
+"""SQS in virtual time, and the event source mappings that pass a queue's messages to its function.
 
-A message that its function reports, or whose function fails, is hidden until its visibility timeout is over,
-or until the time that ChangeMessageVisibility has set for it alone. One that was received too often becomes a
+A message that its function reports as failed, or whose function fails, is hidden until its visibility timeout
+ends, or until the time that ChangeMessageVisibility has set for it. One that was received too often becomes a
 dead letter when it would be received again.
 
-A queue whose messages have groups is a fair one: while a group is noisy, the messages of the others come
+A queue whose messages have groups is a fair queue: while a group is noisy, the messages of the others come
 first. It is noisy with more than a tenth of the messages in flight, and at least thirty of them
 (docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html, which calls
 both approximate). A group's share of the consumers' time, the other measure, is not modelled.
@@ -30,12 +30,12 @@ MAX_VISIBILITY = 43_200  # seconds (SQS API reference, ChangeMessageVisibility)
 
 
 class WaitingMessages:
-    """The messages that can be received, in the order in which they arrived, by whom they are from."""
+    """The messages that can be received, in order of arrival, by group."""
 
     def __init__(self) -> None:
         self._by_group: dict[str, deque[tuple[int, Message]]] = {}
         self._first: list[tuple[int, str]] = []
-        """A heap of the number of each group's first message, and the group."""
+        """A heap of (number of a group's first message, group)."""
         self._arrived = 0
         self._length = 0
 
@@ -46,7 +46,7 @@ class WaitingMessages:
         return (message for line in self._by_group.values() for _, message in line)
 
     def append(self, message: Message) -> None:
-        """Have a message wait behind the others."""
+        """Append a message."""
         self._arrived += 1
         self._length += 1
         group = group_of(message)
@@ -56,7 +56,7 @@ class WaitingMessages:
         self._by_group[group].append((self._arrived, message))
 
     def pop(self, in_flight: Counter[str]) -> Message:
-        """Take the first message of a quiet group; if there is none, of the least noisy group."""
+        """Take the first message of a quiet group, or else of the least noisy group."""
         noisy: list[tuple[int, str]] = []
         total = in_flight.total()
         while self._first:
@@ -79,12 +79,12 @@ class WaitingMessages:
 
 
 def group_of(message: Message) -> str:
-    """Whom a message is from: without a group, it is by itself."""
+    """A message's group; a message without one forms its own."""
     return message.group or message.message_id
 
 
 class TimedQueue:
-    """A standard queue whose messages take their time."""
+    """A standard queue with latencies."""
 
     def __init__(
         self, time: Time, visibility: float, max_receives: int, dead_letters: TimedQueue | None
@@ -102,12 +102,12 @@ class TimedQueue:
         self._receipts = 0
 
     def put(self, message: Message, delay: float) -> None:
-        """Have a message arrive."""
+        """Add an arriving message."""
         self.delayed += 1
         self._time.call(partial(self._arrive, message), delay)
 
     def receive(self, number: int) -> list[Message]:
-        """Up to so many messages, which nobody else sees for a while."""
+        """Receive up to this number of messages, and hide them for the visibility timeout."""
         batch: list[Message] = []
         while self.ready and len(batch) < number:
             message = self.ready.pop(self._in_flight)
@@ -124,7 +124,7 @@ class TimedQueue:
         return batch
 
     def settle(self, batch: Sequence[Message], failed: set[str]) -> None:
-        """Delete what is done of a batch; the others come again when their time is over."""
+        """Delete the processed messages of a batch; the others return after their visibility timeout."""
         for message in batch:
             del self.received[message.receipt]
             self._in_flight[group_of(message)] -= 1
@@ -135,13 +135,13 @@ class TimedQueue:
                 self.put(message, max(0, message.visible_at - self._time.now))
 
     def hide(self, receipt: str, seconds: float) -> None:
-        """Have a message that was received come again after so many seconds."""
+        """Let a received message return after some seconds."""
         if message := self.received.get(receipt):
             message.visible_at = self._time.now + seconds
 
     @property
     def depth(self) -> int:
-        """All that is in it, whether it can be seen or not."""
+        """All its messages, visible or not."""
         return len(self.ready) + len(self.received) + self.delayed
 
     def _arrive(self, message: Message) -> None:
@@ -151,16 +151,16 @@ class TimedQueue:
 
 
 class TimedSQS(SQS):
-    """All queues of an account, in which messages take their time."""
+    """All queues of an account, with latencies."""
 
     def __init__(self, time: Time, new_id: Callable[[], str], late: Callable[[], float]) -> None:
-        """`late` is after how many seconds a message arrives."""
+        """`late` returns the seconds until a message arrives."""
         super().__init__(lambda: time.now, new_id)
         self._time, self._late = time, late
         self.timed: dict[str, TimedQueue] = {}
 
     def create_queue(self, *, QueueName: str, Attributes: Mapping[str, str] | None = None) -> dict[str, str]:  # noqa: N803
-        """Create a queue, after the one for its dead letters."""
+        """Create a queue; its dead-letter queue must exist."""
         created = super().create_queue(QueueName=QueueName, Attributes=Attributes)
         queue = self.queues[QueueName]
         letters = self.timed[queue.dead_letters] if queue.dead_letters else None
@@ -175,13 +175,13 @@ class TimedSQS(SQS):
         delay: float = 0.0,
         group: str | None = None,
     ) -> str:
-        """Let a message come in, after a while."""
+        """Deliver a message after a delay."""
         message = Message(self._new_id(), body, attributes, 0.0, group=group)
         self.timed[queue].put(message, delay + self._late())
         return message.message_id
 
     def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803
-        """Have a received message seen again after so many seconds from now."""
+        """Make a received message visible again after some seconds from now."""
         if not 0 <= VisibilityTimeout <= MAX_VISIBILITY:
             raise client_error(
                 "ChangeMessageVisibility", "InvalidParameterValue", "VisibilityTimeout is 0 to 43200"
@@ -191,28 +191,28 @@ class TimedSQS(SQS):
 
 @dataclass
 class QueueMapping:
-    """Reads a queue for a function: few batches at a time at first, more while messages wait."""
+    """Reads a queue for a function: few concurrent batches at first, more while messages wait."""
 
     time: Time
     constants: Constants
     source: QueueSource
     queue: TimedQueue
     invoke: Callable[[dict[str, Any]], Any]
-    """Calls the function; raises what it does."""
+    """Calls the function; raises its errors."""
     pause: Callable[[float], None]
 
     def __post_init__(self) -> None:
         self.limit = self._first = min(int(self.constants.pollers), self.source.concurrency)
         self.busy = 0
         self.most = 0
-        """Batches at a time, at most."""
+        """Maximum concurrent batches."""
         self._ramping = False
         self._waited_last = 0.0
         self._window_ends: float | None = None
         self.queue.on_arrival = self.poll
 
     def poll(self) -> None:
-        """Start the function with what waits, as often as may be."""
+        """Start the function on the waiting messages, up to the concurrency limit."""
         if self.time.now - self._waited_last > self.constants.pollers_idle and not self._ramping:
             self.limit = self._first
         while self.queue.ready and self.busy < self.limit and self._is_due():
@@ -226,7 +226,7 @@ class QueueMapping:
             self.time.call(self._ramp, 1)
 
     def _is_due(self) -> bool:
-        """Whether a batch is full, or its window over."""
+        """Whether a batch is full, or its window has ended."""
         if not self.source.window or len(self.queue.ready) >= self.source.batch_size:
             return True
         if self._window_ends is None:
@@ -249,7 +249,7 @@ class QueueMapping:
         try:
             report = self.invoke(event)
             failed = {failure["itemIdentifier"] for failure in report["batchItemFailures"]}
-        except Exception:  # whatever the function raises, a timeout among it: all of it comes again
+        except Exception:  # after any error of the function, including a timeout, the whole batch is retried
             failed = {message.message_id for message in batch}
         self.queue.settle(batch, failed)
         self.busy -= 1

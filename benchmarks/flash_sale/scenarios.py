@@ -1,4 +1,4 @@
-"""The scenarios F1 to F7: who orders what, when, and what the application promises then."""
+"""The scenarios F1 to F7: the orders, their times, and the targets that must be met."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ PRICE = 10
 
 @dataclass(frozen=True)
 class Target:
-    """A figure of the outcome, and the most that it may be."""
+    """A figure of the outcome, and its maximum."""
 
     figure: str
     most: float
     text: str
 
     def met(self, figures: Mapping[str, Any]) -> bool:
-        """Whether it was reached; what never came to pass was not."""
+        """Whether the figure is within the target; a missing figure is not."""
         measured = figures[self.figure]
         return measured is not None and measured <= self.most
 
     def unit(self, value: float) -> str:
-        """A value as it is shown."""
+        """A value for display."""
         return f"{value:,.0f}" if self.figure in ("dead_letters", "expired") else f"{value:,.1f} s"
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A rush of orders."""
+    """A rush of orders with its targets."""
 
     name: str
     load: str
@@ -45,7 +45,7 @@ class Scenario:
     targets: Sequence[Target]
     customers: Sequence[str] = ()
     shipped: int | None = None
-    """How many must be shipped exactly; None: all."""
+    """Exact number of orders that must ship; None: all."""
 
 
 def _customers(number: int, prefix: str = "customer") -> list[str]:
@@ -62,7 +62,7 @@ def body_of(customer: str, product: str) -> str:
 def _rush(
     customers: Sequence[str], seconds: float, products: Sequence[str] = (HOT,)
 ) -> Callable[[Sale, random.Random], None]:
-    """Each customer orders once, at some time within so many seconds."""
+    """Each customer orders once, at a random time within the given seconds."""
 
     def place(sale: Sale, chance: random.Random) -> None:
         for index, customer in enumerate(customers):
@@ -157,7 +157,7 @@ def hot_rush(
     units: int = 20_000,
     shipped: int | None = None,
 ) -> Scenario:
-    """Customers who each want a unit of one product."""
+    """Customers who each order a unit of one product."""
     customers = _customers(number)
     return Scenario(name, load, number, {HOT: units}, _rush(customers, seconds), targets, customers, shipped)
 
@@ -187,17 +187,17 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a scenario."""
+    """The outcome of a scenario."""
 
     figures: Mapping[str, Any]
     broken: Sequence[str]
-    """Promises about right answers that do not hold."""
+    """Promises about correct decisions that do not hold."""
 
 
 def play(
     scenario: Scenario, seed: int, sale: Sale, progress: Callable[[Sale], None] = lambda sale: None
 ) -> Outcome:
-    """Play a scenario. To be called where the functions are `surrounded`."""
+    """Run a scenario. To be called while the functions are `surrounded`."""
     chance = random.Random(f"{scenario.name} {seed}")
     sale.open("AccountTable", dict.fromkeys(scenario.customers, CREDIT))
     sale.open("StockTable", scenario.units)
@@ -207,7 +207,7 @@ def play(
 
 
 def figures_of(scenario: Scenario, seed: int, sale: Sale) -> dict[str, Any]:
-    """What was measured, by the names of the JSON."""
+    """The measured figures, by their names in the JSON."""
     courses = list(sale.progress.courses.values())
     hot = [course for course in courses if not course.is_other]
     first = min(course.requested for course in courses)
@@ -238,7 +238,7 @@ def figures_of(scenario: Scenario, seed: int, sale: Sale) -> dict[str, Any]:
 
 
 def broken(scenario: Scenario, sale: Sale) -> list[str]:
-    """The promises about right answers that do not hold."""
+    """The promises about correct decisions that do not hold."""
     found = broken_books(sale, scenario.orders)
     statuses = sale.progress.statuses
     most = sum(scenario.units.values())
@@ -254,7 +254,7 @@ def broken(scenario: Scenario, sale: Sale) -> list[str]:
 
 
 def broken_books(sale: Sale, orders: int) -> list[str]:
-    """The invariants that do not hold, after so many orders."""
+    """The broken invariants, after this number of orders."""
     found = list(sale.books.broken)
     if len(sale.books.orders) != orders:
         found.append(f"I5: {orders} orders were placed, {len(sale.books.orders)} are there")
@@ -266,7 +266,7 @@ def _waits(courses: Sequence[Course]) -> list[float | None]:
 
 
 def _quantile(values: Sequence[float | None], share: float) -> float | None:
-    """The value that so many do not exceed; None if that is one that never came."""
+    """The quantile of the values; None if it falls on a missing value."""
     found = sorted(values, key=lambda value: float("inf") if value is None else value)
     value = found[min(int(len(found) * share), len(found) - 1)]
     return None if value is None else round(value, 3)

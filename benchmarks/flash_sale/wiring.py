@@ -1,4 +1,4 @@
-"""What template.yaml says: which queue and stream feeds which function, how, and under which settings."""
+"""The wiring in template.yaml: which queue and stream feeds which function, and with which settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.event_filters import Filter, filters_of
 from tests.support.template import ROOT, functions, load_template, of_type, on_aws, refers_to
 
 ENVIRONMENTS = ("dev", "prod")
-"""Sections of samconfig.toml, which have the parameters."""
+"""Sections of samconfig.toml with the parameters."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class StreamSource:
     batch_size: int
     window: float
     lanes: int
-    """Batches at a time from one shard."""
+    """Concurrent batches per shard."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function: its settings, and what feeds it."""
+    """A function with its settings and event sources."""
 
     name: str
     timeout: float
@@ -52,7 +52,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Everything of the template that a message meets. Names are logical ids."""
+    """The parts of the template that messages pass through. Names are logical ids."""
 
     functions: Mapping[str, Function]
     tables: Mapping[str, Mapping[str, Any]]
@@ -63,7 +63,7 @@ class Wiring:
 
 @cache
 def wiring(environment: str) -> Wiring:
-    """The template with the parameters that an environment has."""
+    """The template's wiring with the parameters of an environment."""
     template = on_aws(load_template())
     values = {name: str(each.get("Default", "")) for name, each in template["Parameters"].items()}
     with (ROOT / "samconfig.toml").open("rb") as file:

@@ -1,1 +1,1 @@
-"""`make load`: orders from many clients at once, followed to their end, and the books audited."""
+"""`make load`: orders from many concurrent clients, followed to their end, and an audit of the books."""

@@ -1,4 +1,4 @@
-"""`make load`: many clients order at once; each order is followed to its end, and the books are audited."""
+"""`make load`: many clients order concurrently; each order is followed to its end, the books are audited."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from local.engine import require_free
 from order_capture_ops.cli import FAILED, Parser, console, errors, integer_between, port, run
 from order_capture_ops.errors import UsageError
 
-MAX_USERS = 500  # one Locust process, on one core, with some to spare
-MAX_SECONDS = 1_800  # the token is good for an hour
+MAX_USERS = 500  # fits one Locust process on one core
+MAX_SECONDS = 1_800  # the token is valid for an hour
 MAX_ORDERS = 100_000  # at AWS's prices some three dollars
 MAX_RATE = 5_000.0
 MAX_UNITS = 1_000_000
 MAX_PATIENCE = 3_600
-PAGE_SECONDS = 3_000.0  # as long as the token is good
+PAGE_SECONDS = 3_000.0  # as long as the token is valid
 DEFAULT_PAGE_PORT = 8089  # Locust's own
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the arguments ask for; 1 if the target broke a promise."""
+    """Run the requested load; 1 if the target broke a promise."""
     parser = Parser(
         prog="make load",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""Compare the books with the orders, as a client sees them: every difference is a fault of the target."""
+"""Compare the books with the orders as a client sees them: every difference is a fault of the target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ZERO = Decimal(0)
 
 
 class Kind(StrEnum):
-    """Which promise a fault breaks."""
+    """The promise that a fault breaks."""
 
     OVERSOLD = "oversold"
     LOST = "lost"
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """A broken promise. `number` is how many orders, units or accounts it concerns."""
+    """A broken promise. `number` counts the affected orders, units or accounts."""
 
     kind: Kind
     subject: str
@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Balance:
-    """An account or a product: what it had at the beginning, and its figures at the end."""
+    """An account or a product: its initial balance, and its figures at the end."""
 
     initial: Decimal
     balance: Decimal
@@ -48,23 +48,23 @@ class Balance:
 
 @dataclass
 class Books:
-    """What the target says at the end."""
+    """The target's data at the end."""
 
     accounts: dict[str, Balance] = field(default_factory=dict)
     products: dict[str, Balance] = field(default_factory=dict)
     listed: dict[str, View] | None = None
-    """Every order of the run's customers; None where the target lists none."""
+    """Every order of the run's customers; None if the target does not list orders."""
 
 
 def read_books(
     api: Api, shop: Shop, patience: float, on_progress: Callable[[int], None] = lambda _: None
 ) -> Books:
-    """Read all balances and, where they are listed, all orders.
+    """Read all balances and, if the target lists them, all orders.
 
-    Waits until nothing is held any more, for `patience` seconds at most.
+    Waits until nothing is held, for `patience` seconds at most.
 
     Raises:
-        ApiError: an account or a product is gone.
+        ApiError: an account or a product is missing.
     """
     deadline = time.monotonic() + patience
     wanted = {f"/account/{each}": money for each, money in shop.customers.items()}
@@ -100,14 +100,13 @@ def find_faults(
     books: Books,
     unknown: Collection[Answer] = (),
 ) -> list[Fault]:
-    """Every promise that the target has broken.
+    """Find every promise that the target broke.
 
     Args:
-        intake: what was accepted.
-        views: each accepted order as it stands.
+        intake: the accepted orders.
+        views: the current state of each accepted order.
         books: the balances.
-        unknown: requests of which is still not known whether they had an effect; what they may have taken is
-            no fault.
+        unknown: requests whose effect is still unknown; what they may have taken is not a fault.
     """
     shipped = {order_id: view for order_id, view in views.items() if view and view["status"] == "SHIPPED"}
     units: dict[str, Decimal] = defaultdict(Decimal)
@@ -135,7 +134,7 @@ def find_faults(
 
 
 def count(faults: Collection[Fault]) -> Counter[Kind]:
-    """How many of each kind."""
+    """The number of faults of each kind."""
     counts: Counter[Kind] = Counter()
     for fault in faults:
         counts[fault.kind] += fault.number
@@ -173,10 +172,10 @@ def _doubled(intake: Intake, listed: Mapping[str, View] | None, *, may_exist: bo
 
 
 def _of_balance(subject: str, found: Balance, shipped: Decimal, may_be: Decimal, unit: str) -> list[Fault]:
-    """What is wrong with an account or a product, of which shipped orders took so much."""
+    """The faults of an account or a product, given the amount of its shipped orders."""
     of = f" {unit}" if unit else ""
     faults = []
-    # Of a product each unit counts; of an account, that it is overdrawn.
+    # A product's oversold units are counted; an overdrawn account counts as one.
     oversold = max(shipped - found.initial, shipped - found.settled, -found.balance)
     if oversold > 0:
         what = (

@@ -1,4 +1,4 @@
-"""Locust as a process of its own, in its own environment. It ends with this one, however that ends."""
+"""Locust as a separate process in its own environment. It ends with this one, even if that is killed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from order_capture_ops.errors import CommandError
 
 PYTHON = ROOT / ".local/venv/load/bin/python"
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-_STOP_SECONDS = 40  # what is under way may end: an answer takes up to 35 s
-_START_SECONDS = 60  # it imports for one second, on a busy machine for many
+_STOP_SECONDS = 40  # requests in progress may finish: a response takes up to 35 s
+_START_SECONDS = 60  # importing takes one second, on a busy machine many
 _LOOK_SECONDS = 0.25
 
 
@@ -27,7 +27,7 @@ class GeneratorError(CommandError):
 
 @dataclass(frozen=True)
 class Load:
-    """How much load, of which kind."""
+    """The amount and kind of load."""
 
     mixes: tuple[str, ...] = tuple(MIXES)
     users: int = 8
@@ -38,7 +38,7 @@ class Load:
 
 @dataclass
 class Traffic:
-    """What was sent and answered."""
+    """The requests and responses."""
 
     answers: list[Answer] = field(default_factory=list)
     interrupted: bool = False
@@ -67,11 +67,11 @@ def generate(
     """Run Locust until the time is up, the orders are sent, or Ctrl-C.
 
     Args:
-        load: how much.
-        assignment: what the users are to send, and where to.
-        folder: takes its files; must be empty.
-        page: the port of Locust's own page, which starts and stops the load; None for none.
-        page_seconds: how long the page is served at most.
+        load: the amount and kind.
+        assignment: what the users send, and to which target.
+        folder: the folder for its files; must be empty.
+        page: the port of Locust's web page, which starts and stops the load; None for no page.
+        page_seconds: how long the page is served, at most.
         html: where Locust writes its own report.
         on_progress: is called a few times a second.
 
@@ -93,7 +93,7 @@ def generate(
     ]
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
-        # Locust reads settings from the home and the working directory: the user's own are not for this load.
+        # Locust reads settings from the home and the working directory: the user's must not affect this load.
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "LANG": "C.UTF-8",
@@ -109,7 +109,7 @@ def generate(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that Ctrl-C comes to this process only, which then stops it
+            start_new_session=True,  # so that Ctrl-C reaches only this process, which then stops it
         )
         longest = (page_seconds if page else load.seconds) + _START_SECONDS + _STOP_SECONDS
         with ending_with_us(process.pid):
@@ -160,7 +160,7 @@ def chosen_mixes(names: Iterable[str]) -> tuple[str, ...]:
     """The mixes of these names, in the order of `MIXES`; all if there are none.
 
     Raises:
-        ValueError: a name is none of theirs.
+        ValueError: a name is unknown.
     """
     wanted = set(names)
     if unknown := sorted(wanted - MIXES.keys()):

@@ -1,4 +1,4 @@
-"""The report of a run as one HTML file with plots, which loads nothing from elsewhere."""
+"""The report of a run as one self-contained HTML file with plots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pygal.style import CleanStyle
 from benchmarks.load.audit import Kind
 from benchmarks.load.report import PERCENTILES, Latency, Report, facts, percentile
 
-_MAX_POINTS = 120  # no more can be seen apart
+_MAX_POINTS = 120  # more can't be distinguished
 _WIDTH, _HEIGHT = 900, 320
 
 Point = tuple[float, float]
@@ -53,9 +53,9 @@ def write(report: Report, path: Path, locust: Path | None) -> None:
     """Write the report.
 
     Args:
-        report: what to show.
+        report: the report.
         path: the file.
-        locust: Locust's own report in the same folder, to link to; None if there is none.
+        locust: Locust's own report in the same folder, to link to; None without one.
     """
     rows = [(name, mix.requests, mix.accepted, mix.answer, mix.decided) for name, mix in report.mixes.items()]
     rows.append(("all", report.requests, report.accepted, report.answer, report.decided))
@@ -116,7 +116,7 @@ def _rising(times: Sequence[Point]) -> list[Point]:
 
 
 def _cumulative(seconds: Sequence[float]) -> list[Point]:
-    """Up to the 99th percentile: the slowest would press everything else against the axis."""
+    """Up to the 99th percentile: outliers would compress everything else against the axis."""
     found = sorted(seconds)
     most = percentile(found, 99) or 0.0
     return _thinned(
@@ -168,5 +168,5 @@ _COMMON = {
 
 
 def _svg(chart: pygal.graph.graph.Graph) -> str:
-    # What pygal would make interactive would load its script from elsewhere.
+    # Interactive pygal plots would load a script from another host.
     return re.sub(r"<script.*?</script>", "", chart.render(is_unicode=True), flags=re.DOTALL)

@@ -22,15 +22,15 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
 from benchmarks.load.traffic import BATCH_SIZE, PRICE, TERMINAL, Answer, Assignment, results_of
 
-_READ_SECONDS = 30.0  # a reader gives up on an order after so long; the command follows it further
+_READ_SECONDS = 30.0  # seconds until a reader gives up on an order; the command follows it further
 _RUNNING = (STATE_SPAWNING, STATE_RUNNING)
-_POLL_SECONDS = 0.25  # as a page does that shows its order
+_POLL_SECONDS = 0.25  # like a page that shows its order
 _WAIT_SECONDS = 10
-_TIMEOUT_SECONDS = 35.0  # API Gateway answers within 29
+_TIMEOUT_SECONDS = 35.0  # API Gateway responds within 29
 
 
 class _Run:
-    """What all users share."""
+    """State shared by all users."""
 
     assignment: Assignment
     records: TextIO
@@ -67,7 +67,7 @@ def _start(environment: Any, **_: Any) -> None:
 
 @events.spawning_complete.add_listener
 def _end_in_time(**_: Any) -> None:
-    """End the load after its seconds. Locust's own --run-time begins before the first user is at work."""
+    """End the load after its duration. Locust's --run-time begins before the first user starts."""
     _Run.timer.kill()
     _Run.timer = gevent.spawn_later(_Run.assignment.seconds, _end, _Run.environment)
 
@@ -78,49 +78,49 @@ def _forget_the_end(**_: Any) -> None:
 
 
 def _end(environment: Any) -> None:
-    """End the load: of a page only what runs there."""
-    # Not from this greenlet: a user's has to end as well, and the timer is killed with the load.
+    """End the load; with a page, only the current run."""
+    # Not from this greenlet: a user's must end as well, and the timer's is killed with the load.
     gevent.spawn(environment.runner.stop if environment.web_ui else environment.runner.quit)
 
 
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
-    """One for all users: to read the machine's certificates takes longer than many a request."""
+    """One context for all users: reading the machine's certificates takes longer than many requests."""
     return ssl.create_default_context()
 
 
 class Shopper(FastHttpUser):
     """A client that sends one request after the other."""
 
-    insecure = False  # by default Locust accepts any certificate, and the token is for the target only
+    insecure = False  # Locust accepts any certificate by default, but only the target may get the token
     ssl_context_factory = staticmethod(_ssl_context)
-    max_redirects = 0  # nor may the target send the load elsewhere
+    max_redirects = 0  # the target must not redirect the load
     network_timeout = connection_timeout = _TIMEOUT_SECONDS
 
     def __init__(self, environment: Any) -> None:
-        self.host = _Run.assignment.url  # on Locust's page another one could be typed in
+        self.host = _Run.assignment.url  # the user could enter another one on Locust's page
         if token := _Run.assignment.token:
             self.default_headers = {"Authorization": f"Bearer {token}"}
         super().__init__(environment)
 
     def on_start(self) -> None:
-        """On Locust's page more users can be typed in than the command allows: these stop at once."""
+        """Locust's page accepts more users than the command allows: the excess stops at once."""
         self.is_at_work = _Run.at_work < _Run.assignment.users
         if not self.is_at_work:
             raise StopUser
         _Run.at_work += 1
-        # Spread over the interval: else all would start together each time, which constant_throughput does.
+        # Spread over the interval: with constant_throughput all would start together each time.
         self.due = time.monotonic() + random.uniform(0, self.interval)
         gevent.sleep(self.due - time.monotonic())
 
     @property
     def interval(self) -> float:
-        """The least seconds between the starts of two tasks."""
+        """The minimum seconds between the starts of two tasks."""
         rate = _Run.assignment.rate
         return _Run.assignment.users / rate if rate else 0.0
 
     def wait_time(self) -> float:
-        """Seconds until the next task is due. A late one is not made up for: the rate is the most."""
+        """Seconds until the next task is due. Late tasks are not made up for: the rate is a maximum."""
         now = time.monotonic()
         self.due = max(self.due + self.interval, now)
         return self.due - now
@@ -135,7 +135,7 @@ class Shopper(FastHttpUser):
     @tag("spread")
     @task(4)
     def spread(self) -> None:
-        """All products alike."""
+        """All products equally."""
         products = list(_Run.assignment.shop.products)
         self._place(
             "spread", self._order(*random.sample(products, min(len(products), random.choice((1, 1, 2)))))
@@ -144,7 +144,7 @@ class Shopper(FastHttpUser):
     @tag("80/20")
     @task(3)
     def eighty_twenty(self) -> None:
-        """A few products that most want."""
+        """Most orders for a few products."""
         shop = _Run.assignment.shop
         self._place(
             "80/20",
@@ -154,7 +154,7 @@ class Shopper(FastHttpUser):
     @tag("hot")
     @task(2)
     def hot(self) -> None:
-        """One product that all want."""
+        """All orders for one product."""
         self._place("hot", self._order(_Run.assignment.shop.hot_product, most=1))
 
     @tag("batches")
@@ -169,26 +169,26 @@ class Shopper(FastHttpUser):
     @tag("keyed")
     @task(1)
     def keyed(self) -> None:
-        """A double-click, and a repetition later: all three must get the same order."""
+        """A double-click, and a later retry: all three must get the same order."""
         order, key = self._order(random.choice(list(_Run.assignment.shop.products))), str(uuid.uuid4())
         self._count(1)
         clicks = [gevent.spawn(self._post, "keyed", "/order", order, key) for _ in range(2)]
         try:
             gevent.joinall(clicks)
         finally:
-            gevent.killall(clicks)  # when the load ends now, they are recorded as without an answer
+            gevent.killall(clicks)  # if the load ends now, they are recorded without a response
         self._post("keyed", "/order", order, key)
 
     @tag("poll")
     @task(1)
     def poll(self) -> None:
-        """A reader who asks again and again."""
+        """A reader that polls."""
         self._read("poll", "", _POLL_SECONDS)
 
     @tag("wait")
     @task(1)
     def wait_for_end(self) -> None:
-        """A reader whose request is held until there is something new."""
+        """A reader that long-polls."""
         self._read("wait", f"?wait={_WAIT_SECONDS}", 0)
 
     # ------------------------------------------------------------------------------------------ requests
@@ -224,9 +224,9 @@ class Shopper(FastHttpUser):
             ) as response:
                 status, text = response.status_code or 0, response.content or b""
                 if status == 409 and mix == "keyed":
-                    response.success()  # the other click is still being answered
+                    response.success()  # the other click's request is still running
         finally:
-            # Also when the user is killed while it waits: the order may have been placed.
+            # Also if the user is killed while waiting: the order may have been placed.
             answer = Answer(
                 mix,
                 f"POST {path}",
@@ -258,5 +258,5 @@ class Shopper(FastHttpUser):
                 if response.json()["status"] in TERMINAL:
                     return
             except (ValueError, KeyError, TypeError):
-                pause = max(pause, _POLL_SECONDS)  # an error comes at once
+                pause = max(pause, _POLL_SECONDS)  # errors return at once
             gevent.sleep(pause)

@@ -1,4 +1,4 @@
-"""The orders of a run: which were accepted, and how each of them ended."""
+"""The orders of a run: which were accepted, and how each ended."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from typing import Any
 from benchmarks.load.targets import Api, View, in_parallel
 from benchmarks.load.traffic import TERMINAL, Answer, results_of
 
-# Between two reads of what is still open. How long an order took is read from its own times, and each read is
-# load itself.
+# Seconds between two reads of the open orders. An order's duration comes from its own times, and each read
+# adds load.
 _PAUSE_SECONDS = 1.0
-_FEW = 40  # orders: asking for each is less than reading the lists of all customers
+_FEW = 40  # orders: reading each is cheaper than reading the lists of all customers
 
 
 @dataclass(frozen=True)
 class Order:
-    """An accepted order: what was sent, and when; and, once it was followed, what became of it."""
+    """An accepted order: what was sent and when; once it was followed, also its outcome."""
 
     order_id: str
     mix: str
     key: str
     sent: Mapping[str, Any]
     sent_at: float
-    """Seconds since the epoch, by this machine's clock; of the first request, where it was repeated."""
+    """Seconds since the epoch, by this machine's clock; of the first request if it was repeated."""
     answered_at: float
     answer_status: str
-    """The order's status in the answer: a synchronous server has decided it by then."""
+    """The order's status in the response: a synchronous server has decided it by then."""
     after_load: bool
-    """Whether the only answer with its id came after the load: how long it took is then not known."""
+    """Whether the only response with its id came after the load: then its duration is unknown."""
 
 
 @dataclass
 class Intake:
-    """What the answers say about the orders that were sent."""
+    """The results of the sent orders, from the responses."""
 
     orders: dict[str, Order] = field(default_factory=dict)
-    """Accepted ones, by id."""
+    """Accepted orders, by id."""
     ids_by_key: dict[str, list[set[str]]] = field(default_factory=dict)
-    """The ids that were ever answered to a key, one set for each place in the request."""
+    """All ids ever returned for a key, one set for each position in the request."""
     refused: Counter[int] = field(default_factory=Counter)
-    """Orders that were never accepted, by the HTTP status of the last answer; 0 if none came."""
+    """Orders that were never accepted, by the HTTP status of the last response; 0 without one."""
     unknown: list[Answer] = field(default_factory=list)
-    """Requests of which no answer says whether their orders were placed."""
+    """Requests without a response that shows whether their orders were placed."""
 
 
 def take_in(answers: Iterable[Answer]) -> Intake:
-    """Sort the answers to POST requests by their keys."""
+    """Collect the responses to POST requests by their keys."""
     by_key: dict[str, list[Answer]] = {}
     for answer in answers:
         if answer.body:
@@ -70,7 +70,7 @@ def take_in(answers: Iterable[Answer]) -> Intake:
         if missing and any(answer.is_unknown for answer in in_order):
             intake.unknown.append(last)
         if missing:
-            # In an answer that took some orders in, those without an id are invalid by themselves.
+            # In a response with accepted orders, those without an id are invalid themselves.
             intake.refused[400 if any(places) else last.status] += missing
     return intake
 
@@ -94,10 +94,10 @@ def ask_again(
     patience: float,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Answer]:
-    """Send requests again, with their keys, of which nobody knows whether they had an effect.
+    """Retry, with their keys, the requests whose effect is unknown.
 
-    Now they have: an order that exists is answered, any other is placed. So the books can be audited. What
-    `patience` seconds are not enough for stays unknown.
+    Afterwards they have one: an existing order is returned, any other is placed. So the books can be audited.
+    Requests not resolved within `patience` seconds stay unknown.
     """
     deadline = time.monotonic() + patience
 
@@ -125,9 +125,9 @@ def follow(
     patience: float,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, View | None]:
-    """Each order as it stands once it has ended; None if it does not exist.
+    """Each order after it has ended; None if it does not exist.
 
-    Waits for `patience` seconds at most: what is still open then is returned as it is.
+    Waits for `patience` seconds at most: orders still open then are returned as they are.
     """
     found: dict[str, View | None] = {}
     open_ids = set(orders)
@@ -140,7 +140,7 @@ def follow(
             pages = list(in_parallel(api.orders_of, customers))
             lists_orders = None not in pages
             listed = {str(view["orderId"]): view for page in pages for view in page or ()}
-        # The list lags by a moment: what is not on it is asked for by its id.
+        # The list lags slightly: orders missing from it are read by id.
         unlisted = sorted(open_ids - listed.keys())
         found.update(zip(unlisted, in_parallel(api.order, unlisted), strict=True))
         found.update({order_id: listed[order_id] for order_id in open_ids & listed.keys()})
@@ -161,16 +161,16 @@ def has_ended(view: View | None) -> bool:
 
 @dataclass(frozen=True)
 class ClockOffset:
-    """How far the server's clock is ahead of this machine's, in seconds, give or take `uncertainty`."""
+    """Seconds by which the server's clock is ahead of this machine's, ± `uncertainty`."""
 
     seconds: float = 0.0
     uncertainty: float = 0.0
 
 
 def clock_offset(orders: Mapping[str, Order], views: Mapping[str, View | None]) -> ClockOffset:
-    """Compare the clocks: an order's `createTime` lies between its request and its answer.
+    """Compare the clocks: an order's `createTime` lies between its request and its response.
 
-    All orders together narrow that down (Cristian's algorithm). Clocks that may be the same are taken to be.
+    All orders together narrow that down (Cristian's algorithm). Clocks that may agree are assumed to.
     """
     least, most = float("-inf"), float("inf")
     for order_id, order in orders.items():
@@ -187,10 +187,10 @@ def clock_offset(orders: Mapping[str, Order], views: Mapping[str, View | None]) 
 
 
 def decided_seconds(order: Order, view: View | None, offset: ClockOffset) -> float | None:
-    """Seconds from the request to the final status; None if it has none, or that is not known.
+    """Seconds from the request to the final status; None if there is none, or it is unknown.
 
-    If the answer has it already, the answer's time counts. Else the order's `updateTime`: of a rejected order
-    it may be that of its second check, which is later; it is never earlier than the decision.
+    If the response has the final status, the response's time counts, else the order's `updateTime`. For a
+    rejected order that may be the time of its second check, which is later, but never before the decision.
     """
     if view is None or not has_ended(view) or order.after_load:
         return None
@@ -200,5 +200,5 @@ def decided_seconds(order: Order, view: View | None, offset: ClockOffset) -> flo
 
 
 def epoch(time_text: Any) -> float:
-    """Seconds since the epoch of a time in an answer."""
+    """A response's time as seconds since the epoch."""
     return datetime.fromisoformat(str(time_text)).timestamp()

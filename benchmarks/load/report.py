@@ -41,7 +41,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class MixFigures:
-    """What one mix did."""
+    """The figures of one mix."""
 
     requests: int
     accepted: int
@@ -55,12 +55,12 @@ class Report:
 
     target: str
     seconds: float
-    """From the first request to the last answer of the load."""
+    """From the first request to the last response of the load."""
     requests: int
     reads: int
     accepted: int
     refused: dict[int, int]
-    """Orders that were never accepted, by HTTP status; 0 if no answer came."""
+    """Orders that were never accepted, by HTTP status; 0 without a response."""
     failed_reads: int
     statuses: dict[str, int]
     """How the accepted orders ended."""
@@ -72,29 +72,29 @@ class Report:
     decided: Latency
     mixes: dict[str, MixFigures]
     replays: int
-    """Repeated requests that got the first one's orders."""
+    """Repeated requests that got the orders of the first one."""
     asked_again: int
-    """Requests that were sent again after the load, since no answer showed whether they had an effect."""
+    """Requests that were retried after the load, because their effect was unknown."""
     unknown: int
-    """Those of which that is still not known."""
+    """Requests whose effect is still unknown."""
     offset: ClockOffset
     faults: list[Fault]
     audited: bool = False
-    """Whether `order_capture_ops audit` looked as well."""
+    """Whether `order_capture_ops audit` also checked the tables."""
     interrupted: bool = False
     answered: list[tuple[float, float]] = field(default_factory=list)
-    """When each POST was answered, in seconds from the first request, and after how many: for the plots."""
+    """For the plots, for each POST: seconds from the first request to its response, and its latency."""
     ended: list[tuple[float, float]] = field(default_factory=list)
-    """The same for orders that have ended."""
+    """The same for ended orders."""
 
     @property
     def counts(self) -> Counter[Kind]:
-        """How many orders, units and accounts each kind of fault concerns."""
+        """The number of orders, units and accounts affected by each kind of fault."""
         return count(self.faults)
 
     @property
     def is_right(self) -> bool:
-        """Whether no promise was broken."""
+        """Whether all promises were kept."""
         return not self.faults
 
     def json(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class Report:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """The smallest value that at least so many percent do not exceed; None of nothing."""
+    """The percentile of the values (nearest rank); None without values."""
     if not ordered:
         return None
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
@@ -154,7 +154,7 @@ def build(
     interrupted: bool = False,
     audited: bool = False,
 ) -> Report:
-    """The figures of what was recorded during the load, and of what became of it."""
+    """Build the report from the records of the load and the outcomes of its orders."""
     posts = [answer for answer in answers if answer.body]
     reads = [answer for answer in answers if not answer.body]
     start = min((answer.sent_at for answer in answers), default=0.0)
@@ -208,7 +208,7 @@ def build(
 
 
 def print_table(report: Report, console: Console) -> None:
-    """Print the figures, whole at 80 columns."""
+    """Print the figures in 80 columns."""
     figures = Table(box=box.SIMPLE, title=f"Load on {report.target}", title_justify="left", width=80)
     for column in ("mix", "requests", "accepted"):
         figures.add_column(column, justify="left" if column == "mix" else "right")
@@ -240,7 +240,7 @@ def _judged_by(report: Report) -> str:
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
-    """What there is to say besides the latencies: names and texts."""
+    """The facts besides the latencies: names and texts."""
     found = [
         ("orders/s", f"{report.orders_per_second:,.1f} to their end, over {report.seconds:.1f} s of load")
     ]
@@ -305,7 +305,7 @@ def _three(latency: Latency) -> str:
 
 
 def _short(milliseconds: float | None) -> str:
-    """Six characters at most, so that the table stays whole: milliseconds, or from 100 s on seconds."""
+    """Six characters at most, so that the table fits: milliseconds, or seconds from 100 s."""
     if milliseconds is None:
         return "–"
     return f"{milliseconds:,.0f}" if milliseconds < 99_999 else f"{milliseconds / _MILLISECONDS:.0f}s"

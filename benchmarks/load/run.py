@@ -25,17 +25,17 @@ from order_capture_ops.tables import Tables
 
 FOLDER = ROOT / ".local/load"
 PATIENCE = 120.0
-"""Seconds that the orders may take to end after the load: twice what a busy laptop's backlog took."""
+"""Seconds that orders may take to end after the load: twice a busy laptop's backlog."""
 
 _ORDER_DEADLINE_SECONDS = 900.0  # the template's default of OrderDeadlineSeconds
 
 OnStep = Callable[[str, float, float], None]
-"""Called with the step, how much of it is done, and of how much: seconds, orders, or balances."""
+"""Called with the step, the amount done and the total, in seconds, orders or balances."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is prepared and checked beside the load itself."""
+    """What is prepared and checked besides the load itself."""
 
     patience: float = PATIENCE
     customers: int = 50
@@ -44,9 +44,9 @@ class Options:
     scarce_units: int = SCARCE_UNITS
     scarce_credit: int = SCARCE_CREDIT
     audits_tables: bool = True
-    """Whether `order_capture_ops audit` looks as well, where the target is a stack."""
+    """Whether `order_capture_ops audit` also checks the tables, if the target is a stack."""
     page: int | None = None
-    """The port of Locust's own page; None for none."""
+    """The port of Locust's web page; None for no page."""
     page_seconds: float = 0.0
     locust_html: Path | None = None
     """Where Locust writes its own report."""
@@ -58,7 +58,7 @@ def measure(
     """Run a load and report on it.
 
     Raises:
-        CommandError: the target does not answer, or Locust fails.
+        CommandError: the target does not respond, or Locust fails.
     """
     options = options or Options()
     shop = Shop.create(
@@ -133,14 +133,14 @@ def _runs() -> Path:
 
 
 def _remove_orphans() -> None:
-    """Remove the files of runs that were killed: an access token is among them."""
+    """Remove the files of killed runs: they contain an access token."""
     for run in _runs().iterdir():
         if not psutil.pid_exists(int(run.name.partition("-")[0])):
             shutil.rmtree(run, ignore_errors=True)
 
 
 def _differences(target: Target, on_step: OnStep) -> list[Fault]:
-    """What `order_capture_ops audit` finds in the tables of a stack, of all that is in there."""
+    """The differences that `order_capture_ops audit` finds in all tables of a stack."""
     assert target.stack is not None
     deadline = float(target.stack.parameters.get("OrderDeadlineSeconds", _ORDER_DEADLINE_SECONDS))
     done = 0
@@ -171,7 +171,7 @@ def _show(traffic: Traffic, load: Load, on_step: OnStep) -> None:
 
 
 class _Count:
-    """Reports a step's progress by what was added."""
+    """Reports a step's progress by increments."""
 
     def __init__(self, on_step: OnStep, step: str, total: int) -> None:
         self._on_step, self._step, self._total, self._done = on_step, step, total, 0

@@ -1,4 +1,4 @@
-"""What is put under load: the local stack, one on AWS, or a server on this machine; how its API is asked."""
+"""The targets of the load: the local stack, one on AWS, or a server on this machine; and their API."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from order_capture_ops.errors import CommandError, UsageError
 from order_capture_ops.stack import Stack
 
 _LOOPBACK = ("127.0.0.1", "localhost")
-_TIMEOUT_SECONDS = 35.0  # API Gateway answers within 29
-_MAX_ATTEMPTS = 6  # 0.25 s, 0.5 s, … between them: 8 s together, which outlasts a function's cold start
+_TIMEOUT_SECONDS = 35.0  # API Gateway responds within 29
+_MAX_ATTEMPTS = 6  # pauses of 0.25 s, 0.5 s, …: 8 s in total, longer than a function's cold start
 _FIRST_BACKOFF_SECONDS = 0.25
-_THREADS = 8  # requests at a time while preparing and following; it is no part of the load
+_THREADS = 8  # concurrent requests while preparing and following; not part of the load
 
 View = Mapping[str, Any]
 _In = TypeVar("_In")
@@ -31,26 +31,26 @@ _Out = TypeVar("_Out")
 
 
 class ApiError(CommandError):
-    """The target does not answer as the contract says."""
+    """The target's response does not follow the contract."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is put under load."""
+    """The system under load."""
 
     name: str
     """For a sentence: "the local stack"."""
     url: str
     token: str = field(default="", repr=False)
     stack: Stack | None = None
-    """Where `order_capture_ops audit` can look; None for another server."""
+    """The stack that `order_capture_ops audit` can check; None for another server."""
 
     @classmethod
     def find(cls, stack: str | None) -> Target:
-        """The stack of that name on AWS, or without a name the local one, with a token of its service client.
+        """The named stack on AWS, or the local one, with a token of its service client.
 
         Raises:
-            CommandError: there is none, or no token.
+            CommandError: the stack or its token does not exist.
         """
         found = stacks.find(stack)
         described = describe(found)
@@ -60,7 +60,7 @@ class Target:
 
     @classmethod
     def of_engine(cls, description: Mapping[str, str]) -> Target:
-        """A stack on an engine of one's own, by what `local.stack.deploy` says of it."""
+        """A stack on a separate engine, as described by `local.stack.deploy`."""
         token = Tokens(description).of_service()
         return cls("the local stack", description["apiUrl"], token, stacks.described(description))
 
@@ -69,7 +69,7 @@ class Target:
         """A server on this machine that needs no token.
 
         Raises:
-            UsageError: the address is not of this machine.
+            UsageError: the address is not on this machine.
         """
         try:
             parts = urlsplit(url)
@@ -89,7 +89,7 @@ class Api:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._has_answered = False  # what has never answered is not asked again
+        self._has_answered = False  # no retries before the first response
         on_this_machine = urlsplit(target.url).hostname in _LOOPBACK
         self._http = httpx.Client(
             base_url=target.url,
@@ -126,20 +126,20 @@ class Api:
             on_progress(1)
 
     def post(self, path: str, body: Mapping[str, Any], key: str) -> httpx.Response:
-        """Post a body with its Idempotency-Key, again while the target is busy."""
+        """Post a body with its Idempotency-Key; retry while the target is busy."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         return self._send("POST", path, content=decimal_json.dumps(dict(body)), headers=headers)
 
     def order(self, order_id: str) -> View | None:
-        """The order as it stands; None if there is none."""
+        """The current order; None if it does not exist."""
         return self._get(f"/order/{order_id}")
 
     def balance(self, path: str) -> View | None:
-        """An account or the stock of a product, `/account/alice`; None if there is none."""
+        """An account or the stock of a product, by path (`/account/alice`); None if it does not exist."""
         return self._get(path)
 
     def orders_of(self, customer: str) -> list[View] | None:
-        """All orders of a customer; None where the target lists none."""
+        """All orders of a customer; None if the target does not list orders."""
         found: list[View] = []
         path = f"/orders?customerId={customer}&limit=100"
         while path:
@@ -187,7 +187,7 @@ class Api:
 
 
 def in_parallel(call: Callable[[_In], _Out], over: Iterable[_In]) -> Iterator[_Out]:
-    """Call for each, some at a time, and yield the results in order. The first error ends it."""
+    """Call it for each item, some concurrently, and yield the results in order. The first error ends it."""
     with ThreadPoolExecutor(_THREADS) as threads:
         try:
             yield from threads.map(call, over)
@@ -197,5 +197,5 @@ def in_parallel(call: Callable[[_In], _Out], over: Iterable[_In]) -> Iterator[_O
 
 
 def exact(number: Any) -> Decimal:
-    """A number of an answer, as a Decimal."""
+    """A number of a response, as a Decimal."""
     return Decimal(str(number))

@@ -1,4 +1,4 @@
-"""What is sent, and how each answer is recorded.
+"""What is sent, and how each response is recorded.
 
 Needs only the standard library: Locust imports it as well, in an environment of its own.
 """
@@ -22,9 +22,9 @@ MIXES: Mapping[str, str] = {
 }
 TERMINAL = frozenset({"SHIPPED", "REJECTED", "CANCELLED", "EXPIRED"})
 BATCH_SIZE = 10
-PRICE = 2.5  # of a unit, of every product: its multiples are exact in floating point
-PLENTY = 1_000_000  # units, or what a customer may spend: more than any run asks for
-# Few enough that they run out in a short run on a laptop, with several clients at the last units.
+PRICE = 2.5  # price of a unit of every product: its multiples are exact in floating point
+PLENTY = 1_000_000  # units, or a customer's balance: more than any run uses
+# Few enough to run out in a short run on a laptop, with several clients competing for the last units.
 HOT_UNITS = 20
 SCARCE_UNITS = 5
 SCARCE_CREDIT = 10
@@ -35,11 +35,11 @@ _POPULAR_SHARE = 5  # one fifth of the products gets four fifths of the orders o
 
 @dataclass(frozen=True)
 class Shop:
-    """The customers and products of one run, with what they start with. Nobody else orders from it."""
+    """The customers and products of one run, with their initial balances. No other run uses them."""
 
     customers: dict[str, int]
     products: dict[str, int]
-    """All but the hot one."""
+    """All products except the hot one."""
     hot_product: str
     hot_units: int
 
@@ -54,7 +54,7 @@ class Shop:
         scarce_units: int = SCARCE_UNITS,
         scarce_credit: int = SCARCE_CREDIT,
     ) -> Shop:
-        """A shop whose every id begins with `prefix`.
+        """A shop whose ids all begin with `prefix`.
 
         Every fifth product has `scarce_units`, every fifth customer may spend `scarce_credit`; the others
         have plenty.
@@ -72,7 +72,7 @@ class Shop:
 
     @property
     def stock(self) -> dict[str, int]:
-        """The units of every product, the hot one among them."""
+        """The units of every product, including the hot one."""
         return {**self.products, self.hot_product: self.hot_units}
 
     @property
@@ -83,24 +83,24 @@ class Shop:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What the command has Locust do. Written to a file that only its owner can read, for the token."""
+    """The command's instructions for Locust, in a file that only its owner can read, because of the token."""
 
     url: str
     token: str
-    """Empty where none is needed."""
+    """Empty if none is needed."""
     shop: Shop
     records: str
-    """The file that takes the answers."""
+    """The file for the responses."""
     users: int
     seconds: int
-    """Of load, from when all users are at work."""
+    """Seconds of load, from when all users have started."""
     rate: float | None
-    """Tasks that may start in a second, by all users together; None for no limit."""
+    """Tasks that may start per second, for all users together; None for no limit."""
     orders: int
-    """Orders that may be sent, by all users together."""
+    """Orders that all users together may send."""
 
     def write(self, path: Path) -> None:
-        """Write it to a new file."""
+        """Write the assignment to a new file."""
         path.touch(mode=0o600)
         path.write_text(json.dumps(asdict(self)))
 
@@ -113,29 +113,29 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Answer:
-    """One request and its answer."""
+    """One request and its response."""
 
     mix: str
     route: str
-    """As the contract names it: `POST /order`."""
+    """As in the contract: `POST /order`."""
     sent_at: float
     """Seconds since the epoch, by this machine's clock."""
     seconds: float
     status: int
-    """The HTTP status; 0 if no answer came."""
+    """The HTTP status; 0 without a response."""
     key: str = ""
     """The Idempotency-Key of a POST."""
     body: dict[str, Any] = field(default_factory=dict)
-    """What a POST sent."""
+    """The body of a POST."""
     results: list[dict[str, str]] = field(default_factory=list)
     """For each order of the body, in the same order: `orderId` and `status`, or the type of its `problem`."""
 
     after_load: bool = False
-    """Whether it was sent again, after the load, to find out what became of its orders."""
+    """Whether it was sent again after the load, to determine the outcome of its orders."""
 
     @property
     def sent_orders(self) -> list[dict[str, Any]]:
-        """The orders that a POST sent."""
+        """The orders in a POST."""
         if "orders" in self.body:
             orders: list[dict[str, Any]] = self.body["orders"]
             return orders
@@ -143,18 +143,18 @@ class Answer:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether an order may have been placed although the answer does not say so."""
+        """Whether an order may have been placed although the response does not show it."""
         if self.status in (0, 409) or self.status >= 500:
             return True
         return any(result.get("problem", "").endswith(":unavailable") for result in self.results)
 
     def line(self) -> str:
-        """This answer as a line of the records."""
+        """This response as a line of the records."""
         return json.dumps(asdict(self)) + "\n"
 
 
 def results_of(text: str | bytes | None, status: int) -> list[dict[str, str]]:
-    """The orders in an answer to `POST /order` or `POST /orders`; none if it has no readable ones."""
+    """The orders in a response to `POST /order` or `POST /orders`; empty if it has no readable ones."""
     if not 200 <= status < 300:
         return []
     try:
@@ -171,7 +171,7 @@ def results_of(text: str | bytes | None, status: int) -> list[dict[str, str]]:
 
 
 def read_answers(path: Path, offset: int = 0) -> tuple[list[Answer], int]:
-    """The answers recorded from `offset` on, and where to go on. An unfinished line is left for then."""
+    """The responses recorded from `offset` on, and the next offset. An unfinished line is left for later."""
     if not path.exists():
         return [], offset
     found = []

@@ -1,14 +1,13 @@
 """The traditional design: order capture as a synchronous application. An order is answered with its decision.
 
-It has the contract of swagger.yaml, and reads requests, words errors and shows orders by the same code as
-the serverless functions do, so that both are asked for the same work. There is no token check. What differs
-from the contract: `POST /order` answers 201 with the finished order, and there is nothing to wait for,
-cancel or follow.
+It implements the contract of swagger.yaml. The serverless functions' code parses its requests and builds its
+errors and responses, so that both do the same work. There is no token check. It differs from the contract in
+that `POST /order` responds with 201 and the finished order, so there is no waiting, cancelling or following.
 
 `benchmarks.traditional.server` runs it, with these variables:
 - `DATABASE_URL`: the database;
 - `CONNECTIONS`: how many connections each process has;
-- `CREDIT_DELAY_MS`: see `credit`; left out, there is no credit service.
+- `CREDIT_DELAY_MS`: see `credit`; without it there is no credit service.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ from order_capture.entrypoints.http.problems import (
 from order_capture.entrypoints.http.requests import path_id
 
 EVERYBODY = Caller("everybody")
-"""There are no tokens, so all Idempotency-Keys are of one caller."""
+"""There are no tokens, so all Idempotency-Keys belong to one caller."""
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Connect to the database for as long as the application runs."""
+    """Connect to the database while the application runs."""
     app.state.store = await Store.open(os.environ["DATABASE_URL"], int(os.environ["CONNECTIONS"]))
     delay = os.environ.get("CREDIT_DELAY_MS")
     app.state.credit = credit.delayed(int(delay)) if delay else None
@@ -70,7 +69,7 @@ app = FastAPI(lifespan=lifespan, openapi_url=None)  # swagger.yaml is the contra
 # ----------------------------------------------------------------------------------------------- routes
 @app.post("/order")
 async def post_order(http: HttpRequest) -> HttpResponse:
-    """Place an order, and answer with its decision."""
+    """Place an order, and respond with its decision."""
     request = await _request(http)
     order = order_requests.new_order(request, new_id, clock())
     await _check_credit(http)
@@ -93,7 +92,7 @@ async def post_orders(http: HttpRequest) -> HttpResponse:
 
 @app.get("/order/{orderId}")
 async def get_order(http: HttpRequest) -> HttpResponse:
-    """Show an order."""
+    """Get an order."""
     request = await _request(http)
     order_id, *_ = conditional_get.requested_order(request)
     order = await _store(http).order(order_id)
@@ -102,7 +101,7 @@ async def get_order(http: HttpRequest) -> HttpResponse:
 
 @app.get("/order/{orderId}/status")
 async def get_order_status(http: HttpRequest) -> HttpResponse:
-    """Show what became of an order, and why."""
+    """Get an order's status, and the reason."""
     request = await _request(http)
     order_id, *_ = conditional_get.requested_order(request)
     order = await _store(http).order(order_id)
@@ -111,7 +110,7 @@ async def get_order_status(http: HttpRequest) -> HttpResponse:
 
 @app.post("/account")
 async def post_account(http: HttpRequest) -> HttpResponse:
-    """Set or change what a customer may spend."""
+    """Set or adjust a customer's balance."""
     request = await _request(http)
     change = ledger_requests.account_change(request, new_id)
     adjusted = await _store(http).adjust(ACCOUNTS, change, clock())
@@ -121,7 +120,7 @@ async def post_account(http: HttpRequest) -> HttpResponse:
 
 @app.get("/account/{customerId}")
 async def get_account(http: HttpRequest) -> HttpResponse:
-    """Show what a customer may spend."""
+    """Get a customer's balance."""
     request = await _request(http)
     request.refuse_parameters()
     entity = path_id(request, "customerId")
@@ -131,7 +130,7 @@ async def get_account(http: HttpRequest) -> HttpResponse:
 
 @app.post("/stock")
 async def post_stock(http: HttpRequest) -> HttpResponse:
-    """Set or change the stock of a product, and its price."""
+    """Set or adjust the stock of a product, and its price."""
     request = await _request(http)
     change = ledger_requests.stock_change(request, new_id)
     adjusted = await _store(http).adjust(STOCK, change, clock())
@@ -141,7 +140,7 @@ async def post_stock(http: HttpRequest) -> HttpResponse:
 
 @app.get("/stock/{productId}")
 async def get_stock(http: HttpRequest) -> HttpResponse:
-    """Show the stock of a product."""
+    """Get the stock of a product."""
     request = await _request(http)
     request.refuse_parameters()
     entity = path_id(request, "productId")
@@ -151,12 +150,12 @@ async def get_stock(http: HttpRequest) -> HttpResponse:
 
 @app.get("/health")
 async def get_health(http: HttpRequest) -> HttpResponse:
-    """Say whether orders can be placed: whether the database answers."""
+    """Check whether orders can be placed: whether the database responds."""
     await _store(http).ping()
     return HttpResponse('{"status":"ok"}', media_type=JSON)
 
 
-# --------------------------------------------------------------------------------- requests and answers
+# ------------------------------------------------------------------------------- requests and responses
 async def _request(http: HttpRequest) -> Request:
     """A request as the serverless functions read it."""
     request = Request(
@@ -169,7 +168,7 @@ async def _request(http: HttpRequest) -> Request:
         operation=f"{http.method} {http.scope['route'].path}",
     )
     http.state.request = request
-    _ = request.correlation_id  # which is to be none, or a good one
+    _ = request.correlation_id  # must be absent or valid
     return request
 
 
@@ -196,7 +195,7 @@ async def _check_credit(http: HttpRequest) -> None:
 @app.exception_handler(OrderCaptureError)
 @app.exception_handler(Exception)
 async def refuse(http: HttpRequest, error: Exception) -> HttpResponse:
-    """Answer with the problem that an error is."""
+    """Respond with an error's problem document."""
     request: Request | None = getattr(http.state, "request", None)
     request_id = request.request_id if request else new_id()
     document = problem(error, request_id)
@@ -213,7 +212,7 @@ async def refuse(http: HttpRequest, error: Exception) -> HttpResponse:
 
 @app.exception_handler(HTTPException)
 async def refuse_route(http: HttpRequest, error: HTTPException) -> HttpResponse:
-    """Answer a path or a method that there is not."""
+    """Respond to an unknown path or method."""
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "")
         return await refuse(http, MethodNotAllowedError(sorted(allowed.split(", "))))

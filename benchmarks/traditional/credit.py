@@ -1,9 +1,9 @@
-"""The customer's credit as another service's answer: to compare what happens while it is slow or away.
+"""An external credit service, to compare what happens while it is slow or down.
 
 By default there is no such service: the account is a row of this application's own database, checked in the
-order's transaction. With `CREDIT_DELAY_MS` each order first asks a service that takes so long, as a good
-engineer would have it ask: before the transaction, so that no lock is held meanwhile. It has a timeout, and a
-circuit breaker, so that clients are answered at once while the service is away.
+order's transaction. With `CREDIT_DELAY_MS` each order first calls a service that takes this long. The call is
+made as a good engineer would: before the transaction, so that no lock is held meanwhile, and with a timeout.
+A circuit breaker gives clients a response at once while the service is down.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from collections.abc import Awaitable, Callable
 from order_capture.domain.errors import TransientError
 
 TIMEOUT_SECONDS = 3.0
-"""Above what the service takes when it is slow (2 s in the comparison), below what clients wait."""
+"""Longer than the slow service takes (2 s in the comparison), shorter than clients wait."""
 MAX_FAILURES = 5
-"""In a row; then the circuit is open."""
+"""Failures in a row that open the circuit."""
 OPEN_SECONDS = 5.0
-"""How long nobody asks. Then one order does, and the others go on being refused until it has an answer."""
+"""How long no call is made. Then one order calls; others are refused until it gets a response."""
 
 
 class CreditService:
-    """Ask whether customers are good for an order.
+    """Checks whether customers have credit for an order.
 
     Args:
-        ask: asks the service; it raises OSError if that can't be reached.
-        timeout: seconds after which its answer is not waited for.
-        clock: seconds, from any beginning.
+        ask: calls the service; raises OSError if it can't be reached.
+        timeout: seconds to wait for a response.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class CreditService:
         self._failures, self._open_until = 0, 0.0
 
     async def check(self) -> None:
-        """Wait for the service's answer.
+        """Wait for the service's response.
 
         Raises:
-            TransientError: it gave none in time, or lately gave none to several orders in a row.
+            TransientError: it did not respond in time, or the circuit is open after failures in a row.
         """
         if self._failures >= MAX_FAILURES:
             if self._clock() < self._open_until:
@@ -61,5 +61,5 @@ class CreditService:
 
 
 def delayed(milliseconds: int) -> CreditService:
-    """A service that answers after so long; with more than `TIMEOUT_SECONDS` it is as good as away."""
+    """A service with a fixed delay; beyond `TIMEOUT_SECONDS` it is effectively down."""
     return CreditService(lambda: asyncio.sleep(milliseconds / 1000))

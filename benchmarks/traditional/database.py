@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own, with its data in a new directory, for as long as somebody needs it."""
+"""A temporary PostgreSQL server, with its data in a new directory."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from pathlib import Path
 from order_capture_ops.errors import CommandError
 
 DEBIAN = "/usr/lib/postgresql"
-"""Where Debian and Ubuntu keep all versions, out of PATH."""
+"""Where Debian and Ubuntu install all versions, outside of PATH."""
 MAX_CONNECTIONS = 200
 _START_SECONDS, _STOP_SECONDS = 30, 20
 
-# As one would set it up for this work on a machine of its own. What makes a commit durable stays as
-# PostgreSQL has it, and is named here so that nobody has to look it up: an order that is answered is on
-# disk.
+# Settings for this work on a dedicated machine. Those for durable commits are PostgreSQL's defaults, and are
+# repeated here to show that an answered order is on disk.
 SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "max_connections": str(MAX_CONNECTIONS),
-    "shared_buffers": "256MB",  # far more than all that is written here
-    "max_wal_size": "4GB",  # checkpoints come by the clock, not in the middle of a load
+    "shared_buffers": "256MB",  # far more than is written here
+    "max_wal_size": "4GB",  # checkpoints by time, not in the middle of a load
     "checkpoint_timeout": "15min",
     "wal_compression": "lz4",
-    "autovacuum_naptime": "10s",  # a hot row leaves a dead one for each order
-    "listen_addresses": "",  # its socket is in a directory that nobody else may enter
+    "autovacuum_naptime": "10s",  # each order leaves a dead version of a hot row
+    "listen_addresses": "",  # its socket is in a directory that no other user may enter
     "logging_collector": "off",
 }
 
 
 def programs() -> Path:
-    """The directory of PostgreSQL's programs, of the newest version there is.
+    """The directory of PostgreSQL's programs, of the newest installed version.
 
     Raises:
         CommandError: it is not installed.
@@ -56,7 +55,7 @@ def programs() -> Path:
 
 
 class Database:
-    """A server, with its data in `home`, an empty directory. `start` it before anything else."""
+    """A server, with its data in `home`, an empty directory. Call `start` first."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -65,22 +64,22 @@ class Database:
 
     @property
     def pid(self) -> int:
-        """The server's process, whose children serve a connection each."""
+        """The server's process, whose children each serve a connection."""
         return self._started.pid
 
     @property
     def has_ended(self) -> bool:
-        """Whether it runs no more."""
+        """Whether it has ended."""
         return self._started.poll() is not None
 
     def start(self, schema: Path) -> None:
-        """Create and start it, with what the script `schema` creates. It leads a process group of its own.
+        """Create and start it, and run the script `schema`. It leads its own process group.
 
         Raises:
             CommandError: PostgreSQL is not installed, or does not start.
         """
         as_user = self._as_user()
-        # A new database that is lost with its machine is no loss: its first files need no fsync.
+        # A crash here loses only a new, empty database, so its first files need no fsync.
         initdb = ["--no-sync", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         self._run([*as_user, str(programs() / "initdb"), *initdb, f"--pgdata={self._data}"])
         options = [f"--{name}={value}" for name, value in SETTINGS.items()]
@@ -104,7 +103,7 @@ class Database:
         raise CommandError(f"PostgreSQL does not start:\n{self._last_lines()}")
 
     def stop(self) -> None:
-        """Stop it at once, open connections or not; committed orders are kept."""
+        """Stop it at once, even with open connections; committed orders are kept."""
         if self._process is None:
             return
         if not self.has_ended:
@@ -112,7 +111,7 @@ class Database:
             try:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.send_signal(signal.SIGQUIT)  # "immediate": its own recovery would mend it
+                self._process.send_signal(signal.SIGQUIT)  # "immediate": crash recovery would repair it
                 self._process.wait(_STOP_SECONDS)
 
     @property
@@ -130,7 +129,7 @@ class Database:
         return self.home / "postgresql.log"
 
     def _as_user(self) -> list[str]:
-        """The beginning of a command line: PostgreSQL refuses to run as root, so that somebody else does."""
+        """The prefix of a command line that runs it as another user: PostgreSQL refuses to run as root."""
         if os.geteuid() != 0:
             return []
         for name in ("postgres", "nobody"):

@@ -1,7 +1,7 @@
 """`make traditional MEASURE=1`: what an order costs the traditional design on this machine.
 
 Writes benchmarks/compare/measured.toml, which the model of `make compare` reads. It takes about a minute.
-Other load on the machine raises all figures. So CPU is of the run with the least of it, and latencies are
+Other load on the machine raises all figures. So CPU times are from the run with the lowest, and latencies are
 medians of several runs.
 """
 
@@ -39,7 +39,7 @@ PLENTY = 1_000_000_000
 Request = tuple[str, str, bytes | None]
 """Method, path and body."""
 
-# name -> what it is, as the file says it, in its order.
+# Name -> description, both in the file's order.
 FIGURES = {
     "app_cpu_ms": "CPU of the application for one POST /order, ms",
     "db_cpu_ms": "CPU of PostgreSQL for it, ms",
@@ -59,14 +59,14 @@ FIGURES = {
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU for one request, in milliseconds, user and system, with all that goes on in the background."""
+    """CPU for one request in milliseconds: user and system, including background work."""
 
     app_ms: float
     database_ms: float
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, write the file and print what is in it."""
+    """Measure, write the file and print its content."""
     parser = Parser(prog="make traditional", description=__doc__, example="make traditional MEASURE=1")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(*, as_json: bool) -> int:
-    # One process: what it does costs the same in each of many, and it leaves a core to the clients.
+    # One process: its costs are the same with many, and it leaves a core to the clients.
     with running(workers=1) as server:
         figures = _figures(server, quiet=as_json)
     MEASURED.write_text(_toml(figures))
@@ -97,21 +97,21 @@ def _figures(server: Server, *, quiet: bool) -> dict[str, float]:
     runs: dict[str, list[Cost]] = {kind: [] for kind in kinds}
     for number in range(1, ROUNDS + 1):
         with _step(f"CPU times, {number} of {ROUNDS}", quiet=quiet):
-            # In turns, so that what else the machine does at a time meets all kinds.
+            # In turns, so that other load on the machine affects all kinds alike.
             for kind, request in kinds.items():
                 runs[kind].append(_cost(server, request))
     with _step("Latencies of the database", quiet=quiet):
         found = {**_probe(server), "connection_limit": database.MAX_CONNECTIONS}
     for kind, costs in runs.items():
         size = BATCH if kind == "batch_" else 1
-        # What disturbs a process only ever adds to its CPU, by emptying its caches.
+        # Disturbances only add CPU time, by evicting caches.
         found["read_cpu_ms" if kind == "read_" else f"{kind}app_cpu_ms"] = min(c.app_ms for c in costs) / size
         found[f"{kind}db_cpu_ms"] = min(c.database_ms for c in costs) / size
     return {name: float(f"{found[name]:.3g}") for name in FIGURES}
 
 
 def _cost(server: Server, request: Callable[[int], Request]) -> Cost:
-    """Send requests of a kind for some seconds, from all clients."""
+    """The cost of a kind of request, sent for some seconds from all clients."""
     clients = [_Client(server) for _ in range(CLIENTS)]
     for number, client in enumerate(clients):
         client.send(*request(number))  # opens its connection before the clock starts
@@ -132,7 +132,7 @@ def _cost(server: Server, request: Callable[[int], Request]) -> Cost:
 
 
 class _Client:
-    """One connection, by the standard library, which leaves the machine to the server."""
+    """One connection, by the standard library, which leaves most CPU to the server."""
 
     def __init__(self, server: Server) -> None:
         address = urllib.parse.urlsplit(server.url)
@@ -140,7 +140,7 @@ class _Client:
         self.sent, self.error = 0, ""
 
     def send(self, method: str, path: str, body: bytes | None) -> bytes:
-        """Send one request, and return the body of its answer.
+        """Send one request, and return the body of its response.
 
         Raises:
             CommandError: it is refused.
@@ -153,7 +153,7 @@ class _Client:
         return answer
 
     def send_until(self, end: float, request: Callable[[int], Request]) -> None:
-        """Send requests until then, each with another number; an error ends it and is kept."""
+        """Send requests until then, each with a new number; stops at an error and stores it."""
         try:
             while time.perf_counter() < end:
                 self.send(*request(id(self) + self.sent))
@@ -167,7 +167,7 @@ class _Client:
 
 
 def _fill(server: Server) -> str:
-    """Put in customers and products with plenty of everything, and place an order; return its id."""
+    """Create customers and products with ample balances, and place an order; return its id."""
     client = _Client(server)
     for number in range(CUSTOMERS):
         client.send("POST", "/account", _body({"customerId": f"customer-{number}", "balance": PLENTY}))
@@ -211,7 +211,7 @@ def _probe(server: Server) -> dict[str, float]:
 
 
 def _toml(figures: dict[str, float]) -> str:
-    """The file: each figure under what it is."""
+    """The file's text: each figure below its description."""
     load = os.getloadavg()[0]
     lines = [
         "# What the traditional design costs on one machine. `make traditional MEASURE=1` writes this file.",

@@ -1,6 +1,6 @@
-"""What only a client of the database can measure: it runs in the application's environment, for `measure`.
+"""Measures what only a client of the database can, for `measure`, in the application's environment.
 
-Prints one JSON object. All orders go through `Store`, as in the application, but for HTTP.
+Prints one JSON object. All orders go through `Store`, as in the application, but without HTTP.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from order_capture.domain.order import Order, OrderDetails, OrderLine
 
 SAMPLES, RUNS = 400, 5
 HOT_CONNECTIONS = 16
-"""Enough that somebody always waits for the lock; more only adds to PostgreSQL's work with those who wait."""
+"""Enough that some connection always waits for the lock; more only adds overhead for waiters."""
 HOT_SECONDS = 2.0
 
 
 async def main() -> None:
-    """Measure, on a database in which `measure` has put the customers and the products."""
+    """Measure, on a database in which `measure` has created the customers and products."""
     url = os.environ["DATABASE_URL"]
     connection = await asyncpg.connect(url)
     round_trips = [await _milliseconds(lambda: connection.fetchval("SELECT 1")) for _ in range(SAMPLES)]
@@ -35,7 +35,7 @@ async def main() -> None:
     durable, lazy = await Store.open(url, 1), await Store.open(f"{url}&synchronous_commit=off", 1)
     commits = []
     for _ in range(RUNS):
-        # Alternately, so that what else the machine does meets both.
+        # Alternately, so that other load on the machine affects both.
         pairs = [
             (await _milliseconds(lambda: _order(durable)), await _milliseconds(lambda: _order(lazy)))
             for _ in range(SAMPLES // RUNS)
@@ -54,7 +54,7 @@ async def main() -> None:
 
 
 async def _hot_row(url: str) -> float:
-    """Milliseconds for which an order has the lock of a product that all want: they come one by one."""
+    """Milliseconds that an order locks a hot product: its orders are placed one by one."""
     store = await Store.open(url, HOT_CONNECTIONS)
     await asyncio.gather(*(_order(store, "hot") for _ in range(HOT_CONNECTIONS)))
     started, placed = time.perf_counter(), 0

@@ -1,4 +1,4 @@
-"""`make traditional`: the traditional design with a database of its own, until Ctrl-C.
+"""`make traditional`: the traditional design with its own database, until Ctrl-C.
 
 Each start begins with no data. Other commands use `running`. It needs PostgreSQL, and the environment that
 `make traditional` installs.
@@ -37,12 +37,12 @@ PORT = 4600
 MAX_WORKERS = 64
 MAX_DELAY_MS = 60_000
 
-# Of each process. A hot product wants few, since its orders come one after the other anyway; all others
-# want enough that a hot one does not take them all.
+# For each process. A hot product needs few, since its orders are serial anyway; the other products
+# need enough that a hot one does not take them all.
 _CONNECTIONS = 20
 _START_SECONDS, _STOP_SECONDS = 30, 15
-# On a disk, where PostgreSQL's own user may go even if nobody else may enter this checkout, and with a
-# short path: that of a socket has 107 characters at most.
+# On a disk, accessible to PostgreSQL's user even if other users may not enter this checkout, and with a
+# short path: a socket's path has 107 characters at most.
 _HOMES, _PREFIX = Path("/var/tmp"), "order-capture-traditional-"
 
 
@@ -53,14 +53,14 @@ class Server:
     url: str
     database_url: str
     pid: int
-    """The process that ends all of it when it ends."""
+    """The process whose end stops the whole server."""
     app_pid: int
     """The application: this process and its children."""
     database_pid: int
     """PostgreSQL: this process and its children."""
 
     def cpu_seconds(self) -> tuple[float, float]:
-        """CPU of the application and of PostgreSQL up to now: user and system, ended children included."""
+        """CPU of the application and of PostgreSQL so far: user and system, including ended children."""
         return _cpu_seconds(self.app_pid), _cpu_seconds(self.database_pid)
 
 
@@ -68,7 +68,7 @@ def installed() -> None:
     """Check that it can run here.
 
     Raises:
-        CommandError: it can't, and what is to be installed.
+        CommandError: it can't; the message says what to install.
     """
     database.programs()
     if not PYTHON.exists():
@@ -81,12 +81,12 @@ def installed() -> None:
 def running(
     *, port: int | None = None, workers: int | None = None, credit_delay_ms: int | None = None
 ) -> Iterator[Server]:
-    """Run it for a block; it ends at the end or with this process, however that ends.
+    """Run it for a block; it ends with the block or with this process, even if that is killed.
 
     Args:
         port: where it listens on the loopback interface; None: any free one. workers: processes of the
-        application; None: one for each core. credit_delay_ms: have each order ask a credit service that
-        takes so long (see `credit`); None: there is none.
+        application; None: one for each core. credit_delay_ms: make each order call a credit service with
+        this delay (see `credit`); None: no credit service.
 
     Raises:
         CommandError: PostgreSQL or the environment is not installed, the port is taken, or it does not start.
@@ -103,7 +103,7 @@ def running(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C is for us, who then stop it
+        start_new_session=True,  # Ctrl-C reaches only this process, which then stops it
     )
     try:
         assert process.stdout is not None
@@ -241,7 +241,7 @@ def _is_healthy(port: int) -> bool:
 
 @contextlib.contextmanager
 def _new_home() -> Iterator[Path]:
-    """A new directory for a block, without those that were left behind by processes which were killed."""
+    """A new directory for a block; deletes those left behind by killed processes."""
     for left in _HOMES.glob(f"{_PREFIX}*"):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):

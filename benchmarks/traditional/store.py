@@ -1,4 +1,4 @@
-"""Orders and balances in PostgreSQL. schema.sql has the transaction of an order, and why it is as it is."""
+"""Orders and balances in PostgreSQL. schema.sql has the transaction of an order, and its rationale."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from order_capture.domain.times import format_utc
 _TABLES = {ACCOUNTS.check: ("account", "customer_id"), STOCK.check: ("stock", "product_id")}
 _RUNNING = "OC409"  # see schema.sql
 
-# More than this a request waits for no lock, no statement and no connection: a client that has waited so
-# long has given up, and the work it left behind would keep the others waiting.
+# Timeouts for locks, statements and connections: a client that has waited this long has given up, and its
+# abandoned request would delay the others.
 LOCK_SECONDS, STATEMENT_SECONDS, CONNECTION_SECONDS = 5, 8, 5
 
 
 class Store:
-    """All that is stored, over a pool of connections. Each method is a transaction, most are one round trip.
+    """The database, over a pool of connections. Each method is a transaction, most are one round trip.
 
-    Any of them raises `TransientError` if the database can't be reached or has too much to do. The
-    transaction had no effect, unless the connection broke during the commit: then only an Idempotency-Key
-    lets the client send the same request again safely.
+    Each raises `TransientError` if the database can't be reached or is overloaded. The
+    transaction had no effect, unless the connection broke during the commit: then a retry is safe only
+    with an Idempotency-Key.
     """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
@@ -48,37 +48,37 @@ class Store:
 
     @staticmethod
     async def open(dsn: str, connections: int) -> Store:
-        """Connect to a database, with so many connections from the start: no request waits for a new one."""
+        """Connect to a database, with all connections from the start: no request waits for a new one."""
 
         async def keep(_connection: asyncpg.Connection) -> None:
-            """Do nothing: a connection has no state to reset, and each reset would be a round trip."""
+            """Skip the reset: a connection has no state to reset, and each reset would be a round trip."""
 
         settings = {
             "lock_timeout": f"{LOCK_SECONDS}s",
             "statement_timeout": f"{STATEMENT_SECONDS}s",
-            "jit": "off",  # for queries that take longer than compiling them
+            "jit": "off",  # pays off only for queries slower than their compilation
         }
-        # asyncpg prepares each statement once a connection.
+        # asyncpg prepares each statement once per connection.
         pool = await asyncpg.create_pool(
             dsn, min_size=connections, max_size=connections, reset=keep, server_settings=settings
         )
         return Store(pool)
 
     async def close(self) -> None:
-        """Let the transactions end, and disconnect."""
+        """Wait for open transactions, and disconnect."""
         await self._pool.close()
 
     async def ping(self) -> None:
-        """Ask the database for nothing."""
+        """Check that the database responds."""
         await self._pool.fetchval("SELECT 1")
 
     # ------------------------------------------------------------------------------------------- orders
     async def place(self, order: Order, *, keyed: bool) -> Captured:
-        """Place one order: it is SHIPPED or REJECTED by the time that this returns.
+        """Place one order: it is SHIPPED or REJECTED when this returns.
 
         Raises:
-            IdempotencyConflictError: its key came with another request before.
-            RequestInProgressError: the first request with its key is not answered yet.
+            IdempotencyConflictError: its key was used with another request.
+            RequestInProgressError: the first request with its key is still running.
         """
         async with self._connection() as connection:
             row = await connection.fetchrow("SELECT * FROM place_order($1)", _json(_values(order, keyed)))
@@ -90,8 +90,8 @@ class Store:
         """Place the valid orders of a batch, in one transaction.
 
         Raises:
-            IdempotencyConflictError: its key came with another request before.
-            RequestInProgressError: the first request with its key is not answered yet.
+            IdempotencyConflictError: its key was used with another request.
+            RequestInProgressError: the first request with its key is still running.
         """
         valid = [entry for entry in batch.entries if isinstance(entry, Order)]
         async with self._connection() as connection:
@@ -116,7 +116,7 @@ class Store:
         """Return an order.
 
         Raises:
-            NotFoundError: there is none of that id.
+            NotFoundError: the order does not exist.
         """
         if not _is_uuid(order_id):
             raise NotFoundError("There is no such order.")
@@ -141,13 +141,13 @@ class Store:
 
     # ----------------------------------------------------------------------------------------- balances
     async def adjust(self, kind: LedgerSpec, request: BalanceRequest, now: str) -> Adjusted:
-        """Change a balance once, however often it is requested.
+        """Change a balance once, even if it is requested repeatedly.
 
         Raises:
-            BalanceOutOfRangeError: it would fall below zero or rise too high.
-            IdempotencyConflictError: the key came with another request before.
-            NotFoundError: there is nothing to add to or to take from.
-            RequestInProgressError: the first request with its key is not answered yet.
+            BalanceOutOfRangeError: it would fall below zero or exceed the maximum.
+            IdempotencyConflictError: the key was used with another request.
+            NotFoundError: there is no balance to adjust.
+            RequestInProgressError: the first request with its key is still running.
         """
         table, id_column = _TABLES[kind.check]
         async with self._connection() as connection, connection.transaction():
@@ -155,7 +155,7 @@ class Store:
                 first = await _first_answer(connection, request.adjustment_id, request.fingerprint)
                 if first is not None:
                     return Adjusted(_balance(decimal_json.loads(first)), replayed=True)
-            # Orders lock the row; those who would insert it lock its id, which there is before the row.
+            # Orders lock the row; inserts lock the id, since the row may not exist yet.
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended($1, $2))", request.entity, len(table)
             )
@@ -184,7 +184,7 @@ class Store:
         """Return the balance of a customer or product.
 
         Raises:
-            NotFoundError: none is set for it.
+            NotFoundError: it has no balance.
         """
         table, id_column = _TABLES[kind.check]
         async with self._connection() as connection:
@@ -195,7 +195,7 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for a block, in which the database's errors become ours."""
+        """A connection for a block; maps the database's errors to ours."""
         try:
             async with self._pool.acquire(timeout=CONNECTION_SECONDS) as connection:
                 yield connection
@@ -212,18 +212,18 @@ class Store:
 _TRANSIENT = (
     OSError,
     TimeoutError,
-    asyncpg.LockNotAvailableError,  # LOCK_SECONDS are over
-    asyncpg.QueryCanceledError,  # STATEMENT_SECONDS are over
+    asyncpg.LockNotAvailableError,  # LOCK_SECONDS have passed
+    asyncpg.QueryCanceledError,  # STATEMENT_SECONDS have passed
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # it is shut down
     asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,  # a deadlock, which the order of the locks rules out
+    asyncpg.TransactionRollbackError,  # a deadlock; the lock order should prevent it
     asyncpg.InterfaceError,  # the connection is closed
 )
 
 
 async def _first_answer(connection: asyncpg.Connection, request_id: str, fingerprint: str) -> Any:
-    """The answer to the first request with a key, as JSON; None if this is the first one."""
+    """The response to the first request with a key, as JSON; None if this is the first."""
     await connection.execute("SELECT enter($1)", request_id)
     row = await connection.fetchrow("SELECT * FROM keyed_request WHERE request_id = $1", request_id)
     if row is None:
@@ -234,7 +234,7 @@ async def _first_answer(connection: asyncpg.Connection, request_id: str, fingerp
 
 
 async def _answer(connection: asyncpg.Connection, request_id: str, fingerprint: str, answer: Any) -> None:
-    """Keep what a request with a key is answered."""
+    """Store the response to a request with a key."""
     written = None if answer is None else _json(answer)
     await connection.execute(
         "INSERT INTO keyed_request VALUES ($1, $2, $3)", request_id, fingerprint, written
@@ -265,9 +265,9 @@ async def _find(connection: asyncpg.Connection, order_id: str) -> Order:
 
 
 def _decided(order: Order, declined: str | None) -> Order:
-    """The order as it is once it is placed. Its steps have one time, that of their transaction.
+    """The order after it was placed. All its steps have the time of the transaction.
 
-    Of an order that is refused only the checks that refuse it are recorded: nothing is held for it.
+    For a refused order only the checks that refuse it are recorded: nothing is held for it.
     """
     now = order.create_time
     if declined is not None:
@@ -280,7 +280,7 @@ def _decided(order: Order, declined: str | None) -> Order:
 
 
 def _values(order: Order, keyed: bool) -> dict[str, Any]:
-    """An order as `place_order` takes it."""
+    """An order as arguments for `place_order`."""
     details = order.details
     prices = STOCK.unit_prices(details)
     return {
@@ -303,12 +303,12 @@ def _values(order: Order, keyed: bool) -> dict[str, Any]:
 
 
 def _held(kind: LedgerSpec, details: OrderDetails) -> CheckResult:
-    """What a check answers that has found enough: all that is not known counts as enough."""
+    """The result of a check with a sufficient balance."""
     return ledger.decide_holds(kind, [details], {})[details.order_id]
 
 
 def _columns(kind: LedgerSpec, entity: str, balance: Balance) -> dict[str, Any]:
-    """A balance as its table has it."""
+    """A balance as a row of its table."""
     _, id_column = _TABLES[kind.check]
     number = int if kind is STOCK else Decimal
     return {
@@ -322,7 +322,7 @@ def _columns(kind: LedgerSpec, entity: str, balance: Balance) -> dict[str, Any]:
 
 
 def _balance(row: Mapping[str, Any]) -> Balance:
-    """A balance as its table, or the answer to an earlier request, has it."""
+    """A balance from a row, or from the stored response to an earlier request."""
     time = row["update_time"]
     return Balance(
         balance=Decimal(row["balance"]),
@@ -338,7 +338,7 @@ def _price(value: Any) -> Decimal | None:
 
 
 def _is_uuid(text: str) -> bool:
-    """Whether it is one as this application writes them: all ids of orders are."""
+    """Whether it is a UUID as this application writes them, as all order ids are."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:

@@ -1,4 +1,4 @@
-"""`make screenshots`: the console's screens as pictures for the docs, of a stack of their own."""
+"""`make screenshots`: the console's screens as images for the docs, from a temporary stack."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHONE = {"width": 390, "height": 844}
 CUSTOMER = "demo-customer-1"
 PRODUCT = "demo-espresso-beans"
 SECONDS = 180
-"""That anything may take: so many functions start at once on an engine that has just been started."""
+"""Timeout of any step: many functions start at once on a new engine."""
 
 _HALFWAY = """() => {
     const refused = document.querySelector(".tiles .bad .number");
@@ -37,7 +37,7 @@ _HALFWAY = """() => {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take all of them again."""
+    """Take all screenshots."""
     Parser(prog="make screenshots", description=__doc__, example="make screenshots").parse_args(arguments)
     return run(_take_all)
 
@@ -65,7 +65,7 @@ def _take_all() -> int:
 
 
 def _play(browser: Browser, shop: StackClient, receiver: Receiver) -> tuple[str, str]:
-    """Have something to show: orders of all kinds, webhooks, dead letters; a webhook's and an order's id."""
+    """Create orders of all kinds, webhooks and dead letters; returns a webhook's and an order's id."""
     hook = body_of(shop.post("/webhooks", {"customerId": CUSTOMER, "url": receiver.url}))
     receiver.secret = hook["secret"]
     with opened(browser, shop) as page:
@@ -95,7 +95,7 @@ def _take(browser: Browser, shop: StackClient, webhook: str, order: str) -> None
             page.enter()
             page.expect_live()
             expect(page.page.get_by_role("link", name="dead letters of order_update")).to_be_visible()
-        # Orders on their way are to be seen, so the pictures are taken while they are.
+        # Taken while orders are in progress, so that the map shows them.
         light.button("Flash sale: 100 for 10").click()
         light.page.wait_for_function(_HALFWAY)
         on_the_way = {

@@ -1,4 +1,4 @@
-"""Chromium as this machine has it, started afresh each time."""
+"""This machine's Chromium, with a new process each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, sync_playwright
 
 REBOUND = "rebound.example"
-"""A name of the attacker's that leads to this machine."""
+"""The attacker's hostname, which resolves to this machine."""
 
 MISSING = "Chromium is not installed: apt-get install chromium"
 
@@ -26,13 +26,13 @@ _OPTIONS = (
 
 
 def program() -> str | None:
-    """Where it is; None if it is not installed."""
+    """The path of Chromium; None if it is not installed."""
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @contextmanager
 def launched(path: str) -> Iterator[Browser]:
-    """One that runs until the end of the block, without a window, with a profile of its own."""
+    """A headless Chromium for a block, with a new profile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_OPTIONS))
         yield browser

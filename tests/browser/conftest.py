@@ -1,4 +1,4 @@
-"""A real browser, and pages of somebody else's for it to show."""
+"""A real browser, and pages of another site."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def console(browser: Browser, shop: StackClient) -> Iterator[Console]:
-    """The console, with the operator signed in, on the pipeline. It is to have no fault on any screen."""
+    """The console, with the operator signed in, on the pipeline. No screen may have a fault."""
     with opened(browser, shop) as console:
         console.enter()
         yield console
@@ -47,7 +47,7 @@ def console(browser: Browser, shop: StackClient) -> Iterator[Console]:
 
 @pytest.fixture(scope="module")
 def scene(shop: StackClient) -> dict[str, str]:
-    """The ids of what there is to see on the screens of one thing."""
+    """The ids of what the detail screens show."""
     customer, product = shop.new_customer("40.00"), shop.new_product(3)
     url = "https://shop.example.com/hooks"
     webhook = body_of(shop.post("/webhooks", {"customerId": customer, "url": url}))["webhookId"]
@@ -73,7 +73,7 @@ class Site:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self.html = ""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

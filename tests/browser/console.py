@@ -1,4 +1,4 @@
-"""The console in a browser, as people use it: by what they read and press."""
+"""The console in a browser, used as people do: by visible text and controls."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from playwright.sync_api import (
 from tests.deployed.shop import TIMEOUT, StackClient
 
 WORDS_OF_CHROMIUM = re.compile("Failed to load resource|WebSocket connection to '.*' failed")
-"""What Chromium itself says of answers and connections that fail: the page has words for them, too."""
+"""Chromium's own messages about failed responses and connections: the page also shows these."""
 PASSWORD = "Local-password-1"
-"""Of the customers whom `make token` and these tests create."""
+"""The password of customers that `make token` and these tests create."""
 
 
 _COUNT_DOTS = """() => {
@@ -37,18 +37,18 @@ _COUNT_DOTS = """() => {
 
 
 class Console:
-    """One tab with the console. What must not happen on any screen is noted in `faults`."""
+    """One tab with the console. Errors on any screen are recorded in `faults`."""
 
     def __init__(self, page: Page, shop: StackClient) -> None:
         self.page = page
         self.shop = shop
         self.address = shop.outputs["apiUrl"] + "/console"
         self.faults: list[str] = []
-        """Errors of the page, what its content security policy stopped, dialogs, requests to other hosts."""
+        """Errors of the page, violations of its content security policy, dialogs, requests to other hosts."""
         self.requests: list[str] = []
         """Method and path of each request to the API."""
         self.refused: list[str] = []
-        """Those that were answered by an error."""
+        """Requests that got an error response."""
         page.on("console", self._on_message)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on("dialog", self._on_dialog)
@@ -104,10 +104,10 @@ class Console:
         return f"{self.address}#/{parts}{'?' + urlencode(query) if query else ''}"
 
     def expect_live(self) -> None:
-        """Wait until events come by the WebSocket connection."""
+        """Wait until the WebSocket connection delivers events."""
         expect(self.page.locator("header").get_by_role("status")).to_have_text("live")
 
-    # ------------------------------------------------------------ what is there
+    # ------------------------------------------------------------ content
     def heading(self, name: str | re.Pattern[str]) -> Locator:
         """A heading, by its whole text or by a pattern."""
         return self.page.get_by_role("heading", name=name, exact=True)
@@ -133,7 +133,7 @@ class Console:
         return self.page.get_by_role("group", name=table, exact=True).locator("tbody tr")
 
     def main(self) -> Locator:
-        """What is neither frame nor navigation."""
+        """The main part, without frame and navigation."""
         return self.page.get_by_role("main")
 
     def tile(self, name: str) -> int:
@@ -142,15 +142,15 @@ class Console:
         return int(text.split()[0].replace(",", ""))
 
     def watch_the_map(self) -> None:
-        """From now on count the dots that appear on the map."""
+        """Start counting the dots that appear on the map."""
         self.page.evaluate(_COUNT_DOTS)
 
     def dots(self) -> int:
-        """How many orders have set out on the map since."""
+        """The dots, one per order, that have appeared since."""
         return int(self.page.evaluate("window.dots"))
 
     def has_executed(self) -> bool:
-        """Whether the script of somebody else's ran: each attack sets this variable."""
+        """Whether an attacker's script ran: each attack sets this variable."""
         return bool(self.page.evaluate("window.attacked !== undefined"))
 
     def scrolls_sideways(self) -> bool:
@@ -162,7 +162,7 @@ class Console:
 
 @contextmanager
 def opened(browser: Browser, shop: StackClient, **options: Any) -> Iterator[Console]:
-    """A tab of a browser that knows nothing of any other tab, with nothing in it yet."""
+    """An empty tab, isolated from all others."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     context.set_default_timeout(TIMEOUT * 1000)
     console = Console(context.new_page(), shop)
@@ -174,7 +174,7 @@ def opened(browser: Browser, shop: StackClient, **options: Any) -> Iterator[Cons
 
 @dataclass(frozen=True)
 class Screen:
-    """Where a screen is, and what shows that it has read everything."""
+    """A screen's address, and the text that shows that it is complete."""
 
     path: tuple[str, ...]
     words: str
@@ -188,7 +188,7 @@ class Screen:
 
 
 def screens(scene: Mapping[str, str]) -> dict[str, Screen]:
-    """Every screen of an operator, by name; `scene` has the ids of what is shown on some."""
+    """Every screen of an operator, by name; `scene` has the ids for the detail screens."""
     customer, product, order = (scene[name] for name in ("customer", "product", "order"))
     return {
         "pipeline": Screen((), "in flight"),

@@ -1,4 +1,4 @@
-"""Screenshots as small PNG files: a screen needs no more than 256 colours."""
+"""Screenshots as small PNG files: 256 colours are enough for a screen."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from playwright.sync_api import Page
 
 COLOURS = 256
 EXACT = 64
-ALIKE = 300  # as the square of a distance in red, green and blue
+ALIKE = 300  # a squared distance in red, green and blue
 
-# Read by the browser, which has a decoder of PNG; its alpha is left out.
+# Decoded by the browser; alpha is dropped.
 _PIXELS = """async source => {
     const image = new Image();
     image.src = source;
@@ -33,7 +33,7 @@ _PIXELS = """async source => {
 
 
 def small(screenshot: bytes, blank: Page) -> bytes:
-    """The same picture, with a palette. `blank` is an empty page of the browser."""
+    """The same image with a palette. `blank` is an empty page of the browser."""
     source = "data:image/png;base64," + base64.b64encode(screenshot).decode()
     width, height, encoded = blank.evaluate(_PIXELS, source)
     pixels = base64.b64decode(encoded)
@@ -59,7 +59,7 @@ def small(screenshot: bytes, blank: Page) -> bytes:
 
 
 def _palette(by_frequency: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The most frequent colours, then those that are unlike all before: a small sign keeps its own."""
+    """The most frequent colours, then those unlike all before, so that small icons keep theirs."""
     palette = by_frequency[:EXACT]
     for colour in by_frequency[EXACT:]:
         if len(palette) == COLOURS:

@@ -1,4 +1,4 @@
-"""The console for everybody: screen readers, keyboards, phones, and who wants nothing to move."""
+"""The console's accessibility: screen readers, keyboards, phones, and reduced motion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 
 @pytest.fixture(scope="module")
 def dead_letters(shop: StackClient) -> Iterator[None]:
-    """Content for screens that would be empty."""
+    """Content for screens that would be empty without it."""
     url = shop.outputs["OrderUpdateDlqUrl"]
     shop.sqs.purge_queue(QueueUrl=url)
     for body in ("nonsense", '{"type": "order.placed"}'):
@@ -26,7 +26,7 @@ def dead_letters(shop: StackClient) -> Iterator[None]:
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds. It is evaluated, which the page's content security policy has no say in."""
+    """What axe finds. Its script is evaluated, which the page's content security policy does not block."""
     page.evaluate(module("axe-core/axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("rules => axe.run({runOnly: rules})", RULES)["violations"]
     return [
@@ -36,7 +36,7 @@ def violations(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.timeout(300)  # the first test of all: an engine is started and deployed to within its time
+@pytest.mark.timeout(300)  # the first test: its time includes starting an engine and deploying to it
 @pytest.mark.usefixtures("dead_letters")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_screen_has_a_barrier(
@@ -97,7 +97,7 @@ def test_everything_is_reached_by_the_keyboard(console: Console) -> None:
     expect(console.heading("Pipeline")).to_be_visible()
 
     def tab_to(role: str, name: str) -> None:
-        """Press Tab until it is there, as somebody without a mouse does."""
+        """Press Tab until the element has the focus, as users without a mouse do."""
         wanted = page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
         for _ in range(60):
             page.keyboard.press("Tab")

@@ -1,4 +1,4 @@
-"""What is stuck is found in the console, and healed there: no terminal."""
+"""Stuck messages are found and repaired in the console, without a terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_poisoned_message_is_found_and_healed(console: Console, shop: StackCli
     # given
     with shop.few_receives("OrderUpdate", receives=3):
         shop.sqs.send_message(QueueUrl=shop.outputs["OrderUpdateQueueUrl"], MessageBody="nonsense")
-        # when: the map says so, by itself
+        # when: the map shows it without a reload
         console.link("1 dead letters of order_update: show them").click()
     # then: why
     expect(console.main()).to_contain_text("1 message could not be processed.")
@@ -37,13 +37,13 @@ def test_a_poisoned_message_is_found_and_healed(console: Console, shop: StackCli
     expect(letter).to_contain_text("it is not JSON")
     letter.get_by_text("Its body").click()
     expect(letter.locator("pre")).to_have_text("nonsense")
-    # and: it would not help to send it back, says the dry run
+    # and: the dry run shows that a redrive would not help
     console.button("Redrive…").click()
     redrive = console.dialog("Redrive order_update")
     expect(redrive).to_contain_text("0 would go back, 1 is not ours and stays.")
     expect(redrive.get_by_role("button", name="Redrive")).to_be_hidden()
     redrive.get_by_role("button", name="Not now").click()
-    # and: it goes, after a question
+    # and: it is deleted, after a confirmation
     console.button("Discard 1 unreadable one…").click()
     console.dialog("Discard 1 message?").get_by_role("button", name="Discard").click()
     expect(console.main()).to_contain_text(NONE)

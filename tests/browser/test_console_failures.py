@@ -1,4 +1,4 @@
-"""What the console says when something is away, and that it goes on when it is back."""
+"""The console reports when something is down, and continues when it is back."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def test_an_engine_that_is_restarted_is_followed_again(browser: Browser, kept: K
         expect(console.rows("Orders")).to_have_count(1)
         # when
         kept.stop()
-        # then: it says so, and what was read stays in sight
+        # then: it reports that, and the data read before stays visible
         expect(live).to_contain_text("reconnecting")
         console.open("reports")
         expect(console.page.get_by_role("alert").first).to_contain_text(OLD)
         expect(console.page.get_by_role("alert").first).to_contain_text("make run")
         console.open("orders", customerId=alice)
         expect(console.heading("Orders")).to_be_visible()
-        # and: back again, with what happened meanwhile
+        # and: it is back, with the changes since
         kept.start()
         second = shop.ended(shop.place(alice, {pen: 2}, "2.00"))
         expect(console.page.get_by_text(AWAY)).to_have_count(0)
@@ -84,7 +84,7 @@ def test_an_engine_that_is_restarted_is_followed_again(browser: Browser, kept: K
 def test_a_page_that_is_opened_while_the_api_is_away_waits_for_it(browser: Browser, kept: Kept) -> None:
     with opened(browser, kept.shop) as console:
         console.enter()
-        # the page is there, and what it asks first is not
+        # the page loads, but its first request fails
         console.page.route("**/console/config.json", lambda route: route.abort())
         console.page.reload()
         expect(console.main()).to_contain_text(f"{AWAY} Trying again in")
@@ -117,7 +117,7 @@ def test_what_happened_while_the_connection_for_events_was_lost_is_read(
 ) -> None:
     alice, pen = shop.new_customer(), shop.new_product()
     with opened(browser, shop) as console:
-        # given: a network that can end the connection, and lets no other through for a while
+        # given: a network that can end the connection, and blocks new ones for a while
         connections: list[WebSocketRoute] = []
         is_lost = False
 
@@ -162,7 +162,7 @@ def test_what_happened_while_the_connection_for_events_was_lost_is_read(
 def test_an_answer_that_nobody_expects_ends_no_screen(
     console: Console, scene: dict[str, str], status: int, body: str, words: str
 ) -> None:
-    """As of what stands between the page and the API."""
+    """Such as that of a proxy between the page and the API."""
 
     def answer(route: Route) -> None:
         route.fulfill(status=status, body=body, headers={"Content-Type": "application/json"})
@@ -175,7 +175,7 @@ def test_an_answer_that_nobody_expects_ends_no_screen(
         assert console.heading("This screen has a fault").count() == 0
     console.open("stock", scene["product"])
     expect(console.page.get_by_role("alert").first).to_contain_text(words)
-    # and: it is asked again
+    # and: it is requested again
     console.page.unroute(re.compile("/v1/(?!console)"))
     console.button("Try again").first.click()
     expect(console.region("How it stands")).to_be_visible()

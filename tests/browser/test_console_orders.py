@@ -1,4 +1,4 @@
-"""Orders in the console: they are placed, watched, found again, cancelled."""
+"""Orders in the console: placing, watching, finding and cancelling them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.deployed.shop import Balances, StackClient, body_of, eventually, orde
 
 
 def outcome(console: Console, name: str) -> str:
-    """What became of a demo's orders, once all have ended."""
+    """The outcome of a demo's orders, after all have ended."""
     demo = console.region(name)
     expect(demo.get_by_role("button", name="Dismiss")).to_be_visible()
     return demo.get_by_test_id("outcome").inner_text()
@@ -22,7 +22,7 @@ def outcome(console: Console, name: str) -> str:
 
 @pytest.fixture
 def nothing_ships(shop: StackClient) -> Iterator[None]:
-    """A system that confirms orders, and leaves it at that."""
+    """A system that confirms orders but does not ship them."""
     functions = shop.aws.client("lambda", endpoint_url=shop.endpoint, region_name=shop.outputs["region"])
     (mapping,) = functions.list_event_source_mappings(FunctionName=shop.outputs["ShipOrderFunctionName"])[
         "EventSourceMappings"
@@ -126,7 +126,7 @@ def test_a_flash_sale_ships_the_last_ten_units_and_refuses_ninety_orders(
     console.open("stock", "demo-limited-edition")
     stands = console.region("How it stands").get_by_role("listitem")
     expect(stands).to_have_text(["0 to sell", "0 held", f"{before + 10} shipped"])
-    # and each refusal says why
+    # and each rejection shows its reason
     console.open("orders", reason="INSUFFICIENT_STOCK", status="REJECTED")
     console.button("Load more orders").click()
     expect(console.rows("Orders").nth(89)).to_contain_text("not enough in stock")
@@ -158,7 +158,7 @@ def test_orders_are_found_by_customer_status_reason_and_time(console: Console, s
     expect_orders(expensive, refused)
     filters.get_by_label("Reason").select_option("not enough in stock")
     expect(rows.first).to_contain_text("not enough in stock")
-    # and: the address says so, for who is sent it
+    # and: the address contains it, so that it can be shared
     console.page.reload()
     expect(filters.get_by_label("Status")).to_have_value("REJECTED")
     expect(rows.first).to_contain_text("not enough in stock")

@@ -1,4 +1,4 @@
-"""What others write is text in the console, whatever it looks like; and nothing comes from another host."""
+"""The console shows what others wrote only as text, and loads nothing from another host."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_page_and_its_files_have_a_strict_policy(shop: StackClient) -> None:
 
 @pytest.mark.full
 def test_the_policy_stops_what_is_put_into_the_page_nevertheless(console: Console) -> None:
-    # given: as if there were a hole
+    # given: a simulated vulnerability
     console.page.evaluate(
         """html => {
             document.body.insertAdjacentHTML("beforeend", html);
@@ -68,7 +68,7 @@ def test_the_policy_stops_what_is_put_into_the_page_nevertheless(console: Consol
     assert not [each for each in console.requests if "elsewhere" in each]
     stopped = [each for each in console.faults if "Content Security Policy" in each]
     assert len(stopped) >= 3
-    console.faults.clear()  # which shows that they would be noticed
+    console.faults.clear()  # which shows that violations would be noticed
 
 
 @pytest.mark.full

@@ -1,4 +1,4 @@
-"""Who gets into the console, and how far."""
+"""Who can sign in to the console, and what they can access."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.deployed.shop import StackClient, body_of
 
 @pytest.fixture
 def tab(browser: Browser, shop: StackClient) -> Iterator[Console]:
-    """Somebody's, who is not signed in."""
+    """A tab of a user who is not signed in."""
     with opened(browser, shop) as console:
         yield console
         assert console.faults == []
 
 
 def calls_of(console: Console) -> list[str]:
-    """What was asked of the API itself."""
+    """The requests to the API itself."""
     return [each for each in console.requests if "/v1/" in each and "/v1/console" not in each]
 
 
@@ -119,7 +119,7 @@ def test_a_customer_sees_their_own_orders_and_nothing_of_others(tab: Console, sh
     expect(tab.rows("Orders").locator("a.id")).to_have_attribute("title", own["orderId"])
     tab.open("orders", foreign["orderId"])
     expect(tab.main().get_by_role("alert")).to_contain_text("Not found")
-    # and: what operators see is not theirs to open, and they are given the reason
+    # and: the operators' screens are refused, with the reason
     for path in ("stock", "accounts", "dead-letters", "reports"):
         tab.open(path)
         expect(tab.heading(re.compile("are for operators$"))).to_be_visible()
@@ -198,7 +198,7 @@ def test_a_token_that_is_not_accepted_any_more_is_renewed(tab: Console) -> None:
     spoilt: list[str] = []
 
     def spoil(route: Route) -> None:
-        """Have one request be sent with what is no token any more."""
+        """Send one request with an invalid token."""
         if spoilt:
             route.continue_()
             return
@@ -217,7 +217,7 @@ def test_a_token_that_is_not_accepted_any_more_is_renewed(tab: Console) -> None:
 
 @pytest.mark.full
 def test_whoever_can_not_be_renewed_is_asked_to_sign_in_again(tab: Console) -> None:
-    # given: the engine has another key since
+    # given: the engine has a new key
     tab.enter()
     tab.page.evaluate("sessionStorage.setItem('console.key', '0'.repeat(64))")
     tab.page.route(

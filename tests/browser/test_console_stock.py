@@ -1,4 +1,4 @@
-"""Products and accounts in the console: found, read at any moment, changed after a question."""
+"""Products and accounts in the console: found, read at any time, changed after a confirmation."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_stock_is_adjusted_after_a_question(console: Console, shop: StackClient)
     console.button("Adjust…").click()
     dialog.get_by_label("Add, or take with a minus").fill("-3")
     dialog.get_by_role("button", name="Go on").click()
-    # then: it asks
+    # then: it asks for confirmation
     expect(dialog.get_by_role("status")).to_have_text(f"{pen}: 10 → 7 to sell")
     assert shop.units(pen) == Balances.of(10)
     # and does it
@@ -149,7 +149,7 @@ def test_the_balance_of_any_moment_is_shown(console: Console, shop: StackClient)
     expect(rows.locator("td:nth-child(2)")).to_have_text(["Settled", "Held", "Adjusted"])
     expect(rows.first.locator("td").nth(4)).to_have_text("74.50")
     expect(rows.first.get_by_role("link")).to_have_attribute("title", shipped["orderId"])
-    # and: before the order, by the clock of who reads
+    # and: before the order, in the reader's time zone
     expect(console.region("Over time").get_by_role("img")).to_have_attribute(
         "aria-label", "to spend, held and spent over the entries below"
     )

@@ -38,7 +38,7 @@ def test_a_webhook_is_registered_followed_and_its_secret_rotated(console: Consol
         secret.get_by_role("button", name="I have it").click()
         expect(console.link(receiver.url)).to_be_visible()
         expect(console.main()).not_to_contain_text(receiver.secret)
-        # and: what is sent to it is listed, with how it went
+        # and: its deliveries are listed with their results
         shop.ended(shop.place(alice, {pen: 1}, "1.00"))
         assert eventually(lambda: len(receiver.events), lambda number: number == 2) == 2
         console.link(receiver.url).click()

@@ -45,11 +45,11 @@ def site() -> None:
 
 @dataclass
 class Tab:
-    """A tab, and what must not happen in it."""
+    """A tab that records faults."""
 
     page: Page
     faults: list[str] = field(default_factory=list)
-    """Errors, what a content security policy stopped, requests to other hosts, and files that are missing."""
+    """Errors, violations of a content security policy, requests to other hosts, and missing files."""
 
     def __post_init__(self) -> None:
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
@@ -89,7 +89,7 @@ def opened(browser: Browser, **options: Any) -> Iterator[Tab]:
 
 
 class ApiPage:
-    """The API's page, by what people read and press."""
+    """The API's page, used by visible text and controls."""
 
     def __init__(self, tab: Tab, address: str) -> None:
         self.tab, self.page = tab, tab.page
@@ -131,7 +131,7 @@ def api(tab: Tab, shop: StackClient) -> ApiPage:
 
 
 def environment(shop: StackClient) -> dict[str, str]:
-    """The shell's, in which samples are pasted."""
+    """The environment of the shell in which samples are pasted."""
     return {
         **os.environ,
         "TOKEN": f"Authorization: Bearer {shop.tokens.of_service()}",
@@ -140,7 +140,7 @@ def environment(shop: StackClient) -> dict[str, str]:
 
 
 def run(language: str, sample: str, shop: StackClient) -> str:
-    """What a sample prints in a shell, or in Python."""
+    """The output of a sample in a shell, or in Python."""
     command = ["bash", "-c", sample] if language == "curl" else [sys.executable, "-c", sample]
     done = subprocess.run(
         command, env=environment(shop), capture_output=True, text=True, timeout=60, check=True
@@ -202,7 +202,7 @@ def test_a_real_order_is_sent_from_the_page(api: ApiPage, shop: StackClient) -> 
 
 
 def test_a_token_that_has_run_out_is_replaced(api: ApiPage, shop: StackClient) -> None:
-    """A token lasts for a quarter of an hour; people read longer."""
+    """A token is valid for a quarter of an hour; users read longer."""
     refused: list[int] = []
 
     def refuse_once(route: Any) -> None:
@@ -267,7 +267,7 @@ def test_a_policy_lets_it_ask_its_own_server_only(api: ApiPage) -> None:
     )
     stopped = [each for each in api.tab.faults if "Content Security Policy" in each]
     assert stopped
-    api.tab.faults.clear()  # which shows that they would be noticed
+    api.tab.faults.clear()  # which shows that violations would be noticed
 
 
 # ---------------------------------------------------------------- the site

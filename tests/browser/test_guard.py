@@ -1,6 +1,6 @@
-"""What a page of somebody else's can do to the engine, in a real browser: nothing.
+"""A page of another site can't change anything in the engine, shown in a real browser.
 
-Each attack is tried on an engine without its guard as well, where it has to succeed: else it proves nothing.
+Each attack is also run on an engine without its guard, where it must succeed: otherwise it proves nothing.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def form(url: str, pairs: list[tuple[str, str]], **attributes: str) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """An engine as an attacker knows it: by its address, and by credentials that everybody knows."""
+    """An engine as an attacker knows it: by its address, and by publicly known credentials."""
 
     engine: Engine
     aws: boto3.Session
 
     def presigned(self, key: str = "test", secret: str = "test") -> str:
-        """An address that creates a stack for whoever opens it."""
+        """An address that creates a stack when it is opened."""
         client = boto3.Session(key, secret, region_name="us-east-1").client(
             "cloudformation", endpoint_url=self.engine.url
         )
@@ -121,7 +121,7 @@ ATTACKS: dict[str, Callable[[Target], str]] = {
 
 
 def attack(page: Page, site: Site, target: Target, name: str) -> list[int]:
-    """Show the page and wait until the engine has answered or the browser has given up; what was answered."""
+    """Open the page, wait until the engine responded or the browser gave up; returns the response."""
     site.html = ATTACKS[name](target)
     ended: list[str] = []
     statuses: list[int] = []
@@ -224,7 +224,7 @@ def test_only_the_stacks_own_websocket_connections_are_opened(
 
 
 def test_an_object_in_s3_is_not_served_as_a_page(page: Page, site: Site, target: Target) -> None:
-    # given: a page that would be of the same origin as ours
+    # given: a page that would have our origin
     s3 = target.client("s3")
     s3.create_bucket(Bucket="somebody-uploaded")
     s3.put_object(
@@ -289,7 +289,7 @@ def test_the_pages_can_not_be_framed(engine: Engine) -> None:
 
 # ---------------------------------------------------------------- the console's session
 def _asking_for_a_session(url: str, key: str, mode: str, content_type: str) -> str:
-    """A script that asks for a session, and says what came of it."""
+    """A script that requests a session, and reports the result."""
     return (
         f"fetch({_json(url + '/_console/session')}, {{method: 'POST', mode: {_json(mode)},"
         f" headers: {{'Content-Type': {_json(content_type)}}}, body: {_json(json.dumps({'key': key}))}}})"
@@ -344,7 +344,7 @@ def test_another_origin_gets_no_session_even_with_the_key(
 def test_no_form_gets_a_session(
     page: Page, site: Site, engine: Engine, shop: StackClient, enctype: str
 ) -> None:
-    # written so that the form's one field makes good JSON of the body
+    # chosen so that the form's only field makes the body valid JSON
     field = (f'{{"key": "{_key_of(shop)}", "ignored": "', '"}')
     site.html = form(engine.url + "/_console/session", [field], method="POST", enctype=enctype)
     with page.expect_response(lambda answer: "/_console/" in answer.url) as answered:

@@ -1,4 +1,4 @@
-"""A small comparison, with the real functions: right answers, the same verdicts again; and the command."""
+"""A small comparison with the real functions: correct decisions, reproducible verdicts; and the command."""
 
 from __future__ import annotations
 

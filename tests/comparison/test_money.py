@@ -1,4 +1,4 @@
-"""What both designs cost: servers of the right size, tiers, batches, and where both cost the same."""
+"""The costs of both designs: right-sized servers, price tiers, batches, and the break-even point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model of the monolith: no order is lost or made up, more cores never hurt, its bounds are bounds."""
+"""The model of the monolith: no order is lost or invented, more cores never hurt, its bounds hold."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_more_cores_are_never_slower(products: int) -> None:
     ]
 
     for fewer, more in itertools.pairwise(done):
-        assert more >= fewer * 0.97  # that of one product is the same but for chance
+        assert more >= fewer * 0.97  # with one product it is the same except for randomness
 
 
 def test_one_machine_does_what_its_cores_do() -> None:

@@ -1,4 +1,4 @@
-"""One breakage of `make game-day`, for real: without its cure the game day fails."""
+"""One real breakage of `make game-day`: without its fix the game day fails."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from local.breakages import BREAKAGES
 from local.engine import fresh
 from local.game_day import play_all, prepare
 
-# The only one that waits for no alarm.
+# The only one that does not wait for an alarm.
 (TAMPERED,) = (each for each in BREAKAGES if each.name == "tampered-books")
 
 
-@pytest.mark.full  # minutes: the audit reads no history that is younger than one
+@pytest.mark.full  # minutes: the audit ignores history younger than one
 @pytest.mark.timeout(600)
 def test_a_breakage_is_seen_and_only_its_cure_cures_it(tmp_path: Path) -> None:
     with fresh() as engine:
@@ -24,10 +24,10 @@ def test_a_breakage_is_seen_and_only_its_cure_cures_it(tmp_path: Path) -> None:
         game = prepare(engine, description)
         # WHEN the books are tampered with, and nothing is done
         (left,) = play_all(game, [replace(TAMPERED, cure=[])])
-        # THEN that is seen, and fails
+        # THEN that is detected, and the game day fails
         assert left.seen is not None
         assert "make audit still shows" in left.problem
-        # AND what the runbook says cures it
+        # AND the runbook's steps fix it
         (cured,) = play_all(game, [replace(TAMPERED, inject=lambda _: None)])
         assert cured.problem == ""
         assert cured.cured is not None

@@ -1,4 +1,4 @@
-"""Many clients, one product, and functions that are killed while they work.
+"""Many clients, one product, and functions that are killed while they run.
 
 On the deployed stack, over HTTP. The engine runs the functions as child processes, which `kill -9` can end
 between any two writes, or in the middle of a response.
@@ -29,7 +29,7 @@ from tests.deployed.shop import OPEN, Balances, StackClient, at_once, body_of, o
 from tests.support.profile import AMOUNTS, FULL
 
 CLIENTS = AMOUNTS.clients_at_kill
-UNITS = CLIENTS * 6 // 10  # fewer than are ordered: some orders have to be refused
+UNITS = CLIENTS * 6 // 10  # fewer than are ordered: some orders must be rejected
 
 KILLS = CLIENTS * 3 // 10
 KILL_EVERY = 0.8  # seconds in which a process can just restart while others do as well
@@ -38,8 +38,8 @@ REST = 240.0  # seconds in which every order must have ended, once all are accep
 # A hundred requests at once would be a hundred processes. Requests beyond these get a 429.
 API_PROCESSES = 12
 
-# On AWS, and in the template, what a killed function had in hand comes back after a minute. Here after three
-# seconds, or the test would be nothing but waiting.
+# On AWS, and in the template, a killed function's messages return after a minute. Here they return after
+# three seconds, to save time.
 VISIBILITY_TIMEOUT = "3"
 
 
@@ -91,10 +91,10 @@ class Killer(threading.Thread):
 
 
 def function_of(process: psutil.Process) -> str | None:
-    """The function that a process runs; None if it runs none, or has not come to its first call of AWS yet.
+    """The function that a process runs; None if it runs none, or has not yet made its first call to AWS.
 
-    One that is killed while it starts would prove nothing, and makes the engine discard all other processes
-    of its function, those that are starting included: with many of them it never recovers.
+    Killing a starting process would prove nothing, and makes the engine discard all other processes
+    of its function, including starting ones: with many of them it never recovers.
     """
     try:
         if not process.net_connections("tcp"):
@@ -137,7 +137,7 @@ def ops(engine: Engine, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def all_over(shop: StackClient, placed: list[str]) -> dict[str, str]:
-    """The orders' statuses once all have ended, or when the time is up, for an assert to judge."""
+    """The orders' statuses after all have ended, or at the timeout, for an assert."""
     deadline = time.monotonic() + REST
     statuses = dict.fromkeys(placed, "PENDING")
     while time.monotonic() < deadline:

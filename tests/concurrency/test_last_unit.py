@@ -1,6 +1,6 @@
-"""The last unit of a product, wanted by sixteen processes at the same moment, over and over.
+"""Sixteen processes compete for the last unit of a product, repeatedly.
 
-Processes and not threads: nothing of Python keeps them from being at the same place at the same time.
+Processes instead of threads, so that Python's lock can't serialise them.
 DynamoDB Local is AWS's own engine; the ledger is the real one.
 """
 
@@ -39,14 +39,14 @@ from tests.support.tables import create_tables, dynamodb_client
 
 PROCESSES = 16
 STRIPES = 3
-"""Then each head has one unit, and whoever finds none at its own takes that of another."""
+"""Then each head has one unit, and an order that finds none at its own takes that of another."""
 ROUNDS = AMOUNTS.last_units
-"""A round is 31 transactions, 150 ms of CPU: a thousand of them take a minute and a half on two cores that do
-nothing else. With stripes it is several times as much, and there are fewer of them."""
+"""A round is 31 transactions, 150 ms of CPU: a thousand of them take a minute and a half on two idle cores.
+With stripes a round takes several times as long, so there are fewer."""
 
 
 def rounds_with(stripes: int) -> int:
-    """How often they want the last unit of a product with so many stripes."""
+    """The number of rounds for a product with this number of stripes."""
     return ROUNDS // (1 + 2 * stripes)
 
 
@@ -67,7 +67,7 @@ def want_the_last_unit(url: str, table: str, number: int, start: Barrier, stripe
             ledger.write(split(STOCK, one.entity, root, stripes), [], clock())
     for round_number in range(rounds):
         message = check(details_of(f"order-{round_number}-{number}", items=((f"pen-{round_number}", 1),)))
-        if stripes:  # as if it had met another one a moment ago: each begins at another head
+        if stripes:  # as after a recent conflict: each process begins at a different head
             pen = f"pen-{round_number}"
             hot_heads.remember(pen, head_names(pen, stripes)[number % (1 + stripes)], stripes, clock())
         start.wait()

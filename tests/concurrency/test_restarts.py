@@ -1,6 +1,6 @@
-"""The engine is stopped, or killed, in the middle of many orders, and started again.
+"""The engine is stopped or killed in the middle of many orders, and restarted.
 
-On the deployed stack, over HTTP, with clients that send an order again until it is accepted.
+On the deployed stack, over HTTP, with clients that retry an order until it is accepted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.proof
 
 
 class Kept:
-    """An engine that keeps its data, with the stack on it; another process after each restart."""
+    """An engine that keeps its data, with the stack on it; a new process after each restart."""
 
     def __init__(self, engine: Engine, shop: StackClient) -> None:
         self.engine = engine
@@ -74,7 +74,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
 
 
 def _wait_for_snapshot(home: Path) -> None:
-    """Wait until the engine has saved all that was done until now."""
+    """Wait until the engine has saved everything so far."""
     done, deadline = time.time(), time.monotonic() + 30
     while (header := read_header(home / "state")) is None or header.saved_at < done:
         assert time.monotonic() < deadline, "never saved"
@@ -88,7 +88,7 @@ class Clients:
         self._shop = shop
         self._customers = [shop.new_customer("1000.00") for _ in range(10)]
         self.pen = shop.new_product(UNITS)
-        _wait_for_snapshot(home)  # a crash is to cost orders, not those who place them
+        _wait_for_snapshot(home)  # a crash may lose orders, but not end the clients
         self.accepted: list[str] = []
         self._enough = threading.Event()
         self._given_up = threading.Event()

@@ -1,6 +1,6 @@
-"""The same tests on AWS in memory, on moto, and on DynamoDB Local, which is AWS's own engine.
+"""The same tests on the in-memory AWS, on moto, and on DynamoDB Local, which is AWS's own engine.
 
-AWS in memory (tests/support/aws) is what the unit tests and the simulation run the adapters on.
+The unit tests and the simulation run the adapters on the in-memory AWS (tests/support/aws).
 
 What moto can't show: it ignores ClientRequestToken, it never reports a conflict, and it runs one request
 at a time. DynamoDB Local is concurrent, but has no conflicts either: it makes one transaction wait for the
@@ -42,13 +42,13 @@ def aws_fake_client() -> DynamoDB:
 
 @pytest.fixture(params=["aws_fake", "moto", "dynamodb_local"])
 def dynamodb(request: pytest.FixtureRequest) -> Any:
-    """A client of DynamoDB, or what stands for one."""
+    """A client of DynamoDB, or a substitute."""
     return request.getfixturevalue(f"{request.param}_client")
 
 
 @pytest.fixture
 def tables(dynamodb: Any) -> dict[str, str]:
-    """New tables, their names by logical id."""
+    """New tables: their names by logical id."""
     return create_tables(dynamodb, f"-{next(_numbers)}")
 
 

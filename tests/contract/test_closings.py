@@ -1,4 +1,4 @@
-"""Closing the books: what the command writes means the same on moto and on AWS's own engine."""
+"""Closing the books: the command's writes have the same effect on moto and on AWS's own engine."""
 
 from __future__ import annotations
 

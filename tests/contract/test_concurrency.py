@@ -1,4 +1,4 @@
-"""Sixteen at once on DynamoDB Local, AWS's own engine: what is sold is there, and the books add up."""
+"""Sixteen concurrent workers on DynamoDB Local, AWS's own engine: no overselling, and the books add up."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def world(clients: list[Any]) -> World:
 
 
 class World:
-    """Tables of its own, and a worker with a client of its own for each thread."""
+    """New tables, and a worker with its own client for each thread."""
 
     def __init__(self, clients: list[Any]) -> None:
         self._client = clients[0]
@@ -86,7 +86,7 @@ class World:
         self.stores = self.workers[0]
 
     def at_once(self, work: Callable[[Stores, int], Result]) -> list[Result]:
-        """What `work` returns for each worker; all of them start at the same moment."""
+        """The results of `work` for each worker; all start at the same moment."""
         start = Barrier(THREADS)
 
         def run(number: int) -> Result:
@@ -105,7 +105,7 @@ class World:
             AdjustBalance(STOCK, self.stores.stock, clock, RETRY).adjust(set_to(product, balance))
 
     def stock_of(self, product: str) -> Balance:
-        """A product's balance, after its entries were found to add up to it."""
+        """A product's balance, after checking that its entries add up to it."""
         heads = self.stores.stock.heads(product)
         head = total(product, heads)
         assert head is not None
@@ -127,7 +127,7 @@ def set_to(entity: str, balance: int) -> BalanceRequest:
 
 
 def as_a_queue(work: Callable[[Any], set[str]], messages: Iterable[Message]) -> None:
-    """Have messages worked on as a queue would: what fails comes again, and in the end is dead."""
+    """Process messages as from a queue: failed ones are retried, and finally dead-lettered."""
     left = list(messages)
     for _ in range(MAX_RECEIVES):
         failed = work(left)
@@ -198,7 +198,7 @@ def test_orders_of_several_products_named_in_any_order_get_all_or_nothing(world:
             taken = sum(outcomes[o.order_id] is Outcome.HELD for o in wanted)
             stock = world.stock_of(product)
             assert [stock.balance, stock.held] == [5 - taken, taken]
-        # Whoever was declined was so by a product of which nothing was left.
+        # Every declined order was declined by a sold-out product.
         for decisions in answers:
             for decision in decisions.values():
                 if decision.outcome is Outcome.DECLINED:
@@ -258,7 +258,7 @@ def confirm(world: World, orders: Sequence[OrderDetails]) -> None:
 
 
 def insist(attempt: Callable[[], Result]) -> Result:
-    """What a client gets that comes again for as long as the answer asks it to."""
+    """The response to a client that retries for as long as the response asks for it."""
     for _ in range(MAX_RECEIVES):
         try:
             return attempt()
@@ -352,7 +352,7 @@ def managing(stores: Stores) -> ManageWebhooks:
 
 
 def register(stores: Stores, webhook: Webhook, key: RequestKey | None = None) -> Answered[Webhook] | None:
-    """The answer, or None if the customer has as many as one may have."""
+    """The response, or None if the customer has the maximum of webhooks."""
     try:
         return insist(partial(managing(stores).register, webhook, SERVICE, key))
     except WebhookLimitError:
@@ -373,7 +373,7 @@ def test_of_all_who_register_at_once_as_many_do_as_may(world: World) -> None:
 def test_the_bound_of_webhooks_neither_breaks_nor_drifts_where_some_are_removed_meanwhile(
     world: World,
 ) -> None:
-    # given workers who register and remove, each of what they have more than once, and under keys as well
+    # given workers that register and remove webhooks repeatedly, also with keys
     def work(stores: Stores, number: int) -> int:
         chance, mine, most = random.Random(number), list[Webhook](), 0
         for turn in range(8):
@@ -392,7 +392,7 @@ def test_the_bound_of_webhooks_neither_breaks_nor_drifts_where_some_are_removed_
 
     # when
     most = max(world.at_once(work))
-    # then there were never too many, and what is free now is what is missing
+    # then there were never too many, and the free places are right
     assert most <= MAX_WEBHOOKS
     left = len(world.stores.webhooks.of_customer("alice"))
     free = [register(world.stores, new_webhook()) for _ in range(MAX_WEBHOOKS)]

@@ -133,7 +133,7 @@ def test_connections_that_ended_without_notice_take_nobodys_place(stores: Stores
     followers, later = stores.subscriptions, after(NOW, KEPT_SECONDS)
     for connection, now in (("old-1", NOW), ("old-2", NOW), ("c-1", later)):
         followers.add(connection, ORDER, now, at_most=3)
-    # one of which the table has forgotten already
+    # one of which has expired from the table
     forget(followers, "old-2")
     # when
     followers.add("c-2", ORDER, later, at_most=3)
@@ -145,7 +145,7 @@ def test_connections_that_ended_without_notice_take_nobodys_place(stores: Stores
 
 
 def test_however_many_subscribe_at_once_the_bound_holds(dynamodb_local_url: str) -> None:
-    # given as many who want to as there are threads, each with a client of its own
+    # given one subscriber per thread, each with its own client
     clients = [dynamodb_client(dynamodb_local_url) for _ in range(THREADS)]
     table = create_tables(clients[0], f"-f{uuid.uuid4()}")["ConnectionTable"]
     start = Barrier(THREADS)
@@ -189,7 +189,7 @@ def test_what_is_left_of_a_connection_expires_after_its_longest_life(stores: Sto
 
     items = items_of(stores.subscriptions)
 
-    # the connection's own, the order's, and the one that says that there is any
+    # the connection's own, the order's, and the marker of any subscription
     assert len(items) == 3
     assert {int(item["expiresAt"]["N"]) for item in items} == {1795168800 + KEPT_SECONDS}
     assert time.gmtime(1795168800)[:4] == (2026, 11, 20, 10)
@@ -197,7 +197,7 @@ def test_what_is_left_of_a_connection_expires_after_its_longest_life(stores: Sto
 
 @SCANNED
 def test_what_a_late_subscription_left_behind_is_removed_when_it_is_found(stores: Stores) -> None:
-    # given a subscription whose connection's own item is gone already
+    # given a subscription whose connection's item is already deleted
     followers = stores.subscriptions
     followers.add("c-1", ORDER, NOW, MOST)
     forget(followers, "c-1")

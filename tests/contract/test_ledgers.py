@@ -31,7 +31,7 @@ def ledger(request: pytest.FixtureRequest, stores: Stores) -> LedgerRepository:
 
 
 def opened(entity: str, balance: str) -> BalanceChange:
-    """The movement that makes a head."""
+    """The change that creates a head."""
     return BalanceChange(entity, balance=Decimal(balance), expected=0)
 
 
@@ -63,7 +63,7 @@ def figures(ledger: LedgerRepository, entity: str = "one") -> tuple[Decimal, Dec
 
 
 def buried(entity: str = "one", balance: str = "5", version: int = 1) -> BalanceChange:
-    """The movement that makes a head a tombstone."""
+    """The change that turns a head into a tombstone."""
     return BalanceChange(entity, balance=-Decimal(balance), expected=version, deleted=True)
 
 
@@ -195,12 +195,12 @@ def test_what_was_deleted_is_set_again_and_then_held_as_ever(ledger: LedgerRepos
 
 
 def priced(price: str, version: int = 1, units: str = "0") -> BalanceChange:
-    """The movement that changes a price."""
+    """The change of a price."""
     return BalanceChange("one", balance=Decimal(units), expected=version, price=Decimal(price))
 
 
 def at(unit_price: str | None) -> BalanceChange:
-    """The movement that holds one unit for an order that names this price."""
+    """The change that holds one unit for an order at this price."""
     return BalanceChange.hold("one", Decimal(1), None if unit_price is None else Decimal(unit_price))
 
 
@@ -284,7 +284,7 @@ def test_an_adjustment_keeps_the_price_that_it_led_to(ledger: LedgerRepository) 
 
 
 def test_nothing_may_be_released_to_a_tombstone_or_settled_of_it(ledger: LedgerRepository) -> None:
-    """Of an order that costs nothing: it holds nothing that would keep an account from being deleted."""
+    """For an order that costs nothing: its empty hold does not prevent the account's deletion."""
     ledger.write([opened("one", "5")], [], NOW)
     ledger.write([buried()], [], NOW)
 
@@ -447,7 +447,7 @@ class TestAList:
     def test_is_of_the_customers_or_products_that_were_adjusted_by_id(self, ledger: LedgerRepository) -> None:
         for entity in ("b", "a", "c"):
             ledger.write([opened(entity, "5")], [adjusted(entity)], NOW)
-        # What else there is: a head that no adjustment made, stripes, an order's entry.
+        # Other items: a head without adjustments, stripes, an order's entry.
         ledger.write([opened("of-an-earlier-release", "5")], [hold("a")], NOW)
         root = ledger.head("a")
         assert root is not None

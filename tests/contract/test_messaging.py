@@ -19,7 +19,7 @@ from tests.support.tables import REGION
 
 @dataclass(frozen=True)
 class Messaging:
-    """A queue with dead letters, fed by a topic that passes on some types of messages."""
+    """A queue with a DLQ, subscribed to some message types of a topic."""
 
     sqs: Any
     sns: Any

@@ -41,7 +41,7 @@ def reports(stores: Stores) -> ReportRepository:
 
 
 def facts() -> list[OrderEventSummary]:
-    """Of all kinds: several lines of one product, cents, a reason, another day."""
+    """All kinds of events: several lines of one product, cents, a reason, another day."""
     order = details_of("order-1", items=(("pen", 2), ("ink", 1), ("pen", 3)), total="0.10")
     return [
         fact_of(details=order),
@@ -84,7 +84,7 @@ def test_orders_of_different_seconds_are_counted_in_one_write(reports: ReportRep
 
 
 def test_nothing_is_counted_if_another_is_quicker(moto_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # GIVEN that somebody counts an event between the reading of the marks and the write
+    # GIVEN that another function counts an event between the read of the marks and the write
     reports, (first, second, *_) = stored(moto_client), facts()
     real, quicker = reports._counted, [True]
 
@@ -100,7 +100,7 @@ def test_nothing_is_counted_if_another_is_quicker(moto_client: Any, monkeypatch:
     with pytest.raises(CountConflictError):
         reports.count(1, [first, second], FORGET)
 
-    # THEN only the quicker one has counted, and the next attempt counts what is left
+    # THEN only the faster one has counted, and the next attempt counts the rest
     assert {row.key: row.figures for row in reports.rows(1, DAY, None, 100)} == aggregate_events([first])
     assert reports.count(1, [first, second], FORGET) == 1
 

@@ -17,7 +17,7 @@ CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
 
 
 def confirm(stores: Stores, *orders: OrderDetails, status: OrderStatus = CONFIRMED) -> None:
-    """Put orders there with what they hold."""
+    """Write confirmed orders with their holds."""
     for details in orders:
         stores.orders.add([in_status(status, placed(details))])
         for kind, ledger in ((ACCOUNTS, stores.accounts), (STOCK, stores.stock)):
@@ -31,7 +31,7 @@ def _hold(kind: LedgerSpec, ledger: LedgerRepository, details: OrderDetails) -> 
 
 
 def shipment(details: OrderDetails) -> Shipment:
-    """An order that is held on the roots of all that it consists of."""
+    """An order that is held on the roots of its account and products."""
     return Shipment(details, ACCOUNTS.required_amounts(details), STOCK.required_amounts(details))
 
 

@@ -1,4 +1,4 @@
-"""What the ledger promises of stripes: splits, refills and gatherings, each in one step or not at all."""
+"""The ledger's stripes: splits, transfers in and out, each atomic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store of webhooks does."""
+"""What every webhook repository does."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_customer_registers_so_many_and_no_more_until_one_is_removed(stores: S
     with pytest.raises(WebhookLimitError):
         stores.webhooks.register(registered(3), at_most=3)
     stores.webhooks.register(registered(3, "bob"), at_most=3)
-    # however often one is removed, and the callbacks with it, there is room for one more
+    # repeated removals, including the callbacks, free one place only
     for _ in range(2):
         stores.webhooks.remove(registered(1))
         stores.webhooks.remove(callbacks_of())
@@ -105,7 +105,7 @@ def test_a_customer_registers_so_many_and_no_more_until_one_is_removed(stores: S
 
 
 def answered(stores: Stores) -> FirstAnswer[Webhook] | None:
-    """The first answer of the key, of whose webhook nobody asks how its receiver fared."""
+    """The key's first response, without the state of the webhook's receiver."""
     first = stores.webhooks.answered_webhook("request-1")
     return first and replace(first, value=replace(first.value, known=None))
 
@@ -142,7 +142,7 @@ class TestTheRecordOfAKey:
         stores.webhooks.register(webhook_of(), 10, RequestKey("request-0", ""))
         stores.webhooks.rotate(webhook_of(secret="whsec_b25l"), expected=WEBHOOK_SECRET, key=self.KEY)
         first, before = answered(stores), stored(stores)
-        # WHEN it comes for something else
+        # WHEN it is used for another request
         with pytest.raises(RequestInProgressError):
             WRITES[write](stores.webhooks, before, self.KEY)
         # THEN nothing has changed
@@ -201,7 +201,7 @@ def test_a_slot_is_taken_by_one_until_it_is_released_or_its_time_is_over(stores:
     webhooks.release("alice", lane, 2, LATER, NOW, answer_ms=100)
     assert webhooks.take("alice", lane, 2, NOW, LATER)
     assert webhooks.take("alice", lane, 1, LATER, LAST)
-    # who comes back after their time gives nothing back
+    # a release after its expiry frees nothing
     webhooks.release("alice", lane, 1, LATER, NOW, answer_ms=999)
     share = webhooks.share("alice")
     assert (share.slots[lane][1], share.answer_ms) == (LAST, 100)
@@ -250,7 +250,7 @@ def test_of_two_who_say_how_a_receiver_fares_the_first_is_believed(stores: Store
     assert stores.webhooks.save_receiver(failing, expected=well, now=NOW)
     assert not stores.webhooks.save_receiver(other, expected=well, now=NOW)
     assert known() == failing
-    # and of two who claim it, one has it, until it is well again and anybody may say otherwise
+    # and of two claims one succeeds, until the host is healthy again
     assert stores.webhooks.save_receiver(failing.claim(LAST), expected=failing, now=NOW)
     assert not stores.webhooks.save_receiver(failing.claim(LATER), expected=failing, now=NOW)
     assert stores.webhooks.save_receiver(well, expected=failing.claim(LAST), now=NOW)
@@ -308,7 +308,7 @@ def test_as_many_large_deliveries_come_as_were_asked_for(stores: Stores) -> None
     ]
     for delivery in bodies:
         stores.webhooks.add_delivery(delivery)
-    # THEN nobody takes the end of the page for the end of the log
+    # THEN the end of the page is not mistaken for the end of the log
     assert [each.delivery_id for each in stores.webhooks.deliveries("alice.1", None, 5)] == [
         each.delivery_id for each in bodies[::-1]
     ]

@@ -1,4 +1,4 @@
-"""The real template on one engine, for all tests of this suite."""
+"""The real template on one engine, shared by all tests of this suite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support import target
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Last of all, look through what all others have had logged. What is far away gets more time."""
+    """Check the logs of all tests last. Tests of a remote stack get more time."""
     items.sort(key=lambda item: item.nodeid.startswith("tests/deployed/test_logs.py"))
     if target.NAME:
         for item in items:

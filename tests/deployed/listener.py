@@ -1,4 +1,4 @@
-"""Somebody's queue behind a topic of the stack."""
+"""An external queue, subscribed to a topic of the stack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.deployed.shop import StackClient
 
 
 class Listener:
-    """A queue that is subscribed to a topic, and hands out what comes."""
+    """A queue that is subscribed to a topic, and returns its messages."""
 
     def __init__(self, shop: StackClient, topic: str) -> None:
         self._sqs = shop.sqs
@@ -33,7 +33,7 @@ class Listener:
         )
 
     def take(self) -> Iterator[str]:
-        """The bodies of all that has come since the last time."""
+        """The bodies of all messages since the last call."""
         while messages := self._sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get(
             "Messages"
         ):
@@ -44,7 +44,7 @@ class Listener:
 
 @contextmanager
 def listening(shop: StackClient, topic: str) -> Iterator[Listener]:
-    """Listen to a topic, by the name of the stack's output, for a while."""
+    """Listen to a topic, by the name of the stack's output, for a block."""
     listener = Listener(shop, shop.outputs[topic])
     try:
         yield listener

@@ -24,13 +24,13 @@ from local import stack
 from local.tokens import Tokens
 from tests.support import target
 
-# Seconds that anything may take: one on an idle machine, many where forty functions start at once. On AWS a
-# queue's counts are right after a minute, and what is set of it works after another.
+# Timeout in seconds: a step takes one on an idle machine, many if forty functions start at once. On AWS a
+# queue's counts are accurate after a minute, and changed attributes take effect after another.
 TIMEOUT = 180.0 if target.NAME else 60.0
 
 _LOG_MARGIN = 60_000  # milliseconds by which clocks may differ
 
-QUEUES = ("BalanceChecker", "StockChecker", "OrderUpdate", "ShipOrder")  # the way an order goes
+QUEUES = ("BalanceChecker", "StockChecker", "OrderUpdate", "ShipOrder")  # in processing order
 OPEN = {"PENDING", "CONFIRMED"}
 
 View = dict[str, Any]
@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Balances:
-    """How a customer or a product stands."""
+    """The figures of a customer or a product."""
 
     balance: Decimal
     held: Decimal
@@ -47,23 +47,23 @@ class Balances:
 
     @classmethod
     def of(cls, balance: str | int, held: str | int = 0, settled: str | int = 0) -> Balances:
-        """Books written down in a test."""
+        """Figures as literals in a test."""
         return cls(Decimal(balance), Decimal(held), Decimal(settled))
 
     @property
     def total(self) -> Decimal:
-        """What was ever put in, wherever it is now: no order changes it."""
+        """The sum of all adjustments, which no order changes."""
         return self.balance + self.held + self.settled
 
 
 def body_of(response: httpx.Response) -> View:
-    """The JSON of an answer, its numbers exact."""
+    """The JSON of a response, with exact numbers."""
     body: View = simplejson.loads(response.text, use_decimal=True)
     return body
 
 
 def order_body(customer: str, items: Mapping[str, int] | Sequence[tuple[str, int]], total: str) -> View:
-    """What a client posts for an order. Two lines of one product are a sequence of pairs."""
+    """The body of an order. Pass two lines of one product as a sequence of pairs."""
     lines = items.items() if isinstance(items, Mapping) else items
     return {
         "customerId": customer,
@@ -73,9 +73,9 @@ def order_body(customer: str, items: Mapping[str, int] | Sequence[tuple[str, int
 
 
 class StackClient:
-    """Drives the deployed stack, as a service that may do everything.
+    """Drives the deployed stack, as a service with all scopes.
 
-    Every customer and product is made for one test and is nobody else's.
+    Every customer and product is created for one test only.
     """
 
     def __init__(self, description: Mapping[str, str]) -> None:
@@ -87,7 +87,7 @@ class StackClient:
         self.sqs: SQSClient = self.aws.client("sqs", endpoint_url=self.endpoint)
         self._logs: CloudWatchLogsClient = self.aws.client("logs", endpoint_url=self.endpoint)
         limits = httpx.Limits(max_connections=None)
-        # A proxy for the world outside is not for the loopback interface.
+        # A proxy for external hosts must not be used for the loopback interface.
         self.is_outside = not description["apiUrl"].startswith("http://127.0.0.1:")
         self._http = httpx.Client(timeout=TIMEOUT, trust_env=self.is_outside, limits=limits)
         self._started = int(time.time() * 1000)
@@ -105,7 +105,7 @@ class StackClient:
     def request(
         self, method: str, path: str, content: str | bytes | None = None, **headers: str
     ) -> httpx.Response:
-        """Any request, as a service unless Authorization says otherwise; with an empty one, as nobody."""
+        """Send a request, as a service unless Authorization is set; an empty one sends no token."""
         headers = {"Content_Type": "application/json", "Authorization": self.bearer()} | headers
         named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         if not headers["Authorization"]:
@@ -117,19 +117,19 @@ class StackClient:
         return f"Bearer {self.tokens.of_customer(customer) if customer else self.tokens.of_service()}"
 
     def follow(self, response: httpx.Response) -> httpx.Response:
-        """GET what an answer's Location names."""
+        """GET a response's Location."""
         address = response.url.join(response.headers["Location"])
         return self._http.get(address, headers={"Authorization": self.bearer()})
 
     def new_customer(self, balance: str = "1000.00") -> str:
-        """A customer who may spend so much."""
+        """A new customer with this balance."""
         customer = f"customer-{uuid.uuid4()}"
         answer = self.post("/account", {"customerId": customer, "balance": Decimal(balance)})
         assert answer.status_code == 200, answer.text
         return customer
 
     def new_product(self, units: int = 1000) -> str:
-        """A product of which there is so much."""
+        """A new product with this stock."""
         product = f"product-{uuid.uuid4()}"
         answer = self.post("/stock", {"productId": product, "balance": units})
         assert answer.status_code == 200, answer.text
@@ -142,7 +142,7 @@ class StackClient:
         total: str,
         **headers: str,
     ) -> str:
-        """Post an order, with a key and again while the API is busy, as the contract has it; its id."""
+        """Post an order with a key, retrying while the API is busy, as in the contract; returns its id."""
         headers = {"Idempotency_Key": str(uuid.uuid4())} | headers
         deadline = time.monotonic() + TIMEOUT
         while True:
@@ -155,17 +155,17 @@ class StackClient:
         return order_id
 
     def order(self, order_id: str) -> View:
-        """The order as it stands."""
+        """The current order."""
         answer = self.get(f"/order/{order_id}")
         assert answer.status_code == 200, answer.text
         return body_of(answer)
 
     def ended(self, order_id: str) -> View:
-        """The order once it is neither pending nor confirmed any more."""
+        """The order after it has ended."""
         return self.all_ended([order_id])[0]
 
     def all_ended(self, order_ids: Iterable[str]) -> list[View]:
-        """The orders, once each has ended."""
+        """The orders after all have ended."""
         deadline = time.monotonic() + TIMEOUT
         views = []
         for order_id in order_ids:
@@ -176,11 +176,11 @@ class StackClient:
         return views
 
     def money(self, customer: str) -> Balances:
-        """How a customer stands."""
+        """The figures of a customer."""
         return self._books(f"/account/{customer}")
 
     def units(self, product: str) -> Balances:
-        """How a product stands."""
+        """The figures of a product."""
         return self._books(f"/stock/{product}")
 
     def _books(self, path: str) -> Balances:
@@ -191,10 +191,10 @@ class StackClient:
 
     # -------------------------------------------------------------------------------------- as an operator
     def come_to_rest(self) -> None:
-        """Wait until no message is on its way or being worked on: what the books say now, they keep saying.
+        """Wait until no message is queued or being processed, so that the books no longer change.
 
         A message is forwarded before it is deleted, and the queues are read in the order in which an order
-        passes through them, so none is missed between two; the second look finds what a release sent back.
+        passes through them, so none is missed in between; the second check finds messages of a release.
         """
         still = 0
         deadline = time.monotonic() + TIMEOUT
@@ -206,10 +206,10 @@ class StackClient:
 
     @contextmanager
     def few_receives(self, *queues: str, receives: int) -> Iterator[None]:
-        """Have messages that fail dead-lettered after so many receives, a second or more apart.
+        """Dead-letter failing messages after this number of receives, a second or more apart.
 
         As deployed they are received twenty times, ten of them after the queue's visibility timeout, which
-        is a minute. Everything else about the queues stays, and so does that once all messages are gone.
+        is a minute. Nothing else about the queues changes, and all is restored when they are empty.
         """
         urls = [self.outputs[f"{queue}QueueUrl"] for queue in queues]
         deployed = {
@@ -225,14 +225,14 @@ class StackClient:
                     QueueUrl=url, Attributes={"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(redrive)}
                 )
             yield
-            # What is left would be tried for minutes, beside the tests that come.
+            # Remaining messages would be retried for minutes, during later tests.
             eventually(lambda: [self.waiting(url) for url in urls], lambda waiting: not any(waiting))
         finally:
             for url in urls:
                 self.sqs.set_queue_attributes(QueueUrl=url, Attributes=dict(deployed[url]))
 
     def waiting(self, queue_url: str) -> int:
-        """How many messages a queue holds, those being worked on included."""
+        """The number of messages in a queue, including those in flight."""
         attributes = self.sqs.get_queue_attributes(
             QueueUrl=queue_url,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
@@ -250,7 +250,7 @@ class StackClient:
 
 
 def eventually(look: Callable[[], Result], until: Callable[[Result], bool]) -> Result:
-    """The value of `look` once it is as expected, or when the time is up, for an assert to judge."""
+    """The value of `look` once it is as expected, or at the timeout, for an assert."""
     deadline = time.monotonic() + TIMEOUT
     while not until(seen := look()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -258,7 +258,7 @@ def eventually(look: Callable[[], Result], until: Callable[[Result], bool]) -> R
 
 
 def at_once(times: int, call: Callable[[int], Result]) -> list[Result]:
-    """Call so many times at the same moment, with 0, 1, 2, …, each in a thread of its own."""
+    """Call it this many times at the same moment, with 0, 1, 2, …, each in its own thread."""
     together = Barrier(times)
 
     def one(number: int) -> Result:

@@ -1,4 +1,4 @@
-"""Every function has what its role allows, and nothing more."""
+"""Every function can do only what its role allows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIED_TABLES = (*TABLES, "ConnectionTable", "ReportTable", "HistoryTable")
 READ_WRITE = {"GetItem", "PutItem", "UpdateItem"}
 KEEPS_SETS = {"GetItem", "UpdateItem", "DeleteItem"}
 
-# What each role is allowed of all that is tried below; everything else it is denied.
+# The calls below that each role allows; all others are denied.
 ALLOWED = {
     "OrderApi": {f"{action} OrderTable" for action in READ_WRITE} | {"GetItem ReportTable"},
     "OrderReader": {"GetItem OrderTable"},
@@ -82,8 +82,8 @@ def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(
     role = _client(shop.aws, "lambda", shop).get_function_configuration(
         FunctionName=shop.outputs[f"{function}FunctionName"]
     )["Role"]
-    # The roles trust Lambda alone. The engine counts its own administrator, who we are, as such a service;
-    # on AWS this would be refused, and what a role may do is asked of the policy simulator instead.
+    # The roles trust only Lambda. The engine treats its own administrator, which we are, as such a service;
+    # on AWS this would be refused, and the policy simulator would show what a role allows.
     assumed = _client(shop.aws, "sts", shop).assume_role(RoleArn=role, RoleSessionName=function)
     credentials = assumed["Credentials"]
     session = boto3.Session(
@@ -100,7 +100,7 @@ def test_a_functions_role_reaches_what_the_function_needs_and_nothing_else(
 
 
 def _attempts(shop: StackClient, session: boto3.Session) -> dict[str, Callable[[], object]]:
-    """What is tried. What is allowed of it changes nothing: the conditions never hold."""
+    """The attempted calls. Allowed ones change nothing: their conditions never hold."""
     tables, queues = _client(session, "dynamodb", shop), _client(session, "sqs", shop)
     stage = f"{shop.endpoint}/_aws/execute-api/{shop.outputs['SocketId']}/{shop.outputs['ApiStage']}"
     sockets = session.client(
@@ -146,7 +146,7 @@ def _is_allowed(attempt: Callable[[], object]) -> bool:
 
 @needs_own_engine("it breaks a function for a while")
 def test_an_internal_error_is_logged_and_not_sent_to_the_client(shop: StackClient) -> None:
-    # given: stock_api looks in the wrong table, which its role does not let it into
+    # given: stock_api uses the wrong table, which its role does not allow
     pen = shop.new_product(1)
     with _environment(shop, "StockApi", STOCK_TABLE=shop.outputs["AccountTableName"]):
         # when
@@ -168,7 +168,7 @@ def test_an_internal_error_is_logged_and_not_sent_to_the_client(shop: StackClien
 
 @contextmanager
 def _environment(shop: StackClient, function: str, **changed: str) -> Iterator[None]:
-    """A function whose environment is changed for a while, in a version that everybody's alias points to."""
+    """Change a function's environment for a block, in a version that the alias points to."""
     client, name = _client(shop.aws, "lambda", shop), shop.outputs[f"{function}FunctionName"]
     deployed = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     released = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]

@@ -1,4 +1,4 @@
-"""Who may do what: every route of the contract, with every kind of token."""
+"""Authorization of every route of the contract, with every kind of token."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.support.template import ROOT
 
 CONTRACT = yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8"))
 
-# What is different in any two answers.
+# What differs in any two responses.
 _ITS_OWN = {
     *("date", "content-length", "x-correlation-id", "x-amzn-requestid", "x-amz-request-id"),
-    "connection",  # of this connection alone: a server may close it after any answer
+    "connection",  # per connection: a server may close it after any response
 }
 
 
@@ -41,18 +41,18 @@ class Route:
 
     @property
     def scope(self) -> str:
-        """What a token needs for it."""
+        """The required scope."""
         ((scope,),) = (requirement.values() for requirement in self.operation["security"])
         (name,) = scope
         return str(name)
 
     @property
     def success(self) -> int:
-        """The status of an answer that says yes."""
+        """The status of a successful response."""
         return min(int(status) for status in self.operation["responses"])
 
     def ask(self, shop: StackClient, authorization: str, named: Mapping[str, str]) -> httpx.Response:
-        """Send a request that is good but for its token, made of the contract's own example."""
+        """Send a request, valid except for its token, made from the contract's example."""
         path = re.sub(r"{(\w+)}", lambda name: named[name[1]], self.path)
         requested = {
             parameter["name"]: named.get(parameter["name"]) or parameter["example"]
@@ -69,7 +69,7 @@ class Route:
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """The value with the ids in it exchanged for others."""
+    """The value with replaced ids."""
     match value:
         case dict():
             return {key: names.get(key) or _renamed(inner, names) for key, inner in value.items()}
@@ -124,7 +124,7 @@ class Alice:
 
     @property
     def ids(self) -> dict[str, str]:
-        """What of hers goes where in a request."""
+        """Her ids for each place in a request."""
         return {
             "customerId": self.name,
             "productId": self.product,
@@ -140,7 +140,7 @@ UNKNOWN = {"orderId": "no-such-order", "webhookId": f"nobody.{'1' * 32}"}
 
 @pytest.fixture
 def alice(shop: StackClient, ordered: Alice) -> Iterator[Alice]:
-    """Alice, with a webhook of which no event comes: nothing happens to her order any more."""
+    """Alice, with a webhook that gets no events: her order has ended."""
     body = {"customerId": ordered.name, "url": "https://shop.example.com/", "eventTypes": ["order.expired"]}
     webhook_id = body_of(shop.post("/webhooks", body))["webhookId"]
     yield dataclasses.replace(ordered, webhook_id=webhook_id)
@@ -163,7 +163,7 @@ def forger(shop: StackClient) -> Forger:
 
 
 def assert_unauthenticated(answer: httpx.Response) -> None:
-    """The whole answer of the gateway to a token that is not good, or not good enough; always the same."""
+    """Assert the gateway's response to an invalid or insufficient token, which is always the same."""
     assert answer.status_code == 401, answer.text
     problem = body_of(answer)
     request_id = problem.pop("requestId")
@@ -232,7 +232,7 @@ def test_another_customers_order_is_not_found(shop: StackClient, alice: Alice, r
         (kind,) = re.findall(r"{(order|webhook)Id}", route.path)
         assert body_of(foreign)["detail"] == f"There is no such {kind}."
         return
-    # What it asks for in Alice's name is refused, in an answer of its own or for each order of a batch.
+    # Its requests in Alice's name are refused, as a whole or for each order of a batch.
     body = body_of(foreign)
     entries = body["orders"] if foreign.status_code == 202 else [body]
     place = "orders[{}]." if foreign.status_code == 202 else ""
@@ -250,7 +250,7 @@ def test_another_customers_order_is_not_found(shop: StackClient, alice: Alice, r
 
 
 def _of_any_answer(answer: httpx.Response) -> tuple[dict[str, str], dict[str, Any]]:
-    """Headers and body, without what is different in any two answers."""
+    """Headers and body, without what differs in any two responses."""
     body = body_of(answer)
     assert body.pop("requestId") == answer.headers["x-correlation-id"]
     return {name: value for name, value in answer.headers.items() if name not in _ITS_OWN}, body
@@ -275,7 +275,7 @@ def test_a_customer_can_access_their_own_orders(shop: StackClient, alice: Alice,
 
 
 def assert_let_in(route: Route, answer: httpx.Response) -> None:
-    """It has been done; only cancelling comes too late, and nothing was delivered yet: the answers say so."""
+    """It succeeded, except that cancelling is too late and nothing was delivered yet."""
     if route.path.endswith("/replay"):
         assert (answer.status_code, body_of(answer)["detail"]) == (404, "There is no such delivery.")
         return
@@ -337,5 +337,5 @@ def test_a_too_large_request_is_rejected_by_the_gateway(shop: StackClient) -> No
     answer = shop.post("/order", b" " * (10 * 1024 * 1024 + 1))
 
     assert answer.status_code == 413
-    # In the gateway's own words, which API Gateway lets nobody choose.
+    # The gateway's own text, which API Gateway does not let us choose.
     assert body_of(answer).keys() == {"message"}

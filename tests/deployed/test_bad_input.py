@@ -1,4 +1,4 @@
-"""What clients get that send what the contract does not allow."""
+"""Responses to requests that the contract does not allow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTERNALS = ("Traceback", 'File "', "pydantic", "botocore", "Decimal(", "dynamo
 
 
 def assert_problem(answer: httpx.Response, status: int, *fields: str) -> dict[str, Any]:
-    """It is a problem document of this status about exactly these fields, and gives nothing away."""
+    """Assert a problem document of this status about exactly these fields, without internals."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = body_of(answer)
@@ -30,18 +30,18 @@ def assert_problem(answer: httpx.Response, status: int, *fields: str) -> dict[st
 
 
 def with_values(**values: str | None) -> str:
-    """An object with these values as they are written, whatever they are. None: left out."""
+    """An object with these literal values. None: left out."""
     return "{" + ", ".join(f'"{name}": {value}' for name, value in values.items() if value is not None) + "}"
 
 
 def order(**changed: str | None) -> str:
-    """A good order, but for what is changed."""
+    """A valid order except for the changes."""
     line = '[{"productId": "pen", "qty": 1}]'
     return with_values(**({"customerId": '"alice"', "items": line, "totalAmount": "10.00"} | changed))
 
 
 def line(**changed: str | None) -> str:
-    """A good order whose second line is good but for what is changed."""
+    """A valid order except for the changes of its second line."""
     second = with_values(**({"productId": '"ink"', "qty": "1"} | changed))
     return order(items=f'[{{"productId": "pen", "qty": 1}}, {second}]')
 
@@ -189,7 +189,7 @@ def test_in_a_batch_the_bad_order_has_the_problem_and_the_batch_is_accepted(
 def test_the_response_to_the_largest_invalid_batch_is_short_and_counts_omitted_errors(
     shop: StackClient,
 ) -> None:
-    # given: as many fields that nobody knows as a megabyte holds
+    # given: as many unknown fields as a megabyte holds
     fields = ", ".join(f'"x{number}": 0' for number in range(75_000))
     batch = f'{{"orders": [{order()[:-1]}, {fields}}}]}}'
     assert 1000 * KIB > len(batch) > 900 * KIB

@@ -63,7 +63,7 @@ def test_every_event_of_each_order_arrives_signed_at_its_own_address(shop: Stack
 
 @needs_own_engine("its receivers are on the loopback interface")
 def test_a_secret_fetched_later_verifies_earlier_failed_deliveries(shop: StackClient) -> None:
-    # given an order whose callback made the secret, and a receiver who does not know it
+    # given an order whose callback created the secret, and a receiver that does not know it
     alice, pen = shop.new_customer(), shop.new_product()
     with FakeReceiver(401, 401, 401, 204) as receiver:
         place(shop, alice, pen, receiver.url)
@@ -77,7 +77,7 @@ def test_a_secret_fetched_later_verifies_earlier_failed_deliveries(shop: StackCl
         )
         assert receiver.received[-1].verified(secret)
         assert {each["url"] for each in log(shop, alice)} == {receiver.url}
-        # and it comes once more if it is asked for
+        # and a replay delivers it once more
         sent, (delivery, *_) = len(receiver.received), log(shop, alice)
         path = f"{callbacks_of(alice)}/deliveries/{delivery['deliveryId']}/replay"
         assert shop.post(path, "").status_code == 202

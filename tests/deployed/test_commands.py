@@ -1,4 +1,4 @@
-"""The make commands against the deployed stack, with a proxy set that does not exist."""
+"""The make commands on the deployed stack, with a nonexistent proxy configured."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 
 @pytest.fixture(autouse=True)
 def _described(shop: StackClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the commands find this suite's stack."""
+    """Point the commands to this suite's stack."""
     description = tmp_path / "stack.json"
     description.write_text(json.dumps(dict(shop.outputs)))
     monkeypatch.setattr(stacks, "DESCRIPTION", description)

@@ -1,4 +1,4 @@
-"""Many clients at the same moment."""
+"""Many concurrent clients."""
 
 from __future__ import annotations
 

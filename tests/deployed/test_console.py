@@ -1,4 +1,4 @@
-"""The console as the stack serves it, and who may do what with the tokens that its app client gets."""
+"""The console as the stack serves it, and what its app client's tokens allow."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.target import needs_own_engine
 
 @pytest.fixture(scope="module")
 def console(shop: StackClient) -> Tokens:
-    """Who signs in by the pool's own page, with the console's app client."""
+    """Sign-in at the pool's own page, with the console's app client."""
     page = shop.outputs.get("ConsoleUrl") or shop.outputs["apiUrl"] + "/console"
     client = {"CustomerClientId": shop.outputs["ConsoleClientId"], "signInCallbackUrl": page}
     return Tokens({**shop.outputs, **client})
 
 
 def session(engine: Engine, key: str, **headers: str) -> httpx.Response:
-    """What the console's page sends for the key in its address."""
+    """The request with which the console's page exchanges the key in its address."""
     sent = {"Origin": engine.url, "Sec-Fetch-Site": "same-origin"} | headers
     return httpx.post(f"{engine.url}/_console/session", json={"key": key}, headers=sent, trust_env=False)
 

@@ -24,7 +24,7 @@ Views = dict[str, Any]
 
 @dataclasses.dataclass
 class CopySubscriber:
-    """Somebody's queues behind both topics, and the copies that come of them."""
+    """External queues behind both topics, and the copies built from them."""
 
     shop: StackClient
     listeners: Mapping[str, Listener]
@@ -35,7 +35,7 @@ class CopySubscriber:
         self.copies = {path: Copy() for path in TOPICS}
 
     def views(self, *paths: str) -> Views:
-        """What the copies have of each path, as `GET` would show it."""
+        """The copies' state for each path, as `GET` would show it."""
         for place, listener in self.listeners.items():
             self.copies[place].apply(listener.take())
         return {path: self.copies[path.rpartition("/")[0]].view(path.rpartition("/")[2]) for path in paths}
@@ -49,7 +49,7 @@ class CopySubscriber:
         }
 
     def has_all(self, *paths: str) -> None:
-        """Each copy is the original, sooner or later."""
+        """Assert that each copy eventually equals the original."""
         originals = self.originals(*paths)
         assert eventually(lambda: self.views(*paths), lambda views: views == originals) == originals
 
@@ -79,7 +79,7 @@ def republish(engine: Engine, *arguments: str) -> Views:
 def test_copies_equal_the_tables_at_all_times_and_after_a_rebuild(
     shop: StackClient, engine: Engine, follower: CopySubscriber
 ) -> None:
-    # given: orders that ship, one that is refused, somebody who is gone, and a product that is there again
+    # given: orders that ship, a rejected one, a deleted customer, and a product that was created again
     alice, gone = shop.new_customer("100.00"), shop.new_customer("5.00")
     pen, cap = shop.new_product(20), shop.new_product(3)
     orders = [order_body(alice, {pen: 1}, "1.00") for _ in range(10)]

@@ -1,4 +1,4 @@
-"""`make dev`: what is saved in a checkout is what the next request gets."""
+"""`make dev`: the next request runs the code saved in a checkout."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_saved_code_answers_the_next_request(
 
     # when a module of the layer is saved
     edit(checkout / MODULE, VIEW, f'{VIEW} | {{"saved": "module"}}')
-    # then those who load it run it, by the alias that everybody calls
+    # then the functions that load it run it, through their alias
     assert order(lambda view: "saved" in view)["saved"] == "module"
     assert reloads[-1].functions == {"order_api", "order_reader"}
 
@@ -88,7 +88,7 @@ def test_saved_code_answers_the_next_request(
     assert reloads[-1].faults == (Fault(FUNCTION, line, "invalid syntax"),)
     assert body_of(shop.get(f"/order/{order_id}")) == {"saved": "function"}
 
-    # when it is mended
+    # when it is fixed
     edit(checkout / FUNCTION, "handler = = api_handler(", "handler = api_handler(")
     edit(checkout / FUNCTION, "'saved': 'function'", "'saved': 'mended'")
     assert order(lambda view: view == {"saved": "mended"}) == {"saved": "mended"}

@@ -1,4 +1,4 @@
-"""A service that follows along: its own queue behind the event topic of the deployed stack."""
+"""A consumer service with its own queue behind the event topic of the deployed stack."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_event_of_two_hundred_orders_is_published_in_order(shop: StackClie
         story, shipped = published[order_id], view["status"] == "SHIPPED"
         assert [event["type"] for event in story] == (CONFIRMED_AND_SHIPPED if shipped else REJECTED)
         assert [event["sequence"] for event in story] == ["1", "2", "3"][: len(story)]
-        # A refused order may have got its other check's answer since.
+        # A rejected order may have received its other check's result since.
         assert story[-1]["data"]["status"] == view["status"]
         assert not shipped or story[-1]["data"] == view
     assert sum(view["status"] == "SHIPPED" for view in views.values()) == ORDERS // 2
@@ -76,7 +76,7 @@ def test_every_event_of_two_hundred_orders_is_published_in_order(shop: StackClie
 
 @contextmanager
 def written_by_hand(shop: StackClient, table: str, keys: dict[str, str], **more: str) -> Iterator[None]:
-    """While this lasts, there is an item in a table that no function has written."""
+    """While this lasts, a table has an item that no function wrote."""
     tables = shop.aws.client("dynamodb", endpoint_url=shop.endpoint)
     key, name = {each: {"S": value} for each, value in keys.items()}, shop.outputs[f"{table}Name"]
     tables.put_item(TableName=name, Item=key | {each: {"S": value} for each, value in more.items()})

@@ -1,4 +1,4 @@
-"""Clients follow their orders: by list, by tag, by waiting."""
+"""Clients follow their orders: by list, by ETag, by long polling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests made from swagger.yaml, good and bad, alone and in chains: each is answered as it says."""
+"""Valid and invalid requests from swagger.yaml, single and chained: each response follows the contract."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.target import needs_own_engine
 
 pytestmark = needs_own_engine("`make fuzz STACK=name` does this")
 CASES = AMOUNTS.fuzz_cases
-SEED = DAY.toordinal() if IS_FAST else 20261120  # any: `make fuzz` takes another each time
+SEED = DAY.toordinal() if IS_FAST else 20261120  # arbitrary: `make fuzz` takes a new one each time
 
 Contract = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackClient]:
-    # an engine of its own: a thousand orders of nobody's would be in the other tests' way
+    # its own engine: a thousand foreign orders would disturb other tests
     with fresh(auth=True) as engine:
         yield StackClient(stack.deploy(engine, tmp_path_factory.mktemp("fuzz") / "deploy.log"))
 
@@ -39,7 +39,7 @@ def summary(shop: StackClient) -> FuzzSummary:
 
 
 def lacking(seen: FuzzSummary) -> list[str]:
-    """The operations that have not both done what they are for and refused something yet."""
+    """The operations that have not yet both succeeded and refused something."""
     operations = [
         f"{method.upper()} {path}"
         for path, methods in contract()["paths"].items()

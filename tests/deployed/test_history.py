@@ -28,7 +28,7 @@ def ask(shop: StackClient, path: str, at: str | None = None) -> View:
 
 
 def history(shop: StackClient, path: str, limit: int) -> list[View]:
-    """All entries, newest first, page by page."""
+    """All entries from all pages, newest first."""
     entries: list[View] = []
     query = f"limit={limit}"
     while query:
@@ -44,7 +44,7 @@ def figures(view: View) -> View:
 
 
 def count(entries: list[View]) -> dict[str, int]:
-    """How many entries of each type there are, but for the adjustments."""
+    """The number of entries of each type, without adjustments."""
     return dict(Counter(each["type"] for each in entries if each["type"] != "ADJUST"))
 
 
@@ -75,7 +75,7 @@ def test_a_past_balance_equals_the_response_of_that_time(shop: StackClient) -> N
 
 @pytest.mark.timeout(300)
 def test_of_forty_orders_in_two_waves_every_state_that_was_seen_is_seen_again(shop: StackClient) -> None:
-    # given a product of which there is enough for some of them, and somebody who keeps asking
+    # given a product with stock for some of the orders, and a client that keeps polling
     alice, pen = shop.new_customer("1000.00"), shop.new_product(UNITS)
     paths = (f"/account/{alice}", f"/stock/{pen}")
     responses: list[tuple[str, str, View]] = []
@@ -114,8 +114,8 @@ def test_of_forty_orders_in_two_waves_every_state_that_was_seen_is_seen_again(sh
         assert {order_id for _, order_id in orders} == set(order_ids)
         assert entries == history(shop, path, limit=100)
     assert statuses.count("SHIPPED") == UNITS
-    # and each answer that was given is one that is given again: of its own time exactly, but where another
-    # write was under way at that moment
+    # and each earlier response is reproduced: for exactly its own time, unless another write was in progress
+    # at that moment
     overlaps = 0
     for path, requested, view in responses:
         if ask(shop, path, view["updateTime"]) != view:

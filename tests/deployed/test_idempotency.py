@@ -1,4 +1,4 @@
-"""The same request, sent again."""
+"""Repeated requests."""
 
 from __future__ import annotations
 

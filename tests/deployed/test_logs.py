@@ -1,4 +1,4 @@
-"""What everything has logged by the end of this suite names nobody. It runs last (see `conftest.py`)."""
+"""No log line of this suite names a customer. This test runs last (see `conftest.py`)."""
 
 from __future__ import annotations
 

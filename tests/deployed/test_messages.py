@@ -1,4 +1,4 @@
-"""Messages that are not ours, sent straight to each queue."""
+"""Foreign messages, sent directly to each queue."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ POISON = {
 
 @dataclass(frozen=True)
 class Aftermath:
-    """What came of it: the good order that went right behind, and which message had which id."""
+    """The outcome: the valid order sent right after it, and the id of each message."""
 
     order: View
     dead: int  # how many dead letters there were when the order had ended
@@ -52,7 +52,7 @@ class Aftermath:
 
 @pytest.fixture(scope="module")
 def aftermath(shop: StackClient) -> Iterator[Aftermath]:
-    """Poison for every queue, and a good order right behind it."""
+    """A poison message for every queue, and a valid order right after it."""
     alice, pen = shop.new_customer(), shop.new_product()
     shop.ended(shop.place(alice, {pen: 1}, "1.00"))  # every function has started once: no cold start is timed
     shop.come_to_rest()

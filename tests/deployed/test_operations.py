@@ -1,4 +1,4 @@
-"""What operators do over HTTP: on the deployed stack, with the roles of its functions enforced."""
+"""The operators' API on the deployed stack, with the roles of its functions enforced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an order, and of the books."""
+"""The outcomes of orders, and the books."""
 
 from __future__ import annotations
 

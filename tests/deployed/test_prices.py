@@ -1,4 +1,4 @@
-"""What is for sale at a price is sold at that price, whoever orders it."""
+"""A priced product is sold only at its price, to every client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is lost on its way is found again, and what is cancelled does not ship: on the stack as deployed."""
+"""Lost messages are recovered, and cancelled orders do not ship, on the deployed stack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.deployed.shop import OPEN, Balances, StackClient, at_once, body_of, e
 
 
 def write_only(shop: StackClient, customer: str, product: str, *, minutes_ago: int = 0) -> str:
-    """Write an order as order_api does, and publish nothing: as if its process had died in between."""
+    """Write an order as order_api does, without publishing, as if its process had died in between."""
     written = datetime.now(UTC) - timedelta(minutes=minutes_ago)
     now = written.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     details = OrderDetails(str(uuid.uuid4()), customer, (OrderLine(product, 2),), Decimal("25.50"))

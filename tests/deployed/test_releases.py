@@ -1,4 +1,4 @@
-"""Everybody calls the functions by their alias, and each passes the smoke test that a release has to."""
+"""All callers use the functions' alias, and each function passes the smoke test of a release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The daily reports of the deployed system: every event counted, and the sums those of the orders."""
+"""The daily reports of the deployed system: every event is counted, and the sums match the orders."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def stack_of(shop: StackClient) -> Stack:
 
 
 def test_two_hundred_orders_are_reported_as_they_went(shop: StackClient) -> None:
-    # given two hundred orders, twenty of them by somebody who can pay for five
+    # given two hundred orders, twenty of them by a customer who can pay for five
     rich, poor = shop.new_customer("1000.00"), shop.new_customer("0.50")
     pen, ink = shop.new_product(), shop.new_product()
     bodies = [
@@ -76,7 +76,7 @@ def test_two_hundred_orders_are_reported_as_they_went(shop: StackClient) -> None
         "shipped": shipped,
         "INSUFFICIENT_BALANCE": statuses["REJECTED"],
     }
-    # and the units that were shipped are those that the books say are gone for good
+    # and the shipped units are those that are settled in the books
     rows = products_of(shop, {pen, ink})
     for product in (pen, ink):
         units = summed((row for row in rows if row["productId"] == product), "units")

@@ -1,4 +1,4 @@
-"""Orders are followed over a WebSocket connection, by those who may."""
+"""Authorized clients follow orders over a WebSocket connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SocketClient:
         self._events: list[dict[str, Any]] = []
 
     def say(self, message: object) -> dict[str, Any]:
-        """Send a message, a text as it is, and wait for its answer; events that come before it are kept."""
+        """Send a message (a text unchanged) and wait for its reply; events that come before it are kept."""
         self.connection.send(message if isinstance(message, str | bytes) else simplejson.dumps(message))
         while "specversion" in (message := self._next()):
             self._events.append(message)
@@ -60,7 +60,7 @@ class SocketClient:
         return self._events.pop(0) if self._events else self._next()
 
     def heard_nothing(self) -> bool:
-        """Whether there has come nothing but answers."""
+        """Whether only replies were received."""
         with contextlib.suppress(TimeoutError):
             self._events.append(simplejson.loads(self.connection.recv(timeout=0.5)))
         return not self._events
@@ -303,7 +303,7 @@ def test_a_dead_connection_is_removed_and_delays_no_other(shop: StackClient) -> 
 
 
 def test_nothing_of_it_is_left_undone(shop: StackClient) -> None:
-    """No event waits for a retry or is dead-lettered."""
+    """No event is waiting for a retry or dead-lettered."""
     shop.come_to_rest()
     assert eventually(lambda: shop.waiting(shop.outputs["SocketPusherQueueUrl"]), lambda left: left == 0) == 0
     assert shop.waiting(shop.outputs["SocketPusherDlqUrl"]) == 0
@@ -312,7 +312,7 @@ def test_nothing_of_it_is_left_undone(shop: StackClient) -> None:
 
 @contextlib.contextmanager
 def held_up(shop: StackClient, function: str) -> Iterator[None]:
-    """A function that is given nothing of its queue for a while."""
+    """While this lasts, a function receives nothing from its queue."""
     client = shop.aws.client("lambda", endpoint_url=shop.endpoint)
     assert functions(load_template())[f"{function}Function"]
     mappings = client.list_event_source_mappings(FunctionName=shop.outputs[f"{function}FunctionName"])

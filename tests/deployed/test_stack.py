@@ -1,4 +1,4 @@
-"""What is deployed, and deploying it again."""
+"""The deployed stack, and a repeated deployment."""
 
 from __future__ import annotations
 

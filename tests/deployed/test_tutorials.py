@@ -18,7 +18,7 @@ from tests.support.target import needs_own_engine
 
 pytestmark = needs_own_engine("the tutorials are about the local stack")
 
-# What blocks take from the checkout's stack comes from the tests'. Other commands have tests of their own.
+# Blocks use the tests' stack in place of the checkout's. Other commands have their own tests.
 _MAKE = """
 set -e
 make() {{
@@ -39,7 +39,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture
 def checkout(shop: StackClient, tmp_path: Path) -> Path:
-    """A folder that looks like a checkout whose stack is the tests'."""
+    """A folder like a checkout, whose stack is the tests'."""
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local/stack.json").write_text(json.dumps(dict(shop.outputs)))
     (tmp_path / ".local/venv").symlink_to(ROOT / ".local/venv")
@@ -48,14 +48,14 @@ def checkout(shop: StackClient, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def prelude(shop: StackClient, engine: Engine) -> str:
-    """What the shell knows before the first block."""
+    """The shell's state before the first block."""
     token = f"Authorization: Bearer {shop.tokens.of_service()}"
     variables = "".join(f"export {name}={value}; " for name, value in engine.variables().items())
     return _MAKE.format(token=shlex.quote(token), env=shlex.quote(variables))
 
 
 def shell(script: str, folder: Path) -> str:
-    """What a script prints in a shell of its own."""
+    """The output of a script in a new shell."""
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
@@ -78,7 +78,7 @@ def test_the_readmes_example_works(checkout: Path, prelude: str, shop: StackClie
 
 def test_the_first_order(checkout: Path, prelude: str, shop: StackClient) -> None:
     printed = shell(prelude + "\n".join(blocks("docs/tutorial/first-order.md", "sh")), checkout)
-    # then: shipped, and no second order with the same key; then refused, as the text says
+    # then: shipped, and no second order with the same key; then rejected, as in the text
     assert '"status":"SHIPPED"' in printed or '"status":"CONFIRMED"' in printed
     assert "stock DECLINED INSUFFICIENT_STOCK pen, asked 5, available 4" in printed
     assert "make audit" in printed

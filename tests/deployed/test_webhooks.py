@@ -23,7 +23,7 @@ def registered(shop: StackClient, customer: str, receiver: FakeReceiver, **more:
 
 
 def arrived(receiver: FakeReceiver) -> int:
-    """How many messages: on a busy machine one may come twice, when its first answer took too long."""
+    """The number of distinct messages: on a busy machine one may arrive twice, after a late response."""
     return len({each.headers["webhook-id"] for each in receiver.received})
 
 
@@ -67,7 +67,7 @@ def test_a_retried_delivery_has_its_id_and_is_logged(shop: StackClient) -> None:
         first, second = receiver.received
         assert first.headers["webhook-id"] == second.headers["webhook-id"] == delivery["deliveryId"]
         assert [each["result"] for each in delivery["attempts"]] == ["answered 503", "answered 204"]
-        # and it comes once more if it is asked for
+        # and a replay delivers it once more
         path = f"/webhooks/{webhook['webhookId']}/deliveries/{delivery['deliveryId']}/replay"
         assert shop.post(path, "").status_code == 202
         eventually(lambda: len(receiver.received), lambda count: count >= 3)

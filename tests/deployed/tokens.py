@@ -1,4 +1,4 @@
-"""Tokens that must not be let in, made the way that somebody without the right to one would make them."""
+"""Tokens that must be refused, made as an attacker would make them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCOPES = (
     "reports/read",
 )
 PASSWORD = "Another-password-1"
-# Made with app clients, users and pools that a stack which is somebody's is not to get.
+# They need app clients, users and pools that must not be created in a real stack.
 OWN_POOL = frozenset(
     ("an expired token", "a token of another pool", "an ID token", "an access token without our scopes")
 )
@@ -33,7 +33,7 @@ OWN_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 class Forger:
-    """Has what an attacker may have: somebody's good token, the pool's public keys, a pool of their own."""
+    """Has what an attacker may have: a valid token, the pool's public keys, their own pool."""
 
     def __init__(self, shop: StackClient) -> None:
         self._shop = shop
@@ -46,7 +46,7 @@ class Forger:
         self._public = next(key for key in keys if key["kid"] == self._header["kid"])
         ways = {name: make for name, make in self._ways().items() if not target.NAME or name not in OWN_POOL}
         self.tokens = {name: f"Bearer {make()}" for name, make in ways.items()}
-        """Each kind of bad Authorization header, by what is wrong with it."""
+        """Each kind of invalid Authorization header, by its fault."""
         self.tokens |= {
             "no token": "",
             "nothing after Bearer": "Bearer",
@@ -85,13 +85,13 @@ class Forger:
         }
 
     def header(self, bad: str) -> str:
-        """The Authorization header with which this is wrong; skips the test where it can't be made."""
+        """The Authorization header with this fault; skips the test if it can't be made."""
         if bad not in self.tokens:
             pytest.skip(f"not on {target.NAME}: {bad} takes app clients, users or pools of the test's own")
         return self.tokens[bad]
 
     def without(self, scope: str) -> str:
-        """A good service's header with every scope but this one."""
+        """A service's valid header with every scope but this one."""
         return f"Bearer {self._shop.tokens.of_service(' '.join(each for each in SCOPES if each != scope))}"
 
     def _expired(self) -> str:
@@ -105,7 +105,7 @@ class Forger:
         return token
 
     def _signed_with_the_public_key(self) -> str:
-        """What a verifier takes for good that lets the token say how it is signed."""
+        """A token that passes a verifier which trusts the token's own algorithm."""
         numbers = rsa.RSAPublicNumbers(*(_from_number(self._public[name]) for name in ("e", "n")))
         pem = numbers.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -121,7 +121,7 @@ class Forger:
         return pool
 
     def _token_of(self, pool: str, scopes: tuple[str, ...], **settings: Any) -> str:
-        """A token of a pool's client that is made for it."""
+        """A token of a new client of a pool."""
         client = self._pools.create_user_pool_client(
             UserPoolId=pool,
             ClientName="of a test",

@@ -1,4 +1,4 @@
-"""Many at one item: who meets a transaction is refused, and a partition key serves so many units a second."""
+"""Contention on one item: conflicting writes are refused, and a partition key has limited units a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.virtual_time import Time
 
 
 class Contended:
-    """A table of products, and those who write to it; `log` says what became of each, and when."""
+    """A table of products and its writers; `log` has the result and time of each write."""
 
     def __init__(self, **constants: float) -> None:
         self.time = Time()

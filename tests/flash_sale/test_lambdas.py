@@ -1,4 +1,4 @@
-"""How a function runs: cold and warm environments, limits, timeouts, what a process keeps; and streams."""
+"""The model of Lambda: cold and warm environments, limits, timeouts, process state; and streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FUNCTION = Function("f", 10, {}, [], [])
 
 
 class Account:
-    """One function, and what became of each of its calls."""
+    """One function, and the result of each call."""
 
     def __init__(self, work: Callable[[Account, Any], object], **constants: float) -> None:
         self.time = Time()

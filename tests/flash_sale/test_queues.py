@@ -1,4 +1,4 @@
-"""How a queue reaches its function: pollers, visibility, dead letters, windows."""
+"""The model of SQS and its pollers: visibility, dead letters, windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Work = Callable[[list[str], "Fed"], Sequence[str]]
 
 
 class Fed:
-    """A queue with a function behind it, which takes a second a batch unless `work` says otherwise."""
+    """A queue with a function that takes a second per batch, unless `work` is given."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Fed:
         )
         self.queue: TimedQueue = self.sqs.timed["Queue"]
         self.batches: list[tuple[float, list[str]]] = []
-        """When each batch came, and what was in it."""
+        """The time and content of each batch."""
         self.receipts: dict[str, str] = {}
         self._ids = 0
         self._work, self._seconds = work, seconds

@@ -1,4 +1,4 @@
-"""A small sale, with the real functions: right answers, the same ones by the same seed; and the command."""
+"""A small sale with the real functions: correct decisions, reproducible by the seed; and the command."""
 
 from __future__ import annotations
 

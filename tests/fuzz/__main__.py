@@ -1,4 +1,4 @@
-"""`make fuzz`: so many cases against a stack of its own or a named one, with what each operation answered."""
+"""`make fuzz`: N cases against a temporary or a named stack, with the statuses of each operation."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MOST_CASES = 10_000_000
 LAST_SEED = 2**32 - 1
 SHOWN = 10  # kinds of failures, each with its first case
 
-# A pipe or a log file has no width of its own, and the table is wide.
+# A pipe or a log file has no width, and the table is wide.
 console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the arguments ask for; 1 if an answer was not one of the contract's."""
+    """Run the requested cases; 1 if a response broke the contract."""
     parser = Parser(prog="make fuzz", description=__doc__, example="make fuzz N=10000 SEED=17")
     parser.add_argument(
         "--cases", type=integer_between(1, MOST_CASES), default=10_000, help="how many requests to send"
@@ -83,7 +83,7 @@ def _fuzz(cases: int, seed: int, name: str | None) -> int:
 
 
 def table_of(summary: FuzzSummary) -> Table:
-    """How often each operation answered with each status."""
+    """How often each operation responded with each status."""
     statuses = sorted({status for _, status in summary.statuses})
     table = Table("operation", *map(str, statuses), "all")
     totals: Counter[str] = Counter()

@@ -1,8 +1,8 @@
-"""schemathesis against a deployed stack: what clients may send by swagger.yaml, and much that they may not.
+"""schemathesis against a deployed stack: requests that swagger.yaml allows, and many that it does not.
 
-Each request is a case, on its own or in a chain along the contract's links. Every answer must be one that the
-contract has: its status, media type, headers and body; what the contract allows must be taken, what it does
-not allow must be refused, and nothing may answer 5xx.
+Each request is a case, single or in a chain along the contract's links. Every response must follow the
+contract: its status, media type, headers and body. Valid requests must be accepted, invalid ones refused, and
+there may be no 5xx.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _CHAINS = 200  # in a round; of 1 to 6 requests each
 
 _METHODS = {"get", "post", "delete"}
 
-# Names that come up again and again, so that orders meet accounts and stock that exist: made, changed and
-# spent by the very same random requests.
+# Recurring ids, so that orders find existing accounts and stock: the same random requests create, change and
+# spend them.
 _NAMES = ("alice", "bob", "carol")
 _WHERE_NAMES_GO = (
     *("path.customerId", "path.productId", "body.customerId", "body.productId"),
@@ -46,7 +46,7 @@ _WHERE_NAMES_GO = (
 )
 _NAMED = {"dictionary": "names", "probability": 0.7}
 
-_SECONDS = 60  # for one answer: far more than a function may take, so what exceeds it is a hang
+_SECONDS = 60  # for one response: far longer than any function's timeout, so exceeding it is a hang
 
 
 KEY = "Idempotency-Key"
@@ -61,16 +61,16 @@ _ADDRESS = OAS30Validator(
 
 @dataclass
 class FuzzSummary:
-    """What a run has seen."""
+    """The results of a run."""
 
     cases: int = 0
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """How often each operation answered with each status."""
+    """How often each operation responded with each status."""
     failures: dict[str, str] = field(default_factory=dict)
-    """What is wrong, and for the first case of each kind how to see it again."""
+    """The failures, and how to reproduce the first case of each kind."""
 
     def add(self, scenario: events.ScenarioFinished) -> None:
-        """Take in what one scenario has sent and seen."""
+        """Add the results of one scenario."""
         recorder = scenario.recorder
         for case_id, interaction in recorder.interactions.items():
             self.cases += 1
@@ -94,7 +94,7 @@ class FuzzSummary:
 
 
 def contract() -> dict[str, Any]:
-    """swagger.yaml, the caller's to change."""
+    """swagger.yaml; the caller may change it."""
     loaded: dict[str, Any] = yaml.safe_load((ROOT / "swagger.yaml").read_text(encoding="utf-8"))
     return loaded
 
@@ -110,17 +110,17 @@ def run(
     until: Callable[[FuzzSummary], bool] = lambda _: True,
     on_progress: Callable[[FuzzSummary], None] = lambda _: None,
 ) -> FuzzSummary:
-    """Send at least so many cases and judge the answers.
+    """Send at least this number of cases and check the responses.
 
     Args:
-        api_url: where the API is.
-        bearer: what every request's Authorization says; asked for again now and then, since tokens expire.
-        cases: stop as soon as so many requests have been sent.
-        seed: of all that is random. What is sent is the same again, but for the ids that earlier answers had.
-        of: the contract that the answers are held to, if not swagger.yaml.
+        api_url: the API's URL.
+        bearer: returns the Authorization header; called repeatedly, since tokens expire.
+        cases: stop after this number of requests.
+        seed: makes the requests reproducible, except for ids from earlier responses.
+        of: the contract that the responses must follow, if not swagger.yaml.
         enumerated: begin with the examples and the edges of the schemas, which no seed changes.
-        until: go on until this holds as well, for as many cases again at most. What an operation answers
-            hangs on what is there at that moment, and not on the seed alone.
+        until: continue until this holds as well, for as many cases again at most. The responses
+            depend on the current data, not only on the seed.
         on_progress: is called regularly with the summary so far.
     """
     summary, rounds = FuzzSummary(), 0
@@ -164,7 +164,7 @@ def _schema(
             "parameters": dict.fromkeys(_WHERE_NAMES_GO, _NAMED),
             "generation": {
                 "database": "none",
-                "with-security-parameters": False,  # who may do what has a suite of its own
+                "with-security-parameters": False,  # authorization has its own suite
             },
             "phases": {
                 "examples": {"enabled": enumerated},
@@ -183,11 +183,11 @@ def _schema(
         }
     )
     schema = schemathesis.openapi.from_dict(of, config=config)
-    return schema.exclude(method="OPTIONS")  # which the gateway answers by itself
+    return schema.exclude(method="OPTIONS")  # to which the gateway itself responds
 
 
 def _expecting(*more: str) -> dict[str, Any]:
-    """What a good and what a bad request may be answered with, of all that the contract has."""
+    """The contract's statuses for valid and for invalid requests."""
     refused = ["401", "403", "404", "409", "429", *more]
     return {
         "positive_data_acceptance": {"expected-statuses": ["2xx", "304", *refused]},
@@ -197,7 +197,7 @@ def _expecting(*more: str) -> dict[str, Any]:
 
 @schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
-    """Make a good request as good as the contract's words ask for, where no schema can.
+    """Make a valid request follow the rules in the contract's text that no schema can express.
 
     * Amounts have two places at most, and unit prices come to the total.
     * A change of stock has one of balance and adjust at most.
@@ -259,7 +259,7 @@ def _adding_up(value: Any) -> Any:
 
 
 def _leading_nowhere(value: Any) -> Any:
-    """With another host in every address that the contract allows, of those that nobody will ever have."""
+    """Replace the host of every address that the contract allows by one that can't exist."""
     match value:
         case list():
             return [_leading_nowhere(each) for each in value]
@@ -277,7 +277,7 @@ def filter_failure(
     case: Case,
     response: schemathesis.Response,
 ) -> bool:
-    """Whether it is one: a batch whose list is good is taken although an order in it is bad.
+    """Whether it is a failure: a batch with a valid list is accepted even if one of its orders is invalid.
 
     `batch_is_judged_order_by_order` sees to those.
     """
@@ -294,7 +294,7 @@ def filter_failure(
 def batch_is_judged_order_by_order(
     _context: schemathesis.CheckContext, response: schemathesis.Response, case: Case
 ) -> None:
-    """Every order that the contract does not allow has a problem in its place; in a good batch none has."""
+    """Every invalid order has a problem in its place; in a valid batch none has."""
     if not _is_accepted_batch(case, response):
         return
     order = OAS30Validator({"$ref": "#/components/schemas/NewOrder", "components": contract()["components"]})

@@ -1,4 +1,4 @@
-"""asyncapi.yaml is AsyncAPI by its own parser, and agrees with the template, schemas and samples."""
+"""asyncapi.yaml is valid for AsyncAPI's own parser, and agrees with the template, schemas and samples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PUBLISHED = {
     for message in channel.all_messages
 }
 
-# What it finds: 0 is an error, 1 a warning, 2 a remark. References are looked up beside the document.
+# Its findings: 0 is an error, 1 a warning, 2 a remark. References are relative to the document.
 _PARSE = """
 import { Parser, fromFile } from "@asyncapi/parser";
 const { document, diagnostics } = await fromFile(new Parser(), process.argv[1]).parse();
@@ -38,12 +38,12 @@ console.log(JSON.stringify({ version: document?.version(), found }));
 
 
 def parsed(path: Path) -> Document:
-    """What the parser of AsyncAPI makes of a document."""
+    """The result of AsyncAPI's parser for a document."""
     return answer_of(_PARSE, "@asyncapi/parser", str(path))
 
 
 def resolve(node: Document) -> Document:
-    """The thing itself where `node` is a reference into the document."""
+    """The target of `node` if it is a reference into the document, else `node`."""
     while "$ref" in node and node["$ref"].startswith("#/"):
         target: Any = DOCUMENT
         for key in node["$ref"].removeprefix("#/").split("/"):
@@ -55,7 +55,7 @@ def resolve(node: Document) -> Document:
 def test_the_parser_of_asyncapi_finds_nothing_wrong_with_it() -> None:
     answer = parsed(ROOT / "asyncapi.yaml")
     assert answer["version"] == "3.0.0"
-    # It would like a later version of AsyncAPI.
+    # It recommends a later version of AsyncAPI.
     assert [each["code"] for each in answer["found"]] == ["asyncapi-latest-version"]
 
 
@@ -127,7 +127,7 @@ def test_a_payload_is_by_the_committed_schemas(channel: Channel, message: Messag
 
 
 def objects(node: Any, place: str = "") -> Iterator[tuple[str, Document]]:
-    """Every schema of an object, or of a list of choices, of which generators make a class."""
+    """Every schema of an object or a choice, for which generators create a class."""
     match node:
         case dict():
             if "properties" in node or "enum" in node:
@@ -159,7 +159,7 @@ def test_no_two_messages_or_schemas_have_one_name() -> None:
     names += [each["title"] for path, each in DOCUMENTS.items() if path != "asyncapi.yaml"]
     names += [each["title"] for each in DOCUMENT["components"]["schemas"].values() if "title" in each]
     doubled = {name for name in names if names.count(name) > 1}
-    # A message that is all there is has its schema's name.
+    # A message without an envelope has its schema's name.
     assert doubled == {"SocketSubscribe", "SocketSubscribed", "SocketProblem"} | {
         each.name for each in MESSAGES if each.enveloped
     }

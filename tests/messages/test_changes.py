@@ -1,4 +1,4 @@
-"""Which changes of a message break those who know it, and what `make schemas` makes of a change."""
+"""Which changes of a message break its readers or writers, and how `make schemas` handles a change."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def changed(message: Message, change: Change) -> Schema:
     return schema
 
 
-# Of what goes from any function to any other, either of which may be the newer one.
+# Messages between two functions, either of which may be the newer one.
 BREAKING: dict[str, tuple[Message, Change, str]] = {
     "a field less": (
         CHECKED,
@@ -143,7 +143,7 @@ BREAKING: dict[str, tuple[Message, Change, str]] = {
         lambda new: new.update(additionalProperties=False),
         "order.ship 1 request: closed",
     ),
-    # Of what a client sends, only the client may be the older one.
+    # Messages from a client: only the client may be the older one.
     "something else to ask": (
         SUBSCRIBE,
         lambda new: field(new, "action").update(const="follow"),
@@ -154,7 +154,7 @@ BREAKING: dict[str, tuple[Message, Change, str]] = {
         lambda new: new.update(minProperties=3),
         "socket.subscribe 1 request: minProperties 2 → 3",
     ),
-    # And of what a client is answered likewise.
+    # The same for replies to a client.
     "an answer without a field": (
         REFUSED,
         lambda new: new["properties"].pop("asked"),
@@ -233,7 +233,7 @@ def with_ship(*versions: Message) -> tuple[Message, ...]:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with the files of today."""
+    """A checkout with the current files."""
     monkeypatch.setattr("sys.argv", ["schemas"])
     assert main(root=tmp_path) == 0
     return tmp_path
@@ -310,7 +310,7 @@ def test_other_words_replace_the_old_ones(root: Path) -> None:
 def test_what_an_extension_replaces_is_kept_for_good(root: Path) -> None:
     path, sample = root / "schemas/order.ship/1.json", root / "schemas/order.ship/samples/1.one-product.json"
     first = path.read_bytes()
-    sample.write_text("{}", encoding="utf-8")  # as it were of an earlier release
+    sample.write_text("{}", encoding="utf-8")  # as if from an earlier release
 
     assert main(with_ship(replace(SHIP, model=EXTENDED)), root) == 0
     again = create_model("OrderShip", __base__=EXTENDED, parcel=(Text, OMITTABLE))

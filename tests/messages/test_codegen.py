@@ -1,4 +1,4 @@
-"""What is committed in schemas/ is what the registry lists, and what was ever sent is still read."""
+"""schemas/ agrees with the registry, and all messages of earlier releases can still be read."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def name_of(path: Path) -> str:
 
 
 def message_of(path: Path) -> Message:
-    """The message that a sample is one of: by its type's folder, and the version in its name."""
+    """The message of a sample: by its type's folder, and the version in its name."""
     kind, version = path.relative_to(ROOT / "schemas").parts[0], path.name.partition(".")[0]
     return next(each for each in codegen.ALL if (each.type, each.version) == (kind, version))
 
 
 def body_of(path: Path) -> str:
-    """A sample as it travels: each number as it was written, and nothing between."""
+    """A sample as sent: with numbers unchanged, and without whitespace."""
     return decimal_json.dumps(decimal_json.loads(path.read_bytes()))
 
 
 def data_of(path: Path) -> Any:
-    """What the schema of a sample's message is about."""
+    """The part of a sample that its schema describes."""
     body = json.loads(path.read_text(encoding="utf-8"))
     return body["data"] if message_of(path).enveloped else body
 
@@ -100,9 +100,9 @@ def test_the_events_to_try_functions_with_carry_such_messages(path: Path) -> Non
 
 
 def test_who_knows_an_earlier_schema_understands_what_is_sent_today() -> None:
-    """They ignore what they do not know: the schemas are open. (test_changes.py shows it for a change.)
+    """They ignore unknown fields: the schemas are open. (test_changes.py shows it for a change.)
 
-    What only clients send nobody else reads: the function that does is deployed with its schema.
+    Messages that only clients send are read only by a function that is deployed with its schema.
     """
     found = [
         f"{name_of(schema)}, {name_of(sample)}: {error}"

@@ -1,4 +1,4 @@
-"""The registry has the topics and queues of the template, and who sends to them and receives from them."""
+"""The registry has the topics and queues of the template, with their senders and receivers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_OURS = dict.fromkeys(
 
 
 def filled_by_lambda() -> set[str | None]:
-    """The queues where Lambda, in a function's name, puts what a stream's function has not done."""
+    """The queues to which Lambda sends the failed records of a stream's function."""
     return {
         refers_to(event["Properties"].get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"))
         for function in functions(TEMPLATE).values()
@@ -32,7 +32,7 @@ def filled_by_lambda() -> set[str | None]:
 
 
 def dead_letter_queues() -> set[str | None]:
-    """Where messages end that were given up, by their logical ids."""
+    """The dead-letter queues, by their logical ids."""
     queues, subscriptions = of_type(TEMPLATE, "AWS::SQS::Queue"), of_type(TEMPLATE, "AWS::SNS::Subscription")
     policies = [each.get("RedrivePolicy", {}) for each in (*queues.values(), *subscriptions.values())]
     return {refers_to(each.get("deadLetterTargetArn")) for each in policies} | filled_by_lambda()
@@ -43,7 +43,7 @@ def name_of(function: dict[str, Any]) -> str:
 
 
 def may(action: str) -> Iterator[tuple[str, str | None]]:
-    """Which function's role allows this action, and on what."""
+    """The functions whose roles allow this action, and its resources."""
     roles = of_type(TEMPLATE, "AWS::IAM::Role")
     for function in functions(TEMPLATE).values():
         for statement in statements(roles[refers_to(function["Role"]) or ""]):
@@ -63,7 +63,7 @@ def test_it_has_every_topic_and_every_queue() -> None:
     topics = of_type(TEMPLATE, "AWS::SNS::Topic").keys() - NOT_OURS.keys()
     queues = of_type(TEMPLATE, "AWS::SQS::Queue").keys() - dead_letter_queues()
     assert {each.name for each in CHANNELS if each.kind is Kind.TOPIC} == topics
-    # A dead-letter queue has what its queue had, unless a function puts letters there itself.
+    # A dead-letter queue has its queue's messages, unless a function sends dead letters itself.
     assert {each.name for each in QUEUES if each.name not in dead_letter_queues()} == queues
     assert {each.name for each in QUEUES if each.name in dead_letter_queues()} == {
         queue for _, queue in may("sqs:SendMessage") if queue in dead_letter_queues()

@@ -1,6 +1,6 @@
-"""What the functions really write is by the committed schemas, and whatever those allow is really read.
+"""The functions' messages follow the committed schemas, and the functions read all that these allow.
 
-The functions know nothing of the schemas: this is what holds the two to each other.
+The functions do not use the schemas: these tests keep the two consistent.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ from order_capture.entrypoints.websocket import messages as sockets
 from tests.support.contracts import READ_AS, faults, texts_of
 from tests.support.factories import socket_event
 
-# The same examples in every run: a failure here is a fault, and not the luck of a run.
+# The same examples in every run, so that failures are reproducible.
 EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None, database=None)
-# Of what is made up from a schema, which takes longer.
+# For examples generated from a schema, which take longer.
 FEWER_EXAMPLES = settings(EXAMPLES, max_examples=25)
 
-# What there can be, by the business's own rules.
+# Strategies that follow the business rules.
 
 ids = st.from_regex(ID_PATTERN, fullmatch=True)
 times = st.integers(0, 4 * 10**12).map(lambda each: format_utc(datetime.fromtimestamp(each / 1000, UTC)))
@@ -78,7 +78,7 @@ def amounts_of(kind: LedgerSpec) -> st.SearchStrategy[Decimal]:
 
 @st.composite
 def decisions(draw: st.DrawFn, check: CheckType, outcome: Outcome) -> CheckResult:
-    """What a check answers, of one customer or product or of several."""
+    """The result of a check, for one customer or product or several."""
     kind = ACCOUNTS if check is CheckType.BALANCE else STOCK
     amounts = amounts_of(kind)
     requested, entity = draw(amounts), draw(st.none() | ids)
@@ -94,7 +94,7 @@ def decisions(draw: st.DrawFn, check: CheckType, outcome: Outcome) -> CheckResul
 
 
 HELD, DECLINED = Outcome
-WAYS = {  # to each status: what the checks have answered by then, one after the other
+WAYS = {  # for each status: the check results up to it, in order
     OrderStatus.PENDING: [[], [HELD]],
     OrderStatus.CONFIRMED: [[HELD, HELD]],
     OrderStatus.SHIPPED: [[HELD, HELD]],
@@ -109,7 +109,7 @@ OPTIONAL = [each for each in fields(Order) if each.default is not MISSING]
 
 @st.composite
 def lives(draw: st.DrawFn, *to: OrderStatus) -> list[Order]:
-    """An order as it stood after each thing that happened to it, until it came to one of these; or any."""
+    """An order after each of its changes, up to one of these statuses, or any."""
     status, now = draw(st.sampled_from(to or tuple(OrderStatus))), draw(times)
     placed = Order.place(
         draw(details),
@@ -137,7 +137,7 @@ def lives(draw: st.DrawFn, *to: OrderStatus) -> list[Order]:
 
 
 def happened(life: list[Order]) -> list[messages.OrderEventMessage]:
-    """The events of an order's life."""
+    """The events of an order."""
     steps = zip([None, *life], life, strict=False)
     return [
         messages.OrderEventMessage(event) for before, after in steps if (event := event_of(before, after))
@@ -169,7 +169,7 @@ commands: st.SearchStrategy[messages.Message] = st.one_of(
 
 
 def heads(kind: LedgerSpec) -> st.SearchStrategy[Balance]:
-    """How a customer or product can stand."""
+    """All possible states of a customer or product."""
     amounts = amounts_of(kind)
     price = st.none() | prices if kind is STOCK else st.none()
     return st.builds(
@@ -184,7 +184,7 @@ states = st.sampled_from([ACCOUNTS, STOCK]).flatmap(
 
 def envelope_of(message: messages.Message | messages.BalanceState, time: str) -> envelopes.Envelope:
     envelope = envelopes.encode(message, message_id="m-1", source="/order-capture/order_api", time=time)
-    # The attributes say what the body says.
+    # The attributes repeat the body's values.
     assert json.loads(envelope.body)["dataschema"] == f"urn:order-capture:{envelope.type}:{envelope.version}"
     return envelope
 
@@ -211,7 +211,7 @@ def test_what_is_published_of_any_order_is_by_its_schema() -> None:
         for event in happened(life):
             body = envelope_of(event, time).body
             assert faults(body) == []
-            # Who counts reads of the log what happened, which a schema can't say.
+            # The reports parse the log's text, which a schema can't describe.
             assert envelopes.decode_checked(body).order_id == event.event.order.order_id
             published.add(event.event.type)
             varied.update(
@@ -267,7 +267,7 @@ def test_whatever_goes_wrong_is_reported_by_the_schema(error: Exception) -> None
     assert faults(answer_to("{}", listen), REFUSED) == []
 
 
-# What is read.
+# Messages that are read.
 
 
 def test_every_message_that_is_sent_to_us_is_read_here() -> None:

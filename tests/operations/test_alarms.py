@@ -1,7 +1,7 @@
-"""Each alarm of the template is raised once by its metric, and by less it is not.
+"""Each alarm of the template is raised by its metric, and not by values below its threshold.
 
-Metrics that our functions or queues make are made here by the real handlers on moto. Those that AWS alone
-makes (Lambda's, DynamoDB's, API Gateway's latency) are put down as AWS documents them: such a case says so.
+Metrics of our functions or queues are produced here by the real handlers on moto. Those of AWS alone
+(Lambda's, DynamoDB's, API Gateway's latency) are set as AWS documents them: such a case is marked.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RAISED = {
 
 
 def physical(value: Any) -> str:
-    """What a reference of an alarm is in these tests: things are named as in the template."""
+    """The value of an alarm's reference in these tests, which use the template's names."""
     match value:
         case {"Ref": "AWS::StackName"}:
             return STACK
@@ -63,14 +63,14 @@ def physical(value: Any) -> str:
 
 @dataclass
 class World:
-    """The pipeline, and CloudWatch beside it."""
+    """The pipeline with a CloudWatch."""
 
     shop: Shop | None
-    """None where AWS alone measures: then there is only the time."""
+    """None if only AWS measures: then only the time passes."""
     printed: Callable[[], str]
     cloudwatch: CloudWatch = field(default_factory=CloudWatch)
     seen: set[str] = field(default_factory=set)
-    """Queues that have had a message: SQS measures no others."""
+    """Queues that have had a message: SQS has metrics only for these."""
 
     passed: float = 0.0
     template: Template = field(default_factory=lambda: TEMPLATE)
@@ -89,7 +89,7 @@ class World:
         return self.passed if self.shop is None else timestamp(self.shop.pipeline)
 
     def measure(self) -> None:
-        """What has been logged, and how the queues are."""
+        """Record the logged metrics, and those of the queues."""
         lines = [json.loads(line) for line in self.printed().splitlines() if '"_aws"' in line]
         self.cloudwatch.read_log(self.now, lines)
         for name, queue in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues.items():
@@ -106,7 +106,7 @@ class World:
             put("AWS/SQS", "ApproximateAgeOfOldestMessage", of_queue, self.now, oldest)
 
     def minutes(self, number: int, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Let minutes pass, in each of which something happens."""
+        """Let minutes pass, with an action in each."""
         for _ in range(number):
             meanwhile()
             if self.shop is None:
@@ -122,7 +122,7 @@ class World:
         dimensions: dict[str, str],
         space: str = "Lambda",
     ) -> None:
-        """Minutes of a metric that AWS alone makes, up to now; None for one without data."""
+        """Values for the last minutes of a metric that only AWS produces; None for a minute without data."""
         values = [*each_minute]
         for number, value in enumerate(reversed(values), start=1):
             if value is not None:
@@ -132,7 +132,7 @@ class World:
         return Alarms(self.template, physical, self.cloudwatch, fills_empty)
 
     def states(self, name: str) -> set[str]:
-        """The state of an alarm now, whatever FILL makes of a metric without data."""
+        """The current state of an alarm, including FILL of missing data."""
         return {self.alarms(fills_empty=fills).state(name, self.now) for fills in (True, False)}
 
 
@@ -145,13 +145,13 @@ Happens = Callable[[World], None]
 
 @dataclass(frozen=True)
 class Case:
-    """What raises alarms, and what is less than that."""
+    """What raises an alarm, and what is below its threshold."""
 
     alarms: tuple[str, ...]
     raises: Happens
     does_not: Happens
     by_aws: bool = False
-    """Whether AWS alone makes the metric: it is put down, not produced."""
+    """Whether only AWS produces the metric: then it is set, not produced."""
 
 
 def send(queue: str, body: str) -> None:
@@ -166,7 +166,7 @@ def empty(queue: str) -> None:
 
 # --------------------------------------------------------------------------------------------- dead letters
 def tried(function: str, times: Callable[[int], int]) -> Happens:
-    """A message that can't be read comes to a function so many of the times that its queue allows."""
+    """A function receives an unreadable message; `times` computes how often from the allowed receives."""
 
     def happens(world: World) -> None:
         world.pipeline.put(function, "{")
@@ -178,14 +178,14 @@ def tried(function: str, times: Callable[[int], int]) -> Happens:
 
 
 def of_queue(name: str, function: str) -> Case:
-    # moto moves a message when it is received once more than it may be
+    # moto dead-letters a message at the receive after the last allowed one
     return Case(
         (f"{name}DlqAlarm",), tried(function, lambda most: most + 1), tried(function, lambda most: most)
     )
 
 
 def stored(table: str, item: dict[str, Any]) -> Happens:
-    """Somebody writes an item by hand."""
+    """An item is written by hand."""
 
     def happens(world: World) -> None:
         session().create_client("dynamodb").put_item(TableName=table, Item=item)
@@ -202,7 +202,7 @@ def sold(world: World) -> None:
 
 
 def undelivered(queue: str) -> Happens:
-    """SNS can't deliver a message, and puts it there itself: moto always delivers."""
+    """SNS can't deliver a message and dead-letters it; set here, since moto always delivers."""
 
     def happens(world: World) -> None:
         send(queue, "{}")
@@ -216,7 +216,7 @@ BAD_BALANCE = {"customerId": {"S": "bad"}, "entry": {"S": "BALANCE"}, "balance":
 
 
 def more_dead_letters(world: World) -> None:
-    """One that has been there all along, then another."""
+    """An old dead letter, then a new one."""
     send("OrderUpdateDlq", "{}")
     world.minutes(10)
     send("ShipOrderDlq", "{}")
@@ -230,7 +230,7 @@ def old_dead_letters(world: World) -> None:
 
 # ------------------------------------------------------------------------------------------------------ age
 def waits(queue: str, minutes: int) -> Happens:
-    """A message that nobody takes for so long, and then somebody does."""
+    """A message that is not received for this time, and then is."""
 
     def happens(world: World) -> None:
         send(queue, "{}")
@@ -254,7 +254,7 @@ DELAYED = ("OrderWatch", "WebhookSender", "WebhookSlow")
 
 # ---------------------------------------------------------------------------------------- orders' own metrics
 def ordering(*consumers: str) -> Callable[[World], Callable[[], None]]:
-    """Each minute somebody orders, and only these functions run."""
+    """An order each minute, while only these functions run."""
 
     def of(world: World) -> Callable[[], None]:
         def order() -> None:
@@ -279,7 +279,7 @@ def minutes_of(ordered: Callable[[World], Callable[[], None]], number: int) -> H
 
 
 def a_pause(number: int) -> Happens:
-    """A stop that is over before anybody need be paged."""
+    """An interruption too short for a page."""
 
     def happens(world: World) -> None:
         world.minutes(number, NONE_DECIDED(world))
@@ -302,7 +302,7 @@ def decided_after(seconds: float) -> Happens:
 
 
 def checked_after(seconds: float) -> Happens:
-    """An order that nobody decides, and the watchdog as it comes by."""
+    """An undecided order, checked by the watchdog."""
 
     def happens(world: World) -> None:
         world.open_shop.order(order_of("alice", 1, pen=1))
@@ -316,7 +316,7 @@ def checked_after(seconds: float) -> Happens:
 
 # ------------------------------------------------------------------------------------------------------ API
 def answered(*, failing: int, of: int, minutes: int) -> Happens:
-    """Requests of each minute, some of which fail. API Gateway counts a 5xx as 1, and others as 0."""
+    """Requests in each minute, some of which fail. API Gateway counts a 5xx as 1, and others as 0."""
 
     def happens(world: World) -> None:
         def ask() -> None:
@@ -334,7 +334,7 @@ def answered(*, failing: int, of: int, minutes: int) -> Happens:
     return happens
 
 
-# ----------------------------------------------------------------------------------- what AWS alone measures
+# ---------------------------------------------------------------------------------- measured by AWS alone
 def measured(name: str, *values: float | None, space: str = "Lambda", **dimensions: str) -> Happens:
     return lambda world: world.aws(name, values, dimensions, space)
 
@@ -378,7 +378,7 @@ def claimed(share: float) -> Happens:
 
 
 def written(share: float) -> Happens:
-    """Write units of five minutes each, and the limit of a second."""
+    """Write units per five minutes, and the limit per second."""
 
     def happens(world: World) -> None:
         for number in (1, 2):
@@ -485,7 +485,7 @@ CASES = [
             measured("Errors", 1.0, **of_version(name, "new")),
             both(
                 measured("Errors", 0.0, **of_version(name, "new")),
-                measured("Errors", 1.0, **of_version(name, "old")),  # which is no fault of the release
+                measured("Errors", 1.0, **of_version(name, "old")),  # which is not a fault of the release
             ),
         )
         for name in ERRORS
@@ -509,7 +509,7 @@ def world(request: pytest.FixtureRequest) -> World:
     shop.open({"alice": 1000}, {"pen": 1000})
     pipeline.run()
     capsys.readouterr()
-    # Begin with a period, so that each minute is one of its own.
+    # Begin with a period, so that minutes and periods coincide.
     pipeline.wait(5 * MINUTE - timestamp(pipeline) % (5 * MINUTE))
     return World(shop, lambda: capsys.readouterr().out)
 
@@ -554,7 +554,7 @@ def with_no_threshold(alarm: dict[str, Any]) -> None:
     "case", [case for case in CASES if case.by_aws and case.alarms != ("OrdersStuckAlarm",)], ids=ids_of
 )
 def test_a_broken_alarm_is_noticed(case: Case, broken: Callable[[dict[str, Any]], None]) -> None:
-    """Without this, the cases would be only numbers that someone has written down."""
+    """Without this, the cases would prove nothing."""
     # given
     template = deepcopy(TEMPLATE)
     broken(template["Resources"][case.alarms[0]]["Properties"])
@@ -571,7 +571,7 @@ def test_every_alarm_has_been_raised() -> None:
 
 
 def test_every_metric_that_only_aws_makes_is_said_to_be() -> None:
-    """A case over our own metrics or queues may not put them down instead of making them."""
+    """A case with our own metrics or queues must produce them, not set them."""
     of_ours = {
         name
         for name, alarm in of_type(TEMPLATE, "AWS::CloudWatch::Alarm").items()
@@ -581,7 +581,7 @@ def test_every_metric_that_only_aws_makes_is_said_to_be() -> None:
 
 
 def test_who_is_paged_and_who_is_told() -> None:
-    """Symptoms page, everything else waits for the morning; what stops a release needs nobody."""
+    """Symptoms page, everything else waits for the morning; alarms that stop a release notify nobody."""
     actions = {name: TEMPLATE["Resources"][name]["Properties"].get("AlarmActions", []) for name in RAISED}
     assert {name for name in RAISED if actions[name] == [{"Ref": "PageTopic"}]} == {
         *of_type(TEMPLATE, "AWS::CloudWatch::CompositeAlarm")
@@ -600,13 +600,13 @@ MEASURED_BY_AWS = [case for case in CASES if case.by_aws]
 
 @pytest.mark.parametrize("case", MEASURED_BY_AWS, ids=ids_of)
 def test_when_it_is_over_it_is_ok_again(world: World, case: Case) -> None:
-    """Also where there are no data, and the alarm keeps its state by itself, as DynamoDB's do."""
+    """Also without data, where the alarm would keep its state, as DynamoDB's do."""
     case.raises(world)
     world.minutes(30)
 
     after = {world.alarms(fills_empty=True).state(name, world.now, before=ALARM) for name in case.alarms}
 
-    # but where nothing is written at all, nothing is measured that a limit could be compared with
+    # but without any writes there is no data to compare with the limit
     assert after == ({ALARM} if case.alarms == ("TableSaturationAlarm",) else {OK})
 
 

@@ -1,4 +1,4 @@
-"""What the console asks for, over the pipeline: queues, dead letters, open orders."""
+"""The console's API over the pipeline: queues, dead letters, open orders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.shop import Shop, order_of
 
 
 class Operator:
-    """An operator, in front of the console."""
+    """An operator at the console."""
 
     def __init__(self, shop: Shop) -> None:
         self.pipeline = shop.pipeline

@@ -34,7 +34,7 @@ Items = dict[str, list[dict[str, Any]]]
 def kept() -> tuple[dict[str, str], Items]:
     """Various orders, by name, and every item, by table.
 
-    They are of some minutes ago: an audit lets the history be behind by the last one.
+    They are some minutes old: an audit tolerates a history that lags by a minute.
     """
     with mock_aws():
         pipeline = Pipeline()
@@ -220,12 +220,12 @@ def mug(entry: str = "BALANCE") -> dict[str, str]:
 
 
 def credit(order_id: str, kind: str = "HOLD") -> dict[str, str]:
-    """What an order holds of its account, or was returned to it."""
+    """The amount that an order holds of its account, or that was released to it."""
     return {"customerId": f"ORDER#{order_id}", "entry": f"{kind}#{order_id}"}
 
 
 def units(order_id: str, kind: str = "HOLD") -> dict[str, str]:
-    """What an order holds of the stock, or was returned to it."""
+    """The units that an order holds of the stock, or that were released to it."""
     return {"productId": f"ORDER#{order_id}", "entry": f"{kind}#{order_id}"}
 
 

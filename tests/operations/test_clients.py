@@ -1,4 +1,4 @@
-"""`make clients`: each service has a client of its own, which can be rotated and revoked alone."""
+"""`make clients`: each service has its own client, which can be rotated and revoked separately."""
 
 from __future__ import annotations
 

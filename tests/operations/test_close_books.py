@@ -1,4 +1,4 @@
-"""The books closed: what is old is gone, what it added up to is not, and nothing is done a second time."""
+"""Closed books: old items are deleted, their sums are kept, and nothing is executed twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def shop(pipeline: Pipeline) -> Shop:
-    """All begins 200 days ago: moto delivers no message of a time to come."""
+    """Starts 200 days ago: moto does not deliver messages from the future."""
     pipeline.wait(-200 * DAY)
     return open_shop(pipeline)
 
@@ -69,7 +69,7 @@ def orders(shop: Shop) -> dict[str, str]:
     pipeline.publish_changes()
     assert shop.status(orders["open"]) == "CONFIRMED"
     pipeline.deliver("report_projector")
-    assert pipeline.held_up("ship_order")  # moto hands out nothing behind a message that is too old
+    assert pipeline.held_up("ship_order")  # moto delivers nothing behind an expired message
     pipeline.wait(100 * DAY)
     return orders
 
@@ -310,7 +310,7 @@ class TestTheCommand:
 
 
 class TestRestoredWhileBooksWereClosed:
-    """Each table is as it was before or after, and so is not what the others say."""
+    """Each table is from before or after the closing, so the tables disagree."""
 
     @pytest.fixture
     def stages(self, orders: dict[str, str], tables: Tables, until: str) -> list[dict[str, list[Item]]]:
@@ -379,7 +379,7 @@ def all_items() -> dict[str, list[Item]]:
 
 
 def ship(shop: Shop, stack: Stack, order_id: str) -> None:
-    """Its messages are gone after so long: it is sent to be shipped again."""
+    """Resend its message to ship, since its messages have expired by now."""
     order = Tables.of(stack).orders.orders([order_id])[order_id]
     assert order is not None
     message = ShipOrder.of(order.details, order.correlation_id)

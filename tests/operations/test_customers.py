@@ -1,4 +1,4 @@
-"""What is held about a customer, exported and erased; the books of everybody else stay as they are."""
+"""A customer's data, exported and erased; the books of all others are unchanged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NEIGHBOUR = "al.ice-12"
 
 @pytest.fixture(autouse=True)
 def no_delays(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline) -> None:
-    """Whoever waits, waits for the pipeline."""
+    """Waiting runs the pipeline instead of sleeping."""
     monkeypatch.setattr(audits, "_BACKOFF_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(system, "sleep", lambda _: pipeline.run())
 
@@ -84,7 +84,7 @@ def stack(stack: Stack, pool: UserPool) -> Stack:
 
 @pytest.fixture
 def orders(shop: Shop, tables: Tables) -> dict[str, str]:
-    """Two customers whose ids begin alike; one has stripes, a webhook, a callback and all kinds of orders."""
+    """Two customers with one id prefix; one has stripes, a webhook, a callback and all kinds of orders."""
     pipeline = shop.pipeline
     shop.open({CUSTOMER: 1000, NEIGHBOUR: 1000}, {})
     ledger = DynamoLedgerRepository(
@@ -131,7 +131,7 @@ def differences(tables: Tables) -> list[str]:
 
 
 def named(pipeline: Pipeline, customer: str) -> list[str]:
-    """All items that name a customer, and not another one whose id only begins alike."""
+    """All items that name a customer, but not another one whose id has the same prefix."""
     others = customer + "2"
     return [
         f"{table} {item}"
@@ -328,7 +328,7 @@ class TestAnErasure:
 
 
 class killed_after:  # noqa: N801 - it is used as a function
-    """The command is killed before the write after so many."""
+    """Kill the command after this number of writes."""
 
     def __init__(self, stack: Stack, writes: int) -> None:
         self._stack, self._left, self._killed = stack, writes, False

@@ -1,4 +1,4 @@
-"""`make dashboard`: what is deployed in CloudWatch's format is drawn, with and without CloudWatch."""
+"""`make dashboard`: draws the deployed CloudWatch dashboard, with and without CloudWatch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def deployed(stack: Stack) -> Deployed:
 
 
 def lines_of(drawn: list[PanelData], title: str) -> dict[str, Any]:
-    """The lines of a panel: what each adds up to, or its largest value; without those that are empty."""
+    """The lines of a panel: each line's sum or maximum, without empty ones."""
     (data,) = (each for each in drawn if each.panel.title == title)
     return {
         line.label: (sum if line.adds_up else max)(line.points.values())
@@ -143,7 +143,7 @@ class TestOnTheLocalEngine:
 
 
 class OneAnswer:
-    """CloudWatch on AWS, which answers every panel alike."""
+    """CloudWatch on AWS, which returns the same data for every panel."""
 
     meta = SimpleNamespace(region_name="eu-west-1")
 
@@ -167,7 +167,7 @@ class OneAnswer:
         start = query["StartTime"]
         first = query["MetricDataQueries"][0]
         result = {"Id": first["Id"], "Label": first.get("Label", "all"), "StatusCode": self.status}
-        # in two pages, of which the second goes on with the first's line
+        # in two pages; the second continues the first's line
         return [
             {"MetricDataResults": [{**result, "Timestamps": [start + timedelta(minutes=at)], "Values": [at]}]}
             for at in (1, 2)

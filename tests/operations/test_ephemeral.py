@@ -1,4 +1,4 @@
-"""What an ephemeral stack leaves goes with it, and nothing of any other stack ever does."""
+"""An ephemeral stack's retained resources are deleted, and never those of another stack."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FakeAws:
         self.stacks.append((name, stack_id, status))
         self.existing.update(kept)
         self.resources[stack_id] = [("AWS::DynamoDB::Table", "connections", "DELETE_COMPLETE")]
-        self.existing.add("connections")  # as if another stack had such a table by now
+        self.existing.add("connections")  # as if another stack had this table now
         for physical_id in kept:
             kind = "AWS::Cognito::UserPool" if "pool" in physical_id else "AWS::DynamoDB::Table"
             self.resources[stack_id].append((kind, physical_id, "DELETE_SKIPPED"))

@@ -1,4 +1,4 @@
-"""`make load` as a whole, against a server that keeps its books right, and against some that lie."""
+"""`make load` as a whole, against a server with correct books, and against some with false ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOW = "2026-11-29T10:00:00.000Z"
 
 
 class Shop(ThreadingHTTPServer):
-    """Decides each order at once. `lie` is what it does wrong."""
+    """Decides each order at once. `lie` is its fault."""
 
     def __init__(self, lie: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -1,4 +1,4 @@
-"""A named stack: where it is, who signs in at Cognito's page, and that nobody loses a password or data."""
+"""A named stack: its address, sign-in at Cognito's page, and that no password or data is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CSRF = "token-of-the-form"
 
 
 class CognitoPage(BaseHTTPRequestHandler):
-    """Cognito's sign-in page and token endpoint: the form wants the token that the page's cookie has."""
+    """Cognito's sign-in page and token endpoint: the form requires the token in the page's cookie."""
 
     passwords: dict[str, str]
 

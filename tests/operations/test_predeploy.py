@@ -1,4 +1,4 @@
-"""What deploy.sh asks before it deploys. AWS's answers are held to its API's model, by botocore's Stubber."""
+"""deploy.sh's checks before a deployment. botocore's Stubber validates the fake responses of AWS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEMPLATE = (ROOT / "template.yaml").read_text()
 
 
 class Aws:
-    """Clients that give the answers that they were made with."""
+    """Clients with prepared responses."""
 
     def __init__(self) -> None:
         self._clients = {name: session().create_client(name) for name in ("cloudformation", "lambda", "sqs")}
@@ -171,7 +171,7 @@ def test_what_is_lost_is_known_for_each_type_that_has_a_state() -> None:
     # GIVEN what the template keeps when its stack is deleted
     resources = load_template()["Resources"].values()
     kept = {each["Type"] for each in resources if each.get("UpdateReplacePolicy") == "Retain"}
-    # THEN the loss of each is known; with the role for access logs, and its use, nothing is lost
+    # THEN each one's loss has a text; the role for access logs, and its use, lose nothing
     assert kept - {"AWS::IAM::Role", "AWS::ApiGateway::Account"} <= predeploy.LOST.keys()
     assert {"AWS::SQS::Queue", "AWS::SNS::Topic"} <= predeploy.LOST.keys()
 
@@ -180,7 +180,7 @@ def test_what_is_lost_is_known_for_each_type_that_has_a_state() -> None:
 def test_an_account_with_too_little_concurrency_is_warned_of(
     aws: Aws, capsys: pytest.CaptureFixture[str], concurrent: int, warned: bool
 ) -> None:
-    aws.has_quota(concurrent)  # 10 is what a new account may have
+    aws.has_quota(concurrent)  # 10 is the limit of a new account
     aws.has_stack()
     assert aws.check(with_changes=False) == 0
     assert ("Lambda runs 10 functions at once" in capsys.readouterr().out) is warned
@@ -227,7 +227,7 @@ def test_a_new_stack_needs_free_names(aws: Aws, capsys: pytest.CaptureFixture[st
             aws.stubs["sqs"].add_client_error(
                 "get_queue_url", code, "", 400, expected_params={"QueueName": name}
             )
-    # THEN it is not deployed
+    # THEN the deployment is refused
     assert aws.check() == 1
     assert "a queue is called order-capture-dev-report" in capsys.readouterr().out
 
@@ -259,7 +259,7 @@ def test_the_concurrency_is_that_of_all_queues() -> None:
         for event in function.get("Events", {}).values()
         if event["Type"] == "SQS"
     ]
-    # THEN each counts, with what the parameter or the template says
+    # THEN each counts, with the parameter's or the template's value
     fixed = [number for number in (12, 2) if any(str(number) in str(limit) for limit in limits)]
     expected = 50 * (len(limits) - len(fixed)) + sum(fixed)
     assert predeploy.concurrency(TEMPLATE, predeploy.parameters_of("prod")) == expected

@@ -28,7 +28,7 @@ def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def day(shop: Shop) -> dict[str, str]:
-    """Various orders, of long ago."""
+    """Various old orders."""
     orders = business(shop)
     shop.pipeline.wait(LONG_AFTER)
     return orders

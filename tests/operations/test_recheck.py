@@ -1,4 +1,4 @@
-"""Orders are put back on the watchdog's queue."""
+"""Orders are sent to the watchdog's queue again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Tables restored to moments apart, wherever these fall: the ledgers are made to agree with the orders.
+"""Tables restored to any different times: the ledgers are made to agree with the orders.
 
-A schedule of the simulation (several clients, crashes, lost and doubled messages, hot products) has all its
-commits noted. Each table is then restored as it was after any one of them, reconciled, audited, and the
-pipeline goes on from there.
+All commits of a simulation's schedule (several clients, crashes, lost and doubled messages, hot products) are
+recorded. Each table is then restored to its state after any one of them, reconciled and audited, and the
+pipeline continues from there.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def cuts_of(seed: int) -> Iterator[Cut]:
 
 
 def restore(seed: int, cut: Cut) -> None:
-    """Replace what the three tables hold by what they held at the cut."""
+    """Replace the content of the three tables by that at the cut."""
     items: dict[str, dict[tuple[str, ...], Item]] = {table: {} for table in RESTORED}
     for number, changes in enumerate(commits_of(seed)):
         for change in changes:
@@ -111,7 +111,7 @@ def differences(tables: Tables) -> list[str]:
 
 
 def put_in(tables: Tables) -> dict[str, Decimal]:
-    """What each account and product has in all: what can be spent or sold, is held, or is settled."""
+    """The total of each account and product: balance, held and settled."""
     sums: dict[str, Decimal] = {}
     for ledger in tables.ledgers:
         for _, items in ledger.balance_items():
@@ -133,17 +133,17 @@ def test_wherever_the_tables_were_cut_the_books_add_up_or_what_is_short_is_named
         before = put_in(tables)
         # WHEN they are reconciled
         result = reconcile(tables, MOMENT)
-        # THEN the books add up, and nothing is made up
+        # THEN the books add up, and no amounts are invented
         if not result.undecided:
             assert differences(tables) == [], (seed, cut)
             assert put_in(tables) == before, (seed, cut)
             continue
-        # OR what a person has to decide is named
+        # OR the amounts that a person must decide on are named
         if any("was deleted" in each for each in result.undecided):
             continue
         assert result.short, (seed, cut, result.undecided)
         assert differences(tables), (seed, cut)
-        # AND WHEN that person has it booked THEN they do, and nothing else was put in
+        # AND WHEN these are booked THEN the books add up, and nothing else was added
         assert reconcile(tables, MOMENT, adjust=True).undecided == [], (seed, cut)
         assert differences(tables) == [], (seed, cut)
         changed = {name for name, amount in put_in(tables).items() if amount != before.get(name)}
@@ -154,7 +154,7 @@ Stages = Sequence[Mapping[str, Sequence[Item]]]
 
 
 def stages_of(shop: Shop) -> Stages:
-    """What the tables hold after each step of orders that end in every way, of which one waits."""
+    """The tables' content after each step of orders with every final status, one of them waiting."""
     client, stages = dynamodb_client(), []
 
     def note() -> None:
@@ -206,11 +206,11 @@ def moves(stages: Stages, number: int, before: str, after: str) -> bool:
     return any(status == before and new[order_id] == after for order_id, status in old.items())
 
 
-@pytest.mark.timeout(600)  # it drives some twenty restored stacks to rest
+@pytest.mark.timeout(600)  # it runs about twenty restored stacks until they are idle
 def test_each_kind_of_cut_is_cured_and_every_order_comes_to_its_end(
     shop: Shop, tables: Tables, run: Run
 ) -> None:
-    # GIVEN what the tables held at each step of orders that end in every way
+    # GIVEN the tables' content at each step of orders with every final status
     stages = stages_of(shop)
     chance = random.Random(7)
     cured: set[str] = set()
@@ -242,7 +242,7 @@ def test_each_kind_of_cut_is_cured_and_every_order_comes_to_its_end(
         cured |= result.counts.keys()
         # THEN the books add up
         assert differences(tables) == [], cut
-        # AND WHEN the watchdog is asked to check what is open, in a stack that knows nothing of before
+        # AND WHEN the watchdog rechecks the open orders, in a stack without earlier messages
         shop.pipeline.skip_streams()
         assert run("watch", "--scan") == 0
         shop.pipeline.wait(2.0)
@@ -256,5 +256,5 @@ def test_each_kind_of_cut_is_cured_and_every_order_comes_to_its_end(
         }
         assert set(statuses.values()) <= {"SHIPPED", "REJECTED", "CANCELLED", "EXPIRED"}, cut
         assert ended.items() <= statuses.items(), cut
-    # AND there was each kind of contradiction
+    # AND each kind of contradiction occurred
     assert cured >= {UNKNOWN_ORDER, TOO_EARLY, RELEASED, NOT_RELEASED, NO_HOLD, NO_DECLINE, FIGURES, ADJUSTED}

@@ -38,7 +38,7 @@ def put(sqs: Any, url: str, body: str, **attributes: str) -> None:
 
 
 def waiting(sqs: Any, url: str) -> list[SqsMessage]:
-    """The messages of a queue, which stay there."""
+    """The messages of a queue, without removing them."""
     messages: list[SqsMessage] = []
     while batch := sqs.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
@@ -56,7 +56,7 @@ def bodies(sqs: Any, url: str) -> list[str]:
 
 
 def fail_for_good(shop: Shop, name: str, operation: str) -> None:
-    """Have a function fail until its message is in the dead-letter queue."""
+    """Make a function fail until its message is in the dead-letter queue."""
     with shop.pipeline.refusing(operation):
         for _ in range(shop.pipeline.max_receive_count(name) + 1):
             shop.pipeline.deliver(name)
@@ -64,7 +64,7 @@ def fail_for_good(shop: Shop, name: str, operation: str) -> None:
 
 @pytest.fixture
 def unshipped(shop: Shop) -> str:
-    """A confirmed order whose shipping failed for good."""
+    """A confirmed order whose message to ship was dead-lettered."""
     order_id = shop.order(order_of("alice", 10, pen=1))
     for name in ("balance_checker", "stock_checker", "order_update"):
         shop.pipeline.deliver(name)

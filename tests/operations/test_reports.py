@@ -41,7 +41,7 @@ def delete(stack: Stack, which: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def listed(shop: Shop) -> set[str]:
-    """The ids in the list of everybody's orders, which is read from the reports' marks."""
+    """The ids in the list of all orders, which is read from the reports' marks."""
     found = shop.pipeline.ask("GET", "/orders?limit=100").body["orders"]
     return {order["orderId"] for order in found}
 

@@ -61,7 +61,7 @@ def test_republished_events_equal_those_from_the_stream(traded: Shop, run: Run) 
 
 
 def test_republished_events_are_offered_to_webhooks_and_connections_too(traded: Shop, run: Run) -> None:
-    # given an order whose events nobody wanted
+    # given an order whose events had no subscribers
     order_id = traded.order(order_of("alice", 1, pen=1))
     traded.pipeline.run()
     # when

@@ -1,8 +1,8 @@
 """Tables restored to different times: what the audit reports, and how it is repaired.
 
 Point-in-time recovery works per table, so a transaction over several tables may be restored in part. Here the
-ledgers are restored to a few seconds before the orders, and repaired by what is there for other faults too:
-the audit, the watchdog, another restore. test_reconcile.py has the command that cures every cut.
+ledgers are restored to a few seconds before the orders, and repaired by the means for other faults:
+the audit, the watchdog, another restore. test_reconcile.py has the command that repairs every combination.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_a_time_that_is_none_is_answered_with_what_is_allowed(capsys: pytest.Cap
 def test_a_dry_run_shows_what_is_cut_and_writes_nothing(
     shop: Shop, stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # GIVEN an order that is gone, and what it holds
+    # GIVEN a missing order, and its holds
     order_id = shop.order(order_of("alice", 7, pen=3))
     shop.pipeline.deliver("balance_checker")
     dynamodb_client().delete_item(TableName="OrderTable", Key={"orderId": {"S": order_id}})
@@ -74,7 +74,7 @@ def test_a_dry_run_shows_what_is_cut_and_writes_nothing(
 def test_what_is_short_is_named_and_booked_only_if_that_is_asked_for(
     shop: Shop, stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # GIVEN an order that has shipped, and an account of before it was topped up for that
+    # GIVEN a shipped order, and its account from before it was topped up
     client = dynamodb_client()
     before = client.scan(TableName="AccountTable")["Items"]
     shop.pipeline.ask("POST", "/account", {"customerId": "bob", "adjust": 90})
@@ -85,7 +85,7 @@ def test_what_is_short_is_named_and_booked_only_if_that_is_asked_for(
     for item in before:
         client.put_item(TableName="AccountTable", Item=item)
     plan_of(stack).write()
-    # WHEN it is reconciled THEN it is named what is short
+    # WHEN it is reconciled THEN the missing amount is named
     capsys.readouterr()  # the functions' own lines
     assert cli.main(["reconcile", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""Where commands look for the stack, and their errors if there is none."""
+"""How commands find the stack, and their errors if it does not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audits and rebuilt histories of a product that was so hot that it has stripes."""
+"""Audits and rebuilt histories of a hot product with stripes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LONG_AFTER = 300.0  # seconds
 
 @dataclass(frozen=True)
 class Sale:
-    """A flash sale of long ago: the orders by name, every item by table, and when it was opened and over."""
+    """An old flash sale: the orders by name, every item by table, and its start and end."""
 
     orders: dict[str, str]
     items: Items
@@ -59,7 +59,7 @@ def sale() -> Sale:
 
 @contextmanager
 def contended(pipeline: Pipeline) -> Iterator[None]:
-    """Whoever holds something on the root of shirts meets another transaction there."""
+    """Every hold on the root of shirts conflicts with another transaction."""
 
     def conflict(params: dict[str, Any], **_: object) -> tuple[object, dict[str, Any]] | None:
         actions = [action for each in json.loads(params["body"])["TransactItems"] for action in each.values()]

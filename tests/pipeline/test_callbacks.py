@@ -1,4 +1,4 @@
-"""An order's events are sent to its callback URL, besides the webhooks of its customer."""
+"""An order's events are sent to its callback URL, in addition to its customer's webhooks."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_the_secret_may_be_fetched_after_the_first_order_and_failed_deliveries_a
         # WHEN they ask for one
         secret = calls.secret()
         calls.wait(60, times=7)
-        # THEN all that is sent from now on is right with it, the first event too
+        # THEN all later deliveries verify with it, even the first event's
         assert sorted(types_of(receiver)[1:]) == sorted(SHIPPED)
         assert {each.verified(secret)["type"] for each in receiver.received[1:]} == {*SHIPPED}
 
@@ -252,7 +252,7 @@ def test_410_ends_the_callbacks_of_that_order_only(calls: Callbacks, receiver: F
             ("FAILED", "the address is gone"),
             ("FAILED", "answered 410"),
         ]
-        # and nothing is sent there again, whoever asks for it
+        # and nothing is sent there again, not even by a replay
         assert {calls.replay(each) for each in ended} == {409}
         # but another order may name the same address
         calls.order(gone)
@@ -316,7 +316,7 @@ def test_a_hanging_host_is_backed_off_and_delays_no_other_host_or_customer(
         # while it fails one is tried after each rest
         calls.wait(10)
         assert len(hanging.received) == 2
-        # and once it is well again it gets them all
+        # and when it has recovered it gets them all
         hanging.answers = [204]
         calls.wait(30, times=12)
         assert len({each.headers["webhook-id"] for each in hanging.received}) == 9
@@ -410,13 +410,13 @@ def test_a_customer_can_access_only_their_own_callbacks(calls: Callbacks, receiv
     ]:
         foreign = calls.pipeline.ask(method, ALICES + below, claims=customer_claims("bob"))
         assert foreign.status == 404
-    # nor can they create one, and so learn its secret
+    # nor can they create one to learn its secret
     bobs = ALICES.replace("alice", "bob")
     for customer, status in [("carol", 404), ("bob", 200)]:
         made = calls.pipeline.ask("POST", f"{bobs}/rotate-secret", claims=customer_claims(customer))
         assert made.status == status
     own = calls.pipeline.ask("POST", ALICES + "/rotate-secret", claims=customer_claims("alice"))
     assert own.status == 200
-    # and nobody gets the events of another's order
+    # and no customer gets the events of another's order
     foreign = calls.pipeline.ask("POST", "/order", body_of(receiver.url), claims=customer_claims("bob"))
     assert foreign.status == 403

@@ -1,4 +1,4 @@
-"""What clients can ask beyond placing an order: lists, news of an order, all or nothing."""
+"""Clients' requests besides placing an order: lists, status changes, and all-or-nothing batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the real handlers say, to each other and to others, is by the committed schemas."""
+"""All messages of the real handlers, internal and external, follow the committed schemas."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def receiver(pipeline: Pipeline) -> Iterator[FakeReceiver]:
 
 
 def live(shop: Shop) -> None:
-    """Orders with every end that there is, all of them checked by the watchdog."""
+    """Orders with every final status, all of them checked by the watchdog."""
     shop.order(order_of("alice", 10, pen=1))
     shop.order(order_of("bob", 100, pen=1))
     shop.order(order_of("alice", 10, pen=1, ink=2))
@@ -75,7 +75,7 @@ def test_every_message_of_a_function_has_its_queues_schema(
     for name, body in shop.pipeline.delivered:
         assert faults(body) == [], body
         given.add((name, BY_DATASCHEMA[json.loads(body)["dataschema"]]))
-    # Of each kind there was one, and none where it does not belong.
+    # Each kind occurred, and only on its own channels.
     assert given == {(name, message) for name, channel in READERS.items() for message in channel.messages}
 
 

@@ -18,7 +18,7 @@ PATHS = {"AccountTopic": "/account", "StockTopic": "/stock"}
 
 
 class CopySubscriber:
-    """Somebody's queue behind each topic, and all that ever came."""
+    """An external queue behind each topic, with all received messages."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -43,7 +43,7 @@ class CopySubscriber:
         return views
 
     def originals(self) -> dict[str, dict[str, Any]]:
-        """What `GET` says."""
+        """What `GET` returns."""
         return {
             topic: {
                 entity: answer.body if answer.status == 200 else None
@@ -60,7 +60,7 @@ def follower(pipeline: Pipeline) -> CopySubscriber:
 
 
 def business(shop: Shop) -> None:
-    """Orders ship and are refused; one customer is gone for good, one product is there again."""
+    """Orders ship and are rejected; one customer is deleted, one product is deleted and created again."""
     for total, items in ((10, {"pen": 1}), (20, {"pen": 2, "ink": 1}), (500, {"pen": 1}), (1, {"ink": 9})):
         shop.order(order_of("alice", total, **items))
     shop.order(order_of("bob", 5, ink=1))

@@ -31,7 +31,7 @@ class TestCost:
     def test_the_environment_of_a_running_engine_changes_nothing(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # given a shell with what `make env` prints, and no client that was made before
+        # given a shell with the variables of `make env`, and no cached clients
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         for kept in (session, pipeline._client):
@@ -68,11 +68,11 @@ class TestCost:
             calls[name] = list(shop.pipeline.calls)
 
         assert shop.stock("nib")[2] == 10
-        # Each holds, and reads what the other has decided; only the last one sends its results.
+        # Each holds, and reads the other's decisions; only the last one sends its results.
         first, last = (calls[checker] for checker in CHECKERS)
         assert first == ["dynamodb.TransactWriteItems", "dynamodb.BatchGetItem"]
         assert last == [*first, "sqs.SendMessageBatch"]
-        # What each ledger holds for them, and on which head.
+        # What each ledger holds for the orders, and on which head.
         assert calls["ship_order"] == [*["dynamodb.BatchGetItem"] * 2, "dynamodb.TransactWriteItems"]
         # The orders, and what the other check has decided.
         assert calls["order_update"] == [

@@ -12,7 +12,7 @@ from tests.support.shop import Shop, order_of
 
 
 class EventRecorder:
-    """Somebody's queue behind the event topic."""
+    """An external queue behind the event topic."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._take = pipeline.listen("OrderEventTopic")

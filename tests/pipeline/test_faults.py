@@ -1,4 +1,4 @@
-"""What comes twice, late, out of order, broken or not at all."""
+"""Messages that arrive twice, late, out of order, malformed or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An order's events reach who follows it, through topic and queue and the real table."""
+"""An order's events reach its subscribers, through topic, queue and the real table."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_late_subscriber_gets_the_current_state(shop: Shop, connections: Memor
 def test_who_subscribes_before_the_events_are_published_gets_them(
     shop: Shop, connections: MemoryConnectionClient
 ) -> None:
-    # given an order whose event nobody has published yet
+    # given an order whose event is not published yet
     shop.order(order_of("alice", 10, pen=1))
     # when
     say(shop, "c-1", "alice", customerId="alice")

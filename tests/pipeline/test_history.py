@@ -1,4 +1,4 @@
-"""The history of the ledgers: every entry is in it, and whatever a GET has shown can be shown again."""
+"""The ledgers' history: it has every entry, and reproduces every earlier response of GET."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ResponseLog:
         self.responses: list[tuple[str, str, Any]] = []
 
     def write(self) -> None:
-        """Ask for everything now, in a millisecond in which nothing else happens."""
+        """Request everything now, in a millisecond without other events."""
         self._pipeline.wait(0.05)
         for path in PATHS:
             answer = self._pipeline.ask("GET", path)
@@ -29,7 +29,7 @@ class ResponseLog:
         self._pipeline.wait(0.05)
 
     def equals_the_history(self) -> None:
-        """Each of the answers, by its time."""
+        """Assert that the history reproduces each response, by its time."""
         for path, at, body in self.responses:
             assert self._pipeline.ask("GET", f"{path}?at={at}").body == body, (path, at)
 
@@ -106,7 +106,7 @@ def test_it_is_not_found_only_at_times_when_it_was_deleted(shop: Shop) -> None:
 
     times = []
     for change in (
-        lambda: shop.open({}, {"pen": 0}),  # there, though there is none of it
+        lambda: shop.open({}, {"pen": 0}),  # it exists with a zero balance
         lambda: shop.pipeline.ask("DELETE", "/stock/pen"),
         lambda: shop.open({}, {"pen": 7}),
         lambda: shop.pipeline.ask("DELETE", "/stock/pen"),

@@ -1,7 +1,7 @@
-"""One rule for every operation that changes something, whatever it is about.
+"""One idempotency rule for every operation that changes something.
 
-The same key with the same request has one effect and the first answer, however its subject has changed since;
-with another request it is refused; and it belongs to its caller and to its operation alone.
+The same key with the same request has one effect and the first response, even if the resource has changed;
+with another request it is refused; and it belongs to its caller and its operation.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Request:
 
 
 class World:
-    """A shop whose customers have a receiver, and what their clients send."""
+    """A shop whose customers have a receiver, and their clients' requests."""
 
     def __init__(self, shop: Shop, receiver: FakeReceiver) -> None:
         self.shop, self.receiver = shop, receiver
@@ -60,7 +60,7 @@ class World:
         return self
 
     def everything(self) -> dict[str, list[str]]:
-        """All that is stored, but for the hint that some customer may have webhooks (decision 0122)."""
+        """All stored items, except the hint that some customer may have webhooks (decision 0122)."""
         pipeline = self.shop.pipeline
         return {
             table: sorted(
@@ -121,7 +121,7 @@ class World:
 
 @dataclass(frozen=True)
 class Case:
-    """A good request of an operation, another one, one that is refused, and what happens after the first."""
+    """A valid request of an operation, a different one, a refused one, and what happens after the first."""
 
     request: Callable[[World], Request]
     other: Callable[[World, Request], Request]
@@ -249,7 +249,7 @@ def test_every_changing_operation_takes_an_idempotency_key() -> None:
 def test_the_first_response_is_repeated_whatever_has_changed_since(
     world: World, operation: tuple[str, str]
 ) -> None:
-    # given a request that was answered, and what it is about has changed, or is gone
+    # given an answered request, whose resource has changed or is deleted since
     case, (method, _) = CASES[operation], operation
     request = case.request(world)
     first = world.send(method, request, "key-1")
@@ -349,7 +349,7 @@ def test_a_request_whose_writes_all_failed_takes_effect_on_retry(
 def test_a_request_whose_answer_was_lost_has_one_effect_and_one_answer(
     world: World, operation: tuple[str, str]
 ) -> None:
-    # given a write that is made, and whose answer never arrives: botocore makes it again
+    # given a write whose response is lost: botocore retries it
     case, (method, _) = CASES[operation], operation
     request = case.request(world)
     with (

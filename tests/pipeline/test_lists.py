@@ -1,4 +1,4 @@
-"""Lists for those who look after all customers and products: orders, accounts and stock, page by page."""
+"""Lists of all orders, accounts and stock for services and operators, page by page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def listed(shop: Shop, address: str, claims: Mapping[str, str] = SERVICE_CLAIMS)
 def every_page(
     shop: Shop, address: str, claims: Mapping[str, str] = SERVICE_CLAIMS
 ) -> list[list[dict[str, Any]]]:
-    """What is on each page, by following the links."""
+    """The content of each page, by following the links."""
     pages = []
     while address:
         answer = listed(shop, address, claims)

@@ -1,4 +1,4 @@
-"""What all functions log at DEBUG, while orders ship, are refused and fail, names nobody."""
+"""No function's log at DEBUG names a customer, while orders ship, are rejected and fail."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CREDENTIALS = (
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """All that is logged, by whatever logger, where the runtime lets DEBUG through."""
+    """All lines of all loggers, with a runtime that passes DEBUG."""
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
     monkeypatch.setitem(pipeline.AWS_SETTINGS, "AWS_SESSION_TOKEN", "session-token-of-the-logs")
     load_template()  # is logged by what reads it, which no function does
@@ -49,7 +49,7 @@ def test_no_log_names_a_customer_a_product_an_amount_or_a_secret(log: io.StringI
     shop.open(NAMES, PRODUCTS)
     ask = shop.pipeline.ask
     ask("POST", "/webhooks", {"customerId": carol, "url": "https://receiver-of-the-logs.example/"})
-    # when: what ships, what is refused, what is wrong, what can't be read, and what AWS does not take
+    # when: orders ship and are rejected; requests are invalid, messages unreadable, AWS calls refused
     shop.order(order_of(carol, 1234.56, **{pen: 1, ink: 2}))
     shop.order(order_of(dave, 77777, **{pen: 1}))
     shop.order(order_of(carol, 1, **{"nothing-of-the-logs": 1}))

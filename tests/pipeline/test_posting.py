@@ -168,7 +168,7 @@ def test_other_spellings_of_loopback_are_loopback(address: str) -> None:
 def test_the_checked_address_is_the_one_that_is_connected_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # GIVEN a name that is public when it is asked for first, and loopback from then on
+    # GIVEN a name that resolves to a public address first, and to loopback from then on
     answers = iter([["93.184.215.14"]])
     connected: list[tuple[str, int]] = []
 
@@ -185,14 +185,14 @@ def test_the_checked_address_is_the_one_that_is_connected_to(
         timeout=5,
         resolver=lambda *_: next(answers, ["127.0.0.1"]),
     )
-    # THEN the first answer is where it went, and the name was not asked for again
+    # THEN it went to the first address, and the name was not resolved again
     assert connected == [("93.184.215.14", 443)]
     assert answer == DeliveryResponse(None, "no response: ConnectionRefusedError")
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A key with a certificate for shop.example, signed by itself."""
+    """A key with a self-signed certificate for shop.example."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.example")])
     now = datetime.datetime.now(datetime.UTC)
@@ -256,7 +256,7 @@ def test_a_hanging_receiver_times_out() -> None:
 
 
 def test_a_slowly_dripping_response_times_out() -> None:
-    # GIVEN one that sends a byte of its answer now and then, so that no read ever times out
+    # GIVEN a receiver that sends its response byte by byte, so that no read ever times out
     listening = socket.create_server(("127.0.0.1", 0))
 
     def drip() -> None:
@@ -302,10 +302,10 @@ def test_nothing_is_sent_after_the_timeout() -> None:
             receiver.url, HEADERS, "{}", timeout=0.2, loopback=True, resolver=resolver
         )
         assert answer == DeliveryResponse(None, "no response within 0.2 s", is_late=True)
-        # WHEN its answer comes after all
+        # WHEN the name is resolved after all
         late.set()
         time.sleep(0.3)
-        # THEN nobody is sent anything
+        # THEN nothing is sent
         assert receiver.received == []
 
 
@@ -328,7 +328,7 @@ def test_nothing_is_sent_if_the_connection_is_too_late(monkeypatch: pytest.Monke
 
 
 def answering(*parts: bytes, forever: bytes = b"") -> str:
-    """The address of somebody who takes one request and sends these one after another, the last for ever."""
+    """The address of a server that reads one request and sends these in turn, the last repeatedly."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def answer() -> None:

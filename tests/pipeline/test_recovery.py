@@ -10,18 +10,18 @@ import pytest
 from order_capture.entrypoints.invocations import InvocationFailedError
 from tests.support.shop import CHECKERS, Shop, order_of
 
-FIRST_LOOK = 60  # seconds, as the template says
+FIRST_LOOK = 60  # seconds, as in the template
 DEADLINE = 900
 
 
 def looked_at(shop: Shop, seconds: float = FIRST_LOOK) -> None:
-    """Time passes, and the watchdog does its rounds."""
+    """Let time pass, with the watchdog's checks."""
     shop.pipeline.wait(seconds)
     shop.pipeline.run()
 
 
 def lose(shop: Shop, *functions: str) -> None:
-    """What waits for these functions is gone for good."""
+    """Lose all messages that wait for these functions."""
     for function in functions:
         assert shop.pipeline.held_up(function)
 
@@ -30,7 +30,7 @@ def order_that_dies_unpublished(shop: Shop, body: dict[str, Any]) -> str:
     """order_api writes the order, and its process dies before it publishes anything."""
 
     class ProcessDiesError(BaseException):
-        """Nothing catches it, as nothing catches a kill."""
+        """Never caught, like a kill."""
 
     def die(**_: object) -> None:
         raise ProcessDiesError
@@ -338,7 +338,7 @@ class TestAnOrderThatIsCalledOff:
         shop.pipeline.run()
         looked_at(shop)
 
-        # botocore sent the write again, which found the order cancelled: by its own first try
+        # botocore retried the write, which found the order cancelled by its own first attempt
         assert (answer.status, answer.body["status"]) == (200, "CANCELLED")
         assert shop.status(order_id) == "CANCELLED"
         shop.books_add_up()

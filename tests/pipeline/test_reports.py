@@ -1,4 +1,4 @@
-"""The daily reports count every event once, and equal the books, whatever happens on the way."""
+"""The daily reports count every event once, and equal the books, despite all faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOTHING = {"placed": 0, "confirmed": 0, "shipped": 0, "cancelled": 0, "expired":
 
 
 def report(pipeline: Pipeline) -> dict[str, Any]:
-    """The days around now, all pages of them."""
+    """The report of the current days, all pages."""
     now = datetime.now(UTC)
     since, until = ((now + timedelta(days=days)).date().isoformat() for days in (-1, 60))
     path = f"daily?from={since}&to={until}&limit=2"
@@ -32,7 +32,7 @@ def report(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def expected(shop: Shop, order_ids: list[str]) -> dict[str, Any]:
-    """The report that the orders imply, worked out from what clients are shown of them."""
+    """The expected report, computed from the orders as clients see them."""
     days: dict[str, dict[str, Counter[str]]] = {}
     amounts: dict[tuple[str, str], Decimal] = {}
     products: dict[tuple[str, str], dict[str, Counter[str]]] = {}
@@ -74,7 +74,7 @@ def counts(figures: Counter[str]) -> dict[str, Any]:
 
 
 def some_orders(shop: Shop) -> list[str]:
-    """Orders of every fate, and a few together."""
+    """Orders with every final status, and a small batch."""
     ids = [shop.order(order_of("alice", total, pen=1, ink=1)) for total in (0.10, 0.20, 0.30)]
     ids += [shop.order(order_of("bob", 100, pen=1)), shop.order(order_of("nobody", 1, pen=1))]
     ids += [shop.order(order_of("alice", 1, pen=50, ink=2)), shop.order(order_of("alice", 1, unicorn=1))]
@@ -137,7 +137,7 @@ def test_repeated_and_reordered_events_are_counted_once(shop: Shop) -> None:
 
 
 def held_up_events(shop: Shop) -> list[str]:
-    """The events of all that happens to the orders, none of which is counted yet."""
+    """The orders' events, none of which is counted yet."""
     events: list[str] = []
     for _ in range(20):
         shop.pipeline.publish_changes()

@@ -1,4 +1,4 @@
-"""The smoke test of a release: it calls every function, changes nothing, and finds what is broken."""
+"""The smoke test of a release: it calls every function, changes nothing, and detects faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.pipeline import Pipeline
 from tests.support.shop import Shop, order_of
 from tests.support.template import functions, load_template
 
-# operations_api asks for its stack, which there is none of here: see tests/deployed/test_releases.py.
+# operations_api needs its stack, which does not exist here: see tests/deployed/test_releases.py.
 FUNCTIONS = sorted(
     each["CodeUri"].rpartition("/")[2]
     for name, each in functions(load_template()).items()

@@ -56,7 +56,7 @@ def receiver() -> Iterator[FakeReceiver]:
         yield receiver
 
 
-# As a receiver's own code has it: what came in, as an HTTP request, and what the SDK makes of it.
+# Like a receiver's own code: it passes the HTTP request to the SDK.
 _TO_EVENT = """
 import { HTTP } from "cloudevents";
 import { readFileSync } from "node:fs";
@@ -66,7 +66,7 @@ console.log(JSON.stringify({ valid: event.validate(), event }));
 
 
 def by_the_sdk(received: Received) -> dict[str, Any]:
-    """The event that the CloudEvents SDK for JavaScript finds in a request."""
+    """The event that the CloudEvents SDK for JavaScript parses from a request."""
     request = json.dumps({"headers": received.headers, "body": received.body})
     found = answer_of(_TO_EVENT, "cloudevents", text=request)
     assert found["valid"] is True
@@ -80,7 +80,7 @@ def types_of(receiver: FakeReceiver) -> list[str]:
 def test_a_webhook_that_is_registered_before_an_event_is_published_gets_it_and_others_events_reach_no_queue(
     shop: Shop, hooks: Hooks, receiver: FakeReceiver
 ) -> None:
-    # given events that nobody has published yet
+    # given events that are not published yet
     shop.order(order_of("alice", 10, pen=1))
     shop.order(order_of("bob", 1, pen=1))
     # when
@@ -153,7 +153,7 @@ def test_a_delivery_costs_four_writes(shop: Shop, hooks: Hooks, receiver: FakeRe
 
 
 def test_a_slow_receiver_is_served_in_the_slow_lane(shop: Shop, hooks: Hooks) -> None:
-    # GIVEN more time to answer than the quick lane has
+    # GIVEN a receiver that needs more time than the quick lane allows
     shop.pipeline.configure("webhook_sender", WEBHOOK_TIMEOUT_SECONDS="5")
     with FakeReceiver(HANGS, 204) as receiver:
         webhook = hooks.register(receiver.url, eventTypes=["order.placed"])
@@ -300,7 +300,7 @@ def test_a_hanging_callback_is_tried_once_and_then_backed_off(shop: Shop, hooks:
         assert len(hanging.received) == 1
         assert types_of(receiver) == SHIPPED
         assert {each["status"] for each in hooks.log(hanging_hook)} == {"PENDING"}
-        # and once it is well again it gets them all
+        # and when it has recovered it gets them all
         hanging.answers = [204]
         for _ in range(8):
             shop.pipeline.wait(30)

@@ -1,1 +1,1 @@
-"""The house's words: every text that people read is linted by textlint, in code as in the documentation."""
+"""The vocabulary: textlint checks every text that people read, in code and in the documentation."""

@@ -1,7 +1,7 @@
 """Lint what people read, in documentation and code: `python -m tests.prose [FILE …]`, part of `make check`.
 
 textlint reads Markdown only, so it gets a page for each file, with the file's texts on their own lines. The
-house's words are in vocabulary.yaml. An error names the file and the line, what is wrong and what to write.
+vocabulary is in vocabulary.yaml. An error names the file, the line, the fault and what to write.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGES = Path(".local/cache/prose/pages")
 CACHE = Path(".local/cache/prose/textlint.json")
 CONFIGURATION = Path("tests/prose/textlint.yaml")
 
-# Written by a command from texts that are linted, or a record of its day that stays as it was decided.
+# Generated from linted texts, or records that must not be changed later.
 UNREAD = (
     "schemas/",
     "asyncapi.yaml",
@@ -56,7 +56,7 @@ def main(names: list[str]) -> int:
 
 
 def textlint(pages: list[str]) -> list[dict[str, Any]]:
-    """What textlint says of these pages, in its JSON.
+    """textlint's findings for these pages, as JSON.
 
     Raises:
         SystemExit: it did not run.

@@ -1,4 +1,4 @@
-"""The texts of a file, each on the line on which it stands, as Markdown: what textlint reads."""
+"""The texts of a file as Markdown for textlint, each on its original line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-MESSAGE_WORDS = 4  # a string of fewer words is a name or a value more often than a sentence
+MESSAGE_WORDS = 4  # a shorter string is more often a name or a value than a sentence
 _DESCRIPTIONS = {"description", "Description", "summary", "title"}
 _CODE = re.compile(
     r"^(>>>|\.\.\. |\$ )|[─═]{3}|={5}|-{5}|->|→"
@@ -25,11 +25,11 @@ _DIRECTIVE = re.compile(r"#\s*(noqa|type:|pragma|nosec|checkov|cfn-lint|!)")
 _END = "!"  # ends a text that the next line's does not continue; a full stop could be an abbreviation's
 
 Text = tuple[int, str]
-"""The line that a text begins on, from 1, and its lines."""
+"""The first line of a text, from 1, and its lines."""
 
 
 def of_file(path: Path) -> str | None:
-    """What people read in a file, as Markdown with the same numbers of lines; None for a kind without any.
+    """The texts of a file as Markdown with the same line numbers; None for a kind without texts.
 
     Markdown is all text. Of Python these are the comments, docstrings and strings that are sentences; of YAML
     the comments and descriptions; of shell, make and TypeScript the comments, the help and what is shown.
@@ -86,7 +86,7 @@ def _tests(source: str) -> Iterator[Text]:
 
 
 def _sentence(node: ast.expr, text: str) -> Iterator[Text]:
-    """A docstring or a message. A part of an f-string has no line of its own and is read with the whole."""
+    """A docstring or a message. A part of an f-string has no separate line and is read with the whole."""
     words = re.findall(r"[A-Za-z]{2,}", text)
     if len(words) >= MESSAGE_WORDS and re.match(r"[`A-Za-z(]", text.lstrip()) and not _IS_CODE.search(text):
         lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -143,7 +143,7 @@ def _typescript(source: str) -> Iterator[Text]:
 
 
 def _comments(source: str, mark: str) -> Iterator[Text]:
-    """Comments that have a line of their own, or follow code after two spaces or more."""
+    """Comments on separate lines, or after code and two or more spaces."""
     for number, line in enumerate(source.splitlines(), 1):
         if _DIRECTIVE.match(line.strip()):
             continue

@@ -1,9 +1,8 @@
 """The SAM CLI's own way to run functions: in containers of the Lambda runtime's image, from `sam build`.
 
-This needs a Docker engine and the image, and is skipped where they are not there, in CI too. What the
-functions talk to is real: tables, a topic and queues in the embedded engine. Containers can't reach the
-host's loopback interface, so a relay listens on the Docker bridge's address, and only there, and hands on
-to the engine.
+This needs a Docker engine and the image, and is skipped without them, in CI too. The functions use real
+tables, a topic and queues in the embedded engine. Containers can't reach the host's loopback interface, so a
+relay listens on the Docker bridge's address only, and forwards to the engine.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from local.engine import fresh
 from tests.sam_local.sam import Sam, build, run
 from tests.sam_local.services import Services, create_services
 
-# What sam takes for the template's Runtime and Architecture.
+# The image that sam uses for the template's Runtime and Architecture.
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 _PULL_SECONDS = 240
 
 
 @pytest.fixture(scope="session")
 def bridge() -> str:
-    """The host's address as containers see it. Skips where no container can run."""
+    """The host's address as containers see it. Skips if no container can run."""
     docker = shutil.which("docker")
     if docker is None:
         pytest.skip("sam local needs Docker, and it is not installed")

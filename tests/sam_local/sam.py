@@ -17,14 +17,14 @@ import httpx
 from local.engine import REGION, ROOT, free_port
 from tests.sam_local.services import Services, read
 
-# Apart from what is built for other interpreters, maybe at the same time.
+# Separate from builds for other interpreters, which may run at the same time.
 BUILD = ROOT / ".local/build/sam-local/build"  # sam keeps its own state one folder above
-_CONFIG = ("--config-file", str(ROOT / "samconfig.toml"))  # sam else looks for it beside the built template
+_CONFIG = ("--config-file", str(ROOT / "samconfig.toml"))  # sam's default is beside the built template
 _START_SECONDS = 60
 
 
 class Sam:
-    """The SAM CLI, on the template as it was built for AWS."""
+    """The SAM CLI, on the template built for AWS."""
 
     def __init__(self, services: Services, directory: Path) -> None:
         variables = directory / "variables.json"
@@ -35,13 +35,13 @@ class Sam:
             *_CONFIG,
             *("--template", f"{BUILD}/template.yaml"),
             *("--env-vars", str(variables)),
-            "--skip-pull-image",  # it is there, and sam would ask the registry for a newer one each time
+            "--skip-pull-image",  # it is present, but sam would check the registry for a newer one each time
             *("--layer-cache-basedir", f"{ROOT}/.local/cache/sam-layers"),
         )
         self._log = directory / "start-api.log"
 
     def invoke(self, function: str, event: str) -> dict[str, Any]:
-        """What the function returns for an event file."""
+        """The function's result for an event file."""
         finished = run(
             ["sam", "local", "invoke", function, "--event", event, *self._options], env=self._environment
         )
@@ -85,7 +85,7 @@ class Sam:
             time.sleep(0.1)
 
     def _remove_containers(self) -> None:
-        """Remove what it may have left, and nobody else's: only ours know this endpoint."""
+        """Remove its leftover containers, and no others: only ours have this endpoint."""
         for container in run(["docker", "ps", "--all", "--quiet", "--no-trunc"]).stdout.split():
             if f"AWS_ENDPOINT_URL={self._endpoint}" in run(["docker", "inspect", container]).stdout:
                 run(["docker", "rm", "--force", container])
@@ -114,7 +114,7 @@ def run(
 
 
 def _environment() -> dict[str, str]:
-    """The caller's environment, without what could reach somebody's AWS account or change the build."""
+    """The caller's environment, without variables that could reach an AWS account or change the build."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -127,6 +127,6 @@ def _environment() -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_MAX_ATTEMPTS": "1",  # sam asks STS who calls, and would ask for ten seconds where nobody answers
+        "AWS_MAX_ATTEMPTS": "1",  # sam calls STS for its identity, and would wait ten seconds for a response
         "SAM_CLI_TELEMETRY": "0",
     }

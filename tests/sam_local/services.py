@@ -1,4 +1,4 @@
-"""What the functions talk to, and how their containers reach it."""
+"""The services that the functions use, and their addresses for containers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.tables import create_tables
 
 @dataclass(frozen=True)
 class Services:
-    """What the functions talk to."""
+    """The services that the functions use."""
 
     endpoint: str  # as containers reach it
     credentials: dict[str, str] = field(repr=False)
@@ -48,7 +48,7 @@ class Services:
         return found
 
     def messages(self, queue: str) -> list[dict[str, Any]]:
-        """The messages in a queue, which are taken out."""
+        """Take the messages of a queue."""
         answer = self.sqs.receive_message(QueueUrl=self.queues[queue], MaxNumberOfMessages=10)
         messages = answer.get("Messages", [])
         for message in messages:

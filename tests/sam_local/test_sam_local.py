@@ -11,7 +11,7 @@ from local.engine import ROOT
 from tests.sam_local.sam import BUILD, Sam, validate
 from tests.sam_local.services import Services, read
 
-# Each start of a container takes a second or two, the first one more: sam builds an image with the layers.
+# Starting a container takes a second or two, the first one longer: sam builds an image with the layers.
 pytestmark = pytest.mark.timeout(400)
 
 NO_FAILURES: dict[str, Any] = {"batchItemFailures": []}
@@ -27,7 +27,7 @@ def message(name: str, number: int = 0) -> dict[str, Any]:
 
 
 def content(event: dict[str, Any]) -> dict[str, Any]:
-    """What of a message is the same each time it is sent."""
+    """The parts of a message that are the same each time it is sent."""
     return {name: value for name, value in event.items() if name not in ("id", "time")}
 
 
@@ -75,7 +75,7 @@ def test_the_event_files_one_after_another_ship_an_order(sam: Sam, services: Ser
     (requested,) = services.messages("Checks")
     assert content(requested)["data"] == message("balance_checker")["data"]
 
-    # Both checks hold what the order asks for, and answer.
+    # Both checks hold what the order needs, and report.
     assert sam.invoke("BalanceCheckerFunction", "events/balance_checker.json") == NO_FAILURES
     (answered,) = services.messages("OrderUpdate")
     assert content(answered) == content(message("order_update", 0))
@@ -94,7 +94,7 @@ def test_the_event_files_one_after_another_ship_an_order(sam: Sam, services: Ser
     (shipping,) = services.messages("ShipOrder")
     assert content(shipping) == content(message("ship_order"))
 
-    # It is shipped, and the books say so.
+    # It is shipped, and the books show it.
     assert sam.invoke("ShipOrderFunction", "events/ship_order.json") == NO_FAILURES
     assert services.item("OrderTable", orderId=order_id)["status"] == {"S": "SHIPPED"}
     assert figures(services.item("AccountTable", **account)) == [Decimal("74.50"), 0, Decimal("25.50")]

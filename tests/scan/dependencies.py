@@ -1,9 +1,9 @@
 """`make scan-dependencies`: known vulnerabilities of every pinned package, of Python and of npm.
 
-Asks the advisories of PyPI (pip-audit) and of npm's registry (npm audit). A package about which nobody could
-say anything is a failure as well: pip-audit alone passes it over.
+Queries the advisories of PyPI (pip-audit) and of npm's registry (npm audit). A package that could not be
+checked is a failure as well: pip-audit alone skips it.
 
-Exit codes: 0 nothing is known; 1 vulnerabilities are listed; 2 not everything could be asked.
+Exit codes: 0 nothing is known; 1 vulnerabilities are listed; 2 not everything could be checked.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ PYTHON_LISTS = sorted(ROOT.glob("requirements/*.txt"))
 NPM_FOLDERS = (ROOT, ROOT / "console")
 
 ACCEPTED: Mapping[str, str] = {}
-"""Advisories, by id, that do not concern how a package is used here: each with the reason."""
+"""Advisories, by id, that do not affect the use of a package here: each with the reason."""
 
 
 @dataclass
 class Audit:
-    """What is known about the packages of one list."""
+    """The known vulnerabilities of one list of packages."""
 
     found: list[tuple[str, str, str]] = field(default_factory=list)
-    """Package with version, the advisory's id, and what to do."""
+    """Package with version, the advisory's id, and the fix."""
     unknown: list[str] = field(default_factory=list)
-    """What could not be asked."""
+    """What could not be checked."""
     packages: int = 0
 
 
 def of_pip_audit(output: str, error: str) -> Audit:
-    """Read what `pip-audit --format json` has printed."""
+    """Parse the output of `pip-audit --format json`."""
     try:
         dependencies = json.loads(output)["dependencies"]
     except (ValueError, KeyError, TypeError):
@@ -58,7 +58,7 @@ def of_pip_audit(output: str, error: str) -> Audit:
 
 
 def of_npm_audit(output: str, error: str) -> Audit:
-    """Read what `npm audit --json` has printed."""
+    """Parse the output of `npm audit --json`."""
     try:
         report = json.loads(output)
         packages = report["metadata"]["dependencies"]["total"]
@@ -79,12 +79,12 @@ def _last_line(text: str) -> str:
 
 
 def audits() -> Iterator[tuple[str, Audit]]:
-    """Ask about each list in turn."""
+    """Audit each list in turn."""
     for path in PYTHON_LISTS:
         name = str(path.relative_to(ROOT))
         with step(name):
             program = [ROOT / ".local/venv/scan/bin/pip-audit", "--requirement", path, "--format", "json"]
-            # What is pinned is all there is: nothing is resolved, downloaded or built.
+            # Only pinned packages: nothing is resolved, downloaded or built.
             ran = _run(*program, "--disable-pip", "--require-hashes", "--progress-spinner", "off")
         yield name, of_pip_audit(ran.stdout, ran.stderr)
     for folder in NPM_FOLDERS:

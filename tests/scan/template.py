@@ -1,6 +1,6 @@
-"""`make scan`, the second half: checkov on template.yaml, and on what SAM makes of it for production.
+"""`make scan`, the second half: checkov on template.yaml, and on its translation for production.
 
-A finding is an error unless WAIVED names it with a reason; so is a waiver that no finding needs any more.
+A finding is an error unless WAIVED names it with a reason; an unused waiver is an error, too.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ CHECKOV = ROOT / ".local/venv/scan/bin/checkov"
 
 
 class Waiver(NamedTuple):
-    """Why a check does not hold for some resources."""
+    """Why a check does not apply to some resources."""
 
     resources: str
-    """A pattern of their names; each begins with the type."""
+    """A pattern of the resources' names, which begin with the type."""
     reason: str
 
 
@@ -82,11 +82,11 @@ WAIVED = {
 }
 
 Finding = tuple[str, str, str]
-"""A check's id, what it wants, and the resource."""
+"""A check's id, its requirement, and the resource."""
 
 
 class ScanError(CommandError):
-    """checkov has given no answer."""
+    """checkov has no result."""
 
 
 def checkov(path: Path) -> list[Finding]:
@@ -117,7 +117,7 @@ def checkov(path: Path) -> list[Finding]:
 
 
 def of_production() -> Template:
-    """What CloudFormation gets for production: template.yaml as SAM translates it, conditions decided."""
+    """The CloudFormation template of production: translated by SAM, with conditions resolved."""
     template = load_template()
     pairs = tomllib.loads((ROOT / "samconfig.toml").read_text())["prod"]["deploy"]["parameters"]
     values = default_values(template) | dict(each.split("=", 1) for each in pairs["parameter_overrides"])
@@ -127,7 +127,7 @@ def of_production() -> Template:
 
 
 def judge(findings: Iterable[Finding]) -> tuple[list[Finding], list[str]]:
-    """The findings that no waiver covers, and the ids of the waivers that cover none."""
+    """The findings without a waiver, and the ids of unused waivers."""
     open_ones, used = [], set()
     for finding in findings:
         waiver = WAIVED.get(finding[0])
@@ -139,7 +139,7 @@ def judge(findings: Iterable[Finding]) -> tuple[list[Finding], list[str]]:
 
 
 def scan() -> int:
-    """Scan both, and print what is open."""
+    """Scan both, and print the open findings."""
     with step("template.yaml"):
         findings = checkov(ROOT / "template.yaml")
     with step("template.yaml, translated for prod"), tempfile.TemporaryDirectory() as folder:
@@ -162,7 +162,7 @@ def scan() -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Scan; 1 for what is open, 2 if checkov gave no answer."""
+    """Scan; 1 for open findings, 2 if checkov has no result."""
     Parser(prog="make scan", description=__doc__).parse_args(arguments)
     return run(scan, failed=UNKNOWN)
 

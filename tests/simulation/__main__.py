@@ -1,4 +1,4 @@
-"""`make simulate`: many schedules on all cores, or one again, or the mutants."""
+"""`make simulate`: many schedules on all cores, a replay of one, or the mutants."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SHOWN = 10  # failing seeds, and only the first with its trace
 MOST_SEEDS = 100_000_000
 LAST_SEED = 2**63 - 1
 
-# A pipe or a log file has no width of its own, and the tables are wide.
+# A pipe or a log file has no width, and the tables are wide.
 console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the arguments ask for; 1 if something did not hold."""
+    """Run the requested simulation; 1 if an invariant did not hold."""
     parser = Parser(prog="make simulate", description=__doc__, example="make simulate SEEDS=10000")
     parser.add_argument(
         "--seeds", type=integer_between(1, MOST_SEEDS), default=10_000, help="how many schedules to run"
@@ -69,7 +69,7 @@ def _many(seeds: range, *, show_cells: bool) -> int:
 
 
 def summary_of(total: Summary, seconds: float) -> list[str]:
-    """What was run, what held, and what that shows, in words and in lines of at most 80 columns."""
+    """A summary of what ran, what held, and what that proves, in lines of at most 80 columns."""
     orders = ", ".join(f"{number:,} {status}" for status, number in sorted(total.statuses.items()))
     expected = cells_expected()
     met = sum(bool(total.cells[cell]) for cell in expected)

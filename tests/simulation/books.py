@@ -1,7 +1,7 @@
-"""What must always hold, I1 to I10, kept up with every commit by accounts of its own.
+"""The invariants I1 to I10, checked after every commit with independent books.
 
-Nothing here is asked of the application: what an order asks for, where its status may go and what the
-heads must come to is worked out again from what is stored.
+Nothing here uses the application's code: what an order requires, its allowed status changes and the
+heads' figures are computed again from the stored items.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FIXED = ("customerId", "items", "totalAmount", "createTime", "correlationId", "f
 
 @dataclass
 class Tally:
-    """What the entries of one customer or product come to."""
+    """The sums of the entries of one customer or product."""
 
     adjusted: Decimal = ZERO
     held: Decimal = ZERO
@@ -47,19 +47,19 @@ class Tally:
     head: Item | None = None
     """The root."""
     balances: list[tuple[int, Decimal]] = field(default_factory=lambda: [(0, ZERO)])
-    """Every balance of the whole, and from which commit on."""
+    """Every total balance, with the commit that it began with."""
     turned: int = 0
-    """At which commit it was made, deleted, or made again, whichever came last."""
+    """The last commit that created, deleted or recreated it."""
     prices: list[tuple[int, Decimal | None]] = field(default_factory=lambda: [(0, None)])
-    """Every price that it had, and from which commit on."""
+    """Every price, with the commit that it began with."""
 
     def prices_since(self, commit: int) -> list[Decimal | None]:
-        """The price that it had at a commit, and those that it had after it."""
+        """Its price at a commit, and all later ones."""
         before = [price for since, price in self.prices if since <= commit]
         return [before[-1], *(price for since, price in self.prices if since > commit)]
 
     def least_balance_since(self, commit: int) -> Decimal:
-        """The lowest balance that it had at a commit or after it."""
+        """Its lowest balance at a commit or later."""
         since = max(index for index, (number, _) in enumerate(self.balances) if number <= commit)
         return min(balance for _, balance in self.balances[since:])
 
@@ -69,23 +69,23 @@ class Tally:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is such a customer or product."""
+        """Whether the customer or product exists."""
         return self.head is not None and not is_deleted(self.head)
 
 
 @dataclass
 class Place:
-    """What one ledger knows of one order: amounts by customer or product, and the one decision."""
+    """One ledger's entries of one order: amounts by customer or product, and the decision."""
 
     held: dict[str, Decimal] = field(default_factory=dict)
     released: dict[str, Decimal] = field(default_factory=dict)
     decision: Item | None = None
     by_head: dict[str, Decimal] = field(default_factory=dict)
-    """What was held, by head."""
+    """The held amounts by head."""
 
 
 class Books:
-    """All orders, both ledgers. `broken` are the invariants that did not hold, each with its reason."""
+    """All orders and both ledgers. `broken` are the broken invariants, each with its reason."""
 
     def __init__(self) -> None:
         self.broken: list[str] = []
@@ -96,20 +96,20 @@ class Books:
         self._places: dict[tuple[str, str], Place] = {}
         self._commits = 0
         self._placed: dict[str, int] = {}
-        """At which commit each order came."""
+        """The commit that placed each order."""
         self._lives: dict[str, list[str]] = {}
-        """Every status that an order came to, in order."""
+        """Every status of an order, in order."""
         self._moving: dict[str, Counter[tuple[str, str]]] = {ledger: Counter() for ledger in CHECKS.values()}
-        """The entries of each ledger that moved a head, by whose they are."""
+        """The entries of each ledger that changed a head, by customer or product."""
         self._on_head: dict[tuple[str, str], dict[str, Decimal]] = {}
-        """What each head has to have held and settled."""
+        """What each head must have held and settled."""
         self._written: list[tuple[str, bool]] = []
         """The partitions that the current commit writes, and whether it is a head there."""
         self._holding: dict[tuple[str, str], Decimal] = {}
-        """What the current commit holds, by ledger and by customer or product."""
+        """The holds of the current commit, by ledger and by customer or product."""
 
     def commit(self, changes: Sequence[Change]) -> None:
-        """Take in a commit, and check all that must hold at every instant."""
+        """Apply a commit, and check the invariants that must hold at every instant."""
         self._commits += 1
         touched: dict[tuple[str, str], None] = {}
         for change in changes:
@@ -140,7 +140,7 @@ class Books:
             self._head(ledger, entity)
 
     def at_rest(self) -> None:
-        """Check what must hold once every message was dealt with."""
+        """Check the invariants that must hold after every message was processed."""
         for order_id, order in self.orders.items():
             status = order["status"]["S"]
             if status not in TERMINAL:
@@ -159,7 +159,7 @@ class Books:
                 self._break("I7", f"{ledger} holds {place.held} for {order_id}, which is no order")
 
     def published(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Check that all that happened to orders was published, as it was, and nothing else."""
+        """Check that exactly the orders' changes were published, with the right content."""
         expected = {
             (
                 order_id,
@@ -187,7 +187,7 @@ class Books:
             )
 
     def remembered(self, ledger: str, lines: Iterable[HistoryRecord]) -> None:
-        """Check what a ledger's stream says was done: each entry once, in order, with figures that follow."""
+        """Check a ledger's stream: each entry once, in order, with consistent figures."""
         known: dict[str, Commit] = {}
         named: Counter[tuple[str, str]] = Counter()
         for line in lines:
@@ -210,14 +210,14 @@ class Books:
             self._break("I10", f"the history of {ledger} has {wrong}")
 
     def status(self, order_id: str) -> str | None:
-        """The status of an order, if there is such an order."""
+        """The status of an order, if it exists."""
         order = self.orders.get(order_id)
         return order["status"]["S"] if order else None
 
     # One change
 
     def _order(self, change: Change) -> list[tuple[str, str]]:
-        """Check an order's change; return the heads that it must have moved."""
+        """Check an order's change; return the heads that it must have changed."""
         (order_id,) = change.key
         new, old = change.new, change.old
         self.orders[order_id] = new
@@ -262,7 +262,7 @@ class Books:
                 )
 
     def _entry(self, change: Change, partition: str, entry: str) -> set[str]:
-        """Take in an entry; returns whose balance it changed."""
+        """Apply an entry; returns the customer or product whose balance it changed."""
         kind, _, entry_id = entry.partition("#")
         if kind == "ADJUST":
             self._adjusted(change, partition, entry_id)
@@ -340,7 +340,7 @@ class Books:
             tally.prices.append((self._commits, price))
 
     def _known(self, change: Change, entity: str, order_id: str) -> None:
-        """Nothing is held of what is deleted or at a wrong price; answers are what was so since then."""
+        """No holds on deleted entities or at wrong prices; decisions must have been true since then."""
         named = _unit_prices(self.orders.get(order_id))
         if change.new["outcome"]["S"] == "HELD":
             tally = self._tally(change.table, entity)
@@ -358,7 +358,7 @@ class Books:
         if requested.is_known is is_unknown and requested.turned < self._placed.get(order_id, 0):
             self._break("I9", f"{order_id} is answered {code} of {change.new['id']['S']}, which was never so")
         if code.startswith("INSUFFICIENT"):
-            # At some moment since it was placed there was too little, but for what the same write holds.
+            # At some time since it was placed, the balance was too low, apart from this write's holds.
             held_with_it = self._holding.get((change.table, change.new["id"]["S"]), ZERO)
             least = requested.least_balance_since(self._placed.get(order_id, 0)) - held_with_it
             if least >= decimal(change.new["asked"]["N"]):
@@ -416,7 +416,7 @@ class Books:
 
 
 def _holding(changes: Sequence[Change]) -> dict[tuple[str, str], Decimal]:
-    """What a commit holds, by ledger and by customer or product."""
+    """The holds of a commit, by ledger and by customer or product."""
     holding: dict[tuple[str, str], Decimal] = {}
     for change in changes:
         if change.table != "OrderTable" and change.key[1].startswith("HOLD#"):
@@ -427,7 +427,7 @@ def _holding(changes: Sequence[Change]) -> dict[tuple[str, str], Decimal]:
 
 
 def demands(order: Item) -> dict[str, dict[str, Decimal]]:
-    """What an order takes, by ledger and by customer or product."""
+    """The required amounts of an order, by ledger and by customer or product."""
     units: dict[str, Decimal] = {}
     for line in order["items"]["L"]:
         product = line["M"]["productId"]["S"]
@@ -439,13 +439,13 @@ def demands(order: Item) -> dict[str, dict[str, Decimal]]:
 
 
 def _unit_prices(order: Item | None) -> dict[str, Decimal]:
-    """The price that an order names for each product that it names one for."""
+    """The prices that an order names, by product."""
     lines = [line["M"] for line in order["items"]["L"]] if order else []
     return {line["productId"]["S"]: decimal(line["unitPrice"]["N"]) for line in lines if "unitPrice" in line}
 
 
 def price_of(head: Item) -> Decimal | None:
-    """The price of a head; a negative one is none."""
+    """The price of a head; negative means no price."""
     price = decimal(head["price"]["N"]) if "price" in head else ZERO - 1
     return price if price >= 0 else None
 
@@ -462,17 +462,17 @@ def decimal(text: str) -> Decimal:
 
 
 def entity_of(head: str) -> str:
-    """The customer or product that a head is of."""
+    """The customer or product of a head."""
     return head.partition("#")[0]
 
 
 def _matches(after: Item, tally: Tally, *, is_alone: bool) -> bool:
-    """Whether what an adjustment says that it led to is how the customer or product stands."""
+    """Whether an adjustment's recorded result equals the state of the customer or product."""
     if tally.head is None:
         return False
     version = int(tally.sum("version"))
     if is_alone and len(tally.heads) > 1 and int(after["version"]["N"]) != version:
-        return True  # the root was written by itself, and its stripes may have been since they were read
+        return True  # only the root was written, and its stripes may have changed since they were read
     return (
         all(decimal(after[figure]["N"]) == tally.sum(figure) for figure in (*FIGURES, "version"))
         and is_deleted(after) is is_deleted(tally.head)

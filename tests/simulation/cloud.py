@@ -1,7 +1,7 @@
 """The application's tables, queues and topic in the fakes, and which function each of them feeds.
 
-It says again what template.yaml says, in the few words that matter here; a test holds it to the template,
-which takes too long to read for every process of a simulation.
+It repeats the relevant parts of template.yaml, which takes too long to parse in every process of a
+simulation; a test keeps it consistent with the template.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOPIC_DEAD_LETTERS = "OrderTopicDlq"
 STREAM_DEAD_LETTERS = "ChangePublisherDlq"
 EVENT_TOPIC = "OrderEventTopic"
 LISTENER = "Listener"
-"""Somebody's queue behind the event topic, which nobody empties: all that was ever published is in it."""
+"""An external queue behind the event topic, never emptied: it has everything that was published."""
 FED = {
     "balance_checker": "BalanceCheckerQueue",
     "stock_checker": "StockCheckerQueue",
@@ -47,12 +47,12 @@ DEADLINE = 900
 
 
 def is_streamed(record: Mapping[str, Any]) -> bool:
-    """What STREAM_FILTER says: whether the stream's function is given a record."""
+    """Whether STREAM_FILTER passes a record to the stream's function."""
     return "status" in record["dynamodb"]["NewImage"]
 
 
 def dead_letters_of(queue: str) -> str:
-    """The name of the queue for what a queue could not get done."""
+    """The name of a queue's dead-letter queue."""
     return f"{queue.removesuffix('Queue')}Dlq"
 
 
@@ -74,7 +74,7 @@ _SUBSCRIPTION = {
 
 @dataclass(frozen=True)
 class Cloud:
-    """An account, with nothing in it yet."""
+    """A new, empty account."""
 
     dynamodb: DynamoDB
     sqs: SQS

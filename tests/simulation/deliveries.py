@@ -1,8 +1,8 @@
 """Webhooks in virtual time: the real use cases behind modelled queues, sender functions and receivers.
 
-What takes time here: each call of the store or of a queue, an invocation, and above all the receivers. An
-invocation handles one message, as template.yaml has it, and each lane runs so many at once as its
-MaximumConcurrency lets it. Nobody sleeps: time goes on to when the next thing happens.
+These take time here: each call of the store or of a queue, an invocation, and above all the receivers. An
+invocation handles one message, as in template.yaml, and each lane runs as many concurrently as its
+MaximumConcurrency allows. There is no sleeping: time jumps to the next event.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GRACE = 20
 
 
 class Slow:
-    """Something whose every call takes its time."""
+    """Adds a latency to every call."""
 
     def __init__(self, time: Time, of: object) -> None:
         self._time, self._of = time, of
@@ -55,7 +55,7 @@ class Slow:
 
 
 class Queue:
-    """A standard queue of SQS, and the function that it feeds: an `Outbox` for those who send."""
+    """A standard queue of SQS, and its function: an `Outbox` for senders."""
 
     def __init__(self, time: Time, work: Callable[[DeliverWebhook], bool], concurrency: int) -> None:
         self._time, self._work = time, work
@@ -99,7 +99,7 @@ class Queue:
 
 @dataclass
 class Customer:
-    """Whose orders have events, `rate` a second, each sent to all webhooks; or to a callback of their own."""
+    """A customer with `rate` order events a second, each sent to all webhooks, or to a callback URL."""
 
     name: str
     rate: float
@@ -115,11 +115,11 @@ class Model:
 
     seed: int
     behaviour: Callable[[str], Callable[[random.Random], tuple[float, int]]]
-    """Of the receiver at a host: after how many seconds it answers, and with which status."""
+    """A host's receiver: the seconds until it responds, and the status."""
     concurrency: int = 10
     timeout: float = 15
     waits: dict[str, list[float]] = field(default_factory=dict)
-    """Of each customer: seconds from each event to its arrival."""
+    """For each customer: seconds from each event to its arrival."""
 
     def __post_init__(self) -> None:
         self.time, self.chance = Time(), random.Random(self.seed)
@@ -166,7 +166,7 @@ class Model:
         return DeliveryResponse(status)
 
     def run(self, seconds: float) -> None:
-        """Let so much time pass, and then a while for what is under way. Counted from here."""
+        """Run for this time, then until deliveries in progress end. Counting starts here."""
         self.waits, self.owed, self.begins = {}, {}, self.time.now
         self.time.run(self.time.now + seconds)
         self.is_over = True

@@ -14,7 +14,7 @@ from tests.simulation.schedule import Outcome, Schedule, Style
 from tests.simulation.shoppers import Opening, Promises, Script, Shop, Shopper
 
 IN_PAIRS = (Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.CRASH_AFTER)
-"""What pairs are made of. A crash before a call is one after the call before it."""
+"""The faults in pairs. A crash before a call equals one after the previous call."""
 INTERLEAVINGS = 3
 
 Clients = Callable[[Promises], Sequence[Script]]
@@ -25,20 +25,20 @@ _SHELF = Opening({"alice": "30.00", "bob": "30.00"}, {"pen": "1", "ink": "5"})
 
 @dataclass(frozen=True)
 class Scenario:
-    """What there is, and what clients do."""
+    """The initial data, and the clients' requests."""
 
     clients: Clients
     ends: set[str]
-    """How its orders end, by one interleaving or the other, when nothing goes wrong."""
+    """The final statuses of its orders without faults, over all interleavings."""
     ships: int
-    """How many orders ship at most, whatever goes wrong: who asks again does not order twice."""
+    """The maximum of shipped orders under any fault: a retry does not order twice."""
     unsaid: frozenset[Fault] = frozenset()
-    """After these nobody knows what was done, and without a key, who asks again may order twice."""
+    """After these the outcome is unknown, and a retry without a key may order twice."""
     opening: Opening = _SHELF
     watch_delay: int = cloud.WATCH_DELAY
     deadline: int = cloud.DEADLINE
     stripes: int = 0
-    """How many stripes each customer and product has."""
+    """The number of stripes of each customer and product."""
 
 
 def _body(customer: str, total: str, units: Mapping[str, int]) -> str:
@@ -49,13 +49,13 @@ def _body(customer: str, total: str, units: Mapping[str, int]) -> str:
 def order(
     customer: str, total: str, *, idempotent: bool = True, **units: int
 ) -> Callable[[Promises], Script]:
-    """A client that orders, and asks again until it is answered; without a key, as long as it is asked to."""
+    """A client that orders, and retries until it gets a response; without a key, only if asked to."""
     body = _body(customer, total, units)
     return lambda promises: lambda shop: Shopper(shop, promises).order(body, body if idempotent else None)
 
 
 def order_and_leave(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
-    """A client that orders once, and never learns what became of it."""
+    """A client that orders once, and never reads the outcome."""
     body = _body(customer, total, units)
 
     def script(shop: Shop) -> None:
@@ -65,7 +65,7 @@ def order_and_leave(customer: str, total: str, **units: int) -> Callable[[Promis
 
 
 def order_and_cancel(customer: str, total: str, **units: int) -> Callable[[Promises], Script]:
-    """A client that calls its order off as soon as it has it."""
+    """A client that cancels its order as soon as it is accepted."""
     body = _body(customer, total, units)
 
     def make(promises: Promises) -> Script:
@@ -128,7 +128,7 @@ PAIRED = ("one order, shipped", "one order, rejected", "one order, more than a s
 
 @dataclass(frozen=True)
 class Case:
-    """A run of a scenario: which faults at which calls, in which interleaving."""
+    """A run of a scenario: the faults by call, and the interleaving."""
 
     scenario: str
     at: Mapping[int, Fault]
@@ -137,7 +137,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Run:
-    """What became of a case."""
+    """The result of a case."""
 
     outcome: Outcome
     calls: int
@@ -145,9 +145,9 @@ class Run:
 
 
 def run_case(case: Case, *, tracing: bool = False) -> Run:
-    """Run a case, the same each time. To be called where functions are `simulated`.
+    """Run a case, deterministically. To be called while functions are `simulated`.
 
-    Interleaving 0 does one thing after the other; the others mix.
+    Interleaving 0 is sequential; the others interleave.
     """
     scenario = SCENARIOS[case.scenario]
     style = Style(
@@ -168,7 +168,7 @@ def run_case(case: Case, *, tracing: bool = False) -> Run:
 
 
 def broken_in(case: Case) -> list[str]:
-    """What does not hold in a case."""
+    """The broken invariants of a case."""
     scenario = SCENARIOS[case.scenario]
     outcome = run_case(case).outcome
     shipped = outcome.statuses["SHIPPED"]
@@ -178,7 +178,7 @@ def broken_in(case: Case) -> list[str]:
 
 
 def singles(scenario: str, interleaving: int) -> Iterator[Case]:
-    """Every fault at every call that the scenario makes when nothing goes wrong."""
+    """Every fault at every call that the scenario makes without faults."""
     calls = run_case(Case(scenario, {}, interleaving)).calls
     for call in range(calls):
         for fault in Fault:
@@ -197,7 +197,7 @@ def pairs(scenario: str, first: int) -> Iterator[Case]:
 
 @dataclass(frozen=True)
 class Part:
-    """What one process runs in one go: the singles of an interleaving, or the pairs after a first call."""
+    """The work unit of a process: the singles of an interleaving, or the pairs after a first call."""
 
     scenario: str
     interleaving: int = 0
@@ -205,7 +205,7 @@ class Part:
 
 
 def parts() -> list[Part]:
-    """All that is enumerated."""
+    """All parts of the enumeration."""
     found = [Part(scenario, interleaving) for scenario in SCENARIOS for interleaving in range(INTERLEAVINGS)]
     with functions.simulated():
         for scenario in PAIRED:
@@ -215,7 +215,7 @@ def parts() -> list[Part]:
 
 
 def run_part(part: Part) -> tuple[Part, int, list[str]]:
-    """Run a part; the number of its cases, and a trace of each that failed."""
+    """Run a part; returns the number of its cases, and a trace of each failure."""
     failed: list[str] = []
     number = 0
     with functions.simulated(), swept():

@@ -1,4 +1,4 @@
-"""What can go wrong: in a call, and with a message on its way. And who decides when it does."""
+"""The faults of calls and of messages in transit, and the strategies that choose them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ class Fault(StrEnum):
     CRASH_BEFORE = "crash before"
     CRASH_AFTER = "crash after"
     FAIL_BEFORE = "fail before"  # nothing was done, and botocore has given up trying
-    FAIL_AFTER = "fail after"  # it was done, but no answer of it ever arrives
-    ANSWER_LOST = "answer lost"  # it was done, its answer was lost, and botocore asks again
+    FAIL_AFTER = "fail after"  # it was done, but its response is lost
+    ANSWER_LOST = "answer lost"  # it was done, its response was lost, and botocore retries
     THROTTLED = "throttled"
-    STALLED = "stalled"  # the process hangs until its messages are given to another one
+    STALLED = "stalled"  # the process hangs until its messages are delivered to another one
     CONFLICT = "conflict"
     PARTIAL = "partial"  # HTTP 200, and some of it was not done
     STALE = "stale"
 
 
 class Mishap(StrEnum):
-    """What happens to a message on its way into a queue, or after it has long been dealt with."""
+    """What happens to a message on its way into a queue, or long after it was processed."""
 
     DUPLICATE = "duplicate"
     DUPLICATE_LATER = "duplicate later"
     LATE = "late"
     LOST = "lost"
     DEAD_LETTER = "dead letter"  # the topic can't deliver it: it is redriven later
-    EXTRA_FIELDS = "extra fields"  # a newer release of the sender says more than we know
-    NEXT_VERSION = "next version"  # a newer release speaks in a way that only a newer one reads
+    EXTRA_FIELDS = "extra fields"  # a newer release of the sender adds unknown fields
+    NEXT_VERSION = "next version"  # a newer release sends what only a newer one can read
     POISON = "poison"
     REPLAYED = "replayed"  # again, with a new message id, as a redrive does
 
@@ -60,11 +60,11 @@ POSSIBLE: Mapping[str, tuple[Fault, ...]] = {
     "send_message_batch": _BATCH,
     "change_message_visibility_batch": _BATCH,
 }
-"""What can happen to a call, by its operation. A read that is not consistent can be STALE as well."""
+"""The possible faults of a call, by its operation. An eventually consistent read can also be STALE."""
 
 
 class Faults(Protocol):
-    """Decides what goes wrong in each call and with each message."""
+    """Chooses the fault of each call and each message."""
 
     def of_call(self, possible: Sequence[Fault]) -> Fault | None:
         """What happens to the next call."""
@@ -84,23 +84,23 @@ class NoFaults:
 
 
 class RandomFaults:
-    """Each schedule has some kinds of faults, at rates of its own: a drizzle of all, or a storm of one."""
+    """Each schedule has its own rates of some kinds of faults: low rates of all, or a high rate of one."""
 
     def __init__(self, chance: random.Random, *, storm: bool) -> None:
-        """`storm` is for what happens seldom: then all kinds of faults are frequent."""
+        """`storm` makes all kinds of faults frequent, to reach rare cases."""
         self._chance = chance
         self._rate = 0.25 if storm else chance.choice((0.0, 0.02, 0.06, 0.12, 0.25))
         self._mishap_rate = chance.choice((0.0, 0.02, 0.06, 0.15))
         kinds = len(Fault) if storm else chance.choice((1, 2, 3, 5, len(Fault)))
         self._shares = dict.fromkeys(chance.sample(list(Fault), kinds), 1)
-        if storm:  # what happens seldom comes after a conflict
+        if storm:  # rare cases follow a conflict
             self._shares[Fault.CONFLICT] = 6
-        # What a batch call failed to send and nobody noticed, the next look sends again: it takes several of
-        # them in a row to show.
+        # The watchdog's next check repairs an unnoticed partial failure of a batch call: only several in a
+        # row reveal it.
         if not storm and chance.random() < 0.04:
             self._rate, self._shares = 0.5, {Fault.PARTIAL: 1}
         self._mishaps = set(chance.sample(list(Mishap), chance.choice((1, 3, len(Mishap)))))
-        # What was lost and is sent only once more shows if that is lost as well.
+        # A fault that resends a lost message only once shows only if that is lost as well.
         if not storm and chance.random() < 0.04:
             self._mishap_rate, self._mishaps = 0.5, {Mishap.LOST}
 
@@ -118,7 +118,7 @@ class RandomFaults:
 
 
 class ScriptedFaults:
-    """The faults that are named, at the calls with these numbers; messages arrive well."""
+    """The given faults, at the calls with these numbers; messages have no faults."""
 
     def __init__(self, at: Mapping[int, Fault]) -> None:
         self._at = at
@@ -134,4 +134,4 @@ class ScriptedFaults:
 
 
 Cells = Counter[tuple[str, str]]
-"""How often each kind of fault was met at each point."""
+"""How often each kind of fault occurred at each point."""

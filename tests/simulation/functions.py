@@ -1,4 +1,4 @@
-"""The real functions, in surroundings of ours: clients, settings, clock, pause and ids of the schedule."""
+"""The real functions with the schedule's clients, settings, clock, waits and ids."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ FUNCTIONS = (*NAMES, "order_watchdog")
 
 
 class Surroundings(Protocol):
-    """What a function finds around it where it runs."""
+    """The environment of a function."""
 
     def client(self, service: str) -> Any:
-        """A client of an AWS service, for the task that asks."""
+        """A client of an AWS service, for the current task."""
 
     def env(self, name: str) -> str:
         """An environment variable."""
 
     def clock(self) -> str:
-        """The time by the clock of the task that asks."""
+        """The time by the current task's clock."""
 
     def backoff(self, attempt: int) -> None:
-        """Wait before the next try."""
+        """Wait before the next attempt."""
 
     def new_id(self) -> str:
-        """An id that no other thing has."""
+        """A unique id."""
 
     def random_fraction(self) -> float:
         """A random number from 0 to 1."""
 
     def hot_heads(self) -> HotHeads:
-        """What the task that asks remembers of contended heads."""
+        """The contended heads that the current task remembers."""
 
 
 _GIVEN = ("client", "env", "clock", "backoff", "new_id", "random_fraction", "hot_heads")
@@ -76,10 +76,10 @@ def handler(name: str) -> Handler:
 
 @contextmanager
 def simulated(*, split_at_once: bool = True) -> Iterator[None]:
-    """While this lasts, the functions run in the surroundings that were last `put_into`; logs are off.
+    """While this lasts, the functions run in the environment last `put_into`; logs are off.
 
-    `split_at_once`: a head is split at its first conflict, since two in a row are rare where every call has
-    its faults at random.
+    `split_at_once`: a head is split at its first conflict, since two in a row are rare with random faults at
+    every call.
     """
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -96,7 +96,7 @@ def simulated(*, split_at_once: bool = True) -> Iterator[None]:
 
 
 def put_into(surroundings: Surroundings) -> None:
-    """From now on the functions run in these surroundings."""
+    """Switch the functions to this environment."""
     _orders.clear()
     for module, name in _given():
         setattr(module, name, getattr(surroundings, name))
@@ -104,7 +104,7 @@ def put_into(surroundings: Surroundings) -> None:
 
 @cache
 def _given() -> list[tuple[ModuleType, str]]:
-    """Where the functions find what surrounds them."""
+    """The places where the functions look up their environment."""
     modules = (aws_clients, bootstrap, config, system, *map(app, FUNCTIONS))
     return [(module, name) for module in modules for name in _GIVEN if hasattr(module, name)]
 
@@ -112,16 +112,16 @@ def _given() -> list[tuple[ModuleType, str]]:
 MOST_KEPT = 20_000  # far more than a schedule has; a flash sale of 150,000 orders would keep gigabytes
 
 _orders: dict[int, tuple[Mapping[str, Any], Order | None]] = {}
-"""By the id of an item of this schedule: the item, and the order in it."""
+"""By the `id()` of an item of this schedule: the item, and its order."""
 
 
 @contextmanager
 def _read_once() -> Iterator[None]:
-    """While this lasts, the same JSON is read once, and so is the same item; a name gives its id once.
+    """While this lasts, each JSON text and each item is parsed once; a name's id is computed once.
 
-    Both checkers get each message, and every change of an order goes through several functions: to read it
-    all each time costs a tenth of a schedule's time. What is read depends on nothing but the text or item
-    that it is read from, and nobody changes it.
+    Both checkers get each message, and every change of an order goes through several functions: parsing
+    repeatedly takes a tenth of a schedule's time. The result depends only on the text or item,
+    and is never changed.
     """
     read_order = order_repository.order_from
 

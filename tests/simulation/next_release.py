@@ -1,7 +1,7 @@
-"""What the next release of the functions may do: say more than this one knows, in what it writes and sends.
+"""A simulated next release of the functions: it adds unknown fields to what it writes and sends.
 
-The rest of it is this release. Both run side by side while a new one is deployed, and must leave each other's
-attributes and fields alone.
+Otherwise it is this release. Both run side by side during a deployment, and must preserve each other's
+attributes and fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _FIELD = f'"{ATTRIBUTE}":{{"a":[1]}}'
 
 
 def with_more_fields(body: str) -> str:
-    """A message with a field more in its envelope, and one in its data."""
+    """A message with an additional field in its envelope, and one in its data."""
     return body if _FIELD in body else body.replace('"data":{', f'{_FIELD},"data":{{{_FIELD},', 1)
 
 

@@ -1,4 +1,4 @@
-"""What a simulation prints: which faults were met where, and what became of the mutants."""
+"""The output of a simulation: which faults occurred where, and the results of the mutants."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INVARIANTS = {
     "I9": "the same request has one effect and one answer",
     "I10": "replaying a ledger gives exactly its current balance",
 }
-"""What must always hold, by the codes that the checks name (tests/simulation/books.py)."""
+"""The invariants, by the codes in the checks (tests/simulation/books.py)."""
 
 POINTS = (
     "order_api put_item OrderTable",
@@ -72,17 +72,17 @@ POINTS = (
     "order_watchdog send_message_batch ShipOrderQueue",
     "order_watchdog send_message_batch OrderWatchQueue",
 )
-"""Every call to AWS that the functions make: function, operation, and on what."""
+"""Every call to AWS of the functions: function, operation and target."""
 
 
 def cells_expected() -> set[tuple[str, str]]:
-    """Every fault that can happen at every point. No read is stale: all of ours ask for consistency."""
+    """Every possible fault at every point. No read is stale: all of ours are consistent."""
     calls = {(fault, point) for point in POINTS for fault in POSSIBLE[point.split()[1]]}
     ways = {
         (mishap, queue)
         for queue in cloud.FED.values()
         for mishap in Mishap
-        # The watchdog's own letters are never lost, and only a subscription has a dead letter of its topic.
+        # The watchdog's dead letters are never lost, and only a subscription has dead letters of its topic.
         if not (mishap is Mishap.LOST and queue == cloud.FED["order_watchdog"])
         and not (mishap is Mishap.DEAD_LETTER and queue not in cloud.SUBSCRIBED)
     }
@@ -90,7 +90,7 @@ def cells_expected() -> set[tuple[str, str]]:
 
 
 def cells_table(cells: Cells) -> list[Table]:
-    """How often each fault was met at each point: one table for the calls, one for the messages."""
+    """How often each fault occurred at each point: one table for the calls, one for the messages."""
     expected = cells_expected()
     tables = []
     for title, kinds, points in (
@@ -106,7 +106,7 @@ def cells_table(cells: Cells) -> list[Table]:
 
 
 def mutants_table(caught: Sequence[Caught]) -> Table:
-    """How long each mutant lived, and what it died of."""
+    """How long each mutant survived, and what caught it."""
     table = Table("mutant", "schedules", "what fell", title="mutants")
     for each in sorted(caught, key=lambda each: each.schedules):
         table.add_row(each.name, str(each.schedules), each.broken[:70] if each.broken else "[red]nothing")

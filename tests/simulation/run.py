@@ -1,4 +1,4 @@
-"""Runs schedules: one by its seed, or very many on all cores."""
+"""Runs schedules: one by its seed, or many on all cores."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tests.simulation.faults import Cells, RandomFaults
 from tests.simulation.schedule import Outcome, Schedule, Style
 from tests.simulation.shoppers import Crowd
 
-CHUNK = 250  # seeds that a process runs in one go: a second or two, so that the progress bar moves
+CHUNK = 250  # seeds per task of a process: a second or two, so that the progress bar moves
 
 
 @dataclass
 class Summary:
-    """What became of many schedules."""
+    """The results of many schedules."""
 
     schedules: int = 0
     steps: int = 0
     broken: list[tuple[int, list[str]]] = field(default_factory=list)
-    """The seeds of those that failed, and why."""
+    """The seeds of failed schedules, and the reasons."""
     cells: Cells = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
 
     def add(self, seed: int, outcome: Outcome) -> None:
-        """Count one more."""
+        """Add one result."""
         self.schedules += 1
         self.steps += outcome.steps
         self.cells.update(outcome.cells)
@@ -42,7 +42,7 @@ class Summary:
             self.broken.append((seed, outcome.broken))
 
     def merge(self, other: Summary) -> None:
-        """Count all of another one."""
+        """Add all results of another summary."""
         self.schedules += other.schedules
         self.steps += other.steps
         self.cells.update(other.cells)
@@ -51,10 +51,10 @@ class Summary:
 
 
 def run_seed(seed: int, *, tracing: bool = False, unreadable: int = 0) -> Outcome:
-    """Run the schedule of a seed, the same each time. To be called where functions are `simulated`."""
+    """Run the schedule of a seed, deterministically. To be called while functions are `simulated`."""
     chance = random.Random(seed)
     style = replace(Style.drawn(chance), unreadable=unreadable)
-    # Expiring meets another write seldom, and what can happen after that has to be seen as well.
+    # Expiry rarely conflicts with another write, and the consequences must be covered as well.
     faults = RandomFaults(chance, storm=style.deadline == 0 and chance.random() < 0.8)
     rush = style.stripes > 0 and chance.random() < 0.2
     if rush:  # what happens between heads needs several at them, each for itself
@@ -66,7 +66,7 @@ def run_seed(seed: int, *, tracing: bool = False, unreadable: int = 0) -> Outcom
 
 
 def trace_of(seed: int) -> str:
-    """All that happens in the schedule of a seed, line by line, and what did not hold in it."""
+    """The trace of a seed's schedule, line by line, and its broken invariants."""
     with functions.simulated():
         outcome = run_seed(seed, tracing=True)
     return "\n".join([f"seed {seed}", *outcome.trace, *(f"✗ {reason}" for reason in outcome.broken or ())])
@@ -82,7 +82,7 @@ def run_range(seeds: range) -> Summary:
 
 
 def run_all(seeds: range) -> Iterator[Summary]:
-    """Run these seeds on all cores; a summary of each part of them, as it is done."""
+    """Run these seeds on all cores; yields a summary of each part as it is done."""
     parts = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     yield from on_all_cores(run_range, parts)
 
@@ -92,7 +92,7 @@ Result = TypeVar("Result")
 
 
 def on_all_cores(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
-    """What `work` makes of each part, in processes of their own, in the order in which they are done."""
+    """The results of `work` for each part, in separate processes, in order of completion."""
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         waiting: list[Future[Result]] = [pool.submit(work, part) for part in parts]
         try:
@@ -104,8 +104,8 @@ def on_all_cores(work: Callable[[Part], Result], parts: Iterable[Part]) -> Itera
 
 @contextmanager
 def swept() -> Iterator[None]:
-    """While this lasts, garbage is not looked for: schedules leave hardly any. What some do leave (errors
-    that were kept, and their frames) is swept up at the end, without checking what was there before."""
+    """While this lasts, garbage collection is off: schedules leave hardly any. What some leave (kept errors
+    and their frames) is collected at the end, without checking older objects."""
     gc.disable()
     gc.freeze()
     try:

@@ -1,7 +1,7 @@
-"""One schedule: a few clients, all functions, and whatever goes wrong, from a single seed to rest.
+"""One schedule from a single seed: a few clients, all functions, and random faults, until all is idle.
 
 First everything runs with faults; then they stop, the dead letters are redriven until only poison is left,
-and the books must be in order.
+and the invariants must hold.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.support.aws.sns import Subscription
 from tests.support.aws.sqs import Message, Queue, queue_url
 from tests.support.factories import SERVICE_CLAIMS
 
-# Far more than any schedule takes: one that has not come to rest by then never will.
+# Far more than any schedule takes: one that is still active then would never end.
 MAX_STEPS = 10_000
 ROUNDS_TO_REST = 6
 # From the moment that faults stop: a deadline of 15 minutes by clocks that are 20 minutes apart, looks that
@@ -61,26 +61,26 @@ POISON = (
 
 @dataclass
 class Style:
-    """How a schedule is run, apart from its faults."""
+    """The random parameters of a schedule, apart from its faults."""
 
-    switching: float  # how likely a task gives way at a call
-    eager: float  # how likely running tasks go on before new messages are delivered
-    whole_batches: float  # how likely a function gets all messages that wait
-    replays: float  # how likely old messages come again once everything is quiet
-    newer: float = 0.0  # how likely a function's process runs the next release
-    unreadable: int = 0  # how many items of the order table nobody can read
+    switching: float  # probability that a task yields at a call
+    eager: float  # probability that running tasks continue before new messages are delivered
+    whole_batches: float  # probability that a function gets all waiting messages
+    replays: float  # probability that old messages are delivered again when all is idle
+    newer: float = 0.0  # probability that a function's process runs the next release
+    unreadable: int = 0  # number of unreadable items in the order table
     skews: Mapping[str, int] = field(default_factory=dict)
     watch_delay: int = cloud.WATCH_DELAY
     deadline: int = cloud.DEADLINE
-    stripes: int = 0  # how many a contended head gets
-    divided: float = 0.0  # how likely a customer or product has them from the beginning
+    stripes: int = 0  # stripes of a contended head
+    divided: float = 0.0  # probability that a customer or product has them from the start
 
     @staticmethod
     def drawn(chance: random.Random) -> Style:
-        """Any style."""
+        """A random style."""
         skewed = chance.random() < 0.3
         skew = {name: chance.choice((-SKEW, 0, SKEW)) for name in functions.FUNCTIONS} if skewed else {}
-        hasty = chance.random() < 0.2  # the watchdog comes while the checks are being made
+        hasty = chance.random() < 0.2  # the watchdog runs during the checks
         return Style(
             switching=chance.choice((0.0, 0.3, 0.6, 1.0)),
             eager=chance.choice((0.3, 0.7, 0.95)),
@@ -97,7 +97,7 @@ class Style:
 
 @dataclass
 class Outcome:
-    """What became of a schedule."""
+    """The result of a schedule."""
 
     broken: list[str]
     steps: int
@@ -109,7 +109,7 @@ class Outcome:
 
 
 class Schedule:
-    """Everything that runs in one schedule. Also what the functions find around them."""
+    """Everything that runs in one schedule; also the functions' environment."""
 
     def __init__(self, chance: random.Random, style: Style, faults: Faults, *, tracing: bool = False) -> None:
         self._chance = chance
@@ -148,13 +148,13 @@ class Schedule:
         self._cloud.sns.can_access = self._reaches
         self._set_faults(faults)
 
-    # What the functions find around them
+    # The functions' environment
 
     def client(self, service: str) -> Client:
         return self._clients[service]
 
     def env(self, name: str) -> str:
-        if name == "QUEUE_URL":  # of the function that asks
+        if name == "QUEUE_URL":  # of the current function
             return queue_url(cloud.FED[self._scheduler.current.place])
         return self._settings[name]
 
@@ -174,12 +174,12 @@ class Schedule:
     def hot_heads(self) -> HotHeads:
         return self._hot_heads[self._scheduler.current.place]
 
-    # What the clients find
+    # The clients' API
 
     def ask(
         self, method: str, resource: str, path: Mapping[str, str], body: str | None, key: str | None
     ) -> Answer:
-        """Have an API function answer, as API Gateway does: 502 if it dies, 504 if it hangs."""
+        """Call an API function, as API Gateway does: 502 if it dies, 504 if it hangs."""
         reads = resource in ("/order/{orderId}", "/order/{orderId}/status")
         name = "order_reader" if reads else f"{resource.split('/')[1].rstrip('s')}_api"
         event = {
@@ -218,7 +218,7 @@ class Schedule:
     # The schedule
 
     def open(self, opening: Opening) -> None:
-        """Set the balances that there are before anybody orders, without faults."""
+        """Set the initial balances, without faults."""
         for kind, table, key, amounts, prices in (
             (ACCOUNTS, "AccountTable", "customerId", opening.credit, {}),
             (STOCK, "StockTable", "productId", opening.units, opening.prices),
@@ -265,7 +265,7 @@ class Schedule:
                 )
 
     def run(self, scripts: Sequence[Script]) -> Outcome:
-        """Run to rest, or to the first thing that does not hold."""
+        """Run until idle, or to the first broken invariant."""
         functions.put_into(self)
         for number, script in enumerate(scripts):
             self._spawn(f"client{number}", partial(script, self))
@@ -322,14 +322,14 @@ class Schedule:
         self._check_patience()
 
     def _check_patience(self) -> None:
-        """Nothing expires for a single thing that went wrong: there is ample time to set it right."""
+        """No order expires because of a single fault: there is ample time to repair it."""
         has_time_left = self._style.deadline and not self._style.skews and self.cells.total() <= 1
         expired = [each for each in self.books.orders if self.books.status(each) == "EXPIRED"]
         if has_time_left and expired:
             self.books.broken.append(f"I5: {expired} expired, and only {dict(self.cells)} went wrong")
 
     def _run_until_quiet(self) -> bool:
-        """Run until nothing is left to do. False if something does not hold."""
+        """Run until nothing is left to do. False if an invariant is broken."""
         scheduler, chance, eager = self._scheduler, self._chance, self._style.eager
         broken = self.books.broken
         while not broken:
@@ -351,7 +351,7 @@ class Schedule:
         return False
 
     def _let_time_pass(self) -> bool:
-        """Go to the next moment at which something can happen; False if there is none."""
+        """Advance to the next time at which something can happen; False if there is none."""
         moments = [task.wakes for task in self._scheduler.tasks]
         for queue in self._inboxes.values():
             moments += [int(message.visible_at * 1000) + 1 for message in queue.messages]
@@ -411,12 +411,12 @@ class Schedule:
             self._log(f"gets {[trace.gist(message.body) for message in batch]}", task.name)
 
     def _some(self, most: int) -> int:
-        """How many of those that wait a function gets."""
+        """How many of the waiting messages a function gets."""
         chance = self._chance
         return most if chance.random() < self._style.whole_batches else chance.randint(1, most)
 
     def _relay(self) -> None:
-        """Start the stream's function with the next records; they come again until it returns."""
+        """Start the stream's function with the next records; they are retried until it returns."""
         records = self._streamed[: self._some(len(self._streamed))]
         self._stream_free_at = NEVER
 
@@ -425,7 +425,7 @@ class Schedule:
             try:
                 functions.handler(RELAY)({"Records": records}, None)
                 del self._streamed[: len(records)]
-            except Exception as error:  # Lambda takes whatever the function raises
+            except Exception as error:  # Lambda handles any error of the function
                 self._log(f"raised {error!r}")
             else:
                 free_at = self._scheduler.now
@@ -445,7 +445,7 @@ class Schedule:
         newer = self._style.newer > 0 and self._chance.random() < self._style.newer
         return self._scheduler.spawn(name, self._style.skews.get(name, 0), newer, run)
 
-    # What goes wrong on the way, and what operators do about it
+    # Faults in transit, and the operators' repairs
 
     def _set_faults(self, faults: Faults) -> None:
         self._faults = faults
@@ -489,7 +489,7 @@ class Schedule:
         }.get(mishap, (0.0,))
 
     def _replay(self) -> None:
-        """Some messages of long ago come again, under new ids."""
+        """Deliver some old messages again, under new ids."""
         if not self._delivered:
             return
         for queue, message in self._chance.sample(self._delivered, min(3, len(self._delivered))):
@@ -527,7 +527,7 @@ class Schedule:
             trace.gist(letter.body) for queue in queues for letter in self._cloud.sqs.queues[queue].messages
         ]
 
-    # What is noted
+    # Records
 
     def _committed(self, changes: Sequence[Change]) -> None:
         self.books.commit(changes)
@@ -587,7 +587,7 @@ def _first_balance(kind: LedgerSpec, table: str, key: str, change: BalanceReques
 
 
 def _is_last_release(message: Message) -> bool:
-    """Whether it is a release that the watchdog sends, after which nobody checks (docs/decisions/0009)."""
+    """Whether it is the watchdog's last release, after which it no longer checks (docs/decisions/0009)."""
     return '"source":"/order-capture/order_watchdog","type":"order.release"' in message.body
 
 
@@ -604,7 +604,7 @@ _ON_THE_WAY = (
 
 
 def _unreadable(record: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The record of an item like this one, whose log is no list of texts: somebody wrote it by hand."""
+    """The record of an item like this one, written by hand: its log is not a list of texts."""
     keys = {"orderId": {"S": f"by-hand-{number}"}}
     image = {**record["dynamodb"]["NewImage"], **keys, "timeline": {"L": [{"N": "1"}]}}
     change = {"Keys": keys, "NewImage": image, "SequenceNumber": str(number)}

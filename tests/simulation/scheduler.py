@@ -1,4 +1,4 @@
-"""Many at once in one thread: tasks that are switched where they wait, and a clock that never sleeps."""
+"""Cooperative tasks in one thread, switched where they wait, and a virtual clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ START = datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 
 class Crashed(BaseException):
-    """The process that runs a task is gone. Not an Exception: no handler of the application may see it."""
+    """A task's process has ended. Not an Exception, so that the application's handlers can't catch it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +32,7 @@ class Task:
 
 
 class _Runner(greenlet):
-    """Runs one task after the other: to make a greenlet for each costs an eighth of a schedule's time."""
+    """Runs tasks one after the other: a greenlet for each takes an eighth of a schedule's time."""
 
     task: Task | None = None
 
@@ -51,10 +51,10 @@ _NOBODY = Task("", "", 0, False, 0, lambda: None, _Runner())
 
 
 class Scheduler:
-    """The tasks, and the time in milliseconds. Which task goes on is drawn from `chance`."""
+    """The tasks, and the time in milliseconds. `chance` picks the next task."""
 
     def __init__(self, chance: random.Random, switching: float) -> None:
-        """`switching` is how likely a task gives way where it could."""
+        """`switching` is the probability that a task yields where it could."""
         self._chance = chance
         self._switching = switching
         self._hub = getcurrent()
@@ -72,7 +72,7 @@ class Scheduler:
             self._hub.switch()
 
     def sleep(self, milliseconds: int) -> None:
-        """Let others run for so long, at least."""
+        """Let others run for at least this time."""
         self.current.wakes = self.now + milliseconds
         self._hub.switch()
 
@@ -93,7 +93,7 @@ class Scheduler:
         return [task for task in self.tasks if task.wakes <= now]
 
     def resume(self, task: Task) -> None:
-        """Run a task up to where it gives way, or to its end."""
+        """Run a task until it yields or ends."""
         self.now += 1
         self.current = task
         task.runner.switch()
@@ -102,7 +102,7 @@ class Scheduler:
             self.tasks.remove(task)
 
     def kill_all(self) -> None:
-        """End what still runs, at the end of a schedule that failed."""
+        """End the remaining tasks of a failed schedule."""
         for task in self.tasks:
             task.runner.throw()
         self.tasks.clear()
@@ -110,7 +110,7 @@ class Scheduler:
 
 @lru_cache(maxsize=4096)
 def timestamp(milliseconds: int) -> str:
-    """A time of a schedule as the application writes it."""
+    """A time of a schedule in the application's format."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{_to_the_second(seconds)}.{rest:03}Z"
 

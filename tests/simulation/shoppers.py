@@ -1,4 +1,4 @@
-"""The clients: what they ask for, how they try again, and what they were promised (I5, I6, I9)."""
+"""The clients: their requests, their retries, and the promises made to them (I5, I6, I9)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ GIVES_UP_AFTER = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client gets. Behind a process that died or hangs, it is API Gateway that answers."""
+    """A client's response. If the process died or hangs, it is API Gateway's."""
 
     status: int
     body: Any = None
 
 
 class Shop(Protocol):
-    """The API as a client's task reaches it."""
+    """The API for a client's task."""
 
     def ask(
         self, method: str, resource: str, path: Mapping[str, str], body: str | None, key: str | None
     ) -> Answer:
-        """Send a request and wait for what comes back."""
+        """Send a request and wait for the response."""
 
     def sleep(self, milliseconds: int) -> None:
         """Do nothing for a while."""
@@ -46,7 +46,7 @@ Script = Callable[[Shop], None]
 
 @dataclass
 class Promises:
-    """What clients were answered, held against the books."""
+    """The clients' responses, compared with the books."""
 
     books: Books
     accepted: set[str] = field(default_factory=set)
@@ -110,11 +110,11 @@ class Promises:
             self._break("I6", f"order {order_id} was {before}, and is {status} to its client")
 
     def unexpected(self, request: str, answer: Answer) -> None:
-        """An answer that no client should ever get."""
+        """Record a response that no client should ever get."""
         self._break("I9", f"{request} was answered {answer.status} {answer.body}")
 
     def at_rest(self) -> None:
-        """Every accepted order is there, every keyed adjustment was made once."""
+        """Every accepted order exists, every keyed adjustment was made once."""
         for order_id in self.accepted:
             if self.books.status(order_id) not in TERMINAL:
                 self._break("I5", f"order {order_id} was accepted, and is {self.books.status(order_id)}")
@@ -134,7 +134,7 @@ class Promises:
 
 
 class Shopper:
-    """How a client deals with the API: it asks again, and notes the answers."""
+    """A client of the API: it retries, and records the responses."""
 
     def __init__(self, shop: Shop, promises: Promises) -> None:
         self._shop = shop
@@ -161,7 +161,7 @@ class Shopper:
         key: str | None,
         done: Callable[[Mapping[str, Any], str | None], None],
     ) -> Any:
-        """Send a request until it is answered; without a key, only as long as nothing can have happened."""
+        """Retry a request until it is answered; without a key, only while it can't have had an effect."""
         return self._insist(partial(self._shop.ask, "POST", resource, {}, body), body, key, done)
 
     def _insist(
@@ -207,7 +207,7 @@ class Shopper:
 
 @dataclass(frozen=True)
 class Opening:
-    """What there is before anybody orders: credit, units and the prices of some products, as text."""
+    """The initial data: credit, units and the prices of some products, as text."""
 
     credit: Mapping[str, str]
     units: Mapping[str, str]
@@ -218,7 +218,7 @@ class Crowd:
     """The clients of one schedule, drawn from `chance`."""
 
     def __init__(self, chance: random.Random, promises: Promises, *, rush: bool = False) -> None:
-        """In a `rush`, several clients want the last units of one product at the same moment."""
+        """In a `rush`, several clients order the last units of one product at the same moment."""
         self._chance = chance
         self._promises = promises
         self._keys = 0
@@ -315,7 +315,7 @@ class Crowd:
             )
         )
         bodies += bodies if chance.random() < 0.5 else []
-        if key is not None and chance.random() < 0.3:  # the same key, for somebody else
+        if key is not None and chance.random() < 0.3:  # the same key, for another customer
             bodies.append(bodies[0].replace('Id":"', 'Id":"another-'))
 
         def script(shop: Shop) -> None:
@@ -326,7 +326,7 @@ class Crowd:
         return script
 
     def _repricing(self) -> Script:
-        """An operator changes a price, or takes it away; then the product is ordered at the new one."""
+        """An operator changes or removes a price; then the product is ordered at the new one."""
         chance = self._chance
         product, key = chance.choice(list(self.opening.prices)), self._key()
         arrives = self._soon() if chance.random() < 0.7 else chance.randint(1_000, 50_000)
@@ -351,7 +351,7 @@ class Crowd:
         return script
 
     def _newcomers(self) -> list[Script]:
-        """Two who are the first to set the balance of something, at the same moment."""
+        """Two clients that set the first balance of the same entity at the same moment."""
 
         def first(body: str, key: str | None) -> Script:
             return lambda shop: Shopper(shop, self._promises).adjust("/stock", body, key)
@@ -359,7 +359,7 @@ class Crowd:
         return [first(f'{{"productId":"mug","balance":{units}}}', self._key()) for units in (3, 5)]
 
     def _deletion(self) -> Script:
-        """An operator deletes something; then it is ordered for nothing, and perhaps made again."""
+        """An operator deletes an entity; then orders for it are rejected, and it may be created again."""
         chance = self._chance
         resource, name, entities = chance.choice(
             (("/account", "customerId", self.opening.credit), ("/stock", "productId", self.opening.units))

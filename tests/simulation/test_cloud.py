@@ -10,9 +10,8 @@ from tests.support.template import functions, load_template, of_type, on_aws, re
 
 TEMPLATE = on_aws(load_template())
 
-# Those who listen to the event topic write nothing that an order depends on: publishing is simulated.
-# Nor does what follows the ledgers' streams.
-# And so do those who follow the ledgers.
+# Subscribers of the event topic write nothing that orders depend on: only publishing is simulated.
+# Nor do readers of the ledgers' streams.
 LISTENERS = {
     "ledger_publisher",
     "history_projector",
@@ -21,7 +20,7 @@ LISTENERS = {
     *("report_projector", "reports_api"),
     *("console", "operations_api", "smoke_test"),
 }
-# Of theirs, what says whether there are any is read by who publishes.
+# Their tables, without those in which publishers look up whether there are subscribers.
 OF_LISTENERS = {"ReportTable", "HistoryTable"}
 
 

@@ -1,4 +1,4 @@
-"""Whatever some receivers do, other customers' webhooks arrive: in virtual time, with the real use cases."""
+"""Faulty receivers do not delay other customers' webhooks: in virtual time, with the real use cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 90
 BAD = [f"bad{number}" for number in range(20)]
 
 Behaviour = Callable[[random.Random], tuple[float, int]]
-"""Seconds until a receiver answers, and the status that it answers with."""
+"""Seconds until a receiver responds, and the status."""
 
 
 def quick(chance: random.Random) -> tuple[float, int]:
@@ -37,7 +37,7 @@ def behaviour(bad: Behaviour) -> Callable[[str], Behaviour]:
 
 
 def good_customers() -> Iterator[Customer]:
-    """Some with one webhook, some with three, some whose orders name where to send."""
+    """Some with one webhook, some with three, some whose orders have a callback URL."""
     for number in range(20):
         name = f"good{number}"
         hosts = [f"{name}-{each}.example" for each in range((1, 3, 0)[number % 3])]
@@ -49,7 +49,7 @@ def with_webhooks(count: int, names: Sequence[str] = BAD, rate: float = 0.5) -> 
 
 
 def with_callbacks() -> list[Customer]:
-    """Each of whose orders names a host that nobody knows."""
+    """Customers whose orders each name a new host."""
     return [
         Customer(name, 1, [], lambda number, name=name: f"{name}-{number}.example")  # type: ignore[misc]
         for name in BAD
@@ -59,7 +59,7 @@ def with_callbacks() -> list[Customer]:
 def others_waits(
     bad: Sequence[Customer], behaves: Behaviour, seed: int = 1, warm_up: float = 30
 ) -> list[float]:
-    """How long each webhook of the good customers took; for ever if it never came."""
+    """The seconds that each webhook of the good customers took; infinite if it never arrived."""
     model = Model(seed, behaviour(behaves))
     for customer in good_customers():
         model.add(customer)
@@ -124,7 +124,7 @@ def test_those_who_begin_meanwhile_are_not_kept_waiting_either() -> None:
 
 
 def test_without_lanes_and_shares_nothing_arrives_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model shows what it is for."""
+    """The model shows the need for lanes and shares."""
     monkeypatch.setattr(ReceiverHealth, "lane", lambda *_: Lane.QUICK)
     monkeypatch.setattr(deliver_webhooks, "QUICK_SECONDS", 15)
     monkeypatch.setattr(Share, "free", lambda *_: [*range(8)])

@@ -1,4 +1,4 @@
-"""What `make simulate` says of a run: in words, and no more than was checked."""
+"""The summary of `make simulate`: it claims only what was checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random schedules hold I1 to I10, meet every fault at every call, and can be run again."""
+"""Random schedules keep I1 to I10, cover every fault at every call, and are reproducible."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_fault_is_met_at_every_call(summary: Summary, say: Say) -> None:
 
 
 def test_a_seed_is_the_same_schedule_in_every_process() -> None:
-    """Whatever the order is in which a process happens to go through its sets."""
+    """Independent of a process's iteration order of sets."""
     code = "import sys; from tests.simulation.run import trace_of; sys.stdout.write(trace_of(77))"
 
     traces = {

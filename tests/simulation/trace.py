@@ -1,4 +1,4 @@
-"""What a trace says of a call and of a message, in a few words."""
+"""Short descriptions of calls and messages for a trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gist(body: str) -> str:
 
 
 def what(params: Mapping[str, Any]) -> str:
-    """What a call is about: the items that it reads or writes, or the messages that it sends."""
+    """The subject of a call: the items that it reads or writes, or the messages that it sends."""
     if "TransactItems" in params:
         return ", ".join(_action(*next(iter(each.items()))) for each in params["TransactItems"])
     if "RequestItems" in params:

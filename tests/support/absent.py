@@ -1,4 +1,4 @@
-"""What a suite does where the tool that it needs is not there."""
+"""What a suite does if a required tool is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def absent(what: str) -> NoReturn:
-    """Skip, and say loudly why; where everything has to be there (CI) that is a failure."""
+    """Skip with a clear message; if everything must be installed (CI), fail."""
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(what)

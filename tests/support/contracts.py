@@ -29,32 +29,32 @@ READ_AS: dict[Message, type[messages.Received]] = {
     registry.DELIVER: messages.DeliverWebhook,
     **dict.fromkeys(registry.EVENTS, messages.ReceivedOrderEvent),
 }
-"""What the functions take each message for."""
+"""The model with which the functions parse each message."""
 
 BY_DATASCHEMA = {message.dataschema: message for message in MESSAGES}
 
 
 def path_of(message: Message) -> Path:
-    """Where a message's schema lies."""
+    """The path of a message's schema."""
     return ROOT / "schemas" / message.type / f"{message.version}.json"
 
 
 def committed_schema(message: Message) -> Schema:
-    """A message's schema as it lies there."""
+    """A message's committed schema."""
     schema: Schema = json.loads(path_of(message).read_text(encoding="utf-8"))
     return schema
 
 
 def errors_of(schema: Schema, value: Any) -> list[str]:
-    """What is wrong with a value for who reads it by this schema, and passes over what it does not name."""
+    """The faults of a value for a reader of this schema, who ignores unknown fields."""
     validator = Draft202012Validator(_strict(schema), format_checker=FormatChecker())
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
 def faults(text: str, message: Message | None = None) -> list[str]:
-    """What is wrong with a message that we have sent; with a CloudEvent, by what it says that it is.
+    """The faults of a message that we sent; a CloudEvent's schema is the one that it names.
 
-    What we say has no field that its schema does not name.
+    Our messages have no fields that are not in their schemas.
     """
     event = json.loads(text)
     if message is not None and not message.enveloped:
@@ -73,9 +73,9 @@ def faults(text: str, message: Message | None = None) -> list[str]:
 
 
 def anything_by(whole: Schema, node: Mapping[str, Any] | None = None) -> st.SearchStrategy[Any]:
-    """Whatever a schema of ours allows, which knows only the keywords that `contracts.schemas` compares.
+    """All values that a schema of ours allows; it uses only the keywords that `contracts.schemas` compares.
 
-    Fields that it does not name, which an open one allows as well, are left to the tests that add some.
+    Additional fields, which an open schema allows, are left to the tests that add some.
     """
     schema = resolve(whole, whole if node is None else node)
     match schema:
@@ -112,13 +112,13 @@ def anything_by(whole: Schema, node: Mapping[str, Any] | None = None) -> st.Sear
     raise NotImplementedError(f"what is by {schema}?")
 
 
-# What no schema says, and the description of them all does: what a number may be.
+# The range of a number is in the common description, not in any schema.
 _MOST, _LEAST = 2**80, 10.0**-decimal_json.MAX_DIGITS  # exact as a float, and with two decimals of 27 digits
 _TEXT = st.characters(codec="utf-8")  # what JSON can hold
 
 
 def texts_of(message: Message) -> st.SearchStrategy[str]:
-    """Every message that its schema and the envelope's allow, as it travels."""
+    """Every message that its schema and the envelope's allow, as sent."""
     if not message.enveloped:
         return anything_by(committed_schema(message)).map(json.dumps)
     envelope = committed_schema(ENVELOPE)
@@ -137,7 +137,7 @@ def texts_of(message: Message) -> st.SearchStrategy[str]:
 
 
 def _closed(node: Any) -> Any:
-    """A schema that lets through only the fields that it names."""
+    """A schema that allows only the fields that it names."""
     match node:
         case {"properties": dict()}:
             return {key: _closed(each) for key, each in node.items()} | {"additionalProperties": False}
@@ -149,7 +149,7 @@ def _closed(node: Any) -> Any:
 
 
 def _strict(node: Any) -> Any:
-    """With patterns that end where the text does: after a "$" of Python's, a line break may follow."""
+    """The schema with patterns that match to the end: Python's "$" allows a trailing line break."""
     match node:
         case {"pattern": str(pattern)}:
             return {**node, "pattern": re.sub(r"\$$", r"\\Z", pattern)}

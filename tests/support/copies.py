@@ -1,4 +1,4 @@
-"""A service that keeps its own copy of accounts or stock, from a topic's messages."""
+"""A service with its own copy of accounts or stock, from a topic's messages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ State = dict[str, Any]
 
 
 class Copy:
-    """The last state of each customer or product, by id: the highest version, whenever it came."""
+    """The last state of each customer or product, by id: the highest version, in any order of arrival."""
 
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
 
     def apply(self, bodies: Iterable[str]) -> None:
-        """Take in messages of the topic: late, twice or out of order."""
+        """Apply messages of the topic, which may be late, repeated or out of order."""
         for body in bodies:
             event = simplejson.loads(body, use_decimal=True)
             state, known = event["data"], self.states.get(event["subject"])
@@ -25,7 +25,7 @@ class Copy:
                 self.states[event["subject"]] = state | {"updateTime": event["time"]}
 
     def view(self, entity: str) -> State | None:
-        """What `GET` says of it; None if that is 404."""
+        """The state that `GET` returns; None for a 404."""
         state = self.states.get(entity)
         if state is None or state["deleted"]:
             return None

@@ -1,8 +1,8 @@
-"""What no test reaches, shown at the end of `make test`: a report, and no gate.
+"""The lines that no test runs, shown at the end of `make test`: a report, not a gate.
 
-Measured are the suites that run the code in the tests' own processes and for its own sake. The simulation
-and the benchmarks run it thousands of times, which would take longer and reach nothing new; an engine runs it
-elsewhere.
+Measured are the suites that test the code in their own processes. The simulation and the benchmarks run it
+thousands of times, so measuring them would be slow and find nothing new; an engine runs it in other
+processes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from rich.table import Table
 
 REPORT = Path(".local/coverage/report.json")
 SUITES = ("unit", "contract", "pipeline", "operations", "messages", "template")
-FILES = 8  # of those with most lines that no test reaches; the page has all
+FILES = 8  # files with the most lines that no test runs; the page has all
 
 
 def table() -> Table | None:
-    """The files with most lines that no test reaches; None if nothing was measured."""
+    """The files with the most lines that no test runs; None if nothing was measured."""
     if not REPORT.is_file():
         return None
     measured = json.loads(REPORT.read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def spans(lines: list[int], most: int = 4) -> str:
     """These lines as ranges, the longest `most` of them: `3-7, 12, …`."""
     ranges: list[list[int]] = []
     for line in sorted(lines):
-        if ranges and line - ranges[-1][-1] <= 2:  # a line of nothing, or of a comment, between two is no end
+        if ranges and line - ranges[-1][-1] <= 2:  # one empty line or comment does not end a range
             ranges[-1].append(line)
         else:
             ranges.append([line])

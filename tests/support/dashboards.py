@@ -1,4 +1,4 @@
-"""dashboard.yaml as it is deployed, with things named as in the template."""
+"""dashboard.yaml as it is deployed, with the template's names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def body(names: Mapping[str, str]) -> str:
     """The dashboard's body.
 
     Args:
-        names: what `Fn::Sub` puts in, where that is not the thing's logical id: `AWS::StackName`, parameters.
+        names: the values for `Fn::Sub` that are not the logical id: `AWS::StackName`, parameters.
     """
     text, _variables = yaml.safe_load((ROOT / "dashboard.yaml").read_text(encoding="utf-8"))["Fn::Sub"]
 

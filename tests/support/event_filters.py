@@ -1,4 +1,4 @@
-"""Which records an event source mapping's filters let through, by those of AWS's rules that we use."""
+"""The records that an event source mapping's filters pass, by the AWS rules that we use."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ Filter = dict[str, Any]
 
 
 def filters_of(event: dict[str, Any]) -> list[Filter]:
-    """What a source lets through, each a pattern; with none, everything."""
+    """A source's filter patterns; without any, everything passes."""
     filters = event.get("FilterCriteria", {}).get("Filters", [])
     return [json.loads(each["Pattern"]) for each in filters] or [{}]
 
 
 def matches(record: Any, pattern: Filter) -> bool:
-    """Whether a filter lets a record through."""
+    """Whether a record passes a filter."""
     for name, rule in pattern.items():
         value = record.get(name)
         if isinstance(rule, dict):

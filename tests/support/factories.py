@@ -1,4 +1,4 @@
-"""Things to test with. Each has a default for all that a test does not care about."""
+"""Test data. Each factory has defaults for everything that is irrelevant to a test."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WEBHOOK_SECRET = secret_of(bytes(range(32)))
 
 
 def ticking_clock() -> Callable[[], str]:
-    """A clock that moves on by a millisecond each time it is read."""
+    """A clock that advances by a millisecond each time it is read."""
     ticks = itertools.count()
     return lambda: f"2026-11-20T10:00:{next(ticks) / 1000:06.3f}Z"
 
@@ -66,7 +66,7 @@ def placed(details: OrderDetails | None = None, fingerprint: str = "print-1") ->
 
 
 def in_status(status: OrderStatus, order: Order | None = None) -> Order:
-    """An order that has come to a status, whatever its checks have answered."""
+    """An order in a status, regardless of its check results."""
     order = order or placed()
     is_shipped_at_once = (order.status, status) == (OrderStatus.PENDING, OrderStatus.SHIPPED)
     before = [OrderStatus.CONFIRMED] if is_shipped_at_once else []
@@ -126,7 +126,7 @@ def watch(order_id: str = "order-1", delay: int = 60, attempts: int = 0) -> Watc
 
 
 def moved(head: Balance | None, movement: BalanceChange, now: str) -> Balance:
-    """The balance that a change makes of another one."""
+    """The balance after a change."""
     old = head or Balance(Decimal(0))
     return Balance(
         old.balance + movement.balance,
@@ -140,7 +140,7 @@ def moved(head: Balance | None, movement: BalanceChange, now: str) -> Balance:
 
 
 def shown(head: Balance | None) -> Balance | None:
-    """A head without what only its own table counts."""
+    """A head without the internal counters of its table."""
     return head and replace(head, stripes=0, balance_version=0, transfers=0)
 
 
@@ -156,7 +156,7 @@ def a_commit(
 
 
 def a_decline(entity: str, order_id: str = "order-2", time: str = NOW) -> Hold:
-    """An order that got nothing."""
+    """A declined hold of an order."""
     return Hold(entity, order_id, {}, declined(entity=entity), time)
 
 
@@ -196,7 +196,7 @@ def fact_of(
     reason: str | None = None,
     placed: str = NOW,
 ) -> OrderEventSummary:
-    """What a subscriber receives: that this happened to an order."""
+    """An order's event as a subscriber receives it."""
     details = details or details_of()
     status = next(status for status in OrderStatus if event_type(status) is kind)
     change = StatusChange(status, time, sequence, reason)
@@ -204,7 +204,7 @@ def fact_of(
 
 
 def body_of(message: Message) -> str:
-    """A message as it lies in a queue."""
+    """A message's body in a queue."""
     return envelopes.encode(message, message_id="m-1", source="/order-capture/test", time=NOW).body
 
 
@@ -213,12 +213,12 @@ SERVICE_CLAIMS = {"sub": "service-1", "client_id": "service-1", "token_use": "ac
 
 
 def customer_claims(name: str) -> dict[str, str]:
-    """What the gateway says of a customer's token."""
+    """The gateway's claims of a customer's token."""
     return {"sub": f"sub-of-{name}", "client_id": "shop", "token_use": "access", "username": name}
 
 
 def lambda_context(milliseconds: int = 10_000, request_id: str = "call-1") -> LambdaContext:
-    """The context of a call that has so many milliseconds left."""
+    """The context of a call with this many milliseconds left."""
     context = SimpleNamespace(
         aws_request_id=request_id, get_remaining_time_in_millis=lambda: milliseconds, function_name="function"
     )
@@ -234,7 +234,7 @@ def api_event(
     query: Mapping[str, list[str]] | None = None,
     claims: Mapping[str, str] = SERVICE_CLAIMS,
 ) -> dict[str, Any]:
-    """What API Gateway's proxy integration hands to a function. A `body` that is no text becomes JSON."""
+    """The event of API Gateway's proxy integration. A `body` that is not a string becomes JSON."""
     return {
         "httpMethod": method,
         "resource": resource,
@@ -254,7 +254,7 @@ def socket_event(
     claims: Mapping[str, str] | None = SERVICE_CLAIMS,
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What a WebSocket API hands to its function."""
+    """The event of a WebSocket API."""
     return {
         "requestContext": {
             "eventType": kind,
@@ -269,7 +269,7 @@ def socket_event(
 
 
 def queue_event(*bodies: str, queue: str = "queue", receives: int = 1) -> dict[str, Any]:
-    """What SQS hands to a function. The messages are named "message-0", "message-1", …"""
+    """The event of an SQS batch. The message ids are "message-0", "message-1", …"""
     arn = f"arn:aws:sqs:us-east-1:123456789012:{queue}"
     return {
         "Records": [

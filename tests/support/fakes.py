@@ -1,4 +1,4 @@
-"""A queue's publisher over AWS in memory, and the ports that are not AWS's tables and queues."""
+"""A queue's publisher over the in-memory AWS, and fakes of the ports beyond tables and queues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.factories import NOW
 
 
 class MemoryPublisher(QueuePublisher):
-    """The publisher of a queue in memory, and what has come to that queue."""
+    """The publisher of an in-memory queue, and the messages in that queue."""
 
     def __init__(self) -> None:
         self._sqs = SQS(now=lambda: 0.0)
@@ -25,9 +25,9 @@ class MemoryPublisher(QueuePublisher):
         envelopes = EnvelopeFactory("/order-capture/test", lambda: "m-1", lambda: NOW, RecordedBackoff())
         super().__init__(self._sqs, url, envelopes)
         self.failing: set[str] = set()
-        """The orders whose messages can't be sent now."""
+        """The orders whose messages currently can't be sent."""
         self.meanwhile: list[Callable[[], object]] = []
-        """What happens before the next calls, one each."""
+        """Actions to run before the next calls, one each."""
 
     @property
     def sent(self) -> list[Received]:
@@ -35,11 +35,11 @@ class MemoryPublisher(QueuePublisher):
 
     @property
     def attributes(self) -> list[dict[str, Any]]:
-        """The attributes of each message that was sent."""
+        """The attributes of each sent message."""
         return [{**message.attributes} for message in self._sqs.queues["queue"].messages]
 
     def taken(self) -> list[Received]:
-        """What was sent since the last time that this was asked."""
+        """The messages sent since the last call."""
         sent = self.sent
         self._sqs.queues["queue"].messages.clear()
         return sent
@@ -56,7 +56,7 @@ class MemoryPublisher(QueuePublisher):
 def _published(message: SqsMessage) -> Received:
     published = decode(message.body)
     if isinstance(published, DeliverWebhook):
-        # How long a delivery waits is not in the message: it is for the queue to know.
+        # A delivery's delay is not in the message, only in the queue.
         return published.model_copy(update={"delay": int(message.visible_at)})
     return published
 

@@ -1,4 +1,4 @@
-"""Logging as it is in a function's process that has just started."""
+"""Logging as in a newly started function's process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from order_capture.entrypoints import logs
 
 @contextmanager
 def fresh_logging() -> Iterator[io.StringIO]:
-    """While this lasts, what such a process writes, by whatever logger; its runtime lets DEBUG through."""
+    """While this lasts, captures such a process's lines from all loggers; its runtime passes DEBUG."""
     root, own, factory = (
         logging.getLogger(),
         logging.getLogger("order_capture"),
@@ -21,7 +21,7 @@ def fresh_logging() -> Iterator[io.StringIO]:
     )
     before = [(each, each.handlers[:], each.level, dict(each.__dict__)) for each in (root, own)]
     root.handlers, own.handlers = [], []
-    own.__dict__.pop("init", None)  # Powertools' mark of a logger that is its own already
+    own.__dict__.pop("init", None)  # Powertools' mark of a logger that it has already set up
     own.__dict__.pop("powertools_handler", None)
     root.setLevel(logging.DEBUG)
     logs.configure.cache_clear()

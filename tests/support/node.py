@@ -1,4 +1,4 @@
-"""Programs of JavaScript that the tests run: the checkout's own Node, the packages of package.json."""
+"""JavaScript programs for the tests, with the checkout's own Node and the packages of package.json."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def module(path: str) -> Path:
 
 
 def answer_of(program: str, package: str, *arguments: str, text: str = "") -> dict[str, Any]:
-    """The JSON that a program writes, which uses a package, given some arguments and a text to read."""
+    """The JSON output of a program that uses a package, given its arguments and standard input."""
     module(package)
     finished = subprocess.run(
         [NODE, "--input-type=module", "--eval", program, *arguments],

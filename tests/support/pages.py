@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-# Decisions and the changelog describe how things once were: what they name may be gone.
+# Decisions and the changelog describe the past: what they name may no longer exist.
 PRESENT = [page for page in PAGES if page not in DECISIONS and page.name != "CHANGELOG.md"]
 
 

@@ -1,7 +1,7 @@
-"""The application of template.yaml in one process: moto is AWS, and this is what Lambda does around it.
+"""The application of template.yaml in one process: moto plays AWS, and this module plays Lambda.
 
-Which queue feeds which function, in what batches, under which settings, and where a message ends that
-fails: all of it is read from the template, so that a mistake there shows here.
+The event sources of each function, their batch sizes, the settings and the dead-letter queues
+are all read from the template, so that a mistake there shows here.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ AWS_SETTINGS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
 }
-MAX_RECEIVED = 10  # by one call of SQS; Lambda makes larger batches of several
-MAX_ROUNDS = 500  # far more than any scenario takes; a pipeline that never gets quiet fails
+MAX_RECEIVED = 10  # messages of one SQS call; Lambda combines several calls into larger batches
+MAX_ROUNDS = 500  # far more than any scenario takes; a pipeline that never becomes idle fails
 
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client gets."""
+    """The response that a client gets."""
 
     status: int
     headers: Mapping[str, str]
@@ -60,34 +60,34 @@ class Answer:
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the template, ready to be called."""
+    """A function of the template, ready to be invoked."""
 
     name: str
     handler: Handler
     environment: dict[str, str]
     routes: list[tuple[str, str]] = field(default_factory=list)
     queues: Sequence[str] = ()
-    """Those that feed it, the one that others send to first."""
+    """The queues of its event sources; the one that others send to comes first."""
     streams: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """The filters of each table whose stream it follows."""
+    """The filters of each table whose stream it reads."""
     batch_size: int = 1
     window: int = 0
-    """Seconds for which its batches gather. Here a batch is what there is when it is delivered."""
+    """Seconds of its batching window. Here a batch has the messages present at delivery."""
     reports_failures: bool = False
 
 
 @cache
 def _client(service: str) -> Any:
-    """A client of the tests' own: whatever it asks is neither counted nor refused."""
+    """A client for the tests: its calls are neither counted nor refused."""
     return session().create_client(service)
 
 
 class Pipeline:
-    """All of it, empty. To be made and used under `moto.mock_aws()` (see `running`)."""
+    """The whole application, empty. Create and use it under `moto.mock_aws()` (see `running`)."""
 
     def __init__(self) -> None:
         self._time = _Time()
-        # Nothing of the caller's: an engine that runs, in a shell that has its `make env`, is not this one.
+        # Without the caller's environment: its shell may have the `make env` of a running engine.
         with mock.patch.dict(os.environ, AWS_SETTINGS, clear=True):
             aws_clients.client.cache_clear()
             self._clients: dict[str, Any] = {service: aws_clients.client(service) for service in SERVICES}
@@ -106,20 +106,20 @@ class Pipeline:
         self.invocations = 0
         """How often a function was called."""
         self.delivered: list[tuple[str, str]] = []
-        """Every message that a function was given: the function's name, and the body."""
+        """Every delivered message: the function's name, and the body."""
         for client in self._clients.values():
             client.meta.events.register("before-send", self._count)
 
     @classmethod
     @contextlib.contextmanager
     def running(cls) -> Iterator[Pipeline]:
-        """One of its own, over an AWS of its own."""
+        """A new pipeline, over a new AWS."""
         with mock_aws():
             pipeline = cls()
             yield pipeline
             pipeline.close()
 
-    # What a client does
+    # Clients
 
     def ask(
         self,
@@ -149,22 +149,22 @@ class Pipeline:
                     return Answer(answer["statusCode"], answer["headers"], body)
         raise LookupError(f"the template has no route for {method} {path}")
 
-    # What Lambda does
+    # Lambda
 
     def invoke(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
-        """Call a function with an event of the test's own."""
+        """Invoke a function with a test's event."""
         return self._call(self._functions[name], event)
 
     def deliver(self, name: str, times: int = 1) -> int:
-        """Hand the next batch of each of its queues to a function, `times` over; return how many it has.
+        """Deliver the next batch of each of its queues to a function, `times` times; return its size.
 
-        What the function reports as failed is back in the queue at once, as if its time had passed.
+        Messages that the function reports as failed return to the queue at once, without a timeout.
         """
         function = self._functions[name]
         return sum(self._deliver(function, queue, times) for queue in function.queues)
 
     def consumers(self) -> dict[str, int]:
-        """The functions that queues and streams feed, and the seconds of their batching windows."""
+        """The functions with queues or streams, and the seconds of their batching windows."""
         return {
             name: function.window
             for name, function in self._functions.items()
@@ -173,7 +173,7 @@ class Pipeline:
 
     def _deliver(self, function: Function, queue: str, times: int) -> int:
         if not sqs_backends[DEFAULT_ACCOUNT_ID][REGION].get_queue(queue).messages:
-            return 0  # most queues are empty most of the time, and asking AWS is ten times the work
+            return 0  # most queues are usually empty, and calling AWS is ten times the work
         sqs, url = self._aws["sqs"], self._physical[queue]
         messages: list[dict[str, Any]] = []
         while len(messages) < function.batch_size:
@@ -201,9 +201,9 @@ class Pipeline:
         return len(messages)
 
     def publish_changes(self, times: int = 1, only: Collection[str] | None = None) -> int:
-        """Hand what was written since the last time to those who follow the tables' streams, `times` over.
+        """Deliver the writes since the last time to the readers of the tables' streams, `times` times.
 
-        If one of them raises, so does this: what it was given is all handed over again next time.
+        If one of them raises, so does this: its whole batch is delivered again next time.
         """
         handed = 0
         for name, function in self._functions.items():
@@ -221,18 +221,18 @@ class Pipeline:
         return handed
 
     def skip_streams(self) -> None:
-        """What was written until now is handed to nobody: it was not written, but restored."""
+        """Never deliver the changes so far: they were restored, not written."""
         for function in self._functions.values():
             for table in function.streams:
                 name = f"{function.name} of {table}"
                 self._streamed[name] += len(self._stream(table, self._streamed[name]))
 
     def replay_streams(self) -> None:
-        """All that was ever written will be handed over again."""
+        """Deliver all changes again."""
         self._streamed.clear()
 
     def run(self, times: int = 1) -> None:
-        """Deliver, every batch `times` over, until the stream and all queues are empty.
+        """Deliver, every batch `times` times, until the streams and all queues are empty.
 
         A message that is delayed is not in its queue yet: `wait` for it.
         """
@@ -243,15 +243,15 @@ class Pipeline:
         raise AssertionError("the pipeline does not get quiet")
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, for our functions and for AWS alike."""
+        """Advance the time, for our functions and for AWS."""
         self._time.passed += timedelta(seconds=seconds)
 
     def now(self) -> str:
-        """The time, as our functions see it."""
+        """The current time, as our functions see it."""
         return system.clock()
 
     def configure(self, name: str, **settings: str) -> None:
-        """Give a function other settings than the template's defaults."""
+        """Override the template's default settings of a function."""
         self._functions[name].environment.update(settings)
 
     def put(self, name: str, body: str) -> None:
@@ -259,20 +259,20 @@ class Pipeline:
         self._aws["sqs"].send_message(QueueUrl=self._queue_url(self._functions[name]), MessageBody=body)
 
     def redeliver_everything(self) -> None:
-        """Send everything again that was ever delivered, the latest first, under new message ids."""
+        """Resend everything that was ever delivered, the latest first, under new message ids."""
         for name, body in reversed(self.delivered[:]):
             self.put(name, body)
 
     def max_receive_count(self, name: str) -> int:
-        """How often a message is tried before it goes to the dead letters."""
+        """How often a message is received before it is dead-lettered."""
         return int(self._redrive(name)["maxReceiveCount"])
 
     def dead_letters(self, name: str) -> list[str]:
-        """What lies in the dead-letter queue behind a function's queue."""
+        """The messages in the dead-letter queue of a function's queue."""
         return self._emptied(self._physical[refers_to(self._redrive(name)["deadLetterTargetArn"]) or ""])
 
     def held_up(self, name: str) -> list[str]:
-        """Take out of its queue all that waits for a function: it comes late, if it is `put` again."""
+        """Remove all messages that wait for a function; `put` them again to deliver them late."""
         queues = self._functions[name].queues
         return [body for queue in queues for body in self._emptied(self._physical[queue])]
 
@@ -303,11 +303,11 @@ class Pipeline:
             client.meta.events.register("before-parameter-build", requested)
             client.meta.events.register("after-call", answered)
 
-    # What goes wrong
+    # Faults
 
     @contextlib.contextmanager
     def refusing(self, operation: str, text: str = "") -> Iterator[None]:
-        """AWS answers 503 to an operation ("sns.PublishBatch") and does not do it."""
+        """AWS responds with 503 to an operation ("sns.PublishBatch") and does not execute it."""
 
         def refuse(**_: object) -> tuple[object, dict[str, Any]]:
             error = {"Code": "ServiceUnavailable", "Message": text}
@@ -321,7 +321,7 @@ class Pipeline:
 
     @contextlib.contextmanager
     def losing_an_answer(self, operation: str) -> Iterator[None]:
-        """AWS does the operation the first time it is asked, but its answer never arrives."""
+        """AWS executes the first call of the operation, but its response is lost."""
         answered = iter([False])
 
         def lose(request: botocore.awsrequest.AWSPreparedRequest, **_: object) -> object:
@@ -330,7 +330,7 @@ class Pipeline:
             raw = SimpleNamespace(stream=lambda: [b""])
             return botocore.awsrequest.AWSResponse(request.url, 500, HTTPHeaders(), raw)
 
-        # In front of moto's own hook, which is called as well, but comes too late with its answer.
+        # Before moto's own hook, which is called as well, but whose response comes too late.
         with self.hooked(f"before-send.{operation}", lose):
             yield
 
@@ -344,10 +344,10 @@ class Pipeline:
         finally:
             events.unregister(event, hook)
 
-    # What is kept
+    # Stored data
 
     def item(self, table: str, **key: str) -> dict[str, Any]:
-        """An item as it is stored, of a table by its logical id."""
+        """A stored item of a table, by the table's logical id."""
         answer = self._aws["dynamodb"].get_item(
             TableName=self._physical[table], Key={name: {"S": value} for name, value in key.items()}
         )
@@ -355,7 +355,7 @@ class Pipeline:
         return item
 
     def order_ids(self) -> list[str]:
-        """All orders there are."""
+        """The ids of all orders."""
         return [item["orderId"]["S"] for item in self.items("OrderTable") if "status" in item]
 
     def key_of(self, table: str, item: dict[str, Any]) -> dict[str, Any]:
@@ -364,7 +364,7 @@ class Pipeline:
         return {each["AttributeName"]: item[each["AttributeName"]] for each in schema}
 
     def index_entries(self, table: str, item: dict[str, Any]) -> list[dict[str, Any]]:
-        """What the indexes of a table, by its own name, have of an item."""
+        """The index entries of an item, by the table's own name."""
         description = self._aws["dynamodb"].describe_table(TableName=table)["Table"]
         keys = {each["AttributeName"] for each in description["KeySchema"]}
         entries = []
@@ -376,12 +376,12 @@ class Pipeline:
         return entries
 
     def stored(self, table: str, key: dict[str, Any]) -> dict[str, Any]:
-        """An item as it is stored, by the table's own name and its key; empty if there is none."""
+        """A stored item, by the table's own name and its key; empty if it does not exist."""
         item: dict[str, Any] = self._aws["dynamodb"].get_item(TableName=table, Key=key).get("Item", {})
         return item
 
     def close(self) -> None:
-        """Forget the clients that were made for this one, and put the time right."""
+        """Discard the clients of this pipeline, and restore the time."""
         self._time.close()
         aws_clients.client.cache_clear()
 
@@ -391,7 +391,7 @@ class Pipeline:
         return [item for page in pages for item in page["Items"]]
 
     def listen(self, topic: str, filter_policy: dict[str, Any] | None = None) -> Callable[[], list[str]]:
-        """Subscribe a queue of somebody else's to a topic; what is returned takes all that has come."""
+        """Subscribe an external queue to a topic; returns a function that takes all its messages."""
         self._listeners += 1
         sqs, name = self._aws["sqs"], f"listener-{self._listeners}"
         url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -404,10 +404,10 @@ class Pipeline:
         )
         return lambda: self._emptied(url)
 
-    # How it is wired
+    # Wiring
 
     def _stream(self, table: str, after: int) -> list[dict[str, Any]]:
-        """What was written to a table after so many writes: moto has it, if not under AWS's own address."""
+        """The writes to a table after this many: moto has them, but not under AWS's own address."""
         stream = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].get_table(self._physical[table]).stream_shard
         assert stream is not None
         written = self._written.setdefault(table, [])
@@ -425,7 +425,7 @@ class Pipeline:
             }
             for record in (each.to_json() for each in stream.items)
         ]
-        # moto copies a table in each transaction, with all that is in its stream.
+        # moto copies a table with its whole stream in each transaction.
         stream.starting_sequence_number += len(stream.items)
         stream.items.clear()
         return written[after:]
@@ -489,12 +489,12 @@ class Pipeline:
         )
 
     def _value(self, value: Any) -> str:
-        """A setting as the function finds it: a `Ref` is a table's name, a queue's URL, a topic's ARN."""
+        """A setting's value for the function: a `Ref` is a table's name, a queue's URL, a topic's ARN."""
         match value:
             case {"Fn::If": ["OnAws", on_aws, _]}:
                 return self._value(on_aws)
             case {"Fn::Sub": str(text)}:
-                return re.sub(r"\$\{[^}]+\}", "nowhere", text)  # an address, which nobody answers here
+                return re.sub(r"\$\{[^}]+\}", "nowhere", text)  # an address without a server here
             case {"Ref": str(name)} if name in self._template["Parameters"]:
                 return str(self._template["Parameters"][name]["Default"])
             case {"Ref": "AWS::StackName" | "AWS::StackId"}:
@@ -510,7 +510,7 @@ class Pipeline:
         return self._physical[function.queues[0]]
 
     def _failed(self, function: Function, queue: str, messages: list[dict[str, Any]]) -> set[str]:
-        """The messages that Lambda returns to the queue."""
+        """The messages that Lambda would return to the queue."""
         records = [
             {
                 "messageId": message["MessageId"],
@@ -530,7 +530,7 @@ class Pipeline:
         return {failure["itemIdentifier"] for failure in report["batchItemFailures"]}
 
     def _call(self, function: Function, event: dict[str, Any]) -> dict[str, Any]:
-        """Call a function with the settings that the template gives it and no others."""
+        """Call a function with exactly the settings that the template gives it."""
         self.invocations += 1
         with mock.patch.dict(os.environ, {**AWS_SETTINGS, **function.environment}, clear=True):
             return json.loads(json.dumps(function.handler(json.loads(json.dumps(event)), None)))  # type: ignore[no-any-return]
@@ -561,7 +561,7 @@ class _Time:
         self._patches.enter_context(mock.patch.object(moto.core.utils, "utcnow", aws_now))
 
     def close(self) -> None:
-        """Back to the real time."""
+        """Return to the real time."""
         self._patches.close()
 
 

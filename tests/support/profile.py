@@ -1,7 +1,7 @@
-"""How much of each long proof a run does: all of it, or what fits into minutes, another part each day.
+"""How much of each long proof a run does: all of it, or a part that fits into minutes, a new one each day.
 
-`make test` runs the fast profile, everything else the full one. The environment says which, since it reaches
-every process that a run starts: those of pytest-xdist, of the simulation, and of the tests themselves.
+`make test` runs the fast profile, everything else the full one. An environment variable selects it, since it
+reaches every process of a run: those of pytest-xdist, of the simulation, and of the tests themselves.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ ALL = 1_000_000
 
 @dataclass(frozen=True)
 class Amounts:
-    """What a profile does."""
+    """The amounts of a profile."""
 
     schedules: int
     """Random schedules of the simulation."""
     unreadable: int
-    """Those among which lies what nobody can read."""
+    """Random schedules with unreadable messages."""
     enumerated: int
-    """Parts of the enumeration of faults, each some hundred cases, of single ones and of pairs."""
+    """Parts of the enumeration of faults, each about a hundred cases of single faults and pairs."""
     mutants: int
     fuzz_cases: int
     last_units: int
-    """Rounds in which sixteen processes want the last unit."""
+    """Rounds in which sixteen processes compete for the last unit."""
     orders_at_stop: int
-    """Orders in the middle of which the engine is stopped, or killed."""
+    """Orders during which the engine is stopped or killed."""
     clients_at_kill: int
-    """Clients whose functions are killed while they work."""
+    """Clients whose functions are killed while they run."""
     parameters: int
-    """Of each parametrized test of the suites in SAMPLED."""
+    """Parameters of each parametrized test of the suites in SAMPLED."""
 
 
 FULL = Amounts(
@@ -68,7 +68,7 @@ SAMPLED = (
     *("tests/browser/", "tests/contract/", "tests/deployed/", "tests/operations/", "tests/pipeline/"),
     "tests/simulation/test_deliveries.py",
 )
-"""Where every test takes a tenth of a second to seconds: a run has so many parameters of each."""
+"""Suites whose tests take a tenth of a second to seconds: a run limits the parameters of each."""
 
 ROTATED = {
     "tests/concurrency/": (MODULE, 4),
@@ -78,8 +78,8 @@ ROTATED = {
     "tests/operations/": (TEST, 3),
     "tests/pipeline/": (TEST, 2),
 }
-"""Where most tests take seconds or minutes: in how many days each module or test has its turn. Of prefixes
-that fit, the first counts."""
+"""Suites whose tests mostly take seconds or minutes: the number of days in which each module or test runs
+once. The first matching prefix counts."""
 
 # fast; full; or rest: of the full one, what the fast one has left out that day.
 NAME = os.environ.setdefault("TEST_PROFILE", "full")
@@ -89,7 +89,7 @@ AMOUNTS = FAST if IS_FAST else FULL
 
 
 def _day() -> date:
-    # Kept in the environment, or a run around midnight would be of two days.
+    # Kept in the environment, so that a run around midnight has a single day.
     given = os.environ.setdefault("TEST_DAY", f"{datetime.now():%Y-%m-%d}")  # noqa: DTZ005
     try:
         return date.fromisoformat(given)
@@ -98,13 +98,13 @@ def _day() -> date:
 
 
 DAY = _day()
-"""What the samples hang on: with the same day they are the same again."""
+"""Determines the samples: the same day gives the same ones."""
 
 
 def sample(of: Sequence[Of], number: int, key: str = "") -> list[Of]:
-    """So many of them, in their order: the next ones each day, until all had their turn.
+    """A sample of this size, in order: the next ones each day, until all had their turn.
 
-    Their sequence is random, another one for each `key`.
+    Their sequence is random, and different for each `key`.
     """
     if number >= len(of):
         return list(of)
@@ -115,7 +115,7 @@ def sample(of: Sequence[Of], number: int, key: str = "") -> list[Of]:
 
 
 def turns_of_day(tests: Sequence[str]) -> set[str]:
-    """Those of the tests, by their ids without parameters, whose turn it is."""
+    """The tests whose turn it is, by their ids without parameters."""
     chosen: set[str] = set()
     left = list(tests)
     for prefix, (kind, days) in ROTATED.items():
@@ -130,6 +130,6 @@ def turns_of_day(tests: Sequence[str]) -> set[str]:
 
 
 def part_of_day(whole: int, part: int) -> range:
-    """A part of so many: the next one each day, until all had their turn."""
+    """One of this many parts: the next one each day, until all had their turn."""
     first = DAY.toordinal() * part % whole
     return range(first, min(first + part, whole))

@@ -1,4 +1,4 @@
-"""Somebody's receiver of webhooks, not the project's own: it knows HTTP and Standard Webhooks only."""
+"""An independent receiver of webhooks, which knows only HTTP and Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from standardwebhooks import Webhook
 from order_capture.adapters.serializers import decimal_json
 
 HANGS = 0
-"""In place of a status: the answer never comes."""
+"""Instead of a status: never respond."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it came in."""
+    """A received request."""
 
     path: str
     headers: Mapping[str, str]
     body: str
 
     def verified(self, secret: str) -> dict[str, Any]:
-        """The event in it, once the standard's own library has found it genuine.
+        """The event in it, after the standard's own library has verified it.
 
         Raises:
-            standardwebhooks.WebhookVerificationError: it is not.
+            standardwebhooks.WebhookVerificationError: the signature is invalid.
         """
         Webhook(secret).verify(self.body, dict(self.headers))
         event: dict[str, Any] = decimal_json.loads(self.body)
@@ -36,7 +36,7 @@ class Received:
 
 
 class FakeReceiver:
-    """A server on loopback. It answers with the statuses of `answers` in turn, and with the last for ever."""
+    """A server on loopback. It responds with the statuses of `answers` in turn, then always with the last."""
 
     def __init__(self, *answers: int, headers: Mapping[str, str] | None = None) -> None:
         self.answers = list(answers or [204])
@@ -57,7 +57,7 @@ class FakeReceiver:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            do_GET = do_POST  # noqa: N815 - for whoever follows a redirect
+            do_GET = do_POST  # noqa: N815 - for a client that follows a redirect
 
             def log_message(self, *_: object) -> None:
                 pass

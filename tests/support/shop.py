@@ -19,19 +19,19 @@ def order_of(customer: str = "alice", total: float = 10, **items: int) -> dict[s
 
 
 def priced(body: Mapping[str, Any], unit_price: float | None) -> dict[str, Any]:
-    """The body of an order with the price that it names for each of its products."""
+    """The body of an order with a price for each of its products."""
     return {**body, "items": [{**line, "unitPrice": unit_price} for line in body["items"]]}
 
 
 class Shop:
-    """What clients do, and what they see of it."""
+    """The clients' requests and what they read."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self._adjusted: dict[str, int] = {}
 
     def open(self, accounts: Mapping[str, int], stock: Mapping[str, int]) -> None:
-        """Set what customers may spend and what there is to sell."""
+        """Set the balances of customers and products."""
         for customer, balance in accounts.items():
             answer = self.pipeline.ask("POST", "/account", {"customerId": customer, "balance": balance})
             assert answer.status == 200
@@ -77,7 +77,7 @@ class Shop:
         return self._figures(f"/stock/{product}")
 
     def books_add_up(self) -> None:
-        """What was put into each account and product is what is there now, and nothing is held."""
+        """Assert that each account and product still adds up to its initial balance, with nothing held."""
         for path, adjusted in self._adjusted.items():
             balance, held, settled = self._figures(path)
             assert balance >= 0

@@ -1,4 +1,4 @@
-"""How large DynamoDB takes an item to be, which is what it bills."""
+"""An item's size by DynamoDB's rules, which it bills."""
 
 from __future__ import annotations
 

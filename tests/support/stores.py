@@ -1,4 +1,4 @@
-"""All that is kept, by port, over whatever stands for DynamoDB."""
+"""All repositories, by port, over DynamoDB or a substitute."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def memory_stores(dynamodb: DynamoDB) -> Stores:
 
 
 def entries_of(dynamodb: DynamoDB, ledger: DynamoLedgerRepository, entity: str) -> list[Entry]:
-    """All that was ever done to one customer or product."""
+    """All entries of one customer or product."""
     return entries_among(dynamodb.items(ledger._table).values(), ledger, entity)
 
 
 def entries_among(
     items: Iterable[Mapping[str, Any]], ledger: DynamoLedgerRepository, entity: str
 ) -> list[Entry]:
-    """What was done to one customer or product, in the items of a ledger's table."""
+    """The entries of one customer or product among the items of a ledger's table."""
     entries: list[Entry] = []
     for item in items:
         if item["entry"]["S"] == BALANCE_ENTRY:
@@ -79,7 +79,7 @@ def entries_among(
             if entry.entity == entity:
                 entries.append(entry)
             continue
-        # An order's entry is one for all that it consists of: here it has its part of this one alone.
+        # An order's entry covers all its customers or products: this is the part of one.
         own = {head: amount for head, amount in entry.amounts.items() if entity_of(head) == entity}
         if own or (isinstance(entry, Hold) and entry.entity == entity):
             entries.append(replace(entry, amounts=own))

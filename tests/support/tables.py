@@ -1,4 +1,4 @@
-"""The tables, with the keys that template.yaml gives them, in whatever stands for DynamoDB."""
+"""The tables, with the keys from template.yaml, in DynamoDB or a substitute."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _CREATED_WITH = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", 
 
 @cache
 def session() -> Any:
-    """One session with nobody's credentials: each of its own would read the services' descriptions again."""
+    """One session with fake credentials: separate ones would each load the service descriptions again."""
     made = botocore.session.Session()
     made.set_credentials("testing", "testing")
     made.set_config_variable("region", REGION)
-    made.set_config_variable("ignore_configured_endpoint_urls", True)  # of `make env`, for another engine
+    made.set_config_variable("ignore_configured_endpoint_urls", True)  # set by `make env`, for another engine
     return made
 
 
 def dynamodb_client(endpoint_url: str | None = None) -> Any:
-    """A client of DynamoDB for `endpoint_url`, or for moto where that is on."""
+    """A client of DynamoDB for `endpoint_url`, or for moto if it is active."""
     return session().create_client(
         "dynamodb",
         endpoint_url=endpoint_url,
@@ -50,7 +50,7 @@ def create_tables(client: Any, suffix: str = "", *, streams: bool = False) -> di
 
 @cache
 def _tables() -> dict[str, dict[str, Any]]:
-    """The properties of the tables, none of which is made by a loop."""
+    """The properties of the tables; none is created by a loop."""
     resources = parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Resources"]
     return {
         name: resource["Properties"]

@@ -1,4 +1,4 @@
-"""The stack that the tests of the deployed system are pointed at, when it is not one of their own.
+"""The stack that the deployed tests run against, if it is not a temporary one.
 
 `make deployed STACK=name`: on AWS in the usual profile and region, or on the engine at AWS_ENDPOINT_URL.
 """
@@ -15,22 +15,22 @@ from order_capture_ops.errors import CommandError
 from order_capture_ops.stack import find
 
 NAME = os.environ.get("TEST_STACK", "")
-"""Empty for a stack of the tests' own. Not STACK, which may be set for operators' commands."""
+"""Empty for a temporary stack. Not STACK, which may be set for operators' commands."""
 
 SECONDS = 600
-"""That one test may take against it: queues on AWS answer for a minute with what they knew before."""
+"""Timeout of a test against it: queues on AWS return stale counts for a minute."""
 
 
 class ProtectedStackError(CommandError):
-    """The stack is protected against deletion: it has data that tests must not be among."""
+    """The stack is protected against deletion: tests must not write to its data."""
 
 
 def describe(name: str = NAME) -> Mapping[str, str]:
     """The description of a stack that was named, if tests may write to it.
 
     Raises:
-        ProtectedStackError: it is not one to try things on.
-        StackError: there is no such stack.
+        ProtectedStackError: tests must not write to it.
+        StackError: the stack does not exist.
     """
     deployed = find(name)
     if deployed.parameters.get("DeletionProtection") == "true":
@@ -42,5 +42,5 @@ def describe(name: str = NAME) -> Mapping[str, str]:
 
 
 def needs_own_engine(why: str) -> pytest.MarkDecorator:
-    """Mark what works on an engine that the tests have started only; skipped when a stack is named."""
+    """Mark tests that need an engine started by the tests; skipped when a stack is named."""
     return pytest.mark.skipif(bool(NAME), reason=f"not on {NAME}: {why}")

@@ -1,4 +1,4 @@
-"""Reads template.yaml as data, for the suites that check it or wire themselves up from it."""
+"""Reads template.yaml as data, for the suites that check it or take their wiring from it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def parse(text: str) -> Template:
-    """A template as it is written, with intrinsics in their long form and loops as they are.
+    """Parse a template, with intrinsics in their long form and loops unexpanded.
 
     `!Ref Api` is `{"Ref": "Api"}` and `!GetAtt Api.Arn` is `{"Fn::GetAtt": ["Api", "Arn"]}`.
     """
@@ -49,11 +49,11 @@ def parse(text: str) -> Template:
 def expand(template: Template) -> Template:
     """The template with its loops expanded, as CloudFormation does it first (AWS::LanguageExtensions).
 
-    Parameters and conditions stay as they are. It is cfn-lint that expands, as when it lints.
+    Parameters and conditions are unchanged. cfn-lint's code expands the loops.
     """
-    from cfnlint.template import Template as LintedTemplate  # slow, and tables and the like need no loops
+    from cfnlint.template import Template as LintedTemplate  # slow, and most resources need no loops
 
-    # The other transform is left out, for which cfn-lint would merge the Globals into the functions.
+    # Without the other transform: for it, cfn-lint would merge the Globals into the functions.
     linted = LintedTemplate(None, {**deepcopy(template), "Transform": LANGUAGE_EXTENSIONS}, ["us-east-1"])
     if problems := linted.transform():
         raise ValueError("; ".join(str(problem) for problem in problems))
@@ -64,7 +64,7 @@ def expand(template: Template) -> Template:
 
 
 def _with_literals(value: Any) -> Any:
-    """A Fn::Sub whose variables are all known is a Fn::Sub without variables."""
+    """Turn a Fn::Sub whose variables are all known into one without variables."""
     match value:
         case {"Fn::Sub": [str(text), dict(variables)]} if all(isinstance(v, str) for v in variables.values()):
             for name, literal in variables.items():
@@ -79,18 +79,18 @@ def _with_literals(value: Any) -> Any:
 
 @cache
 def _read() -> bytes:
-    """The template, pickled: to read that back is the quickest way to a copy."""
+    """The pickled template: unpickling is the fastest way to copy it."""
     return pickle.dumps(expand(parse((ROOT / "template.yaml").read_text(encoding="utf-8"))))
 
 
 def load_template() -> Template:
-    """template.yaml with its loops expanded, the caller's to change."""
+    """template.yaml with its loops expanded; the caller may change it."""
     template: Template = pickle.loads(_read())
     return template
 
 
 def on_aws(value: Any) -> Any:
-    """A piece of the template with the condition OnAws decided: as it is anywhere but on the local engine."""
+    """A part of the template with the condition OnAws resolved to true, as on AWS."""
     match value:
         case {"Fn::If": ["OnAws", then, _]}:
             return on_aws(then)
@@ -118,7 +118,7 @@ def of_type(template: Template, resource_type: str) -> dict[str, dict[str, Any]]
 
 
 def functions(template: Template) -> dict[str, dict[str, Any]]:
-    """The properties of all functions, by logical id, with what they take from Globals."""
+    """The properties of all functions, by logical id, including those from Globals."""
     shared = template["Globals"]["Function"]
     merged = {}
     for name, own in of_type(template, "AWS::Serverless::Function").items():
@@ -133,7 +133,7 @@ def functions(template: Template) -> dict[str, dict[str, Any]]:
 
 
 def _is_unset(variable: Any) -> bool:
-    """Whether a function does not see a variable, all parameters being at their defaults."""
+    """Whether a variable is unset for a function, with all parameters at their defaults."""
     match variable:
         case {"Ref": "AWS::NoValue"} | {"Fn::If": ["AllowsOrigin", _, {"Ref": "AWS::NoValue"}]}:
             return True
@@ -143,7 +143,7 @@ def _is_unset(variable: Any) -> bool:
 
 
 def refers_to(value: Any) -> str | None:
-    """The logical id that a Ref or a GetAtt is about."""
+    """The logical id that a Ref or a GetAtt refers to."""
     match value:
         case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), *_]}:
             return name
@@ -151,6 +151,6 @@ def refers_to(value: Any) -> str | None:
 
 
 def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a role's inline policies say, whatever the parameters are: without what a condition adds."""
+    """The statements of a role's inline policies, without conditional ones."""
     every = (each for policy in role.get("Policies", []) for each in policy["PolicyDocument"]["Statement"])
     return [statement for statement in every if "Fn::If" not in statement]

@@ -1,6 +1,6 @@
-"""Time that nobody waits for: what happens when, in one thread, as fast as it can be worked out.
+"""Virtual time: events in order of time, in one thread, without real waiting.
 
-Tasks are greenlets: a task that sleeps lets others run, and time goes on to when the next thing happens.
+Tasks are greenlets: a sleeping task lets others run, and time jumps to the next event.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ START = datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 
 class _Runner(greenlet):
-    """Runs one task after the other: a greenlet for each would cost more than most tasks do."""
+    """Runs tasks one after the other: a greenlet for each would cost more than most tasks."""
 
     task: Callable[[], object] | None = None
     idle: list[_Runner]
@@ -34,7 +34,7 @@ class _Runner(greenlet):
 
 
 class Time:
-    """Seconds since the start, and what happens when."""
+    """The seconds since the start, and the scheduled events."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -49,20 +49,20 @@ class Time:
         self.call(lambda: self._start(run), delay)
 
     def call(self, run: Callable[[], object], delay: float = 0) -> None:
-        """Have something done that takes no time."""
+        """Schedule a call that takes no time."""
         heapq.heappush(self._due, (self.now + delay, next(self._order), run))
 
     def sleep(self, seconds: float) -> None:
-        """Let others run for so long."""
+        """Let others run for this time."""
         wakes = self.now + seconds
         if wakes <= self._until and (not self._due or self._due[0][0] > wakes):
-            self.now = wakes  # there is nobody to let run
+            self.now = wakes  # no other task is due
             return
         heapq.heappush(self._due, (wakes, next(self._order), getcurrent().switch))
         self._hub.switch()
 
     def run(self, until: float) -> None:
-        """Let time pass until then."""
+        """Run until this time."""
         self._until = until
         while self._due and self._due[0][0] <= until:
             self.now, _, happen = heapq.heappop(self._due)
@@ -70,7 +70,7 @@ class Time:
         self.now = until
 
     def written(self) -> str:
-        """The time as the application writes it."""
+        """The time in the application's format."""
         return format_utc(START + timedelta(seconds=self.now))
 
     def _start(self, run: Callable[[], object]) -> None:

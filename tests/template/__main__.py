@@ -1,6 +1,6 @@
-"""`make check` runs it: is what CloudFormation is given for template.yaml sound, whatever the parameters are?
+"""Checks the translated template.yaml for all combinations of parameters; part of `make check`.
 
-Every combination is held to the rules, and those that differ to a linter are linted.
+Every combination is checked by the rules, and those that differ for a linter are linted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from tests.support.template import Template
 from tests.template.deployment_rules import DEPLOYMENT_RULES
 from tests.template.translation import Choice, covering, decided, unchanging
 
-# Findings that are none, each with its reason.
+# False findings, each with its reason.
 WAIVED: dict[str, str] = {}
 
 
 def lint(template: Template) -> list[str]:
-    """What cfn-lint has to say of a template: errors and warnings."""
+    """cfn-lint's errors and warnings for a template."""
     from cfnlint.api import lint as cfn_lint  # a second to import, in each process
     from cfnlint.config import ManualArgs
 
@@ -32,7 +32,7 @@ def lint(template: Template) -> list[str]:
 
 
 def findings(combinations: list[tuple[Choice, Template]]) -> Iterator[tuple[Choice, str]]:
-    """What is wrong, with the parameters of which it is."""
+    """The findings, each with its parameters."""
     with unchanging():
         for choice, template in combinations:
             for rule in DEPLOYMENT_RULES.rules:

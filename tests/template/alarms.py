@@ -28,7 +28,7 @@ somebody (`PageTopicArn`); the others wait for the morning (`AlarmTopicArn`), or
 
 
 def page() -> str:
-    """The page. Alarms that differ by their function only share a row."""
+    """The page's text. Alarms that differ only in their function share a row."""
     sections = _sections(RUNBOOK.read_text(encoding="utf-8"))
     rows = [
         (name, _row(name, each["Properties"], sections))
@@ -43,7 +43,7 @@ def page() -> str:
 
 
 def _row(name: str, alarm: dict[str, Any], sections: dict[str, str]) -> tuple[str, str, str]:
-    """What an alarm means, when it is raised, and where the runbook says what to do."""
+    """An alarm's meaning, its threshold, and its section of the runbook."""
     pages = {"Ref": "PageTopic"} in alarm.get("AlarmActions", [])
     title = sections[name]
     anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
@@ -82,7 +82,7 @@ def _periods(alarm: dict[str, Any], seconds: int) -> str:
 
 
 def _sections(runbook: str) -> dict[str, str]:
-    """The title of the runbook's section about each alarm: one that begins with it, or else that names it."""
+    """The title of the runbook's section about each alarm: one that begins with it, or else names it."""
     sections = [section.partition("\n")[::2] for section in runbook.split("\n## ")[1:]]
     beginnings = [(title, text.strip().partition("\n\n")[0]) for title, text in sections]
     found: dict[str, str] = {}

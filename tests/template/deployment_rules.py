@@ -1,7 +1,7 @@
-"""The rules that a template keeps as CloudFormation is given it: what AWS refuses only while it deploys.
+"""Rules for the translated template: what AWS refuses only during a deployment.
 
-Each gets the translated template of one combination of parameters (translation.py), with no condition left in
-it, and says in sentences what would fail.
+Each gets the translated template of one combination of parameters (translation.py), with all conditions
+resolved, and reports in sentences what would fail.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ MAX_READERS_OF_A_STREAM = 2
 
 @once_per_part
 def size_of(part: Part) -> int:
-    """The bytes of a part, its name left out."""
+    """The bytes of a part, without its name."""
     return len(json.dumps(part).encode())
 
 
 def as_list(value: Any) -> list[Any]:
-    """What may stand for a list of one."""
+    """A value that may stand for a list of one, as a list."""
     return value if isinstance(value, list) else [value]
 
 
 def with_managed_policy(template: Template) -> None:
-    """Gives a role a policy that is attached to it later."""
+    """Attaches a separate policy to a role."""
     template["Resources"]["TracingPolicy"] = {
         "Type": "AWS::IAM::ManagedPolicy",
         "Properties": {"Roles": [{"Ref": "ShipOrderRole"}], "PolicyDocument": {}},
@@ -69,14 +69,14 @@ def with_managed_policy(template: Template) -> None:
 
 
 def with_a_third_reader(template: Template) -> None:
-    """Gives a table's stream one more function."""
+    """Adds a reader to a table's stream."""
     resources = template["Resources"]
     resources["ThirdReader"] = deepcopy(resources["LedgerPublisherFunctionStock"])
 
 
 # --------------------------------------------------------------------------------------------------- releases
 def callers(template: Template) -> Iterator[tuple[str, Any]]:
-    """Whatever calls a function or may, and the function as it names it."""
+    """Everything that calls or may call a function, and the function's name or ARN there."""
     for kind in ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::Permission"):
         for name, part in of_type(template, kind).items():
             yield name, part["FunctionName"]
@@ -90,7 +90,7 @@ def callers(template: Template) -> Iterator[tuple[str, Any]]:
 
 
 def names_function_itself(template: Template) -> None:
-    """Has an integration of the contract name a function, past its alias."""
+    """Makes an integration of the contract name a function without its alias."""
     integration = template["Resources"]["Api"]["Properties"]["Body"]["paths"]["/order"]["post"][
         "x-amazon-apigateway-integration"
     ]
@@ -108,7 +108,7 @@ def names_function_itself(template: Template) -> None:
     "SocketApiPermission calls SocketApiFunction past its alias",
 )
 def everybody_calls_a_function_by_its_alias(template: Template) -> Iterator[str]:
-    """A call of the function itself gets its newest code at once, tested or not."""
+    """A call without the alias runs the newest code at once, tested or not."""
     there = of_type(template, "AWS::Lambda::Function")
     for name, called in callers(template):
         for function in there.keys() & {*referred_to(called)}:
@@ -185,7 +185,7 @@ def nothing_names_what_is_not_there(template: Template) -> Iterator[str]:
 @rule
 @broken_by(with_managed_policy, "ShipOrderFunction is created before its role has TracingPolicy")
 def a_function_is_created_when_its_role_has_all_its_rights(template: Template) -> Iterator[str]:
-    """Lambda checks the role when it makes the function; the mappings of its queues follow at once."""
+    """Lambda checks the role when it creates the function; the mappings of its queues follow at once."""
     attached: dict[str, list[str]] = {}
     for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::IAM::RolePolicy"):
         for name, policy in of_type(template, kind).items():
@@ -202,7 +202,7 @@ def a_function_is_created_when_its_role_has_all_its_rights(template: Template) -
     "ShipOrderFunction is traced, and its role lets it send no traces",
 )
 def a_traced_function_may_send_its_traces(template: Template) -> Iterator[str]:
-    """Lambda refuses to make one that may not."""
+    """Lambda refuses to create one that may not."""
     roles = of_type(template, "AWS::IAM::Role")
     for name, function in of_type(template, "AWS::Lambda::Function").items():
         if function.get("TracingConfig", {}).get("Mode") != "Active":
@@ -345,7 +345,7 @@ def a_stream_has_two_readers_at_most(template: Template) -> Iterator[str]:
 
 
 def _resolved(value: Any) -> str:
-    """A value as text, each reference as long as what it stands for may be."""
+    """A value as text, with each reference at its maximum length."""
     match value:
         case {"Fn::Sub": str(text)}:
             return text + RESOLVED

@@ -1,4 +1,4 @@
-"""How rules are written down: each with what breaks it, and what it reports then."""
+"""The form of rules: each with changes that break it, and the expected report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.template import Template
 
-Rule = Callable[[Template], Iterator[str]]  # reports in sentences where a template breaks it
+Rule = Callable[[Template], Iterator[str]]  # reports in sentences how a template breaks it
 Break = Callable[[Template], Any]  # changes a template that keeps the rule
 
 
@@ -29,7 +29,7 @@ class Rulebook:
         return check
 
     def broken_by(self, break_it: Break, report: str) -> Callable[[Rule], Rule]:
-        """Adds a proof: a template that is broken like this makes the rule report that."""
+        """Adds a proof: a template with this change makes the rule report that."""
 
         def add(check: Rule) -> Rule:
             self.proofs.append((check, break_it, report))
@@ -38,7 +38,7 @@ class Rulebook:
         return add
 
     def unproved(self) -> set[str]:
-        """The rules that nothing has been seen to break."""
+        """The rules without a proof."""
         return {rule.__name__ for rule in self.rules} - {rule.__name__ for rule, _, _ in self.proofs}
 
 
@@ -49,22 +49,22 @@ def changing(name: str, change: Callable[[dict[str, Any]], Any]) -> Break:
 
 
 def setting(name: str, **values: Any) -> Break:
-    """Gives a resource other properties."""
+    """Sets properties of a resource."""
     return changing(name, lambda p: p.update(values))
 
 
 def without(name: str, *keys: str) -> Break:
-    """Takes properties from a resource."""
+    """Removes properties from a resource."""
     return changing(name, lambda p: [p.pop(key) for key in keys])
 
 
 def without_resource(name: str) -> Break:
-    """Takes a resource from the template."""
+    """Removes a resource from the template."""
     return lambda template: template["Resources"].pop(name)
 
 
 def with_attributes(name: str, **values: Any) -> Break:
-    """Gives a resource other attributes beside its properties; None takes one from it."""
+    """Sets attributes of a resource beside its properties; None removes one."""
 
     def change(template: Template) -> None:
         resource = template["Resources"][name]
@@ -76,12 +76,12 @@ def with_attributes(name: str, **values: Any) -> Break:
 
 
 def with_variables(function: str, **values: Any) -> Break:
-    """Gives a function other environment variables."""
+    """Sets environment variables of a function."""
     return changing(function, lambda p: p["Environment"]["Variables"].update(values))
 
 
 def with_event(function: str, name: str = "Queue", **values: Any) -> Break:
-    """Gives an event of a function other properties."""
+    """Sets properties of a function's event."""
     return changing(function, lambda p: p["Events"][name]["Properties"].update(values))
 
 

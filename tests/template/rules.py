@@ -1,4 +1,4 @@
-"""The rules that template.yaml keeps, as it is on AWS, and what each reports of a template that breaks it."""
+"""The rules for template.yaml on AWS, and what each reports for a template that breaks it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.template.rulebook import (
 RULES = Rulebook()
 rule, broken_by = RULES.rule, RULES.broken_by
 
-# What each function's code calls, besides writing its own log: the whole of what its role may allow. It is by
-# resource, so that a grant on one table does not pass for one on another.
+# The calls of each function's code, besides writing its own log: its role may allow only these. They are by
+# resource, so that a grant on one table does not count for another.
 READ_AND_WRITE = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
 CONSUME = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
@@ -182,14 +182,14 @@ NEEDED["SmokeTestFunction"] = {
 }
 # Queues whose messages are delayed on purpose.
 DELAYED = {"OrderWatchQueue", "WebhookSenderQueue", "WebhookSlowQueue"}
-# Each of its messages waits for somebody else's server, and none may wait for another's.
+# Each message waits for an external server, and must not wait for another message's.
 ONE_BY_ONE = {"WebhookSenderFunction"}
-# Neither an order nor a client waits for what they do.
+# Neither orders nor clients wait for these functions.
 NOBODY_WAITS = {"ReportProjectorFunction", "ShipOrderFunction"}
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 SECONDS_TO_ANSWER = 1
-# How many calls to AWS, one after the other, a full batch of a stream's records takes: ten messages, or 25
-# items, in each. And who wants the events is read in two.
+# The sequential calls to AWS for a full batch of a stream's records: ten messages, or 25 items, in each. The
+# subscribers of the events are read in two.
 CALLS_OF_A_BATCH = {
     "ChangePublisherFunction": 22,
     "LedgerPublisherFunction": 10,
@@ -222,12 +222,12 @@ EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "
 
 # --------------------------------------------------------------------------------------------- finding things
 def as_list(value: Any) -> list[Any]:
-    """IAM lets one thing stand for a list of one."""
+    """A value as a list: IAM allows a single value in place of a list of one."""
     return value if isinstance(value, list) else [value]
 
 
 def queue_events(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Each function that a queue feeds: its name, the queue's, the event's properties."""
+    """Each function with a queue: its name, the queue's, the event's properties."""
     for name, function in functions(template).items():
         for event in function.get("Events", {}).values():
             if event["Type"] == "SQS":
@@ -235,7 +235,7 @@ def queue_events(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 def stream_events(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Each function that a table's stream feeds: its name, the table's, the event's properties."""
+    """Each function with a table's stream: its name, the table's, the event's properties."""
     for name, function in functions(template).items():
         for event in function.get("Events", {}).values():
             if event["Type"] == "DynamoDB":
@@ -259,7 +259,7 @@ def resource_policies(template: Template, kind: str) -> Iterator[tuple[str, dict
 
 
 def alarmed(template: Template, metric: str) -> set[str | None]:
-    """The queues or functions of which an alarm on this metric is sent to the alarm topic."""
+    """The queues or functions with an alarm on this metric that notifies the alarm topic."""
     return {
         refers_to(dimension["Value"])
         for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
@@ -269,7 +269,7 @@ def alarmed(template: Template, metric: str) -> set[str | None]:
 
 
 def walk(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every string in a piece of the template, with where it is."""
+    """Every string in a part of the template, with its path."""
     match value:
         case dict():
             for key, inner in value.items():
@@ -372,7 +372,7 @@ def the_lanes_of_webhooks_take_no_senders_from_each_other(template: Template) ->
 def a_message_stays_hidden_for_six_timeouts_of_its_function(template: Template) -> Iterator[str]:
     queues = of_type(template, "AWS::SQS::Queue")
     for function, name, event in queue_events(template):
-        # It is hidden from when it is received, and then waits for the window to end.
+        # It is hidden from its receive on, also while it waits for the window to end.
         hidden = 6 * functions(template)[function]["Timeout"] + event.get("MaximumBatchingWindowInSeconds", 0)
         if queues[name].get("VisibilityTimeout", 30) < hidden:
             yield f"{name} shows a message again before six timeouts of {function}"
@@ -411,7 +411,7 @@ def a_batch_is_ten_messages_and_never_waited_for(template: Template) -> Iterator
             if event.get("BatchSize") != 1:
                 yield f"{function} makes one receiver wait for another"
         elif function in NOBODY_WAITS:
-            # More than ten at once take a window (Lambda API reference, CreateEventSourceMapping: BatchSize).
+            # More than ten at once need a window (Lambda API reference, CreateEventSourceMapping: BatchSize).
             if event.get("BatchSize", 10) <= 10 or not event.get("MaximumBatchingWindowInSeconds", 0):
                 yield f"{function} pays for each event what all of a window cost together"
         elif event.get("BatchSize") != 10 or event.get("MaximumBatchingWindowInSeconds", 0):
@@ -535,7 +535,7 @@ def old_records_of_a_stream_raise_an_alarm(template: Template) -> Iterator[str]:
     setting("ShipOrderFunction", Timeout=7), "ShipOrderFunction ends before one call to AWS has failed"
 )
 def a_call_to_aws_fails_before_its_function_does(template: Template) -> Iterator[str]:
-    """So the function itself says what it has not done, and the rest of its batch is done."""
+    """So the function itself reports the failed messages, and processes the rest of its batch."""
     for name, function in functions(template).items():
         if function["Timeout"] < WORST_CALL_SECONDS + SECONDS_TO_ANSWER:
             yield f"{name} ends before one call to AWS has failed"
@@ -543,11 +543,11 @@ def a_call_to_aws_fails_before_its_function_does(template: Template) -> Iterator
 
 # ------------------------------------------------------------------------------------------------------ loops
 def messages_lead_to(template: Template) -> dict[str, set[str]]:
-    """Where each queue, topic and function hands messages on to: the ways on which one may come back.
+    """The targets of each queue, topic and function: the paths on which a message may return.
 
-    Lambda counts how often a message, or one that was sent on account of it, has come to the same function
+    Lambda counts how often a message, or one that it caused, has reached the same function
     through SQS, SNS and Lambda ("Use Lambda recursive loop detection to prevent infinite loops"). It does not
-    follow what goes through a table's stream.
+    follow changes through a table's stream.
     """
     leads: dict[str, set[str]] = {}
     for function, queue, _ in queue_events(template):
@@ -566,7 +566,7 @@ def messages_lead_to(template: Template) -> dict[str, set[str]]:
 
 
 def in_a_loop(template: Template) -> set[str]:
-    """The functions to which a message may come back that they have sent on account of it."""
+    """The functions that a message may reach again through the messages that it causes."""
     leads = messages_lead_to(template)
     looping = set()
     for function in functions(template):
@@ -629,7 +629,7 @@ def what_lambda_drops_as_a_loop_raises_an_alarm(template: Template) -> Iterator[
     "OrderWatchAgeAlarm rings for messages that are not due",
 )
 def the_age_of_a_delayed_message_alone_raises_no_alarm(template: Template) -> Iterator[str]:
-    """Those of some queues wait for up to 15 minutes on purpose."""
+    """Messages of some queues are delayed by up to 15 minutes on purpose."""
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
         for dimension in alarm.get("Dimensions", []):
             delayed = refers_to(dimension["Value"]) in DELAYED
@@ -669,7 +669,7 @@ def server_errors_of_the_api_raise_an_alarm(template: Template) -> Iterator[str]
         yield "no alarm for the API's 5xx answers"
 
 
-# -------------------------------------------------------------------------------------------- who may do what
+# ---------------------------------------------------------------------------------------------- authorization
 @rule
 @broken_by(without_resource("ShipOrderDlqPolicy"), "ShipOrderDlq may be used without TLS")
 @broken_by(with_statement("OrderTopicPolicy", 0, Condition={}), "OrderTopic may be used without TLS")
@@ -911,7 +911,7 @@ def a_table_is_encrypted_restorable_and_survives_its_stack(template: Template) -
         if table.get("BillingMode") != "PAY_PER_REQUEST":
             yield f"{name} costs money when nobody orders"
         if "TimeToLiveSpecification" in table:
-            continue  # what expires by itself is on nobody's books
+            continue  # items that expire are not part of the books
         if table.get("PointInTimeRecoverySpecification") != {"PointInTimeRecoveryEnabled": True}:
             yield f"{name} cannot be restored to a point in time"
         if table.get("DeletionProtectionEnabled") != {"Ref": "DeletionProtection"}:
@@ -951,7 +951,7 @@ def the_api_is_throttled_and_logged(template: Template) -> Iterator[str]:
 @rule
 @broken_by(without("Api", "AlwaysDeploy"), "what AllowedOrigin is set to may never be deployed")
 def a_change_of_a_parameter_in_the_contract_reaches_the_stage(template: Template) -> Iterator[str]:
-    """SAM makes a new deployment when the contract's text differs, in which a parameter is only named."""
+    """SAM creates a new deployment when the contract's text changes, but that has only a parameter's name."""
     (api,) = of_type(template, "AWS::Serverless::Api").values()
     if api.get("AlwaysDeploy") is not True:
         yield "what AllowedOrigin is set to may never be deployed"
@@ -978,12 +978,12 @@ MANAGED_RULES = {
         JavaDeserializationRCE_QUERYSTRING Host_localhost_HEADER PROPFIND_METHOD ExploitablePaths_URIPATH
         Log4JRCE_HEADER Log4JRCE_QUERYSTRING Log4JRCE_BODY Log4JRCE_URIPATH ReactJSRCE_BODY""",
     ),
-    # A third rule of it, against addresses that take part in floods, only counts by itself.
+    # Its third rule, against addresses that take part in floods, only counts by default.
     "AWSManagedRulesAmazonIpReputationList": (25, "AWSManagedIPReputationList AWSManagedReconnaissanceList"),
 }
 RATE_UNITS, HEADER_UNITS, TRANSFORMATION_UNITS = 2, 30, 10  # "Rate-based rule statement" in the same guide
 MAX_UNITS = 1_500  # in the price of a web ACL; 5,000 at most
-# What the contract allows, and a rule would take for an attack: long bodies (a batch), any text in them, long
+# What the contract allows but a rule would take for an attack: long bodies (a batch), any text in them, long
 # cursors, clients without a User-Agent, ids that look like files or addresses.
 COUNTED_ONLY = {
     *("NoUserAgent_HEADER", "SizeRestrictions_BODY", "SizeRestrictions_QUERYSTRING"),
@@ -994,7 +994,7 @@ COUNTED_ONLY = {
 
 
 def rate_rules(acl: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The rules of a web ACL that count requests, and what each counts."""
+    """The rate-based rules of a web ACL, and what each counts by."""
     for each in acl["Rules"]:
         if "RateBasedStatement" in each["Statement"]:
             yield each, each["Statement"]["RateBasedStatement"]
@@ -1036,10 +1036,10 @@ def managed_rules(acl: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, di
 @broken_by(without_resource("ApiWebAclAssociation"), "ApiWebAcl is before nothing")
 @broken_by(without_resource("UserPoolWebAclAssociation"), "UserPoolWebAcl is before nothing")
 def one_client_takes_no_more_than_its_share_if_there_is_a_firewall(template: Template) -> Iterator[str]:
-    """By address and by token; the answer to a blocked request is the contract's (WAF_FILTERED)."""
+    """By address and by token; a blocked request gets the contract's response (WAF_FILTERED)."""
     expected = {
         "ApiWebAcl": ({("IP",), ("CUSTOM_KEYS", "authorization")}, "both an address and a token"),
-        "UserPoolWebAcl": ({("IP",)}, "an address"),  # Cognito shows WAF nothing else of who it is
+        "UserPoolWebAcl": ({("IP",)}, "an address"),  # Cognito passes WAF no other identification
     }
     for name, acl in of_type(template, "AWS::WAFv2::WebACL").items():
         counted = set()
@@ -1061,7 +1061,7 @@ def one_client_takes_no_more_than_its_share_if_there_is_a_firewall(template: Tem
 
 
 def overriding(index: int, rule_name: str, action: dict[str, Any]) -> Any:
-    """Has the API's web ACL do something else where one of AWS's rules matches."""
+    """Changes the action of the API's web ACL where one of AWS's rules matches."""
 
     def change(p: dict[str, Any]) -> None:
         overrides = p["Rules"][index]["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
@@ -1105,7 +1105,7 @@ def overriding(index: int, rule_name: str, action: dict[str, Any]) -> Any:
     "ApiWebAcl takes more capacity units than its price has",
 )
 def attacks_are_blocked_and_what_the_contract_allows_is_not(template: Template) -> Iterator[str]:
-    """Each of AWS's rules that blocks the API's requests answers 403, not the 429 of WAF_FILTERED."""
+    """Each of AWS's rules that blocks the API's requests responds with 403, not the 429 of WAF_FILTERED."""
     wanted = {
         "ApiWebAcl": MANAGED_RULES.keys(),
         "UserPoolWebAcl": MANAGED_RULES.keys() - {"AWSManagedRulesCommonRuleSet"},
@@ -1206,12 +1206,12 @@ def a_webhook_reaches_the_functions_own_machine_on_the_local_engine_only(templat
     "SocketStage.Properties.AccessLogSettings.Format writes authorizer.username down",
 )
 def no_access_log_has_more_than_is_promised(template: Template) -> Iterator[str]:
-    """A path and a query name customers and products; a header or a body may hold anything."""
+    """Paths and queries name customers and products; headers and bodies may contain anything."""
     allowed = {
         *("requestId", "requestTime", "identity.sourceIp", "authorizer.claims.sub", "authorizer.principalId"),
         *("httpMethod", "resourcePath", "routeKey", "eventType", "connectionId", "status", "responseLength"),
         *("responseLatency", "integration.latency", "integrationLatency", "xrayTraceId"),
-        # Of whatever leaves a function, the text is ours and names nobody.
+        # For errors that leave a function, the text is ours and names no customer.
         *("error.responseType", "integration.error", "integrationErrorMessage", "authorizer.error"),
     }
     for path, text in walk(template["Resources"]):
@@ -1357,7 +1357,7 @@ def nothing_has_a_name_that_a_second_stack_would_want_too(template: Template) ->
         if definition["Type"] == "AWS::Lambda::Permission":
             continue  # the name is that of another resource
         if definition["Type"] == "AWS::Route53::RecordSet":
-            continue  # a domain name is one stack's, as long as that is what its parameter says
+            continue  # a domain name belongs to the one stack whose parameter sets it
         for key, value in definition.get("Properties", {}).items():
             if names.search(f".{key}") and key != "PolicyName" and "AWS::StackName" not in str(value):
                 yield f"{resource} has the fixed name {value}"

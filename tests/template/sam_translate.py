@@ -1,6 +1,6 @@
 """Translates a template as AWS does, for translation.py: JSON in, JSON out.
 
-A program of its own: it runs in the environment of the SAM command line, since SAM's library pins pydantic
+A separate program: it runs in the environment of the SAM command line, since SAM's library pins pydantic
 lower than the functions do.
 """
 
@@ -15,7 +15,7 @@ from samtranslator.translator.transform import transform
 
 
 class NoManagedPolicies:
-    """SAM asks AWS for the ARNs of managed policies by their names; the template names none."""
+    """SAM looks up the ARNs of managed policies by name on AWS; the template names none."""
 
     def load(self) -> dict[str, str]:
         """None."""
@@ -23,7 +23,7 @@ class NoManagedPolicies:
 
 
 def main() -> None:
-    """Translate the template that is read, with its parameters' values, as at the time that comes with it."""
+    """Translate the template from the input, with its parameters' values and the time given there."""
     requested = json.load(sys.stdin)
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of toggles that only AWS has
     with (

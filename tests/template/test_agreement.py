@@ -36,7 +36,7 @@ def routes_of_the_template(template: dict[str, Any]) -> Routes:
 
 
 def routes_of_the_contract(contract: dict[str, Any]) -> Routes:
-    """Those that reach a function; the gateway itself answers to the others."""
+    """The routes that reach a function; the gateway itself responds to the others."""
     routes = {}
     for path, operations in contract["paths"].items():
         for method in METHODS & operations.keys():
@@ -49,7 +49,7 @@ def routes_of_the_contract(contract: dict[str, Any]) -> Routes:
 
 
 def callers_of(routes: Routes) -> set[tuple[str, str]]:
-    """Which function is called for which path."""
+    """The function of each path."""
     return {(path, name) for (_, path), name in routes.items()}
 
 
@@ -96,7 +96,7 @@ def test_the_handlers_answer_exactly_the_routes_that_the_contract_has() -> None:
 def test_a_function_answers_for_what_its_paths_do_not_have() -> None:
     routes = routes_of_the_contract(contract())
     assert {path for method, path in routes if method == "ANY"} == {path for _, path in routes}
-    # HEAD is for who answers GET, and nobody else could say what a path has.
+    # GET's function also handles HEAD and unsupported methods, since it knows the path's methods.
     assert len(callers_of(routes)) == len({path for _, path in routes})
 
 
@@ -148,7 +148,7 @@ def test_every_function_has_its_code_and_an_event_to_try_it_with(function: dict[
     expected = {"SQS": "Records", "DynamoDB": "Records", "Api": "httpMethod"}
     # Those of the WebSocket API are no events to SAM, which does not know it.
     kinds = {expected[source["Type"]] for source in function.get("Events", {}).values()}
-    # CodeDeploy calls its hook by itself.
+    # CodeDeploy calls its hook itself.
     others = {"DeploymentId"} if folder.name == "smoke_test" else {"requestContext"}
     assert (kinds or others) <= event.keys()
 
@@ -221,7 +221,7 @@ def test_what_runs_on_aws_runs_on_arm(environment: str) -> None:
 
 
 def test_a_sender_of_webhooks_is_taken_for_dead_only_when_it_is() -> None:
-    """Who finds a claim expired sends the same webhook: nobody else may still be about to."""
+    """A sender that finds a claim expired sends the webhook again, so no other may still be sending it."""
     assert functions(load_template())["WebhookSenderFunction"]["Timeout"] < CLAIM_SECONDS
 
 

@@ -1,4 +1,4 @@
-"""AWS Backup, as CloudFormation is given it: which tables, for how long, with which rights."""
+"""AWS Backup in the translated template: the tables, the retention, the permissions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACKED_UP = {"Platform": "aws", "BackupRetentionDays": "90"}
 
 
 def deployed(parameters: Mapping[str, str]) -> list[Template]:
-    """What is deployed with these parameters, whatever the others are."""
+    """What is deployed with these parameters, for any values of the others."""
     return [template for choice, template in decided() if parameters.items() <= {**dict(choice)}.items()]
 
 

@@ -14,7 +14,7 @@ QUEUES = [each for each in CHANNELS if each.kind is ChannelKind.QUEUE]
 
 
 def feeds() -> dict[str, str]:
-    """Which function each queue feeds, by their logical ids."""
+    """The function of each queue, by their logical ids."""
     return {
         refers_to(event["Properties"]["Queue"]) or "": function
         for function, properties in functions(TEMPLATE).items()

@@ -1,4 +1,4 @@
-"""The dashboard shows all there is, by metrics that exist. So do the alarms and the saved queries."""
+"""The dashboard shows everything, with existing metrics only. So do the alarms and the saved queries."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def unknown(metric: Metric) -> bool:
 
 
 def test_every_metric_of_the_dashboard_and_of_the_alarms_exists() -> None:
-    """One of another name or with another dimension is no error to CloudWatch: it only never has data."""
+    """A wrong name or dimension is not an error in CloudWatch: the metric just never has data."""
     shown = [metric for each in dashboard().panels for metric in each.metrics]
     assert len(shown) > 100
     assert [metric for metric in (*shown, *metrics_of_alarms()) if unknown(metric)] == []
@@ -147,7 +147,7 @@ def test_the_template_has_all_that_the_dashboard_refers_to() -> None:
 
 
 def test_the_firewall_s_panels_show_the_metrics_that_its_rules_have() -> None:
-    """A rule that is renamed is no error to CloudWatch: its line would only be empty."""
+    """A renamed rule is not an error in CloudWatch: its line would just be empty."""
     named = {
         (acl["VisibilityConfig"]["MetricName"]["Fn::Sub"], each["VisibilityConfig"]["MetricName"])
         for acl in of_type(load_template(), "AWS::WAFv2::WebACL").values()

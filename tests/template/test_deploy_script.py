@@ -1,4 +1,4 @@
-"""deploy.sh refuses at once what would fail after minutes, and says what is allowed."""
+"""deploy.sh refuses at once what would fail after minutes, and names the allowed values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ON_AWS = {"PATH": "/usr/bin:/bin", "SAM": "false"}
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What deploy.sh reads before it runs anything."""
+    """The files that deploy.sh reads before it runs anything."""
     for name in ("deploy.sh", "samconfig.toml", "template.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -38,7 +38,7 @@ def name_the_stack(checkout: Path, name: str) -> None:
 
 
 def longest_stack_name(template: Template) -> int:
-    """With which every name that is made from the stack's is one that AWS takes."""
+    """The longest stack name for which AWS accepts all derived names."""
     room = []
     for definition in template["Resources"].values():
         for key in LONGEST.keys() & definition.get("Properties", {}).keys():
@@ -50,13 +50,13 @@ def longest_stack_name(template: Template) -> int:
 
 
 def test_a_stack_name_is_as_long_as_the_names_made_from_it_allow(checkout: Path) -> None:
-    # GIVEN the longest name with which every name that is made from it is one that AWS takes
+    # GIVEN the longest name for which AWS accepts all derived names
     longest = longest_stack_name(load_template())
     name_the_stack(checkout, "a" * longest)
-    # THEN it is not refused for its length: what is missing next is the region
+    # THEN its length is accepted: the next error is the missing region
     _, output = deploy(checkout, "--env", "dev")
     assert "characters" not in output
-    # AND with one character more it is
+    # AND with one character more it is refused
     name_the_stack(checkout, "a" * longest)
     config = checkout / "samconfig.toml"
     config.write_text(config.read_text().replace("a" * longest, "a" * (longest + 1)))

@@ -1,4 +1,4 @@
-"""What CloudFormation is given keeps every rule, and every rule has been seen to fail."""
+"""The translated template keeps every rule, and every rule is proved to fail for a broken one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_whatever_the_parameters_are_it_holds_that(rule: Rule) -> None:
 
 
 def whole() -> Template:
-    """The template with everything in it that may be, the caller's to break."""
+    """The template with everything enabled; the caller may break it."""
     return deepcopy(max((template for _, template in decided()), key=lambda each: len(each["Resources"])))
 
 
@@ -62,7 +62,7 @@ def test_every_rule_has_been_seen_to_fail() -> None:
 
 
 def test_a_dependency_on_what_a_condition_leaves_out_is_noticed() -> None:
-    # GIVEN a template whose stage depends on a resource that is not always there
+    # GIVEN a template whose stage depends on a conditional resource
     template = load_template()
     template["Resources"]["Api"]["DependsOn"] = "ApiGatewayAccount"
     # WHEN it is translated for all combinations of parameters
@@ -72,22 +72,22 @@ def test_a_dependency_on_what_a_condition_leaves_out_is_noticed() -> None:
         if choice["Platform"] == "aws"
         for finding in rules.nothing_names_what_is_not_there(decided_template)
     }
-    # THEN just those without it are found to be broken
+    # THEN exactly those without it are reported
     named = {finding for _, finding in findings}
     assert named == {"Api names ApiGatewayAccount, which is not there"}
     assert {role for role, _ in findings} == {"false"}
 
 
 def test_a_combination_of_parameters_stands_for_all_that_a_template_may_become() -> None:
-    """SAM puts in no others by itself: what is made of the template differs by its conditions alone."""
+    """SAM itself resolves no other parameters: translations differ only by the template's conditions."""
     assert parameters_that_sam_reads(load_template()) == [*READ_BY_SAM]
 
 
 @pytest.mark.parametrize("values", [default_values, other_values])
 def test_sam_names_nothing_after_a_parameter_s_value(values: Callable[[Template], Choice]) -> None:
-    """On AWS the values are put in before SAM reads the template, on the local engine and here afterwards.
+    """On AWS parameters are resolved before SAM reads the template, on the local engine and here afterwards.
 
-    A resource that is named otherwise is another resource: a stack that is there would be updated by making a
+    A different logical id is a different resource: the update of an existing stack would create a
     second stage of the same name, which API Gateway refuses.
     """
     template = load_template()
@@ -98,7 +98,7 @@ def test_sam_names_nothing_after_a_parameter_s_value(values: Callable[[Template]
 
 
 def without_hashes(part: Any) -> Any:
-    """Without the hashes of what a function is, in the names of its versions: a value makes a new version."""
+    """Without the hashes in the names of functions' versions: a parameter's value changes them."""
     return json.loads(re.sub(r"(FunctionVersion)[0-9a-f]{10}", r"\1", json.dumps(part)))
 
 
@@ -112,7 +112,7 @@ def without_hashes(part: Any) -> Any:
     ids=["a property", "a setting", "the layer with our package"],
 )
 def test_what_changes_a_function_publishes_a_version_of_it(change: Break) -> None:
-    """By default SAM compares a function's own code alone."""
+    """By default SAM compares only a function's own code."""
     template = load_template()
     before = versions_of("OrderUpdateFunction", translate(template))
     change(template)
@@ -152,7 +152,7 @@ def stage_of(template: Template) -> Any:
 
 
 def test_another_allowed_origin_reaches_the_stage() -> None:
-    """A stage shows a deployment, and a deployment never changes: what is new needs a new one."""
+    """A stage points to a deployment, which never changes: a change needs a new one."""
 
     def allowing(origin: str) -> Choice:
         return {"AllowedOrigin": origin}

@@ -1,4 +1,4 @@
-"""The loops of template.yaml (Fn::ForEach) mean the same to everybody who expands them."""
+"""All tools expand the loops of template.yaml (Fn::ForEach) to the same result."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def first_keys(value: Any) -> Iterator[str]:
 
 
 def test_nothing_begins_with_condition() -> None:
-    """CloudFormation takes it for the function of that name: "Condition layout is incorrect".
+    """CloudFormation mistakes it for the function of that name: "Condition layout is incorrect".
 
     github.com/aws-cloudformation/cfn-language-discussion/issues/147
     """

@@ -1,4 +1,4 @@
-"""What parameters may be together, and what the environments' parameters add up to."""
+"""Allowed combinations of parameters, and the sums of the environments' parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOMAIN_NAMES = {
 
 
 def refused(**values: str) -> list[str]:
-    """What CloudFormation says to these values, those of the other parameters being their defaults."""
+    """CloudFormation's errors for these values, with the other parameters at their defaults."""
     template = load_template()
     for name, value in values.items():
         if not re.fullmatch(template["Parameters"][name].get("AllowedPattern", ".*"), value):
@@ -81,7 +81,7 @@ def test_what_is_no_such_name_is_refused_in_words_that_name_the_parameter(name: 
 
 # ------------------------------------------------------------------------------------------------ concurrency
 def consumers(template: Template, values: dict[str, str]) -> dict[str, int]:
-    """How many copies of each queue's function run at most: what its mappings ask for, together."""
+    """The maximum copies of each queue's function: the sum over its mappings."""
 
     def value(of: Any) -> int:
         return int(values[of["Ref"]] if isinstance(of, dict) else of)
@@ -100,7 +100,7 @@ def consumers(template: Template, values: dict[str, str]) -> dict[str, int]:
 
 
 def left_over(values: dict[str, str]) -> int:
-    """Executions at a time that nobody is promised, of a new account's."""
+    """The unreserved concurrent executions of a default account."""
     reserved = int(values["IntakeConcurrency"]) and int(values["IntakeConcurrency"]) + int(
         values["ReaderConcurrency"]
     )

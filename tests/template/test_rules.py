@@ -1,4 +1,4 @@
-"""The template keeps every rule, and every rule has been seen to fail."""
+"""The template keeps every rule, and every rule is proved to fail for a broken one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What CloudFormation is given: template.yaml and the contract as SAM translates them, conditions decided.
+"""CloudFormation's input: template.yaml and the contract, translated by SAM, with conditions resolved.
 
-Linters check the template as it is written. What AWS refuses may show only in what is made of it, and only
-for some values of the parameters: so it is made here for every combination of those that conditions ask for.
+Linters check the template's source. What AWS refuses may show only in its translation, and only
+for some values of the parameters: so it is translated for every combination that the conditions use.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import yaml
 
 from tests.support.template import ROOT, Template, load_template
 
-Choice = dict[str, str]  # a value for each parameter that a condition asks for
+Choice = dict[str, str]  # a value for each parameter that a condition uses
 
-# Parameters whose values SAM itself reads: each value has a translation of its own.
+# Parameters whose values SAM itself reads: each value has its own translation.
 READ_BY_SAM = ("TrafficShifting",)
 
-# Those of free text: empty, and with something in it.
+# Free-text parameters: empty, and not empty.
 SAMPLES = {
     "AllowedOrigin": ["", "https://shop.example.com"],
     "AlarmEmail": ["", "on-call@example.com"],
@@ -44,13 +44,13 @@ SAMPLES = {
 NEVER_TOGETHER = {"Platform": "local", "TrafficShifting": "true"}
 # The environment of the SAM command line, which `make setup` makes.
 SAM_PYTHON = ROOT / ".local/venv/sam/bin/python"
-# What `sam deploy` uploads; a translation does not look inside.
+# Uploaded by `sam deploy`; a translation does not read it.
 _UPLOADED = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
 
 # ----------------------------------------------------------------------------------------------- translating
 def translate(template: Template, values: Mapping[str, str] | None = None, now: float = 0) -> Template:
-    """The template as SAM hands it to CloudFormation, with conditions still in it, for these parameters."""
+    """SAM's translation of the template for these parameters, with unresolved conditions."""
     whole = _with_includes(template)
     for resource in whole["Resources"].values():
         if resource["Type"] in _UPLOADED:
@@ -85,9 +85,9 @@ def _included(location: str) -> Any:
 
 # --------------------------------------------------------------------------------------- choosing parameters
 def choices(template: Template) -> list[Choice]:
-    """Every combination of values of the parameters that the template's conditions ask for.
+    """Every combination of values of the parameters that the template's conditions use.
 
-    Of those for which all conditions hold alike there is one: nothing else is made of the others.
+    There is one for each outcome of all conditions: the others have the same translation.
     """
     conditions = template["Conditions"]
     requested = set(re.findall(r"'Ref': '(\w+)'", str(conditions)))
@@ -103,7 +103,7 @@ def choices(template: Template) -> list[Choice]:
 
 
 def default_values(template: Template) -> Choice:
-    """What each parameter is when nobody sets it."""
+    """Each parameter's default."""
     return {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
 
 
@@ -117,11 +117,11 @@ def _values_of(template: Template, name: str) -> list[str]:
 
 
 def parameters_that_sam_reads(template: Template) -> list[str]:
-    """Those whose value SAM puts into the template itself: each value has a translation of its own."""
+    """The parameters whose value SAM itself resolves: each value has its own translation."""
     others = other_values(template)
     as_it_is = translate(template)
     unexpected = {name: value for name, value in others.items() if name not in READ_BY_SAM}
-    if translate(template, unexpected) == as_it_is:  # all at once, since it hardly ever is one
+    if translate(template, unexpected) == as_it_is:  # all at once, since hardly any is one
         others = {name: others[name] for name in READ_BY_SAM}
     return [name for name, value in others.items() if translate(template, {name: value}) != as_it_is]
 
@@ -134,9 +134,9 @@ def _another_value(template: Template, name: str) -> str:
 
 # --------------------------------------------------------------------------------------- deciding conditions
 def decided_for_all(template: Template) -> Iterator[tuple[Choice, Template]]:
-    """The translated template for each choice of parameters: no condition, no Fn::If, the values put in.
+    """The translated template for each choice of parameters, with conditions, Fn::If and values resolved.
 
-    A part is made once for each outcome of what it asks for: parts that are the same are the same object.
+    A part is created once for each outcome of its conditions: equal parts are the same object.
     """
     every = choices(template)
     for read in {tuple(choice[name] for name in READ_BY_SAM): None for choice in every}:
@@ -178,7 +178,7 @@ def _decided(translated: Template, choices_of_it: Sequence[Choice]) -> Iterator[
 
 
 def holds(condition: Any, conditions: Mapping[str, Any], choice: Choice) -> bool:
-    """Whether a condition, by name or as it is written, is true."""
+    """Whether a condition, given by name or literally, is true."""
     match condition:
         case str(name) | {"Condition": str(name)}:
             return holds(conditions[name], conditions, choice)
@@ -198,7 +198,7 @@ def _operand(value: Any, choice: Choice) -> str:
 
 
 def put_in(template: Template, values: Choice) -> Template:
-    """A template, translated or not, with these values of its parameters put in and its conditions decided.
+    """A template, translated or not, with these parameter values and its conditions resolved.
 
     AWS::LanguageExtensions does so before SAM reads the template, but for parameters that are NoEcho.
     """
@@ -247,11 +247,11 @@ def decided() -> list[tuple[Choice, Template]]:
 
 # ------------------------------------------------------------------------------------------------- references
 def covering(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice, Template]]:
-    """What a linter is to check instead of all the templates: some of them, and what is new in each.
+    """A subset of the templates for a linter, with the new parts of each.
 
-    In one of them is each part in each of its forms, and with whatever it names there and absent: of what a
-    part names, a linter asks whether it is there, and its type. Chosen greedily: always the one with the most
-    that is not covered yet.
+    It covers each part in each of its forms, with everything that it names present and absent: a linter
+    checks the existence and the type of what a part names. Chosen greedily: always the template with the most
+    uncovered parts.
     """
     forms = [_forms(template) for _, template in templates]
     chosen = []
@@ -265,7 +265,7 @@ def covering(templates: Sequence[tuple[Choice, Template]]) -> list[tuple[Choice,
 
 
 def _parts(template: Template) -> dict[str, Any]:
-    """Resources by their names, and outputs by theirs, which may be the same."""
+    """Resources and outputs by their names, which may be the same."""
     outputs = {f"{_OUTPUT}{name}": output for name, output in template["Outputs"].items()}
     return {**template["Resources"], **outputs}
 
@@ -274,7 +274,7 @@ _OUTPUT = "output "
 
 
 def _cut_to(template: Template, names: set[str]) -> Template:
-    """A template of these parts alone, and of all that they name."""
+    """A template of only these parts and all that they name."""
     parts, kept, waiting = _parts(template), set[str](), {*names}
     while waiting:
         kept |= waiting
@@ -296,7 +296,7 @@ def _cut_to(template: Template, names: set[str]) -> Template:
 
 def _forms(template: Template) -> set[tuple[str, str, int]]:
     parts = _parts(template)
-    # Parts that are the same are the same object.
+    # Equal parts are the same object.
     itself = {(name, "", id(part)) for name, part in parts.items()}
     named = {
         (name, other, int(other in parts))
@@ -339,7 +339,7 @@ Value = TypeVar("Value")
 
 
 def once_per_part(compute: Callable[[Part], Value]) -> Callable[[Part], Value]:
-    """While nothing changes (`unchanging`), computes it once for parts that are the same object."""
+    """While `unchanging`, computes it once for parts that are the same object."""
 
     def computed(part: Part) -> Value:
         if _unchanging is None:
@@ -355,7 +355,7 @@ def once_per_part(compute: Callable[[Part], Value]) -> Callable[[Part], Value]:
 
 @contextmanager
 def unchanging() -> Iterator[None]:
-    """For many templates that share their parts, and that nobody changes meanwhile."""
+    """For many templates that share their parts, and that do not change meanwhile."""
     global _unchanging
     _unchanging = {}
     try:
@@ -374,14 +374,14 @@ def named_by(part: Part) -> frozenset[str]:
 
 
 def dependencies(template: Template, name: str) -> set[str]:
-    """The resources that CloudFormation creates before this one: those that it names."""
+    """The resources that CloudFormation creates before this one: all that it names."""
     resource = template["Resources"][name]
     named = {*depends_on(resource), *named_by(resource.get("Properties", {}))}
     return {other for other in named if other in template["Resources"]}
 
 
 def created_before(template: Template, name: str) -> set[str]:
-    """The resources that are there, all of them, when CloudFormation creates this one."""
+    """All resources that exist when CloudFormation creates this one."""
     before: set[str] = set()
     waiting = [name]
     while waiting:

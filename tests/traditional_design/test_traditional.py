@@ -1,6 +1,6 @@
-"""The traditional design keeps the rules of the serverless one: it answers the same, and never oversells.
+"""The traditional design keeps the rules of the serverless one: same responses, no overselling.
 
-One server for all tests, on a PostgreSQL of its own. Each test has customers and products of its own.
+One server for all tests, on a temporary PostgreSQL. Each test has its own customers and products.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _installed() -> None:
 
 @pytest.fixture(scope="module")
 def design(_installed: None) -> Iterator[Server]:
-    """Two processes, so that nothing may depend on what one of them remembers."""
+    """Two processes, so that nothing can depend on the memory of one."""
     with server.running(workers=2) as running:
         yield running
 
@@ -64,7 +64,7 @@ def client(design: Server) -> Iterator[httpx.Client]:
 
 @dataclass(frozen=True)
 class Starter:
-    """A process that has started a server of its own, with a slow credit service."""
+    """A process that has started its own server, with a slow credit service."""
 
     process: subprocess.Popen[str]
     server: Server
@@ -97,7 +97,7 @@ def starter(_installed: None) -> Iterator[Starter]:
 
 
 class Shop:
-    """A customer and products that no other test has."""
+    """A customer and products of one test only."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
@@ -136,7 +136,7 @@ def shop(client: httpx.Client) -> Shop:
 
 
 def all_at_once(design: Server, requests: Sequence[Mapping[str, Any]]) -> list[httpx.Response]:
-    """The answers to requests that are sent at the same time, a connection each."""
+    """The responses to concurrent requests, each on its own connection."""
 
     async def send() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=len(requests))
@@ -377,7 +377,7 @@ def test_a_key_that_comes_many_times_at_once_is_one_order(shop: Shop, design: Se
 
 
 def test_a_key_whose_request_is_running_is_answered_with_409(shop: Shop, design: Server) -> None:
-    """An adjustment waits for a lock that this test has; its key comes again meanwhile."""
+    """An adjustment waits for this test's lock; meanwhile its key is used again."""
     shop.credit(100)
     key = {"Idempotency-Key": f"key-{shop.customer}"}
     body = {"customerId": shop.customer, "adjust": 5}
@@ -621,7 +621,7 @@ def test_of_several_versions_of_postgresql_it_takes_the_newest(
 # ---------------------------------------------------------------------------------------------- support
 @contextlib.contextmanager
 def locked_account(design: Server, customer: str) -> Iterator[None]:
-    """Somebody else has the lock of a customer's account for a block."""
+    """Lock a customer's account on another connection for a block."""
     psql = subprocess.Popen(
         [database.programs() / "psql", "--no-psqlrc", "--quiet", "--tuples-only", design.database_url],
         stdin=subprocess.PIPE,
@@ -638,7 +638,7 @@ def locked_account(design: Server, customer: str) -> Iterator[None]:
 
 
 def until_answered(ask: Callable[[], httpx.Response]) -> httpx.Response:
-    """The answer, once the first request with its key has come to its end."""
+    """The response, after the first request with its key has ended."""
     deadline = time.monotonic() + 10
     while (answer := ask()).status_code == 409 and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Unit tests need nothing but Python: whatever reaches for the network fails here."""
+"""Unit tests need only Python: any network access fails here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A balance is set, added to, taken from or deleted, once per request, and read."""
+"""A balance is set, adjusted or deleted, once per request, and read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def change(
 
 
 class Bank:
-    """account_api over AWS in memory."""
+    """account_api over the in-memory AWS."""
 
     def __init__(self, balance: str | None = None) -> None:
         self.dynamodb = DynamoDB()

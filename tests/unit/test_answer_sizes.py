@@ -1,4 +1,4 @@
-"""No answer comes near the 6 MB that a function may give, beyond which Lambda drops it, whatever was done."""
+"""No response comes near the 6 MB limit, beyond which Lambda drops it, even if the request had effect."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ from tests.support.factories import NOW, a_commit, api_event, delivery_of, webho
 from tests.support.fakes import MemoryPublisher
 from tests.support.stores import memory_stores
 
-LIMIT = 6 * 1024 * 1024  # of Lambda's, for the answer as it leaves the function
-REFUSAL_LIMIT = 256 * 1024  # of our own
+LIMIT = 6 * 1024 * 1024  # Lambda's limit, for the response as it leaves the function
+REFUSAL_LIMIT = 256 * 1024  # our own limit
 
 
 def size_of(answer: Mapping[str, Any]) -> int:
-    """The bytes of a function's answer as Lambda's runtime writes it, the body being a text in it."""
+    """The bytes of a function's response as Lambda's runtime writes it, with the body as a string."""
     return len(json.dumps(answer, ensure_ascii=False).encode())
 
 
@@ -56,7 +56,7 @@ def size_of_body(body: Mapping[str, Any]) -> int:
     return size_of({"statusCode": 200, "headers": {"x": "y" * 1000}, "body": decimal_json.dumps(body)})
 
 
-# What is wrong with a request.
+# Responses to invalid requests.
 
 LINE = '{"productId":"pen","qty":1}'
 ORDER = f'{{"customerId":"alice","items":[{LINE}],"totalAmount":1}}'
@@ -64,7 +64,7 @@ ROOM = MAX_BATCH_BYTES // MAX_ORDERS - 50  # for an order, of the largest batch
 
 
 def with_names(name: str, room: int) -> str:
-    """An object with as many unknown fields as there is room for, each of its own name."""
+    """An object with as many different unknown fields as fit."""
     fields, size, number = [], 60, 0
     while size < room:
         field = f'"{name[: max(0, len(name) - 6)]}{number:06}":0'
@@ -134,14 +134,14 @@ def test_a_request_with_very_many_parameters_has_a_small_answer() -> None:
     assert size_of(answer) < REFUSAL_LIMIT
 
 
-# What is answered to a good one: the largest that there can be of each.
+# The largest possible responses to valid requests.
 
 ID, CORRELATION_ID = "x" * 64, "c" * 128
 URL = "https://shop.example.com/".ljust(MAX_URL, '"')
 
 
 def largest_order() -> Order:
-    """An order that was declined by both checks, with all that it can say."""
+    """An order that was declined by both checks, with all its texts."""
     items = tuple(OrderLine(f"{number:064}", MAX_QTY) for number in range(MAX_ITEMS))
     order = Order.place(
         OrderDetails(ID, ID, items, MAX_TOTAL),
@@ -170,7 +170,7 @@ def test_the_largest_page_of_orders_fits() -> None:
 
 def test_the_largest_page_of_a_history_fits() -> None:
     commit = a_commit(ID, *(f"{number:064}" for number in range(99)))
-    # Each page has so many entries, whatever of one commit.
+    # Each page has this number of entries, of any commits.
     changes = [commit.changes[number % len(commit.changes)] for number in range(MAX_PAGE)]
     page = HistoryPage([Entry(commit, change, HistoryCursor(NOW, ID, 0)) for change in changes], None)
     assert size_of_body(histories.history_view(ACCOUNTS, "customerId", ID, page)) < LIMIT / 4

@@ -1,4 +1,4 @@
-"""Who may know whom: imports point inwards, from the functions to the domain."""
+"""The layers: imports point inwards, from the functions to the domain."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HANDLERS = sorted((ROOT / "functions").glob("*/app.py"))
 
 OURS = "order_capture"
-# What each room may import of the others. Entrypoints know how items and messages are written, since that is
-# what comes in; adapters know no entrypoint, and only bootstrap and the functions know which adapter is used.
+# What each layer may import of the others. Entrypoints parse items and messages, so they know their formats;
+# adapters know no entrypoint, and only bootstrap and the functions know which adapter is used.
 ALLOWED = {
     "domain": {"domain"},
     "application": {"application", "domain"},
@@ -28,13 +28,11 @@ ALLOWED = {
     "entrypoints": {"adapters", "application", "config", "domain", "entrypoints"},
     "bootstrap": {"adapters", "application", "config", "domain"},
 }
-MAX_HANDLER_LINES = (
-    90  # seven routes; a handler only says which use case answers, the rest belongs further in
-)
+MAX_HANDLER_LINES = 90  # seven routes; a handler only selects the use case, the rest belongs further in
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The full names of the modules, or of the things in them, that a file imports."""
+    """The full names of the modules, or their members, that a file imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Import(names=names):
@@ -82,7 +80,7 @@ def test_the_inner_layers_need_nothing_but_the_standard_library_and_messages_pyd
 @pytest.mark.parametrize("layer", ["domain", "application"])
 def test_the_inner_layers_take_time_chance_and_settings_as_arguments(layer: str) -> None:
     outside = {"os", "random", "secrets", "socket", "subprocess", "time", "uuid"}
-    # They may reckon with times that they are given, but not read the clock.
+    # They may calculate with given times, but not read the clock.
     clocks = {"now", "today", "utcnow"}
 
     for path in (PACKAGE / layer).rglob("*.py"):
@@ -112,7 +110,7 @@ def test_a_use_case_has_one_name_for_its_file_its_class_and_its_function_of_boot
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_retry_counts_attempts(path: Path) -> None:
-    """It bounds them by the time that is left as well."""
+    """It also bounds them by the remaining time."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     ranges = [
         node
@@ -154,7 +152,7 @@ def test_production_code_and_operators_commands_need_nothing_of_local_or_tests(p
 
 @pytest.mark.parametrize("path", [*MODULES, *HANDLERS, *OPERATIONS], ids=name_of)
 def test_json_of_others_is_read_in_one_place_which_bounds_its_numbers(path: Path) -> None:
-    """What reads JSON by itself takes 1e100000000 for a number, and whoever makes an integer of it hangs."""
+    """Any other parser accepts 1e100000000 as a number, and converting that to an integer hangs."""
     by_itself = {name.partition(".")[0] for name in imported(path)} & {"json", "simplejson", "orjson"}
 
     # The operators' commands write JSON, and read what is ours (where the local stack is, the functions'
@@ -175,7 +173,7 @@ def test_a_handler_only_connects(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
 
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_HANDLER_LINES
-    # Powertools' type of a handler's second argument is all that it takes from others.
+    # Its only external import is Powertools' type of a handler's second argument.
     ours = ("aws_lambda_powertools.utilities.typing.LambdaContext",)
     assert all(
         layer_of(name) or name.partition(".")[0] in sys.stdlib_module_names or name in ours
@@ -190,7 +188,7 @@ def test_there_are_handlers_to_look_at() -> None:
 
 
 def test_editors_find_every_import() -> None:
-    """What an editor needs to know (pyright's settings) is true: else each import is underlined."""
+    """pyright's settings, which editors use, are right: otherwise each import is underlined."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     pyright = settings["pyright"]
     venv = ROOT / pyright["venvPath"] / pyright["venv"]

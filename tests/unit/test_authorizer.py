@@ -28,7 +28,7 @@ GOOD: dict[str, Any] = {
 
 
 class Pool:
-    """The user pool's keys, as they are fetched."""
+    """The user pool's keys, as fetched."""
 
     def __init__(self) -> None:
         self.fetched = 0
@@ -69,7 +69,7 @@ def token(key: rsa.RSAPrivateKey = KEY, kid: str | None = "k-1", age: int = 0, *
 
 
 def decision(**headers: str) -> tuple[str, dict[str, str]]:
-    """Allow or Deny, and what is passed on to the functions."""
+    """Allow or Deny, and the context for the functions."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = authorizer.authorizer_handler("orders/read")({"methodArn": ARN, "headers": named}, None)
     (statement,) = answer["policyDocument"]["Statement"]
@@ -109,7 +109,7 @@ def test_a_browser_offers_it_as_a_protocol(offered: str) -> None:
 
 
 def _hs256() -> str:
-    """Signed by something that everybody knows, which a careless verifier would take for the key."""
+    """Signed with a public value, which a careless verifier would take for the key."""
     claims = jwt.decode(token(), options={"verify_signature": False})
     return jwt.encode(claims, ISSUER, "HS256", {"kid": "k-1"})
 

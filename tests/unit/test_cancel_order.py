@@ -1,4 +1,4 @@
-"""An order is cancelled before it ships, or it is too late."""
+"""An order can be cancelled only before it ships."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RELEASE = ReleaseOrder.of(details_of(), "corr-1")
 
 
 class Desk:
-    """The part of order_api that cancels, over AWS in memory, with an order as it stands."""
+    """The cancel route of order_api over the in-memory AWS, with an order."""
 
     def __init__(self, status: OrderStatus = OrderStatus.PENDING) -> None:
         self.dynamodb = DynamoDB()
@@ -136,7 +136,7 @@ def test_a_release_that_can_not_be_sent_leaves_the_order_cancelled() -> None:
 
 
 def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
-    # Given a table that writes, but whose answer is lost, so that the call is made again and refused
+    # Given a table whose response to a write is lost, so that the call is retried and refused
     class LosesAnAnswer(DynamoOrderRepository):
         def save(self, order: Order, expected_version: int, key: RequestKey | None = None) -> None:
             super().save(order, expected_version, key)
@@ -148,7 +148,7 @@ def test_a_cancelling_whose_answer_was_lost_is_known_for_its_own() -> None:
     # When the order is cancelled
     cancelled = desk.cancel()
 
-    # Then its client gets it as cancelled, and what it holds is released
+    # Then its client gets it as cancelled, and its holds are released
     assert cancelled.status is OrderStatus.CANCELLED
     assert desk.releases.sent == [RELEASE]
 

@@ -1,4 +1,4 @@
-"""Orders are written, handed to the checkers and answered, once per request."""
+"""Orders are written, published to the checkers and answered, once per request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LATER = "2026-11-20T10:00:09.000Z"
 
 
 class Shop:
-    """order_api over AWS in memory."""
+    """order_api over the in-memory AWS."""
 
     def __init__(self, caller: Caller = SERVICE) -> None:
         self.caller = caller
@@ -72,7 +72,7 @@ class Shop:
         return order
 
     def records(self, check: CheckType, result: CheckResult) -> None:
-        """A check answers about the first order."""
+        """A check reports its result for the first order."""
         order = self.stored()
         self.orders.save(order.record_check(check, result, now=LATER), expected_version=order.version)
 
@@ -81,7 +81,7 @@ class Shop:
         self.dynamodb.interrupt(RuntimeError("the process dies"), operation="UpdateItem")
 
     def checked_ids(self) -> list[str]:
-        """The orders that the checkers were asked about since this was last asked."""
+        """The orders for which checks were requested since the last call."""
         return [
             message.details.order_id for message in self.checks.taken() if isinstance(message, CheckOrder)
         ]
@@ -250,7 +250,7 @@ def test_an_order_that_can_not_even_be_withdrawn_does_not_take_the_others_answer
 
 
 class TestARequestThatComesAgainWhileTheFirstIsStillRunning:
-    """The first has written its order, and is interrupted before it is published."""
+    """The first one has written its order, and is interrupted before publishing it."""
 
     def test_is_refused(self) -> None:
         shop = Shop()

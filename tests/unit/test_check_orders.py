@@ -1,4 +1,4 @@
-"""Orders are checked against a ledger: held, declined, released; and tried again where others are quicker."""
+"""Orders are checked against a ledger: held, declined, released; and retried after conflicts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DAY = 24 * 3600
 
 
 class Checker:
-    """A checker over AWS in memory: of the stock, unless it is of the accounts."""
+    """A checker over the in-memory AWS: of the stock, or of the accounts."""
 
     def __init__(self, kind: LedgerSpec = STOCK, **balances: int) -> None:
         self.kind = kind
@@ -73,7 +73,7 @@ class Checker:
         ).process(messages)
 
     def decisions(self) -> dict[str, CheckResult]:
-        """What was answered since this was last asked, by order."""
+        """The results published since the last call, by order."""
         return {m.order_id: m.decision for m in self.results.taken() if isinstance(m, OrderChecked)}
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -466,7 +466,7 @@ class TestColdOnes:
 
 
 class TestWhoSendsTheResult:
-    """Of two checks that hold an order, the one that decided last: see `CheckOrders._due`."""
+    """Of two checks that hold an order, the last one reports: see `CheckOrders._due`."""
 
     def test_what_the_other_has_not_decided_yet_is_held_and_not_sent(self) -> None:
         checker = Checker(pen=5)
@@ -492,7 +492,7 @@ class TestWhoSendsTheResult:
         assert (checker.outcomes(), seen) == ({"order-1": DECLINED}, [])
 
     def test_the_other_is_asked_after_the_hold_is_written(self) -> None:
-        """Or of two at once neither might find the other's, and nobody would decide the order."""
+        """Otherwise two concurrent checks might both miss the other's, and the order would stay undecided."""
         checker = Checker(pen=5)
         seen: list[object] = []
 
@@ -553,7 +553,7 @@ class TestWhoSendsTheResult:
 
 
 class TestAnOldCheck:
-    """The entries of its order may be deleted, and nothing else would keep it from being held again."""
+    """The entries of its order may be deleted, and nothing else would prevent a second hold."""
 
     def test_is_given_up_and_a_newer_one_is_made(self) -> None:
         checker = Checker(pen=10)

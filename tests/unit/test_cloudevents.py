@@ -1,4 +1,4 @@
-"""Messages in their envelopes: what is written is read, and nothing else is."""
+"""Messages in their envelopes: written ones can be read, all others are refused."""
 
 from __future__ import annotations
 
@@ -245,12 +245,12 @@ SAMPLES = {
 OF_EACH_TYPE: dict[type, Any] = {
     type(None): None, bool: True, int: 7, str: "x", list: [], dict: {}
 }  # fmt: skip
-# Null where a check has found nothing to say, or was not made yet.
+# Null if a check has no text, or was not made yet.
 MAY_BE_NULL = {"id", "code", "available", "balance", "stock"}
 
 
 def places(node: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where there is a value, of what a message says."""
+    """The paths of all values in a message's data."""
     if place:
         yield place
     entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
@@ -353,7 +353,7 @@ def test_what_an_order_names_of_prices_is_sent_and_read_exactly() -> None:
 
 
 def state(of: BalanceState) -> dict[str, Any]:
-    """What a state is in its envelope, whoever publishes it, and whenever."""
+    """A state in its envelope, without publisher and time."""
     envelope = envelopes.encode(of, message_id="any", source="/order-capture/any", time="any")
     event: dict[str, Any] = json.loads(envelope.body, parse_float=Decimal)
     assert (envelope.type, envelope.version) == (event["type"], "1")

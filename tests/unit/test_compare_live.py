@@ -1,4 +1,4 @@
-"""The live half of the comparison: what it makes of both designs' reports."""
+"""The live half of the comparison: its conclusions from both designs' reports."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The files that people and tools take for the contract: swagger.yaml, events/ and postman/.
+"""The contract's files for people and tools: swagger.yaml, events/ and postman/.
 
-What is in them is checked against itself and against the code that reads it, so that a file which is
-wrong fails here and not in somebody's hands.
+They are checked for consistency and against the code, so that a wrong file fails here and not for its users.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ RECORDS = [
 COLLECTION = json.loads((ROOT / "postman/order-capture.postman_collection.json").read_bytes())
 ENVIRONMENT = json.loads((ROOT / "postman/local.postman_environment.json").read_bytes())
 
-# What sets a header to the origin that the stack allows, and leaves it out where it allows none.
+# Sets a header to the origin that the stack allows, and omits it if it allows none.
 ALLOWED_ORIGIN = {"Fn::If": ["AllowsOrigin", {"Fn::Sub": "'${AllowedOrigin}'"}, {"Ref": "AWS::NoValue"}]}
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -80,10 +79,10 @@ MESSAGES: dict[str, type[Received]] = {
     "webhook_sender": DeliverWebhook,
     "report_projector": ReceivedOrderEvent,
 }
-SCOPES = {"webhooks": "orders"}  # they carry orders' events: whoever may see orders may receive these
+SCOPES = {"webhooks": "orders"}  # they deliver orders' events: the scope to read orders is enough
 
 
-# What lists all that there is, and so finds nothing to be missing.
+# Lists of everything, which are never a 404.
 LISTS = (
     *("listOrders", "listWebhooks", "listAccounts", "listStock"),
     *("getDailyReports", "listQueues", "listOpenOrders"),
@@ -91,7 +90,7 @@ LISTS = (
 
 
 def is_keyed(route: tuple[str, str]) -> bool:
-    """Whether it takes an Idempotency-Key: what operators do is the same when it is done twice."""
+    """Whether it takes an Idempotency-Key: operators' actions are idempotent without one."""
     return route[0] != "GET" and not route[1].startswith("/operations/")
 
 
@@ -114,12 +113,12 @@ def nodes(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 
 
 def is_open_set(node: Any) -> bool:
-    """Whether these are the values known of a set to which more may be added."""
+    """Whether these are the known values of an extensible set."""
     return isinstance(node, dict) and "x-extensible-enum" in node
 
 
 def resolve(node: dict[str, Any]) -> Any:
-    """The thing itself where `node` is a reference to it."""
+    """The target of `node` if it is a reference, else `node`."""
     while "$ref" in node:
         target: Any = SWAGGER
         for key in node["$ref"].removeprefix("#/").split("/"):
@@ -143,7 +142,7 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
 
 
 def errors_of(schema: dict[str, Any], value: Any) -> list[str]:
-    """What is wrong with `value` by a schema of the contract."""
+    """The errors of `value` by a schema of the contract."""
     validator = OAS30Validator(
         {**schema, "components": SWAGGER["components"]}, format_checker=oas30_format_checker
     )
@@ -177,7 +176,7 @@ def script_of(item: dict[str, Any], listen: str) -> str:
 
 
 def route_of(request: dict[str, Any]) -> tuple[str, str]:
-    """The operation of the contract that a Postman request is for."""
+    """The contract's operation of a Postman request."""
     method, path = request["request"]["method"], "/" + "/".join(request["request"]["url"]["path"])
     for route in operations():
         if route[0] == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", route[1]), path):
@@ -279,7 +278,7 @@ class TestSwagger:
             if status in ("204", "304"):
                 assert "content" not in resolve(response)
                 continue
-            # The gateway's own words, which nobody can choose: see its GatewayMessage.
+            # The gateway's own text, which can't be changed: see its GatewayMessage.
             plain = status < "300" or status == "413"
             media_type = "application/json" if plain else "application/problem+json"
             assert list(resolve(response)["content"]) == [media_type]
@@ -312,7 +311,7 @@ class TestSwagger:
 
     @pytest.mark.parametrize("path", sorted({path for _, path in operations()}))
     def test_a_path_is_asked_for_by_any_method_as_it_is_for_what_it_has(self, path: str) -> None:
-        """HEAD reaches what GET does; what the path does not have is answered by a function, for a token."""
+        """HEAD works wherever GET does; a function responds to unsupported methods, if the token is valid."""
         any_method = SWAGGER["paths"][path]["x-amazon-apigateway-any-method"]
         known = operations().get(("GET", path)) or operations()["POST", path]
         for part in ("security", "x-amazon-apigateway-integration"):
@@ -390,7 +389,7 @@ class TestSwagger:
         address = server["url"].format(**{name: each["default"] for name, each in variables.items()})
         assert address == "http://127.0.0.1:4566/v1"
         assert variables["stage"]["default"] == load_template()["Parameters"]["StageName"]["Default"]
-        # API Gateway would take such a variable for the base path whatever the address is.
+        # API Gateway would use such a variable as the base path of any address.
         assert "basePath" not in variables
         assert "basepath" not in str(load_template()["Resources"]["Api"]).lower()
 
@@ -635,7 +634,7 @@ class TestPostmanCollection:
     def test_every_request_expects_a_status_that_the_contract_has(self, name: str) -> None:
         script = script_of(REQUESTS[name], "test")
         statuses = re.findall(r"pm\.response\.to\.have\.status\((\d+)\)", script)
-        if name == "Cancel it at once":  # a race against shipping: both answers are right
+        if name == "Cancel it at once":  # a race against shipping: both responses are right
             assert statuses == []
             assert ".to.be.oneOf([200, 409])" in script
             statuses = ["200"]

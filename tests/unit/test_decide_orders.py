@@ -1,4 +1,4 @@
-"""The checks' answers are taken in, and what follows from the status is sent each time an answer comes."""
+"""The checks' results are recorded, and the status's next messages are sent with each result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STOCK_DECLINED = checked(CheckType.STOCK, declined())
 
 
 class Decisions:
-    """A ledger as far as it is read here: what it has decided, by order."""
+    """The part of a ledger that is read here: its decisions, by order."""
 
     def __init__(self) -> None:
         self.by_order: dict[str, CheckResult] = {}
@@ -39,9 +39,9 @@ class Decisions:
 
 
 class Office:
-    """order_update over AWS in memory, with one or more orders that were just placed.
+    """order_update over the in-memory AWS, with one or more new orders.
 
-    Each answer that it is given is in its ledger by then.
+    Each result that it receives is already in its ledger.
     """
 
     def __init__(self, *order_ids: str) -> None:
@@ -118,7 +118,7 @@ def test_the_later_answer_does_not_ship_a_second_time_what_the_earlier_one_has_s
 
     office.handle(STOCK_HELD)
     assert office.shipping.sent == [ShipOrder.of(details_of(), "corr-1")]
-    office.handle(BALANCE_HELD)  # it comes again: its sender may have died before it shipped
+    office.handle(BALANCE_HELD)  # it is resent: its sender may have died before it shipped
     assert office.shipping.sent == [ShipOrder.of(details_of(), "corr-1")] * 2
 
 

@@ -1,4 +1,4 @@
-"""Who is sent what while others are being sent something: one sender works inside of another's post."""
+"""Concurrent deliveries: one sender runs inside of another's post."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ QUICK, SLOW = Lane
 
 
 class Senders:
-    """Any number of them, over one store."""
+    """Any number of senders, over one repository."""
 
     def __init__(self) -> None:
         self.webhooks, self.dead_letters = memory_stores(DynamoDB()).webhooks, MemoryPublisher()
@@ -85,7 +85,7 @@ class Senders:
         return self.webhooks.receiver(callbacks_of().webhook_id, name)
 
     def have_been_quick(self) -> None:
-        """The customer's last answers in the quick lane were, and all of their slots are free."""
+        """The customer's last responses in the quick lane were quick, and all of their slots are free."""
         assert self.webhooks.take("alice", QUICK, 0, self.now, self.now)
         self.webhooks.release("alice", QUICK, 0, self.now, "", answer_ms=100)
 
@@ -109,7 +109,7 @@ def senders() -> Senders:
 
 
 def failing(senders: Senders, name: str) -> None:
-    """That host has failed once, and its rest is over."""
+    """The host has failed once, and its back-off is over."""
     well = senders.host(name)
     assert senders.webhooks.save_receiver(
         well.after_attempt(DeliveryResponse(500), 0.1, NOW), expected=well, now=NOW
@@ -144,10 +144,10 @@ def test_a_customer_has_so_many_under_way_in_a_lane_wherever_they_go(senders: Se
     ]
     senders.send(deliveries[0], lane=lane)
 
-    # each in the post of the one before, so that the first are all under way when the last comes
+    # each in the post of the previous one, so that all are in progress when the last one starts
     assert len(senders.posted) == slots
     assert senders.stored(deliveries[slots]).status is DeliveryStatus.PENDING
-    # which is asked for again after a moment, in the same lane
+    # which is retried after a moment, in the same lane
     assert senders.lanes[lane].taken() == [DeliverWebhook.of(deliveries[slots], delay=SLOT_DELAY)]
     # and the slots are free again
     senders.now = after(NOW, 60)
@@ -176,7 +176,7 @@ def test_a_receiver_that_is_too_slow_for_the_quick_lane_is_sent_it_again_in_the_
     senders.answer, senders.takes = DeliveryResponse(None, "no response within 2 s", is_late=True), 14
     senders.send(delivery)
 
-    # it is no failure: nothing rests, no try is lost
+    # it is not a failure: no back-off, no lost attempt
     assert senders.stored(delivery).status is DeliveryStatus.PENDING
     assert (senders.stored(delivery).attempt_count, senders.host("a.example").failures) == (0, 0)
     assert senders.lanes[SLOW].taken() == [DeliverWebhook.of(delivery)]
@@ -219,7 +219,7 @@ def test_where_no_answer_may_take_longer_a_late_one_is_a_failure_in_the_quick_la
 
 
 def dispatched(senders: Senders, *callback_urls: str) -> dict[Lane, list[str]]:
-    """Which hosts the events of orders with these addresses are sent to by each lane; "" for a webhook."""
+    """The hosts to which each lane sends the events of orders with these addresses; "" for a webhook."""
     events = [
         ReceivedOrderEvent(
             f"event-{n}{url}", "order.placed", 1, NOW, NOW, details_of(f"order-{n}"), "{}", "corr-1", url
@@ -379,7 +379,7 @@ def test_what_is_turned_off_while_it_rests_ends_without_a_dead_letter(senders: S
     # WHEN it is checked after its day
     senders.now = after(NOW, DEADLINE)
     senders.send(delivery)
-    # THEN it has failed for that reason alone: there is nothing to redrive
+    # THEN it has failed for that reason only: there is nothing to redrive
     assert senders.stored(delivery).status is DeliveryStatus.FAILED
     assert senders.stored(delivery).attempts[-1].result == "the webhook is disabled"
     assert (senders.posted, senders.lanes[QUICK].taken(), senders.dead_letters.taken()) == ([], [], [])

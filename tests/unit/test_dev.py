@@ -1,4 +1,4 @@
-"""`make dev`: which functions a saved file reaches, what they are given, and when that counts."""
+"""`make dev`: which functions a saved file affects, the code they get, and when it takes effect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALL = set(LOADS)
 
 class TestWhichFunctionsAChangeReaches:
     def test_whatever_a_function_loads_reaches_it(self) -> None:
-        """What is loaded when it runs is listed in test_loading.py: no change of it may be missed."""
+        """Modules loaded lazily are listed in test_loading.py: no change of these may be missed."""
         for module in set().union(*LOADS.values()):
             path = f"layers/order_capture/{module.replace('.', '/')}.py"
             assert path in SOURCES
@@ -96,7 +96,7 @@ def checkout(root: Path, tmp_path: Path) -> Checkout:
 
 
 def limit_of(code: Code) -> str:
-    """What a function that runs this finds in the layer, in a process of its own."""
+    """What a function with this code finds in the layer, in a separate process."""
     program = "from order_capture.domain.money import LIMIT; print(LIMIT)"
     done = subprocess.run(
         [
@@ -135,7 +135,7 @@ class TestWhatFunctionsAreGiven:
         broken = checkout.reload()
         assert broken.faults == (Fault("layers/order_capture/domain/money.py", 2, "invalid syntax"),)
         assert checkout.codes == before
-        # when it is mended, what was saved meanwhile comes along
+        # when it is fixed, files saved meanwhile are included
         (root / "layers/order_capture/domain/money.py").write_text("LIMIT = 33\n")
         assert checkout.reload().functions == {"one", "two"}
         assert limit_of(checkout.codes["one"]) == "33"

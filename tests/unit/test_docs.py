@@ -1,4 +1,4 @@
-"""What the pages say can be followed: links lead somewhere, commands and files exist, tables are complete."""
+"""The pages are accurate: links have targets, commands and files exist, tables are complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.template import load_template
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 SUITES = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
 LISTED = dict(re.findall(r"^([a-z][a-z.-]*):.*?## (.*)$", MAKEFILE, re.MULTILINE))
-# What every command takes, and what the list names.
+# The variables of every command, and those in the list.
 VARIABLES = set(" ".join(re.findall(r"^KNOWN := \$\(sort ([A-Z ]+) \$", MAKEFILE, re.MULTILINE)).split())
 VARIABLES |= set(re.findall(r"\b([A-Z][A-Z_]*)=", " ".join(LISTED.values())))
 
@@ -185,7 +185,7 @@ class TestDecisions:
 
 
 class TestOperatorsHowTos:
-    """One for each thing that operators of a stack must be able to do, and true to what it names."""
+    """One for each task of a stack's operators, and consistent with what it names."""
 
     PAGES = ("deploy", "upgrade", "release", "restore", "scale-up-before-a-sale", "runbook", "game-day")
 
@@ -217,7 +217,7 @@ class TestOperatorsHowTos:
         ),
         *("Shifting", "ShiftingType", "Firewall", "SnapStart", "AlarmEmail", "ApiGatewayLogRole"),
     )
-    """How they end. AWS's own words, as metrics are, end otherwise."""
+    """Suffixes of our names. AWS's own names, such as metrics, end differently."""
 
     @pytest.mark.parametrize("page", PRESENT, ids=name_of)
     def test_deploy_sh_takes_the_options(self, page: Path) -> None:

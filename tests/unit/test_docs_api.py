@@ -1,4 +1,4 @@
-"""What readers of the API's page get to see of swagger.yaml."""
+"""The parts of swagger.yaml on the API's page."""
 
 from __future__ import annotations
 

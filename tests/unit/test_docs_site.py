@@ -1,4 +1,4 @@
-"""The documentation's site has every page, in the order of docs/README.md, with links that lead somewhere."""
+"""The documentation's site has every page, in the order of docs/README.md, with working links."""
 
 from __future__ import annotations
 

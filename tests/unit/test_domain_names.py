@@ -1,4 +1,4 @@
-"""An API at a domain name of its own, where the stage is no part of the path, and at its first address."""
+"""An API at a custom domain name, without the stage in the path, and at its default address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AT_A_NAME_OF_ITS_OWN = {"domainName": "api.example.com", "path": "/orders", "sta
 
 
 def listed(context: dict[str, str]) -> dict[str, Any]:
-    """What a list answers that has a next page, asked for at this address."""
+    """The response of a list with a next page, requested at this address."""
     app = RestApi()
 
     @app.get("/orders")

@@ -1,6 +1,6 @@
-"""How DynamoDB's rarer answers are read: conflicts, throttling, and batches that are answered in part.
+"""DynamoDB's rarer responses: conflicts, throttling, and partly processed batches.
 
-Neither moto nor DynamoDB Local gives them; the contract suite shows all others on both.
+Neither moto nor DynamoDB Local produces them; the contract suite covers all others on both.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FAILED, PASSED = {"Code": "ConditionalCheckFailed"}, {"Code": "None"}
 
 
 class DynamoDb:
-    """Gives the answers that it was made with, one for each call, and then does as it is asked."""
+    """Returns its prepared responses, one for each call, then executes calls normally."""
 
     def __init__(self, *answers: dict[str, Any] | Exception) -> None:
         self._answers = list(answers)
@@ -152,7 +152,7 @@ class TestAWriteOfALedger:
 
 
 def dynamo_item(entry: Hold) -> dict[str, Any]:
-    """An entry as a refusal brings it along."""
+    """An entry as returned in a cancellation reason."""
     dynamodb = DynamoDb()
     ledger(dynamodb).write([], [entry], NOW)
     item: dict[str, Any] = dynamodb.calls[0][1]["TransactItems"][0]["Put"]["Item"]
@@ -347,7 +347,7 @@ def test_a_write_that_can_not_be_made_at_all_is_an_error_and_no_refusal(
 
 
 _ANNOUNCED = {"Item": {"expiresAt": {"N": "9999999999"}}}
-"""That somebody is subscribed to anything."""
+"""The marker that any subscription exists."""
 
 
 def test_a_full_set_is_read_whole_before_anybody_in_it_is_taken_for_gone() -> None:
@@ -366,7 +366,7 @@ def test_a_full_set_is_read_whole_before_anybody_in_it_is_taken_for_gone() -> No
     # when
     with pytest.raises(SubscriptionLimitError):
         followers(dynamodb).add("three", SubscriptionTarget.order("order-1"), NOW, 2)
-    # then nobody is removed but the one who was refused
+    # then only the refused subscriber is removed
     (*_, (_, removed)) = dynamodb.calls
     assert [operation for operation, _ in dynamodb.calls].count("batch_get_item") == 2
     assert removed["UpdateExpression"] == "DELETE follows :these"

@@ -1,4 +1,4 @@
-"""What is changed in ministack, checked in the engine's own environment, which the tests do not share."""
+"""The patches of ministack, tested in the engine's own environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def installed() -> None:
 
 
 def printed(directory: Path, source: str) -> Any:
-    """What a program prints in the engine's environment, as JSON."""
+    """The JSON output of a program in the engine's environment."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory),
@@ -61,7 +61,7 @@ def test_a_copy_of_an_item_shares_nothing_with_it(tmp_path: Path) -> None:
 
 
 def test_what_is_remembered_of_an_expression_is_each_callers_own(tmp_path: Path) -> None:
-    """ministack takes tokens off the list that it parses."""
+    """ministack removes tokens from the list that it parses."""
     before, after = printed(
         tmp_path,
         """
@@ -180,7 +180,7 @@ def test_one_source_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
 
 
 def test_a_calls_log_is_all_that_it_printed_and_ends_there(tmp_path: Path) -> None:
-    """A function that prints nothing is not waited for; what the next one prints is not this one's."""
+    """A silent function causes no wait; the next one's output is not mixed in."""
     log = printed(
         tmp_path,
         r"""
@@ -216,7 +216,7 @@ def test_layers_are_unpacked_once_for_all_processes(tmp_path: Path) -> None:
 
 
 def test_functions_are_forked_unless_they_bring_what_is_imported_ahead(tmp_path: Path) -> None:
-    """A function with a boto3 of its own must get that one."""
+    """A function with its own boto3 must get that one."""
     found = printed(
         tmp_path,
         """
@@ -237,7 +237,7 @@ def test_functions_are_forked_unless_they_bring_what_is_imported_ahead(tmp_path:
 
 
 def test_a_server_serves_all_functions_with_the_same_dependencies(tmp_path: Path) -> None:
-    """Layers with code of ours change with each release, those with dependencies seldom."""
+    """Layers with our code change with each release, those with dependencies rarely."""
     made, stopped = printed(
         tmp_path,
         """
@@ -266,7 +266,7 @@ def test_a_server_serves_all_functions_with_the_same_dependencies(tmp_path: Path
 
 
 def test_a_process_with_other_code_than_its_function_has_now_is_replaced(tmp_path: Path) -> None:
-    """While `make dev` runs, a function's code is another one with each file that is saved."""
+    """While `make dev` runs, a function's code changes with each saved file."""
     same, other, left = printed(
         tmp_path,
         """

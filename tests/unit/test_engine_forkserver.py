@@ -1,4 +1,4 @@
-"""Processes of functions, forked from one that has imported what they have in common."""
+"""Processes of functions, forked from one that has imported their common dependencies."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.skipif(
     not engine_forkserver.IS_SUPPORTED, reason="functions are forked on Linux only"
 )
 
-SECONDS = 60  # at most, of a machine that does much else
+SECONDS = 60  # timeout on a busy machine
 
 
 @pytest.fixture(scope="module")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A layer with a dependency that is imported ahead, and with code of ours, which is not."""
+    """A layer with a dependency that is imported ahead, and with our code, which is not."""
     layer = tmp_path_factory.mktemp("layer")
     (layer / "python/simplejson").mkdir(parents=True)
     (layer / "python/simplejson/__init__.py").write_text("import os\nimported_by = os.getpid()\n")
@@ -43,7 +43,7 @@ def server(layer: Path) -> Iterator[ForkServer]:
 
 
 class Program:
-    """Starts programs in a directory of their own."""
+    """Starts programs in a separate directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -97,7 +97,7 @@ def test_dependencies_are_imported_ahead_and_our_own_code_is_not(
 
 
 def test_the_models_of_services_are_parsed_ahead_once(program: Program, server: ForkServer) -> None:
-    """A client may change what it has of its model: a second session must not see that."""
+    """A client may change its copy of a model: a second session must not see that."""
     process = program.run(
         server,
         "import boto3\n"
@@ -139,11 +139,11 @@ def test_a_process_runs_until_it_is_asked_to_end(program: Program, server: ForkS
     process.terminate()
     # then
     assert process.wait(SECONDS) == -signal.SIGTERM
-    process.kill()  # which no longer concerns anybody
+    process.kill()  # which no longer matters
 
 
 def test_one_process_does_not_hold_open_what_belongs_to_another(program: Program, server: ForkServer) -> None:
-    """Or a function would not see the end of its input, and its log would never end."""
+    """Otherwise a function would not see the end of its input, and its log would never end."""
     reading = program.run(server, "import sys\nsys.stdin.read()\n")
     other = program.run(server, "import sys\nsys.stdin.read()\n")
     reading.stdin.close()
@@ -175,7 +175,7 @@ def test_a_server_that_was_killed_forks_nothing_and_its_processes_count_as_kille
 
 
 def test_the_server_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
-    """Even where that is killed: nobody closes anything then but the system."""
+    """Even if that is killed: then only the system closes its files."""
     # given
     owner = subprocess.Popen(
         [

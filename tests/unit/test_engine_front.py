@@ -279,7 +279,7 @@ def test_without_a_console_there_is_no_session_yet(engine: FakeEngine, tmp_path:
     assert session(engine, {"key": KEY})[0] == 503
     engine.front.closed = True
     assert session(engine, {"key": KEY})[0] == 503
-    # which is nobody's business without the key
+    # and without the key the reason is not given
     assert session(engine, {"key": "wrong"})[0] == 403
 
 

@@ -196,7 +196,7 @@ CONSOLE = {"origin": OWN, "sec-fetch-site": "same-origin", "content-type": "appl
 
 def test_the_console_may_ask_for_a_session() -> None:
     assert ask("/_console/session", CONSOLE, method="POST") is Gate.SESSION
-    # a browser that does not say where from
+    # a browser that does not send the origin
     older = {name: value for name, value in CONSOLE.items() if name != "sec-fetch-site"}
     assert ask("/_console/session", older, method="POST") is Gate.SESSION
     localhost = CONSOLE | {"host": f"localhost:{PORT}", "origin": f"http://localhost:{PORT}"}

@@ -1,4 +1,4 @@
-"""When the local engine takes the next batch of an event source, and when it starts another process."""
+"""When the local engine reads an event source's next batch, and when it starts another process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_full_batch_starts_beside_others_while_there_is_a_core_for_it() -> Non
 
 
 def test_a_slow_batch_does_not_hold_up_the_next_ones() -> None:
-    """As a webhook's receiver that hangs, with one message a batch."""
+    """Such as one for a hanging webhook receiver, with one message per batch."""
     poller = queue(batch_size=1, limit=3)
     poller.start(90.0)
     poller.start(100.0)
@@ -129,7 +129,7 @@ def test_beyond_them_a_process_that_is_soon_free_is_waited_for() -> None:
 
 
 def test_processes_that_are_busy_for_long_are_not_waited_for() -> None:
-    """As with requests that wait for an order's next status."""
+    """Such as those of requests that wait for an order's next status."""
     assert wait_for_warm([90.0] * 4, 100.0, starting=False, start=1.0) == 0
 
 

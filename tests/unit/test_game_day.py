@@ -1,4 +1,4 @@
-"""The game day: its stand-in for CloudWatch, and that the runbook names each step of each cure."""
+"""The game day: its substitute for CloudWatch, and that the runbook names each step of each fix."""
 
 from __future__ import annotations
 

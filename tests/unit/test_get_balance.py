@@ -1,4 +1,4 @@
-"""Looking back: page by page, and to any time, also while the history is behind."""
+"""The history page by page, and balances at any time, also while the history lags."""
 
 from __future__ import annotations
 

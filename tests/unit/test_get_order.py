@@ -1,4 +1,4 @@
-"""An order is returned as it stands, or as soon as its status changes."""
+"""The current order is returned, or the order as soon as its status changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATER = "2026-11-20T10:00:01.000Z"
 
 
 class Desk:
-    """A client that waits, and what happens meanwhile: `then` by the number of the look before it."""
+    """A waiting client, and events meanwhile: `then`, by the number of the preceding read."""
 
     def __init__(self, order: Order | None = None) -> None:
         self.orders = memory_stores(DynamoDB()).orders

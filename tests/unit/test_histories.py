@@ -1,4 +1,4 @@
-"""How clients ask for the past, and how they are shown it."""
+"""Clients' requests for past data, and the responses."""
 
 from __future__ import annotations
 

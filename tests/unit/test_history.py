@@ -1,4 +1,4 @@
-"""The history of a ledger: any writes, by clocks that agree or not, and any time to look back to."""
+"""The history of a ledger: for any writes, by clocks in sync or not, and any past time."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestHowItStood:
         commit = as_of(commits_of(changes, heads), at)
 
         if at >= heads[-1].update_time:
-            assert commit is None  # nothing is to be undone: it is the head
+            assert commit is None  # nothing must be undone: it is the head
         else:
             assert commit is not None
             assert commit.before == (was[-1] if was else None)

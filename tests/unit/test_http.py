@@ -1,4 +1,4 @@
-"""API Gateway's events in, its answers out; and nothing that goes wrong inside is shown outside."""
+"""API Gateway's events in, responses out; internal errors are not exposed."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def aws_error(code: str, status: int) -> botocore.exceptions.ClientError:
 
 
 def answer_to(event: dict[str, Any], response: Response | Exception | None = None) -> dict[str, Any]:
-    """What a function answers whose only route, `GET /`, answers or raises `response`."""
+    """The response of a function whose only route, `GET /`, returns or raises `response`."""
     return _ask(event, response)[0]
 
 
 def request_of(event: dict[str, Any]) -> Request:
-    """What the route sees of an event."""
+    """The request that the route gets for an event."""
     return _ask(event, None)[1][0]
 
 
@@ -58,7 +58,7 @@ def _ask(
 
 
 def resolve(event: dict[str, Any], route: Route, method: str = "GET") -> dict[str, Any]:
-    """What a function answers whose only route is this one, of the path `/`."""
+    """The response of a function whose only route is this one, with the path `/`."""
     app = RestApi()
     app.route("/", method)(route)
     return app.resolve(event, None)

@@ -24,7 +24,7 @@ from tests.support.tables import create_tables
 
 
 class Shelf(DynamoLedgerRepository):
-    """Products, and what was read of them."""
+    """Products, and the reads of them."""
 
     def __init__(self, *entities: str) -> None:
         self.dynamodb = DynamoDB()
@@ -33,7 +33,7 @@ class Shelf(DynamoLedgerRepository):
         )
         self.limits: list[int] = []
         self.meanwhile: list[tuple[str, str]] = []
-        """What is moved between two heads after the next reads."""
+        """Transfers between two heads after the next reads."""
         for entity in entities:
             self.set(entity)
 
@@ -65,7 +65,7 @@ class Shelf(DynamoLedgerRepository):
         return found
 
     def pages(self, *limits: int, prefix: str = "") -> list[dict[str, Balance]]:
-        """Every page, to the last one; they may be of any sizes."""
+        """Every page, to the last one, with any page sizes."""
         pages, after = [], None
         for limit in cycle(limits):
             page = ListBalances(self).list_page(BalanceQuery(prefix, after, limit))

@@ -1,4 +1,4 @@
-"""Orders are listed page by page, each of them once: a customer's, or everybody's."""
+"""Orders are listed page by page, each once: those of a customer, or of all."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Shelf(DynamoOrderRepository):
         self.save(rejected, expected_version=1)
 
     def count(self, *order_ids: str, generation: int = 1, sequence: int = 1) -> None:
-        """Have the reports count an event of each order: a row of marks for each second."""
+        """Let the reports count an event of each order: a row of marks for each second."""
         kind = OrderEventType.PLACED if sequence == 1 else OrderEventType.CONFIRMED
         facts = [
             fact_of(kind, order.details, sequence=sequence, placed=order.create_time)
@@ -83,7 +83,7 @@ class Shelf(DynamoOrderRepository):
     def pages_of_all(
         self, *limits: int, since: str = FOREVER[0], until: str = FOREVER[1], reason: str | None = None
     ) -> list[list[str]]:
-        """The ids of everybody's orders on every page, to the last one; the pages may be of any sizes."""
+        """The ids of all customers' orders on every page, to the last one, with any page sizes."""
         pages, after = [], None
         for limit in cycle(limits):
             page = self.page(OrderQuery(None, since, until, None, limit, after, reason))

@@ -1,4 +1,4 @@
-"""`make load`: what it makes of answers and books, and that false books are found."""
+"""`make load`: its evaluation of responses and books, and that false books are detected."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class TestTimes:
 
 
 class TestAudit:
-    """Books that are right, and one change that makes them wrong."""
+    """Correct books, and one change that makes them wrong."""
 
     intake = take_in([answer("1"), answer("2")])
     views: Mapping[str, Any] = {"1": view("1"), "2": view("2", "REJECTED")}

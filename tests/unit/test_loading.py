@@ -22,7 +22,7 @@ for call in sys.argv[1:]:
     eval(call, {**vars(app), "ACCOUNTS": ACCOUNTS, "STOCK": STOCK, "Lane": Lane})
 print(json.dumps(sorted(sys.modules)))
 """
-# What builds the use cases of each function, which load their adapters when they are first called.
+# Builds the use cases of each function, which load their adapters at the first call.
 BUILDS = {
     "account_api": [
         f"bootstrap.{each}(ACCOUNTS)"
@@ -60,7 +60,7 @@ def names(text: str) -> set[str]:
     return set(text.split())
 
 
-# What each loads of ours, beside the domain.
+# Our own modules that each loads, besides the domain.
 EVERY = names("""
     adapters.aws_clients adapters.aws_errors adapters.metrics adapters.serializers.decimal_json
     adapters.time_budget config entrypoints.invocations entrypoints.logs entrypoints.snapshots

@@ -1,4 +1,4 @@
-"""What a function logs: lines of JSON that say what went wrong and where, and name nobody."""
+"""A function's log: lines of JSON with the error and its place, without names of customers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.support.logs import fresh_logging
 
 logger = logging.getLogger("order_capture.test")
 
-CUSTOMER = "alice"  # a traceback shows lines of the code, but not what stands behind a name
+CUSTOMER = "alice"  # a traceback shows lines of code, but not the values of variables
 
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What a fresh process writes, at DEBUG as Lambda's runtime sets it."""
+    """The output of a new process, at DEBUG as Lambda's runtime sets it."""
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
     with fresh_logging() as text:
         yield text
@@ -125,7 +125,7 @@ def test_at_debug_only_our_own_loggers_write_what_they_do(written: io.StringIO) 
 
 
 def test_lambda_can_filter_a_line_by_its_level(written: io.StringIO) -> None:
-    """It reads `level` where there is a `timestamp` by RFC 3339, and takes any other line for INFO."""
+    """It reads `level` if there is an RFC 3339 `timestamp`, and treats any other line as INFO."""
     logger.warning("careful")
 
     line = json.loads(written.getvalue())
@@ -134,7 +134,7 @@ def test_lambda_can_filter_a_line_by_its_level(written: io.StringIO) -> None:
 
 
 def test_what_others_log_of_an_error_does_not_repeat_what_it_is_about(written: io.StringIO) -> None:
-    """Lambda's own handler writes their lines, by every attribute of a record."""
+    """Lambda's own handler writes their lines, with every attribute of a record."""
     records: list[logging.LogRecord] = []
 
     class Kept(logging.Handler):

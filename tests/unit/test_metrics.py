@@ -1,4 +1,4 @@
-"""What a function measures is a line of its log that CloudWatch makes metrics of, at the end of each call."""
+"""A function's metrics are a log line at the end of each call, from which CloudWatch derives metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What swagger.yaml says that clients may send is what the models take: field by field, bound by bound."""
+"""The models accept exactly the requests that swagger.yaml allows: field by field, bound by bound."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ BY_MODEL = {"at", "cursor", "from", "to"}
 
 
 def of_contract(schema: Mapping[str, Any]) -> dict[Place, Facts]:
-    """Every field of one of the contract's schemas, and what it says of it."""
+    """Every field of one of the contract's schemas, and its constraints."""
     return {place: comparable(facts) for place, facts in fields(CONTRACT, schema).items()}
 
 
 def of_model(model: type[BaseModel]) -> dict[Place, Facts]:
-    """Every field of a model, and what the model checks."""
+    """Every field of a model, and its constraints."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
     whole = {"$defs": {name: in_the_contracts_words(each) for name, each in definitions.items()}}
@@ -77,7 +77,7 @@ def of_model(model: type[BaseModel]) -> dict[Place, Facts]:
 
 
 def in_the_contracts_words(node: Any) -> Any:
-    """pydantic's schema as the contract would put it."""
+    """pydantic's schema in the contract's form."""
     if not isinstance(node, dict):
         return node
     alternatives = [each for each in node.get("anyOf", []) if each != {"type": "null"}]
@@ -188,7 +188,7 @@ COLLECTION = json.loads((ROOT / "postman/order-capture.postman_collection.json")
 
 
 def taken(path: str, body: str) -> bool:
-    """Whether the models take a body, and every order in it."""
+    """Whether the models accept a body, and every order in it."""
     model, limit = BODIES[path]
     try:
         read, _ = requests.read(model, body.encode(), limit)
@@ -201,7 +201,7 @@ def taken(path: str, body: str) -> bool:
 
 
 def allowed(path: str, body: str) -> bool:
-    """Whether the contract allows a body: by its schema, and by its word that amounts have two places."""
+    """Whether the contract allows a body: by its schema, and its rule that amounts have two places."""
     try:
         value = json.loads(body)
     except ValueError:
@@ -229,7 +229,7 @@ def test_what_the_collection_sends_is_taken_if_and_only_if_it_is_allowed(path: s
 
 
 def header(name: str) -> Facts:
-    """What the contract says of a header that clients send."""
+    """The contract's definition of a request header."""
     parameters = CONTRACT["components"]["parameters"].values()
     (found,) = (each["schema"] for each in parameters if (each["in"], each["name"]) == ("header", name))
     schema: Facts = found

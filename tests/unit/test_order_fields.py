@@ -1,4 +1,4 @@
-"""A field that a client gives an order is carried through every place that an order goes to."""
+"""Every field that a client sends with an order is kept everywhere that the order is stored or sent."""
 
 from __future__ import annotations
 

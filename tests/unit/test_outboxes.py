@@ -1,4 +1,4 @@
-"""Messages are sent ten at a time; an answered call may still have failed, and that is never ignored."""
+"""Messages are sent ten at a time; partial failures of a call are never ignored."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.support.fakes import RecordedBackoff
 
 
 class Aws:
-    """SNS and SQS as far as batches go. `failing` says for each call which positions of it fail."""
+    """The batch calls of SNS and SQS. `failing` has the failing positions of each call."""
 
     def __init__(self, *failing: Sequence[int] | Exception) -> None:
         self._failing = list(failing)
@@ -292,7 +292,7 @@ def test_an_entry_that_is_refused_for_what_is_in_it_is_not_sent_again() -> None:
 
 
 class Picky(Aws):
-    """Refuses a call as a whole for one order in it, as SNS does for a parameter that it can't take."""
+    """Refuses a whole call for one order in it, as SNS does for an invalid parameter."""
 
     def _take(self, address: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
         answer = super()._take(address, entries)

@@ -1,4 +1,4 @@
-"""A function knows its stack's outputs, and learns of new ones within a minute."""
+"""A function knows its stack's outputs, and gets new ones within a minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from order_capture.adapters.operations import stack
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """CloudFormation with one stack, and a clock; both are the test's to change."""
+    """CloudFormation with one stack, and a clock; the test may change both."""
     found = SimpleNamespace(queue="first", asked=0, now=1_000_000.0)
 
     def describe_stacks(**_: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def test_it_is_asked_for_once_in_a_minute(aws: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize("passed", [60, 86_400, -5])
 def test_what_a_deployment_has_changed_since_is_seen(aws: SimpleNamespace, passed: float) -> None:
-    """Also by a process that comes from a snapshot, and by one whose clock was set back."""
+    """Also by a process restored from a snapshot, and by one whose clock was set back."""
     stack.own_stack()
     aws.queue, aws.now = "second", aws.now + passed
 

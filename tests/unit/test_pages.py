@@ -1,4 +1,4 @@
-"""The console's page and its files: what is there is served as it is, and nothing else."""
+"""The console's page and its files: exactly these are served, unchanged."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ask(
     variables: dict[str, str] | None = CLIENT,
     **headers: str,
 ) -> dict[str, Any]:
-    """What anybody is answered, who has no token."""
+    """The response to a client without a token."""
     event = api_event(
         method,
         "/console" if name is None else resource,
@@ -89,7 +89,7 @@ def test_a_file_is_served_as_what_it_is(pages: Pages, name: str, content_type: s
     assert (answer["statusCode"], answer["body"]) == (200, FILES[name])
     assert answer["headers"]["Content-Type"] == content_type
     assert answer["headers"]["Cache-Control"] == caching
-    # and not sent again to who has it
+    # and not sent again to clients that have it
     tag = answer["headers"]["ETag"]
     again = ask(pages, name, If_None_Match=tag)
     assert (again["statusCode"], again["body"], again["headers"]["ETag"]) == (304, "", tag)

@@ -1,4 +1,4 @@
-"""Whatever is written into a table by hand, or left there by a newer release, harms its own record only."""
+"""An item written by hand or by a newer release affects only its own record."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MISSING: Any = object()
 
 
 class Aws:
-    """SNS, SQS and DynamoDB as far as the relays need them; each thing of theirs is kept by whose it is."""
+    """The parts of SNS, SQS and DynamoDB that the stream functions use; calls are recorded by subject."""
 
     def __init__(self) -> None:
         self.kept: set[str] = set()

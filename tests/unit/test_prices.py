@@ -1,4 +1,4 @@
-"""A product that has a price is sold at that price, and at no other; one without is sold as it always was."""
+"""A priced product is sold only at its price; one without a price at the order's amount."""
 
 from __future__ import annotations
 

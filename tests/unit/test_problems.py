@@ -27,15 +27,15 @@ PAGES = dict(
 
 
 def all_errors(kind: type[Exception] = OrderCaptureError) -> list[type[Exception]]:
-    """Every error that the system raises on purpose."""
+    """Every error class of the system."""
     return [kind, *(each for sub in kind.__subclasses__() for each in all_errors(sub))]
 
 
 def sent_by_the_code() -> dict[str, dict[str, Any]]:
-    """Kind -> a problem of that kind, from every error of ours and one that is nobody's."""
+    """Kind -> a problem of that kind, from every error of ours and an unexpected one."""
     found = {}
     for error in [*all_errors(), RuntimeError]:
-        raised: Exception = Exception.__new__(error)  # whatever its own __init__ asks for
+        raised: Exception = Exception.__new__(error)  # without the arguments of its own __init__
         vars(raised).update(errors=[], indexes=[])  # what some of them carry
         answer = problem(raised)
         found[answer["type"].removeprefix(PREFIX)] = answer

@@ -1,4 +1,4 @@
-"""What a run of the fast profile leaves out, the runs of the next days make up for."""
+"""Tests that the fast profile leaves out on one day run on the following days."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TODAY = date(2026, 11, 28)
 
 @pytest.fixture
 def days(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[date]]:
-    """So many days, one after the other: each is today while it is asked for."""
+    """Consecutive days: each is today while it is yielded."""
 
     def following(number: int) -> Any:
         for passed in range(number):
@@ -73,7 +73,7 @@ def test_all_others_have_theirs_each_day(days: Callable[[int], list[date]]) -> N
 
 
 class Item:
-    """A test, as far as it is chosen or not."""
+    """A test, as far as the selection needs it."""
 
     def __init__(self, nodeid: str) -> None:
         self.nodeid = nodeid

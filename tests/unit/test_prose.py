@@ -1,4 +1,4 @@
-"""What people read is found in every kind of file, on its own lines, and linted."""
+"""Texts are extracted from every kind of file, on their own lines, and linted."""
 
 from __future__ import annotations
 

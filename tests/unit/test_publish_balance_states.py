@@ -1,4 +1,4 @@
-"""Consumers that keep a copy get the state of customers and products."""
+"""Consumers with a copy get the states of customers and products."""
 
 from __future__ import annotations
 

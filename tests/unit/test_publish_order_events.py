@@ -94,7 +94,7 @@ class TestTheEventsOfAnOrder:
 
 
 class Relay:
-    """change_publisher over AWS in memory, where nobody wants the events unless a test sets it."""
+    """change_publisher over the in-memory AWS, without subscribers unless a test adds some."""
 
     def __init__(self) -> None:
         self.watches, self.events = MemoryPublisher(), MemoryPublisher()
@@ -109,7 +109,7 @@ class Relay:
         ).publish(changes)
 
     def unwanted(self) -> dict[str, set[str]]:
-        """The attributes of each event that was published which say who does not want it, by customer."""
+        """Each published event's attributes for missing subscribers, by customer."""
         return {
             event.customer_id: {*attributes} - {"type", "version"}
             for event, attributes in zip(self.events.sent, self.events.attributes, strict=True)

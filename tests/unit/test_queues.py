@@ -1,4 +1,4 @@
-"""SQS batches in, the list of those to be tried again out."""
+"""SQS batches in, the list of messages to retry out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.factories import body_of, check, checked, details_of, queue_e
 
 
 def failed(event: dict[str, Any], answer: set[str] | Exception, *accepted: type[Received]) -> list[str]:
-    """The messages that a function reports whose use case answers or raises `answer`."""
+    """The messages that a function reports as failed if its use case returns or raises `answer`."""
     return _handle(event, answer, *accepted)[0]
 
 
@@ -164,7 +164,7 @@ class TestRecordByRecord:
 
 
 class Queue:
-    """SQS, as far as a function needs it that returns messages to its queue."""
+    """The part of SQS that a function needs to return messages to its queue."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
@@ -177,7 +177,7 @@ class Queue:
         return {"Successful": []}
 
     def delays(self) -> dict[str, int]:
-        """After how many seconds messages come again, by receipt."""
+        """The seconds until messages return, by receipt."""
         return {
             entry["ReceiptHandle"]: entry["VisibilityTimeout"]
             for call in self.calls

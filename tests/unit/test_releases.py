@@ -1,4 +1,4 @@
-"""The smoke test's answer to CodeDeploy, and what a snapshot of a function is taken and restored with."""
+"""The smoke test's report to CodeDeploy, and the hooks of a function's snapshot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVENT = {"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "hook-1"}
 
 
 class Aws:
-    """CodeDeploy with one deployment, and the version that it is about, which gives the chosen answer."""
+    """CodeDeploy with one deployment, and its version, which returns the chosen response."""
 
     def __init__(self, answer: object, error: str | None = None, form: str = "string") -> None:
         properties = {"Name": "order-api", "Alias": "live", "CurrentVersion": "1", "TargetVersion": "2"}

@@ -1,4 +1,4 @@
-"""The daily reports: what each event adds, and that each adds once."""
+"""The daily reports: what each event adds, and that each is counted once."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class TestAnOrdersLife:
         ]
 
     def test_an_event_is_of_the_time_at_which_the_first_of_two_answers_decided(self) -> None:
-        # GIVEN two answers that are written at once, the first of which refuses
+        # GIVEN an order with two check results, the first of which declines
         order = placed().record_check(CheckType.STOCK, declined(entity="pen"), now="2026-11-20T23:59:59.999Z")
         order = order.record_check(CheckType.BALANCE, held(), now="2026-11-21T00:00:00.001Z")
 

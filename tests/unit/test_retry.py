@@ -1,4 +1,4 @@
-"""A write is attempted a few times, with a pause after each conflict, and only while there is time."""
+"""A write is attempted several times, with a pause after each conflict, while time remains."""
 
 from __future__ import annotations
 

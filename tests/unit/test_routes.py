@@ -1,4 +1,4 @@
-"""Each route reads the parameters that the contract names for it and no other, and answers as it says."""
+"""Each route reads exactly the contract's parameters, and its response follows the contract."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 class Watched(dict[str, Any]):
-    """A mapping that knows what it was asked for."""
+    """A mapping that records its lookups."""
 
     def __init__(self, values: Any) -> None:
         super().__init__(values)
@@ -92,7 +92,7 @@ class Watched(dict[str, Any]):
 
 
 class Desk:
-    """The API's functions over stores in memory, and what they read of each request."""
+    """The API's functions over in-memory repositories, and the parameters that they read."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.order_id = self.webhook_id = self.delivery_id = ""
@@ -138,7 +138,7 @@ class Desk:
         written_as: str = "",
         claims: dict[str, str] = SERVICE_CLAIMS,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A good request to a route, but for what more it has: the answer, and its body."""
+        """Send a valid request with optional additions to a route; returns the response and its body."""
         operation = CONTRACT["paths"][path].get(method.lower(), CONTRACT["paths"][path][ANY])
         integration = operation["x-amazon-apigateway-integration"]
         (function,) = re.findall(r"\{(\w+)Aliaslive\}", integration["uri"]["Fn::Sub"])
@@ -165,7 +165,7 @@ class Desk:
         return answer, json.loads(answer["body"]) if answer["body"] else {}
 
     def read(self) -> set[tuple[str, str]]:
-        """What was read of the last request, as the contract names parameters."""
+        """The parameters read from the last request, by their names in the contract."""
         request = self._seen[-1]
         places = {"path": request.path, "query": request.query, "header": request.headers}
         return {
@@ -189,7 +189,7 @@ def test_a_route_reads_the_parameters_that_the_contract_names(
 ) -> None:
     desk.ask(method, path)
     named = [resolve(CONTRACT, each) for each in operation["parameters"]]
-    # OpenAPI says of a body's media type where it says what the body is.
+    # OpenAPI has a body's media type together with its schema.
     media_type = {("header", "content-type")} if "requestBody" in operation else set()
     assert desk.read() == media_type | {
         (each["in"], each["name"].lower() if each["in"] == "header" else each["name"]) for each in named
@@ -222,7 +222,7 @@ def test_a_route_refuses_a_parameter_that_comes_twice(
     assert (answer["statusCode"], _fields(body)) == (400, names)
 
 
-# The scopes that a customer's app client may have; the console's has all of them, for whoever signs in.
+# The scopes that a customer's app client may have; the console's has all, for every user.
 FOR_CUSTOMERS = {"orders/read", "orders/write"}
 
 
@@ -231,7 +231,7 @@ def test_a_route_is_for_customers_only_if_its_scope_is(
     desk: Desk, method: str, path: str, operation: dict[str, Any]
 ) -> None:
     ((scope,),) = operation["security"][0].values()
-    for caller in (method, "HEAD" if method == "GET" else "PUT"):  # whatever the path has, or has not
+    for caller in (method, "HEAD" if method == "GET" else "PUT"):  # the path may lack it
         answer, body = desk.ask(caller, path, claims=customer_claims("alice"))
         if scope in FOR_CUSTOMERS:
             assert answer["statusCode"] < 300 or caller != method
@@ -270,7 +270,7 @@ def test_no_route_knows_an_id_that_an_address_can_not_carry(
         assert (answer["statusCode"], body["detail"]) == (404, "Resource not found.")
 
 
-# What has no operation is no part of the contract: the console's page, and what there is no route for.
+# Without an operation, and so not in the contract: the console's page, and unknown routes.
 @pytest.mark.parametrize("path", [path for path, item in CONTRACT["paths"].items() if item.keys() != {ANY}])
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "TRACE"])
 def test_a_path_answers_head_where_it_has_get_and_no_method_that_it_has_not(

@@ -1,4 +1,4 @@
-"""What a function is given by where it runs."""
+"""A function's configuration and clients from its environment."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_ids_are_unique_and_such_as_clients_may_use() -> None:
 
 
 def test_no_call_is_tried_that_could_outlast_its_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    # GIVEN a function with less time left than one try may take
+    # GIVEN a function with less time left than one attempt may take
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
 
@@ -144,7 +144,7 @@ def test_no_call_is_tried_that_could_outlast_its_function(monkeypatch: pytest.Mo
         client.delete_message(QueueUrl="https://sqs.eu-west-1.amazonaws.com/1/queue", ReceiptHandle="receipt")
 
     context = lambda_context(int(1000 * time_budget.RESERVED_SECONDS) - 1)
-    # WHEN it calls AWS THEN nothing is sent, and what it was to do can be tried again
+    # WHEN it calls AWS THEN nothing is sent, and the work can be retried
     with pytest.raises(invocations.InvocationFailedError, match="no time is left"):
         invocations.invocation(handle)({}, context)
 

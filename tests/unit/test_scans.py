@@ -1,4 +1,4 @@
-"""A scan that could not look says so, and a waiver covers what it names and nothing else."""
+"""A scan that could not run reports it, and a waiver covers only what it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What confirmed orders hold is settled, once each."""
+"""The holds of confirmed orders are settled, once each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONFIRMED, SHIPPED = OrderStatus.CONFIRMED, OrderStatus.SHIPPED
 
 
 class Warehouse:
-    """ship_order over AWS in memory, with orders that were confirmed and what they hold."""
+    """ship_order over the in-memory AWS, with confirmed orders and their holds."""
 
     def __init__(self, *orders: OrderDetails) -> None:
         self.dynamodb = DynamoDB()
@@ -45,7 +45,7 @@ class Warehouse:
         self.dynamodb.writes = 0
 
     def hold(self, ledger: LedgerRepository, kind: LedgerSpec, details: OrderDetails, **heads: str) -> None:
-        """Hold an order: on the roots, where no other `heads` are named."""
+        """Hold an order: on the roots, unless `heads` are given."""
         names = {entity: heads.get(entity, entity) for entity in kind.required_amounts(details)}
         for entity, amount in kind.required_amounts(details).items():
             head = ledger.heads(entity, 2).get(names[entity])

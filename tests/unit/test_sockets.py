@@ -1,4 +1,4 @@
-"""What comes over a WebSocket connection is answered, whatever it is."""
+"""Every message over a WebSocket connection gets a reply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.factories import customer_claims, placed, socket_event
 
 
 class Received:
-    """A socket's function, and what has come to it."""
+    """A WebSocket function, and the messages that it received."""
 
     def __init__(self, answer: Exception | None = None) -> None:
         self.frames: list[Frame] = []
@@ -154,7 +154,7 @@ def test_the_answer_says_what_is_followed_and_how_an_order_stands() -> None:
 
 
 class Gateway:
-    """API Gateway's client, which answers a post with this error."""
+    """API Gateway's client, whose posts fail with this error."""
 
     def __init__(self, code: str = "") -> None:
         self._code = code

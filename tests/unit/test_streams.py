@@ -1,4 +1,4 @@
-"""DynamoDB stream batches in: what changed, of an order or a ledger, is taken from them, all or none."""
+"""DynamoDB stream batches in: the changes of orders or ledgers are decoded, all or none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REJECTED = ONE.record_check(CheckType.STOCK, declined(), now=NOW)
 
 
 class DeadLetters:
-    """An SQS queue that takes dead letters, or nothing."""
+    """An SQS queue for dead letters, which may refuse them."""
 
     def __init__(self) -> None:
         self.messages: list[Mapping[str, Any]] = []
@@ -235,7 +235,7 @@ def test_states_that_fail_come_again() -> None:
 
 
 def unreadable(record: dict[str, Any], name: str, image: str = "NewImage") -> dict[str, Any]:
-    """The record as if somebody had taken an attribute out of the table by hand."""
+    """The record as if an attribute had been removed from the item by hand."""
     images = record["dynamodb"]
     less = {image: {key: value for key, value in images[image].items() if key != name}}
     return placed_in_the_stream(record | {"dynamodb": images | less})

@@ -1,4 +1,4 @@
-"""A customer or product with stripes is shown and changed as one: its balance, its history, its state."""
+"""A customer or product with stripes is read and changed as a whole: balance, history, state."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def change(
 
 
 def hold(rush: Rush, head: str, amount: int = 1) -> None:
-    """Let another one hold something on a head."""
+    """Let another process hold something on a head."""
     rush.ledger.write([BalanceChange.hold(head, Decimal(amount))], [], NOW)
 
 
@@ -266,7 +266,7 @@ def at(second: int) -> str:
 
 
 class Day:
-    """Nine pens of 10:00:01, that were split, refilled, released and deleted, with their history."""
+    """Nine pens from 10:00:01 on, which were split, transferred, released and deleted, with their history."""
 
     def __init__(self) -> None:
         rush = self.rush = Rush()

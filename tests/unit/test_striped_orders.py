@@ -1,4 +1,4 @@
-"""Orders for what many want at once: held on its stripes, declined by the sum of all heads."""
+"""Orders for contended products: held on stripes, declined by the sum of all heads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STRIPES = 2
 
 
 class Watched:
-    """DynamoDB in memory that records its calls, and does something before some of them."""
+    """In-memory DynamoDB that records its calls, and runs actions before some of them."""
 
     def __init__(self, dynamodb: DynamoDB) -> None:
         self._dynamodb = dynamodb
@@ -56,7 +56,7 @@ def throttled() -> None:
 
 
 class Rush:
-    """A checker over AWS in memory: of the stock, unless it is of the accounts.
+    """A checker over the in-memory AWS: of the stock, or of the accounts.
 
     `heads` are the balances of the root of pens and its stripes.
     """
@@ -132,7 +132,7 @@ class Rush:
         self.watched.before_reading = sell
 
     def at_stripe(self, number: int, product: str = "pen") -> None:
-        """Let this process have met a conflict a moment ago, and use a stripe since."""
+        """Let this process use a stripe, as after a recent conflict."""
         self.hot_heads.remember(product, stripe(product, number), STRIPES, self.time)
 
     def handle(self, *messages: CheckOrder | ReleaseOrder) -> set[str]:
@@ -155,7 +155,7 @@ class Rush:
         return {order_id: decision.outcome for order_id, decision in self.decisions().items()}
 
     def figures(self, product: str = "pen") -> dict[str, tuple[int, int]]:
-        """Balance and held of each head. The entries come to the balance."""
+        """Balance and held of each head. Checks that the entries add up to the balance."""
         heads = self.ledger.heads(product)
         whole = total(product, heads)
         assert whole is not None

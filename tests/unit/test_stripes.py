@@ -1,4 +1,4 @@
-"""A contended customer or product in several heads: the sums, and what is transferred between them."""
+"""A contended customer or product with several heads: the sums, and the transfers between them."""
 
 from __future__ import annotations
 

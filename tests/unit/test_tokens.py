@@ -1,4 +1,4 @@
-"""Who sends a request is read from the claims that the gateway has verified, and nobody is made up."""
+"""The caller of a request comes only from the claims that the gateway has verified."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_customer_is_refused_in_words_that_say_why() -> None:
         SERVICE_CLAIMS | {"token_use": "refresh"},
         customer_claims("alice") | {"token_use": "id"},
         customer_claims("alice") | {"sub": ""},
-        # a user without a name is no service
+        # a user without a name is not a service
         customer_claims("alice") | {"username": ""},
         {name: value for name, value in customer_claims("alice").items() if name != "username"},
         # an ID token names its user otherwise
@@ -142,7 +142,7 @@ def test_under_sam_local_which_enforces_no_authorizer_it_is_a_service(
     monkeypatch.setenv("AWS_SAM_LOCAL", "true")
 
     assert caller_from_event({}) == Caller("sam-local", customer_id=None)
-    # but what claims there are still count
+    # but the remaining claims still count
     assert caller_from_event(api_event(claims=customer_claims("alice"))).customer_id == "alice"
     with pytest.raises(UnauthenticatedError):
         caller_from_event(api_event(claims=SERVICE_CLAIMS | {"token_use": "id"}))

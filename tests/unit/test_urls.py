@@ -1,4 +1,4 @@
-"""Addresses that customers choose: what their text may be, the same in the contract and in the functions."""
+"""URLs that customers choose: the contract and the functions allow the same texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOST = "https://shop.example.com"
 
 
 def faults(url: object) -> list[str]:
-    """What the functions find wrong with an address, by kind."""
+    """The functions' errors for a URL, by kind."""
     try:
         TypeAdapter(Url).validate_python(url)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The project has one version, which the changelog explains."""
+"""The project has one version, which is in the changelog."""
 
 from __future__ import annotations
 

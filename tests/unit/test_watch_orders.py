@@ -1,4 +1,4 @@
-"""The watchdog drives on whatever is still open, and looks again ever later, until it is at rest."""
+"""The watchdog advances open orders, and rechecks them in growing intervals until they are at rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RELEASE = ReleaseOrder.of(details_of(), "corr-1")
 
 
 class Watchdog:
-    """order_watchdog over AWS in memory, with orders as they stand."""
+    """order_watchdog over the in-memory AWS, with some orders."""
 
     def __init__(self, *orders: Order) -> None:
         self.dynamodb = DynamoDB()
@@ -59,7 +59,7 @@ class Watchdog:
         return order
 
     def is_quiet(self) -> bool:
-        """Whether nothing at all was sent."""
+        """Whether nothing was sent."""
         return not (self.checks.sent or self.shipping.sent or self.watches.sent)
 
 
@@ -230,7 +230,7 @@ class TestWhenSomethingFails:
 
         assert watchdog.look() == {"order-1"}
 
-        # The message that comes again is its watch.
+        # The resent message is its watch message.
         assert watchdog.watches.sent == []
 
     @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])

@@ -1,4 +1,4 @@
-"""Webhooks as a matter of rules: what is signed, what is tried when, and where nothing is ever sent."""
+"""The rules of webhooks: signatures, retry times, and forbidden addresses."""
 
 from __future__ import annotations
 
@@ -223,14 +223,14 @@ class TestDeliveries:
 
     @pytest.mark.parametrize("chance", [0.0, 1.0])
     def test_it_is_tried_for_a_day_ever_more_rarely(self, chance: float) -> None:
-        # GIVEN a receiver that never takes it
+        # GIVEN a receiver that never accepts it
         delivery, now, waits = delivery_of(), NOW, []
-        # WHEN each try comes when it is due
+        # WHEN each attempt is made when it is due
         while not delivery.is_overdue(now):
             delivery = delivery.retry("answered 500", now, chance)
             waits.append(round(seconds_until(delivery.next_time, now)))
             now = delivery.next_time
-        # THEN the waits are the standard's, a tenth longer at most, and the last try is after a day
+        # THEN the waits are the standard's, a tenth longer at most, and the last attempt is after a day
         usual = [5, 300, 1800, 7200, 18000, 36000]
         assert waits[:-1] == [round(wait * (1 + chance / 10)) for wait in usual]
         assert now == after(NOW, 24 * 3600)

@@ -1,4 +1,4 @@
-"""The pipeline: its jobs run this repository's own commands, use what is pinned, and may do no more."""
+"""The pipeline: its jobs run this repository's own commands, with pinned tools and least privilege."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """DynamoDB in memory: the calls of botocore's client that the application makes, and the table's stream.
 
-What it is asked for and can't do is an error, never a guess. The contract suite holds it to DynamoDB Local.
+An unsupported request is an error, never a guess. The contract suite compares it with DynamoDB Local.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONFLICT = Exception("another transaction is in progress on an item of this one
 
 
 class Change(NamedTuple):
-    """What a commit made of one item; `new` is empty if it was deleted."""
+    """The change of one item by a commit; `new` is empty if it was deleted."""
 
     table: str
     key: Key
@@ -45,11 +45,11 @@ class Change(NamedTuple):
 
 
 class Index(NamedTuple):
-    """A global secondary index. Only items that have its key's attributes are in it: it may be sparse."""
+    """A global secondary index. It has only the items with its key's attributes: it may be sparse."""
 
     key_names: tuple[str, ...]
     included: tuple[str, ...]
-    """What it has of an item beside the keys of both."""
+    """The projected attributes besides the keys of table and index."""
 
     def has(self, item: Item) -> bool:
         return all(name in item for name in self.key_names)
@@ -62,7 +62,7 @@ class _Table:
     indexes: Mapping[str, Index] = field(default_factory=dict)
     items: dict[Key, Item] = field(default_factory=dict)
     partitions: defaultdict[str, dict[Key, None]] = field(default_factory=lambda: defaultdict(dict))
-    """The keys of the items, by the first part of them."""
+    """The keys of the items, by partition key."""
     before: dict[Key, Item | None] = field(default_factory=dict)
     stream: list[dict[str, Any]] = field(default_factory=list)
 
@@ -82,7 +82,7 @@ class _Table:
 
 
 class Write(NamedTuple):
-    """One action, read: where it goes, on what condition, and what it makes of the item that is there."""
+    """One parsed action: its key, its condition, and its effect on the existing item."""
 
     table: _Table
     key: Key
@@ -107,7 +107,7 @@ class Write(NamedTuple):
 class DynamoDB:
     """All tables of an account. Each call is one atomic step.
 
-    An item is never changed, only replaced: who reads one is given the item itself, and leaves it as it is.
+    An item is never changed, only replaced: readers get the item itself, and must not change it.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -117,7 +117,7 @@ class DynamoDB:
         self._lagging = False
         self._interruptions: list[tuple[str, Interruption]] = []
         self.writes = 0
-        """Calls that have written something."""
+        """The number of calls that wrote something."""
         self.on_commit: Callable[[Sequence[Change]], None] = lambda changes: None
 
     # The calls of botocore's client
@@ -135,13 +135,13 @@ class DynamoDB:
         self._tables[TableName] = _Table(TableName, _names(KeySchema), indexes)
 
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False) -> dict[str, Any]:  # noqa: N803
-        """`{"Item": …}`, or nothing."""
+        """Return `{"Item": …}`, or an empty response."""
         table = self._table("GetItem", TableName)
         item = self._read(table, table.exact_key("GetItem", Key), consistent=ConsistentRead)
         return {} if item is None else {"Item": item}
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        """The items that there are, in no order that means anything."""
+        """Return the existing items, in an arbitrary order."""
         operation = "BatchGetItem"
         keys = sum(len(request["Keys"]) for request in RequestItems.values())
         if not 1 <= keys <= MAX_BATCH_GET:
@@ -170,7 +170,7 @@ class DynamoDB:
         ConsistentRead: bool = False,  # noqa: N803
         ExclusiveStartKey: Item | None = None,  # noqa: N803
     ) -> dict[str, Any]:
-        """A page of a table's or of an index's items of one partition key, in order."""
+        """Return a page of a table's or an index's items with one partition key, in order."""
         table = self._table("Query", TableName)
         index = table.indexes[IndexName] if IndexName else None
         if index and ConsistentRead:
@@ -207,7 +207,7 @@ class DynamoDB:
         return {"Items": page, **more}
 
     def batch_write_item(self, *, RequestItems: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:  # noqa: N803
-        """Put up to 25 items, each by itself."""
+        """Put up to 25 items, independently."""
         operation = "BatchWriteItem"
         puts = [
             self._put(operation, {"TableName": name, **request["PutRequest"]})
@@ -223,17 +223,17 @@ class DynamoDB:
         return {"UnprocessedItems": {}}
 
     def delete_item(self, **action: Any) -> dict[str, Any]:
-        """Delete an item, on a condition."""
+        """Delete an item, conditionally."""
         self._interrupt("DeleteItem")
         return self._write_one("DeleteItem", self._delete("DeleteItem", action))
 
     def put_item(self, **action: Any) -> dict[str, Any]:
-        """Write an item whole, on a condition."""
+        """Write a whole item, conditionally."""
         self._interrupt("PutItem")
         return self._write_one("PutItem", self._put("PutItem", action))
 
     def update_item(self, **action: Any) -> dict[str, Any]:
-        """Change an item, on a condition."""
+        """Update an item, conditionally."""
         self._interrupt("UpdateItem")
         return self._write_one("UpdateItem", self._update("UpdateItem", action))
 
@@ -243,7 +243,7 @@ class DynamoDB:
         TransactItems: Sequence[Mapping[str, Mapping[str, Any]]],  # noqa: N803
         ClientRequestToken: str | None = None,  # noqa: N803
     ) -> dict[str, Any]:
-        """All of it or nothing; with a token that it was done with already, nothing more."""
+        """Write all or nothing; a repeated token writes nothing."""
         operation = "TransactWriteItems"
         self._interrupt(operation, len(TransactItems))
         if ClientRequestToken is not None and self._was_done(ClientRequestToken, TransactItems):
@@ -260,10 +260,10 @@ class DynamoDB:
             self._tokens[ClientRequestToken] = (self._now(), TransactItems)
         return {}
 
-    # What is beside the calls
+    # Beyond botocore's calls
 
     def prepare(self, actions: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[Write]:
-        """The actions of a transaction, read: for those to whom time passes until they `commit` them."""
+        """The parsed actions of a transaction, for models in which time passes until they `commit` them."""
         operation = "TransactWriteItems"
         if not 1 <= len(actions) <= MAX_ACTIONS:
             raise invalid(operation, f"a transaction takes 1 to {MAX_ACTIONS} actions, not {len(actions)}")
@@ -273,19 +273,19 @@ class DynamoDB:
         return writes
 
     def interrupt(self, *interruptions: Interruption, operation: str = "") -> None:
-        """Before each of the next writes one of these happens: an error is raised, a call is made first.
+        """Before each of the next writes, raise an error or make a call, one of these each.
 
-        With an `operation` ("UpdateItem"), before each of the next writes that are one.
+        With an `operation` ("UpdateItem"), only before writes of that kind.
         """
         self._interruptions += [(operation, each) for each in interruptions]
 
     def conflict(self, times: int) -> None:
-        """Let so many of the next writes meet another transaction on one of their items."""
+        """Let this many of the next writes conflict with another transaction."""
         self.interrupt(*[_CONFLICT] * times)
 
     @contextmanager
     def lagging(self) -> Iterator[None]:
-        """Reads that don't ask for consistency see each item as it was before its last change."""
+        """Let eventually consistent reads return each item as it was before its last change."""
         self._lagging = True
         try:
             yield
@@ -293,14 +293,14 @@ class DynamoDB:
             self._lagging = False
 
     def stream(self, table: str) -> list[dict[str, Any]]:
-        """Every change of a table, in order, as its stream's function gets them."""
+        """Every change of a table, in order, as in its stream."""
         return self._tables[table].stream
 
     def items(self, table: str) -> Mapping[Key, Item]:
         """All items of a table."""
         return self._tables[table].items
 
-    # How
+    # Internals
 
     def _interrupt(self, operation: str, actions: int = 1) -> None:
         if not self._interruptions or self._interruptions[0][0] not in ("", operation):
@@ -398,7 +398,7 @@ class DynamoDB:
         return {}
 
     def commit(self, writes: Sequence[Write]) -> None:
-        """Write what nothing refuses, at once."""
+        """Write all items, if none is refused."""
         changes = [
             Change(write.table.name, write.key, old, write.result(old or {}))
             for write in writes
@@ -456,11 +456,11 @@ def _only(operation: str, given: Mapping[str, Any], known: set[str]) -> None:
 
 
 _Program = tuple[Callable[[Item, Values], bool], Callable[[Item, Values], Mapping[str, Any]]]
-"""Whether a condition holds for an item, and what an update changes in it."""
+"""A condition's check of an item, and an update's changes of it."""
 
 
 def _read(action: Mapping[str, Any], update_text: str | None, values: Values) -> _Program:
-    """The action's expressions. Every placeholder must be used, by one of them, and defined."""
+    """Parse the action's expressions. Every placeholder must be both used and defined."""
     names = action.get("ExpressionAttributeNames", {})
     return _program(action.get("ConditionExpression"), update_text, tuple(names.items()), tuple(values))
 
@@ -493,7 +493,7 @@ def _returns_old(operation: str, action: Mapping[str, Any]) -> bool:
 
 
 def _kept(attributes: Item) -> Item:
-    """Attributes as they are kept. Most are text, which stays as it is."""
+    """Attributes in stored form. Most are text, which stays unchanged."""
     return {
         name: attribute if "S" in attribute and len(attribute) == 1 else _stored(attribute)
         for name, attribute in attributes.items()
@@ -501,7 +501,7 @@ def _kept(attributes: Item) -> Item:
 
 
 def _stored(attribute: dict[str, Any]) -> dict[str, Any]:
-    """An attribute as it is kept: with its numbers in their one form, and a copy of what holds others."""
+    """An attribute in stored form: with normalised numbers, and containers copied."""
     ((kind, value),) = attribute.items()
     if kind == "S":
         return attribute

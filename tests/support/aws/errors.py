@@ -1,4 +1,4 @@
-"""The errors that AWS answers with, as botocore raises them."""
+"""AWS's errors, as botocore raises them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 
 def client_error(operation: str, code: str, message: str = "", status: int = 400, **more: Any) -> ClientError:
-    """An answer with an error code; `more` are the fields that some errors have beside it."""
+    """An error with a code; `more` are the extra fields of some errors."""
     answer: Any = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
@@ -19,12 +19,12 @@ def client_error(operation: str, code: str, message: str = "", status: int = 400
 
 
 def invalid(operation: str, message: str) -> ClientError:
-    """DynamoDB's answer to a request that it can't read."""
+    """DynamoDB's error for an invalid request."""
     return client_error(operation, "ValidationException", message)
 
 
 def cancelled(reasons: Sequence[dict[str, Any]]) -> ClientError:
-    """DynamoDB's answer to a transaction that it refuses: a reason per action, in their order."""
+    """DynamoDB's error for a cancelled transaction: a reason per action, in their order."""
     codes = ", ".join(reason["Code"] for reason in reasons)
     return client_error(
         "TransactWriteItems",

@@ -1,4 +1,4 @@
-"""Just the part of DynamoDB's expression language that the application writes; the rest is an error.
+"""The part of DynamoDB's expression language that the application uses; the rest is an error.
 
 Conditions: `attribute_exists`, `attribute_not_exists`, `begins_with`, `contains`, comparisons of an attribute
 or its `size`, joined by AND and OR, with parentheses. Updates: SET with a value, a sum, or `list_append`;
@@ -30,19 +30,19 @@ _SECTION = re.compile(r"(?:^|\s)(SET|ADD|DELETE|REMOVE)\s")
 _ASSIGNMENT = re.compile(rf"{_PATH}\s*=\s*(.+)")
 _SUM = re.compile(rf"{_PATH}\s*\+\s*{_VALUE}")
 _APPEND = re.compile(rf"list_append\s*\(\s*{_PATH}\s*,\s*{_VALUE}\s*\)")
-_COMMA = re.compile(r",(?![^(]*\))")  # not one between parentheses
+_COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses
 
 # DynamoDB keeps 38 significant digits, and refuses a number that has more.
 _EXACT = Context(prec=38, traps=[Inexact])
 
 
 class ExpressionError(ValueError):
-    """An expression can't be read, or not be applied to its item: DynamoDB's ValidationException."""
+    """An expression can't be parsed, or can't be applied to its item: DynamoDB's ValidationException."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """The placeholders that an expression uses, and what it does with an item, given their values."""
+    """The placeholders of an expression, and its effect on an item, given their values."""
 
     placeholders: frozenset[str]
     apply: Callable[[Item, Values], Any]
@@ -65,9 +65,9 @@ def condition(text: str, names: Names) -> Expression:
 
 
 def update(text: str, names: Names) -> Expression:
-    """Read an update: `apply` returns the attributes that change, worked out from the item as it was.
+    """Parse an update: `apply` returns the attributes that change, computed from the item before it.
 
-    None stands for an attribute that goes.
+    None stands for a removed attribute.
     """
     start, *sections = _SECTION.split(text)
     if start or not sections:
@@ -87,7 +87,7 @@ def update(text: str, names: Names) -> Expression:
 
 @lru_cache(maxsize=8192)
 def number(text: str) -> str:
-    """A number as DynamoDB gives it back: without zeros at its ends, and never as "1E+3"."""
+    """A number as DynamoDB returns it: without leading or trailing zeros, and never as "1E+3"."""
     try:
         return f"{Decimal(text).normalize(_EXACT):f}"
     except ArithmeticError as error:
@@ -95,7 +95,7 @@ def number(text: str) -> str:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """The parts of a text between separators that are in no parentheses."""
+    """The parts of a text between separators outside of parentheses."""
     parts = [""]
     for piece in text.split(separator):
         joined = f"{parts[-1]}{separator}{piece}" if parts[-1] else piece
@@ -201,7 +201,7 @@ def _joined(old: Attribute | None, more: Attribute) -> Attribute:
 
 
 def _without(old: Attribute | None, members: Attribute) -> Attribute | None:
-    """A set without some members; there is no empty one."""
+    """A set without some members; an empty set can't exist."""
     rest = {*old["SS"]} - {*members["SS"]} if old else set()
     return {"SS": sorted(rest)} if rest else None
 
@@ -234,12 +234,12 @@ def _equal(left: Attribute | None, right: Attribute) -> bool:
 
 
 def _unequal(left: Attribute | None, right: Attribute) -> bool:
-    """What is not there is unequal to everything."""
+    """Compare; a missing value is unequal to everything."""
     return left != right
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Attribute | None, Attribute], bool]:
-    """Numbers by value, text by its bytes; what is not of one type is not comparable, and fails."""
+    """Compare numbers by value, text by its bytes; different types are not comparable, and fail."""
 
     def apply(left: Attribute | None, right: Attribute) -> bool:
         if left is None or left.keys() != right.keys():

@@ -1,4 +1,4 @@
-"""SNS topics in memory, as far as they feed queues: filter policies, raw delivery, dead letters."""
+"""SNS topics in memory, with queues as subscribers: filter policies, raw delivery, dead letters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_BATCH_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Subscription:
-    """A queue that a topic feeds: with what, in which form, and where it goes if that fails."""
+    """A queue's subscription: its filter, its format, and its dead-letter queue."""
 
     topic: str
     queue: str
@@ -24,7 +24,7 @@ class Subscription:
     dead_letters: str | None = None
 
     def matches(self, attributes: Mapping[str, Any]) -> bool:
-        """Whether each attribute of the filter policy has one of its values, or is absent if it says so.
+        """Whether each attribute of the filter policy has one of its values, or is absent if it must be.
 
         A message without any attributes matches no filter at all.
         """
@@ -37,14 +37,14 @@ class Subscription:
 
 
 class SNS:
-    """All topics of an account. Their subscriptions deliver at once."""
+    """All topics of an account. Their subscriptions deliver immediately."""
 
     def __init__(self, sqs: SQS) -> None:
         self._sqs = sqs
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._published = 0
         self.can_access: Callable[[Subscription], bool] = lambda subscription: True
-        """Whether a delivery gets through, after all of SNS's own retries."""
+        """Whether a delivery succeeds, after all of SNS's own retries."""
 
     # The calls of botocore's client
 
@@ -62,7 +62,7 @@ class SNS:
         Endpoint: str,  # noqa: N803
         Attributes: Mapping[str, str],  # noqa: N803
     ) -> None:
-        """Have a topic feed a queue, given by its ARN."""
+        """Subscribe a queue, given by its ARN, to a topic."""
         if Protocol != "sqs":
             raise NotImplementedError(f"a subscription over {Protocol}")
         redrive = parsed(Attributes.get("RedrivePolicy", "null"))
@@ -82,7 +82,7 @@ class SNS:
         TopicArn: str,  # noqa: N803
         PublishBatchRequestEntries: Sequence[Mapping[str, Any]],  # noqa: N803
     ) -> dict[str, Any]:
-        """Hand up to ten messages to every subscription that wants them."""
+        """Deliver up to ten messages to every subscription that matches them."""
         operation = "PublishBatch"
         if TopicArn not in self._subscriptions:
             raise client_error(operation, "NotFound", "Topic does not exist", status=404)
@@ -95,7 +95,7 @@ class SNS:
             successful.append({"Id": entry["Id"], "MessageId": message_id})
         return {"Successful": successful, "Failed": []}
 
-    # How
+    # Internals
 
     def _publish(self, topic: str, message_id: str, entry: Mapping[str, Any]) -> None:
         text, attributes = entry["Message"], entry.get("MessageAttributes", {})

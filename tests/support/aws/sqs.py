@@ -28,12 +28,12 @@ class Message:
     receives: int = 0
     receipt: str = ""
     group: str | None = None
-    """Its MessageGroupId: on a standard queue, whom it is from (see fair queues)."""
+    """Its MessageGroupId: on a standard queue, its tenant (see fair queues)."""
 
 
 @dataclass(slots=True)
 class Queue:
-    """A queue and what is in it, whether it can be seen or not."""
+    """A queue and its messages, visible or not."""
 
     name: str
     visibility: float = 30.0
@@ -43,7 +43,7 @@ class Queue:
 
 
 class SQS:
-    """All queues of an account. A queue's URL and ARN are its name with something before it."""
+    """All queues of an account. A queue's URL and ARN are its name with a prefix."""
 
     def __init__(
         self, now: Callable[[], float] = time.monotonic, new_id: Callable[[], str] | None = None
@@ -54,12 +54,12 @@ class SQS:
         self._receipts = itertools.count(1)
         self.queues: dict[str, Queue] = {}
         self.transit: Callable[[Queue, Message], Sequence[float]] = lambda queue, message: (0.0,)
-        """After how many seconds each copy of a message arrives. No copy: it is lost."""
+        """The seconds after which each copy of a message arrives. No copy: it is lost."""
 
     # The calls of botocore's client
 
     def create_queue(self, *, QueueName: str, Attributes: Mapping[str, str] | None = None) -> dict[str, str]:  # noqa: N803
-        """Create a queue; of its attributes, VisibilityTimeout and RedrivePolicy count."""
+        """Create a queue; only VisibilityTimeout and RedrivePolicy of its attributes are used."""
         attributes = Attributes or {}
         queue = Queue(QueueName, float(attributes.get("VisibilityTimeout", 30)))
         if policy := parsed(attributes.get("RedrivePolicy", "null")):
@@ -69,11 +69,11 @@ class SQS:
         return {"QueueUrl": queue_url(QueueName)}
 
     def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str]) -> dict[str, Any]:  # noqa: N803
-        """The queue's ARN, whatever else is asked for."""
+        """Return the queue's ARN; other requested attributes are ignored."""
         return {"Attributes": {"QueueArn": queue_arn(self._queue(QueueUrl).name)}}
 
     def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        """Take in up to ten messages."""
+        """Send up to ten messages."""
         operation = "SendMessageBatch"
         queue = self._queue(QueueUrl)
         check_batch(operation, "AWS.SimpleQueueService.", Entries, "MessageBody", MAX_BATCH_BYTES)
@@ -94,16 +94,16 @@ class SQS:
         return {"Successful": successful}
 
     def send_message(self, *, QueueUrl: str, MessageBody: str) -> dict[str, str]:  # noqa: N803
-        """Take in a message."""
+        """Send a message."""
         return {"MessageId": self.put(self._queue(QueueUrl).name, MessageBody, {})}
 
     def receive_message(self, *, QueueUrl: str, MaxNumberOfMessages: int = 1, **_: Any) -> dict[str, Any]:  # noqa: N803
-        """Up to ten of those that can be seen, which nobody else sees for a while."""
+        """Receive up to ten visible messages, which are then hidden for the visibility timeout."""
         received = self.take(self._queue(QueueUrl).name, MaxNumberOfMessages)
         return {"Messages": [_received(message) for message in received]} if received else {}
 
     def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
-        """Be done with a message; a receipt that is out of date is no error and does nothing."""
+        """Delete a message; an outdated receipt is not an error and does nothing."""
         queue = self._queue(QueueUrl)
         queue.messages = [each for each in queue.messages if each.receipt != ReceiptHandle]
 
@@ -114,7 +114,7 @@ class SQS:
         ReceiptHandle: str,  # noqa: N803
         VisibilityTimeout: int,  # noqa: N803
     ) -> None:
-        """Have a received message seen again after so many seconds from now."""
+        """Make a received message visible again after some seconds from now."""
         for message in self._queue(QueueUrl).messages:
             if message.receipt == ReceiptHandle:
                 message.visible_at = self._now() + VisibilityTimeout
@@ -125,7 +125,7 @@ class SQS:
         QueueUrl: str,  # noqa: N803
         Entries: Sequence[Mapping[str, Any]],  # noqa: N803
     ) -> dict[str, Any]:
-        """Have up to ten received messages seen again, each after so many seconds from now."""
+        """Make up to ten received messages visible again, each after some seconds from now."""
         operation = "ChangeMessageVisibilityBatch"
         check_batch(operation, "AWS.SimpleQueueService.", Entries, "ReceiptHandle", MAX_BATCH_BYTES)
         for entry in Entries:
@@ -136,7 +136,7 @@ class SQS:
             )
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
-    # What is beside the calls
+    # Beyond botocore's calls
 
     def put(
         self,
@@ -146,7 +146,7 @@ class SQS:
         delay: float = 0.0,
         group: str | None = None,
     ) -> str:
-        """Let a message come in, under an id that no other has."""
+        """Add a message, under a new id."""
         message = Message(self._new_id(), body, attributes, self._now() + delay, group=group)
         target = self.queues[queue]
         for late in self.transit(target, message):
@@ -155,7 +155,7 @@ class SQS:
         return message.message_id
 
     def visible(self, queue: str) -> list[Message]:
-        """The messages that can be received now. Those received too often are dead letters from here on."""
+        """The messages that can be received now. Those received too often are moved to the dead letters."""
         source, now = self.queues[queue], self._now()
         seen = [message for message in source.messages if message.visible_at <= now]
         if source.dead_letters is None:
@@ -167,14 +167,14 @@ class SQS:
         return [message for message in seen if message not in worn_out] if worn_out else seen
 
     def take(self, queue: str, number: int) -> list[Message]:
-        """Receive up to `number` messages, the first of those that can be seen."""
+        """Receive the first visible messages, up to `number`."""
         received = self.visible(queue)[:number]
         for message in received:
             self.receive(queue, message)
         return received
 
     def receive(self, queue: str, message: Message) -> None:
-        """Receive a message: it can't be seen for the queue's visibility timeout."""
+        """Receive a message, and hide it for the queue's visibility timeout."""
         message.receives += 1
         message.receipt = f"receipt-{next(self._receipts)}"
         message.visible_at = self._now() + self.queues[queue].visibility
@@ -187,7 +187,7 @@ class SQS:
 
 
 parsed = lru_cache(json.loads)
-"""Reads an attribute that is JSON; the same few come again and again."""
+"""Parses a JSON attribute; the same few recur."""
 
 
 def queue_url(name: str) -> str:
@@ -203,7 +203,7 @@ def queue_arn(name: str) -> str:
 def check_batch(
     operation: str, prefix: str, entries: Sequence[Mapping[str, Any]], body: str, most_bytes: int
 ) -> None:
-    """What SNS and SQS ask of a batch alike. `prefix` is what the service puts before the error's code."""
+    """Check a batch by the rules that SNS and SQS share. `prefix` precedes the service's error codes."""
     if not entries:
         raise client_error(operation, f"{prefix}EmptyBatchRequest", "the batch is empty")
     if len(entries) > MAX_ENTRIES:
