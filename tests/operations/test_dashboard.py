@@ -101,7 +101,7 @@ class TestOnTheLocalEngine:
         }
         times = lines_of(drawn, "Seconds to decision and shipment")
         assert 0 < times["decided, p50"] <= times["decided, p99"]
-        assert 0 < times["shipped, p99"]  # of other orders than those: none was refused
+        assert times["shipped, p99"] > 0  # of other orders than those: none was refused
         written = (tmp_path / "board.html").read_text(encoding="utf-8")
         assert "INSUFFICIENT_STOCK" in written
         assert "the local engine" in written
