@@ -257,7 +257,7 @@ scan: setup .local/venv/scan/.ready ## scan for security faults: bandit on the c
 scan-dependencies: setup .local/venv/scan/.ready ## scan every pinned package for known vulnerabilities, with pip-audit and npm audit
 	@$(ON_PATH) $(LOCAL) tests.scan.dependencies
 
-screenshots: setup console ## retake the console's screenshots for the docs, from a temporary stack
+screenshots: setup console ## retake the docs' screenshots of console and dashboard, from a temporary stack
 	@$(ON_PATH) PYTHONPATH=layers $(LOCAL) tests.browser
 
 lock: .local/venv/node/.ready ## pin requirements/*.in with hashes (UPGRADE=1 takes newer versions)

@@ -1,19 +1,22 @@
-"""`make screenshots`: the console's screens as images for the docs, from a temporary stack."""
+"""`make screenshots`: the console and the dashboard as images for the docs, from a temporary stack."""
 
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from local import stack
 from local.console import step
 from local.engine import ROOT, fresh
 from local.receiver import DEFAULT_PORT, Receiver
 from order_capture_ops.cli import Parser, console, run
+from order_capture_ops.dashboard.draw import draw
 from order_capture_ops.errors import CommandError
+from order_capture_ops.stack import described
 from tests.browser import chromium
 from tests.browser.console import Console, opened
 from tests.browser.picture import small
@@ -22,9 +25,10 @@ from tests.support.factories import body_of as message_of
 from tests.support.factories import details_of, ship
 
 PICTURES = ROOT / "docs/how-to/open-the-console"
+DASHBOARD = ROOT / "docs/how-to/observe/dashboard.png"
 MOST_BYTES = 150_000
-DESK = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 CUSTOMER = "demo-customer-1"
 PRODUCT = "demo-espresso-beans"
 SECONDS = 180
@@ -56,7 +60,8 @@ def _take_all() -> int:
                 webhook, order = _play(browser, shop, receiver)
             with step("Taking pictures"):
                 _take(browser, shop, webhook, order)
-    sizes = {picture: picture.stat().st_size for picture in sorted(PICTURES.glob("*.png"))}
+                _take_dashboard(browser, shop)
+    sizes = {picture: picture.stat().st_size for picture in [*sorted(PICTURES.glob("*.png")), DASHBOARD]}
     for picture, size in sizes.items():
         console.print(f"  {picture.relative_to(ROOT)} {size / 1000:.0f} kB")
     if large := [picture.name for picture, size in sizes.items() if size > MOST_BYTES]:
@@ -122,6 +127,17 @@ def _take(browser: Browser, shop: StackClient, webhook: str, order: str) -> None
         phone.open("orders", order)
         expect(phone.main()).to_contain_text("Delivered")
         _save(phone, "order-phone")
+
+
+def _take_dashboard(browser: Browser, shop: StackClient) -> None:
+    """The dashboard that `make dashboard` draws, of the minutes since the first order."""
+    with TemporaryDirectory() as folder:
+        drawn = Path(folder) / "dashboard.html"
+        draw(described(shop.outputs), datetime.now(UTC) - timedelta(minutes=2), drawn)
+        page = browser.new_page(viewport=DESK)
+        page.goto(drawn.as_uri())
+        DASHBOARD.write_bytes(small(page.screenshot(), page))
+        page.close()
 
 
 def _save(page: Console, name: str, screenshot: bytes | None = None) -> None:
