@@ -32,7 +32,7 @@ CLIENTS = AMOUNTS.clients_at_kill
 UNITS = CLIENTS * 6 // 10  # fewer than are ordered: some orders must be rejected
 
 KILLS = CLIENTS * 3 // 10
-KILL_EVERY = 0.8  # seconds in which a process can just restart while others do as well
+KILL_EVERY = 0.3  # seconds; a forked process restarts in less, and twenty orders take five
 REST = 240.0  # seconds in which every order must have ended, once all are accepted
 
 # A hundred requests at once would be a hundred processes. Requests beyond these get a 429.
