@@ -76,14 +76,20 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         while self.killed.total() < KILLS and not self._ended.wait(KILL_EVERY):
-            by_function: dict[str, list[psutil.Process]] = {}
-            for process in self._engine.children(recursive=True):  # a server forks them
-                if name := function_of(process):
-                    by_function.setdefault(name, []).append(process)
-            if by_function:
-                name = random.choice(sorted(by_function))
-                random.choice(by_function[name]).kill()
+            if (process := self._chosen()) and (name := function_of(process)):
+                process.kill()
                 self.killed[name] += 1
+
+    def _chosen(self) -> psutil.Process | None:
+        by_function: dict[str, list[psutil.Process]] = {}
+        for process in self._engine.children(recursive=True):  # a server forks them
+            if name := function_of(process):
+                by_function.setdefault(name, []).append(process)
+        for name in random.sample(sorted(by_function), len(by_function)):
+            for process in random.sample(by_function[name], len(by_function[name])):
+                if has_begun(process):
+                    return process
+        return None
 
     def end(self) -> None:
         self._ended.set()
@@ -91,19 +97,25 @@ class Killer(threading.Thread):
 
 
 def function_of(process: psutil.Process) -> str | None:
-    """The function that a process runs; None if it runs none, or has not yet made its first call to AWS.
-
-    Killing a starting process would prove nothing, and makes the engine discard all other processes
-    of its function, including starting ones: with many of them it never recovers.
-    """
+    """The function that a process runs, if it runs one."""
     try:
-        if not process.net_connections("tcp"):
-            return None
         place = process.cwd()  # of the function's code; the command is the fork server's
     except psutil.Error:
         return None
     _, found, rest = place.partition("ministack-lambda-")
     return rest.partition("Function")[0].removeprefix(f"{stack.NAME}-") if found else None
+
+
+def has_begun(process: psutil.Process) -> bool:
+    """Whether a function's process has made a call to AWS.
+
+    Killing a starting process would prove nothing, and makes the engine discard all other processes
+    of its function, including starting ones: with many of them it never recovers.
+    """
+    try:
+        return bool(process.net_connections("tcp"))
+    except psutil.Error:
+        return False
 
 
 def insist(shop: StackClient, body: object) -> str:
