@@ -21,8 +21,9 @@ from benchmarks.traditional.database import MAX_CONNECTIONS
 from benchmarks.traditional.server import Server, running
 
 ROUNDS, SECONDS, CLIENTS = 3, 3.0, 16
-AGREES = (1 / 1.6, 1.6)
-"""How far the model may be off. Its latencies were measured on a busy machine, too."""
+AGREES = (1 / 1.6, 2.0)
+"""How far the model may be off. It may be further off in the monolith's favour: waking the next order that
+waits for a product's row is not modelled, and a model that is too fast decides nothing for serverless."""
 
 
 @dataclass(frozen=True)
